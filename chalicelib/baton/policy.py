@@ -214,8 +214,8 @@ MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
 MAIL_SESSIONS_PER_ACCOUNT_MAX = 20
-"""The sessions of all the devices of an account, in six hours: 400 guesses a day. Whoever has the password, such as the
-stranger who registered the address, can make any number of devices."""
+"""The sessions of all the devices of an account, in six hours: 400 guesses a day. A person with the password can add
+any number of devices, for example a stranger who registered the address."""
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S

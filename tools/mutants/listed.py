@@ -687,7 +687,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/registration.py",
         ("a code counts for any address", "if session.address != email or session.key", "if session.key"),
         ("a code counts for any key", ' or session.key != (key.raw if key else b""):', ":"),
-        ("a registration needs no right code", "        self.codes.check_code(session, code)\n", ""),
+        ("a registration needs no right code", "        self.codes.check_code(session, code, now=now)\n", ""),
     ),
     *_of(
         "chalicelib/baton/accounts/register.py",
@@ -698,7 +698,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/verify.py",
         ("a code counts on any login", "(session.account, session.lineage) == (caller.account, caller.device_id)", "session.account == caller.account"),
         ("a code outlives the credentials", "if not mine or session.version != version_bytes(caller.actor.credentials_version):", "if not mine:"),
-        ("no code is needed", "        self.codes.check_code(session, code)\n", ""),
+        ("no code is needed", "        self.codes.check_code(session, code, now=now)\n", ""),
     ),
     *_of(
         "chalicelib/baton/mail/deliver.py",

@@ -51,5 +51,5 @@ class ProveAddress(Struct, frozen=True, kw_only=True):
         session = self.codes.open(mail_session, use="register", now=now)
         if session.address != email or session.key != (key.raw if key else b""):
             raise InvalidCode("the session of another address or key")
-        self.codes.check_code(session, code)
+        self.codes.check_code(session, code, now=now)
         return session.language

@@ -86,7 +86,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         self.codes.check_key(message, session, now=now)
         secret = normalise(new_password)
         self.new_password.check_strength(new_password, email=session.address)
-        self.codes.check_code(session, code)
+        self.codes.check_code(session, code, now=now)
         ring = self.key_ring.current(now=now)
         password_hash = ring.encrypt_for(
             hash_password(secret, salt=self.entropy(16)).encode(), account=session.account, nonce=self.entropy(12)

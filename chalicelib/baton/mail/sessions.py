@@ -115,7 +115,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
         """Count the session: per source, and per address or known device. Strangers learn nothing of the account.
 
-        The known devices of an account have a limit together too: whoever has the password can make more of them.
+        The known devices of an account also share a limit, since a person with the password can add any number of them.
         """
         if not self.limits:
             return
@@ -181,9 +181,9 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
         except WrongKey:
             raise InvalidCode("the session of another key") from None
 
-    def check_code(self, session: MailSession, typed: str) -> None:
+    def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
         """Take a slot of the session, then compare the code. Raises ``InvalidCode``."""
-        # Not `now`: every try of a session must find the same window, and the window must outlive the session.
+        # The window begins with the hour of the end, not with `now`: so every try of a session finds the same one.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(session.id)}",
             limit=MAIL_CODE_TRIES_MAX,
@@ -192,7 +192,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
         )
         if isinstance(slot, Refused):
             raise InvalidCode("the session has no try left")
-        root = self.key_ring.current(now=session.issued_at).root(session.root)
+        root = self.key_ring.current(now=now).root(session.root)
         if root is None:
             raise InvalidCode("the root of the code is no longer in the ring")
         code = code_of(root.secret, use=session.use, session_id=session.id, address=session.address)

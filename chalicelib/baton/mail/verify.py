@@ -57,7 +57,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
         mine = (session.account, session.lineage) == (caller.account, caller.device_id)
         if not mine or session.version != version_bytes(caller.actor.credentials_version):
             raise InvalidCode("the session of another login, or of earlier credentials")
-        self.codes.check_code(session, code)
+        self.codes.check_code(session, code, now=now)
         outcome = self.users.verify_address(caller.actor, language=session.language, now=now)
         refuse_inactive(outcome)
         if isinstance(outcome, Refused):
