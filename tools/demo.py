@@ -207,7 +207,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
     story.note("its answer was lost, so the phone sent it again: the route ran once, and its stored answer came")
 
 
-def forget(story: Story, phone: BatonClient) -> None:
+def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
     """Reset the password with the code of the development mailbox. A server may have mail off."""
     try:
         session = phone.forgot_password(story.email)
@@ -225,8 +225,9 @@ def forget(story: Story, phone: BatonClient) -> None:
     story.refused("invalid_code", lambda: thief.reset_password(session, code, NEW_PASSWORD))
     story.note("another device cannot use the code")
     phone.reset_password(session, code, NEW_PASSWORD)
-    phone.login(story.email, NEW_PASSWORD, "Ada's phone")
+    phone.login(story.email, NEW_PASSWORD, "Ada's phone", second_factor=lambda _: Proof(totp=app()))
     story.expect(phone.me()["email"] == story.email, "the new password does not log in")
+    story.note("a reset replaces the password only: the login needs the code of the app as before")
 
 
 def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
@@ -350,7 +351,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
     story.note("one write for any number of devices")
 
     story.tell("Ada forgot the password: a code from her mailbox sets a new one, on the phone that requested it")
-    forget(story, phone)
+    forget(story, phone, app)
 
 
 def _record(client: BatonClient) -> Record:
