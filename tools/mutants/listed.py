@@ -596,6 +596,7 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/accounts/auth_session.py",
         ("a session is of any key", '            raise InvalidSession("auth_session: of another device key") from None', "            return"),
+        ("a session is of any HMAC secret", "        if ticket.proved and (signature is None or signature.keyid != ticket.proved):\n", "        if False:\n"),
         ("a session is of any attempt", "if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:", "if False:"),
     ),
     *_of(

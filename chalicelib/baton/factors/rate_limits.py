@@ -57,9 +57,9 @@ def proved_device(
 ) -> str | None:
     """Return the name of a device that proved a second factor of this account before. ``None``: any other device.
 
-    A login by the password alone is not enough. Whoever knows the password could begin any number of them while the
-    account is not asked for a second factor, and would get a limit of wrong codes for each. ``lineage`` is the login of
-    a device without a key.
+    A login by the password alone is not enough. A thief of the password could begin any number of them while
+    the account is not asked for a second factor, and would get a limit of wrong codes for each. ``lineage`` is the
+    login of a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):

@@ -1,5 +1,7 @@
 """Logins that are asked for a second factor, through the gateway: codes, sessions, remembered devices."""
 
+import base64
+import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -699,13 +701,13 @@ def test_an_unbound_device_is_not_remembered(
     assert prove(bearer, ask(bearer), totp=ada.fresh_code()).status == 200
     assert bearer.login(EMAIL).code == "factor_required"
     clock.skip(30)
-    hmac = make_device(client_id="simple", bound=False)
-    entry = hmac.entry(EMAIL, binding="hmac")
-    asked = hmac.post("/login", entry, token=None)
-    said = prove(hmac, asked, totp=ada.fresh_code())
+    laptop = make_device(client_id="simple", bound=False)
+    entry = laptop.entry(EMAIL, binding="hmac")
+    asked = laptop.post("/login", entry, token=None)
+    said = prove(laptop, asked, totp=ada.fresh_code())
     assert said.status == 200
     assert said.members["secret"]
-    assert hmac.post("/login", entry, token=None).code == "factor_required"
+    assert laptop.post("/login", entry, token=None).code == "factor_required"
 
 
 @pytest.mark.parametrize("end", ["logout", "reuse", "ended by the owner", "everywhere", "password", "factor"])
@@ -917,3 +919,36 @@ def test_a_session_is_void_if_every_login_ends_right_before_its_admission(
 
     monkeypatch.setattr(MemoryLineageStore, "add_lineage", raced)
     assert prove(tablet, session, totp=ada.fresh_code()).code == "invalid_session"
+
+
+@dataclass
+class HmacKey:
+    """The HMAC secret of a login, in the place of a key."""
+
+    key_id: str
+    secret: str
+
+    def thumbprint(self) -> str:
+        """Return the keyid: the login."""
+        return self.key_id
+
+    def sign(self, base: bytes) -> bytes:
+        """Sign with HMAC-SHA-256."""
+        return hmac.digest(base64.urlsafe_b64decode(self.secret + "=="), base, "sha256")
+
+
+def test_a_session_of_an_hmac_device_needs_the_secret_that_signed_its_first_step(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """The first step proved a known device. A copy of the session without the secret does not finish the login."""
+    del phone
+    bare = make_device(client_id="simple", bound=False)
+    entry = bare.entry(EMAIL, binding="hmac")
+    first = prove(bare, bare.post("/login", entry, token=None), totp=ada.fresh_code())
+    assert first.status == 200
+    known = make_device(client_id="simple")
+    known.key = HmacKey(first.members["key_id"], first.members["secret"])  # type: ignore[assignment]
+    clock.skip(60)
+    session = str(known.post("/login", entry, token=None).members["auth_session"])
+    assert prove(bare, session, totp=ada.code()).code == "invalid_session"
+    assert prove(known, session, totp=ada.fresh_code()).status == 200
