@@ -586,7 +586,9 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/prove_totp.py",
-        ("a repetition needs no mark", "totp.mark == mark_of(attempt, str(totp.step)) and is_code_at", "is_code_at"),
+        ("a repetition needs no mark", "recent and totp.mark == _mark(attempt, effect, totp.step) and is_code_at", "recent and is_code_at"),
+        ("a repetition is accepted for ever", "    if recent and totp.mark", "    if totp.mark"),
+        ("one attempt uses a code for anything", 'mark_of(attempt, f"{effect}\\0{step}")', "mark_of(attempt, str(step))"),
         ("known devices share the limit", 'return f"totp:{account}" if device is None else f', 'return f"totp:{account}" if True else f'),
         ("a hundred wrong codes are no limit", "        if device is not None:\n            return\n", "        return\n"),
         ("a right code counts as a wrong one", "            self.ephemeral.uncount(name, window_s=DAY_S, now=now)\n", "            pass\n"),
@@ -594,12 +596,20 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/accounts/auth_session.py",
         ("a session is of any key", '            raise InvalidSession("auth_session: of another device key") from None', "            return"),
+        ("a session is of any HMAC secret", "        if ticket.proved and (signature is None or signature.keyid != ticket.proved):\n", "        if False:\n"),
         ("a session is of any attempt", "if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:", "if False:"),
     ),
     *_of(
         "chalicelib/baton/accounts/login_factor.py",
         ("a changed account goes on", "        if not may_go_on(account_state, session.ticket.login):\n", "        if False:\n"),
+        ("an ended session is admitted", "            unfinished=login or session.ticket.login,\n", ""),
+        ("a session is renewed without the password", "began_at=began_at", "began_at=None"),
         ("a stolen password enrols a factor", "        if isinstance(verdict, FactorAsked):\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/rate_limits.py",
+        ("a login by the password alone has a limit of its own", 'if level(one.assurance.acr) >= level("aal2")]', "]"),
+        ("a device that enrolled the app shares the limit", "key_id(binding) in factors.remembered or any", "any"),
     ),
     *_of(
         "chalicelib/baton/factors/enrolment.py",

@@ -134,6 +134,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/totp.py": ("tests/baton/factors/test_second_factors.py",),
     "chalicelib/baton/factors/recovery_codes.py": ("tests/baton/factors/test_second_factors.py",),
     "chalicelib/baton/factors/prove_totp.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/factors/rate_limits.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/accounts/login_factor.py": ("tests/baton/wire/test_second_factor.py",),

@@ -78,15 +78,25 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     entropy: Entropy
 
     def __call__(
-        self, verdict: Verdict, login_request: LoginRequest, account_state: AccountState, *, ring: Ring, now: int
+        self,
+        verdict: Verdict,
+        login_request: LoginRequest,
+        account_state: AccountState,
+        *,
+        ring: Ring,
+        now: int,
+        began_at: int | None = None,
     ) -> Refusal:
-        """Return the refusal of a verdict that is not ``Admitted``."""
+        """Return the refusal of a verdict that is not ``Admitted``.
+
+        ``began_at`` is when the session began that this one replaces: only the password begins the time anew.
+        """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()
         key = login_request.device.public_key
         ticket = AuthSession(
             self.entropy(TICKET_ID_BYTES),
-            now,
+            now if began_at is None else began_at,
             account=account_state.account,
             client=login_request.client.code,
             key=key.raw if key else None,
@@ -98,7 +108,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
             epoch=account_state.epoch,
             credentials_version=account_state.credentials_version,
         )
-        sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.purpose.life_s
+        sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.expires_at - now
         match verdict:
             case FactorAsked(factors):
                 return FactorRequired(auth_session=sealed, expires_in=expires_in, factors=factors)

@@ -9,14 +9,14 @@ from chalicelib.baton.accounts.login_request import LoginRequest
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.factors.refusals import InvalidCredentials, InvalidSession
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login
-from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status
+from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import ended_of, rights_of
+from chalicelib.baton.lineages.rules import ended_of, may_go_on, rights_of
 from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
@@ -89,11 +89,15 @@ class Admit(Struct, frozen=True, kw_only=True):
         assurance: Assurance,
         ring: Ring,
         now: int,
+        unfinished: UnfinishedLogin | None = None,
     ) -> TokenResponse:
         """Return the first tokens. ``proved_at`` is the account state that the factors were proved with.
 
+        ``unfinished`` is the login of an ``auth_session``, which nothing may have ended since its password was proved.
+
         A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
-        meanwhile, ``TooManyRequests`` if it has no room, and ``Unavailable`` if its credentials changed.
+        meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room, and
+        ``Unavailable`` if its credentials changed.
         """
         account_state: AccountState | None = proved_at
         account, verified_version = proved_at.account, proved_at.credentials_version
@@ -148,6 +152,8 @@ class Admit(Struct, frozen=True, kw_only=True):
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
             account_state = self.lineage_store.get(account)
+            if unfinished is not None and not may_go_on(account_state, unfinished):
+                raise InvalidSession("auth_session: the account changed before the admission")
             if account_state is not None and account_state.status is not Status.ACTIVE:
                 raise InvalidCredentials("disabled while it was logging in")
         raise errors.Unavailable("the account state kept changing during a login", by_caller=True)

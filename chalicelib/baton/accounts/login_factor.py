@@ -21,14 +21,14 @@ from chalicelib.baton.factors.enrolment import (
 from chalicelib.baton.factors.model import Remember, User
 from chalicelib.baton.factors.ports import FactorStore, Passwords
 from chalicelib.baton.factors.prove_totp import ProveTotp, mark_of
-from chalicelib.baton.factors.rate_limits import known_device
+from chalicelib.baton.factors.rate_limits import proved_device
 from chalicelib.baton.factors.recovery_codes import digest_of
 from chalicelib.baton.factors.refusals import InvalidFactor, InvalidSession
 from chalicelib.baton.factors.rules import FactorAsked, is_new_key, judge_login, remember
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.model import AccountState, Assurance
+from chalicelib.baton.lineages.model import AccountState, Assurance, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_go_on
 from chalicelib.baton.routing import Message
@@ -99,7 +99,9 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
 
         Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists`` and ``TooManyRequests``.
         """
-        if (proof.totp is None) == (proof.recovery_code is None) or (proof.enrolment and proof.totp is None):
+        if (proof.totp is None) == (proof.recovery_code is None) or (
+            proof.enrolment is not None and proof.totp is None
+        ):
             raise errors.Malformed(
                 "not one proof",
                 detail="Send one of `totp` and `recovery_code`. To complete an `enrolment`, send `totp` with it.",
@@ -124,8 +126,9 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             self.prove_totp(
                 user,
                 proof.totp,
-                device=known_device(account_state, binding, proved=session.login_request.proved),
+                device=proved_device(account_state, user.factors, binding, session.login_request.proved),
                 attempt=session.ticket.attempt,
+                effect="login",
                 remember=device,
                 ring=session.ring,
                 now=now,
@@ -152,7 +155,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         next_login = replace(login, credentials_version=login.credentials_version + 1)
         if is_made(ticket, user) and may_go_on(account_state, next_login):
             codes = codes_again(ticket, user, session.ring)
-            tokens = self._admit(session, account_state, PASSWORD_AND_TOTP, now=now)
+            tokens = self._admit(session, account_state, PASSWORD_AND_TOTP, login=next_login, now=now)
             return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
         self._check_may_go_on(session, account_state)
         self._check_may_enrol(session, account_state, user, now=now)
@@ -170,7 +173,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         told = Told(device=session.ticket.label)
         self.record("factor_added", account=user.account, details={"kind": "totp"}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
-        tokens = self._admit(session, moved, PASSWORD_AND_TOTP, now=now)
+        tokens = self._admit(session, moved, PASSWORD_AND_TOTP, login=next_login, now=now)
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
 
     def _use_recovery_code(self, session: OpenSession, code: str, user: User) -> int:
@@ -223,13 +226,27 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             not_before=session.ring.not_before,
         )
         if isinstance(verdict, FactorAsked):
-            raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now)
+            began_at = session.ticket.issued_at
+            raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 
     def _lineages(self, session: OpenSession, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage that this login will begin, and the same under the other roots."""
         return session.ring.lineage_ids(session.ticket.account, session.ticket.attempt, now=now)
 
     def _admit(
-        self, session: OpenSession, account_state: AccountState, assurance: Assurance, *, now: int
+        self,
+        session: OpenSession,
+        account_state: AccountState,
+        assurance: Assurance,
+        *,
+        login: UnfinishedLogin | None = None,
+        now: int,
     ) -> TokenResponse:
-        return self.admit(session.login_request, account_state, assurance=assurance, ring=session.ring, now=now)
+        return self.admit(
+            session.login_request,
+            account_state,
+            assurance=assurance,
+            ring=session.ring,
+            now=now,
+            unfinished=login or session.ticket.login,
+        )

@@ -169,8 +169,8 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the switch has this position."""
-        return factors.on is self.on
+        """Check whether the switch has this position, and the codes are these: another request may have moved it."""
+        return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
 FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor

@@ -13,12 +13,13 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import Remember, Totp, User
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.factors.refusals import InvalidFactor
-from chalicelib.baton.factors.totp import is_code_at, matching_step
+from chalicelib.baton.factors.totp import is_code_at, matching_step, step_at
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.policy import (
     DAY_S,
     SECOND_FACTOR_FAILING_AT,
+    TICKET_PURPOSES,
     WRONG_TOTP_IN_A_ROW_KEPT_S,
     WRONG_TOTP_IN_A_ROW_MAX,
     WRONG_TOTP_PER_DAY_MAX,
@@ -48,13 +49,16 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         *,
         device: str | None,
         attempt: str,
+        effect: str,
         remember: Remember | None,
         ring: Ring,
         now: int,
     ) -> None:
-        """Return if the code is right and was not used before, or was used by this ``attempt``.
+        """Return if the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
 
-        ``device`` is the name of a known device. ``remember`` remembers it in the write that uses the code.
+        ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). ``remember``
+        remembers it in the write that uses the code. ``effect`` names what the code is used for: a client chooses its
+        attempt, so the attempt alone would let one code be used for many operations.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.
@@ -65,12 +69,12 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         if totp is None:
             raise InvalidFactor("no authenticator app is enrolled")
         self._count(user, totp, device=device, now=now)
-        step = step_of(user, code, attempt=attempt, ring=ring, now=now)
+        step = step_of(user, code, attempt=attempt, effect=effect, ring=ring, now=now)
         used = step is not None and self.store.consume_totp_step(
             user.account,
             totp,
             step=step,
-            mark=mark_of(attempt, str(step)),
+            mark=_mark(attempt, effect, step),
             credentials_version=user.credentials_version,
             remember=remember,
         )
@@ -123,14 +127,18 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
                 self.record("second_factor_failing", account=account, told=Told())
 
 
-def step_of(user: User, code: str, *, attempt: str, ring: Ring, now: int) -> int | None:
-    """Return the step of a right code that was not used, or that this attempt used. ``None``: any other code."""
+def step_of(user: User, code: str, *, attempt: str, effect: str, ring: Ring, now: int) -> int | None:
+    """Return the step of a right code that was not used, or that this attempt used for this effect.
+
+    ``None``: any other code. A code that is older than a login can take is not accepted from its attempt either.
+    """
     totp = user.factors.totp
     if totp is None:
         return None
     secret = opened_secret(totp, user.account, ring)
-    if totp.mark == mark_of(attempt, str(totp.step)) and is_code_at(secret, totp.step, code):
-        return totp.step  # a repeated request, however late: its answer was lost
+    recent = totp.step >= step_at(now - TICKET_PURPOSES["auth_session"].life_s)
+    if recent and totp.mark == _mark(attempt, effect, totp.step) and is_code_at(secret, totp.step, code):
+        return totp.step  # a repeated request: its answer was lost
     return matching_step(secret, code, after=totp.step, now=now)
 
 
@@ -145,6 +153,10 @@ def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
 def mark_of(attempt: str, effect: str) -> bytes:
     """Return the mark of a one-time effect: 16 bytes that derive from the attempt of the request."""
     return hashlib.sha256(f"baton mark\0{effect}\0{attempt}".encode()).digest()[:_MARK_BYTES]
+
+
+def _mark(attempt: str, effect: str, step: int) -> bytes:
+    return mark_of(attempt, f"{effect}\0{step}")
 
 
 def _daily(account: AccountId, device: str | None) -> str:

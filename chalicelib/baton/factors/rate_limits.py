@@ -2,7 +2,9 @@
 
 from msgspec import Struct
 
+from chalicelib.baton.factors.model import SecondFactors, key_id
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, SecretBinding
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_SOURCE_MAX
 from chalicelib.baton.routing import source_network
@@ -48,6 +50,22 @@ def known_device(
     if any(lineage.id == proved and isinstance(lineage.binding, SecretBinding) for lineage in lineages):
         return str(proved)
     return None
+
+
+def proved_device(
+    account_state: AccountState, factors: SecondFactors, binding: Binding, lineage: LineageId | None
+) -> str | None:
+    """Return the name of a device that proved a second factor of this account before. ``None``: any other device.
+
+    A login by the password alone is not enough. A thief of the password could begin any number of them while
+    the account is not asked for a second factor, and would get a limit of wrong codes for each. ``lineage`` is the
+    login of a device without a key.
+    """
+    proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
+    if isinstance(binding, KeyBinding):
+        known = key_id(binding) in factors.remembered or any(one.binding == binding for one in proved)
+        return binding.thumbprint.hex() if known else None
+    return lineage if any(one.id == lineage for one in proved) else None
 
 
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:

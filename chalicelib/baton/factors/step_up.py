@@ -9,7 +9,7 @@ from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.prove_totp import ProveTotp
-from chalicelib.baton.factors.rate_limits import device_limits, device_of
+from chalicelib.baton.factors.rate_limits import device_limits, proved_device
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_AND_TOTP, TOTP_ALONE
@@ -54,8 +54,9 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             self.prove_totp(
                 user,
                 totp,
-                device=device_of(caller),
+                device=_proved_device(caller, user),
                 attempt=caller.attempt,
+                effect=f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}",
                 remember=None,
                 ring=self.key_ring.current(now=now),
                 now=now,
@@ -89,3 +90,10 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         if user is None or user.credentials_version != version:
             raise errors.Unavailable("the password or a factor was changed during a step-up", by_caller=True)
         return user
+
+
+def _proved_device(caller: Caller, user: User) -> str | None:
+    account_state = caller.account_state
+    assert account_state is not None  # of every caller of a route
+    binding = account_state.lineages[caller.device_id].binding
+    return proved_device(account_state, user.factors, binding, caller.device_id)

@@ -1,11 +1,14 @@
 """Logins that are asked for a second factor, through the gateway: codes, sessions, remembered devices."""
 
+import base64
+import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
@@ -13,6 +16,7 @@ from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
 from chalicelib.baton.storage.memory import storage
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.testing.world import ARGON2_COST
 from tests.baton.fixture import load_environment
@@ -697,13 +701,13 @@ def test_an_unbound_device_is_not_remembered(
     assert prove(bearer, ask(bearer), totp=ada.fresh_code()).status == 200
     assert bearer.login(EMAIL).code == "factor_required"
     clock.skip(30)
-    hmac = make_device(client_id="simple", bound=False)
-    entry = hmac.entry(EMAIL, binding="hmac")
-    asked = hmac.post("/login", entry, token=None)
-    said = prove(hmac, asked, totp=ada.fresh_code())
+    laptop = make_device(client_id="simple", bound=False)
+    entry = laptop.entry(EMAIL, binding="hmac")
+    asked = laptop.post("/login", entry, token=None)
+    said = prove(laptop, asked, totp=ada.fresh_code())
     assert said.status == 200
     assert said.members["secret"]
-    assert hmac.post("/login", entry, token=None).code == "factor_required"
+    assert laptop.post("/login", entry, token=None).code == "factor_required"
 
 
 @pytest.mark.parametrize("end", ["logout", "reuse", "ended by the owner", "everywhere", "password", "factor"])
@@ -813,3 +817,138 @@ def test_the_same_step_up_again_is_granted(ada: Person, phone: Device) -> None:
     body, key = {"operation": operation, "totp": code}, {"idempotency-key": attempt()}
     assert [phone.post("/step-up", body, key).status for _ in range(2)] == [200, 200]
     assert phone.post("/step-up", body).code == "invalid_factor"
+
+
+def test_one_code_with_one_attempt_is_not_used_for_two_operations(ada: Person, phone: Device) -> None:
+    """Who got to know one code would otherwise step up with it for anything, as long as no later code is used."""
+    code, key = ada.code(1), {"idempotency-key": attempt()}
+    digest = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
+    said = [
+        phone.post(
+            "/step-up", {"operation": {"method": "DELETE", "path": path, "digest": digest}, "totp": code}, key
+        ).code
+        for path in ("/api/me", "/api/me/factors/totp")
+    ]
+    assert said == ["", "invalid_factor"]
+
+
+def test_the_code_of_a_login_is_no_step_up_with_the_same_attempt(
+    make_device: MakeDevice, ada: Person, phone: Device
+) -> None:
+    """A page that asks for the code of a login gets one login with it."""
+    del phone
+    thief, same, code = make_device(), attempt(), ada.fresh_code()
+    assert prove(thief, ask(thief, attempt=same), attempt=same, totp=code).status == 200
+    operation = {
+        "method": "DELETE",
+        "path": "/api/me/factors/totp",
+        "digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+    }
+    said = thief.post("/step-up", {"operation": operation, "totp": code}, {"idempotency-key": same})
+    assert said.code == "invalid_factor"
+
+
+def test_an_old_code_is_not_accepted_again_for_its_attempt(clock: DevelopmentClock, ada: Person, phone: Device) -> None:
+    """A lost answer is asked for again within minutes. A code that is older proves nothing any more."""
+    code, key = ada.code(1), {"idempotency-key": attempt()}
+    operation = {
+        "method": "DELETE",
+        "path": "/api/me",
+        "digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+    }
+    assert phone.post("/step-up", {"operation": operation, "totp": code}, key).status == 200
+    clock.skip(700)
+    assert phone.post("/step-up", {"operation": operation, "totp": code}, key).code == "invalid_factor"
+
+
+def test_a_session_does_not_live_longer_by_asking_for_an_enrolment(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """The refusal of an enrolment has a session. It ends when the first one ends."""
+    del phone
+    tablet = make_device()
+    session = str(ask(tablet).members["auth_session"])
+    clock.skip(400)
+    said = tablet.post("/login/enrol", {"auth_session": session, "kind": "totp"}, token=None)
+    assert (said.code, said.members["expires_in"]) == ("factor_required", 200)
+    clock.skip(200)
+    assert prove(tablet, said, totp=ada.fresh_code()).code == "invalid_session"
+
+
+def test_an_empty_enrolment_beside_a_recovery_code_is_malformed(
+    make_device: MakeDevice, ada: Person, phone: Device
+) -> None:
+    """It is sent, so it needs a code of the app."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0], enrolment="").code == "malformed"
+
+
+def test_a_login_by_the_password_alone_makes_no_device_whose_wrong_codes_have_a_limit_of_their_own(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """With the switch off, whoever knows the password logs in with any number of keys. They share one limit."""
+    clock.skip(60)
+    off = stepped(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
+    assert off.status == 200
+    clock.skip(60)
+    wrongs = 0
+    for _ in range(3):
+        thief = make_device()
+        assert ask(thief).status == 200
+        thief.login(EMAIL)
+        for _ in range(WRONG_TOTP_PER_DAY_MAX):
+            wrongs += grant_of(thief, "DELETE", "/me", totp=wrong(ada.code())).code == "invalid_factor"
+    assert wrongs == WRONG_TOTP_PER_DAY_MAX
+    assert grant_of(phone, "DELETE", "/me", totp=ada.fresh_code()).status == 200
+
+
+def test_a_session_is_void_if_every_login_ends_right_before_its_admission(
+    make_device: MakeDevice, deployment: Deployment, ada: Person, phone: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end comes between the look at the account and the write, which must not begin a login of the next epoch."""
+    del phone
+    tablet, add_lineage, tables = make_device(), MemoryLineageStore.add_lineage, deployment.tables
+    session = ask(tablet)
+
+    def raced(store: MemoryLineageStore, *lineage: Any, **others: Any) -> Any:
+        monkeypatch.setattr(MemoryLineageStore, "add_lineage", add_lineage)
+        for account, state in list(tables.lineages.items()):
+            tables.lineages[account] = replace(state, epoch=state.epoch + 1)
+        return add_lineage(store, *lineage, **others)
+
+    monkeypatch.setattr(MemoryLineageStore, "add_lineage", raced)
+    assert prove(tablet, session, totp=ada.fresh_code()).code == "invalid_session"
+
+
+@dataclass
+class HmacKey:
+    """The HMAC secret of a login, in the place of a key."""
+
+    key_id: str
+    secret: str
+
+    def thumbprint(self) -> str:
+        """Return the keyid: the login."""
+        return self.key_id
+
+    def sign(self, base: bytes) -> bytes:
+        """Sign with HMAC-SHA-256."""
+        return hmac.digest(base64.urlsafe_b64decode(self.secret + "=="), base, "sha256")
+
+
+def test_a_session_of_an_hmac_device_needs_the_secret_that_signed_its_first_step(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """The first step proved a known device. A copy of the session without the secret does not finish the login."""
+    del phone
+    bare = make_device(client_id="simple", bound=False)
+    entry = bare.entry(EMAIL, binding="hmac")
+    first = prove(bare, bare.post("/login", entry, token=None), totp=ada.fresh_code())
+    assert first.status == 200
+    known = make_device(client_id="simple")
+    known.key = HmacKey(first.members["key_id"], first.members["secret"])  # type: ignore[assignment]
+    clock.skip(60)
+    session = str(known.post("/login", entry, token=None).members["auth_session"])
+    assert prove(bare, session, totp=ada.code()).code == "invalid_session"
+    assert prove(known, session, totp=ada.fresh_code()).status == 200

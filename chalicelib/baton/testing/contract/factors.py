@@ -332,6 +332,15 @@ class FactorsContract(Contract):
         assert self.user(storage).credentials_version == VERSION + 1
 
     @pytest.mark.guarantee(6)
+    def test_a_switch_that_another_request_moved_is_not_ours(self, storage: StorageUnderTest) -> None:
+        """Both make recovery codes. Only the codes of one are stored, and the other must not show its own."""
+        self.registered(storage, replace(FACTORS, on=False, recovery=None))
+        mine = SwitchSecondFactor(on=True, recovery=RECOVERY)
+        others = SwitchSecondFactor(on=True, recovery=replace(RECOVERY, mark=OTHER_MARK))
+        assert storage.factors.change_factors(ACTOR, others, remember=None, now=NOW) == Done()
+        assert storage.factors.change_factors(ACTOR, others, remember=None, now=NOW) == Done()
+        assert storage.factors.change_factors(ACTOR, mine, remember=None, now=NOW) == Moved()
+
     def test_changing_the_password_forgets_every_device_and_keeps_the_factors(self, storage: StorageUnderTest) -> None:
         """A device that was remembered is asked for a second factor again."""
         expected = self.registered(storage)
