@@ -163,7 +163,7 @@ class Baton:
             )
         )
         app.register_blueprint(jobs.blueprint)
-        if self.settings.mail == "ses":
+        if self.settings.mail_queue and self.settings.mail != "mailbox":
             jobs.register_queue(app, self.settings.mail_queue.rpartition("/")[2])
 
     def signed(  # noqa: PLR0913 - what a route may require
