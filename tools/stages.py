@@ -18,7 +18,7 @@ PLACEHOLDER: Final = "https://api.example.com"
 SENDER: Final = "MAIL_FROM"
 """The sender in the policies, before a deployment fills in the address of ``BATON_MAIL_FROM``."""
 
-QUEUE_JOBS: Final = {"jobs": ("queue", "ses")}
+QUEUE_JOBS: Final = {"jobs": ("queue", "ses"), "mail_feedback": ("ses",)}
 """The functions that only stages with these values of ``mail_of`` have."""
 
 

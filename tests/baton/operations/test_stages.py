@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_tex
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
-FUNCTIONS = [None, *SCHEDULED, "jobs"]
+FUNCTIONS = [None, *SCHEDULED, "jobs", "mail_feedback"]
 
 
 def test_a_stage_without_a_domain_uses_the_deployed_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -293,6 +293,21 @@ def test_the_rotation_can_write_only_the_key_ring(stage: str) -> None:
         for action in ("dynamodb:PutItem", "dynamodb:GetItem"):
             assert not may(policy, action, users, *keys)
     assert not may(policy, "dynamodb:DeleteItem", users, ring)
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_feedback_of_mail_can_write_only_suppressions(stage: str) -> None:
+    """A forged report then changes no account, no address and no key. It reads the key ring only."""
+    policy, users = dynamodb_alone(statements(stage, "mail_feedback")), f"baton-{stage}-users"
+    ring = RING_KEY["pk"]["S"]
+    assert may(policy, "dynamodb:PutItem", users, "S#AbCd")
+    assert may(policy, "dynamodb:GetItem", users, ring)
+    for keys in (("U#AbCd",), ("E#AbCd",), (ring,), ("S#AbCd", "U#AbCd"), ()):
+        assert not may(policy, "dynamodb:PutItem", users, *keys)
+    for keys in (("U#AbCd",), ("S#AbCd",), ()):
+        assert not may(policy, "dynamodb:GetItem", users, *keys)
+    for action in ("dynamodb:UpdateItem", "dynamodb:DeleteItem"):
+        assert not may(policy, action, users, "S#AbCd")
 
 
 def dynamodb_alone(policy: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

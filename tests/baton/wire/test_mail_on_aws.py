@@ -13,6 +13,8 @@ import boto3
 import pytest
 
 from chalicelib.baton.http import jobs
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.service import Baton
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
@@ -38,6 +40,7 @@ class Post:
     gateway: Gateway
     clock: DevelopmentClock
     queue: str
+    baton: Baton
     used: set[Use] = field(default_factory=set)
 
     def device(self) -> Device:
@@ -104,8 +107,8 @@ def post(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
     }.items():
         monkeypatch.setenv(name, value)
     gateway = Gateway([load_environment(clock).app])
-    load_environment(clock)  # the environment of the function of the queue: the jobs of the last one run
-    return Post(gateway, clock, queue)
+    # The environment of the functions beside the API: the jobs of the last one run.
+    return Post(gateway, clock, queue, load_environment(clock).baton)
 
 
 @ours_only
@@ -131,3 +134,79 @@ def test_an_order_in_the_queue_is_encrypted(post: Post) -> None:
     (order,) = post.orders()
     assert order["body"].startswith("mo.")
     assert "ada" not in order["body"].lower()
+
+
+def feedback(post: Post, to: str) -> dict[str, Any]:
+    """Write the event with which SNS calls the function after a complaint."""
+    name = post.queue.rpartition("/")[2]
+    tags = {"ses:configuration-set": [name]}
+    said = {"eventType": "Complaint", "complaint": {}, "mail": {"destination": [to], "tags": tags}}
+    arn = f"arn:aws:sns:us-east-1:123456789012:{name}-feedback"
+    sns = {"Type": "Notification", "MessageId": "m", "TopicArn": arn, "Message": json.dumps(said)}
+    return {"Records": [{"EventSource": "aws:sns", "Sns": sns}]}
+
+
+@ours_only
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_the_function_of_feedback_has_exactly_the_rights_that_it_uses(
+    post: Post, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the key ring only, and writes suppressions only: the leading keys are those of its policy."""
+    keys: set[str] = set()
+    call = AwsClient.call
+
+    def called(service: AwsClient, operation: str, **request: Any) -> dict[str, Any]:
+        if "TableName" in request:
+            keys.add(f"{operation} {(request.get('Key') or request['Item'])['pk']['S'][:2]}")
+        return call(service, operation, **request)
+
+    monkeypatch.setattr(AwsClient, "call", called)
+    with noted(post.used):
+        jobs.mail_feedback(feedback(post, ADA))
+    policy = json.loads((CHALICE / f"policy-{stage}-mail_feedback.json").read_text("utf-8"))
+    assert unlike(post.used, allowed(policy)) == []
+    assert keys == {"get_item K#", "put_item S#"}
+
+
+@pytest.mark.parametrize("route", ["/password/forgot", "/register/start"])
+def test_the_calls_of_aws_are_the_same_for_every_address(
+    post: Post, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cases 55 to 58 on the services themselves: operation, table, and the length of every value in the request."""
+    others = ("bob@example.com", "sue@example.com")
+    for email in (ADA, *others):
+        assert post.device().register(email).status == 201
+    disable(post, others[0])
+    jobs.mail_feedback(feedback(post, others[1]))
+    call, sent = AwsClient.call, list[tuple[str, str, object]]()
+
+    def called(service: AwsClient, operation: str, **request: Any) -> dict[str, Any]:
+        sent.append((service._name, operation, shape(request)))
+        return call(service, operation, **request)
+
+    monkeypatch.setattr(AwsClient, "call", called)
+    seen = []
+    for email in (ADA, "eve@example.com", *others):
+        device = post.device()
+        entry = device.entry(email)
+        del entry["password"]
+        sent.clear()
+        assert device.post(route, entry, token=None).status == 202
+        seen.append(list(sent))
+    assert seen == [seen[0]] * 4
+    assert [operation for _, operation, _ in seen[0]][-1] == "send_message"
+
+
+def disable(post: Post, email: str) -> None:
+    """Disable an account, as the operator does."""
+    ring = post.baton.key_ring.current(now=int(post.clock.time()))
+    account = post.baton.users.find(ring.email_index(email))
+    assert account is not None
+    post.baton.lineage_store.set_status(account, Status.DISABLED, now=int(post.clock.time()))
+
+
+def shape(value: object) -> object:
+    """Return the members of a request, with the length of each text."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    return len(value) if isinstance(value, str | bytes) else value

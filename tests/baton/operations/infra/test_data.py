@@ -14,6 +14,7 @@ from tools.deploy import stage_named
 from tools.package import configuration, names_of
 
 PREFIX = "baton-test"
+ARN = "arn:${{AWS::Partition}}:{}:${{AWS::Region}}:${{AWS::AccountId}}"
 STAGES = ["dev", "prod"]
 
 
@@ -137,6 +138,34 @@ def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
             yield f"{name} has no end or no key"
 
 
+def forged_feedback(read: dict[str, Any]) -> Iterator[str]:
+    """Require that only SES publishes bounces, for this account and this configuration set, and can encrypt them."""
+    named = template.resolve(read, {"Prefix": PREFIX})
+    allow, deny = properties(named, "MailFeedbackTopicPolicy")["PolicyDocument"]["Statement"]
+    own = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    sender = {"aws:SourceArn": {"Fn::Sub": f"{ARN.format('ses')}:configuration-set/{PREFIX}-mail"}}
+    if allow["Principal"] != {"Service": "ses.amazonaws.com"}:
+        yield "others may publish"
+    if allow.get("Condition") != {"StringEquals": own, "ArnEquals": sender}:
+        yield "SES may publish for another account or sender"
+    if (deny["Effect"], deny["Principal"], deny["Condition"]) != ("Deny", "*", {"StringNotEquals": own}):
+        yield "a principal of this account may publish"
+    topic = properties(named, "MailFeedbackTopic")
+    (key,) = [
+        one for one in properties(named, "OperationsKey")["KeyPolicy"]["Statement"] if one["Sid"] == "MailFeedback"
+    ]
+    arn = {"Fn::Sub": f"{ARN.format('sns')}:{topic['TopicName']}"}
+    if key.get("Condition", {}) != {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}:
+        yield "SES cannot encrypt for the topic, or for any topic"
+    if topic.get("KmsMasterKeyId") != {"Fn::GetAtt": ["OperationsKey", "Arn"]}:
+        yield "the topic is not encrypted"
+    destination = read["Resources"]["MailFeedback"]
+    if destination["Properties"]["EventDestination"]["MatchingEventTypes"] != ["bounce", "complaint"]:
+        yield "other events are reported"
+    if destination.get("DependsOn") != "MailFeedbackTopicPolicy":
+        yield "SES checks the topic before it may publish"
+
+
 def lost_mail(read: dict[str, Any]) -> Iterator[str]:
     """Require queues that are encrypted with a KMS key, and dead letters after three failures, for a day.
 
@@ -169,6 +198,11 @@ def _arns_of_logs(read: dict[str, Any]) -> list[Any]:
     return found
 
 
+def _of_feedback(read: dict[str, Any]) -> list[Any]:
+    found: list[Any] = properties(read, "MailFeedbackTopicPolicy")["PolicyDocument"]["Statement"]
+    return found
+
+
 FAULTS: list[tuple[Rule, Plant]] = [
     (wrong_protection, lambda read: properties(read, "Users").pop("SSESpecification")),
     (wrong_protection, lambda read: properties(read, "Lineages").pop("PointInTimeRecoverySpecification")),
@@ -197,6 +231,18 @@ FAULTS: list[tuple[Rule, Plant]] = [
         wrong_log_encryption,
         lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"}),
     ),
+    (forged_feedback, lambda read: _of_feedback(read)[0].update(Principal="*")),
+    (forged_feedback, lambda read: _of_feedback(read)[0].pop("Condition")),
+    (forged_feedback, lambda read: _of_feedback(read)[0]["Condition"].pop("ArnEquals")),
+    (forged_feedback, lambda read: _of_feedback(read)[1].update(Effect="Allow")),
+    (forged_feedback, lambda read: _of_feedback(read)[1].update(Condition={})),
+    (forged_feedback, lambda read: properties(read, "MailFeedbackTopic").pop("KmsMasterKeyId")),
+    (forged_feedback, lambda read: read["Resources"]["MailFeedback"].pop("DependsOn")),
+    (
+        forged_feedback,
+        lambda read: properties(read, "MailFeedback")["EventDestination"].update(MatchingEventTypes=["send"]),
+    ),
+    (forged_feedback, lambda read: properties(read, "MailFeedbackTopic").update(TopicName="another")),
     (lost_mail, lambda read: properties(read, "MailQueue").pop("KmsMasterKeyId")),
     (lost_mail, lambda read: properties(read, "MailQueue").update(MessageRetentionPeriod=345600)),
     (lost_mail, lambda read: properties(read, "MailDeadLetters").update(MessageRetentionPeriod=HOUR_S)),
@@ -240,7 +286,7 @@ def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
     ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
         assert f"table/{name}" in policies[0]
-    jobs = ("", "RotateKeys", "AuditConfiguration", "Jobs")
+    jobs = ("", "RotateKeys", "AuditConfiguration", "Jobs", "MailFeedback")
     groups = [properties({"Resources": named}, f"{job}LogGroup") for job in jobs]
     for group, policy in zip(groups, policies, strict=True):
         assert f"log-group:{group['LogGroupName']}:*" in policy

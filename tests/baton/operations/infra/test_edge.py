@@ -585,7 +585,8 @@ def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, An
     A stage without a queue has neither the function nor a resource without a type.
     """
     assert [list(rule(with_mail)) for rule in RULES] == [[] for _ in RULES]
-    assert {name for name in with_mail["Resources"] if name not in merged["Resources"]} == {"Jobs", "JobsRole"}
+    made = with_mail["Resources"].keys() - merged["Resources"].keys()
+    assert made == {"Jobs", "JobsRole", "MailFeedback", "MailFeedbackRole"}
     jobs = template.resolve(properties(with_mail, "Jobs"), {"Prefix": "baton-prod"})
     assert (jobs["FunctionName"], jobs["LoggingConfig"]) == (
         "baton-prod-jobs",
@@ -609,6 +610,13 @@ def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, An
     ]
     assert send["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}}
     assert [name for name, one in merged["Resources"].items() if "Type" not in one] == []
+    feedback = template.resolve(properties(with_mail, "MailFeedback"), {"Prefix": "baton-prod"})
+    assert feedback["FunctionName"] == "baton-prod-mail_feedback"
+    assert feedback["LoggingConfig"] == {"LogGroup": "/aws/lambda/baton-prod-mail_feedback"}
+    assert feedback["Environment"]["Variables"] == settings
+    ((_, source),) = feedback["Events"].items()
+    assert source["Type"] == "SNS"
+    assert source["Properties"]["Topic"]["Fn::Sub"].endswith(":baton-prod-mail-feedback")
 
 
 @ours_only

@@ -201,6 +201,7 @@ def test_changed_permissions_of_a_job_are_found(role: tuple[Any, str], partition
         f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
         f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
         f"{name}-jobs": "policy-prod-jobs.json",
+        f"{name}-mail_feedback": "policy-prod-mail_feedback.json",
     }
     for policy_file in of_functions.values():
         text = (ROOT / ".chalice" / policy_file).read_text("utf-8")

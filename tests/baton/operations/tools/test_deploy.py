@@ -46,7 +46,7 @@ SENDING = {
     "BATON_MAIL_FROM": "Example <login@example.com>",
     "BATON_MAIL_QUEUE": "https://sqs.REGION.amazonaws.com/ACCOUNT/baton-STAGE-mail",
 }
-QUEUE_FUNCTIONS = ["-jobs"]
+QUEUE_FUNCTIONS = ["-jobs", "-mail_feedback"]
 
 
 def with_mail(name: str, **variables: str) -> dict[str, Any]:
