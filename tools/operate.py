@@ -10,6 +10,7 @@ raise-not-before        after a restore or a leak: end every login of the deploy
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
+forget ACCOUNT          delete the events of an account that its owner deleted, by its id, and tell your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
@@ -32,14 +33,17 @@ from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.ids import EmailIndex
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
 from chalicelib.baton.lineages.clients import UnknownRole
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.mail.outbox import QueueForget
 from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.mail import SqsOutbox
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
@@ -100,6 +104,7 @@ class Operator:
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
         self._clients = settings.registry
+        self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
@@ -139,12 +144,24 @@ class Operator:
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
-        act = SetStatus(record=self._record(), **self._accounts())
+        act = SetStatus(record=self._record(), forget_later=self._forget_later(), **self._accounts())
         account = act(email, STATUSES[command])
         if STATUSES[command] is Status.DELETED:
             forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
             forget(account, deleted_at=clock())
         return f"ok: {command}d account {account}; all its logins have ended"
+
+    def forget(self, account: AccountId) -> str:
+        """Delete the events of a deleted account, and queue the call of the team's function if there is a queue."""
+        lineage_store = LineageStore(self._database)
+        if lineage_store.get(account) is None:
+            raise errors.NotFound("no account has this id")
+        Forget(lineage_store=lineage_store, audit=Audit(self._database, self._log))(account, deleted_at=clock())
+        forget_later = self._forget_later()
+        if forget_later is None:
+            return f"ok: deleted the events of account {account}"
+        forget_later(account, now=clock())
+        return f"ok: deleted the events of account {account}; on_delete of your app is called in a minute"
 
     def change_role(self, change: str, email: str, role: str) -> str:
         """Give an account a role, or take it away."""
@@ -195,6 +212,15 @@ class Operator:
             "aws sesv2 delete-suppressed-destination --email-address E-MAIL"
         )
 
+    def _forget_later(self) -> QueueForget | None:
+        """Return the queue of the deployment, by its name: the settings of a stage may not have the account."""
+        name = self._queue.rpartition("/")[2]
+        if not name:
+            return None
+        sqs = AwsClient("sqs")
+        outbox = SqsOutbox(sqs.call("get_queue_url", QueueName=name)["QueueUrl"], sqs)
+        return QueueForget(entropy=secrets.token_bytes, key_ring=self._key_ring, outbox=outbox)
+
     def _index_of(self, email: str) -> EmailIndex:
         return self._key_ring.current(now=clock()).email_index(canonical_email(email))
 
@@ -225,6 +251,8 @@ def _run(words: list[str], *, pause: Callable[[float], None], ask: Callable[[str
             return Operator(pause=pause).change_ring(command)
         case [command, email] if command in STATUSES:
             return Operator().set_status(command, email)
+        case ["forget", account]:
+            return Operator().forget(AccountId(account))
         case _:
             return _run_for_a_person(words)
 

@@ -17,6 +17,7 @@ from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.ports import ForgetLater
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.effects import Clock, Entropy
@@ -72,6 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     proof: RequestVerifier
     credentials: Credentials
     queue_mail: QueueMail
+    forget_later: ForgetLater | None
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
@@ -155,7 +157,13 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             users=users,
             email_status=_email_status(parts),
         ),
-        delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
+        delete=DeleteAccount(
+            clock=clock,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
+            forget_later=parts.forget_later,
+        ),
         change_password=ChangePassword(
             clock=clock,
             entropy=entropy,

@@ -194,6 +194,8 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
 
 MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)
 """An order for a mail. The queue keeps it for an hour at most. No client holds one."""
+FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
+FORGET_AFTER_S = MINUTE_S
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
@@ -227,8 +229,7 @@ NOTICES_PER_DAY_MAX = 20
 """
 BOUNCE_SUPPRESSED_S = 90 * DAY_S
 """How long an address gets no mails after a permanent bounce. A complaint has no end."""
-MAIL_FEEDBACK_BYTES_MAX = 256 * 1024
-"""The longest message of SNS."""
+MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100
 """How many mails the development mailbox keeps."""
 
@@ -329,8 +330,9 @@ def _assert_relations() -> None:
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
-    assert MAIL_ORDER.prefix not in {row.prefix for row in TICKET_PURPOSES.values()}
-    assert MAIL_ORDER.name not in TICKET_PURPOSES
+    assert not {MAIL_ORDER.prefix, FORGET_ORDER.prefix} & {row.prefix for row in TICKET_PURPOSES.values()}
+    assert not {MAIL_ORDER.name, FORGET_ORDER.name} & TICKET_PURPOSES.keys()
+    assert FORGET_AFTER_S > REQUEST_MAX_S  # by then the deletion has happened, or has failed
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
     assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
     assert MAIL_SESSIONS_WINDOW_S <= MAIL_RESET_LINK_S <= TICKET_PURPOSES["mail_link"].life_s

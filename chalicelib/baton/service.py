@@ -9,8 +9,9 @@ from chalice.app import Chalice, Response
 
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
+from chalicelib.baton.accounts.forget import OnDelete
 from chalicelib.baton.assembly import Parts, product_of, routes_of
-from chalicelib.baton.background import Background, MakeBackground
+from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
@@ -28,12 +29,10 @@ from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
-from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
-from chalicelib.baton.storage.aws.deployment.look import Deployment
 from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.aws.snapshot import import_late_modules
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.fetch import HttpsFetch
@@ -69,6 +68,7 @@ class Baton:
         self.issue = Issue(self._names, self.clients, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
+        self._on_delete: OnDelete | None = None
         self.background = self._background(effects.mailbox)
         self._pending = self.background.pending
         self.recorder = Record(
@@ -105,7 +105,7 @@ class Baton:
         )
         if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
             self._dispatch.begin = self._time_budget.begin
-        if settings.mail == "mailbox":
+        if settings.development:
             self._dispatch.after = self._work_off
         self._views = Views(
             self._dispatch,
@@ -157,8 +157,8 @@ class Baton:
             jobs.Jobs(
                 dispatch=self._dispatch,
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
-                audit_configuration=self._audit_configuration,
-                deliver_mail=self.background.deliver_mail if self.settings.mail != "off" else None,
+                audit_configuration=audit_of(self.settings, self.database.tables, self.log),
+                carry_out=self.background.carry_out,
                 take_feedback=self.background.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",
             )
@@ -242,6 +242,23 @@ class Baton:
         self._on_export = function
         return function
 
+    def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that deletes what your app stores about an account.
+
+        The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
+        If it raises, it is called again, three times in all; then an alarm rings. Raises ``RuntimeError`` if there is
+        one already, or if the deployment has no queue (``BATON_MAIL_QUEUE``).
+        """
+        if self._on_delete is not None:
+            raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
+        if self.background.forget_later is None:
+            raise RuntimeError(
+                "on_delete needs the queue of jobs, or your app would never learn of a deletion: set BATON_MAIL_QUEUE. "
+                'docs/baton/mail.md, "The queue without mail", has its URL'
+            )
+        self._on_delete = function
+        return function
+
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -295,12 +312,13 @@ class Baton:
             product=product_of(self.settings),
             mailbox=mailbox,
             service=self._service,
+            on_delete=lambda: self._on_delete,
         )()
 
     def _work_off(self) -> None:
-        """Deliver the queued mails of the answer. An error here is a defect of the log, never of the answer."""
+        """Carry out the queued orders of the answer. An error here is a defect of the log, never of the answer."""
         try:
-            self._pending.work_off(self.background.deliver_mail)
+            self._pending.work_off(self.background.carry_out)
         except Exception as defect:  # noqa: BLE001 - the answer has left
             self._dispatch.note_defect(defect)
 
@@ -326,11 +344,5 @@ class Baton:
             proof=self._proof,
             credentials=self._credentials,
             queue_mail=self.background.queue_mail,
+            forget_later=self.background.forget_later,
         )
-
-    def _audit_configuration(self) -> None:
-        settings = self.settings
-        deployment = Deployment(
-            settings.deployment, self.database.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
-        )
-        AuditConfiguration(deployment, self.log, EXPIRY)()

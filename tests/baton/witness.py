@@ -87,6 +87,10 @@ def uses(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[U
             for verb, part in write.items():
                 yield Use(f"dynamodb:{_TRANSACTED[verb]}", part["TableName"].rpartition("-")[2])
         return
+    if operation == "batch_write_item":
+        for table in request["RequestItems"]:
+            yield Use("dynamodb:BatchWriteItem", table.rpartition("-")[2])
+        return
     action = "".join(word.title() for word in operation.split("_"))
     service = _PREFIXES.get(service, service)
     yield Use(f"{service}:{action}", str(request.get("TableName", "")).rpartition("-")[2])

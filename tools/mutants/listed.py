@@ -720,10 +720,27 @@ LISTED: Final[list[Mutant]] = [
         ("the queue has mails that nobody can send", "            if not to.isascii():\n", "            if False:\n"),
     ),
     *_of(
+        "chalicelib/baton/accounts/forget.py",
+        ("a disabled account is forgotten", "account_state.status is not Status.DELETED:", "account_state.status is Status.ACTIVE:"),
+        ("a raised not-before time loses orders", "sealed, replace(ring, not_before=0), now=now, bound_to={})\n        except UnknownRoot", "sealed, ring, now=now, bound_to={})\n        except UnknownRoot"),
+        ("the team is called before the events are deleted", "        self.audit.erase(account)\n", ""),
+        ("the team is called for an account that is not deleted", '            self.log.record("forget_dropped", account=order.account, reason="the account is not deleted")\n            return\n', '            self.log.record("forget_dropped", account=order.account, reason="the account is not deleted")\n'),
+        ("the team is not called", "        if on_delete is not None:\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/deletion.py",
+        ("a deletion leaves no order", "        if self.forget_later is not None:\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/background.py",
+        ("a stage without a queue loses orders", "if isinstance(outbox, PendingOrders) and not self.settings.development:", "if False:"),
+        ("a mail is sent where mail is off", "        if not self.sends_mail:\n", "        if False:\n"),
+    ),
+    *_of(
         "chalicelib/baton/mail/suppression.py",
         ("a bounce stops mails for ever", "or now < suppression.until)", "or True)"),
         ("a suppression stops no mail", "return suppression is not None and (suppression.until is None", "return suppression is not None and (False"),
-        ("a report of another sender counts", "        if report.mail.tags.get(\"ses:configuration-set\") != [self.configuration_set]:\n", "        if False:\n"),
+        ("a report of another sender counts", '        if report.mail.tags.get("ses:configuration-set") != [self.configuration_set]:\n', "        if False:\n"),
         ("a report about several addresses counts", "        if len(report.mail.destination) != 1:\n", "        if not report.mail.destination:\n"),
         ("a temporary bounce counts", 'bounce=_Bounce(kind="Permanent")', "bounce=_Bounce()"),
         ("a report that a mail is not spam counts", 'complaint=_Complaint(kind="not-spam")', 'complaint=_Complaint(kind="no-spam")'),

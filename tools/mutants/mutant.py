@@ -100,6 +100,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/mail/test_notices.py",
         "tests/baton/mail/test_suppression.py",
     ),
+    "chalicelib/baton/accounts/deletion.py": ("tests/baton/mail/test_forget.py",),
+    "chalicelib/baton/background.py": ("tests/baton/mail/test_forget.py",),
     "chalicelib/baton/mail/suppression.py": ("tests/baton/mail/test_suppression.py",),
     "chalicelib/baton/storage/dynamodb/suppressions.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/http/jobs.py": ("tests/baton/mail/test_suppression.py",),
@@ -150,7 +152,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_lost_answers.py",
     ),
     "chalicelib/baton/accounts/activity.py": ("tests/baton/accounts/test_own_view.py",),
-    "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
+    "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py", "tests/baton/mail/test_forget.py"),
     "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
     "chalicelib/baton/lineages/clients.py": (
         "tests/baton/lineages/test_clients.py",

@@ -25,6 +25,16 @@ class AddressProof(Protocol):
         """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
 
 
+class ForgetLater(Protocol):
+    """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
+
+    def __call__(self, account: AccountId, *, now: int) -> None:
+        """Order it, before the deletion: an order for an account that is not deleted is dropped.
+
+        So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
+        """
+
+
 class EmailStatus(Protocol):
     """Whether mails to an address are sent."""
 

@@ -68,6 +68,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_enabled": Event("info", audited=True),
     "account_disabled": Event("info", audited=True),
     "account_deleted": Event("info", audited=True, notice="account_deleted"),
+    "account_forgotten": Event("info"),
+    "forget_dropped": Event("info"),
     "account_exported": Event("info", audited=True),
     "roles_changed": Event("info", audited=True),
     "second_factor_required": Event("info", audited=True),

@@ -1,7 +1,7 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Two are scheduled. ``jobs`` works off the queue of mails, one message at a time. ``mail_feedback`` gets the bounces and
-complaints of Amazon SES.
+Two are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
+the bounces and complaints of Amazon SES.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
 this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the
@@ -29,8 +29,8 @@ class Jobs(Struct, frozen=True, kw_only=True):
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
     audit_configuration: Callable[[], object]
-    deliver_mail: Callable[[str], object] | None = None
-    """Send the mail of one order. ``None``: mail is off."""
+    carry_out: Callable[[str], object]
+    """Carry out one order of the queue."""
     take_feedback: Callable[[str], object]
     """Take one report of Amazon SES."""
     feedback_topic: str
@@ -98,7 +98,7 @@ def audit_configuration(event: CloudWatchEvent) -> None:
 
 
 def jobs(event: dict[str, Any], context: object = None) -> None:
-    """Send the mails of a batch of the queue (SQS). An exception leaves the batch in the queue.
+    """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
     Lambda calls this function with its own event. So it exists before ``app`` is imported, which registers it.
     """
@@ -106,12 +106,10 @@ def jobs(event: dict[str, Any], context: object = None) -> None:
     installed = _jobs()
     for record in event["Records"]:
 
-        def deliver(message: dict[str, Any]) -> None:
-            if installed.deliver_mail is None:
-                raise RuntimeError("a mail is in the queue, and BATON_MAIL is off")
-            installed.deliver_mail(str(message["body"]))
+        def carry_out(message: dict[str, Any]) -> None:
+            installed.carry_out(str(message["body"]))
 
-        as_job(installed.dispatch, deliver, id_of=lambda message: message.get("messageId", ""))(record)
+        as_job(installed.dispatch, carry_out, id_of=lambda message: message.get("messageId", ""))(record)
 
 
 def mail_feedback(event: dict[str, Any], context: object = None) -> None:

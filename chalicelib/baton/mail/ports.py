@@ -34,8 +34,8 @@ class Sender(Protocol):
 class Outbox(Protocol):
     """The queue of orders. An order may be delivered more than once."""
 
-    def put(self, order: str) -> None:
-        """Add an encrypted order. Raises ``Unavailable``."""
+    def put(self, order: str, *, delay_s: int = 0) -> None:
+        """Add an encrypted order, which is delivered after ``delay_s`` seconds or later. Raises ``Unavailable``."""
 
 
 class Suppression(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import pytest
 
 from chalicelib.baton.http import jobs
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.mail import outbox
 from chalicelib.baton.service import Baton
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
@@ -113,8 +114,10 @@ def post(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
 
 @ours_only
 @pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(post: Post, stage: str) -> None:
-    """A code and a notice, each from the queue to SES. The rights of Lambda itself are beside these."""
+def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
+    post: Post, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A code, a notice and a deletion, each from the queue. The rights of Lambda itself are beside these."""
     ada = post.device()
     assert ada.register(ADA).status == 201
     tablet = post.device()
@@ -122,6 +125,10 @@ def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(post: Pos
     assert ada.post("/me/email/code", {}).status == 202
     post.work_off()
     assert post.sent() == [ADA, ADA]
+    monkeypatch.setattr(outbox, "FORGET_AFTER_S", 0)
+    assert tablet.confirmed("DELETE", "/me").status == 204
+    post.work_off()
+    assert post.sent() == [ADA, ADA, ADA]
     policy = json.loads((CHALICE / f"policy-{stage}-jobs.json").read_text("utf-8"))
     assert unlike(post.used | BY_LAMBDA, allowed(policy)) == []
 
