@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.login_rules import NoRoom, last_used, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.login_rules import NoRoom, has_device, last_used, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
@@ -611,6 +611,17 @@ def test_a_login_with_the_last_secret_replaces_that_lineage() -> None:
     another = place(8, binding=SecretBinding())
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=last.id) == (last,)
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=None) == ()
+
+
+def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
+    """Nothing else identifies a device. A login by an unknown one is told to the owner."""
+    mine, other = replace(MINE_LIVE, binding=MY_KEY), replace(OTHER_LIVE, binding=OTHER_KEY)
+    assert has_device(state_with(mine, other), MY_KEY, proved=None)
+    assert not has_device(state_with(other), MY_KEY, proved=None)
+    by_secret = replace(MINE_LIVE, binding=SecretBinding())
+    assert has_device(state_with(by_secret), SecretBinding(), proved=by_secret.id)
+    assert not has_device(state_with(by_secret), SecretBinding(), proved=None)
+    assert not has_device(state_with(replace(MINE_LIVE, binding=NoBinding())), NoBinding(), proved=None)
 
 
 def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one() -> None:
