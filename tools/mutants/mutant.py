@@ -36,7 +36,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/keys/public_key.py": ("tests/baton/keys/test_public_key.py",),
     "chalicelib/baton/proof/signature.py": ("tests/baton/proof/test_signatures.py",),
     "chalicelib/baton/proof/structured_fields.py": ("tests/baton/proof/test_structured_fields.py",),
-    "chalicelib/baton/tokens/jwt.py": ("tests/baton/tokens/test_tokens.py",),
+    "chalicelib/baton/tokens/jwt.py": ("tests/baton/tokens/test_tokens.py", "tests/baton/tokens/test_rights.py"),
     "chalicelib/baton/tokens/opaque.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/token.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/presented.py": (
