@@ -36,6 +36,7 @@ from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, Dyna
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from tools import aws
+from tools.doctor_mail import mail_rows
 from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
@@ -250,6 +251,7 @@ def examine(stage: str | None) -> Iterator[Row]:
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
+    yield from (Row("mail", *found) for found in mail_rows(settings, deploy=deploy, remedy_for=remedy_for))
     yield from endpoint(settings.issuer, remedy=deploy)
 
 
@@ -287,7 +289,7 @@ def main(stage: str | None) -> int:
     if stage is not None or "BATON_ISSUER" in os.environ:
         # Without credentials every other finding would be wrong.
         aws.require_account()
-    order = ("versions", "settings", "reach", "clock", "tables", "keys")
+    order = ("versions", "settings", "reach", "clock", "tables", "keys", "mail")
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))
     show(rows, sys.stdout)
     wrong = [row for row in rows if row.remedy]

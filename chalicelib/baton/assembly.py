@@ -37,6 +37,7 @@ from chalicelib.baton.mail.outbox import QueueMail
 from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
+from chalicelib.baton.mail.suppression import ReadEmailStatus
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
@@ -149,7 +150,11 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             product=product_of(parts.settings),
         ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
-        show=ShowAccount(users=users),
+        show=ShowAccount(
+            clock=clock,
+            users=users,
+            email_status=_email_status(parts),
+        ),
         delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
         change_password=ChangePassword(
             clock=clock,
@@ -169,6 +174,10 @@ def _introduce(parts: Parts) -> ReadLoginRequest:
     return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof)
 
 
+def _email_status(parts: Parts) -> ReadEmailStatus:
+    return ReadEmailStatus(suppressions=parts.storage.suppressions, enabled=parts.settings.mail != "off")
+
+
 def _new_password(parts: Parts) -> NewPassword:
     return NewPassword(
         characters_min=PASSWORD_CHARACTERS_MIN,
@@ -185,6 +194,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
             clock=parts.clock,
             clients=parts.clients,
             users=parts.storage.accounts,
+            email_status=_email_status(parts),
             audit=audit,
             list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
             record=parts.record,

@@ -225,6 +225,10 @@ MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 NOTICES_PER_DAY_MAX = 20
 """The mails that tell the owner of an account about events, in one UTC day. The exceptions are in ``events/names.py``.
 """
+BOUNCE_SUPPRESSED_S = 90 * DAY_S
+"""How long an address gets no mails after a permanent bounce. A complaint has no end."""
+MAIL_FEEDBACK_BYTES_MAX = 256 * 1024
+"""The longest message of SNS."""
 MAILBOX_MAX = 100
 """How many mails the development mailbox keeps."""
 

@@ -10,6 +10,7 @@ from chalice.app import Chalice, Response
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.assembly import Parts, product_of, routes_of
+from chalicelib.baton.background import Background, MakeBackground
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
@@ -22,16 +23,13 @@ from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
-from chalicelib.baton.mail.deliver import DeliverMail
 from chalicelib.baton.mail.notices import QueueNotice
-from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueMail
-from chalicelib.baton.mail.ports import Outbox, Sender
+from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
-from chalicelib.baton.storage.aws.mail import SEND_READ_TIMEOUT_S, SesSender, SqsOutbox
 from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.aws.snapshot import import_late_modules
@@ -71,14 +69,15 @@ class Baton:
         self.issue = Issue(self._names, self.clients, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
-        self._mail(effects.mailbox)
+        self.background = self._background(effects.mailbox)
+        self._pending = self.background.pending
         self.recorder = Record(
             clock=self.clock,
             entropy=self.entropy,
             ephemeral=self.ephemeral,
             audit=self.audit,
             log=self.log,
-            notices=QueueNotice(queue=self._queue_mail, log=self.log) if settings.mail != "off" else None,
+            notices=QueueNotice(queue=self.background.queue_mail, log=self.log) if settings.mail != "off" else None,
         )
         self._proof = RequestVerifier(
             key_ring=self.key_ring,
@@ -159,12 +158,16 @@ class Baton:
                 dispatch=self._dispatch,
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
                 audit_configuration=self._audit_configuration,
-                deliver_mail=self._deliver_mail if self.settings.mail != "off" else None,
+                deliver_mail=self.background.deliver_mail if self.settings.mail != "off" else None,
+                take_feedback=self.background.take_feedback,
+                feedback_topic=f"{self.deployment}-mail-feedback",
             )
         )
         app.register_blueprint(jobs.blueprint)
-        if self.settings.mail == "ses":
+        if self.settings.mail_queue and self.settings.mail != "mailbox":
             jobs.register_queue(app, self.settings.mail_queue.rpartition("/")[2])
+        if self.settings.mail == "ses":
+            jobs.register_feedback(app, f"{self.deployment}-mail-feedback")
 
     def signed(  # noqa: PLR0913 - what a route may require
         self,
@@ -282,32 +285,22 @@ class Baton:
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
-    def _mail(self, mailbox: Mailbox) -> None:
-        """Make the queue of mails, and the flow that sends them."""
-        settings = self.settings
-        sender: Sender = mailbox
-        self._pending = PendingOrders()
-        outbox: Outbox = self._pending
-        if settings.mail == "ses":
-            outbox = SqsOutbox(settings.mail_queue, self._service("sqs", settings.sqs_endpoint))
-            ses = AwsClient("sesv2", read_timeout_s=SEND_READ_TIMEOUT_S)
-            sender = SesSender(settings.mail_from, configuration_set=f"{settings.deployment}-mail", ses=ses)
-        self._queue_mail = QueueMail(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, outbox=outbox)
-        self._deliver_mail = DeliverMail(
+    def _background(self, mailbox: Mailbox) -> Background:
+        return MakeBackground(
+            settings=self.settings,
             clock=self.clock,
-            key_ring=self.key_ring,
-            users=self.users,
-            lineage_store=self.lineage_store,
-            ephemeral=self.ephemeral,
-            sender=sender,
+            entropy=self.entropy,
+            storage=self.storage,
             log=self.log,
-            product=product_of(settings),
-        )
+            product=product_of(self.settings),
+            mailbox=mailbox,
+            service=self._service,
+        )()
 
     def _work_off(self) -> None:
         """Deliver the queued mails of the answer. An error here is a defect of the log, never of the answer."""
         try:
-            self._pending.work_off(self._deliver_mail)
+            self._pending.work_off(self.background.deliver_mail)
         except Exception as defect:  # noqa: BLE001 - the answer has left
             self._dispatch.note_defect(defect)
 
@@ -332,7 +325,7 @@ class Baton:
             on_export=lambda: self._on_export,
             proof=self._proof,
             credentials=self._credentials,
-            queue_mail=self._queue_mail,
+            queue_mail=self.background.queue_mail,
         )
 
     def _audit_configuration(self) -> None:

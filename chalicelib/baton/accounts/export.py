@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import ActivityEvent, shown
 from chalicelib.baton.accounts.devices import ListDevices, ListedDevice
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import EmailStatus, Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.events.record import Record
@@ -36,6 +36,9 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
     email_verified_at: Annotated[
         Seconds | UnsetType, msgspec.Meta(description="When a code from the mailbox proved the address.")
     ] = UNSET
+    email_status: Annotated[
+        Literal["ok", "bouncing"], msgspec.Meta(description="`bouncing`: no mail is sent to the address.")
+    ]
     language: Annotated[str | UnsetType, msgspec.Meta(description="The language of the mails to the owner.")] = UNSET
     created_at: Seconds
     roles: tuple[str, ...]
@@ -97,6 +100,7 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     clock: Clock
     clients: Clients
     users: Users
+    email_status: EmailStatus
     audit: Audit
     list_devices: ListDevices
     record: Record
@@ -105,16 +109,18 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
 
     def __call__(self, caller: Caller) -> Export:
         """Read the user and the events. The account state is that of the call."""
+        now = self.clock()
         user, account_state = self.users.get(caller.account), caller.account_state
         if user is None or account_state is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
-        stored = self.audit.newest(caller.account, before=None, limit=EXPORT_EVENTS_MAX + 1, now=self.clock())
+        stored = self.audit.newest(caller.account, before=None, limit=EXPORT_EVENTS_MAX + 1, now=now)
         add = self.on_export()
         exported = Export(
             account=ExportedAccount(
                 account_id=user.account,
                 email=user.email,
                 email_verified_at=UNSET if user.verified_at is None else user.verified_at,
+                email_status=self.email_status(user.email_index, now=now),
                 language=UNSET if user.language is None else user.language,
                 created_at=user.created_at,
                 roles=tuple(sorted(self.clients.role_names(account_state.roles))),

@@ -1,6 +1,6 @@
 """The port of registered people."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -23,6 +23,13 @@ class AddressProof(Protocol):
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
         """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
+
+
+class EmailStatus(Protocol):
+    """Whether mails to an address are sent."""
+
+    def __call__(self, email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
+        """Return ``bouncing`` if Baton sends no mail to the address, because one bounced or was reported as spam."""
 
 
 class Users(Passwords, Protocol):

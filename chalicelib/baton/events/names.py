@@ -78,6 +78,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "mail_codes_guessed": Event("warning"),
     "mail_sent": Event("info"),
     "mail_dropped": Event("info"),
+    "mail_suppressed": Event("warning"),
+    "mail_feedback_ignored": Event("info"),
     "notice_lost": Event("error"),
     "keys_checked": Event("info"),
     "keys_rotated": Event("warning"),

@@ -1,12 +1,12 @@
 """The ports of mail: the queue of orders, the sender, and the writes that a proved address makes."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import Actor
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
 
@@ -36,6 +36,34 @@ class Outbox(Protocol):
 
     def put(self, order: str) -> None:
         """Add an encrypted order. Raises ``Unavailable``."""
+
+
+class Suppression(Struct, frozen=True, kw_only=True):
+    """Why an address gets no mails: a mail to it bounced permanently, or its owner reported a mail as spam.
+
+    ``at`` and ``until`` are in seconds since the epoch. ``until`` is ``None`` for a complaint: an operator lifts it.
+    """
+
+    why: Literal["bounce", "complaint"]
+    at: int
+    until: int | None
+
+
+class Suppressions(Protocol):
+    """The addresses that get no mails, by the HMAC of the address, whether an account has it or not."""
+
+    def get(self, email_index: EmailIndex) -> Suppression | None:
+        """Return the suppression of an address, also one that is over."""
+
+    def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
+        """Store a suppression. It is safe to repeat this.
+
+        A complaint replaces every bounce. Nothing replaces a complaint. A bounce replaces only a bounce that ends
+        earlier.
+        """
+
+    def lift(self, email_index: EmailIndex) -> Done | Refused:
+        """Delete the suppression of an address. ``Refused``: there is none."""
 
 
 class MailUsers(Users, Protocol):

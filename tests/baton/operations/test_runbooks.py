@@ -28,11 +28,12 @@ ASKED_FOR = {
     "throttling",
     "token-theft-wave",
     "daily-jobs",
+    "mail",
 }
 
 
 def test_every_required_runbook_exists() -> None:
-    """Seven runbooks, and one for the daily jobs."""
+    """Seven runbooks, one for the daily jobs, and one for mail."""
     assert {page.stem for page in PAGES} == ASKED_FOR
 
 

@@ -9,6 +9,7 @@ from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
@@ -51,6 +52,7 @@ class MemoryTables:
     calls: dict[OnceKey, OnceCall] = field(default_factory=dict)
     events: dict[tuple[AccountId, int, str], AuditEvent] = field(default_factory=dict)
     """Account, time and event id -> event, in the order of writing."""
+    suppressions: dict[EmailIndex, Suppression] = field(default_factory=dict)
     ring: Ring | None = None
     swept_at: int = 0
 

@@ -21,6 +21,7 @@ from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
+from chalicelib.baton.testing.contract.suppressions import SuppressionsContract
 from chalicelib.baton.testing.contract.under_test import StorageUnderTest
 from chalicelib.baton.testing.contract.uses import UsesContract
 
@@ -38,6 +39,7 @@ class StorageContract(
     LineagesContract,
     OneTimeContract,
     OnceContract,
+    SuppressionsContract,
     AuditContract,
     KeyRingContract,
 ):

@@ -21,12 +21,20 @@ from chalicelib.baton.keys.ring import Ring, Root, root_version
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Assurance
-from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.baton.mail.ports import Suppression
+from chalicelib.baton.policy import (
+    DAY_S,
+    KEY_RING_REFRESH_S,
+    MINUTE_S,
+    REQUEST_MAX_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+)
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from chalicelib.baton.tokens import opaque as opaque_module
 from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.issue import mint_token
@@ -129,6 +137,30 @@ def test_a_role_is_granted_shown_and_revoked(
     assert phone.get("/me").status == 200, "no login ends"
     assert operate("roles", "ada@example.com") == 0
     assert "roles: admin (only" in capsys.readouterr().out
+
+
+def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
+    operate: Callable[..., int], capsys: pytest.CaptureFixture[str], tables: Tables, make_device: Callable[..., Device]
+) -> None:
+    """In each form of the address, with or without an account. SES has a list of its own, which the command names."""
+    assert make_device().register("ada@example.com").status == 201
+    store = SuppressedAddresses(DynamoDB(tables))
+    index = KeyRing(DynamoDB(tables), LocalWrapper(), secrets.token_bytes).current(now=now()).email_index
+
+    assert operate("mail", "Ada@Example.com") == 0
+    assert "are sent" in capsys.readouterr().out
+    store.suppress(index("ada@example.com"), Suppression(why="complaint", at=1795910400, until=None))
+    store.suppress(index("bob@example.com"), Suppression(why="bounce", at=1795910400, until=now() + DAY_S))
+    assert operate("mail", "Ada@Example.com") == 0
+    assert "was reported as spam on 2026-11-29, until an operator lifts this" in capsys.readouterr().out
+    assert operate("mail", "bob@example.com") == 0
+    assert "bounced on 2026-11-29, until " in capsys.readouterr().out
+    assert operate("mail", "ADA@example.com", "lift") == 0
+    assert "aws sesv2 delete-suppressed-destination" in capsys.readouterr().out
+    assert store.get(index("ada@example.com")) is None
+    assert operate("mail", "ada@example.com", "lift") == 1
+    assert "mails to this address are not stopped" in capsys.readouterr().err
+    assert operate("mail", "no address") == 1
 
 
 def test_a_second_factor_is_required_and_released_by_the_operator(
