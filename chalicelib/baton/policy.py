@@ -234,6 +234,9 @@ MAILBOX_MAX = 100
 
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
+PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
+"""The least length where every client requires a second factor: a password alone then admits no login (NIST SP 800-63B-4
+section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""

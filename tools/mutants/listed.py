@@ -623,6 +623,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/lineages/clients.py",
         ("a role that requires a second factor does not ask its holders", "or not self.second_factor_roles.isdisjoint(self.role_names(account_state.roles))", "or False"),
         ("a login without a second factor has a role that requires one", "else names - self.second_factor_roles", "else names"),
+        ("one client makes short passwords enough for all", 'return all(client.second_factor == "required"', 'return any(client.second_factor == "required"'),
         ("a JWT can be active for months", 'if row.get("form") == "jwt" and row.get("mechanism") in _OPAQUE_ONLY:', "if False:"),
     ),
     *_of(

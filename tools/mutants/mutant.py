@@ -153,6 +153,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
     "chalicelib/baton/lineages/clients.py": (
+        "tests/baton/accounts/test_short_passwords.py",
         "tests/baton/lineages/test_clients.py",
         "tests/baton/tokens/test_rights.py",
         "tests/baton/wire/test_second_factor.py",
