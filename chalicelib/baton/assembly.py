@@ -40,7 +40,7 @@ from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
 from chalicelib.baton.mail.suppression import ReadEmailStatus
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
-from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
+from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
@@ -187,8 +187,9 @@ def _email_status(parts: Parts) -> ReadEmailStatus:
 
 
 def _new_password(parts: Parts) -> NewPassword:
+    beside_factor = parts.clients.all_require_second_factor
     return NewPassword(
-        characters_min=PASSWORD_CHARACTERS_MIN,
+        characters_min=PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN if beside_factor else PASSWORD_CHARACTERS_MIN,
         breaches=BreachCheck(fetch=parts.fetch, log=parts.log) if parts.settings.breach_check else None,
         product=parts.clients.mail.product,
     )

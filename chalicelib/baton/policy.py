@@ -192,8 +192,7 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
     )
 }
 
-MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)
-"""An order for a mail. The queue keeps it for an hour at most. No client holds one."""
+MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps it for an hour
 FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
 FORGET_AFTER_S = MINUTE_S
 
@@ -227,14 +226,16 @@ MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 NOTICES_PER_DAY_MAX = 20
 """The mails that tell the owner of an account about events, in one UTC day. The exceptions are in ``events/names.py``.
 """
-BOUNCE_SUPPRESSED_S = 90 * DAY_S
-"""How long an address gets no mails after a permanent bounce. A complaint has no end."""
+BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100
 """How many mails the development mailbox keeps."""
 
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
+PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
+"""The least length where every client requires a second factor: a password alone then admits no login (NIST SP
+800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""

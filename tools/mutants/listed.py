@@ -586,8 +586,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/prove_totp.py",
-        ("a repetition needs no mark", "recent and totp.mark == _mark(attempt, effect, totp.step) and is_code_at", "recent and is_code_at"),
-        ("a repetition is accepted for ever", "    if recent and totp.mark", "    if totp.mark"),
+        ("a repetition is accepted for ever", "    if step is None and recent and is_code_at", "    if step is None and is_code_at"),
         ("one attempt uses a code for anything", 'mark_of(attempt, f"{effect}\\0{step}")', "mark_of(attempt, str(step))"),
         ("known devices share the limit", 'return f"totp:{account}" if device is None else f', 'return f"totp:{account}" if True else f'),
         ("a hundred wrong codes are no limit", "        if device is not None:\n            return\n", "        return\n"),
@@ -624,6 +623,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/lineages/clients.py",
         ("a role that requires a second factor does not ask its holders", "or not self.second_factor_roles.isdisjoint(self.role_names(account_state.roles))", "or False"),
         ("a login without a second factor has a role that requires one", "else names - self.second_factor_roles", "else names"),
+        ("one client makes short passwords enough for all", 'return all(client.second_factor == "required"', 'return any(client.second_factor == "required"'),
         ("a JWT can be active for months", 'if row.get("form") == "jwt" and row.get("mechanism") in _OPAQUE_ONLY:', "if False:"),
     ),
     *_of(

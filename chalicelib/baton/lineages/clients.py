@@ -136,6 +136,11 @@ class Clients:
         names = self.role_names(codes)
         return names if level(acr) >= level("aal2") else names - self.second_factor_roles
 
+    @property
+    def all_require_second_factor(self) -> bool:
+        """Whether no client of the registry admits a login on the password alone. Retired clients count too."""
+        return all(client.second_factor == "required" for client in self)
+
     def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
         """Check whether the client, an operator or a role of the account demands a second factor."""
         return (

@@ -87,6 +87,14 @@ def test_a_used_step_and_every_earlier_one_are_not_found() -> None:
         assert found == (step if step > after else None)
 
 
+def test_the_newest_of_two_steps_with_the_same_code_is_found() -> None:
+    """An older step would let the same code be used a second time."""
+    rfc_secret = b"12345678901234567890"
+    older, newer = 58261606, 58261608
+    assert code_at(rfc_secret, older) == code_at(rfc_secret, newer)
+    assert matching_step(rfc_secret, code_at(rfc_secret, older), after=-1, now=(older + 1) * 30) == newer
+
+
 def test_a_code_is_compared_as_text() -> None:
     """Leading zeros count."""
     step = next(step for step in itertools.count() if code_at(SECRET, step)[0] == "0")

@@ -129,6 +129,16 @@ def test_a_code_goes_to_the_address_that_the_account_has_now(town: Town, orders:
     assert [mail.subject for mail in town.mails()] == ["Your api.example.com account was deleted"]
 
 
+def test_a_disabled_account_gets_no_code(town: Town, orders: list[str]) -> None:
+    """The operator disabled it while the order was in the queue. Its credentials version is the same."""
+    town.registered()
+    town.forgot(town.device())
+    town.world.disable(ADA)
+    jobs.jobs(event(*orders))
+    assert town.mails() == []
+    assert town.world.events[-1] == "mail_dropped"
+
+
 def test_chalice_makes_a_function_of_it_for_the_queue() -> None:
     """With the handler that Lambda finds without `app`, and one message at a time."""
     app = Chalice("baton")
