@@ -12,6 +12,7 @@ enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
+well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 """
 
@@ -20,6 +21,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.baton import errors
@@ -43,7 +45,7 @@ from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyR
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from tools import aws
+from tools import aws, well_known
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -189,8 +191,17 @@ class Operator:
         )
 
 
+def write_well_known(folder: str) -> str:
+    """Write the public files of the client registry. This needs no AWS."""
+    written = well_known.write(read_settings().registry, Path(folder))
+    if not written:
+        raise errors.NotFound("no client of the registry has an app, and there is no table [webauthn]")
+    names = ", ".join(file.name for file in written)
+    return f"ok: {written[0].parent} has {names}; serve them at https://<rp_id>/.well-known/ as application/json"
+
+
 @aws.in_one_line
-def main(
+def main(  # noqa: C901 - one case for each command
     arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input
 ) -> int:
     """Run one command. Exit 2 for wrong arguments, 1 for a failure."""
@@ -208,6 +219,8 @@ def main(
                 print(Operator(pause=pause).change_role(change, email, role))
             case ["roles", email]:
                 print(Operator(pause=pause).show_roles(email))
+            case ["well-known", folder]:
+                print(write_well_known(folder))
             case ["second-factor", email, "require" | "release" as change]:
                 print(Operator(pause=pause).require_second_factor(email, change))
             case _:

@@ -127,8 +127,9 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1", "aal2")
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+ACR_LEVELS = ("aal1", "aal2", "phr")
+"""The levels at which a person can be authenticated (``acr``), the lowest first: two of NIST SP 800-63B, and ``phr``,
+phishing-resistant (OpenID Connect EAP ACR Values 1.0): a passkey."""
 
 # Second factors.
 REMEMBER_DAYS = 30
