@@ -127,8 +127,8 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1", "aal2")
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+ACR_LEVELS = ("aal1", "aal2", "phr")
+"""The levels of ``acr``, the lowest first: two of NIST SP 800-63B, and a passkey (OpenID Connect EAP ACR Values 1.0)."""
 
 # Second factors.
 REMEMBER_DAYS = 30
@@ -224,8 +224,7 @@ MAIL_RESET_S = 20 * MINUTE_S
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 """The life of the link of a reset: a stranger who uses up the sessions has then sent the owner links that work."""
 NOTICES_PER_DAY_MAX = 20
-"""The mails that tell the owner of an account about events, in one UTC day. The exceptions are in ``events/names.py``.
-"""
+"""The mails that tell an owner about events, in one UTC day. The exceptions are in ``events/names.py``."""
 BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100
@@ -234,8 +233,7 @@ MAILBOX_MAX = 100
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
-"""The least length where every client requires a second factor: a password alone then admits no login (NIST SP
-800-63B-4 section 3.1.1.2)."""
+"""The least length where every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""

@@ -69,6 +69,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
         "a login, or the keeping of a grant; a device is remembered by its own proof"
     ),
     "factors.consume_recovery_code": Consumes("a login"),
+    "factors.use_passkey": Consumes("a login, or the keeping of a grant; a device is remembered by its own proof"),
+    "factors.rename_passkey": Carries(StorageContract.test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live),
     "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "mail_users.verify_address": Carries(
         MailContract.test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live

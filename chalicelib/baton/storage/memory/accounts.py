@@ -89,8 +89,11 @@ class MemoryUsers:
                 self._tables.users[account] = replace(user, password_hash=password_hash)
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, and the e-mail index entry if it belongs to this account."""
+        """Delete the user and its passkeys, and the e-mail index entry if it belongs to this account."""
         with self._tables.lock:
-            self._tables.users.pop(account, None)
+            user = self._tables.users.pop(account, None)
+            for passkey in user.factors.passkeys.values() if user else ():
+                if self._tables.credentials.get(passkey.credential_id) == account:
+                    del self._tables.credentials[passkey.credential_id]
             if self._tables.claims.get(email_index) == account:
                 del self._tables.claims[email_index]
