@@ -33,10 +33,13 @@ from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.mail import routes as mail
+from chalicelib.baton.mail.links import ReadMailLink
+from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
 from chalicelib.baton.mail.outbox import QueueMail
 from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
+from chalicelib.baton.mail.undo import UndoChanges
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
@@ -282,9 +285,10 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
         log=parts.log,
         limits=parts.settings.limits,
     )
-    codes = _mail_codes(parts)
-    return mail.routes(
-        enabled=parts.settings.mail != "off",
+    codes, read_link = _mail_codes(parts), ReadMailLink(key_ring=storage.key_ring)
+    enabled = parts.settings.mail != "off"
+    of_codes = mail.routes(
+        enabled=enabled,
         start_registration=StartRegistration(
             clock=clock, key_ring=storage.key_ring, introduce=_introduce(parts), start=start
         ),
@@ -304,9 +308,32 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
             users=storage.accounts,
             lineage_store=storage.lineages,
             codes=codes,
+            read_link=read_link,
             record=record,
             claims_from=parts.settings.mail_claims_from,
         ),
         request_code=RequestAddressCode(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
-        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, record=record),
+        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, read_link=read_link, record=record),
     )
+    changes = mail.change_routes(
+        enabled=enabled,
+        new_address=RequestNewAddress(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
+        confirm=ConfirmNewAddress(
+            clock=clock,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            codes=codes,
+            record=record,
+        ),
+        undo=UndoChanges(
+            clock=clock,
+            entropy=entropy,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            read_link=read_link,
+            record=record,
+        ),
+    )
+    return (*of_codes, *changes)

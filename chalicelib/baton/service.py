@@ -23,6 +23,7 @@ from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.deliver import DeliverMail
+from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.notices import QueueNotice
 from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueMail
 from chalicelib.baton.mail.ports import Outbox, Sender
@@ -302,6 +303,7 @@ class Baton:
             sender=sender,
             log=self.log,
             product=product_of(settings),
+            links=MailLinks(issuer=settings.issuer, link_host=settings.registry.mail.link_host),
         )
 
     def _work_off(self) -> None:

@@ -158,6 +158,11 @@ def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
             by_new_device=totp.by_new_key,
         )
     if recovery is not None:
-        yield ExportedFactor(kind="recovery_codes", added_at=recovery.made_at, left=factors.codes_left)
+        yield ExportedFactor(
+            kind="recovery_codes",
+            added_at=recovery.made_at,
+            by_new_device=recovery.by_new_key,
+            left=factors.codes_left,
+        )
     for key, at in sorted(factors.remembered.items()):
         yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)

@@ -159,18 +159,19 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
         self._check_may_go_on(session, account_state)
         self._check_may_enrol(session, account_state, user, now=now)
+        by_new_key = is_new_key(account_state, session.login_request.binding, session.login_request.proved, now=now)
         change, codes = complete_enrolment(
             ticket,
             code,
             user,
-            by_new_key=is_new_key(account_state, session.login_request.binding, session.login_request.proved, now=now),
+            by_new_key=by_new_key,
             ring=session.ring,
             entropy=self.entropy,
             now=now,
         )
         if isinstance(self.store.change_factors(login, change, remember=device, now=now), Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
-        told = Told(device=session.ticket.label)
+        told = Told(device=session.ticket.label, undo_since=now if by_new_key else None)
         self.record("factor_added", account=user.account, details={"kind": "totp"}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
         tokens = self._admit(session, moved, PASSWORD_AND_TOTP, login=next_login, now=now)

@@ -43,6 +43,8 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.addresses import BACK
+from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -147,6 +149,10 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "users.reset_password": lambda engine: MailUsers(engine).reset_password(
         ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW
     ),
+    "users.move_address": lambda engine: MailUsers(engine).move_address(
+        ACTOR, USER, NEW_ADDRESS, kept=(), language="", now=NOW
+    ),
+    "users.undo_changes": lambda engine: MailUsers(engine).undo_changes(USER, BACK, now=NOW),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
     "lineages.exchange": lambda engine: LineageStore(engine).exchange(

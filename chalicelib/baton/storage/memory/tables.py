@@ -39,6 +39,8 @@ class MemoryTables:
 
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    kept_until: dict[EmailIndex, int] = field(default_factory=dict)
+    """The entries of old addresses, which no login finds, and until when they are kept."""
     users: dict[AccountId, User] = field(default_factory=dict)
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
