@@ -505,8 +505,8 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/password/reset"): Row(
         "resetPassword",
-        "Set a new password with the code of a mail. Every login of the account ends. Sign with the key that requested "
-        "the code.",
+        "Set a new password with the code or the link of a mail. Every login of the account ends. With a code, sign "
+        "with the key that requested it.",
         {204: None},
         (*MAIL, *SIGNATURE, *JSON, *STRENGTH, InvalidCode),
         proof=True,
@@ -515,7 +515,34 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "requestAddressCode", "Send a code to the address of the account.", {202: Started}, MAIL
     ),
     ("POST", "/me/email/verify"): Row(
-        "verifyAddress", "Prove the address of the account with the code of a mail.", {204: None}, (*MAIL, InvalidCode)
+        "verifyAddress",
+        "Prove the address of the account with the code or the link of a mail.",
+        {204: None},
+        (*MAIL, InvalidCode),
+    ),
+    ("POST", "/me/email"): Row(
+        "requestNewAddress",
+        "Send a code to another address, which the account is to have. It is sent to a taken address too.",
+        {202: Started},
+        (*MAIL, *OURS, InvalidEmail),
+    ),
+    ("POST", "/me/email/confirm"): Row(
+        "confirmNewAddress",
+        "Change the address with the code of the new mailbox. No login ends. The old address is told, and kept 7 days.",
+        {204: None},
+        (*MAIL, InvalidCode, AccountExists),
+    ),
+    ("GET", "/mail/action"): Row(
+        "showMailAction",
+        "The page that the undo link of a mail opens. It changes nothing.",
+        {200: None},
+        (errors.NotFound,),
+    ),
+    ("POST", "/mail/undo"): Row(
+        "undoChanges",
+        "Undo changes of an account with the link of a notice. Every login of the account ends.",
+        {204: None},
+        (*JSON, InvalidDigest, InvalidCode, errors.NotFound),
     ),
     ("GET", "/me/devices"): Row("listDevices", "List the account's logins, active and ended.", {200: Devices}),
     ("DELETE", "/me/devices/{device_id}"): Row(

@@ -24,10 +24,13 @@ from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.mail import routes as mail
+from chalicelib.baton.mail.links import ReadMailLink
+from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
 from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
 from chalicelib.baton.mail.suppression import ReadEmailStatus
+from chalicelib.baton.mail.undo import UndoChanges
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.passkey_assembly import enrollable_of, passkey_ceremonies, passkey_routes_of
@@ -273,9 +276,10 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
         log=parts.log,
         limits=parts.settings.limits,
     )
-    codes = _mail_codes(parts)
-    return mail.routes(
-        enabled=parts.settings.mail != "off",
+    codes, read_link = _mail_codes(parts), ReadMailLink(key_ring=storage.key_ring)
+    enabled = parts.settings.mail != "off"
+    of_codes = mail.routes(
+        enabled=enabled,
         start_registration=StartRegistration(
             clock=clock, key_ring=storage.key_ring, introduce=_introduce(parts), start=start
         ),
@@ -295,9 +299,32 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
             users=storage.accounts,
             lineage_store=storage.lineages,
             codes=codes,
+            read_link=read_link,
             record=record,
             claims_from=parts.settings.mail_claims_from,
         ),
         request_code=RequestAddressCode(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
-        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, record=record),
+        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, read_link=read_link, record=record),
     )
+    changes = mail.change_routes(
+        enabled=enabled,
+        new_address=RequestNewAddress(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
+        confirm=ConfirmNewAddress(
+            clock=clock,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            codes=codes,
+            record=record,
+        ),
+        undo=UndoChanges(
+            clock=clock,
+            entropy=entropy,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            read_link=read_link,
+            record=record,
+        ),
+    )
+    return (*of_codes, *changes)

@@ -1062,6 +1062,21 @@ class BatonClient:
         request = self._by_key(path, body | ({"language": language} if language else {}), record)
         return str(self._ask(request, _with(mail_session=str), patience)["mail_session"])
 
+    def request_new_address(
+        self, new_email: str, *, password: str | None = None, confirm: "Confirm | None" = None, language: str = ""
+    ) -> str:
+        """Send a code to another address for the account. Return the session for `change_address`, for an hour.
+
+        Give the password, or `confirm`, a function that gets a proof from the person.
+        """
+        body = {"new_email": new_email, **({"language": language} if language else {})}
+        asked = _confirming(password, confirm)
+        return str(self._call("POST", "/me/email", _with(mail_session=str), json=body, confirm=asked)["mail_session"])
+
+    def change_address(self, mail_session: str, code: str) -> None:
+        """Change the address of the account with the code of the new mailbox, on the login that requested it."""
+        self.call("POST", "/me/email/confirm", json={"mail_session": mail_session, "code": code}, repeat=True)
+
     def reset_password(
         self, mail_session: str, code: str, new_password: str, *, deadline_s: float | None = DEADLINE_S
     ) -> None:
@@ -1071,6 +1086,19 @@ class BatonClient:
         """
         body = {"mail_session": mail_session, "code": code, "new_password": new_password}
         request = self._by_key("/password/reset", body, self._storage.read())
+        self._ask(request, lambda answer: answer, self._patience(deadline_s))
+
+    def use_link(self, link: str, *, new_password: str | None = None, deadline_s: float | None = DEADLINE_S) -> None:
+        """Reset the password with the link of a mail, or without `new_password`, prove the address of the account.
+
+        `link` is the URL, or what follows `#t=`. It counts on any device. To prove the address, be logged in to the
+        account. `Refused` with code `invalid_code`: the link cannot be used any more.
+        """
+        ticket = link.rpartition("#t=")[2]
+        if new_password is None:
+            self.call("POST", "/me/email/verify", json={"link": ticket}, repeat=True)
+            return
+        request = self._by_key("/password/reset", {"link": ticket, "new_password": new_password}, self._storage.read())
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def request_address_code(self, *, language: str = "") -> str:

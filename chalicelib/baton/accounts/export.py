@@ -172,7 +172,12 @@ def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
             by_new_device=totp.by_new_key,
         )
     if recovery is not None:
-        yield ExportedFactor(kind="recovery_codes", added_at=recovery.made_at, left=factors.codes_left)
+        yield ExportedFactor(
+            kind="recovery_codes",
+            added_at=recovery.made_at,
+            by_new_device=recovery.by_new_key,
+            left=factors.codes_left,
+        )
     for passkey in sorted(factors.passkeys.values(), key=lambda one: (one.added_at, one.id)):
         yield ExportedFactor(
             kind="passkey",

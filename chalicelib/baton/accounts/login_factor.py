@@ -202,16 +202,14 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             return LoginTokens(**asdict(tokens), recovery_codes=enrolling.made or UNSET)
         self._check_may_go_on(session, account_state)
         self._check_may_enrol(session, account_state, user, now=now)
-        login_request = session.login_request
-        change, codes = enrolling.complete(
-            is_new_key(account_state, login_request.binding, login_request.proved, now=now)
-        )
+        by_new_key = is_new_key(account_state, session.login_request.binding, session.login_request.proved, now=now)
+        change, codes = enrolling.complete(by_new_key)
         outcome = self.store.change_factors(login, change, remember=device, now=now)
         if isinstance(outcome, Refused):
             raise PasskeyExists
         if isinstance(outcome, Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
-        told = Told(device=session.ticket.label)
+        told = Told(device=session.ticket.label, undo_since=now if by_new_key else None)
         self.record("factor_added", account=user.account, details={"kind": enrolling.kind}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
         tokens = self._admit(session, moved, enrolling.assurance, login=next_login, now=now)

@@ -124,7 +124,9 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
             if user.factors.codes_left:
                 return change, ()
             codes = make_codes(ring, user.account, challenge.id, now=now)
-            return replace(change, recovery=new_recovery(user.account, codes, mark=mark, now=now)), codes
+            return replace(
+                change, recovery=new_recovery(user.account, codes, mark=mark, by_new_key=by_new_key, now=now)
+            ), codes
 
         made: tuple[str, ...] | None = None
         if is_added(challenge, registration, user):

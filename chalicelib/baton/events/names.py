@@ -78,6 +78,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "second_factor_required": Event("info", audited=True),
     "second_factor_released": Event("info", audited=True),
     "address_verified": Event("info", audited=True),
+    "address_changed": Event("info", audited=True, notice="address_changed"),
+    "changes_undone": Event("warning", audited=True),
     "password_reset": Event("info", audited=True, notice="password_reset"),
     "account_claimed": Event("info", audited=True, notice="password_reset"),
     "mail_codes_guessed": Event("warning"),

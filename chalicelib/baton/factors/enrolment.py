@@ -114,7 +114,8 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
     if user.factors.codes_left:
         return EnrolTotp(totp, None), ()
     codes = make_codes(ring, user.account, ticket.id, now=now)
-    return EnrolTotp(totp, new_recovery(user.account, codes, mark=ticket.mark, now=now)), codes
+    recovery = new_recovery(user.account, codes, mark=ticket.mark, by_new_key=by_new_key, now=now)
+    return EnrolTotp(totp, recovery), codes
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
@@ -130,6 +131,8 @@ def mark_of_ticket(ticket_id: bytes) -> bytes:
     return hashlib.sha256(b"baton enrolment\0" + ticket_id).digest()[:16]
 
 
-def new_recovery(account: AccountId, codes: tuple[str, ...], *, mark: bytes, now: int) -> RecoveryCodes:
+def new_recovery(
+    account: AccountId, codes: tuple[str, ...], *, mark: bytes, by_new_key: bool, now: int
+) -> RecoveryCodes:
     """Return what is stored of new recovery codes."""
-    return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark)
+    return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark, by_new_key=by_new_key)

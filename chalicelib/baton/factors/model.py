@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.model import Binding, KeyBinding
+from chalicelib.baton.policy import ADDRESS_KEPT_S
 
 KEY_ID_BYTES: Final = 12
 PASSKEY_ID_BYTES: Final = 12
@@ -39,13 +40,14 @@ class RecoveryCodes(Struct, frozen=True):
     """The recovery codes that are left: the digests of unused codes (16 bytes each).
 
     ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last one, and ``used``
-    the digest of the last code that was used.
+    the digest of the last code that was used. ``by_new_key``: the device that made them had no login older than 7 days.
     """
 
     digests: frozenset[bytes]
     made_at: int
     mark: bytes
     used: bytes | None = None
+    by_new_key: bool = False
 
 
 class Passkey(Struct, frozen=True):
@@ -98,11 +100,28 @@ class SecondFactors(Struct, frozen=True):
         return len(self.recovery.digests) if self.recovery else 0
 
 
+class KeptAddress(Struct, frozen=True):
+    """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
+
+    ``returns``: an undo may give the address back. It may not if a long-used device made the change with a second
+    factor: its owner may have left a stolen mailbox.
+    """
+
+    index: EmailIndex
+    at: int
+    returns: bool
+
+    @property
+    def until(self) -> int:
+        """Return when the address is free, in seconds."""
+        return self.at + ADDRESS_KEPT_S
+
+
 class User(Struct, frozen=True):
     """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
 
-    ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset
-    that made this password.
+    ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
+    undo that made this password. ``kept`` are old addresses.
     """
 
     account: AccountId
@@ -115,6 +134,7 @@ class User(Struct, frozen=True):
     language: str | None = None
     reset_mark: bytes | None = None
     factors: SecondFactors = SecondFactors()
+    kept: tuple[KeptAddress, ...] = ()
 
 
 class Remember(Struct, frozen=True):
@@ -288,6 +308,31 @@ class PasskeyUse(Struct, frozen=True):
     def backup_changed(self) -> bool:
         """Check whether the passkey became synced, or stopped to be: the standard says that it never does."""
         return self.backup_eligible is not self.passkey.backup_eligible
+
+
+def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
+    """Return the factors without those that a new device added at ``since`` (seconds) or later, and without devices.
+
+    A factor that a long-used device added stays: a thief of the mailbox must not remove it. The owner's switch goes off
+    if neither an authenticator app nor a passkey is left.
+    """
+    totp, recovery = factors.totp, factors.recovery
+    no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since
+    no_codes = recovery is not None and recovery.by_new_key and recovery.made_at >= since
+    passkeys = {
+        one: passkey
+        for one, passkey in factors.passkeys.items()
+        if not (passkey.by_new_key and passkey.added_at >= since)
+    }
+    totp = None if no_totp else totp
+    return replace(
+        factors,
+        on=factors.on and bool(totp or passkeys),
+        totp=totp,
+        passkeys=passkeys,
+        recovery=None if no_codes else recovery,
+        remembered={},
+    )
 
 
 FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor | AddPasskey | RemovePasskey

@@ -45,6 +45,8 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.addresses import BACK
+from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -157,6 +159,10 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "factors.change_factors": lambda engine: Factors(engine).change_factors(
         ACTOR, AddPasskey(PASSKEY), remember=None, now=NOW
     ),
+    "users.move_address": lambda engine: MailUsers(engine).move_address(
+        ACTOR, USER, NEW_ADDRESS, kept=(), language="", now=NOW
+    ),
+    "users.undo_changes": lambda engine: MailUsers(engine).undo_changes(USER, BACK, now=NOW),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
     "lineages.exchange": lambda engine: LineageStore(engine).exchange(

@@ -21,6 +21,8 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
+from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -203,6 +205,24 @@ def test_a_proof_of_an_address_whose_answer_was_lost_is_done(engine: DynamoDB, l
     user = Users(engine).get(ACCOUNT)
     assert user is not None
     assert user.verified_at == NOW
+
+
+def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, line: Line) -> None:
+    """Our own address, and our own mark and ciphertext, are stored. Nothing rose twice."""
+    users = MailUsers(engine)
+    users.register(PROVED, state_with(MINE_LIVE))
+    line.lose()
+    assert users.move_address(ACTOR, PROVED, NEW_ADDRESS, kept=KEPT, language="", now=NOW) == Done()
+    moved = users.get(ACCOUNT)
+    assert moved is not None
+    assert moved.credentials_version == VERSION + 1
+    line.lose()
+    assert users.undo_changes(moved, BACK, now=NOW) == Done()
+    undone, account_state = users.get(ACCOUNT), LineageStore(engine).get(ACCOUNT)
+    assert undone is not None
+    assert account_state is not None
+    assert (undone.email, undone.credentials_version) == (PROVED.email, VERSION + 2)
+    assert (account_state.epoch, account_state.credentials_version) == (EPOCH + 1, VERSION + 2)
 
 
 def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:

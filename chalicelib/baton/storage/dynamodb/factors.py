@@ -53,7 +53,7 @@ USE_CODE: Final = "SET recovery_spent = :digest, recovery_mark = :mark DELETE re
 # The attributes that a change replaces. An attribute without a new value is removed.
 SWITCH: Final = "second_factor"
 TOTP: Final = ("totp", "totp_step", "totp_mark", "totp_at", "totp_new")
-RECOVERY: Final = ("recovery", "recovery_at", "recovery_mark", "recovery_spent")
+RECOVERY: Final = ("recovery", "recovery_at", "recovery_mark", "recovery_spent", "recovery_new")
 
 
 class Factors:

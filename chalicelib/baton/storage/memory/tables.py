@@ -40,6 +40,8 @@ class MemoryTables:
 
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    kept_until: dict[EmailIndex, int] = field(default_factory=dict)
+    """The entries of old addresses, which no login finds, and until when they are kept."""
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""

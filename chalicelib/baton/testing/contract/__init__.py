@@ -11,6 +11,7 @@ docs/baton/storage-port.md has the steps.
 """
 
 from chalicelib.baton.testing.contract.accounts import AccountsContract
+from chalicelib.baton.testing.contract.addresses import AddressesContract
 from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
@@ -38,6 +39,7 @@ class StorageContract(
     FactorsContract,
     PasskeysContract,
     MailContract,
+    AddressesContract,
     LineagesContract,
     OneTimeContract,
     OnceContract,
