@@ -247,8 +247,6 @@ def _authenticator_data(value: bytes, *, attested: bool) -> _AuthenticatorData:
         aaguid, end = value[end : end + _AAGUID_BYTES], end + _AAGUID_BYTES
         length, end = int.from_bytes(value[end : end + 2], "big"), end + 2
         credential_id, end = value[end : end + length], end + length
-        if not 1 <= length <= CREDENTIAL_ID_BYTES_MAX or end >= len(value):
-            raise ValueError(f"a credential id has 1 to {CREDENTIAL_ID_BYTES_MAX} bytes")
         start = end
         key, end = read_cbor_at(value, start)
         public_key = value[start:end]

@@ -40,7 +40,7 @@ def read_cbor_at(value: bytes, offset: int, depth: int = 0) -> tuple[Cbor, int]:
             return (content if kind == _BYTES else content.decode()), offset
         case 4:
             items: list[Cbor] = []
-            for _ in range(_count(value, offset, number)):
+            for _ in range(number):
                 item, offset = read_cbor_at(value, offset, depth + 1)
                 items.append(item)
             return items, offset
@@ -59,7 +59,7 @@ def encode_byte_string(value: bytes) -> bytes:
 
 def _map(value: bytes, offset: int, number: int, depth: int) -> tuple[Cbor, int]:
     items: dict[int | str, Cbor] = {}
-    for _ in range(_count(value, offset, number)):
+    for _ in range(number):
         key, offset = read_cbor_at(value, offset, depth + 1)
         if type(key) not in (int, str) or key in items:
             raise ValueError("CBOR: a key that is neither text nor integer, or that is given twice")
@@ -85,10 +85,3 @@ def _content(value: bytes, offset: int, length: int) -> tuple[bytes, int]:
     if end > len(value):
         raise ValueError("CBOR: the value ends too early")
     return value[offset:end], end
-
-
-def _count(value: bytes, offset: int, number: int) -> int:
-    """Return the number of items. Each takes a byte at least, so a wrong number is refused before it takes time."""
-    if number > len(value) - offset:
-        raise ValueError("CBOR: the value ends too early")
-    return number

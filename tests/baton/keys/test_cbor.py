@@ -44,6 +44,7 @@ def test_of_a_changed_value_nothing_is_read_that_a_general_decoder_reads_differe
     [
         pytest.param(bytes.fromhex("d8236828612b292b2462"), id="tag 35, a regular expression"),
         pytest.param(bytes.fromhex("c11a5f5e1000"), id="a time"),
+        pytest.param(bytes.fromhex("81d4"), id="a tag with the number of false"),
         pytest.param(bytes.fromhex("f93c00"), id="a float"),
         pytest.param(bytes.fromhex("5f4101ff"), id="an indefinite byte string"),
         pytest.param(bytes.fromhex("9f01ff"), id="an indefinite array"),

@@ -45,6 +45,15 @@ OF_SECOND_FACTORS = {
     "second_factor_unsupported",
 }
 """Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` tests them."""
+OF_PASSKEYS = {
+    "challenge_invalid",
+    "email_unverified",
+    "invalid_passkey",
+    "passkey_exists",
+    "too_many_passkeys",
+    "unknown_passkey",
+}
+"""Codes of passkeys: `tests/baton/wire/test_passkeys.py` and `tests/baton/mail/test_passkeys.py` test them."""
 
 
 @pytest.fixture(autouse=True)
@@ -429,7 +438,7 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
 def test_every_code_has_a_case() -> None:
     """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
-    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS == {
+    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS | OF_PASSKEYS == {
         leaf.code for leaf in leaves()
     }
 

@@ -19,6 +19,7 @@ import boto3
 import pytest
 
 from baton_client import content_digest
+from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.model import PresentedToken
@@ -41,11 +42,21 @@ from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.testing.contract.values import NOW
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.storage.test_state_size import LARGEST, state_of
 from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.wire.passkeys import (
+    add,
+    factor_options,
+    options_of,
+    send_passkey,
+    sign_in_options,
+    step_up_options,
+    switch_on,
+)
 from tests.baton.wire.second_factor import Person, ask, grant_of, prove
 from tools.dev.gateway import DevelopmentClock, Gateway
 
@@ -95,9 +106,9 @@ GET /me/devices                             the same, with an expired token     
 POST /nothing                               a signed state-changing call             1      1      2      0
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
-GET /me                                     the account                              0      3      3      0
+GET /me                                     the account                              0      2      2      0
 GET /me/activity                            the newest page                          0      1      1      1
-GET /me/export                              with a grant                             1      3      4      2
+GET /me/export                              with a grant                             1      2      3      2
 DELETE /me/devices/{device_id}              another device                           3      1      4      1
 POST /logout                                here                                     2      1      3      1
 POST /logout                                everywhere                               3      1      4      1
@@ -105,7 +116,7 @@ POST /step-up                               the password is right               
 POST /transfers                             without a grant                          1      2      3      0
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
-DELETE /me                                  with a grant                             5      2      7      1
+DELETE /me                                  with a grant                             5      3      8      1
 POST /register/start                        any address                              2      0      2      0
 POST /register                              with a code                              8      0      3      1
 POST /password/forgot                       a known address                          2      2      4      0
@@ -130,6 +141,24 @@ POST /me/factors/totp/confirm               the first code                      
 DELETE /me/factors/totp                     with a grant                             6      2      5      1
 POST /me/factors/recovery-codes             with a grant                             6      2      5      1
 PUT /me/second-factor                       with a grant                             6      2      5      1
+GET /.well-known/apple-app-site-association warm                                     0      0      0      0
+GET /.well-known/assetlinks.json            warm                                     0      0      0      0
+GET /.well-known/webauthn                   warm                                     0      0      0      0
+GET /.well-known/passkey-endpoints          warm                                     0      0      0      0
+POST /login/passkey/options                 any device                               0      0      0      0
+POST /login/passkey                         the first login of a day                 3      2      5      1
+POST /login/passkey                         another login of that day                2      2      4      1
+POST /login/passkey                         a forged signature                       0      2      2      0
+POST /login/factor/options                  a passkey                                0      2      2      0
+POST /login/factor                          an unknown device, by a passkey          3      2      5      1
+POST /step-up/options                       a passkey                                1      2      3      0
+POST /step-up                               a passkey alone                          3      2      5      0
+POST /me/passkeys/options                   with a grant                             2      2      4      0
+POST /me/passkeys/upgrade-options           right after a login                      1      2      3      0
+POST /me/passkeys                           a new passkey                            7      2      4      1
+GET /me/passkeys                            the passkeys                             0      2      2      0
+PATCH /me/passkeys/{passkey_id}             a name                                   5      2      4      0
+DELETE /me/passkeys/{passkey_id}            with a grant                             8      2      5      1
 """
 
 EXCHANGES = 1000
@@ -857,6 +886,134 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     phone, ada = person(home)
     return changing(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
+
+
+ORIGIN = "http://localhost:8000"
+"""The origin of client `mobile` in the demonstration."""
+
+for _name, _status in (
+    ("apple-app-site-association", 404),
+    ("assetlinks.json", 404),
+    ("webauthn", 200),
+    ("passkey-endpoints", 200),
+):
+    row(f"GET /.well-known/{_name}", "warm", _status)(request_without_token(f"/.well-known/{_name}"))
+
+
+def verified(home: Home) -> Device:
+    """Register a phone, and prove the address of its account."""
+    phone = home.registered()
+    session = phone.post("/me/email/code", {}).members["mail_session"]
+    proved = phone.post("/me/email/verify", {"mail_session": session, "code": home.code()})
+    assert proved.status == 204
+    return phone
+
+
+def with_a_passkey(home: Home, *, on: bool = False) -> tuple[Device, Authenticator]:
+    """Register a phone, and add a passkey. ``on``: logins are asked for a second factor."""
+    phone, mine = verified(home), Authenticator(rp_id="localhost", origin=ORIGIN)
+    assert add(phone, mine).status == 201
+    if on:
+        switch_on(phone)
+    return phone, mine
+
+
+@row("POST /login/passkey/options", "any device")
+def _(home: Home) -> Act:
+    tablet = home.device()
+    return lambda: sign_in_options(tablet)
+
+
+@row("POST /login/passkey", "the first login of a day")
+def _(home: Home) -> Act:
+    _, mine = with_a_passkey(home)
+    home.skip(86_400)
+    tablet = home.device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    return lambda: send_passkey(tablet, credential)
+
+
+@row("POST /login/passkey", "another login of that day")
+def _(home: Home) -> Act:
+    _, mine = with_a_passkey(home)
+    tablet = home.device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    return lambda: send_passkey(tablet, credential)
+
+
+@row("POST /login/passkey", "a forged signature", 400)
+def _(home: Home) -> Act:
+    _, mine = with_a_passkey(home)
+    tablet = home.device()
+    credential = mine.get(options_of(sign_in_options(tablet)), rp_id="evil.example")
+    return lambda: send_passkey(tablet, credential)
+
+
+@row("POST /login/factor/options", "a passkey")
+def _(home: Home) -> Act:
+    with_a_passkey(home, on=True)
+    tablet = home.device()
+    session = asked(home, tablet)
+    return lambda: factor_options(tablet, session)
+
+
+@row("POST /login/factor", "an unknown device, by a passkey")
+def _(home: Home) -> Act:
+    _, mine = with_a_passkey(home, on=True)
+    tablet = home.device()
+    session = asked(home, tablet)
+    credential = mine.get(options_of(factor_options(tablet, session)))
+    return lambda: prove(tablet, session, passkey=credential)
+
+
+@row("POST /step-up/options", "a passkey")
+def _(home: Home) -> Act:
+    phone, _ = with_a_passkey(home)
+    return lambda: step_up_options(phone, "DELETE", "/me")
+
+
+@row("POST /step-up", "a passkey alone")
+def _(home: Home) -> Act:
+    phone, mine = with_a_passkey(home)
+    credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
+    return lambda: grant_of(phone, "DELETE", "/me", passkey=credential)
+
+
+@row("POST /me/passkeys/options", "with a grant")
+def _(home: Home) -> Act:
+    return changing(verified(home), "POST", "/me/passkeys/options")
+
+
+@row("POST /me/passkeys/upgrade-options", "right after a login")
+def _(home: Home) -> Act:
+    phone = verified(home)
+    return lambda: phone.request("POST", "/me/passkeys/upgrade-options")
+
+
+@row("POST /me/passkeys", "a new passkey", 201)
+def _(home: Home) -> Act:
+    phone, mine = verified(home), Authenticator(rp_id="localhost", origin=ORIGIN)
+    credential = mine.create(options_of(phone.request("POST", "/me/passkeys/upgrade-options")))
+    return lambda: phone.post("/me/passkeys", {"credential": credential})
+
+
+@row("GET /me/passkeys", "the passkeys")
+def _(home: Home) -> Act:
+    phone, _ = with_a_passkey(home)
+    return lambda: phone.get("/me/passkeys")
+
+
+@row("PATCH /me/passkeys/{passkey_id}", "a name", 204)
+def _(home: Home) -> Act:
+    phone, mine = with_a_passkey(home)
+    path = f"/me/passkeys/{passkey_id(mine.credential_id)}"
+    return lambda: phone.request("PATCH", path, b'{"name": "Work"}', JSON)
+
+
+@row("DELETE /me/passkeys/{passkey_id}", "with a grant", 204)
+def _(home: Home) -> Act:
+    phone, mine = with_a_passkey(home)
+    return changing(phone, "DELETE", f"/me/passkeys/{passkey_id(mine.credential_id)}")
 
 
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
