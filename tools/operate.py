@@ -14,6 +14,7 @@ forget ACCOUNT          delete the events of an account that its owner deleted, 
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
+well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 """
 
@@ -22,6 +23,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.baton import errors
@@ -52,7 +54,7 @@ from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrap
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
-from tools import aws
+from tools import aws, well_known
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -251,6 +253,8 @@ def _run(words: list[str], *, pause: Callable[[float], None], ask: Callable[[str
             return Operator(pause=pause).change_ring(command)
         case [command, email] if command in STATUSES:
             return Operator().set_status(command, email)
+        case ["well-known", folder]:
+            return write_well_known(folder)
         case ["forget", account]:
             return Operator().forget(AccountId(account))
         case _:
@@ -271,6 +275,15 @@ def _run_for_a_person(words: list[str]) -> str | None:
             return Operator().lift_suppression(email)
         case _:
             return None
+
+
+def write_well_known(folder: str) -> str:
+    """Write the public files of the client registry. This needs no AWS."""
+    written = well_known.write(read_settings().registry, Path(folder))
+    if not written:
+        raise errors.NotFound("no client of the registry has an app, and there is no table [webauthn]")
+    names = ", ".join(file.name for file in written)
+    return f"ok: {written[0].parent} has {names}; serve them at https://<rp_id>/.well-known/ as application/json"
 
 
 @aws.in_one_line

@@ -50,15 +50,21 @@ TEST_KIT = "chalicelib/baton/testing"
 
 OURS = {"app.py", "chalicelib"}
 RUNTIME = {
+    "OpenSSL",
     "_argon2_cffi_bindings",
     "_cffi_backend",
     "argon2",
+    "cbor2",
     "cffi",
     "chalice",
     "cryptography",
     "idna",
     "msgspec",
+    "pyasn1",
+    "pyasn1_modules",
     "pycparser",
+    "typing_extensions",
+    "webauthn",
 }
 """The import names of the required packages; ``chalice`` is its own runtime."""
 

@@ -1,79 +1,46 @@
 """Make the flows of each package, and the routes that run them: one function for each package."""
 
-from collections.abc import Callable
-from urllib.parse import urlsplit
-
-from msgspec import Struct
-
 from chalicelib.baton.accounts import routes as accounts
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.auth_session import AskForFactor, ReadSession
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
-from chalicelib.baton.accounts.export import ExportAccount, OnExport
+from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_factor import FinishLogin
+from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
-from chalicelib.baton.accounts.ports import ForgetLater
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.effects import Clock, Entropy
-from chalicelib.baton.events.log import Log
-from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.changes import ChangeFactors
-from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.new_password import NewPassword
-from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
-from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.mail import routes as mail
-from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.links import ReadMailLink
+from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
 from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
 from chalicelib.baton.mail.suppression import ReadEmailStatus
+from chalicelib.baton.mail.undo import UndoChanges
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
+from chalicelib.baton.parts import Parts, product_of
+from chalicelib.baton.passkey_assembly import enrollable_of, passkey_ceremonies, passkey_routes_of
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
-from chalicelib.baton.settings import Settings
-from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens import routes as tokens
-from chalicelib.baton.tokens.claims import AddClaims
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.issue import Issue
-from chalicelib.baton.tokens.presented import RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
-from chalicelib.baton.tokens.token import Names
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """The parts that several packages use."""
-
-    settings: Settings
-    clock: Clock
-    entropy: Entropy
-    storage: Storage
-    fetch: Fetch
-    log: Log
-    record: Record
-    clients: Clients
-    names: Names
-    issue: Issue
-    add_claims: AddClaims | None
-    on_export: Callable[[], OnExport | None]
-    proof: RequestVerifier
-    credentials: Credentials
-    queue_mail: QueueMail
-    forget_later: ForgetLater | None
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
@@ -83,6 +50,7 @@ def routes_of(parts: Parts) -> tuple[Route, ...]:
         *_accounts(parts),
         *_own_view(parts),
         *_factors(parts),
+        *passkey_routes_of(parts),
         *_tokens(parts),
         *_mail(parts),
     )
@@ -104,7 +72,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
-    ask = AskForFactor(entropy=entropy)
+    ask, enrollable = AskForFactor(entropy=entropy), enrollable_of(parts)
     admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
     return accounts.routes(
         register=Register(
@@ -118,6 +86,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
             first_tokens=first_tokens,
+            enrollable=enrollable,
             ask=ask,
             log=log,
             record=record,
@@ -133,6 +102,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
+            enrollable=enrollable,
             ask=ask,
             admit=admit,
         ),
@@ -145,11 +115,21 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             store=parts.storage.factors,
             lineage_store=lineage_store,
             prove_totp=_prove_totp(parts),
+            passkeys=PasskeysOfLogin(ceremonies=passkey_ceremonies(parts)),
             ask=ask,
             admit=admit,
             log=log,
             record=record,
             product=product_of(parts.settings),
+        ),
+        login_with_passkey=LoginWithPasskey(
+            clock=clock,
+            key_ring=key_ring,
+            introduce=_introduce(parts),
+            passkeys=passkey_ceremonies(parts),
+            users=users,
+            lineage_store=lineage_store,
+            admit=admit,
         ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(
@@ -220,6 +200,7 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             key_ring=parts.storage.key_ring,
             credentials=parts.credentials,
             prove_totp=_prove_totp(parts),
+            passkeys=passkey_ceremonies(parts),
             ephemeral=parts.storage.one_time,
             log=parts.log,
         ),
@@ -245,11 +226,6 @@ def _prove_totp(parts: Parts) -> ProveTotp:
         record=parts.record,
         limits=parts.settings.limits,
     )
-
-
-def product_of(settings: Settings) -> str:
-    """Return the name of this service for people, in mails and authenticator apps. Default: the host of the issuer."""
-    return settings.registry.mail.product or urlsplit(settings.issuer).hostname or settings.deployment
 
 
 def _tokens(parts: Parts) -> tuple[Route, ...]:
@@ -300,9 +276,10 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
         log=parts.log,
         limits=parts.settings.limits,
     )
-    codes = _mail_codes(parts)
-    return mail.routes(
-        enabled=parts.settings.mail != "off",
+    codes, read_link = _mail_codes(parts), ReadMailLink(key_ring=storage.key_ring)
+    enabled = parts.settings.mail != "off"
+    of_codes = mail.routes(
+        enabled=enabled,
         start_registration=StartRegistration(
             clock=clock, key_ring=storage.key_ring, introduce=_introduce(parts), start=start
         ),
@@ -322,9 +299,32 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
             users=storage.accounts,
             lineage_store=storage.lineages,
             codes=codes,
+            read_link=read_link,
             record=record,
             claims_from=parts.settings.mail_claims_from,
         ),
         request_code=RequestAddressCode(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
-        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, record=record),
+        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, read_link=read_link, record=record),
     )
+    changes = mail.change_routes(
+        enabled=enabled,
+        new_address=RequestNewAddress(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
+        confirm=ConfirmNewAddress(
+            clock=clock,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            codes=codes,
+            record=record,
+        ),
+        undo=UndoChanges(
+            clock=clock,
+            entropy=entropy,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            read_link=read_link,
+            record=record,
+        ),
+    )
+    return (*of_codes, *changes)

@@ -8,6 +8,7 @@ from chalicelib.baton.accounts.forget import Forget, ForgetDeleted, OnDelete
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.mail.deliver import DeliverMail
+from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueForget, QueueMail
 from chalicelib.baton.mail.ports import Outbox, Sender
 from chalicelib.baton.mail.suppression import TakeFeedback
@@ -83,6 +84,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
                 sender=sender,
                 log=self.log,
                 product=self.product,
+                links=MailLinks(issuer=self.settings.issuer, link_host=self.settings.registry.mail.link_host),
             ),
             sends_mail=self.settings.mail != "off",
             forget=ForgetDeleted(

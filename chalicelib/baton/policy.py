@@ -127,8 +127,8 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1", "aal2")
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+ACR_LEVELS = ("aal1", "aal2", "phr")
+"""The levels of ``acr``, the lowest first: two of NIST SP 800-63B, and a passkey (OpenID Connect EAP ACR Values)."""
 
 # Second factors.
 REMEMBER_DAYS = 30
@@ -209,33 +209,32 @@ REGISTRATIONS_PER_SOURCE_MAX = 100
 
 # Mail. The limits are per address, not per account, so they never show which addresses have an account.
 MAIL_CODE_DIGITS = 8
-MAIL_CODE_TRIES_MAX = 5
-"""How many codes are compared for one session. A try is never given back."""
+MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
 MAIL_SESSIONS_PER_ACCOUNT_MAX = 20
-"""The sessions of all the devices of an account, in six hours: 400 guesses a day. A person with the password can add
-any number of devices, for example a stranger who registered the address."""
+"""The sessions of all devices of an account, in six hours. A person with the password can add any number of devices."""
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
-MAIL_RESET_S = 20 * MINUTE_S
-"""The life of the code of a password reset. The other codes live for an hour."""
+MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 """The life of the link of a reset: a stranger who uses up the sessions has then sent the owner links that work."""
+MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice undoes what the notice is about
+ADDRESS_KEPT_S = 7 * DAY_S
+"""How long an account keeps an old address: no login finds it. The link that undoes the change lives as long."""
+ADDRESSES_KEPT_MAX = 4
+"""The old addresses that an account keeps at a time. Each one may be a part of the transaction of an undo."""
 NOTICES_PER_DAY_MAX = 20
-"""The mails that tell the owner of an account about events, in one UTC day. The exceptions are in ``events/names.py``.
-"""
+"""The mails that tell an owner about events, in one UTC day. The exceptions are in ``events/names.py``."""
 BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
-MAILBOX_MAX = 100
-"""How many mails the development mailbox keeps."""
+MAILBOX_MAX = 100  # how many mails the development mailbox keeps
 
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
-"""The least length where every client requires a second factor: a password alone then admits no login (NIST SP
-800-63B-4 section 3.1.1.2)."""
+"""The least length where every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
@@ -336,6 +335,7 @@ def _assert_relations() -> None:
     assert FORGET_AFTER_S > REQUEST_MAX_S  # by then the deletion has happened, or has failed
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
     assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
+    assert MAIL_UNDO_S <= ADDRESS_KEPT_S <= TICKET_PURPOSES["mail_link"].life_s
     assert MAIL_SESSIONS_WINDOW_S <= MAIL_RESET_LINK_S <= TICKET_PURPOSES["mail_link"].life_s
     assert 0 < REMEMBER_DAYS <= REMEMBER_DAYS_MAX
     assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S

@@ -10,7 +10,7 @@ from chalice.app import Chalice, Response
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
-from chalicelib.baton.assembly import Parts, product_of, routes_of
+from chalicelib.baton.assembly import routes_of
 from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
@@ -26,6 +26,7 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.notices import QueueNotice
 from chalicelib.baton.mail.outbox import Mailbox
+from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
@@ -116,7 +117,7 @@ class Baton:
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
                 log=self.log,
-                second_factor_on=self._credentials.second_factor_on,
+                own_factors=self._credentials.own_factors,
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,

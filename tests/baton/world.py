@@ -30,9 +30,13 @@ from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.errors import NotFound
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
+from chalicelib.baton.factors.passkey_challenge import Challenges
+from chalicelib.baton.factors.prove_passkey import ProvePasskey
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.ids import EmailIndex
@@ -218,7 +222,13 @@ class World:
         )
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
-        ask = AskForFactor(entropy=entropy)
+        ask, enrollable = AskForFactor(entropy=entropy), Enrollable(clients=clients, mail=False)
+        passkeys = PasskeyCeremonies(
+            clients=clients,
+            challenges=Challenges(entropy=entropy, key_ring=key_ring),
+            enrollable=enrollable,
+            prove=ProvePasskey(clients=clients, store=stores.factors, tickets=ephemeral, record=record),
+        )
         admit = Admit(clients=clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
         self.prove_totp = ProveTotp(
             store=stores.factors, ephemeral=ephemeral, log=log, record=record, limits=self.limits
@@ -237,6 +247,7 @@ class World:
             lineage_store=lineage_store,
             ephemeral=ephemeral,
             first_tokens=first_tokens,
+            enrollable=enrollable,
             ask=ask,
             log=log,
             record=record,
@@ -251,6 +262,7 @@ class World:
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
+            enrollable=enrollable,
             ask=ask,
             admit=admit,
         )
@@ -274,6 +286,7 @@ class World:
             key_ring=key_ring,
             credentials=credentials,
             prove_totp=self.prove_totp,
+            passkeys=passkeys,
             ephemeral=ephemeral,
             log=log,
         )

@@ -94,7 +94,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/sessions.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_verify.py"),
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
-    "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py",),
+    "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py", "tests/baton/mail/test_links.py"),
+    "chalicelib/baton/mail/new_address.py": ("tests/baton/mail/test_new_address.py", "tests/baton/mail/test_undo.py"),
+    "chalicelib/baton/mail/undo.py": ("tests/baton/mail/test_undo.py", "tests/baton/mail/test_links.py"),
+    "chalicelib/baton/mail/links.py": ("tests/baton/mail/test_links.py",),
+    "chalicelib/baton/mail/notices.py": ("tests/baton/mail/test_undo.py",),
+    "chalicelib/baton/factors/model.py": ("tests/baton/mail/test_undo.py",),
     "chalicelib/baton/mail/deliver.py": (
         "tests/baton/mail/test_jobs.py",
         "tests/baton/mail/test_notices.py",

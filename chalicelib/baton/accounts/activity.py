@@ -25,6 +25,7 @@ ENDED_BY: Mapping[str, EndReason] = {
     "password_changed": EndReason.PASSWORD_CHANGED,
     "password_reset": EndReason.PASSWORD_RESET,
     "account_claimed": EndReason.CLAIMED,
+    "changes_undone": EndReason.UNDONE,
     "account_disabled": EndReason.ACCOUNT_DISABLED,
 }
 """The events that end logins, and the reason that these logins get."""

@@ -53,10 +53,10 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     A ``remembered_device`` proved a second factor, and is not asked for one for some time.
     """
 
-    kind: Literal["password", "totp", "recovery_codes", "remembered_device"]
+    kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey"]
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
-        Seconds | UnsetType, msgspec.Meta(description="The time step of the last code of an authenticator app.")
+        Seconds | UnsetType, msgspec.Meta(description="The last code of an authenticator app, or the day of a passkey.")
     ] = UNSET
     by_new_device: Annotated[
         bool | UnsetType, msgspec.Meta(description="The device that added it had no login older than 7 days.")
@@ -65,6 +65,14 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     key_id: Annotated[
         str | UnsetType, msgspec.Meta(description="The first 12 bytes of the thumbprint of the device's key.")
     ] = UNSET
+    name: Annotated[str | UnsetType, msgspec.Meta(description="The name of a passkey.")] = UNSET
+    credential_id: Annotated[str | UnsetType, msgspec.Meta(description="Of a passkey, in base64url.")] = UNSET
+    public_key: Annotated[str | UnsetType, msgspec.Meta(description="The COSE key of a passkey, in base64url.")] = UNSET
+    counter: Annotated[int | UnsetType, msgspec.Meta(description="The largest signature counter of a passkey.")] = UNSET
+    backup_eligible: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey can be synced.")] = UNSET
+    backed_up: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey is synced.")] = UNSET
+    transports: tuple[str, ...] | UnsetType = UNSET
+    aaguid: Annotated[str | UnsetType, msgspec.Meta(description="The model of the authenticator, in hex.")] = UNSET
 
 
 class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
@@ -164,6 +172,26 @@ def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
             by_new_device=totp.by_new_key,
         )
     if recovery is not None:
-        yield ExportedFactor(kind="recovery_codes", added_at=recovery.made_at, left=factors.codes_left)
+        yield ExportedFactor(
+            kind="recovery_codes",
+            added_at=recovery.made_at,
+            by_new_device=recovery.by_new_key,
+            left=factors.codes_left,
+        )
+    for passkey in sorted(factors.passkeys.values(), key=lambda one: (one.added_at, one.id)):
+        yield ExportedFactor(
+            kind="passkey",
+            added_at=passkey.added_at,
+            last_used_at=passkey.used_day * DAY_S,
+            by_new_device=passkey.by_new_key,
+            name=passkey.name,
+            credential_id=encode_base64url(passkey.credential_id),
+            public_key=encode_base64url(passkey.public_key),
+            counter=passkey.counter,
+            backup_eligible=passkey.backup_eligible,
+            backed_up=passkey.backed_up,
+            transports=passkey.transports,
+            aaguid=passkey.aaguid.hex(),
+        )
     for key, at in sorted(factors.remembered.items()):
         yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)

@@ -57,6 +57,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
     "factor_added": Event("info", audited=True, notice="factor_added"),
     "factor_removed": Event("info", audited=True, notice="factor_removed"),
+    # The signature counter of a passkey did not grow, or its synchronisation changed: perhaps a copy. Neither refuses.
+    "passkey_counter": Event("warning", audited=True),
+    "passkey_backup_changed": Event("info", audited=True),
     "recovery_code_used": Event("warning", audited=True, notice="recovery_code_used"),
     "recovery_codes_renewed": Event("info", audited=True),
     "second_factor_switched": Event("info", audited=True),
@@ -75,6 +78,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "second_factor_required": Event("info", audited=True),
     "second_factor_released": Event("info", audited=True),
     "address_verified": Event("info", audited=True),
+    "address_changed": Event("info", audited=True, notice="address_changed"),
+    "changes_undone": Event("warning", audited=True),
     "password_reset": Event("info", audited=True, notice="password_reset"),
     "account_claimed": Event("info", audited=True, notice="password_reset"),
     "mail_codes_guessed": Event("warning"),

@@ -23,12 +23,14 @@ class Told(Struct, frozen=True):
     """What the notice of an event needs beside the event. It is in no line and in no row.
 
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
-    ``language`` is that of the account where the account is deleted by then.
+    ``language`` is that of the account where the account is deleted by then. ``undo_since``: the mail has a link that
+    undoes what has changed since then (seconds). It is the time before the change. ``None``: there is no link.
     """
 
     device: str = ""
     address: str = ""
     language: str = ""
+    undo_since: int | None = None
 
     def __repr__(self) -> str:
         """Mask the address."""

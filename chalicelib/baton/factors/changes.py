@@ -1,8 +1,11 @@
-"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch."""
+"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch.
 
-from typing import Literal
+``passkeys`` changes the passkeys.
+"""
 
-from msgspec import UNSET, Struct, UnsetType
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
@@ -71,6 +74,7 @@ class FactorsShown(Struct, frozen=True, kw_only=True):
     second_factor: Literal["off", "on", "required"]
     totp: EnrolledTotp | UnsetType = UNSET
     recovery_codes: RecoveryCodesLeft
+    passkeys: Annotated[int, Meta(description="Their number. `GET /me/passkeys` lists them.")]
 
 
 class ChangeFactors(Struct, frozen=True, kw_only=True):
@@ -94,6 +98,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
             second_factor="required" if caller.demands_second_factor else "on" if factors.on else "off",
             totp=EnrolledTotp(factors.totp.enrolled_at) if factors.totp else UNSET,
             recovery_codes=RecoveryCodesLeft(left, low=recovery is not None and left <= RECOVERY_CODES_LOW),
+            passkeys=len(factors.passkeys),
         )
 
     def begin_totp(self, caller: Caller) -> TotpEnrolment:
@@ -115,18 +120,18 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         user = self._user(caller)
         if is_made(ticket, user):
             return _shown(codes_again(ticket, user, ring))
-        account_state, lineage = _login_of(caller)
+        by_new_key = _by_new_key(caller, now=now)
         change, codes = complete_enrolment(
             ticket,
             code,
             user,
-            by_new_key=is_new_key(account_state, lineage.binding, lineage.id, now=now),
+            by_new_key=by_new_key,
             ring=ring,
             entropy=self.entropy,
             now=now,
         )
         self._change(caller, change, proved=self._remembered(caller, user, now=now), now=now)
-        told, details = _told(caller), {"kind": "totp"}
+        told, details = _told(caller, since=now if by_new_key else None), {"kind": "totp"}
         self.record("factor_added", account=caller.account, lineage=caller.device_id, details=details, told=told)
         return _shown(codes)
 
@@ -137,9 +142,9 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         if user.factors.totp is None:
             raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
         # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
-        change = RemoveTotp(user.factors.totp)
+        change = RemoveTotp(user.factors.totp, last=not user.factors.passkeys)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
-        told, details = _told(caller), {"kind": "totp"}
+        told, details = _told(caller, since=now), {"kind": "totp"}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
 
     def renew_recovery_codes(self, caller: Caller) -> NewRecoveryCodes:
@@ -149,7 +154,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """
         now = self.clock()
         user = self._user(caller)
-        if user.factors.totp is None:
+        if not user.factors.is_provable:
             raise FactorMissing
         again = self._codes_again(caller, user, now=now)
         if again:
@@ -170,7 +175,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """
         now = self.clock()
         user = self._user(caller)
-        if on and user.factors.totp is None:
+        if on and not user.factors.is_provable:
             raise FactorMissing
         if not on and caller.demands_second_factor:
             raise SecondFactorRequired
@@ -187,7 +192,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """Make new recovery codes of the attempt of this request: as the person reads them, and as they are stored."""
         seed, mark = _of_attempt(caller)
         codes = make_codes(self.key_ring.current(now=now), user.account, seed, now=now)
-        return codes, new_recovery(user.account, codes, mark=mark, now=now)
+        return codes, new_recovery(user.account, codes, mark=mark, by_new_key=_by_new_key(caller, now=now), now=now)
 
     def _codes_again(self, caller: Caller, user: User, *, now: int) -> tuple[str, ...]:
         """Return the codes that an earlier request with this attempt made, if there was one."""
@@ -228,8 +233,13 @@ def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
     return account_state, account_state.lineages[caller.device_id]
 
 
-def _told(caller: Caller) -> Told:
-    return Told(device=_login_of(caller)[1].label)
+def _by_new_key(caller: Caller, *, now: int) -> bool:
+    account_state, lineage = _login_of(caller)
+    return is_new_key(account_state, lineage.binding, lineage.id, now=now)
+
+
+def _told(caller: Caller, *, since: int | None) -> Told:
+    return Told(device=_login_of(caller)[1].label, undo_since=since)
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:

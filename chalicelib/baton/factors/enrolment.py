@@ -37,7 +37,7 @@ class Enrolment(Ticket, frozen=True):
     @property
     def mark(self) -> bytes:
         """Return the mark of this enrolment, 16 bytes."""
-        return hashlib.sha256(b"baton enrolment\0" + self.id).digest()[:16]
+        return mark_of_ticket(self.id)
 
 
 class TotpEnrolment(Struct, frozen=True):
@@ -114,7 +114,8 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
     if user.factors.codes_left:
         return EnrolTotp(totp, None), ()
     codes = make_codes(ring, user.account, ticket.id, now=now)
-    return EnrolTotp(totp, new_recovery(user.account, codes, mark=ticket.mark, now=now)), codes
+    recovery = new_recovery(user.account, codes, mark=ticket.mark, by_new_key=by_new_key, now=now)
+    return EnrolTotp(totp, recovery), codes
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
@@ -125,6 +126,13 @@ def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
     return same_codes(ring, user.account, ticket.id, recovery) or ()
 
 
-def new_recovery(account: AccountId, codes: tuple[str, ...], *, mark: bytes, now: int) -> RecoveryCodes:
+def mark_of_ticket(ticket_id: bytes) -> bytes:
+    """Return the mark of what an enrolment with this ticket stores, 16 bytes."""
+    return hashlib.sha256(b"baton enrolment\0" + ticket_id).digest()[:16]
+
+
+def new_recovery(
+    account: AccountId, codes: tuple[str, ...], *, mark: bytes, by_new_key: bool, now: int
+) -> RecoveryCodes:
     """Return what is stored of new recovery codes."""
-    return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark)
+    return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark, by_new_key=by_new_key)

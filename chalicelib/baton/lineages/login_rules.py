@@ -16,7 +16,7 @@ class NoRoom(Struct, frozen=True):
     until: int
 
 
-_VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED})
+_VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
 """The reasons after which no earlier login request is valid any more, because its password is not."""
 
 

@@ -33,6 +33,7 @@ class EndReason(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a reason, not a password
     ACCOUNT_DISABLED = "account_disabled"
     CLAIMED = "claimed"
+    UNDONE = "undone"
 
 
 class KeyBinding(Struct, frozen=True):

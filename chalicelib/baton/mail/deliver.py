@@ -8,10 +8,12 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.codes import spaced
+from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.ports import MailUsers, Sender, Suppressions
 from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.mail.templates import device_name, render, utc
@@ -35,6 +37,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     sender: Sender
     log: Log
     product: str
+    links: MailLinks
 
     def __call__(self, sealed: str) -> None:
         """Send the mail of an encrypted order. It is safe to repeat this: a second mail has the same code.
@@ -43,7 +46,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         """
         now = self.clock()
         try:
-            order = self._open(sealed, now=now)
+            ring, order = self._open(sealed, now=now)
             if order.code and now >= order.at + order.minutes * MINUTE_S:
                 raise Dropped("the code expired in the queue")
             template, to, language = self._recipient(order, now=now)
@@ -62,15 +65,18 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             "device": device_name(order.device),
             "time": utc(order.at),
         }
-        self.sender(render(template, language=order.language or language, to=to, values=values))
+        urls = self.links(order, to=to, ring=ring)
+        self.sender(render(template, language=order.language or language, to=to, values=values, urls=urls))
         self.log.record("mail_sent", mail=template)
 
-    def _open(self, sealed: str, *, now: int) -> MailOrder:
+    def _open(self, sealed: str, *, now: int) -> tuple[Ring, MailOrder]:
+        ring = self.key_ring.current(now=now)
         try:
             try:
-                return open_ticket(MailOrder, sealed, self.key_ring.current(now=now), now=now, bound_to={})
+                return ring, open_ticket(MailOrder, sealed, ring, now=now, bound_to={})
             except UnknownRoot:
-                return open_ticket(MailOrder, sealed, self.key_ring.refreshed(now=now), now=now, bound_to={})
+                ring = self.key_ring.refreshed(now=now)
+                return ring, open_ticket(MailOrder, sealed, ring, now=now, bound_to={})
         except TicketInvalid as invalid:
             raise Dropped(str(invalid)) from None
 
@@ -99,13 +105,14 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     def _of_code(self, order: MailOrder, user: User | None) -> str:
         """Check that the address of a code is still the one of an active account, with the same credentials."""
         account_state = self.lineage_store.get(order.account)
-        if user is None or user.email != order.address:
+        # The code of a new address goes there, also where another account has it: only its mailbox learns that.
+        if user is None or (user.email != order.address and order.template != "new_address"):
             raise Dropped("no account has the address")
         if account_state is None or account_state.status is not Status.ACTIVE:
             raise Dropped("the account is not active")
         if version_bytes(account_state.credentials_version) != order.version:
             raise Dropped("the credentials changed after the code was requested")
-        return user.email
+        return order.address
 
     def _count_notice(self, order: MailOrder, *, now: int) -> None:
         try:

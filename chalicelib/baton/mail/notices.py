@@ -30,7 +30,9 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
                 language=told.language,
                 device=told.device,
                 at=at,
-                always=kind.always_told,
+                # A thief would use up the notices of the day first, and with them the links that undo.
+                always=kind.always_told or told.undo_since is not None,
+                undo_since=told.undo_since,
             )
 
         try:

@@ -4,8 +4,9 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import AddressTaken, Users
 from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import KeptAddress, Passkey, SecondFactors, User
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import Actor
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
@@ -66,6 +67,38 @@ class Suppressions(Protocol):
         """Delete the suppression of an address. ``Refused``: there is none."""
 
 
+class Address(Struct, frozen=True):
+    """A canonical e-mail address, and its index."""
+
+    email: str
+    index: EmailIndex
+
+    def __repr__(self) -> str:
+        """Mask the address."""
+        return "Address('**********')"
+
+
+class Undo(Struct, frozen=True, kw_only=True):
+    """What an undo makes of an account.
+
+    ``password_hash`` is of a random password. ``factors`` are those that stay. ``address`` is the old address that the
+    account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those that become
+    free. ``mark`` is the id of the link, which is used by this, and ``used_until`` when the link expires (seconds).
+    """
+
+    password_hash: bytes
+    factors: SecondFactors
+    address: Address | None
+    kept: tuple[KeptAddress, ...]
+    freed: tuple[EmailIndex, ...]
+    mark: bytes
+    used_until: int
+
+    def removed_passkeys(self, user: User) -> list[Passkey]:
+        """Return the passkeys of the account that do not stay."""
+        return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
+
+
 class MailUsers(Users, Protocol):
     """Registered people, with the writes of this package."""
 
@@ -85,4 +118,24 @@ class MailUsers(Users, Protocol):
         ``expected_version`` in both items. ``mark`` is stored with the new password. ``claim``: the address was never
         proved, also at this moment. It is proved now, the roles and attributes of the account are removed, and its
         logins end with reason ``claimed``. Otherwise they end with reason ``password_reset``.
+        """
+
+    def move_address(
+        self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
+    ) -> Done | Moved | AddressTaken:
+        """Replace the address of the actor's account by a proved one, and raise the credentials version.
+
+        This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
+        address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials
+        version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
+        The old address is kept until the time of ``kept``, which has the old addresses of the account; one that was
+        never proved is free immediately. No login ends.
+        """
+
+    def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
+        """Undo changes of an account, raise the credentials version, end every login, and use the link.
+
+        This is one transaction, with these conditions: the account is active, the credentials version is as in
+        ``user`` in both items, and the link is not used. The logins end with reason ``undone``, and every device is
+        forgotten. ``Refused``: the link was used before.
         """

@@ -1,4 +1,4 @@
-"""Reset a forgotten password with a code from the mailbox.
+"""Reset a forgotten password with a code or a link from the mailbox.
 
 A reset ends every login of the account and issues no token. The next login checks what else the account requires.
 While the address was never proved, a reset claims the account: a stranger may have registered it. The condition is that
@@ -23,11 +23,15 @@ from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.links import MailProof, ReadMailLink
 from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
-from chalicelib.baton.mail.tickets import MailSession, version_bytes
+from chalicelib.baton.mail.tickets import LinkUse, MailLink, MailSession, version_bytes
 from chalicelib.baton.policy import START_OVER_MAX
+from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Message
+
+RESET: frozenset[LinkUse] = frozenset({"reset"})
 
 
 class ForgotPassword(Struct, frozen=True, kw_only=True):
@@ -70,23 +74,24 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
     users: MailUsers
     lineage_store: LineageStore
     codes: CheckMailCode
+    read_link: ReadMailLink
     record: Record
     claims_from: int = 0
 
-    def __call__(self, message: Message, *, mail_session: str, code: str, new_password: str) -> None:
-        """Reset the password. A repetition with the same password gets the same answer.
+    def __call__(self, message: Message, *, proof: MailProof, new_password: str) -> None:
+        """Reset the password. A repetition with the same password gets the same answer. A link counts on any device.
 
         Raises:
-            InvalidCode: the code is wrong, or it cannot be used any more.
+            InvalidCode: the code is wrong, or code or link cannot be used any more.
             WeakPassword: this takes no try of the session.
 
         """
         now = self.clock()
-        session = self.codes.open(mail_session, use="reset", now=now)
-        self.codes.check_key(message, session, now=now)
+        session = self._open(message, proof, now=now)
         secret = normalise(new_password)
         self.new_password.check_strength(new_password, email=session.address)
-        self.codes.check_code(session, code, now=now)
+        if isinstance(session, MailSession):
+            self.codes.check_code(session, proof.code or "", now=now)
         ring = self.key_ring.current(now=now)
         password_hash = ring.encrypt_for(
             hash_password(secret, salt=self.entropy(16)).encode(), account=session.account, nonce=self.entropy(12)
@@ -114,11 +119,20 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 if claim:
                     self.record("account_claimed", account=session.account, told=Told())
                 else:
-                    self.record("password_reset", account=session.account, told=Told())
+                    self.record("password_reset", account=session.account, told=Told(undo_since=now))
                 return
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 
-    def _user(self, session: MailSession) -> User:
+    def _open(self, message: Message, proof: MailProof, *, now: int) -> MailSession | MailLink:
+        """Open the session of a code, whose key must sign the request, or a link."""
+        if proof.link is not None:
+            check_digest(message)
+            return self.read_link(proof.link, uses=RESET, now=now)
+        session = self.codes.open(proof.mail_session or "", use="reset", now=now)
+        self.codes.check_key(message, session, now=now)
+        return session
+
+    def _user(self, session: MailSession | MailLink) -> User:
         """Read the account of a session. Raises ``InvalidCode`` unless it is active."""
         account_state = self.lineage_store.get(session.account)
         user = self.users.get(session.account)
@@ -127,7 +141,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         return user
 
 
-def _follows(user: User, session: MailSession) -> bool:
+def _follows(user: User, session: MailSession | MailLink) -> bool:
     return version_bytes(user.credentials_version - 1) == session.version
 
 

@@ -1,12 +1,24 @@
-"""Routes of mail: register with a code, prove the address, and reset a forgotten password."""
+"""Routes of mail: register with a code, prove or change the address, reset a forgotten password, and undo changes."""
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.routes import device_of
+from chalicelib.baton.mail.links import ACTION_PATH, MailProof
+from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
+from chalicelib.baton.mail.page import action_page
 from chalicelib.baton.mail.registration import StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
-from chalicelib.baton.mail.shapes import AddressCode, AddressVerification, CodeRequest, Reset
+from chalicelib.baton.mail.shapes import (
+    AddressCode,
+    AddressVerification,
+    CodeRequest,
+    NewAddress,
+    NewAddressCode,
+    Reset,
+    UndoLink,
+)
+from chalicelib.baton.mail.undo import UndoChanges
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
-from chalicelib.baton.routing import Answer, Message, Route
+from chalicelib.baton.routing import Answer, Message, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller
 
 
@@ -19,14 +31,10 @@ def routes(
     request_code: RequestAddressCode,
     verify: VerifyAddress,
 ) -> tuple[Route, ...]:
-    """List the routes of mail. Every deployment has them. With ``BATON_MAIL=off`` they answer 404 ``not_found``."""
-
-    def require_mail() -> None:
-        if not enabled:
-            raise errors.NotFound("mail is off", detail="This deployment sends no mail. Its operator can switch it on.")
+    """List the routes of codes. Every deployment has them. With ``BATON_MAIL=off`` they answer 404 ``not_found``."""
 
     def start(flow: StartRegistration | ForgotPassword, message: Message, body: CodeRequest) -> Answer:
-        require_mail()
+        _require_mail(enabled=enabled)
         started = flow(
             message,
             source=message.source,
@@ -44,17 +52,17 @@ def routes(
         return start(forgot, message, body)
 
     def reset_password(message: Message, body: Reset) -> Answer:
-        require_mail()
-        reset(message, mail_session=body.mail_session, code=body.code, new_password=body.new_password)
+        _require_mail(enabled=enabled)
+        reset(message, proof=_proof_of(body), new_password=body.new_password)
         return Answer(204)
 
     def request_address_code(caller: Caller, body: AddressCode) -> Answer:
-        require_mail()
+        _require_mail(enabled=enabled)
         return Answer(202, request_code(caller, language=body.language, source=caller.source))
 
     def verify_address(caller: Caller, body: AddressVerification) -> Answer:
-        require_mail()
-        verify(caller, mail_session=body.mail_session, code=body.code)
+        _require_mail(enabled=enabled)
+        verify(caller, _proof_of(body))
         return Answer(204)
 
     return (
@@ -64,3 +72,45 @@ def routes(
         Route("POST", "/me/email/code", request_address_code, body=AddressCode, repeatable=True),
         Route("POST", "/me/email/verify", verify_address, body=AddressVerification, repeatable=True),
     )
+
+
+def change_routes(
+    *, enabled: bool, new_address: RequestNewAddress, confirm: ConfirmNewAddress, undo: UndoChanges
+) -> tuple[Route, ...]:
+    """List the routes that change the address, and undo changes. Without mail they answer 404 too."""
+
+    def request_new_address(caller: Caller, body: NewAddress) -> Answer:
+        _require_mail(enabled=enabled)
+        started = new_address(caller, new_email=body.new_email, language=body.language, source=caller.source)
+        return Answer(202, started)
+
+    def confirm_new_address(caller: Caller, body: NewAddressCode) -> Answer:
+        _require_mail(enabled=enabled)
+        confirm(caller, mail_session=body.mail_session, code=body.code)
+        return Answer(204)
+
+    def show_action(_: Message) -> Answer:
+        _require_mail(enabled=enabled)
+        return action_page()
+
+    def undo_changes(message: Message, body: UndoLink) -> Answer:
+        _require_mail(enabled=enabled)
+        undo(message, link=body.link)
+        return Answer(204)
+
+    return (
+        Route("POST", "/me/email", request_new_address, body=NewAddress, step_up=StepUp()),
+        Route("POST", "/me/email/confirm", confirm_new_address, body=NewAddressCode, repeatable=True),
+        Route("GET", ACTION_PATH, show_action, signed=False, any_query=True),
+        Route("HEAD", ACTION_PATH, show_action, signed=False, any_query=True),
+        Route("POST", "/mail/undo", undo_changes, signed=False, body=UndoLink, repeatable=True),
+    )
+
+
+def _require_mail(*, enabled: bool) -> None:
+    if not enabled:
+        raise errors.NotFound("mail is off", detail="This deployment sends no mail. Its operator can switch it on.")
+
+
+def _proof_of(body: Reset | AddressVerification) -> MailProof:
+    return MailProof(mail_session=body.mail_session, code=body.code, link=body.link)

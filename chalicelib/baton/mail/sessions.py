@@ -56,6 +56,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """Which code is requested, and for what. ``account`` may be a decoy, whose ``account_state`` is ``None``.
 
     ``key`` is the key of the device, if it has one. ``lineage`` is the login that requests the code, if there is one.
+    ``settled`` is of a new address (``tickets.MailSession``).
     """
 
     use: Use
@@ -65,6 +66,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     key: PublicKey | None = None
     lineage: LineageId | None = None
     language: str = ""
+    settled: bool = False
 
 
 class StartMailSession(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
             version=version_bytes(state.credentials_version if state else 1),
             root=root.version,
             language=language_of(wanted.language),
+            settled=wanted.settled,
         )
         lives_s = session.expires_at - now
 
@@ -128,6 +131,13 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         device = _known_device(wanted)
         name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
+        if wanted.use == "new_address":  # any account may name it, so its mailbox and its code need a limit too
+            self._count(
+                f"mail:new_address:{ring.email_index(wanted.address)}",
+                limit=MAIL_SESSIONS_MAX,
+                window_s=MAIL_SESSIONS_WINDOW_S,
+                now=now,
+            )
         if device:
             self._count(
                 f"mail:devices:{wanted.account}",

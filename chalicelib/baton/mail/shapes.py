@@ -26,12 +26,22 @@ class CodeRequest(Body):
     language: Language = ""
 
 
-class Reset(Body):
-    """``POST /password/reset``. The key of the request that requested the code must sign this one."""
+LinkText = Annotated[
+    str,
+    msgspec.Meta(max_length=2048, description="The ticket of a link in a mail: what follows `#t=`, not the whole URL."),
+]
 
-    mail_session: MailSessionText
-    code: Code
+
+class Reset(Body):
+    """``POST /password/reset``. The key of the request that requested the code must sign this one.
+
+    With ``link`` in place of the two, nothing needs to be signed.
+    """
+
     new_password: str
+    mail_session: MailSessionText | None = None
+    code: Code | None = None
+    link: LinkText | None = None
 
 
 class AddressCode(Body):
@@ -41,7 +51,28 @@ class AddressCode(Body):
 
 
 class AddressVerification(Body):
-    """``POST /me/email/verify``."""
+    """``POST /me/email/verify``. Send the first two, or ``link``, which counts on any login of the account."""
+
+    mail_session: MailSessionText | None = None
+    code: Code | None = None
+    link: LinkText | None = None
+
+
+class NewAddress(Body):
+    """``POST /me/email``."""
+
+    new_email: Text
+    language: Language = ""
+
+
+class NewAddressCode(Body):
+    """``POST /me/email/confirm``."""
 
     mail_session: MailSessionText
     code: Code
+
+
+class UndoLink(Body):
+    """``POST /mail/undo``. Nothing is signed."""
+
+    link: LinkText

@@ -29,8 +29,13 @@ NAMES: Final = (
     "recovery_code_used",
     "second_factor_failing",
     "account_deleted",
+    "new_address",
+    "address_changed",
 )
 """Every text. Each one has a text and an HTML file in each language."""
+
+PARTS: Final = ("link", "undo")
+"""Parts of a text that some mails have: ``$link`` and ``$undo``. A part has the value ``$url``, and no subject."""
 
 LANGUAGES: Final = ("en", "zh")
 DEFAULT_LANGUAGE: Final = "en"
@@ -39,17 +44,29 @@ _DEFAULTS: Final = Path(__file__).with_name("texts")
 _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
 """The folder of the team, then the one that ships."""
 
+_MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
 """Characters that mail programs build a link from, and the other full stops and wide forms that UTS 46 and NFKC map to
 them. ``15.2`` stays, ``example.com`` does not."""
 
 
-def render(name: str, *, language: str, to: str, values: Mapping[str, str]) -> Mail:
-    """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name."""
+def render(
+    name: str, *, language: str, to: str, values: Mapping[str, str], urls: Mapping[str, str] | None = None
+) -> Mail:
+    """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name.
+
+    ``urls`` are those of the parts that this mail has. A part without one is left out.
+    """
     chosen = language if language in LANGUAGES else DEFAULT_LANGUAGE
     plain = {key: _printable(value) for key, value in values.items()}
-    subject, _, text = Template(_read(f"{name}.{chosen}.txt")).substitute(plain).partition("\n")
-    html = Template(_read(f"{name}.{chosen}.html")).substitute({key: _escaped(value) for key, value in plain.items()})
+    escaped = {key: _escaped(value) for key, value in plain.items()}
+    for part in PARTS:
+        url = (urls or {}).get(part, "")
+        plain[part] = _filled(f"{part}.{chosen}.txt", {"url": url}).strip("\n") if url else ""
+        escaped[part] = _filled(f"{part}.{chosen}.html", {"url": _escaped(url)}).strip("\n") if url else ""
+    subject, _, text = _filled(f"{name}.{chosen}.txt", plain).partition("\n")
+    text = _MANY_BLANK_LINES.sub("\n\n", text)  # of a part that is left out
+    html = _filled(f"{name}.{chosen}.html", escaped)
     return Mail(to=to, subject=subject.strip(), text=text.strip() + "\n", html=html)
 
 
@@ -61,6 +78,10 @@ def device_name(name: str) -> str:
 def utc(at: int) -> str:
     """Write a time (seconds since the epoch) for people: ``2026-11-29 09:31 UTC``."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _filled(file: str, values: Mapping[str, str]) -> str:
+    return Template(_read(file)).substitute(values)
 
 
 def _printable(value: str) -> str:

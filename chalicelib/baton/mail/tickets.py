@@ -1,13 +1,36 @@
 """What is pending by mail: the session of a code, which the client holds, and an order in the queue. No I/O."""
 
+import hashlib
+from collections.abc import Mapping
 from typing import ClassVar, Final, Literal
 
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.tickets import Ticket
-from chalicelib.baton.policy import MAIL_ORDER, MAIL_RESET_S, TICKET_PURPOSES, TicketPurpose
+from chalicelib.baton.policy import (
+    ADDRESS_KEPT_S,
+    HOUR_S,
+    MAIL_ORDER,
+    MAIL_RESET_LINK_S,
+    MAIL_RESET_S,
+    MAIL_UNDO_S,
+    TICKET_ID_BYTES,
+    TICKET_PURPOSES,
+    TicketPurpose,
+)
 
-Use = Literal["reset", "verify", "register"]
+Use = Literal["reset", "verify", "register", "new_address"]
 """What a code is for. It names the template of its mail too."""
+
+LinkUse = Literal["reset", "verify", "undo", "undo_address"]
+"""What a link is for. ``undo_address`` is in the notice of a changed address, and lives as long as the old one is kept.
+"""
+
+LINK_LIVES_S: Final[Mapping[LinkUse, int]] = {
+    "reset": MAIL_RESET_LINK_S,
+    "verify": HOUR_S,
+    "undo": MAIL_UNDO_S,
+    "undo_address": ADDRESS_KEPT_S,
+}
 
 _VERSION_BYTES: Final = 8
 
@@ -17,7 +40,8 @@ class MailSession(Ticket, frozen=True):
 
     ``account`` may be a decoy. ``key`` is the public key that must sign the request with the code, raw, or empty.
     ``lineage`` is the login that asked for the code, or empty. ``version`` is the credentials version, in 8 bytes.
-    ``root`` is the version of the root secret of the code.
+    ``root`` is the version of the root secret of the code. ``settled``: a long-used device requests a change of the
+    address with a second factor, so the old address cannot undo it.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -30,11 +54,33 @@ class MailSession(Ticket, frozen=True):
     version: bytes
     root: int
     language: str
+    settled: bool = False
 
     @property
     def expires_at(self) -> int:
         """Return when the code expires, in seconds."""
         return self.issued_at + (MAIL_RESET_S if self.use == "reset" else self.purpose.life_s)
+
+
+class MailLink(Ticket, frozen=True):
+    """The contents of a link. ``address`` is the mailbox that the link was sent to.
+
+    ``version`` is the credentials version of a reset or a proof, in 8 bytes, and empty for an undo. ``since``: an undo
+    concerns what changed then (seconds) or later.
+    """
+
+    purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_link"]
+
+    use: LinkUse
+    account: AccountId
+    address: str
+    version: bytes
+    since: int
+
+    @property
+    def expires_at(self) -> int:
+        """Return when the link expires, in seconds."""
+        return self.issued_at + LINK_LIVES_S[self.use]
 
 
 class MailOrder(Ticket, frozen=True):
@@ -59,6 +105,13 @@ class MailOrder(Ticket, frozen=True):
     at: int = 0
     always: bool = False
     """Whether the daily limit of notices does not count for this one."""
+    undo_since: int | None = None
+    """The mail has a link that undoes what changed then (seconds) or later. ``None``: it has no such link."""
+
+    @property
+    def link_id(self) -> bytes:
+        """Return the id of the link in this mail, 16 bytes. An order that is delivered twice has one link."""
+        return hashlib.sha256(b"baton mail link\0" + self.id).digest()[:TICKET_ID_BYTES]
 
 
 def version_bytes(version: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Prove the address of an account: request a code, and type it on the same login.
+"""Prove the address of an account: request a code, and type it on the same login, or open the link on any login of it.
 
 A mailbox alone proves nothing. An owner who opens the link of a stranger's account must not confirm that account.
 """
@@ -10,11 +10,14 @@ from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.mail.links import MailProof, ReadMailLink
 from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
-from chalicelib.baton.mail.tickets import version_bytes
+from chalicelib.baton.mail.tickets import LinkUse, version_bytes
 from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
+
+VERIFY: frozenset[LinkUse] = frozenset({"verify"})
 
 
 class RequestAddressCode(Struct, frozen=True, kw_only=True):
@@ -48,18 +51,34 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
     clock: Clock
     users: MailUsers
     codes: CheckMailCode
+    read_link: ReadMailLink
     record: Record
 
-    def __call__(self, caller: Caller, *, mail_session: str, code: str) -> None:
-        """Prove the address. It is safe to repeat this. Raises ``InvalidCode``."""
+    def __call__(self, caller: Caller, proof: MailProof) -> None:
+        """Prove the address. A link counts on any login of its account. It is safe to repeat this.
+
+        Raises ``InvalidCode``.
+        """
         now = self.clock()
-        session = self.codes.open(mail_session, use="verify", now=now)
-        mine = (session.account, session.lineage) == (caller.account, caller.device_id)
-        if not mine or session.version != version_bytes(caller.actor.credentials_version):
-            raise InvalidCode("the session of another login, or of earlier credentials")
-        self.codes.check_code(session, code, now=now)
-        outcome = self.users.verify_address(caller.actor, language=session.language, now=now)
+        language = self._of_link(caller, proof.link, now=now) if proof.link else self._of_code(caller, proof, now=now)
+        outcome = self.users.verify_address(caller.actor, language=language, now=now)
         refuse_inactive(outcome)
         if isinstance(outcome, Refused):
             raise errors.Unavailable("inconsistent account: the user is missing")
         self.record("address_verified", account=caller.account, lineage=caller.device_id)
+
+    def _of_code(self, caller: Caller, proof: MailProof, *, now: int) -> str:
+        """Check a code, and return the language of mails."""
+        session = self.codes.open(proof.mail_session or "", use="verify", now=now)
+        mine = (session.account, session.lineage) == (caller.account, caller.device_id)
+        if not mine or session.version != version_bytes(caller.actor.credentials_version):
+            raise InvalidCode("the session of another login, or of earlier credentials")
+        self.codes.check_code(session, proof.code or "", now=now)
+        return session.language
+
+    def _of_link(self, caller: Caller, text: str, *, now: int) -> str:
+        """Check a link, which has no language. Its account must be that of the login."""
+        link = self.read_link(text, uses=VERIFY, now=now)
+        if link.account != caller.account or link.version != version_bytes(caller.actor.credentials_version):
+            raise InvalidCode("the link of another account, or of earlier credentials")
+        return ""

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from chalicelib.baton import settings
 from chalicelib.baton.testing.world import World
+from tests.baton.fixture import APP, FOLDER
 from tests.baton.mail.town import Town
 
 
@@ -13,8 +15,10 @@ def make_town() -> Callable[..., Town]:
     """Make deployments with these settings."""
 
     def make(**named: str) -> Town:
-        settings = {f"BATON_{name.upper()}": value for name, value in named.items()}
-        return Town(World("tests/baton/fixture_app/app.py", settings=settings))
+        chosen = {f"BATON_{name.upper()}": value for name, value in named.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(settings, "_FOLDER", FOLDER)
+            return Town(World(APP, settings=chosen))
 
     return make
 
@@ -23,3 +27,9 @@ def make_town() -> Callable[..., Town]:
 def town(make_town: Callable[..., Town]) -> Town:
     """Make one with the settings of the test kit."""
     return make_town()
+
+
+@pytest.fixture
+def linked(make_town: Callable[..., Town]) -> Town:
+    """Make one whose mails have links to the app."""
+    return make_town(clients="clients-mail.toml")

@@ -74,3 +74,38 @@ def test_a_device_that_has_no_key_yet_makes_one_and_keeps_it(town: Town) -> None
     assert key is not None
     lost.reset_password(session, town.code(), NEW_PASSWORD)
     assert lost.login(ADA, NEW_PASSWORD, "new phone").key_id == key.thumbprint()
+
+
+def test_an_address_is_changed_though_answers_are_lost(town: Town) -> None:
+    """With the password, and with a function that gets it. The session of the code is of this login."""
+    phone, line = client(town)
+    phone.register(ADA, PASSWORD, "phone")
+    phone.verify_address(phone.request_address_code(), town.code())
+    session = phone.request_new_address("ada@example.net", password=PASSWORD, language="zh")
+    assert "验证码" in town.mails("ada@example.net")[-1].text
+    line.lose = True
+    phone.change_address(session, town.code("ada@example.net"))
+    assert phone.me()["email"] == "ada@example.net"
+    session = phone.request_new_address(ADA, confirm=lambda _: PASSWORD)
+    phone.change_address(session, town.code())
+    assert phone.me()["email"] == ADA
+
+
+def test_links_prove_the_address_and_reset_the_password(linked: Town) -> None:
+    """The whole URL, or its ticket. A device that was never used can reset."""
+    phone, line = client(linked)
+    phone.register(ADA, PASSWORD, "phone")
+    phone.request_address_code()
+    line.lose = True
+    phone.use_link(f"https://app.example.com/baton/verify#t={linked.link()}")
+    assert phone.me()["email_verified"] is True
+    phone.forgot_password(ADA)
+    other, line = client(linked)
+    line.lose = True
+    other.use_link(linked.link(), new_password=NEW_PASSWORD)
+    other.login(ADA, NEW_PASSWORD, "other")
+    undo = linked.link(mail=-2)
+    assert linked.undo(undo).status == 204
+    with pytest.raises(LoggedOut) as ended:
+        other.me()
+    assert ended.value.reason == EndReason.UNDONE

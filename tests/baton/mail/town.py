@@ -1,6 +1,7 @@
 """A deployment with mail and the people who use it."""
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from chalicelib.baton.mail.outbox import PendingOrders
 from chalicelib.baton.mail.ports import Mail
 from chalicelib.baton.testing.world import World
 from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, through
+from tests.baton.wire.second_factor import stepped
 
 ADA = "ada@example.com"
 WRONG = "00000000"
@@ -50,14 +52,43 @@ class Town:
 
     def code(self, to: str = ADA) -> str:
         """Read the code of the newest mail to an address."""
-        found = re.search(r"\b([0-9]{4} [0-9]{4})\b", self.mails(to)[-1].text)
-        assert found, self.mails(to)[-1].text
-        return found[1]
+        return find_code(self.mails(to)[-1])
 
     def verified(self, device: Device, email: str = ADA) -> Device:
         """Prove the address of a device's account."""
         session = device.post("/me/email/code", {}).members["mail_session"]
         said = device.post("/me/email/verify", {"mail_session": session, "code": self.code(email)})
+        assert said.status == 204, said
+        return device
+
+    def link(self, to: str = ADA, *, mail: int = -1) -> str:
+        """Read the ticket of the link in a mail to an address, by default the newest."""
+        return find_link(self.mails(to)[mail])
+
+    def undo(self, link: str) -> Said:
+        """Press the button of the page that a link opens. The browser signs nothing."""
+        return self.device(bound=False).post("/mail/undo", {"link": link}, token=None)
+
+    def ask_move(self, device: Device, to: str, *, totp: str | None = None) -> Said:
+        """Step up, and ask for the code of another address."""
+        return stepped(device, "POST", "/me/email", json.dumps({"new_email": to}).encode(), totp=totp)
+
+    def confirm_move(self, device: Device, session: str, code: str) -> Said:
+        """Send the code of the new address."""
+        return device.post("/me/email/confirm", {"mail_session": session, "code": code})
+
+    def moved(self, device: Device, to: str, *, totp: str | None = None) -> Device:
+        """Change the address of a device's account."""
+        started = self.ask_move(device, to, totp=totp)
+        assert started.status == 202, started
+        said = self.confirm_move(device, started.members["mail_session"], self.code(to))
+        assert said.status == 204, said
+        return device
+
+    def reset_by_mail(self, device: Device, email: str = ADA, password: str = NEW_PASSWORD) -> Device:
+        """Reset the password on a device, with the code of the mailbox."""
+        session = self.forgot(device, email).members["mail_session"]
+        said = self.reset(device, session, self.code(email), password)
         assert said.status == 204, said
         return device
 
@@ -78,3 +109,18 @@ class Town:
 
         with patch.object(self.world.storage, "call", call), patch.object(PendingOrders, "put", put):
             yield called
+
+
+def find_code(mail: Mail) -> str:
+    """Read the code of a mail."""
+    found = re.search(r"\b([0-9]{4} [0-9]{4})\b", mail.text)
+    assert found, mail.text
+    return found[1]
+
+
+def find_link(mail: Mail) -> str:
+    """Read the ticket of the link of a mail. Its text and its page have the same link."""
+    found = re.search(r"^ *(https?://\S+)#t=(ml\.\S+)$", mail.text, re.MULTILINE)
+    assert found, mail.text
+    assert f"{found[1]}#t={found[2]}" in mail.html
+    return found[2]

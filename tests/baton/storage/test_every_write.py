@@ -22,6 +22,7 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.ports import MailUsers, Suppressions
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.testing.contract import LineagesContract, StorageContract
+from chalicelib.baton.testing.contract.addresses import AddressesContract
 from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.tokens.ports import OneTime
 
@@ -69,12 +70,20 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
         "a login, or the keeping of a grant; a device is remembered by its own proof"
     ),
     "factors.consume_recovery_code": Consumes("a login"),
+    "factors.use_passkey": Consumes("a login, or the keeping of a grant; a device is remembered by its own proof"),
+    "factors.rename_passkey": Carries(StorageContract.test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live),
     "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "mail_users.verify_address": Carries(
         MailContract.test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live
     ),
     "mail_users.reset_password": NoCaller(
         "a code from the mailbox proves it, for the credentials version in the condition; it ends every login"
+    ),
+    "mail_users.move_address": Carries(
+        AddressesContract.test_no_address_is_moved_on_behalf_of_a_login_that_is_not_live
+    ),
+    "mail_users.undo_changes": NoCaller(
+        "a link from the mailbox proves it, for the credentials version in the condition; it ends every login"
     ),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
     "lineages.add_lineage": NoCaller("a login verifies the password; the credentials version is in the condition"),
@@ -113,6 +122,8 @@ class OwnOfMail:
 
     verify_address = MailUsers.verify_address
     reset_password = MailUsers.reset_password
+    move_address = MailUsers.move_address
+    undo_changes = MailUsers.undo_changes
 
 
 READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get", "suppressions.get"})

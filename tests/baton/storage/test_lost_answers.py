@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import FactorChange, SecondFactors
+from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
 from chalicelib.baton.proof.once_rules import OnceKey
@@ -21,7 +21,9 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, STEP, TOTP
+from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
+from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
+from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -205,6 +207,24 @@ def test_a_proof_of_an_address_whose_answer_was_lost_is_done(engine: DynamoDB, l
     assert user.verified_at == NOW
 
 
+def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, line: Line) -> None:
+    """Our own address, and our own mark and ciphertext, are stored. Nothing rose twice."""
+    users = MailUsers(engine)
+    users.register(PROVED, state_with(MINE_LIVE))
+    line.lose()
+    assert users.move_address(ACTOR, PROVED, NEW_ADDRESS, kept=KEPT, language="", now=NOW) == Done()
+    moved = users.get(ACCOUNT)
+    assert moved is not None
+    assert moved.credentials_version == VERSION + 1
+    line.lose()
+    assert users.undo_changes(moved, BACK, now=NOW) == Done()
+    undone, account_state = users.get(ACCOUNT), LineageStore(engine).get(ACCOUNT)
+    assert undone is not None
+    assert account_state is not None
+    assert (undone.email, undone.credentials_version) == (PROVED.email, VERSION + 2)
+    assert (account_state.epoch, account_state.credentials_version) == (EPOCH + 1, VERSION + 2)
+
+
 def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
     """Our mark is stored; the next request with the same code is refused all the same."""
     Users(engine).register(ASKED, state_with(MINE_LIVE))
@@ -231,6 +251,20 @@ def test_a_change_of_factors_whose_answer_was_lost_is_done(
     line.lose()
     assert Factors(engine).change_factors(ACTOR, change, remember=None, now=NOW) == Done()
     assert Users(engine).get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1, factors=after)
+
+
+def test_the_writes_of_a_passkey_whose_answer_was_lost_are_done(engine: DynamoDB, line: Line) -> None:
+    """Its use and its name. The second sending stores the same."""
+    Users(engine).register(replace(USER, factors=SecondFactors(passkeys=by_id(PASSKEY))), state_with(MINE_LIVE))
+    store = Factors(engine)
+    use = PasskeyUse(PASSKEY, counter=8, backup_eligible=True, backed_up=True, day=1)
+    line.lose()
+    assert store.use_passkey(ACCOUNT, use, credentials_version=VERSION) == Done()
+    line.lose()
+    assert store.rename_passkey(ACTOR, PASSKEY.id, "Work", now=NOW) == Done()
+    user = Users(engine).get(ACCOUNT)
+    assert user is not None
+    assert user.factors.passkeys == by_id(replace(use.after, name="Work"))
 
 
 def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:

@@ -43,6 +43,8 @@ USER: Mapping[str, str] = {
     "recovery_at": "factors.added_at",
     "recovery_mark": "",
     "recovery_spent": "",  # the digest of a used code
+    "recovery_new": "factors.by_new_device",
+    "kept": "",  # HMACs of old addresses, for seven days
     "remembered": "factors.key_id",
 }
 STATE: Mapping[str, str] = {
@@ -182,7 +184,12 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
             "last_used_at": 30 * int(user["totp_step"]["N"]),
             "by_new_device": "totp_new" in user,
         },
-        {"kind": "recovery_codes", "added_at": int(user["recovery_at"]["N"]), "left": len(user["recovery"]["BS"])},
+        {
+            "kind": "recovery_codes",
+            "added_at": int(user["recovery_at"]["N"]),
+            "by_new_device": "recovery_new" in user,
+            "left": len(user["recovery"]["BS"]),
+        },
         *(
             {"kind": "remembered_device", "added_at": int(at["N"]), "key_id": key}
             for key, at in sorted(user["remembered"]["M"].items())

@@ -167,7 +167,11 @@ def test_an_account_without_a_factor_is_not_asked(make_device: MakeDevice) -> No
     phone = make_device()
     phone.register(EMAIL)
     assert phone.login(EMAIL).status == 200
-    assert phone.get("/me/factors").members == {"second_factor": "off", "recovery_codes": {"left": 0, "low": False}}
+    assert phone.get("/me/factors").members == {
+        "second_factor": "off",
+        "recovery_codes": {"left": 0, "low": False},
+        "passkeys": 0,
+    }
 
 
 def test_the_confirming_code_is_used(make_device: MakeDevice, clock: DevelopmentClock, ada: Person) -> None:
@@ -473,7 +477,7 @@ def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevic
         make_device().register(EMAIL)
     asked = ask(phone, path=path)
     assert (asked.status, asked.code, asked.members["action"]) == (403, "enrolment_required", "enrol_factor")
-    assert asked.members["enrol"] == ["totp"]
+    assert asked.members["enrol"] == ["totp", "passkey"]
     said = enrolled_at(phone, asked, ada)
     assert (said.status, len(said.members["recovery_codes"])) == (200, 10)
     assert phone.get("/me").members["amr"] == ["pwd", "otp", "mfa"]

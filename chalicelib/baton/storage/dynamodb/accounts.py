@@ -1,11 +1,12 @@
 """Registered people in DynamoDB: users and e-mail index entries, in the table ``users``."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved
-from chalicelib.baton.factors.model import RecoveryCodes, SecondFactors, Totp, User
+from chalicelib.baton.factors.model import KeptAddress, RecoveryCodes, SecondFactors, Totp, User
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
@@ -21,9 +22,13 @@ from chalicelib.baton.storage.dynamodb.items import (
     reading,
     text,
 )
+from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
 
 IS_NEW: Final = "attribute_not_exists(pk)"
+# An old address that was kept for its account. `until` is a reserved word.
+KEPT: Final[Mapping[str, str]] = {"#until": "until"}
+NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
@@ -42,8 +47,8 @@ class Users:
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Return the account of an e-mail address, or ``None``."""
-        item = self._database.read(self._database.tables.users, _email_entry_key(email_index))
-        return _account_of_entry(item) if item is not None else None
+        item = self._database.read(self._database.tables.users, email_entry_key(email_index))
+        return account_of_entry(item) if item is not None and "until" not in item else None
 
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
@@ -55,8 +60,8 @@ class Users:
         tables = self._database.tables
         try:
             self._database.transact(
-                _put_new(tables.users, _email_entry(user)),
-                _put_new(tables.users, _user_item(user)),
+                put_free(tables.users, user.email_index, user.account, now=user.created_at),
+                {"Put": {"TableName": tables.users, "Item": _user_item(user), **expression({}, condition=IS_NEW)}},
                 put_first(tables.lineages, account_state),
             )
         except TransactionFailed as failed:
@@ -64,7 +69,7 @@ class Users:
             # The ciphertext has a random nonce, so an earlier attempt of this call wrote an equal stored value.
             if stored is not None and user_of(stored) == user:
                 return Done()
-            return AddressTaken(_account_of_entry(claim) if claim is not None else user.account)
+            return AddressTaken(account_of_entry(claim) if claim is not None else user.account)
         return Done()
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
@@ -114,33 +119,44 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, then the e-mail index entry, so that the address becomes free."""
+        """Delete the items of the passkeys, the user, then its e-mail index entries: the addresses become free."""
         table = self._database.tables.users
-        self._database.write("delete_item", TableName=table, Key=of_account(account))
-        try:
-            self._database.write(
-                "delete_item",
-                TableName=table,
-                Key=_email_entry_key(email_index),
-                **expression({":account": text(account)}, condition=CLAIMED_BY_ACCOUNT),
-            )
-        except ConditionFailed:
-            return
+        user = self.get(account)
+        for passkey in user.factors.passkeys.values() if user else ():
+            with contextlib.suppress(ConditionFailed):
+                self._database.write("delete_item", **delete_credential(table, passkey.credential_id, account))
+        item = self._database.write("delete_item", TableName=table, Key=of_account(account), ReturnValues="ALL_OLD")
+        for one in (*(kept.index for kept in _kept_of(item)), email_index):
+            with contextlib.suppress(ConditionFailed):
+                self._database.write("delete_item", **delete_entry(table, one, account)["Delete"])
 
 
-def _put_new(table: str, item: Item) -> dict[str, dict[str, object]]:
-    return {"Put": {"TableName": table, "Item": item, **expression({}, condition=IS_NEW)}}
+def put_free(
+    table: str, email_index: EmailIndex, account: AccountId, *, now: int, or_also: str = ""
+) -> dict[str, dict[str, object]]:
+    """Build the write of an e-mail index entry, if the address is free: it has none, or is no longer kept.
+
+    ``or_also`` is a further condition that is enough.
+    """
+    condition = f"{IS_NEW} OR {NO_LONGER_KEPT}" + (f" OR {or_also}" if or_also else "")
+    values = {":now": number(now), ":account": text(account)}
+    item = {**email_entry_key(email_index), "account": text(account)}
+    return {"Put": {"TableName": table, "Item": item, **expression(values, KEPT, condition=condition)}}
 
 
-def _email_entry_key(email_index: EmailIndex) -> Item:
+def delete_entry(table: str, email_index: EmailIndex, account: AccountId) -> dict[str, dict[str, object]]:
+    """Build the deletion of an e-mail index entry of this account, kept or not."""
+    condition = expression({":account": text(account)}, condition=CLAIMED_BY_ACCOUNT)
+    return {"Delete": {"TableName": table, "Key": email_entry_key(email_index), **condition}}
+
+
+def email_entry_key(email_index: EmailIndex) -> Item:
+    """Return the key of an e-mail index entry."""
     return {"pk": text(f"E#{email_index}")}
 
 
-def _email_entry(user: User) -> Item:
-    return {**_email_entry_key(user.email_index), "account": text(user.account)}
-
-
-def _account_of_entry(item: Item) -> AccountId:
+def account_of_entry(item: Item) -> AccountId:
+    """Read the account of an e-mail index entry."""
     with reading("e-mail index entry"):
         return AccountId(item["account"]["S"])
 
@@ -159,6 +175,8 @@ def _user_item(user: User) -> Item:
         fields["language"] = text(user.language)
     if user.reset_mark is not None:
         fields["reset_mark"] = binary(user.reset_mark)
+    if user.kept:
+        fields["kept"] = kept_value(user.kept)
     return of_account(user.account) | fields | factor_values(user.factors)
 
 
@@ -181,8 +199,21 @@ def user_of(item: Item) -> User:
                 totp=_totp_of(item) if "totp" in item else None,
                 recovery=_recovery_of(item) if "recovery_at" in item else None,
                 remembered={key: int(at["N"]) for key, at in item["remembered"]["M"].items()},
+                passkeys=passkeys_of(item) if item["passkeys"]["M"] else {},
             ),
+            kept=_kept_of(item),
         )
+
+
+def kept_value(kept: Sequence[KeptAddress]) -> Value:
+    """Return the value of the old addresses of an account: index, time of the change, and whether it may return."""
+    returns = {True: {"r": number(1)}, False: dict[str, Value]()}
+    return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
+
+
+def _kept_of(item: Item) -> tuple[KeptAddress, ...]:
+    stored = [one["M"] for one in item["kept"]["L"]] if "kept" in item else []
+    return tuple(KeptAddress(EmailIndex(one["i"]["S"]), int(one["at"]["N"]), "r" in one) for one in stored)
 
 
 def _password_hash_of(item: Item) -> tuple[bytes, int]:
@@ -192,7 +223,10 @@ def _password_hash_of(item: Item) -> tuple[bytes, int]:
 
 def factor_values(factors: SecondFactors) -> Item:
     """Return the attributes of the second factors. DynamoDB has no empty set, so a used-up one is no attribute."""
-    fields: Item = {"remembered": remembered_value(factors.remembered)}
+    fields: Item = {
+        "remembered": remembered_value(factors.remembered),
+        "passkeys": {"M": {key: passkey_value(passkey) for key, passkey in factors.passkeys.items()}},
+    }
     if factors.on:
         fields["second_factor"] = number(1)
     if factors.totp is not None:
@@ -208,6 +242,8 @@ def factor_values(factors: SecondFactors) -> Item:
             fields["recovery"] = {"BS": sorted(codes.digests)}
         if codes.used is not None:
             fields["recovery_spent"] = binary(codes.used)
+        if codes.by_new_key:
+            fields["recovery_new"] = number(1)
     return fields
 
 
@@ -232,4 +268,5 @@ def _recovery_of(item: Item) -> RecoveryCodes:
         made_at=int(item["recovery_at"]["N"]),
         mark=item["recovery_mark"]["B"],
         used=item["recovery_spent"]["B"] if "recovery_spent" in item else None,
+        by_new_key="recovery_new" in item,
     )

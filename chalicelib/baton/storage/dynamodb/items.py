@@ -64,6 +64,7 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.PASSWORD_RESET: 9,
     EndReason.ACCOUNT_DISABLED: 10,
     EndReason.CLAIMED: 11,
+    EndReason.UNDONE: 12,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 

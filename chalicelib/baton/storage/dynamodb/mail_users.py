@@ -1,13 +1,30 @@
-"""The writes of mail: a proved address, and a reset password."""
+"""The writes of mail: a proved address, a reset password, another address, and the undo of changes."""
 
 from typing import Final
 
+from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.factors.model import KeptAddress, User
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
+from chalicelib.baton.mail.ports import Address, Undo
+from chalicelib.baton.policy import ADDRESS_KEPT_S
 from chalicelib.baton.storage.aws.service import TransactionFailed
-from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, Users, remembered_value, user_of
+from chalicelib.baton.storage.dynamodb.accounts import (
+    CLAIMED_BY_ACCOUNT,
+    KEPT,
+    VERSION_AS_READ,
+    Users,
+    account_of_entry,
+    delete_entry,
+    email_entry_key,
+    kept_value,
+    put_free,
+    remembered_value,
+    user_of,
+)
+from chalicelib.baton.storage.dynamodb.factors import RECOVERY, SWITCH, TOTP
 from chalicelib.baton.storage.dynamodb.items import (
     Value,
     all_of,
@@ -18,13 +35,25 @@ from chalicelib.baton.storage.dynamodb.items import (
     state_of,
     text,
 )
-from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live
+from chalicelib.baton.storage.dynamodb.one_time import use_ticket
+from chalicelib.baton.storage.dynamodb.passkeys import delete_credential
+from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live, raise_version
 
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
 RESET: Final = "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered"
 CLAIM: Final = f"{RESET}, verified_at = :now"
+ADDRESS_AS_READ: Final = "email_index = :old_index"
+MOVE: Final = "SET email = :email, email_index = :index, verified_at = :now, kept = :kept, v = :next_version"
+MOVE_WITH_LANGUAGE: Final = f"{MOVE}, #language = :language"
+BACK: Final = "email = :email, email_index = :index, verified_at = :now"
+# Of an e-mail index entry.
+CURRENT_OF_ACCOUNT: Final = f"{CLAIMED_BY_ACCOUNT} AND attribute_not_exists(#until)"
+KEPT_FOR_ACCOUNT: Final = f"({CLAIMED_BY_ACCOUNT} AND attribute_exists(#until))"
+STILL_KEPT: Final = "#until > :now"
+KEEP: Final = "SET #until = :until"
+RETURN: Final = "REMOVE #until"
 _NAMES: Final = {"#language": "language"}
 
 
@@ -103,3 +132,110 @@ class MailUsers(Users):
             ours = stored is not None and (stored.reset_mark, stored.password_hash) == (mark, password_hash)
             return Done() if ours else Moved()
         return Done()
+
+    def move_address(
+        self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
+    ) -> Done | Moved | AddressTaken:
+        """Replace the address by a proved one, in one transaction of four items: two entries, user, account state."""
+        tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
+        values = {
+            ":email": text(new.email),
+            ":index": text(new.index),
+            ":old_index": text(user.email_index),
+            ":language": text(language),
+            ":kept": kept_value(kept),
+            ":now": number(now),
+            ":version": number(actor.credentials_version),
+            ":next_version": number(actor.credentials_version + 1),
+        }
+        update = expression(
+            values,
+            _NAMES,
+            condition=all_of(VERSION_AS_READ, ADDRESS_AS_READ, *(() if proved else (NOT_VERIFIED,))),
+            update=MOVE_WITH_LANGUAGE if language else MOVE,
+        )
+        try:
+            self._database.transact(
+                put_free(tables.users, new.index, account, now=now, or_also=KEPT_FOR_ACCOUNT),
+                self._leave(account, user.email_index, until=now + ADDRESS_KEPT_S if proved else None),
+                {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},
+                raise_version(tables.lineages, actor, now=now),
+            )
+        except TransactionFailed as failed:
+            entry, _old, item, _state = failed.items
+            stored = user_of(item) if item is not None else None
+            moved = (new.index, actor.credentials_version + 1)
+            if stored is not None and (stored.email_index, stored.credentials_version) == moved:
+                return Done()  # the version belongs to this login: an earlier attempt of this call wrote both
+            taken_by = account_of_entry(entry) if entry is not None else account
+            return AddressTaken(taken_by) if taken_by != account else Moved()
+        return Done()
+
+    def _leave(self, account: AccountId, index: EmailIndex, *, until: int | None) -> dict[str, dict[str, object]]:
+        """Build the write of the entry of an address that an account leaves: kept until a time, or deleted."""
+        table = self._database.tables.users
+        values = {":account": text(account), ":until": number(until or 0)}
+        key = {"TableName": table, "Key": email_entry_key(index)}
+        if until is None:
+            return {"Delete": {**key, **expression(values, KEPT, condition=CURRENT_OF_ACCOUNT)}}
+        return {"Update": {**key, **expression(values, KEPT, condition=CURRENT_OF_ACCOUNT, update=KEEP)}}
+
+    def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
+        """Undo changes of an account, and use the link, in one transaction."""
+        tables, account, back = self._database.tables, user.account, undo.address
+        stays = undo.factors
+        removed = [
+            *(() if stays.totp else TOTP),
+            *(() if stays.recovery else RECOVERY),
+            *(() if stays.on else (SWITCH,)),
+            *(() if undo.kept else ("kept",)),
+        ]
+        values: dict[str, Value] = {
+            ":verifier": binary(undo.password_hash),
+            ":version": number(user.credentials_version),
+            ":next_version": number(user.credentials_version + 1),
+            ":mark": binary(undo.mark),
+            ":remembered": remembered_value({}),
+            ":kept": kept_value(undo.kept),
+            ":now": number(now),
+        }
+        sets = [RESET, *(("kept = :kept",) if undo.kept else ())]
+        entries: list[dict[str, dict[str, object]]] = [delete_entry(tables.users, one, account) for one in undo.freed]
+        names: dict[str, str] = {}
+        for place, passkey in enumerate(undo.removed_passkeys(user)):
+            names[f"#passkey{place}"] = passkey.id
+            removed.append(f"passkeys.#passkey{place}")
+            entries.append({"Delete": delete_credential(tables.users, passkey.credential_id, account)})
+        if back is not None:
+            values |= {":email": text(back.email), ":index": text(back.index)}
+            sets.append(BACK)
+            entries.append(self._return(account, back.index, now=now))
+        update = f"{', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else "")
+        of_user = expression(values, names, condition=VERSION_AS_READ, update=update)
+        try:
+            self._database.transact(
+                use_ticket(tables.ephemeral, undo.mark, expires_at=undo.used_until, now=now),
+                {"Update": {"TableName": tables.users, "Key": of_account(account), **of_user}},
+                end_logins(
+                    tables.lineages,
+                    account,
+                    expected_version=user.credentials_version,
+                    ended=Ended(at=now, reason=EndReason.UNDONE),
+                    clear=False,
+                ),
+                *entries,
+            )
+        except TransactionFailed as failed:
+            used, item, *_others = failed.items
+            # As in `reset_password`: an earlier attempt of this call wrote mark and ciphertext.
+            stored = user_of(item) if item is not None else None
+            if stored is not None and (stored.reset_mark, stored.password_hash) == (undo.mark, undo.password_hash):
+                return Done()
+            return Refused() if used is not None else Moved()
+        return Done()
+
+    def _return(self, account: AccountId, index: EmailIndex, *, now: int) -> dict[str, dict[str, object]]:
+        """Build the write that makes an old address the address of its account again, while it is kept."""
+        values = {":account": text(account), ":now": number(now)}
+        condition = expression(values, KEPT, condition=all_of(CLAIMED_BY_ACCOUNT, STILL_KEPT), update=RETURN)
+        return {"Update": {"TableName": self._database.tables.users, "Key": email_entry_key(index), **condition}}

@@ -56,7 +56,7 @@ class Ephemeral:
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once: store its record, if there is none."""
-        key, kept_until = key_of("X", encode_base64url(ticket_id)), expires_at + TICKET_CONSUMED_KEPT_S
+        key, kept_until = _ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
     def store_grant(
@@ -164,15 +164,27 @@ class Ephemeral:
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Store an item with a mark, if no item or an expired item is stored. ``Done`` if it already has this mark."""
         try:
-            self._database.write(
-                "put_item",
-                TableName=self._database.tables.ephemeral,
-                Item={**key, "spent_by": binary(mark), EXPIRY: number(expires_at)},
-                **expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}"),
-            )
+            put = _put_new(self._database.tables.ephemeral, key, expires_at=expires_at, now=now, mark=mark)
+            self._database.write("put_item", **put)
         except ConditionFailed as failed:
             return Done() if _consumed_by(failed.item, mark) else Refused()
         return Done()
+
+
+def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that uses a ticket, once, as a part of the transaction of its effect. Its id is the mark."""
+    kept_until = expires_at + TICKET_CONSUMED_KEPT_S
+    return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}
+
+
+def _put_new(table: str, key: Item, *, expires_at: int, now: int, mark: bytes) -> dict[str, object]:
+    item: Item = {**key, "spent_by": binary(mark), EXPIRY: number(expires_at)}
+    condition = expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}")
+    return {"TableName": table, "Item": item, **condition}
+
+
+def _ticket_key(ticket_id: bytes) -> Item:
+    return key_of("X", encode_base64url(ticket_id))
 
 
 def key_of(purpose: str, *parts: str) -> Item:

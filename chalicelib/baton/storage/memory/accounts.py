@@ -29,7 +29,7 @@ class MemoryUsers:
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Find the account of an e-mail index entry."""
         with self._tables.lock:
-            return self._tables.claims.get(email_index)
+            return None if email_index in self._tables.kept_until else self._tables.claims.get(email_index)
 
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
@@ -40,14 +40,20 @@ class MemoryUsers:
         """Write e-mail index entry, user and account state: all or none. None of the three may exist."""
         tables = self._tables
         with tables.lock:
-            claimed_by = tables.claims.get(user.email_index)
+            claimed_by = self._taken_by(user.email_index, now=user.created_at)
             stored = tables.users.get(user.account)
             if claimed_by is None and stored is None and account_state.account not in tables.lineages:
                 tables.claims[user.email_index] = user.account
+                tables.kept_until.pop(user.email_index, None)
                 tables.users[user.account] = user
                 tables.lineages[account_state.account] = account_state
                 return Done()
             return Done() if stored == user else AddressTaken(claimed_by or user.account)
+
+    def _taken_by(self, email_index: EmailIndex, *, now: int) -> AccountId | None:
+        """Return the account that has, or keeps, an address. The caller has the lock."""
+        until = self._tables.kept_until.get(email_index)
+        return self._tables.claims.get(email_index) if until is None or until > now else None
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise credentials version and epoch, and keep the lineage of the actor."""
@@ -89,8 +95,14 @@ class MemoryUsers:
                 self._tables.users[account] = replace(user, password_hash=password_hash)
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, and the e-mail index entry if it belongs to this account."""
+        """Delete the user, its passkeys, and the e-mail index entries that belong to this account."""
         with self._tables.lock:
-            self._tables.users.pop(account, None)
-            if self._tables.claims.get(email_index) == account:
-                del self._tables.claims[email_index]
+            user = self._tables.users.pop(account, None)
+            for passkey in user.factors.passkeys.values() if user else ():
+                if self._tables.credentials.get(passkey.credential_id) == account:
+                    del self._tables.credentials[passkey.credential_id]
+            kept = user.kept if user else ()
+            for index in (*(one.index for one in kept), email_index):
+                if self._tables.claims.get(index) == account:
+                    del self._tables.claims[index]
+                    self._tables.kept_until.pop(index, None)

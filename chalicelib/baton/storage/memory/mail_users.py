@@ -1,11 +1,15 @@
-"""The writes of mail in memory: a proved address, and a reset password."""
+"""The writes of mail in memory: a proved address, a reset password, another address, and the undo of changes."""
 
 from msgspec.structs import replace
 
+from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import KeptAddress, User
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
+from chalicelib.baton.mail.ports import Address, Undo
+from chalicelib.baton.policy import ADDRESS_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
 
 
@@ -57,5 +61,95 @@ class MemoryMailUsers(MemoryUsers):
                 raised=Ended(at=now, reason=EndReason.CLAIMED if claim else EndReason.PASSWORD_RESET),
                 roles=frozenset() if claim else account_state.roles,
                 attributes=b"" if claim else account_state.attributes,
+            )
+            return Done()
+
+    def move_address(
+        self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
+    ) -> Done | Moved | AddressTaken:
+        """Replace the address by a proved one."""
+        tables, account, version = self._tables, actor.account, actor.credentials_version
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
+                return Moved()
+            if (stored.email_index, stored.credentials_version) == (new.index, version + 1):
+                return Done()
+            taken_by = self._taken_by(new.index, now=now)
+            if taken_by not in {None, account}:
+                return AddressTaken(taken_by)
+            current = tables.claims.get(user.email_index) == account and user.email_index not in tables.kept_until
+            own = taken_by is None or new.index in tables.kept_until
+            as_read = (stored.email_index, stored.credentials_version) == (user.email_index, version)
+            proved = user.verified_at is not None
+            live = isinstance(may_act(account_state, actor, now=now), Lineage)
+            if not (current and own and as_read and live) or (not proved and stored.verified_at is not None):
+                return Moved()
+            tables.claims[new.index] = account
+            tables.kept_until.pop(new.index, None)
+            if proved:
+                tables.kept_until[user.email_index] = now + ADDRESS_KEPT_S
+            else:
+                del tables.claims[user.email_index]
+            tables.users[account] = replace(
+                stored,
+                email=new.email,
+                email_index=new.index,
+                credentials_version=version + 1,
+                verified_at=now,
+                language=language or stored.language,
+                kept=kept,
+            )
+            tables.lineages[account] = replace(account_state, credentials_version=version + 1)
+            return Done()
+
+    def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
+        """Undo changes of an account, and use the link."""
+        tables, account, back = self._tables, user.account, undo.address
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
+                return Moved()
+            if (stored.reset_mark, stored.password_hash) == (undo.mark, undo.password_hash):
+                return Done()
+            if tables.tickets.get(undo.mark, (b"", now))[1] > now:
+                return Refused()
+            version = user.credentials_version
+            as_read = {stored.credentials_version, account_state.credentials_version} == {version}
+            entries = [*undo.freed, *((back.index,) if back else ())]
+            owned = all(tables.claims.get(one) == account for one in entries)
+            kept = back is None or tables.kept_until.get(back.index, now) > now
+            if not (as_read and owned and kept and account_state.status is Status.ACTIVE):
+                return Moved()
+            tables.tickets[undo.mark] = (undo.mark, undo.used_until + TICKET_CONSUMED_KEPT_S)
+            for one in undo.freed:
+                del tables.claims[one]
+                tables.kept_until.pop(one, None)
+            for passkey in undo.removed_passkeys(user):
+                tables.credentials.pop(passkey.credential_id, None)
+            if back is not None:
+                del tables.kept_until[back.index]
+                stored = replace(stored, email=back.email, email_index=back.index, verified_at=now)
+            factors = stored.factors
+            tables.users[account] = replace(
+                stored,
+                password_hash=undo.password_hash,
+                credentials_version=version + 1,
+                reset_mark=undo.mark,
+                factors=replace(
+                    factors,
+                    on=undo.factors.on,
+                    totp=factors.totp if undo.factors.totp else None,
+                    recovery=factors.recovery if undo.factors.recovery else None,
+                    passkeys=undo.factors.passkeys,
+                    remembered={},
+                ),
+                kept=undo.kept,
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=account_state.epoch + 1,
+                credentials_version=version + 1,
+                raised=Ended(at=now, reason=EndReason.UNDONE),
             )
             return Done()

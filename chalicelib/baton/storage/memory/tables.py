@@ -40,7 +40,11 @@ class MemoryTables:
 
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    kept_until: dict[EmailIndex, int] = field(default_factory=dict)
+    """The entries of old addresses, which no login finds, and until when they are kept."""
     users: dict[AccountId, User] = field(default_factory=dict)
+    credentials: dict[bytes, AccountId] = field(default_factory=dict)
+    """Credential id of a passkey -> the account that has it."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""

@@ -11,6 +11,7 @@ docs/baton/storage-port.md has the steps.
 """
 
 from chalicelib.baton.testing.contract.accounts import AccountsContract
+from chalicelib.baton.testing.contract.addresses import AddressesContract
 from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
@@ -20,6 +21,7 @@ from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
+from chalicelib.baton.testing.contract.passkeys import PasskeysContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
 from chalicelib.baton.testing.contract.suppressions import SuppressionsContract
 from chalicelib.baton.testing.contract.under_test import StorageUnderTest
@@ -35,7 +37,9 @@ class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContr
 class StorageContract(
     AccountsContract,
     FactorsContract,
+    PasskeysContract,
     MailContract,
+    AddressesContract,
     LineagesContract,
     OneTimeContract,
     OnceContract,

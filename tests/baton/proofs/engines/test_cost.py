@@ -7,6 +7,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Capacit
 """
 
 import base64
+import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,9 +19,11 @@ import boto3
 import pytest
 
 from baton_client import content_digest
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.model import PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged
+from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.policy import (
     KEY_RING_REFRESH_S,
@@ -256,9 +259,18 @@ class Home:
 
     def code(self) -> str:
         """Read the code of the newest order in the queue."""
+        return self._newest_order()[1].code
+
+    def link(self) -> str:
+        """Make the ticket of the undo link of the newest order, as its mail has it."""
+        ring, order = self._newest_order()
+        (url,) = MailLinks(issuer="https://api.example.com", link_host="")(order, to=order.address, ring=ring).values()
+        return url.partition("#t=")[2]
+
+    def _newest_order(self) -> tuple[Ring, MailOrder]:
         (baton,), now = QUEUES, int(self.clock.time())
         ring = baton.key_ring.current(now=now)
-        return open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={}).code
+        return ring, open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={})
 
     def skip(self, seconds: int) -> None:
         """Advance the clock, and let the environment read its key ring enter_twice."""
@@ -668,6 +680,64 @@ def _(home: Home) -> Act:
     session = phone.post("/me/email/code", {}).members["mail_session"]
     body = {"mail_session": session, "code": home.code()}
     return lambda: phone.post("/me/email/verify", body)
+
+
+def moving(home: Home) -> tuple[Device, str]:
+    """Prove the address, and ask for the code of another one."""
+    phone = home.registered()
+    session = phone.post("/me/email/code", {}).members["mail_session"]
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": home.code()}).status == 204
+    said = phone.confirmed("POST", "/me/email", {"new_email": f"new-{home.email}"})
+    return phone, str(said.members["mail_session"])
+
+
+@row("POST /me/email", "a grant, the limits, the user", 202)
+def _(home: Home) -> Act:
+    phone = home.registered()
+    body = json.dumps({"new_email": f"new-{home.email}"}).encode()
+    headers = {"content-type": "application/json", "baton-grant": phone.step_up("POST", "/me/email", body)}
+    return lambda: phone.request("POST", "/me/email", body, headers)
+
+
+@row("POST /me/email/confirm", "a signed call, a try of the code, the user, four items in a transaction", 204)
+def _(home: Home) -> Act:
+    phone, session = moving(home)
+    body = {"mail_session": session, "code": home.code()}
+    return lambda: phone.post("/me/email/confirm", body)
+
+
+@row("POST /me/email/confirm", "a taken address", 409)
+def _(home: Home) -> Act:
+    phone, session = moving(home)
+    assert home.device().register(f"new-{home.email}").status == 201
+    body = {"mail_session": session, "code": home.code()}
+    return lambda: phone.post("/me/email/confirm", body)
+
+
+def undoing(home: Home) -> Act:
+    """Change the address, and undo that with the link of the notice."""
+    phone, session = moving(home)
+    assert phone.post("/me/email/confirm", {"mail_session": session, "code": home.code()}).status == 204
+    link, browser = home.link(), home.device()
+    return lambda: browser.post("/mail/undo", {"link": link}, token=None)
+
+
+@row("POST /mail/undo", "the address returns: five items in a transaction", 204)
+def _(home: Home) -> Act:
+    return undoing(home)
+
+
+@row("POST /mail/undo", "a repetition", 204)
+def _(home: Home) -> Act:
+    undo = undoing(home)
+    assert undo().status == 204
+    return undo
+
+
+@row("GET /mail/action", "the page of a link")
+def _(home: Home) -> Act:
+    browser = home.device()
+    return lambda: browser.get("/mail/action", token=None)
 
 
 def person(home: Home) -> tuple[Device, Person]:

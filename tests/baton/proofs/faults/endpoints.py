@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -477,6 +478,46 @@ def _(stage: Stage) -> Act:
     session = phone.post("/me/email/code", {}).members["mail_session"]
     body = {"mail_session": session, "code": stage.code()}
     return stage.by_device(phone, lambda phone: phone.post("/me/email/verify", body))
+
+
+NEW_EMAIL = "ada@example.net"
+
+
+def moving(stage: Stage) -> tuple[Device, str]:
+    """Prove the address of a phone's account, and ask for the code of another one. Give the session of the code."""
+    phone = registered(stage)
+    session = phone.post("/me/email/code", {}).members["mail_session"]
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": stage.code()}).status == 204
+    return phone, str(phone.confirmed("POST", "/me/email", {"new_email": NEW_EMAIL}).members["mail_session"])
+
+
+# A grant is used once: who repeats the request steps up again.
+@scenario("POST /me/email", outcomes=("401 grant_invalid",))
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    body = json.dumps({"new_email": NEW_EMAIL}).encode()
+    headers = {"content-type": "application/json", "baton-grant": phone.step_up("POST", "/me/email", body)}
+    return stage.by_device(phone, lambda phone: phone.request("POST", "/me/email", body, headers))
+
+
+@scenario("POST /me/email/confirm")
+def _(stage: Stage) -> Act:
+    phone, session = moving(stage)
+    body = {"mail_session": session, "code": stage.code()}
+    return stage.by_device(phone, lambda phone: phone.post("/me/email/confirm", body))
+
+
+@scenario("POST /mail/undo")
+def _(stage: Stage) -> Act:
+    phone, session = moving(stage)
+    assert phone.post("/me/email/confirm", {"mail_session": session, "code": stage.code()}).status == 204
+    link = stage.link()
+    return stage.by_device(stage.device(), lambda browser: browser.post("/mail/undo", {"link": link}, token=None))
+
+
+@scenario("GET /mail/action")
+def _(stage: Stage) -> Act:
+    return stage.by_device(stage.device(), lambda browser: browser.get("/mail/action", token=None))
 
 
 # A request that is repeated after its effect gets "wrong password" for the old one: either may be right (client

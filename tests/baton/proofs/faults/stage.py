@@ -10,8 +10,10 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from baton_client import Answer, BatonClient, BatonError, LoggedOut, MemoryStorage, Refused, Request
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from chalicelib.baton.storage.dynamodb.items import Item, state_of
@@ -141,10 +143,19 @@ class Stage:
 
     def code(self) -> str:
         """Read the code of the newest order in the queue."""
+        return self._newest_order()[1].code
+
+    def link(self) -> str:
+        """Make the ticket of the undo link of the newest order, as its mail has it."""
+        ring, order = self._newest_order()
+        (url,) = MailLinks(issuer="https://api.example.com", link_host="")(order, to=order.address, ring=ring).values()
+        return url.partition("#t=")[2]
+
+    def _newest_order(self) -> tuple[Ring, MailOrder]:
         baton = self.module.baton
         now = int(self.clock.time())
         ring = baton.key_ring.current(now=now)
-        return open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={}).code
+        return ring, open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={})
 
     # --- Results
 

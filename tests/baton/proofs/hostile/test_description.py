@@ -40,7 +40,12 @@ STEPPED_UP = {"GET /me/export", "DELETE /me", "POST /me/password", "POST /transf
 REFUSED_HERE = {
     ("/login/enrol", "post"),
     ("/login/factor", "post"),
+    ("/mail/action", "get"),
+    ("/mail/action", "head"),
+    ("/mail/undo", "post"),
+    ("/me/email", "post"),
     ("/me/email/code", "post"),
+    ("/me/email/confirm", "post"),
     ("/me/email/verify", "post"),
     ("/me/factors/recovery-codes", "post"),
     ("/me/factors/totp", "delete"),

@@ -34,7 +34,7 @@ START = 1_800_000_000
 READS = frozenset({"find", "get"})
 STORES = ("accounts", "factors", "lineages", "one_time")
 CHANGE, ADMIT, END = "factors.change_factors", "lineages.add_lineage", "lineages.end"
-TABLES = ("claims", "users", "lineages", "nonces", "tickets", "grants", "windows")
+TABLES = ("claims", "kept_until", "users", "lineages", "nonces", "tickets", "grants", "windows")
 
 
 @dataclass

@@ -1,0 +1,94 @@
+"""Links in mails: an encrypted ticket behind ``#``, which reaches the app or a script, and no log of a server.
+
+1. The link of a code opens the app: ``https://{link_host}/baton/reset#t=ml...``. It needs ``link_host`` in the client
+   registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``.
+2. Both hosts are settings. No header of a request changes a link.
+3. A ``GET`` of a link changes nothing, so programs that open each link of a mail do no harm.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.refusals import InvalidCode
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket, seal_ticket
+from chalicelib.baton.mail.tickets import LinkUse, MailLink, MailOrder
+
+ACTION_PATH = "/mail/action"
+"""The page of an undo. It is below the issuer."""
+
+_USE_OF_TEMPLATE: Mapping[str, LinkUse] = {"reset": "reset", "verify": "verify"}
+
+
+class MailLinks(Struct, frozen=True, kw_only=True):
+    """Write the links of a mail."""
+
+    issuer: str
+    link_host: str
+
+    def __call__(self, order: MailOrder, *, to: str, ring: Ring) -> Mapping[str, str]:
+        """Return the URL of each part of a text (``templates.PARTS``) that this mail has."""
+        use = _USE_OF_TEMPLATE.get(order.template)
+        if use and order.code and self.link_host:
+            link = _sealed(order, use, to=to, ring=ring)
+            return {"link": f"https://{self.link_host}/baton/{use}#t={link}"}
+        if order.undo_since is not None:
+            undo: LinkUse = "undo_address" if order.template == "address_changed" else "undo"
+            return {"undo": f"{self.issuer}{ACTION_PATH}#t={_sealed(order, undo, to=to, ring=ring)}"}
+        return {}
+
+
+def _sealed(order: MailOrder, use: LinkUse, *, to: str, ring: Ring) -> str:
+    link = MailLink(
+        id=order.link_id,
+        issued_at=order.at,
+        use=use,
+        account=order.account,
+        address=to,
+        version=order.version,
+        since=order.undo_since or 0,
+    )
+    return seal_ticket(link, ring, now=order.at)
+
+
+class MailProof(Struct, frozen=True, kw_only=True):
+    """What proves that a person can read a mailbox: the code of a session, or a link."""
+
+    mail_session: str | None = None
+    code: str | None = None
+    link: str | None = None
+
+    def __post_init__(self) -> None:
+        """Require one of the two. Raises ``Malformed``."""
+        given = (self.mail_session is not None, self.code is not None, self.link is not None)
+        if given not in {(True, True, False), (False, False, True)}:
+            raise errors.Malformed("not one proof", detail="Send `mail_session` and `code`, or `link` alone.")
+
+    def __repr__(self) -> str:
+        """Mask the code and the link."""
+        return "MailProof('**********')"
+
+
+class ReadMailLink(Struct, frozen=True, kw_only=True):
+    """Open a link that the app or a page sends."""
+
+    key_ring: KeyRing
+
+    def __call__(self, text: str, *, uses: frozenset[LinkUse], now: int) -> MailLink:
+        """Decrypt a link for one of these uses. No database is read, except for the cached key ring.
+
+        Raises ``InvalidCode``.
+        """
+        try:
+            try:
+                link = open_ticket(MailLink, text, self.key_ring.current(now=now), now=now, bound_to={})
+            except UnknownRoot:
+                link = open_ticket(MailLink, text, self.key_ring.refreshed(now=now), now=now, bound_to={})
+        except TicketInvalid as invalid:
+            raise InvalidCode(f"mail link: {invalid}") from None
+        if link.use not in uses:
+            raise InvalidCode("mail link: for another use")
+        return link

@@ -1,0 +1,87 @@
+"""Undo what a notice tells, with the link in that notice. A person who can read the mailbox may use it.
+
+1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
+2. Second factors that a new device added at the time of the notice or later are removed. Those of a long-used device
+   stay: a thief of the mailbox must not remove them.
+3. The account returns to the address that the notice was sent to, while that address is kept. Later addresses become
+   free, and the links that were sent there are void: they may be in the mailbox of the thief.
+4. A link works once, while its address belongs to the account or is kept for its return.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.refusals import InvalidCode
+from chalicelib.baton.effects import Clock, Done, Entropy, Refused
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import User, without_newer
+from chalicelib.baton.factors.password_hash import hash_password
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.links import ReadMailLink
+from chalicelib.baton.mail.ports import Address, MailUsers, Undo
+from chalicelib.baton.mail.tickets import LinkUse, MailLink
+from chalicelib.baton.policy import START_OVER_MAX
+from chalicelib.baton.proof.signature import check_digest
+from chalicelib.baton.routing import Message
+
+UNDO: frozenset[LinkUse] = frozenset({"undo", "undo_address"})
+_RANDOM_PASSWORD_BYTES = 32
+
+
+class UndoChanges(Struct, frozen=True, kw_only=True):
+    """Undo the changes of an account since a notice."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    users: MailUsers
+    lineage_store: LineageStore
+    read_link: ReadMailLink
+    record: Record
+
+    def __call__(self, message: Message, *, link: str) -> None:
+        """Undo them. A repetition gets the same answer until the owner sets a new password. Raises ``InvalidCode``."""
+        now = self.clock()
+        check_digest(message)
+        opened = self.read_link(link, uses=UNDO, now=now)
+        ring = self.key_ring.current(now=now)
+        for _ in range(START_OVER_MAX):
+            account_state, user = self.lineage_store.get(opened.account), self.users.get(opened.account)
+            if account_state is None or user is None or account_state.status is not Status.ACTIVE:
+                raise InvalidCode("mail link: the account is not active")
+            if user.reset_mark == opened.id:
+                return
+            outcome = self.users.undo_changes(user, self._undo(opened, user, ring, now=now), now=now)
+            if isinstance(outcome, Refused):
+                raise InvalidCode("mail link: used before")
+            if isinstance(outcome, Done):
+                self.record("changes_undone", account=user.account)
+                return
+        raise errors.Unavailable("the account kept changing during an undo", by_caller=True)
+
+    def _undo(self, link: MailLink, user: User, ring: Ring, *, now: int) -> Undo:
+        """Return what the undo makes of the account. Raises ``InvalidCode``."""
+        index = ring.email_index(link.address)
+        returns = any(one.index == index and one.returns and one.until > now for one in user.kept)
+        if link.address != user.email and not returns:
+            raise InvalidCode("mail link: its address is no longer of the account")
+        address = Address(link.address, index) if link.address != user.email else None
+        still_kept = [one for one in user.kept if one.until > now and one.index != index]
+        later = [one.index for one in still_kept if one.at >= link.since]
+        password = encode_base64url(self.entropy(_RANDOM_PASSWORD_BYTES)).encode()
+        sealed = ring.encrypt_for(
+            hash_password(password, salt=self.entropy(16)).encode(), account=user.account, nonce=self.entropy(12)
+        )
+        return Undo(
+            password_hash=sealed,
+            factors=without_newer(user.factors, since=link.since),
+            address=address,
+            kept=tuple(one for one in still_kept if one.at < link.since),
+            freed=(*later, *((user.email_index,) if address else ())),
+            mark=link.id,
+            used_until=link.expires_at,
+        )
