@@ -46,6 +46,7 @@ USER: Mapping[str, str] = {
     "recovery_new": "factors.by_new_device",
     "kept": "",  # HMACs of old addresses, for seven days
     "remembered": "factors.key_id",
+    "passkeys": "factors.name",
 }
 STATE: Mapping[str, str] = {
     "s": "",  # the status, which is active
