@@ -721,7 +721,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/verify.py",
         ("a code counts on any login", "(session.account, session.lineage) == (caller.account, caller.device_id)", "session.account == caller.account"),
         ("a code outlives the credentials", "if not mine or session.version != version_bytes(caller.actor.credentials_version):", "if not mine:"),
-        ("no code is needed", "        self.codes.check_code(session, code, now=now)\n", ""),
+        ("no code is needed", "        self.codes.check_code(session, proof.code or \"\", now=now)\n", ""),
     ),
     *_of(
         "chalicelib/baton/mail/verify.py",
