@@ -10,6 +10,7 @@ raise-not-before        after a restore or a leak: end every login of the deploy
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
+factors E-MAIL remove   remove every second factor of an account; check the identity of the person first
 forget ACCOUNT          delete the events of an account that its owner deleted, by its id, and tell your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
@@ -30,7 +31,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.accounts.roles import SetRoles, ShowRoles
-from chalicelib.baton.accounts.second_factor import RequireSecondFactor
+from chalicelib.baton.accounts.second_factor import RemoveFactors, RequireSecondFactor
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
@@ -40,7 +41,8 @@ from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
 from chalicelib.baton.lineages.clients import UnknownRole
 from chalicelib.baton.lineages.model import Status
-from chalicelib.baton.mail.outbox import QueueForget
+from chalicelib.baton.mail.notices import QueueNotice
+from chalicelib.baton.mail.outbox import QueueForget, QueueMail
 from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
@@ -49,6 +51,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
@@ -106,6 +109,7 @@ class Operator:
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
         self._clients = settings.registry
+        self._sends_mail = settings.mail == "ses"
         self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
@@ -214,17 +218,31 @@ class Operator:
             "aws sesv2 delete-suppressed-destination --email-address E-MAIL"
         )
 
-    def _forget_later(self) -> QueueForget | None:
+    def _outbox(self) -> SqsOutbox | None:
         """Return the queue of the deployment, by its name: the settings of a stage may not have the account."""
         name = self._queue.rpartition("/")[2]
         if not name:
             return None
         sqs = AwsClient("sqs")
-        outbox = SqsOutbox(sqs.call("get_queue_url", QueueName=name)["QueueUrl"], sqs)
+        return SqsOutbox(sqs.call("get_queue_url", QueueName=name)["QueueUrl"], sqs)
+
+    def _forget_later(self) -> QueueForget | None:
+        outbox = self._outbox()
+        if outbox is None:
+            return None
         return QueueForget(entropy=secrets.token_bytes, key_ring=self._key_ring, outbox=outbox)
 
     def _index_of(self, email: str) -> EmailIndex:
         return self._key_ring.current(now=clock()).email_index(canonical_email(email))
+
+    def remove_factors(self, email: str) -> str:
+        """Remove every second factor of an account."""
+        act = RemoveFactors(record=self._record(), store=Factors(self._database), **self._accounts())
+        account = act(email)
+        return (
+            f"ok: account {account} has no second factor; no login has ended. next: if this was another person, "
+            "disable the account"
+        )
 
     def _accounts(self) -> Any:  # noqa: ANN401 - the common members of the flows
         return {
@@ -241,7 +259,16 @@ class Operator:
             ephemeral=Ephemeral(self._database),
             audit=Audit(self._database, self._log),
             log=self._log,
+            notices=self._notices(),
         )
+
+    def _notices(self) -> QueueNotice | None:
+        """Return how the owner of an account is told, where the deployment sends mails."""
+        outbox = self._outbox() if self._sends_mail else None
+        if outbox is None:
+            return None
+        queue = QueueMail(clock=clock, entropy=secrets.token_bytes, key_ring=self._key_ring, outbox=outbox)
+        return QueueNotice(queue=queue, log=self._log)
 
 
 def _run(words: list[str], *, pause: Callable[[float], None], ask: Callable[[str], str]) -> str | None:
@@ -269,6 +296,14 @@ def _run_for_a_person(words: list[str]) -> str | None:
             return Operator().show_roles(email)
         case ["second-factor", email, "require" | "release" as change]:
             return Operator().require_second_factor(email, change)
+        case ["factors", email, "remove"]:
+            return Operator().remove_factors(email)
+        case _:
+            return _run_for_an_address(words)
+
+
+def _run_for_an_address(words: list[str]) -> str | None:
+    match words:
         case ["mail", email]:
             return Operator().show_mail(email)
         case ["mail", email, "lift"]:

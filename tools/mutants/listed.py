@@ -546,6 +546,9 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/rules.py",
+        ("an undo removes the factor of a long-used phone", "totp.by_new_key and totp.enrolled_at >= since", "totp.enrolled_at >= since"),
+        ("an undo removes an older factor", "totp.by_new_key and totp.enrolled_at >= since", "totp.by_new_key"),
+        ("an undo leaves the recovery codes of a thief", "recovery.by_new_key and recovery.made_at >= since", "False"),
         ("no owner asks", "if not (factors.on or clients.demand_second_factor(client, account_state)):", "if not clients.demand_second_factor(client, account_state):"),
         ("neither client nor role asks", "if not (factors.on or clients.demand_second_factor(client, account_state)):", "if not factors.on:"),
         ("a client without a screen is a way around", "        return CannotAsk()\n", "        return Admitted(PASSWORD)\n"),
@@ -814,7 +817,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/verify.py",
         ("a code counts on any login", "(session.account, session.lineage) == (caller.account, caller.device_id)", "session.account == caller.account"),
         ("a code outlives the credentials", "if not mine or session.version != version_bytes(caller.actor.credentials_version):", "if not mine:"),
-        ("no code is needed", '        self.codes.check_code(session, proof.code or "", now=now)\n', "        pass\n"),
+        ("no code is needed", '        self.codes.check_code(session, proof.code or "", now=now)\n', ""),
     ),
     *_of(
         "chalicelib/baton/mail/verify.py",
@@ -852,12 +855,6 @@ LISTED: Final[list[Mutant]] = [
         ("a thief uses up the links that undo", " or told.undo_since is not None", ""),
     ),
     *_of(
-        "chalicelib/baton/factors/model.py",
-        ("an undo removes the factor of a long-used phone", "totp.by_new_key and totp.enrolled_at >= since", "totp.enrolled_at >= since"),
-        ("an undo removes an older factor", "totp.by_new_key and totp.enrolled_at >= since", "totp.by_new_key"),
-        ("an undo leaves the recovery codes of a thief", "recovery.by_new_key and recovery.made_at >= since", "False"),
-    ),
-    *_of(
         "chalicelib/baton/storage/dynamodb/accounts.py",
         ("a login finds an old address", ' and "until" not in item else None', " else None"),
     ),
@@ -877,6 +874,11 @@ LISTED: Final[list[Mutant]] = [
         ("the team is called before the events are deleted", "        self.audit.erase(account)\n", ""),
         ("the team is called for an account that is not deleted", '            self.log.record("forget_dropped", account=order.account, reason="the account is not deleted")\n            return\n', '            self.log.record("forget_dropped", account=order.account, reason="the account is not deleted")\n'),
         ("the team is not called", "        if on_delete is not None:\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/second_factor.py",
+        ("factors of a disabled account are removed", " or account_state.status is not Status.ACTIVE:\n                raise", ":\n                raise"),
+        ("a removal of no factor is reported", "            if change.is_in(user.factors):\n", "            if False:\n"),
     ),
     *_of(
         "chalicelib/baton/accounts/deletion.py",

@@ -99,12 +99,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/undo.py": ("tests/baton/mail/test_undo.py", "tests/baton/mail/test_links.py"),
     "chalicelib/baton/mail/links.py": ("tests/baton/mail/test_links.py",),
     "chalicelib/baton/mail/notices.py": ("tests/baton/mail/test_undo.py",),
-    "chalicelib/baton/factors/model.py": ("tests/baton/mail/test_undo.py",),
     "chalicelib/baton/mail/deliver.py": (
         "tests/baton/mail/test_jobs.py",
         "tests/baton/mail/test_notices.py",
         "tests/baton/mail/test_suppression.py",
     ),
+    "chalicelib/baton/accounts/second_factor.py": ("tests/baton/operations/tools/test_operate.py",),
     "chalicelib/baton/accounts/deletion.py": ("tests/baton/mail/test_forget.py",),
     "chalicelib/baton/background.py": ("tests/baton/mail/test_forget.py",),
     "chalicelib/baton/mail/suppression.py": ("tests/baton/mail/test_suppression.py",),
@@ -142,6 +142,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_second_factor.py",
     ),
     "chalicelib/baton/factors/rules.py": (
+        "tests/baton/mail/test_undo.py",
         "tests/baton/factors/test_second_factors.py",
         "tests/baton/wire/test_second_factor.py",
     ),

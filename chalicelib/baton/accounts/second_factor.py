@@ -1,15 +1,20 @@
-"""The second factor that an operator requires from an account."""
+"""The second factor of an account, for an operator: require it, release it, or remove what the person has lost."""
 
 from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.accounts.roles import account_of
-from chalicelib.baton.effects import Clock, Refused
+from chalicelib.baton.effects import Clock, Done, Refused
+from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import RemoveAll
+from chalicelib.baton.factors.ports import FactorStore
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.model import Status, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.policy import START_OVER_MAX
 
 
 class RequireSecondFactor(Struct, frozen=True, kw_only=True):
@@ -34,3 +39,35 @@ class RequireSecondFactor(Struct, frozen=True, kw_only=True):
         else:
             self.record("second_factor_released", account=account)
         return account
+
+
+class RemoveFactors(Struct, frozen=True, kw_only=True):
+    """Remove every second factor of an account whose person has lost them. Only the operator can do this."""
+
+    clock: Clock
+    key_ring: KeyRing
+    users: Users
+    lineage_store: LineageStore
+    store: FactorStore
+    record: Record
+
+    def __call__(self, email: str) -> AccountId:
+        """Remove authenticator app, passkeys, recovery codes and remembered devices. No login ends.
+
+        An operator or a role may still require a second factor: then the next login requires the person to enrol one.
+        Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
+        """
+        now = self.clock()
+        account = account_of(email, users=self.users, key_ring=self.key_ring, now=now)
+        for _ in range(START_OVER_MAX):
+            account_state, user = self.lineage_store.get(account), self.users.get(account)
+            if account_state is None or user is None or account_state.status is not Status.ACTIVE:
+                raise errors.NotFound("its account is disabled or deleted: only an active account can be changed")
+            change = RemoveAll(tuple(user.factors.passkeys.values()))
+            if change.is_in(user.factors):
+                raise errors.NotFound("the account has no second factor")
+            as_read = UnfinishedLogin(account, account_state.epoch, account_state.credentials_version)
+            if isinstance(self.store.change_factors(as_read, change, remember=None, now=now), Done):
+                self.record("factor_removed", account=account, details={"kind": "all"}, told=Told())
+                return account
+        raise errors.Unavailable("the account kept changing: run the command again")

@@ -310,32 +310,27 @@ class PasskeyUse(Struct, frozen=True):
         return self.backup_eligible is not self.passkey.backup_eligible
 
 
-def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
-    """Return the factors without those that a new device added at ``since`` (seconds) or later, and without devices.
+class RemoveAll(Struct, frozen=True):
+    """Remove every second factor. ``passkeys`` are those of the account: with another one, the version has moved."""
 
-    A factor that a long-used device added stays: a thief of the mailbox must not remove it. The owner's switch goes off
-    if neither an authenticator app nor a passkey is left.
-    """
-    totp, recovery = factors.totp, factors.recovery
-    no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since
-    no_codes = recovery is not None and recovery.by_new_key and recovery.made_at >= since
-    passkeys = {
-        one: passkey
-        for one, passkey in factors.passkeys.items()
-        if not (passkey.by_new_key and passkey.added_at >= since)
-    }
-    totp = None if no_totp else totp
-    return replace(
-        factors,
-        on=factors.on and bool(totp or passkeys),
-        totp=totp,
-        passkeys=passkeys,
-        recovery=None if no_codes else recovery,
-        remembered={},
-    )
+    passkeys: tuple[Passkey, ...]
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that the account has these passkeys."""
+        return {passkey.id for passkey in self.passkeys} == factors.passkeys.keys()
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return no factors."""
+        return replace(factors, on=False, totp=None, recovery=None, passkeys={})
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether no factor is left."""
+        return not (factors.on or factors.totp or factors.recovery or factors.passkeys)
 
 
-FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor | AddPasskey | RemovePasskey
+FactorChange = (
+    EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor | AddPasskey | RemovePasskey | RemoveAll
+)
 
 
 def passkey_id(credential_id: bytes) -> str:

@@ -22,6 +22,7 @@ ended in a harmless way. No login of the key ended in another way since then, su
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton.factors.model import Remember, SecondFactors, key_id
 from chalicelib.baton.ids import LineageId
@@ -148,3 +149,28 @@ def remember(
         return None
     present = {key_id(lineage.binding) for lineage in account_state.lineages.values()} | {key}
     return Remember(key, at=now, forgotten=tuple(sorted(factors.remembered.keys() - present)))
+
+
+def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
+    """Return the factors without those that a new device added at ``since`` (seconds) or later, and without devices.
+
+    A factor that a long-used device added stays: a thief of the mailbox must not remove it. The owner's switch goes off
+    if neither an authenticator app nor a passkey is left.
+    """
+    totp, recovery = factors.totp, factors.recovery
+    no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since
+    no_codes = recovery is not None and recovery.by_new_key and recovery.made_at >= since
+    passkeys = {
+        one: passkey
+        for one, passkey in factors.passkeys.items()
+        if not (passkey.by_new_key and passkey.added_at >= since)
+    }
+    totp = None if no_totp else totp
+    return replace(
+        factors,
+        on=factors.on and bool(totp or passkeys),
+        totp=totp,
+        passkeys=passkeys,
+        recovery=None if no_codes else recovery,
+        remembered={},
+    )

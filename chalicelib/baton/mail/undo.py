@@ -14,8 +14,9 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.model import User, without_newer
+from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.password_hash import hash_password
+from chalicelib.baton.factors.rules import without_newer
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring

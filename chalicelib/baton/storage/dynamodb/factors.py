@@ -15,6 +15,7 @@ from chalicelib.baton.factors.model import (
     FactorChange,
     PasskeyUse,
     Remember,
+    RemoveAll,
     RemovePasskey,
     RemoveTotp,
     ReplaceRecoveryCodes,
@@ -226,15 +227,28 @@ def _parts(change: FactorChange, table: str, account: AccountId) -> _Parts:
                 sets=(passkeys.ADD_PASSKEY,),
                 credential=(passkeys.put_credential(table, passkey.credential_id, account),),
             )
-        case RemovePasskey(passkey, last):
-            deleted = passkeys.delete_credential(table, passkey.credential_id, account)
-            return _Parts(
-                (passkeys.HAS_PASSKEY,),
-                (SWITCH,) if last else (),
-                names={"#passkey": passkey.id},
-                removes=(passkeys.REMOVE_PASSKEY,),
-                credential=({"Delete": deleted},),
-            )
+        case RemovePasskey() | RemoveAll():
+            return _removed(change, table, account)
+
+
+def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) -> _Parts:
+    """Return the parts of a change that deletes the items of credentials."""
+    if isinstance(change, RemovePasskey):
+        deleted = passkeys.delete_credential(table, change.passkey.credential_id, account)
+        return _Parts(
+            (passkeys.HAS_PASSKEY,),
+            (SWITCH,) if change.last else (),
+            names={"#passkey": change.passkey.id},
+            removes=(passkeys.REMOVE_PASSKEY,),
+            credential=({"Delete": deleted},),
+        )
+    deletes = (passkeys.delete_credential(table, passkey.credential_id, account) for passkey in change.passkeys)
+    return _Parts(
+        replaced=(*TOTP, SWITCH, *RECOVERY),
+        values={":no_passkeys": {"M": {}}},
+        sets=(passkeys.NO_PASSKEYS,),
+        credential=tuple({"Delete": delete} for delete in deletes),
+    )
 
 
 def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:

@@ -20,6 +20,7 @@ CREDENTIAL_IS_NEW: Final = "attribute_not_exists(pk)"
 CREDENTIAL_NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"
 
 ADD_PASSKEY: Final = "passkeys.#passkey = :passkey"
+NO_PASSKEYS: Final = "passkeys = :no_passkeys"
 REMOVE_PASSKEY: Final = "passkeys.#passkey"
 USE_PASSKEY: Final = (
     "SET passkeys.#passkey.#counter = :counter, passkeys.#passkey.#flags = :flags, passkeys.#passkey.#used = :used"

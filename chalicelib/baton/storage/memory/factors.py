@@ -8,6 +8,7 @@ from chalicelib.baton.factors.model import (
     FactorChange,
     PasskeyUse,
     Remember,
+    RemoveAll,
     RemovePasskey,
     SecondFactors,
     Totp,
@@ -123,6 +124,9 @@ class MemoryFactors:
                 tables.credentials[change.passkey.credential_id] = by.account
             elif passkey is not None and owner == by.account:
                 del tables.credentials[passkey.credential_id]
+            elif isinstance(change, RemoveAll):
+                for one in change.passkeys:
+                    tables.credentials.pop(one.credential_id, None)
             remembered = {remember.key: remember.at} if remember else {}
             version = by.credentials_version + 1
             factors = replace(change.apply(user.factors), remembered=remembered)

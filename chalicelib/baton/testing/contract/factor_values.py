@@ -12,6 +12,7 @@ from chalicelib.baton.factors.model import (
     Passkey,
     RecoveryCodes,
     Remember,
+    RemoveAll,
     RemovePasskey,
     RemoveTotp,
     ReplaceRecoveryCodes,
@@ -99,6 +100,8 @@ CHANGES: Final[list[tuple[FactorChange, SecondFactors, SecondFactors]]] = [
         replace(FACTORS, passkeys=by_id(SYNCED), remembered={}),
     ),
     (RemovePasskey(PASSKEY, last=True), SecondFactors(on=True, passkeys=by_id(PASSKEY)), SecondFactors()),
+    (RemoveAll((PASSKEY, SYNCED)), replace(FACTORS, passkeys=by_id(PASSKEY, SYNCED)), SecondFactors()),
+    (RemoveAll(()), FACTORS, SecondFactors()),
     (SwitchSecondFactor(on=False), FACTORS, replace(FACTORS, on=False, remembered={})),
     (
         SwitchSecondFactor(on=True, recovery=NEW_RECOVERY),

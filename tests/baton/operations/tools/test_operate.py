@@ -46,6 +46,7 @@ from tests.baton.fixture import CLIENTS as CLIENTS_FILE
 from tests.baton.fixture import load_environment
 from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import Device, through
+from tests.baton.wire.second_factor import EMAIL, Person
 from tools import operate as operating
 from tools.dev.engine import client
 from tools.dev.gateway import DevelopmentClock, Gateway
@@ -182,6 +183,34 @@ def test_the_operator_forgets_an_account_that_its_owner_deleted(
     monkeypatch.setenv("BATON_MAIL_QUEUE", queue)
     assert operate("forget", account) == 0
     assert "on_delete of your app is called in a minute" in capsys.readouterr().out
+
+
+def test_the_operator_removes_the_second_factors_of_a_person_who_lost_them(
+    operate: Callable[..., int],
+    make_device: Callable[..., Device],
+    tables: Tables,
+    capsys: pytest.CaptureFixture[str],
+    clock: DevelopmentClock,
+) -> None:
+    """App, codes and remembered devices. The next login asks for nothing, no login ends, and the event is audited."""
+    phone, ada = make_device(), Person(lambda: int(clock.time()))
+    assert phone.register(EMAIL).status == 201
+    assert operate("factors", EMAIL, "remove") == 1
+    assert "the account has no second factor" in capsys.readouterr().err
+    ada.enrol(phone)
+    assert make_device().login(EMAIL).code == "factor_required"
+    assert operate("factors", EMAIL.upper(), "remove") == 0
+    assert "has no second factor; no login has ended" in capsys.readouterr().out
+    assert phone.get("/me").status == 200
+    shown = phone.get("/me/factors").members
+    assert (shown["second_factor"], "totp" in shown, shown["recovery_codes"]["left"]) == ("off", False, 0)
+    assert make_device().login(EMAIL).status == 200
+    account = phone.get("/me").members["account_id"]
+    events = AuditTable(DynamoDB(tables), MemoryLog()).newest(account, before=None, limit=10, now=now())
+    assert {"kind": "all"} in [one.event.details for one in events if one.event.event == "factor_removed"]
+    assert operate("disable", EMAIL) == 0
+    assert operate("factors", EMAIL, "remove") == 1
+    assert operate("factors", "nobody@example.com", "remove") == 1
 
 
 def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
