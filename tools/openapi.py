@@ -22,6 +22,7 @@ from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import Activity
 from chalicelib.baton.accounts.export import Export
+from chalicelib.baton.accounts.login_email import CodeSent
 from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
@@ -30,6 +31,7 @@ from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.changes import FactorsShown, NewRecoveryCodes
 from chalicelib.baton.factors.enrolment import TotpEnrolment
 from chalicelib.baton.factors.refusals import (
+    EmailUnverified,
     EnrolmentRequired,
     FactorExists,
     FactorMissing,
@@ -260,8 +262,11 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (
             *SESSION,
             InvalidFactor,
+            InvalidCode,
             FactorRequired,
+            EnrolmentRequired,
             FactorExists,
+            errors.NotFound,
             InvalidCredentials,
             errors.Superseded,
             errors.TooManyRequests,
@@ -273,7 +278,14 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "enrolAtLogin",
         "Make the secret of an authenticator app for a login that must enrol one. Sign with the key of the login.",
         {200: TotpEnrolment},
-        (*SESSION, FactorRequired, FactorExists, *OURS),
+        (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, *OURS),
+        proof=True,
+    ),
+    ("POST", "/login/email-code"): Row(
+        "sendLoginCode",
+        "Send a code to the address of an account whose login must enrol a factor. Sign with the key of the login.",
+        {202: CodeSent},
+        (*SESSION, FactorRequired, errors.NotFound, errors.TooManyRequests, *OURS),
         proof=True,
     ),
     ("GET", "/me/factors"): Row("getFactors", "Show the second factors of the account.", {200: FactorsShown}),
@@ -287,7 +299,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "beginTotp",
         "Make the secret of an authenticator app. Nothing is stored before the first code is confirmed.",
         {200: TotpEnrolment},
-        (FactorExists, *OURS),
+        (EmailUnverified, FactorExists, *OURS),
     ),
     ("DELETE", "/me/factors/totp"): Row(
         "removeTotp", "Remove the authenticator app.", {204: None}, (errors.NotFound, *OURS)
@@ -296,7 +308,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "confirmTotp",
         "Enrol the authenticator app with its first code. Logins are asked for a second factor from now on.",
         {200: NewRecoveryCodes},
-        (InvalidSession, InvalidFactor, FactorExists, *OURS),
+        (InvalidSession, InvalidFactor, EmailUnverified, FactorExists, *OURS),
     ),
     ("POST", "/me/factors/recovery-codes"): Row(
         "renewRecoveryCodes",
@@ -421,7 +433,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ("GET", "/mail/action"): Row(
         "showMailAction",
         "The page that the undo link of a mail opens. It changes nothing.",
-        {200: None},
+        {200: str},
         (errors.NotFound,),
     ),
     ("POST", "/mail/undo"): Row(
@@ -724,6 +736,8 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Jso
     headers = _header_references(*(() if cached else ("Baton-Time",)), "Baton-Request-Id")
     if shape is None:
         return {"description": "Done.", "headers": headers}
+    if shape is str:
+        return {"description": "A page.", "headers": headers, "content": {PAGE: {"schema": {"type": "string"}}}}
     words = "This description." if shape is dict else inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
     return {
         "description": words.replace("``", "`"),

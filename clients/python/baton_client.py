@@ -1167,12 +1167,16 @@ class BatonClient:
             read = _with(secret=str, otpauth_uri=str, enrolment=str)
             return dict(self._second_step("/login/enrol", {"kind": "totp"}, read, self._patience(deadline_s))[0])
 
+        def send_code(deadline_s: float | None) -> float:
+            read = _with(expires_in=int)
+            return float(self._second_step("/login/email-code", {}, read, self._patience(deadline_s))[0]["expires_in"])
+
         def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
             read, patience = _first_tokens(self._binding), self._patience(deadline_s)
             tokens, record = self._second_step("/login/factor", members, read, patience)
             return self._begun(tokens, record), tokens
 
-        return LoginStep(problem, enrol, prove)
+        return LoginStep(problem, enrol, prove, send_code)
 
     def _second_step(
         self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
@@ -1492,12 +1496,29 @@ class LoginStep:
         problem: Mapping[str, Any],
         enrol: Callable[[float | None], dict[str, Any]],
         prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
+        send_code: Callable[[float | None], float],
     ) -> None:
         """Continue the pending login of a client. `problem` is the answer to its first step."""
-        self.problem, self._enrol, self._prove = problem, enrol, prove
+        self.problem, self._enrol, self._prove, self._send_code = problem, enrol, prove, send_code
         self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
         self.recovery_codes: tuple[str, ...] = ()
         self.recovery_codes_left: int | None = None
+
+    def send_email_code(self, *, deadline_s: float | None = DEADLINE_S) -> float:
+        """Where `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
+        return self._send_code(deadline_s)
+
+    def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
+        """Prove the mailbox with that code. Then `enrolment` is possible, and `factors` is empty.
+
+        After a wrong code (`Refused`, `invalid_code`) call this again.
+        """
+        try:
+            self._prove({"email_code": code}, deadline_s)
+        except Refused as refusal:
+            if refusal.code != "enrolment_required" or "factors" in refusal.problem:
+                raise
+            self.factors = ()
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
         """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""

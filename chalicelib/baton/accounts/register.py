@@ -95,7 +95,9 @@ class Register(Struct, frozen=True, kw_only=True):
                 lineage_id = lineage.id if lineage else None
                 self.record("registered", account=user.account, lineage=lineage_id, client=client)
                 if lineage is None:
-                    raise self.ask(ENROLMENT, login_request, account_state, ring=ring, now=now)
+                    raise self.ask(
+                        ENROLMENT, login_request, account_state, ring=ring, now=now, email_proved=proved is not None
+                    )
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )

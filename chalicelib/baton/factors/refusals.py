@@ -87,7 +87,8 @@ class FactorRequired(Refusal):
 class EnrolmentRequired(Refusal):
     """The password is right, and the login must prove a second factor, but the account has none.
 
-    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled.
+    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled. ``factors``, if present, is
+    ``["email_code"]``: the login must prove the address first.
     """
 
     status = 403
@@ -96,7 +97,21 @@ class EnrolmentRequired(Refusal):
     action = "enrol_factor"
     detail = (
         "This login requires a second factor, and the account has none. Enrol one: send `auth_session` and a kind of "
-        "`enrol` to `POST /login/enrol`."
+        "`enrol` to `POST /login/enrol`. If `factors` has `email_code`, send `POST /login/email-code` first, and the "
+        "code in the mail to `POST /login/factor`."
+    )
+
+
+class EmailUnverified(Refusal):
+    """Where mail is on, a second factor needs a proved address: its owner can then undo what a thief enrols."""
+
+    status = 403
+    error = "insufficient_authorization"
+    code = "email_unverified"
+    action = "verify_email"
+    detail = (
+        "The e-mail address of the account is not proved. Send `POST /me/email/code`, ask the person for the code in "
+        "the mail, and send it to `POST /me/email/verify`."
     )
 
 

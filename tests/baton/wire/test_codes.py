@@ -254,6 +254,11 @@ def _(setting: Setting) -> Said:
     return Device(strict, setting.phone.clock).register("eve@example.com")
 
 
+@case(403, "insufficient_authorization", "email_unverified")
+def _(setting: Setting) -> Said:
+    return setting.phone.confirmed("POST", "/me/factors/totp")
+
+
 @case(401, "invalid_code", "invalid_code")
 def _(setting: Setting) -> Said:
     session = setting.phone.post("/me/email/code", {}).members["mail_session"]
