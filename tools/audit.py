@@ -256,7 +256,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _blanked(right: str) -> str:
-    """Replace region, account, key, API and host by REGION, ACCOUNT, KEY, API and HOST, in any partition of AWS."""
+    """Replace region, account, key, API, host and sender by words, in any partition of AWS."""
     right = re.sub(r"arn:aws[a-z-]*:", "arn:aws:", right)
     right = re.sub(r"(arn:aws:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
     right = re.sub(r"(arn:aws:iam::)\d{12}:", r"\1ACCOUNT:", right)
@@ -264,6 +264,7 @@ def _blanked(right: str) -> str:
     right = re.sub(r"(?<=/restapis/)[a-z0-9]+(?=/)", "API", right)
     right = re.sub(r"(?<=/domainnames/)[a-z0-9.-]+(?=/)", "HOST", right)
     right = re.sub(r"(:key/)[0-9a-f-]{36}", r"\1KEY", right)
+    right = re.sub(r'(?<="ses:FromAddress": ")[^"*?]+(?=")', "MAIL_FROM", right)
     return re.sub(r"dynamodb\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws", "dynamodb.REGION.amazonaws", right)
 
 

@@ -30,7 +30,7 @@ from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyR
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws, package, smoke
 from tools.printed import counted
-from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies
+from tools.stages import PLACEHOLDER, SENDER, deployed_api, deployed_url, mail_address, mail_of, policies
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Stage:
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters of the data stack that the settings of the stage determine."""
-        return {"Prefix": self.prefix, "Tables": self.tables.prefix}
+        return {"Prefix": self.prefix, "Tables": self.tables.prefix, "Mail": mail_of(self.variables)}
 
 
 # --- Steps without AWS ------------------------------------------------------------------------------------------------
@@ -127,8 +127,8 @@ def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any])
     return int(next(found, DEFAULT_TIMEOUT_S))
 
 
-def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> str:
-    """Fill the names of this account into a policy, with the host that apps call and the API, if it exists."""
+def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: str | None) -> str:
+    """Fill the names of this account into a policy, with the values of the settings, and the API if it exists."""
     _, _, key = place.key_arn.rpartition("/")
     filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
@@ -140,13 +140,18 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
     )
     # The placeholders may be filled in already: a stage may get a custom domain later, or another API.
     filled = re.sub(r"(?<=:/restapis/)[^/]+", api or "API", filled)
-    return re.sub(r"(?<=:/domainnames/)[^/]+", urlsplit(issuer).hostname or "", filled)
+    sender = json.dumps(mail_address(variables) or SENDER)
+    filled = re.sub(r'(?<="ses:FromAddress": )"[^"]*"', lambda _: sender, filled)
+    return re.sub(r"(?<=:/domainnames/)[^/]+", urlsplit(variables["BATON_ISSUER"]).hostname or "", filled)
 
 
-def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> dict[str, Any]:
-    """Fill the URL of the API into a stage without its own domain."""
+def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: str | None) -> dict[str, Any]:
+    """Fill in the URL of the queue, and the URL of the API into a stage without its own domain."""
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]
+    if "BATON_MAIL_QUEUE" in variables:
+        queue = variables["BATON_MAIL_QUEUE"].replace(".REGION.", f".{place.region}.")
+        variables["BATON_MAIL_QUEUE"] = queue.replace("/ACCOUNT/", f"/{place.account}/")
     if url is not None and variables["BATON_ISSUER"] == PLACEHOLDER:
         variables["BATON_ISSUER"] = url
     return filled
@@ -155,11 +160,11 @@ def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> d
 def fill(stage: Stage, place: Place, folder: Path) -> None:
     """Write configuration and every policy into a ``.chalice`` folder."""
     config = folder / "config.json"
-    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage.name))
+    filled = filled_config(json.loads(config.read_text("utf-8")), stage, place, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
-    issuer = filled["stages"][stage.name]["environment_variables"]["BATON_ISSUER"]
+    variables = filled["stages"][stage.name]["environment_variables"]
     for policy in (folder / name for name in stage.policies.values()):
-        filled_in = filled_policy(policy.read_text("utf-8"), place, issuer, deployed_api(stage.name))
+        filled_in = filled_policy(policy.read_text("utf-8"), place, variables, deployed_api(stage.name))
         policy.write_text(filled_in, "utf-8")
 
 
@@ -209,13 +214,14 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
     }
     # A unique name: an interrupted run has left its change set.
     name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
+    parameters = parameters_of(stage, stack)
     cloudformation.create_change_set(
         **name,
         ChangeSetType="CREATE" if new else "UPDATE",
         TemplateBody=DATA.read_text("utf-8"),
         Parameters=[
-            *({"ParameterKey": key, "ParameterValue": value} for key, value in stage.parameters.items()),
-            *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept - stage.parameters.keys())),
+            *({"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()),
+            *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept - parameters.keys())),
         ],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -230,6 +236,31 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
                 return None
             raise NotDone(f"CloudFormation refuses infra/data.yaml: {reason}")
         pause(2)
+
+
+def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of the data stack.
+
+    ``MailDomain`` is the domain of the sender if this stack makes its identity in Amazon SES. If SES has an identity
+    already, Baton uses it and does not change it.
+    """
+    domain, address = "", mail_address(stage.variables)
+    if stage.parameters["Mail"] == "ses":
+        domain = address.rpartition("@")[2].lower()
+        given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", ())}
+        if given.get("MailDomain") != domain and (has_identity(domain) or has_identity(address)):
+            domain = ""
+    return stage.parameters | {"MailDomain": domain}
+
+
+def has_identity(identity: str) -> bool:
+    """Return whether Amazon SES has an identity, verified or not."""
+    ses = client("sesv2")
+    try:
+        ses.get_email_identity(EmailIdentity=identity)
+    except ses.exceptions.NotFoundException:
+        return False
+    return True
 
 
 def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN401

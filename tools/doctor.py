@@ -35,7 +35,8 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
-from tools import aws
+from tools import aws, well_known
+from tools.doctor_mail import mail_rows
 from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
@@ -112,6 +113,15 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
             yield clock_row(issuer, told, time.time())
         if not status:
             return
+
+
+def public_files(settings: Settings) -> Iterator[Row]:
+    """Compare the files that phones and browsers read before they offer a passkey."""
+    remedy = f"{OPERATE} well-known DIR, and serve the files: docs/baton/passkeys.md"
+    for url, problem in well_known.findings(settings.registry):
+        yield Row(
+            "passkeys", url.rpartition("/")[2], f"{url}: {problem}" if problem else url, remedy if problem else ""
+        )
 
 
 def body_member(body: str, name: str) -> int | None:
@@ -250,7 +260,9 @@ def examine(stage: str | None) -> Iterator[Row]:
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
+    yield from (Row("mail", *found) for found in mail_rows(settings, deploy=deploy, remedy_for=remedy_for))
     yield from endpoint(settings.issuer, remedy=deploy)
+    yield from public_files(settings)
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
@@ -287,7 +299,7 @@ def main(stage: str | None) -> int:
     if stage is not None or "BATON_ISSUER" in os.environ:
         # Without credentials every other finding would be wrong.
         aws.require_account()
-    order = ("versions", "settings", "reach", "clock", "tables", "keys")
+    order = ("versions", "settings", "reach", "clock", "tables", "keys", "mail", "passkeys")
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))
     show(rows, sys.stdout)
     wrong = [row for row in rows if row.remedy]

@@ -30,7 +30,10 @@ from chalicelib.baton.accounts.shapes import Devices
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.changes import FactorsShown, NewRecoveryCodes
 from chalicelib.baton.factors.enrolment import TotpEnrolment
+from chalicelib.baton.factors.passkey_challenge import PasskeyOptions
+from chalicelib.baton.factors.passkeys import NewPasskey, ShownPasskeys
 from chalicelib.baton.factors.refusals import (
+    ChallengeInvalid,
     EmailUnverified,
     EnrolmentRequired,
     FactorExists,
@@ -38,16 +41,30 @@ from chalicelib.baton.factors.refusals import (
     FactorRequired,
     InvalidCredentials,
     InvalidFactor,
+    InvalidPasskey,
     InvalidSession,
+    PasskeyExists,
     PasswordTooLarge,
     SecondFactorRequired,
     SecondFactorUnsupported,
+    TooManyPasskeys,
+    UnknownPasskey,
     WeakPassword,
 )
 from chalicelib.baton.factors.step_up import Grant
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
-from chalicelib.baton.http.shapes import Health, Jwks, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
+from chalicelib.baton.http.shapes import (
+    AppleFile,
+    Health,
+    Jwks,
+    Metadata,
+    OpenIdMetadata,
+    PasskeyEndpoints,
+    ProtectedResource,
+    RelatedOrigins,
+    ServerTime,
+)
 from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.mail.sessions import Started
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
@@ -131,6 +148,9 @@ class Problem(msgspec.Struct, kw_only=True):
     auth_session: Annotated[str, msgspec.Meta(description="The unfinished login, for `/login/factor`.")] = ""
     expires_in: Annotated[int, msgspec.Meta(description="Seconds until `auth_session` expires.")] = 0
     factors: Annotated[list[str], msgspec.Meta(description="Which factors to prove.")] = []
+    instead: Annotated[
+        list[str], msgspec.Meta(description="Factors of which one alone is enough, in place of all of `factors`.")
+    ] = []
     enrol: Annotated[list[str], msgspec.Meta(description="Which kinds of factors can be enrolled.")] = []
     max_age: Annotated[int, msgspec.Meta(description="How fresh a step-up is asked for, seconds (RFC 9470).")] = 0
     acr_values: Annotated[str, msgspec.Meta(description="How strong a step-up is asked for (RFC 9470).")] = ""
@@ -138,7 +158,9 @@ class Problem(msgspec.Struct, kw_only=True):
     window: Annotated[int, msgspec.Meta(description="How far `created` may be off, seconds.")] = 0
     missing: Annotated[list[str], msgspec.Meta(description="What the signature should have covered.")] = []
     path: Annotated[str, msgspec.Meta(description="The path the server saw.")] = ""
-    hint: Annotated[str, msgspec.Meta(description="What is wrong with the signature.")] = ""
+    hint: Annotated[str, msgspec.Meta(description="What is wrong with the signature or the passkey.")] = ""
+    credential_id: Annotated[str, msgspec.Meta(description="The passkey that is not registered, in base64url.")] = ""
+    rp_id: Annotated[str, msgspec.Meta(description="The RP ID of the passkey that is not registered.")] = ""
     signature_base: Annotated[
         str, msgspec.Meta(description="What the server verified; the value of `authorization` as its digest.")
     ] = ""
@@ -154,6 +176,18 @@ class OAuthProblem(msgspec.Struct, kw_only=True):
     retryable: bool
     request_id: str
     server_time: Seconds
+
+
+class BegunEnrolment(msgspec.Struct, kw_only=True):
+    """An enrolment in the middle of a login: an authenticator app (``secret``) or a passkey (``options``)."""
+
+    enrolment: str
+    expires_in: int
+    secret: Annotated[str, msgspec.Meta(description="Of an authenticator app, in base32.")] = ""
+    otpauth_uri: Annotated[str, msgspec.Meta(description="Of an authenticator app, for the QR code.")] = ""
+    options: Annotated[
+        dict[str, Any], msgspec.Meta(description="Of a passkey: `PublicKeyCredentialCreationOptionsJSON`.")
+    ] = {}
 
 
 PROBLEMS: Mapping[Dialect, type] = {Dialect.PROBLEM: Problem, Dialect.OAUTH: OAuthProblem}
@@ -180,6 +214,7 @@ SESSION: Refusals = (*JSON, *SIGNATURE, InvalidSession)
 ONCE: Refusals = (IdempotencyKeyRequired, IdempotencyKeyReused, CallInProgress, CallOutcomeUnknown)
 STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
+PASSKEY: Refusals = (InvalidPasskey, UnknownPasskey, ChallengeInvalid, errors.NotFound)
 MAIL: Refusals = (errors.NotFound, errors.TooManyRequests, *OURS)
 ENTRY: Refusals = (
     *JSON,
@@ -230,6 +265,17 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (),
         cached=True,
     ),
+    **{
+        ("GET", f"/.well-known/{name}"): Row(
+            operation, f"Publish {what}.", {200: kind}, (errors.NotFound,), cached=True
+        )
+        for name, operation, what, kind in (
+            ("apple-app-site-association", "getAppleAppSiteAssociation", "the iOS apps of this deployment", AppleFile),
+            ("assetlinks.json", "getAssetLinks", "the Android apps of this deployment", list),
+            ("webauthn", "getRelatedOrigins", "the related origins of the passkeys", RelatedOrigins),
+            ("passkey-endpoints", "getPasskeyEndpoints", "the pages on which passkeys are managed", PasskeyEndpoints),
+        )
+    },
     ("GET", "/openapi.json"): Row("getDescription", "Return this description.", {200: dict}, (), cached=True),
     ("POST", "/register"): Row(
         "register",
@@ -263,6 +309,9 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *SESSION,
             InvalidFactor,
             InvalidCode,
+            *PASSKEY,
+            PasskeyExists,
+            TooManyPasskeys,
             FactorRequired,
             EnrolmentRequired,
             FactorExists,
@@ -276,9 +325,9 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/enrol"): Row(
         "enrolAtLogin",
-        "Make the secret of an authenticator app for a login that must enrol one. Sign with the key of the login.",
-        {200: TotpEnrolment},
-        (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, *OURS),
+        "Begin the enrolment of a factor, for a login that must have one. Sign with the key of the login.",
+        {200: BegunEnrolment},
+        (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
         proof=True,
     ),
     ("POST", "/login/email-code"): Row(
@@ -287,6 +336,64 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {202: CodeSent},
         (*SESSION, FactorRequired, errors.NotFound, errors.TooManyRequests, *OURS),
         proof=True,
+    ),
+    ("POST", "/login/factor/options"): Row(
+        "getFactorOptions",
+        "Get the options to prove a passkey in the second step of a login. Sign with the key of the login.",
+        {200: PasskeyOptions},
+        (*SESSION, errors.NotFound, *OURS),
+        proof=True,
+    ),
+    ("POST", "/login/passkey/options"): Row(
+        "getPasskeyLoginOptions",
+        "Get the options to log in with any passkey. Sign the request with the key in its body, if any.",
+        {200: PasskeyOptions},
+        (*JSON, *SIGNATURE, InvalidKey, UnknownClient, errors.NotFound, *OURS),
+        proof=True,
+    ),
+    ("POST", "/login/passkey"): Row(
+        "logInWithPasskey",
+        "Log in on this device with a passkey alone. Sign the request with the key in its body, if any.",
+        {200: TokenResponse},
+        (
+            *JSON,
+            *SIGNATURE,
+            InvalidKey,
+            UnknownClient,
+            errors.Superseded,
+            *PASSKEY,
+            InvalidCredentials,
+            errors.TooManyRequests,
+            *OURS,
+        ),
+        proof=True,
+    ),
+    ("POST", "/me/passkeys/options"): Row(
+        "getPasskeyOptions",
+        "Get the options to register a passkey.",
+        {200: PasskeyOptions},
+        (errors.NotFound, EmailUnverified, TooManyPasskeys, *OURS),
+    ),
+    ("POST", "/me/passkeys/upgrade-options"): Row(
+        "getPasskeyUpgradeOptions",
+        "Get the options to add a passkey without asking the person, within 5 minutes after a login by password.",
+        {200: PasskeyOptions},
+        (errors.NotFound, EmailUnverified, TooManyPasskeys, StepUpRequired, *OURS),
+    ),
+    ("GET", "/me/passkeys"): Row(
+        "listPasskeys", "List the passkeys of the account.", {200: ShownPasskeys}, (errors.NotFound, *OURS)
+    ),
+    ("POST", "/me/passkeys"): Row(
+        "addPasskey",
+        "Add the passkey that the platform registered. A repetition gets the same answer.",
+        {201: NewPasskey},
+        (InvalidPasskey, ChallengeInvalid, PasskeyExists, TooManyPasskeys, errors.NotFound, *OURS),
+    ),
+    ("PATCH", "/me/passkeys/{passkey_id}"): Row(
+        "renamePasskey", "Name a passkey.", {204: None}, (errors.NotFound, *OURS)
+    ),
+    ("DELETE", "/me/passkeys/{passkey_id}"): Row(
+        "removePasskey", "Remove a passkey.", {204: None}, (errors.NotFound, *OURS)
     ),
     ("GET", "/me/factors"): Row("getFactors", "Show the second factors of the account.", {200: FactorsShown}),
     ("PUT", "/me/second-factor"): Row(
@@ -364,7 +471,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "stepUp",
         "Prove factors again for one exact operation (RFC 9470), and get a grant for it.",
         {200: Grant},
-        (*PASSWORD, InvalidFactor, *OURS),
+        (*PASSWORD, InvalidFactor, *PASSKEY, *OURS),
+    ),
+    ("POST", "/step-up/options"): Row(
+        "getStepUpOptions",
+        "Get the options to prove a passkey for one exact operation.",
+        {200: PasskeyOptions},
+        (errors.NotFound, *OURS),
     ),
     ("POST", "/logout"): Row(
         "logOut",
@@ -554,6 +667,8 @@ class _Shapes:
         """Return a reference to a struct."""
         if shape is dict:
             return {"type": "object"}
+        if shape is list:
+            return {"type": "array", "items": {"type": "object"}}
         known = self._types.setdefault(shape.__name__, shape)
         if known is not shape:
             raise ValueError(f"two shapes are called {shape.__name__}")
@@ -738,7 +853,8 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Jso
         return {"description": "Done.", "headers": headers}
     if shape is str:
         return {"description": "A page.", "headers": headers, "content": {PAGE: {"schema": {"type": "string"}}}}
-    words = "This description." if shape is dict else inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
+    plain: Mapping[type, str] = {dict: "This description.", list: "The statements of Digital Asset Links."}
+    words = plain.get(shape) or inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
     return {
         "description": words.replace("``", "`"),
         "headers": headers,

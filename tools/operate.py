@@ -10,8 +10,11 @@ raise-not-before        after a restore or a leak: end every login of the deploy
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
+forget ACCOUNT          delete the events of an account that its owner deleted, by its id, and tell your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
+mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
+well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 """
 
@@ -20,9 +23,11 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.accounts.roles import SetRoles, ShowRoles
 from chalicelib.baton.accounts.second_factor import RequireSecondFactor
@@ -30,12 +35,17 @@ from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
 from chalicelib.baton.lineages.clients import UnknownRole
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.mail.outbox import QueueForget
+from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.mail import SqsOutbox
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
@@ -43,7 +53,8 @@ from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyR
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from tools import aws
+from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
+from tools import aws, well_known
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -95,6 +106,7 @@ class Operator:
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
         self._clients = settings.registry
+        self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
@@ -134,12 +146,24 @@ class Operator:
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
-        act = SetStatus(record=self._record(), **self._accounts())
+        act = SetStatus(record=self._record(), forget_later=self._forget_later(), **self._accounts())
         account = act(email, STATUSES[command])
         if STATUSES[command] is Status.DELETED:
             forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
             forget(account, deleted_at=clock())
         return f"ok: {command}d account {account}; all its logins have ended"
+
+    def forget(self, account: AccountId) -> str:
+        """Delete the events of a deleted account, and queue the call of the team's function if there is a queue."""
+        lineage_store = LineageStore(self._database)
+        if lineage_store.get(account) is None:
+            raise errors.NotFound("no account has this id")
+        Forget(lineage_store=lineage_store, audit=Audit(self._database, self._log))(account, deleted_at=clock())
+        forget_later = self._forget_later()
+        if forget_later is None:
+            return f"ok: deleted the events of account {account}"
+        forget_later(account, now=clock())
+        return f"ok: deleted the events of account {account}; on_delete of your app is called in a minute"
 
     def change_role(self, change: str, email: str, role: str) -> str:
         """Give an account a role, or take it away."""
@@ -171,6 +195,37 @@ class Operator:
             return f"ok: a second factor is required at the next login of account {account}; no login ends"
         return f"ok: no operator requires a second factor from account {account}"
 
+    def show_mail(self, email: str) -> str:
+        """Describe whether mails to an address are sent. The address may have no account."""
+        stored = SuppressedAddresses(self._database).get(self._index_of(email))
+        if stored is None or not is_suppressed(stored, now=clock()):
+            return "ok: mails to this address are sent"
+        said = "was reported as spam" if stored.why == "complaint" else "bounced"
+        since = time.strftime("%Y-%m-%d", time.gmtime(stored.at))
+        until = time.strftime("%Y-%m-%d", time.gmtime(stored.until)) if stored.until else "an operator lifts this"
+        return f"ok: no mail to this address is sent, because a mail {said} on {since}, until {until}"
+
+    def lift_suppression(self, email: str) -> str:
+        """Send mails to an address again. Raises ``NotFound`` if no mail bounced or was reported as spam."""
+        if not isinstance(SuppressedAddresses(self._database).lift(self._index_of(email)), Done):
+            raise errors.NotFound("mails to this address are not stopped")
+        return (
+            "ok: mails to this address are sent again. next: Amazon SES has a list of its own: "
+            "aws sesv2 delete-suppressed-destination --email-address E-MAIL"
+        )
+
+    def _forget_later(self) -> QueueForget | None:
+        """Return the queue of the deployment, by its name: the settings of a stage may not have the account."""
+        name = self._queue.rpartition("/")[2]
+        if not name:
+            return None
+        sqs = AwsClient("sqs")
+        outbox = SqsOutbox(sqs.call("get_queue_url", QueueName=name)["QueueUrl"], sqs)
+        return QueueForget(entropy=secrets.token_bytes, key_ring=self._key_ring, outbox=outbox)
+
+    def _index_of(self, email: str) -> EmailIndex:
+        return self._key_ring.current(now=clock()).email_index(canonical_email(email))
+
     def _accounts(self) -> Any:  # noqa: ANN401 - the common members of the flows
         return {
             "clock": clock,
@@ -189,6 +244,48 @@ class Operator:
         )
 
 
+def _run(words: list[str], *, pause: Callable[[float], None], ask: Callable[[str], str]) -> str | None:
+    """Run one command and return its result. ``None``: there is no such command."""
+    match words:
+        case ["make-ring"]:
+            return Operator(ask=ask).make_ring()
+        case [command] if command in CHANGES:
+            return Operator(pause=pause).change_ring(command)
+        case [command, email] if command in STATUSES:
+            return Operator().set_status(command, email)
+        case ["well-known", folder]:
+            return write_well_known(folder)
+        case ["forget", account]:
+            return Operator().forget(AccountId(account))
+        case _:
+            return _run_for_a_person(words)
+
+
+def _run_for_a_person(words: list[str]) -> str | None:
+    match words:
+        case ["role", "grant" | "revoke" as change, email, role]:
+            return Operator().change_role(change, email, role)
+        case ["roles", email]:
+            return Operator().show_roles(email)
+        case ["second-factor", email, "require" | "release" as change]:
+            return Operator().require_second_factor(email, change)
+        case ["mail", email]:
+            return Operator().show_mail(email)
+        case ["mail", email, "lift"]:
+            return Operator().lift_suppression(email)
+        case _:
+            return None
+
+
+def write_well_known(folder: str) -> str:
+    """Write the public files of the client registry. This needs no AWS."""
+    written = well_known.write(read_settings().registry, Path(folder))
+    if not written:
+        raise errors.NotFound("no client of the registry has an app, and there is no table [webauthn]")
+    names = ", ".join(file.name for file in written)
+    return f"ok: {written[0].parent} has {names}; serve them at https://<rp_id>/.well-known/ as application/json"
+
+
 @aws.in_one_line
 def main(
     arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input
@@ -197,22 +294,11 @@ def main(
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)
-        match list(arguments):
-            case ["make-ring"]:
-                print(Operator(ask=ask).make_ring())
-            case [command] if command in CHANGES:
-                print(Operator(pause=pause).change_ring(command))
-            case [command, email] if command in STATUSES:
-                print(Operator(pause=pause).set_status(command, email))
-            case ["role", "grant" | "revoke" as change, email, role]:
-                print(Operator(pause=pause).change_role(change, email, role))
-            case ["roles", email]:
-                print(Operator(pause=pause).show_roles(email))
-            case ["second-factor", email, "require" | "release" as change]:
-                print(Operator(pause=pause).require_second_factor(email, change))
-            case _:
-                print(__doc__, file=sys.stderr)
-                return 2
+        result = _run(list(arguments), pause=pause, ask=ask)
+        if result is None:
+            print(__doc__, file=sys.stderr)
+            return 2
+        print(result)
     except (SettingsProblems, UnknownStage) as problems:
         print(f"error: {problems}", file=sys.stderr)
         return 1

@@ -50,15 +50,21 @@ TEST_KIT = "chalicelib/baton/testing"
 
 OURS = {"app.py", "chalicelib"}
 RUNTIME = {
+    "OpenSSL",
     "_argon2_cffi_bindings",
     "_cffi_backend",
     "argon2",
+    "cbor2",
     "cffi",
     "chalice",
     "cryptography",
     "idna",
     "msgspec",
+    "pyasn1",
+    "pyasn1_modules",
     "pycparser",
+    "typing_extensions",
+    "webauthn",
 }
 """The import names of the required packages; ``chalice`` is its own runtime."""
 
@@ -106,10 +112,11 @@ def configured_architecture() -> str:
 
 
 def names_of(stage: str) -> dict[str, str]:
-    """Return the name prefix of a stage, the prefix of its tables, and its URL if it has one."""
+    """Return the parameters of the templates that the settings of a stage determine."""
     variables = configuration()["stages"][stage]["environment_variables"]
     tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
     names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
+    names |= {"Mail": stages.mail_of(variables), "MailFrom": stages.mail_address(variables)}
     return names if issuer == stages.PLACEHOLDER else names | {"Issuer": issuer}
 
 
@@ -356,9 +363,11 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
     """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
-    The policies name the tables and log groups of one stage, so the template accepts no other ``names``.
+    The policies name the tables and log groups of one stage, so the template accepts no other ``names``. Properties for
+    a function that the stage does not have are removed: Chalice gave that resource no type.
     """
     template = _filled_in_by_cloudformation(template)
+    template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
     if runtime_ == "python3.11":  # Lambda would refuse it in the middle of the deployment, CloudFormation before it
@@ -427,9 +436,12 @@ def _filled_in(value: str) -> str | dict[str, Any]:
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
     if re.search(r"::/restapis/\w+/stages\Z", value):  # the API of the stack, in place of the one of Chalice
         return {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"}
+    if value == stages.SENDER:
+        return {"Ref": "MailFrom"}
     if not {"REGION", "ACCOUNT"} & set(re.split(r"[:.]", value)):
         return value
     place = value.replace("REGION", "${AWS::Region}").replace(":ACCOUNT:", ":${AWS::AccountId}:")
+    place = place.replace("/ACCOUNT/", "/${AWS::AccountId}/")  # in the URL of a queue
     place = place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)
     if "::/domainnames/" not in place:
         return {"Fn::Sub": place}

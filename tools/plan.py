@@ -22,6 +22,7 @@ from tools.deploy import (
     filled_policy,
     key_arn,
     open_change_set,
+    parameters_of,
     place_of_credentials,
     stack_named,
     stage_named,
@@ -29,7 +30,7 @@ from tools.deploy import (
 from tools.prices import bill
 from tools.printed import aligned, counted
 from tools.stages import deployed_api, deployed_url
-from tools.template import DATA, of_type, parse, read
+from tools.template import DATA, exists, of_type, parse, read
 
 Sign = Literal["+", "~", "-", "="]
 _SIGNS: Mapping[str, Sign] = {"Add": "+", "Remove": "-", "Modify": "~", "Import": "+", "Dynamic": "~"}
@@ -49,8 +50,9 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
     """List the changes of tables, keys and backups, from a change set that is deleted again."""
     cloudformation = client("cloudformation")
     if not stack_named(stage.data_stack, cloudformation):
-        for name, resource in read(DATA)["Resources"].items():
-            if "Condition" not in resource:  # of restored tables, which a new stack does not have
+        template, parameters = read(DATA), parameters_of(stage, {})
+        for name, resource in template["Resources"].items():
+            if exists(template, name, parameters):
                 yield Change("+", name, resource["Type"])
         return
     opened = open_change_set(cloudformation, stage, pause)
@@ -82,10 +84,12 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
         ("architecture", "Architectures", [package.configured_architecture()]),
     ):
         yield _compared(what, function[key], wanted)
-    variables = filled_config(config, stage, deployed_url(stage.name))["stages"][stage.name]["environment_variables"]
+    variables = filled_config(config, stage, place, deployed_url(stage.name))["stages"][stage.name][
+        "environment_variables"
+    ]
     yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
     policy, api = (CHALICE / policy_file).read_text("utf-8"), deployed_api(stage.name)
-    wanted_policy = json.loads(filled_policy(policy, place, variables["BATON_ISSUER"], api))
+    wanted_policy = json.loads(filled_policy(policy, place, variables, api))
     yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(wanted_policy))
 
 

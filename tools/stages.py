@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,12 @@ DEPLOYED = CONFIG.with_name("deployed")
 
 PLACEHOLDER: Final = "https://api.example.com"
 """The issuer of a stage without a domain. After the first deployment it is replaced by the URL of the API."""
+
+SENDER: Final = "MAIL_FROM"
+"""The sender in the policies, before a deployment fills in the address of ``BATON_MAIL_FROM``."""
+
+QUEUE_JOBS: Final = {"jobs": ("queue", "ses"), "mail_feedback": ("ses",)}
+"""The functions that only stages with these values of ``mail_of`` have."""
 
 
 class UnknownStage(ValueError):
@@ -50,5 +57,24 @@ def _deployed_api(stage: str) -> dict[str, Any] | None:
 
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
     """Return the functions of a stage by Chalice's names, the API's first, with the policy file of each."""
-    jobs = described.get("lambda_functions", {}).items()
-    return {function: described["iam_policy_file"]} | {f"{function}-{job}": its["iam_policy_file"] for job, its in jobs}
+    mail = mail_of(described["environment_variables"])
+    jobs = {
+        job: its
+        for job, its in described.get("lambda_functions", {}).items()
+        if job not in QUEUE_JOBS or mail in QUEUE_JOBS[job]
+    }
+    return {function: described["iam_policy_file"]} | {
+        f"{function}-{job}": its["iam_policy_file"] for job, its in jobs.items()
+    }
+
+
+def mail_of(variables: Mapping[str, str]) -> str:
+    """Return what a stage needs for mails: ``off``, ``queue`` (only the queue of the jobs) or ``ses``."""
+    if variables.get("BATON_MAIL") == "ses":
+        return "ses"
+    return "queue" if variables.get("BATON_MAIL_QUEUE") else "off"
+
+
+def mail_address(variables: Mapping[str, str]) -> str:
+    """Return the address of the sender, without the name. Empty if there is none."""
+    return parseaddr(variables.get("BATON_MAIL_FROM", ""))[1]

@@ -69,6 +69,30 @@ def resolve(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any 
             return value
 
 
+def exists(template: Mapping[str, Any], resource: str, parameters: Mapping[str, str]) -> bool:
+    """Return whether a resource is created with these parameters. The others have the defaults of the template."""
+    condition = template["Resources"][resource].get("Condition")
+    declared = {name: str(row.get("Default", "")) for name, row in template["Parameters"].items()}
+    return condition is None or _holds({"Condition": condition}, template["Conditions"], {**declared, **parameters})
+
+
+def _holds(condition: Any, named: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:  # noqa: ANN401
+    match condition:
+        case {"Condition": str(name)}:
+            return _holds(named[name], named, parameters)
+        case {"Fn::Not": [one]}:
+            return not _holds(one, named, parameters)
+        case {"Fn::And": parts}:
+            return all(_holds(one, named, parameters) for one in parts)
+        case {"Fn::Or": parts}:
+            return any(_holds(one, named, parameters) for one in parts)
+        case {"Fn::Equals": sides}:
+            one, other = resolve(sides, parameters)
+            return bool(one == other)
+        case _:
+            raise ValueError(f"not a condition of this template: {condition}")
+
+
 def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
     """Return the properties of the resources of a type, by logical id."""
     return {

@@ -23,6 +23,7 @@ from chalicelib.baton.settings import unknown_settings
 from tools import manifest, openapi, requirements
 from tools.manifest import DESCRIPTION, MANIFEST, ROOT, VERSION, Differences
 from tools.printed import aligned, counted
+from tools.stages import QUEUE_JOBS, mail_of
 from tools.wire_changes import wire_changes
 
 NEEDS: Final = "chalicelib/baton/needs.toml"
@@ -130,8 +131,11 @@ def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Jso
 
     ``policy`` reads a policy file of ``.chalice/``. ``make audit STAGE=`` compares conditions and denials.
     """
-    prefix = described.get("environment_variables", {}).get("BATON_TABLE_PREFIX", "")
+    variables = described.get("environment_variables", {})
+    prefix, mail = variables.get("BATON_TABLE_PREFIX", ""), mail_of(variables)
     for function, needed in needs["iam"].items():
+        if mail not in QUEUE_JOBS.get(function, (mail,)):  # the stage does not have this function
+            continue
         own = described if function == API else described.get("lambda_functions", {}).get(function, {})
         file = own.get("iam_policy_file")
         statements = policy(file) if file else None

@@ -1,73 +1,40 @@
 """Make the flows of each package, and the routes that run them: one function for each package."""
 
-from collections.abc import Callable
-from urllib.parse import urlsplit
-
-from msgspec import Struct
-
 from chalicelib.baton.accounts import routes as accounts
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.auth_session import AskForFactor, ReadSession
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
-from chalicelib.baton.accounts.export import ExportAccount, OnExport
+from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
+from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.effects import Clock, Entropy
-from chalicelib.baton.events.log import Log
-from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.changes import ChangeFactors
-from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.new_password import NewPassword
-from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
-from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.mail.flows import MailFlows
-from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.suppression import ReadEmailStatus
+from chalicelib.baton.parts import Parts, product_of
+from chalicelib.baton.passkey_assembly import enrollable_of, passkey_ceremonies, passkey_routes_of
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
-from chalicelib.baton.settings import Settings
-from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens import routes as tokens
-from chalicelib.baton.tokens.claims import AddClaims
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.issue import Issue
-from chalicelib.baton.tokens.presented import RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
-from chalicelib.baton.tokens.token import Names
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """The parts that several packages use."""
-
-    settings: Settings
-    clock: Clock
-    entropy: Entropy
-    storage: Storage
-    fetch: Fetch
-    log: Log
-    record: Record
-    clients: Clients
-    names: Names
-    issue: Issue
-    add_claims: AddClaims | None
-    on_export: Callable[[], OnExport | None]
-    proof: RequestVerifier
-    credentials: Credentials
-    queue_mail: QueueMail
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
@@ -77,6 +44,7 @@ def routes_of(parts: Parts) -> tuple[Route, ...]:
         *_accounts(parts),
         *_own_view(parts),
         *_factors(parts),
+        *passkey_routes_of(parts),
         *_tokens(parts),
         *_mail(parts).routes(),
     )
@@ -98,7 +66,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
-    mail = _mail(parts)
+    mail, enrollable = _mail(parts), enrollable_of(parts)
     ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
     read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof)
     admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
@@ -114,6 +82,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
             first_tokens=first_tokens,
+            enrollable=enrollable,
             ask=ask,
             log=log,
             record=record,
@@ -129,6 +98,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
+            enrollable=enrollable,
             ask=ask,
             admit=admit,
         ),
@@ -141,6 +111,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             store=parts.storage.factors,
             lineage_store=lineage_store,
             prove_totp=_prove_totp(parts),
+            passkeys=PasskeysOfLogin(ceremonies=passkey_ceremonies(parts)),
             ask=ask,
             admit=admit,
             log=log,
@@ -153,13 +124,33 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clients=parts.clients,
             users=users,
             lineage_store=lineage_store,
+            enrollable=enrollable,
             codes=mail.login_codes,
             ask=ask,
             record=record,
         ),
+        login_with_passkey=LoginWithPasskey(
+            clock=clock,
+            key_ring=key_ring,
+            introduce=_introduce(parts),
+            passkeys=passkey_ceremonies(parts),
+            users=users,
+            lineage_store=lineage_store,
+            admit=admit,
+        ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
-        show=ShowAccount(users=users),
-        delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
+        show=ShowAccount(
+            clock=clock,
+            users=users,
+            email_status=_email_status(parts),
+        ),
+        delete=DeleteAccount(
+            clock=clock,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
+            forget_later=parts.forget_later,
+        ),
         change_password=ChangePassword(
             clock=clock,
             entropy=entropy,
@@ -176,6 +167,10 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
 
 def _introduce(parts: Parts) -> ReadLoginRequest:
     return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof)
+
+
+def _email_status(parts: Parts) -> ReadEmailStatus:
+    return ReadEmailStatus(suppressions=parts.storage.suppressions, enabled=parts.settings.mail != "off")
 
 
 def _new_password(parts: Parts) -> NewPassword:
@@ -195,6 +190,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
             clock=parts.clock,
             clients=parts.clients,
             users=parts.storage.accounts,
+            email_status=_email_status(parts),
             audit=audit,
             list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
             record=parts.record,
@@ -211,6 +207,7 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             key_ring=parts.storage.key_ring,
             credentials=parts.credentials,
             prove_totp=_prove_totp(parts),
+            passkeys=passkey_ceremonies(parts),
             ephemeral=parts.storage.one_time,
             log=parts.log,
         ),
@@ -237,11 +234,6 @@ def _prove_totp(parts: Parts) -> ProveTotp:
         record=parts.record,
         limits=parts.settings.limits,
     )
-
-
-def product_of(settings: Settings) -> str:
-    """Return the name of this service for people, in mails and authenticator apps. Default: the host of the issuer."""
-    return settings.registry.mail.product or urlsplit(settings.issuer).hostname or settings.deployment
 
 
 def _tokens(parts: Parts) -> tuple[Route, ...]:

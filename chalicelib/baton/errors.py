@@ -14,6 +14,7 @@
     ├── InsufficientUserAuthentication ─ StepUpRequired, GrantInvalid
     ├── FactorRequired, EnrolmentRequired, SecondFactorUnsupported, SecondFactorRequired, InvalidSession
     ├── InvalidFactor, FactorExists, FactorMissing
+    ├── InvalidPasskey, UnknownPasskey, ChallengeInvalid, PasskeyExists, TooManyPasskeys, EmailUnverified
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests

@@ -127,8 +127,8 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1", "aal2")
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+ACR_LEVELS = ("aal1", "aal2", "phr")
+"""The levels of ``acr``, the lowest first: two of NIST SP 800-63B, and a passkey (OpenID Connect EAP ACR Values)."""
 
 # Second factors.
 REMEMBER_DAYS = 30
@@ -192,8 +192,9 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
     )
 }
 
-MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)
-"""An order for a mail. The queue keeps it for an hour at most. No client holds one."""
+MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps it for an hour
+FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
+FORGET_AFTER_S = MINUTE_S
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
@@ -208,8 +209,7 @@ REGISTRATIONS_PER_SOURCE_MAX = 100
 
 # Mail. The limits are per address, not per account, so they never show which addresses have an account.
 MAIL_CODE_DIGITS = 8
-MAIL_CODE_TRIES_MAX = 5
-"""How many codes are compared for one session."""
+MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
@@ -217,25 +217,24 @@ MAIL_SESSIONS_PER_ACCOUNT_MAX = 20
 """The sessions of all devices of an account, in six hours. A person with the password can add any number of devices."""
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
-MAIL_RESET_S = 20 * MINUTE_S
-"""The life of the code of a password reset. The other codes live for an hour."""
+MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 """The life of the link of a reset: a stranger who uses up the sessions has then sent the owner links that work."""
-MAIL_UNDO_S = 3 * DAY_S
-"""How long the link in a notice undoes what the notice is about."""
+MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice undoes what the notice is about
 ADDRESS_KEPT_S = 7 * DAY_S
 """How long an account keeps an old address: no login finds it. The link that undoes the change lives as long."""
 ADDRESSES_KEPT_MAX = 4
 """The old addresses that an account keeps at a time. Each one may be a part of the transaction of an undo."""
 NOTICES_PER_DAY_MAX = 20
-"""The mails that tell the owner of an account about events, in one UTC day. Exceptions: ``events/names.py``."""
-MAILBOX_MAX = 100
-"""How many mails the development mailbox keeps."""
+"""The mails that tell an owner about events, in one UTC day. The exceptions are in ``events/names.py``."""
+BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
+MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
+MAILBOX_MAX = 100  # how many mails the development mailbox keeps
 
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
-"""The least length where every client requires a second factor: then a password alone begins no login."""
+"""The least length where every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
@@ -331,8 +330,9 @@ def _assert_relations() -> None:
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
-    assert MAIL_ORDER.prefix not in {row.prefix for row in TICKET_PURPOSES.values()}
-    assert MAIL_ORDER.name not in TICKET_PURPOSES
+    assert not {MAIL_ORDER.prefix, FORGET_ORDER.prefix} & {row.prefix for row in TICKET_PURPOSES.values()}
+    assert not {MAIL_ORDER.name, FORGET_ORDER.name} & TICKET_PURPOSES.keys()
+    assert FORGET_AFTER_S > REQUEST_MAX_S  # by then the deletion has happened, or has failed
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
     assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
     assert MAIL_UNDO_S <= ADDRESS_KEPT_S <= TICKET_PURPOSES["mail_link"].life_s

@@ -9,7 +9,9 @@ from chalice.app import Chalice, Response
 
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
-from chalicelib.baton.assembly import Parts, product_of, routes_of
+from chalicelib.baton.accounts.forget import OnDelete
+from chalicelib.baton.assembly import routes_of
+from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
@@ -22,21 +24,16 @@ from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
-from chalicelib.baton.mail.deliver import DeliverMail
-from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.notices import QueueNotice
-from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueMail
-from chalicelib.baton.mail.ports import Outbox, Sender
+from chalicelib.baton.mail.outbox import Mailbox
+from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
-from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
-from chalicelib.baton.storage.aws.deployment.look import Deployment
-from chalicelib.baton.storage.aws.mail import SEND_READ_TIMEOUT_S, SesSender, SqsOutbox
 from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.aws.snapshot import import_late_modules
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.fetch import HttpsFetch
@@ -72,14 +69,16 @@ class Baton:
         self.issue = Issue(self._names, self.clients, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
-        self._mail(effects.mailbox)
+        self._on_delete: OnDelete | None = None
+        self.background = self._background(effects.mailbox)
+        self._pending = self.background.pending
         self.recorder = Record(
             clock=self.clock,
             entropy=self.entropy,
             ephemeral=self.ephemeral,
             audit=self.audit,
             log=self.log,
-            notices=QueueNotice(queue=self._queue_mail, log=self.log) if settings.mail != "off" else None,
+            notices=QueueNotice(queue=self.background.queue_mail, log=self.log) if settings.mail != "off" else None,
         )
         self._proof = RequestVerifier(
             key_ring=self.key_ring,
@@ -107,7 +106,7 @@ class Baton:
         )
         if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
             self._dispatch.begin = self._time_budget.begin
-        if settings.mail == "mailbox":
+        if settings.development:
             self._dispatch.after = self._work_off
         self._views = Views(
             self._dispatch,
@@ -118,7 +117,7 @@ class Baton:
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
                 log=self.log,
-                second_factor_on=self._credentials.second_factor_on,
+                own_factors=self._credentials.own_factors,
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
@@ -159,13 +158,17 @@ class Baton:
             jobs.Jobs(
                 dispatch=self._dispatch,
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
-                audit_configuration=self._audit_configuration,
-                deliver_mail=self._deliver_mail if self.settings.mail != "off" else None,
+                audit_configuration=audit_of(self.settings, self.database.tables, self.log),
+                carry_out=self.background.carry_out,
+                take_feedback=self.background.take_feedback,
+                feedback_topic=f"{self.deployment}-mail-feedback",
             )
         )
         app.register_blueprint(jobs.blueprint)
-        if self.settings.mail == "ses":
+        if self.settings.mail_queue and self.settings.mail != "mailbox":
             jobs.register_queue(app, self.settings.mail_queue.rpartition("/")[2])
+        if self.settings.mail == "ses":
+            jobs.register_feedback(app, f"{self.deployment}-mail-feedback")
 
     def signed(  # noqa: PLR0913 - what a route may require
         self,
@@ -240,6 +243,23 @@ class Baton:
         self._on_export = function
         return function
 
+    def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that deletes what your app stores about an account.
+
+        The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
+        If it raises, it is called again, three times in all; then an alarm rings. Raises ``RuntimeError`` if there is
+        one already, or if the deployment has no queue (``BATON_MAIL_QUEUE``).
+        """
+        if self._on_delete is not None:
+            raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
+        if self.background.forget_later is None:
+            raise RuntimeError(
+                "on_delete needs the queue of jobs, or your app would never learn of a deletion: set BATON_MAIL_QUEUE. "
+                'docs/baton/mail.md, "The queue without mail", has its URL'
+            )
+        self._on_delete = function
+        return function
+
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -283,33 +303,23 @@ class Baton:
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
-    def _mail(self, mailbox: Mailbox) -> None:
-        """Make the queue of mails, and the flow that sends them."""
-        settings = self.settings
-        sender: Sender = mailbox
-        self._pending = PendingOrders()
-        outbox: Outbox = self._pending
-        if settings.mail == "ses":
-            outbox = SqsOutbox(settings.mail_queue, self._service("sqs", settings.sqs_endpoint))
-            ses = AwsClient("sesv2", read_timeout_s=SEND_READ_TIMEOUT_S)
-            sender = SesSender(settings.mail_from, configuration_set=f"{settings.deployment}-mail", ses=ses)
-        self._queue_mail = QueueMail(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, outbox=outbox)
-        self._deliver_mail = DeliverMail(
+    def _background(self, mailbox: Mailbox) -> Background:
+        return MakeBackground(
+            settings=self.settings,
             clock=self.clock,
-            key_ring=self.key_ring,
-            users=self.users,
-            lineage_store=self.lineage_store,
-            ephemeral=self.ephemeral,
-            sender=sender,
+            entropy=self.entropy,
+            storage=self.storage,
             log=self.log,
-            product=product_of(settings),
-            links=MailLinks(issuer=settings.issuer, link_host=settings.registry.mail.link_host),
-        )
+            product=product_of(self.settings),
+            mailbox=mailbox,
+            service=self._service,
+            on_delete=lambda: self._on_delete,
+        )()
 
     def _work_off(self) -> None:
-        """Deliver the queued mails of the answer. An error here is a defect of the log, never of the answer."""
+        """Carry out the queued orders of the answer. An error here is a defect of the log, never of the answer."""
         try:
-            self._pending.work_off(self._deliver_mail)
+            self._pending.work_off(self.background.carry_out)
         except Exception as defect:  # noqa: BLE001 - the answer has left
             self._dispatch.note_defect(defect)
 
@@ -334,12 +344,6 @@ class Baton:
             on_export=lambda: self._on_export,
             proof=self._proof,
             credentials=self._credentials,
-            queue_mail=self._queue_mail,
+            queue_mail=self.background.queue_mail,
+            forget_later=self.background.forget_later,
         )
-
-    def _audit_configuration(self) -> None:
-        settings = self.settings
-        deployment = Deployment(
-            settings.deployment, self.database.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
-        )
-        AuditConfiguration(deployment, self.log, EXPIRY)()

@@ -115,8 +115,8 @@ class Settings(Struct, frozen=True):
     """``BATON_MAIL_FROM``: the sender of mails, an address or ``Name <address>``. Required with ``ses``."""
 
     mail_queue: str
-    """``BATON_MAIL_QUEUE``: the URL of the queue of mails. Required with ``ses``. docs/baton/mail.md says
-    how to create it."""
+    """``BATON_MAIL_QUEUE``: the URL of the queue of mails. Required with ``ses``. `make deploy` creates the queue, and
+    fills in ``REGION`` and ``ACCOUNT``."""
 
     mail_claims_from: int
     """``BATON_MAIL_CLAIMS_FROM``: seconds since the epoch. A reset by mail claims an account with an unproved address

@@ -15,7 +15,8 @@ _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 
 
 _SENDER = re.compile(r"([^\s<>@]+@[^\s<>@]+|[^<>@\r\n]{1,64} <[^\s<>@]+@[^\s<>@]+>)\Z")
-_QUEUE = re.compile(r"https?://[^/\s]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}\Z")
+_QUEUE = re.compile(r"https?://[^/\s]+/(?:[0-9]{12}|ACCOUNT)/[A-Za-z0-9_-]{1,80}\Z")
+"""``ACCOUNT`` is the account of the deployment, which `make deploy` fills in."""
 _SECONDS_DIGITS_MAX = 11
 
 
@@ -165,11 +166,9 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
     """Read the URL of the queue of mails."""
     queue = environ.get("BATON_MAIL_QUEUE", "")
     if queue and not _QUEUE.match(queue):
-        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue: docs/baton/mail.md says how to create it")
+        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue: docs/baton/mail.md has it")
     elif not queue and environ.get("BATON_MAIL") == "ses":
-        problems.append(
-            "BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs a queue. docs/baton/mail.md says how to create it"
-        )
+        problems.append("BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs a queue. docs/baton/mail.md has its URL")
     return queue
 
 

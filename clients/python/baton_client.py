@@ -53,7 +53,7 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -243,16 +243,23 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a person proves: for a step-up the password, the code of the app, or both; for a login one of the codes."""
+    """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
+
+    `passkey` is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON.
+    """
 
     password: str | None = field(default=None, repr=False)
     totp: str | None = field(default=None, repr=False)
     recovery_code: str | None = field(default=None, repr=False)
+    passkey: "AskPlatform | None" = field(default=None, repr=False)
     enrolment: str | None = field(default=None, repr=False)
 
-    def members(self) -> dict[str, str]:
-        """Return the members of the body that are given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    def members(self, options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the members of the body that are given. `options` fetches those for a passkey."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        if self.passkey is not None:
+            given["passkey"] = dict(self.passkey(options()))
+        return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,6 +516,9 @@ class NoResponse(Exception):
 
 Confirm = Callable[[Refused], str | Proof]
 """Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code."""
+AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Ask the platform for a passkey: options of WebAuthn in, its answer (`toJSON()`) out. It raises if the person refuses.
+"""
 Transport = Callable[[Request, float], Answer]
 """Send a request within a number of seconds and return the answer with any status; raise `NoResponse` or `OSError`."""
 
@@ -815,6 +825,34 @@ class BatonClient:
                 if refusal.code != "invalid_factor":
                     raise
 
+    def login_with_passkey(
+        self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S
+    ) -> Session:
+        """Log in with a passkey alone: `get` calls the platform. It is safe to repeat this after `Offline` or a crash.
+
+        After `Refused` with code `unknown_passkey`, call `signalUnknownCredential` of the platform with the members
+        `rp_id` and `credential_id` of the problem.
+        """
+        patience = self._patience(deadline_s)
+        self._revoke_copied(patience)
+        for anew in (True, False):
+            record = self._storage.update(self._pending_for(""))
+            signer = self._introduction(record, by_last=self._binding == "hmac")
+            entry = {"client_id": self._client_id, "device": self._device(record, device_name)}
+            ask = partial(self._entry_request, signer=signer)
+            options = self._ask(ask("/login/passkey/options", entry), _with(options=dict), patience)["options"]
+            body = {**entry, "credential": dict(get(dict(options)))}
+            patience = self._patience(deadline_s)  # The person's time for the gesture does not count.
+            assert record.pending is not None
+            request = ask("/login/passkey", body, attempt=record.pending.attempt)
+            try:
+                return self._begun(self._ask(request, _first_tokens(self._binding), patience), record)
+            except Refused as refusal:
+                if refusal.code != "superseded" or not anew:
+                    raise
+                self._storage.update(partial(_without, finished=record.pending))
+        raise AssertionError("the second round returns or raises")
+
     def pending_step(self) -> "LoginStep | None":
         """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
         pending = self._storage.read().pending
@@ -912,7 +950,9 @@ class BatonClient:
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
-        members = (Proof(password=proof) if isinstance(proof, str) else proof).members()
+        members = (Proof(password=proof) if isinstance(proof, str) else proof).members(
+            lambda: self._options("/step-up/options", json={"operation": operation}, deadline_s=deadline_s)
+        )
         answer = self._call(
             "POST",
             "/step-up",
@@ -926,6 +966,44 @@ class BatonClient:
     def factors(self) -> dict[str, Any]:
         """Read the second factors of the account."""
         return dict(self._call("GET", "/me/factors", _with(second_factor=str)))
+
+    # Passkeys
+
+    def passkeys(self) -> dict[str, Any]:
+        """Read the passkeys, and what `signalAllAcceptedCredentials` of the platform takes."""
+        return dict(self._call("GET", "/me/passkeys", _with(passkeys=list)))
+
+    def add_passkey(self, create: AskPlatform, name: str = "", *, confirm: "Confirm | None" = None) -> dict[str, Any]:
+        """Add a passkey: `create` calls the platform to register one. `confirm` proves a factor first."""
+        options = self._options("/me/passkeys/options", confirm=confirm)
+        return self._add_passkey(create(options), name)
+
+    def upgrade_to_passkey(self, create: AskPlatform, name: str = "") -> dict[str, Any]:
+        """Add a passkey without asking the person, right after a login by password (conditional create).
+
+        Drop its errors: the platform refuses silently, and an older login is refused (`step_up_required`).
+        """
+        return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
+
+    def remove_passkey(self, passkey_id: str, *, confirm: "Confirm | None" = None) -> None:
+        """Remove a passkey. Then tell the platform with `signalAllAcceptedCredentials`."""
+        self.call("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
+
+    def _add_passkey(self, credential: Mapping[str, Any], name: str) -> dict[str, Any]:
+        json, read = {"credential": dict(credential), "name": name}, _with(id=str)
+        return dict(self._call("POST", "/me/passkeys", read, json=json, idempotency_key=_random_name()))
+
+    def _options(
+        self,
+        path: str,
+        *,
+        json: object = None,
+        confirm: "Confirm | None" = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> dict[str, Any]:
+        read = _with(options=dict)
+        answer = self._call("POST", path, read, json=json, confirm=confirm, repeat=True, deadline_s=deadline_s)
+        return dict(answer["options"])
 
     def me(self) -> dict[str, Any]:
         """Read the account and this device."""
@@ -1114,15 +1192,7 @@ class BatonClient:
     ) -> Session:
         """Register or log in, with one attempt for all repetitions, also after a restart."""
         self._revoke_copied(patience)  # Rule 8: first, because the new login has another key.
-        canonical = unicodedata.normalize("NFKC", email).strip().lower()
-        fresh = Pending(canonical, self._client_id, self._binding, _random_name())
-
-        def begun(record: Record) -> Record:
-            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None)
-            same = begun == fresh
-            key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
-            return replace(record, pending=record.pending if same else fresh, key=key)
-
+        begun = self._pending_for(unicodedata.normalize("NFKC", email).strip().lower())
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         while True:
             record = self._storage.update(begun)  # Rule 1: attempt and key are stored before they are sent.
@@ -1147,6 +1217,18 @@ class BatonClient:
             else:
                 return self._begun(tokens, record)
 
+    def _pending_for(self, email: str) -> Callable[[Record], Record]:
+        """Return the change that stores the attempt of a login, or keeps that of the same login, and makes the key."""
+        fresh = Pending(email, self._client_id, self._binding, _random_name())
+
+        def begun(record: Record) -> Record:
+            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None)
+            same = begun == fresh
+            key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
+            return replace(record, pending=record.pending if same else fresh, key=key)
+
+        return begun
+
     def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
         """Store the newest `auth_session` of a login that needs a second factor, before anything is made of it."""
         session = refusal.problem.get("auth_session")
@@ -1163,9 +1245,14 @@ class BatonClient:
         return self._step(refusal.problem)
 
     def _step(self, problem: Mapping[str, Any]) -> "LoginStep":
-        def enrol(deadline_s: float | None) -> dict[str, Any]:
-            read = _with(secret=str, otpauth_uri=str, enrolment=str)
-            return dict(self._second_step("/login/enrol", {"kind": "totp"}, read, self._patience(deadline_s))[0])
+        def enrol(kind: str, deadline_s: float | None) -> dict[str, Any]:
+            read = _with(enrolment=str, **({"options": dict} if kind == "passkey" else {"secret": str}))
+            return dict(self._second_step("/login/enrol", {"kind": kind}, read, self._patience(deadline_s))[0])
+
+        def options(deadline_s: float | None) -> dict[str, Any]:
+            read = _with(options=dict)
+            answer, _ = self._second_step("/login/factor/options", {}, read, self._patience(deadline_s))
+            return dict(answer["options"])
 
         def send_code(deadline_s: float | None) -> float:
             read = _with(expires_in=int)
@@ -1176,7 +1263,7 @@ class BatonClient:
             tokens, record = self._second_step("/login/factor", members, read, patience)
             return self._begun(tokens, record), tokens
 
-        return LoginStep(problem, enrol, prove, send_code)
+        return LoginStep(problem, enrol, options, prove, send_code)
 
     def _second_step(
         self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
@@ -1240,8 +1327,14 @@ class BatonClient:
     ) -> Callable[[int], Request]:
         device = self._device(record, device_name)
         entry = {"email": email, "password": password, "client_id": self._client_id, "device": device, **more}
-        body = _json_bytes(entry)
-        fields = {"idempotency-key": _quoted(record.pending.attempt)} if record.pending else {}
+        attempt = record.pending.attempt if record.pending else None
+        return self._entry_request(path, entry, signer=signer, attempt=attempt)
+
+    def _entry_request(
+        self, path: str, entry: Mapping[str, object], *, signer: Signer | None, attempt: str | None = None
+    ) -> Callable[[int], Request]:
+        """Return the request of a login, without a token: the key in its body signs it."""
+        body, fields = _json_bytes(entry), {"idempotency-key": _quoted(attempt)} if attempt else {}
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
@@ -1494,12 +1587,14 @@ class LoginStep:
     def __init__(
         self,
         problem: Mapping[str, Any],
-        enrol: Callable[[float | None], dict[str, Any]],
+        enrol: Callable[[str, float | None], dict[str, Any]],
+        options: Callable[[float | None], dict[str, Any]],
         prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
         send_code: Callable[[float | None], float],
     ) -> None:
         """Continue the pending login of a client. `problem` is the answer to its first step."""
-        self.problem, self._enrol, self._prove, self._send_code = problem, enrol, prove, send_code
+        self.problem, self._enrol, self._options, self._prove = problem, enrol, options, prove
+        self._send_code = send_code
         self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
         self.recovery_codes: tuple[str, ...] = ()
         self.recovery_codes_left: int | None = None
@@ -1522,14 +1617,25 @@ class LoginStep:
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
         """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""
-        return self._enrol(deadline_s)
+        return self._enrol("totp", deadline_s)
+
+    def enrol_passkey(
+        self, create: AskPlatform, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
+    ) -> Session:
+        """Enrol a passkey as the first factor, and return the session: `create` calls the platform to register one."""
+        begun = self._enrol("passkey", deadline_s)
+        credential = create(dict(begun["options"]))
+        proof = Proof(passkey=lambda _: credential, enrolment=begun["enrolment"])
+        return self.prove(proof, remember_device=remember_device, deadline_s=deadline_s)
 
     def prove(self, proof: Proof, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S) -> Session:
         """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
-        session, tokens = self._prove({**proof.members(), "remember_device": remember_device}, deadline_s)
+        # The options of an enrolment were fetched with it.
+        members = proof.members(lambda: {} if proof.enrolment else self._options(deadline_s))
+        session, tokens = self._prove({**members, "remember_device": remember_device}, deadline_s)
         self.recovery_codes = tuple(tokens.get("recovery_codes", ()))
         self.recovery_codes_left = tokens.get("recovery_codes_left")
         return session

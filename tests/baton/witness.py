@@ -52,6 +52,9 @@ SECRET_MEMBERS = frozenset(
 _answering: ContextVar[bool] = ContextVar("answering", default=False)
 _TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 
+_PREFIXES = {"sesv2": "ses"}
+"""The prefixes of IAM actions that differ from the name of the service."""
+
 
 @dataclass
 class Witness:
@@ -84,7 +87,12 @@ def uses(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[U
             for verb, part in write.items():
                 yield Use(f"dynamodb:{_TRANSACTED[verb]}", part["TableName"].rpartition("-")[2])
         return
+    if operation == "batch_write_item":
+        for table in request["RequestItems"]:
+            yield Use("dynamodb:BatchWriteItem", table.rpartition("-")[2])
+        return
     action = "".join(word.title() for word in operation.split("_"))
+    service = _PREFIXES.get(service, service)
     yield Use(f"{service}:{action}", str(request.get("TableName", "")).rpartition("-")[2])
 
 
@@ -98,7 +106,7 @@ def of_baton(policy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def allowed(policy: Mapping[str, Any]) -> set[Use]:
-    """Return the permissions on DynamoDB and KMS that a policy gives Baton."""
+    """Return the permissions that a policy gives Baton, without those of the log."""
     return {
         Use(action, resource.rpartition("-")[2] if ":dynamodb:" in resource else "")
         for statement in of_baton(policy)

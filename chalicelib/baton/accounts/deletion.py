@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import ForgetLater, Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
@@ -18,15 +18,20 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     users: Users
     lineage_store: LineageStore
     record: Record
+    forget_later: ForgetLater | None = None
+    """``None``: the deployment has no queue. The events of the account stay until their end, or until an operator
+    deletes them."""
 
     def __call__(self, caller: Caller) -> None:
-        """Delete the account state first, then the user, and the e-mail index entry last.
+        """Order what is left to do, then delete the account state, the user, and the e-mail index entry last.
 
         After a crash in between, the account is already deleted. The operator, or the next registration of the address,
         deletes the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)
+        if self.forget_later is not None:
+            self.forget_later(caller.account, now=now)
         refuse_inactive(self.lineage_store.delete(caller.actor, now=now))
         told = Told(address=user.email, language=user.language or "en") if user else None
         self.record("account_deleted", account=caller.account, lineage=caller.device_id, told=told)

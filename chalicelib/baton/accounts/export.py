@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import ActivityEvent, shown
 from chalicelib.baton.accounts.devices import ListDevices, ListedDevice
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import EmailStatus, Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.events.record import Record
@@ -36,6 +36,9 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
     email_verified_at: Annotated[
         Seconds | UnsetType, msgspec.Meta(description="When a code from the mailbox proved the address.")
     ] = UNSET
+    email_status: Annotated[
+        Literal["ok", "bouncing"], msgspec.Meta(description="`bouncing`: no mail is sent to the address.")
+    ]
     language: Annotated[str | UnsetType, msgspec.Meta(description="The language of the mails to the owner.")] = UNSET
     created_at: Seconds
     roles: tuple[str, ...]
@@ -50,10 +53,10 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     A ``remembered_device`` proved a second factor, and is not asked for one for some time.
     """
 
-    kind: Literal["password", "totp", "recovery_codes", "remembered_device"]
+    kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey"]
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
-        Seconds | UnsetType, msgspec.Meta(description="The time step of the last code of an authenticator app.")
+        Seconds | UnsetType, msgspec.Meta(description="The last code of an authenticator app, or the day of a passkey.")
     ] = UNSET
     by_new_device: Annotated[
         bool | UnsetType, msgspec.Meta(description="The device that added it had no login older than 7 days.")
@@ -62,6 +65,14 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     key_id: Annotated[
         str | UnsetType, msgspec.Meta(description="The first 12 bytes of the thumbprint of the device's key.")
     ] = UNSET
+    name: Annotated[str | UnsetType, msgspec.Meta(description="The name of a passkey.")] = UNSET
+    credential_id: Annotated[str | UnsetType, msgspec.Meta(description="Of a passkey, in base64url.")] = UNSET
+    public_key: Annotated[str | UnsetType, msgspec.Meta(description="The COSE key of a passkey, in base64url.")] = UNSET
+    counter: Annotated[int | UnsetType, msgspec.Meta(description="The largest signature counter of a passkey.")] = UNSET
+    backup_eligible: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey can be synced.")] = UNSET
+    backed_up: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey is synced.")] = UNSET
+    transports: tuple[str, ...] | UnsetType = UNSET
+    aaguid: Annotated[str | UnsetType, msgspec.Meta(description="The model of the authenticator, in hex.")] = UNSET
 
 
 class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
@@ -97,6 +108,7 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     clock: Clock
     clients: Clients
     users: Users
+    email_status: EmailStatus
     audit: Audit
     list_devices: ListDevices
     record: Record
@@ -105,16 +117,18 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
 
     def __call__(self, caller: Caller) -> Export:
         """Read the user and the events. The account state is that of the call."""
+        now = self.clock()
         user, account_state = self.users.get(caller.account), caller.account_state
         if user is None or account_state is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
-        stored = self.audit.newest(caller.account, before=None, limit=EXPORT_EVENTS_MAX + 1, now=self.clock())
+        stored = self.audit.newest(caller.account, before=None, limit=EXPORT_EVENTS_MAX + 1, now=now)
         add = self.on_export()
         exported = Export(
             account=ExportedAccount(
                 account_id=user.account,
                 email=user.email,
                 email_verified_at=UNSET if user.verified_at is None else user.verified_at,
+                email_status=self.email_status(user.email_index, now=now),
                 language=UNSET if user.language is None else user.language,
                 created_at=user.created_at,
                 roles=tuple(sorted(self.clients.role_names(account_state.roles))),
@@ -163,6 +177,21 @@ def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
             added_at=recovery.made_at,
             by_new_device=recovery.by_new_key,
             left=factors.codes_left,
+        )
+    for passkey in sorted(factors.passkeys.values(), key=lambda one: (one.added_at, one.id)):
+        yield ExportedFactor(
+            kind="passkey",
+            added_at=passkey.added_at,
+            last_used_at=passkey.used_day * DAY_S,
+            by_new_device=passkey.by_new_key,
+            name=passkey.name,
+            credential_id=encode_base64url(passkey.credential_id),
+            public_key=encode_base64url(passkey.public_key),
+            counter=passkey.counter,
+            backup_eligible=passkey.backup_eligible,
+            backed_up=passkey.backed_up,
+            transports=passkey.transports,
+            aaguid=passkey.aaguid.hex(),
         )
     for key, at in sorted(factors.remembered.items()):
         yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)

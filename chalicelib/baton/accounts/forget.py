@@ -1,15 +1,38 @@
-"""What is left to do after an account was deleted: its audit. A job or the operator does it, never a request."""
+"""What is left to do after an account was deleted: its audit, and what the team stores. Never in a request.
+
+The order is queued before the deletion, and carried out a minute later. By then the deletion has happened, or it has
+failed: an order for an account that is not deleted is dropped. So no deletion is without an order.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
-from chalicelib.baton.events.ports import Audit, AuditEvent
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.ports import Audit, AuditEvent, Log
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.tickets import Ticket, UnknownRoot, open_ticket
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.policy import FORGET_ORDER, TicketPurpose
+
+OnDelete = Callable[[AccountId], object]
+"""A team's function: it deletes what the team stores about an account."""
 
 _EVENT_ID = "deleted"
 """Fixed, so that a repetition writes the same event."""
+
+
+class ForgetOrder(Ticket, frozen=True):
+    """An order to erase the rest of an account."""
+
+    purpose: ClassVar[TicketPurpose] = FORGET_ORDER
+
+    account: AccountId
 
 
 class Forget(Struct, frozen=True, kw_only=True):
@@ -28,3 +51,40 @@ class Forget(Struct, frozen=True, kw_only=True):
             raise errors.NotFound("the account is not deleted")
         self.audit.erase(account)
         self.audit.append(AuditEvent(deleted_at, "account_deleted", account), event_id=_EVENT_ID)
+
+
+class ForgetDeleted(Struct, frozen=True, kw_only=True):
+    """Carry out an order of the queue. The function ``jobs`` runs this, never a request."""
+
+    clock: Clock
+    key_ring: KeyRing
+    forget: Forget
+    log: Log
+    on_delete: Callable[[], OnDelete | None]
+    """Return the team's function, which ``Baton.on_delete`` may set after this flow is made."""
+
+    def __call__(self, sealed: str) -> None:
+        """Erase the audit of the account, then call the team's function. The queue may deliver an order twice.
+
+        Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and those of the team's
+        function. After three failures the order is a dead letter, which raises an alarm.
+        """
+        order = self._open(sealed, now=self.clock())
+        try:
+            self.forget(order.account, deleted_at=order.issued_at)
+        except errors.NotFound:
+            self.log.record("forget_dropped", account=order.account, reason="the account is not deleted")
+            return
+        on_delete = self.on_delete()
+        if on_delete is not None:
+            on_delete(order.account)
+        self.log.record("account_forgotten", account=order.account)
+
+    def _open(self, sealed: str, *, now: int) -> ForgetOrder:
+        """Decrypt an order. The not-before time does not count: the account stays deleted."""
+        ring = self.key_ring.current(now=now)
+        try:
+            return open_ticket(ForgetOrder, sealed, replace(ring, not_before=0), now=now, bound_to={})
+        except UnknownRoot:
+            ring = self.key_ring.refreshed(now=now)
+            return open_ticket(ForgetOrder, sealed, replace(ring, not_before=0), now=now, bound_to={})

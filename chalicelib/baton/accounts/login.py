@@ -10,6 +10,7 @@ from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
+from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.rate_limits import login_limits
@@ -31,6 +32,7 @@ class Login(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
+    enrollable: Enrollable
     ask: AskForFactor
     admit: Admit
 
@@ -62,6 +64,7 @@ class Login(Struct, frozen=True, kw_only=True):
             account_state,
             user.factors,
             binding=login_request.binding,
+            enrol=lambda: self.enrollable(login_request.client, verified=user.verified_at is not None),
             now=now,
             not_before=ring.not_before,
         )

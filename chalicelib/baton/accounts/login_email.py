@@ -13,6 +13,7 @@ from chalicelib.baton.accounts.ports import LoginCodes, ProvingUsers
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.errors import Refusal
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.refusals import InvalidSession
 from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, judge_login
@@ -38,6 +39,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     clock: Clock
     read_session: ReadSession
     clients: Clients
+    enrollable: Enrollable
     users: ProvingUsers
     lineage_store: LineageStore
     codes: LoginCodes | None
@@ -91,6 +93,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
             account_state,
             user.factors,
             binding=login_request.binding,
+            enrol=lambda: self.enrollable(login_request.client, verified=True),
             now=now,
             not_before=ring.not_before,
         )

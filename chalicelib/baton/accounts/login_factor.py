@@ -1,16 +1,19 @@
 """The second step of a login: prove a second factor, or enrol one, with the ``auth_session`` of the first step."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
 from chalicelib.baton.accounts.first_tokens import Admit
+from chalicelib.baton.accounts.passkey_factor import Enrolling, PasskeyEnrolment, PasskeysOfLogin
 from chalicelib.baton.effects import Clock, Entropy, Moved, Refused
 from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.enrolment import (
-    Enrolment,
     TotpEnrolment,
     begin_enrolment,
     codes_again,
@@ -19,14 +22,15 @@ from chalicelib.baton.factors.enrolment import (
     read_enrolment,
 )
 from chalicelib.baton.factors.model import Remember, User
+from chalicelib.baton.factors.passkey_challenge import PasskeyOptions
 from chalicelib.baton.factors.ports import FactorStore, Passwords
 from chalicelib.baton.factors.prove_totp import ProveTotp, mark_of
 from chalicelib.baton.factors.rate_limits import proved_device
 from chalicelib.baton.factors.recovery_codes import digest_of
-from chalicelib.baton.factors.refusals import InvalidFactor, InvalidSession
+from chalicelib.baton.factors.refusals import InvalidFactor, InvalidSession, PasskeyExists
 from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, is_new_key, judge_login, remember
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_PASSKEY, PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import AccountState, Assurance, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
@@ -36,11 +40,25 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 
 class Proof(Struct, frozen=True):
-    """A second factor: a code of the authenticator app, or a recovery code. ``enrolment``: the code completes it."""
+    """A second factor: a code of the authenticator app, a recovery code, or what a passkey signed.
+
+    ``enrolment``: the first code of an app, or the registration of a passkey, completes it.
+    """
 
     totp: str | None = None
     recovery_code: str | None = None
+    passkey: Mapping[str, Any] | None = None
     enrolment: str | None = None
+
+    def check(self) -> None:
+        """Check that it is one factor. Raises ``Malformed``."""
+        sent = sum(one is not None for one in (self.totp, self.recovery_code, self.passkey))
+        if sent != 1 or (self.enrolment is not None and self.recovery_code is not None):
+            raise errors.Malformed(
+                "not one proof",
+                detail="Send one of `totp`, `recovery_code`, `passkey` and `email_code`. To complete an `enrolment`, "
+                "send the `totp` or the `passkey` of it.",
+            )
 
     def __repr__(self) -> str:
         """Mask the codes."""
@@ -59,7 +77,7 @@ class LoginTokens(TokenResponse, frozen=True, kw_only=True):
 
 
 class FinishLogin(Struct, frozen=True, kw_only=True):
-    """Prove or enrol a second factor, and begin a lineage on this device."""
+    """Prove or enrol a second factor, and begin a lineage on this device. ``passkeys`` does so with a passkey."""
 
     clock: Clock
     entropy: Entropy
@@ -69,6 +87,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     store: FactorStore
     lineage_store: LineageStore
     prove_totp: ProveTotp
+    passkeys: PasskeysOfLogin
     ask: AskForFactor
     admit: Admit
     log: Log
@@ -81,100 +100,119 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         Raises ``InvalidSession``, ``FactorRequired`` and ``FactorExists``.
         """
         now = self.clock()
+        session, user = self._begin_enrolment(message, auth_session, now=now)
+        lineage = self._lineages(session, now=now)[0]
+        return begin_enrolment(user, lineage, product=self.product, ring=session.ring, entropy=self.entropy, now=now)
+
+    def enrol_passkey(self, message: Message, auth_session: str) -> PasskeyEnrolment:
+        """Return the options to register a passkey, for an account without a second factor. Nothing is stored.
+
+        Raises ``InvalidSession``, ``FactorRequired``, ``EmailUnverified``, or ``NotFound`` if the client has none.
+        """
+        now = self.clock()
+        session, user = self._begin_enrolment(message, auth_session, now=now)
+        return self.passkeys.begin(session, user, self._lineages(session, now=now), now=now)
+
+    def options(self, message: Message, auth_session: str) -> PasskeyOptions:
+        """Return the options to prove a passkey. Raises ``InvalidSession``, or ``NotFound`` if there is none."""
+        now = self.clock()
         session = self.read_session(message, auth_session, now=now)
         account_state, user = self._read(session)
         self._check_may_go_on(session, account_state)
-        self._check_may_enrol(session, account_state, user, now=now)
-        return begin_enrolment(
-            user,
-            self._lineages(session, now=now)[0],
-            product=self.product,
-            ring=session.ring,
-            entropy=self.entropy,
-            now=now,
-        )
+        return self.passkeys.options(session, user, self._lineages(session, now=now), now=now)
 
     def prove(self, message: Message, auth_session: str, proof: Proof, *, remember_device: bool) -> LoginTokens:
         """Return the first tokens. A retry with the same session and proof gets the same ones.
 
-        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists`` and ``TooManyRequests``.
+        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists``, ``TooManyRequests``,
+        ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
         """
-        if (proof.totp is None) == (proof.recovery_code is None) or (
-            proof.enrolment is not None and proof.totp is None
-        ):
-            raise errors.Malformed(
-                "not one proof",
-                detail="Send one of `totp`, `recovery_code` and `email_code`. Send an `enrolment` with its `totp`.",
-            )
+        proof.check()
         now = self.clock()
         session = self.read_session(message, auth_session, now=now)
         account_state, user = self._read(session)
-        binding, client = session.login_request.binding, session.login_request.client
+        login_request = session.login_request
+        binding, client = login_request.binding, login_request.client
         device = remember(user.factors, account_state, binding, client, now=now) if remember_device else None
         if proof.enrolment is not None:
-            assert proof.totp is not None
-            ticket = read_enrolment(
-                proof.enrolment,
-                account=user.account,
-                lineages=self._lineages(session, now=now),
-                ring=session.ring,
-                now=now,
-            )
-            return self._enrolled(session, ticket, proof.totp, account_state, user, device=device, now=now)
+            enrolling = self._enrolling(session, proof, user, now=now)
+            return self._enrolled(session, enrolling, account_state, user, device=device, now=now)
         self._check_may_go_on(session, account_state)
-        if proof.totp is not None:
-            self.prove_totp(
-                user,
-                proof.totp,
-                device=proved_device(account_state, user.factors, binding, session.login_request.proved),
-                attempt=session.ticket.attempt,
-                effect="login",
-                remember=device,
-                ring=session.ring,
-                now=now,
-            )
-            return LoginTokens(**asdict(self._admit(session, account_state, PASSWORD_AND_TOTP, now=now)))
-        assert proof.recovery_code is not None
-        left = self._use_recovery_code(session, proof.recovery_code, user)
-        tokens = self._admit(session, account_state, PASSWORD_AND_RECOVERY_CODE, now=now)
-        return LoginTokens(**asdict(tokens), recovery_codes_left=left)
+        if proof.recovery_code is not None:
+            left = self._use_recovery_code(session, proof.recovery_code, user)
+            tokens = self._admit(session, account_state, PASSWORD_AND_RECOVERY_CODE, now=now)
+            return LoginTokens(**asdict(tokens), recovery_codes_left=left)
+        if proof.passkey is not None:
+            lineages = self._lineages(session, now=now)
+            self.passkeys.prove(session, user, proof.passkey, lineages, remember=device, now=now)
+            return LoginTokens(**asdict(self._admit(session, account_state, PASSWORD_AND_PASSKEY, now=now)))
+        assert proof.totp is not None
+        self.prove_totp(
+            user,
+            proof.totp,
+            device=proved_device(account_state, user.factors, binding, login_request.proved),
+            attempt=session.ticket.attempt,
+            effect="login",
+            remember=device,
+            ring=session.ring,
+            now=now,
+        )
+        return LoginTokens(**asdict(self._admit(session, account_state, PASSWORD_AND_TOTP, now=now)))
 
-    def _enrolled(  # noqa: PLR0913 - what was read so far
+    def _begin_enrolment(self, message: Message, auth_session: str, *, now: int) -> tuple[OpenSession, User]:
+        session = self.read_session(message, auth_session, now=now)
+        account_state, user = self._read(session)
+        self._check_may_go_on(session, account_state)
+        self._check_may_enrol(session, account_state, user, now=now)
+        return session, user
+
+    def _enrolling(self, session: OpenSession, proof: Proof, user: User, *, now: int) -> Enrolling:
+        """Return what a proof with an ``enrolment`` enrols."""
+        lineages, text, code = self._lineages(session, now=now), proof.enrolment, proof.totp
+        assert text is not None
+        if proof.passkey is not None:
+            return self.passkeys.enrolling(session, user, proof.passkey, text, lineages, now=now)
+        assert code is not None
+        ring, entropy = session.ring, self.entropy
+        ticket = read_enrolment(text, account=user.account, lineages=lineages, ring=ring, now=now)
+        return Enrolling(
+            "totp",
+            PASSWORD_AND_TOTP,
+            codes_again(ticket, user, ring) if is_made(ticket, user) else None,
+            lambda by_new_key: complete_enrolment(
+                ticket, code, user, by_new_key=by_new_key, ring=ring, entropy=entropy, now=now
+            ),
+        )
+
+    def _enrolled(
         self,
         session: OpenSession,
-        ticket: Enrolment,
-        code: str,
+        enrolling: Enrolling,
         account_state: AccountState,
         user: User,
         *,
         device: Remember | None,
         now: int,
     ) -> LoginTokens:
-        """Enrol the app, and admit the login at the next credentials version."""
+        """Enrol the factor, and admit the login at the next credentials version."""
         login = session.ticket.login
         next_login = replace(login, credentials_version=login.credentials_version + 1)
-        if is_made(ticket, user) and may_go_on(account_state, next_login):
-            codes = codes_again(ticket, user, session.ring)
-            tokens = self._admit(session, account_state, PASSWORD_AND_TOTP, login=next_login, now=now)
-            return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
+        if enrolling.made is not None and may_go_on(account_state, next_login):
+            tokens = self._admit(session, account_state, enrolling.assurance, login=next_login, now=now)
+            return LoginTokens(**asdict(tokens), recovery_codes=enrolling.made or UNSET)
         self._check_may_go_on(session, account_state)
         self._check_may_enrol(session, account_state, user, now=now)
         by_new_key = is_new_key(account_state, session.login_request.binding, session.login_request.proved, now=now)
-        change, codes = complete_enrolment(
-            ticket,
-            code,
-            user,
-            by_new_key=by_new_key,
-            ring=session.ring,
-            entropy=self.entropy,
-            now=now,
-        )
-        if isinstance(self.store.change_factors(login, change, remember=device, now=now), Moved):
+        change, codes = enrolling.complete(by_new_key)
+        outcome = self.store.change_factors(login, change, remember=device, now=now)
+        if isinstance(outcome, Refused):
+            raise PasskeyExists
+        if isinstance(outcome, Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
         told = Told(device=session.ticket.label, undo_since=now if by_new_key else None)
-        self.record("factor_added", account=user.account, details={"kind": "totp"}, told=told)
+        self.record("factor_added", account=user.account, details={"kind": enrolling.kind}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
-        tokens = self._admit(session, moved, PASSWORD_AND_TOTP, login=next_login, now=now)
+        tokens = self._admit(session, moved, enrolling.assurance, login=next_login, now=now)
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
 
     def _use_recovery_code(self, session: OpenSession, code: str, user: User) -> int:

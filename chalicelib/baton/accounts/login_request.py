@@ -36,7 +36,7 @@ class Device(Struct, frozen=True):
 
 
 class LoginRequest(Struct, frozen=True):
-    """A verified request for a lineage. ``email`` is canonical."""
+    """A verified request for a lineage. ``email`` is canonical. It is empty if the request has none."""
 
     email: str
     client: Client
@@ -79,12 +79,16 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
     clients: Clients
     proof: RequestVerifier
 
-    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> LoginRequest:
+    def __call__(
+        self, message: Message, *, email: str | None, client_id: str, device: Device, now: int
+    ) -> LoginRequest:
         """Check address, client and key. The request must be signed with the key that it contains.
+
+        ``email`` is ``None`` for a login that needs no address.
 
         A device that requests an HMAC secret may sign with the secret of its last login. It is then a known device.
         """
-        canonical = canonical_email(email)
+        canonical = "" if email is None else canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
             raise UnknownClient

@@ -1,6 +1,6 @@
 """The port of registered people."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -38,6 +38,23 @@ class LoginCodes(Protocol):
 
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
         """Compare the code that a person typed. Raises ``InvalidCode`` and ``TooManyRequests``."""
+
+
+class ForgetLater(Protocol):
+    """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
+
+    def __call__(self, account: AccountId, *, now: int) -> None:
+        """Order it, before the deletion: an order for an account that is not deleted is dropped.
+
+        So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
+        """
+
+
+class EmailStatus(Protocol):
+    """Whether mails to an address are sent."""
+
+    def __call__(self, email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
+        """Return ``bouncing`` if Baton sends no mail to the address, because one bounced or was reported as spam."""
 
 
 class Users(Passwords, Protocol):

@@ -1,9 +1,12 @@
 """The account, for its owner."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import EmailStatus, Users
+from chalicelib.baton.effects import Clock
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.issue import Seconds
@@ -12,8 +15,9 @@ from chalicelib.baton.tokens.issue import Seconds
 class Profile(Struct, frozen=True):
     """An account, for its owner. Times are in seconds since the epoch.
 
-    ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on
-    this device (RFC 9470, RFC 8176).
+    ``email_status`` is ``bouncing`` if no mail is sent to the address, because a mail bounced or was reported as spam:
+    ask the person for another address. ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say
+    how and when the person logged in on this device (RFC 9470, RFC 8176).
     """
 
     account_id: AccountId
@@ -21,6 +25,7 @@ class Profile(Struct, frozen=True):
     created_at: int
     device_id: LineageId
     email_verified: bool
+    email_status: Literal["ok", "bouncing"]
     roles: tuple[str, ...]
     acr: str
     amr: tuple[str, ...]
@@ -30,7 +35,9 @@ class Profile(Struct, frozen=True):
 class ShowAccount(Struct, frozen=True, kw_only=True):
     """Show the caller's account."""
 
+    clock: Clock
     users: Users
+    email_status: EmailStatus
 
     def __call__(self, caller: Caller) -> Profile:
         """Read the user and return the profile."""
@@ -43,6 +50,7 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
             user.created_at,
             caller.device_id,
             email_verified=user.verified_at is not None,
+            email_status=self.email_status(user.email_index, now=self.clock()),
             roles=tuple(sorted(caller.roles)),
             acr=caller.acr,
             amr=caller.amr,

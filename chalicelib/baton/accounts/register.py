@@ -12,6 +12,7 @@ from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, Verif
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.new_password import NewPassword
@@ -30,9 +31,6 @@ from chalicelib.baton.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOU
 from chalicelib.baton.routing import Message, source_network
 from chalicelib.baton.tokens.issue import TokenResponse
 
-ENROLMENT = EnrolmentAsked(("totp",))
-"""The verdict on a new account, which has no second factor yet."""
-
 
 class Register(Struct, frozen=True, kw_only=True):
     """Create an account and log in on this device."""
@@ -47,6 +45,7 @@ class Register(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: RateLimits
     first_tokens: FirstTokens
+    enrollable: Enrollable
     ask: AskForFactor
     log: Log
     record: Record
@@ -95,8 +94,9 @@ class Register(Struct, frozen=True, kw_only=True):
                 lineage_id = lineage.id if lineage else None
                 self.record("registered", account=user.account, lineage=lineage_id, client=client)
                 if lineage is None:
+                    verdict = EnrolmentAsked(self.enrollable(login_request.client, verified=proved is not None))
                     raise self.ask(
-                        ENROLMENT, login_request, account_state, ring=ring, now=now, email_proved=proved is not None
+                        verdict, login_request, account_state, ring=ring, now=now, email_proved=proved is not None
                     )
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
@@ -209,6 +209,7 @@ class Register(Struct, frozen=True, kw_only=True):
             account_state,
             user.factors,
             binding=login_request.binding,
+            enrol=lambda: self.enrollable(login_request.client, verified=user.verified_at is not None),
             now=now,
             not_before=ring.not_before,
         )

@@ -8,6 +8,7 @@ from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
+from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Device
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
@@ -19,8 +20,11 @@ from chalicelib.baton.accounts.shapes import (
     DeviceShape,
     EnrolShape,
     Entry,
+    FactorOptionsShape,
     FactorShape,
     LogoutShape,
+    PasskeyLoginOptionsShape,
+    PasskeyLoginShape,
     PasswordShape,
     Registration,
     SessionShape,
@@ -36,6 +40,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     login: Login,
     finish_login: FinishLogin,
     prove_email: ProveLoginEmail,
+    login_with_passkey: LoginWithPasskey,
     logout: Logout,
     show: ShowAccount,
     delete: DeleteAccount,
@@ -97,6 +102,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/register", enter, signed=False, body=Registration, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
         *_second_steps(finish_login, prove_email),
+        *_passkey_login(login_with_passkey),
         Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
         Route("GET", "/me", show_account),
         Route("DELETE", "/me", delete_account, step_up=StepUp()),
@@ -126,15 +132,19 @@ def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tu
 
     def finish(message: Message, body: FactorShape) -> Answer:
         if body.email_code is not None:
-            if (body.totp, body.recovery_code, body.enrolment) != (None, None, None):
+            if (body.totp, body.recovery_code, body.passkey, body.enrolment) != (None, None, None, None):
                 raise errors.Malformed("not one proof", detail="Send `email_code` alone. The enrolment follows it.")
             raise prove_email.prove(message, body.auth_session, body.email_code)
-        proof = Proof(totp=body.totp, recovery_code=body.recovery_code, enrolment=body.enrolment)
+        proof = Proof(body.totp, body.recovery_code, body.passkey, body.enrolment)
         tokens = finish_login.prove(message, body.auth_session, proof, remember_device=body.remember_device)
         return Answer(200, tokens)
 
+    def options(message: Message, body: FactorOptionsShape) -> Answer:
+        return Answer(200, finish_login.options(message, body.auth_session))
+
     def enrol(message: Message, body: EnrolShape) -> Answer:
-        return Answer(200, finish_login.enrol(message, body.auth_session))
+        begin = finish_login.enrol_passkey if body.kind == "passkey" else finish_login.enrol
+        return Answer(200, begin(message, body.auth_session))
 
     def send_email_code(message: Message, body: SessionShape) -> Answer:
         return Answer(202, prove_email.send(message, body.auth_session))
@@ -143,7 +153,25 @@ def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tu
     return (
         Route("POST", email_code, send_email_code, signed=False, body=SessionShape, takes_attempt=True),
         Route("POST", "/login/factor", finish, signed=False, body=FactorShape, takes_attempt=True),
+        Route("POST", "/login/factor/options", options, signed=False, body=FactorOptionsShape, repeatable=True),
         Route("POST", "/login/enrol", enrol, signed=False, body=EnrolShape, takes_attempt=True),
+    )
+
+
+def _passkey_login(login: LoginWithPasskey) -> tuple[Route, ...]:
+    """List the routes of a login with a passkey alone."""
+
+    def options(message: Message, body: PasskeyLoginOptionsShape) -> Answer:
+        return Answer(200, login.options(message, client_id=body.client_id, device=device_of(body.device)))
+
+    def log_in(message: Message, body: PasskeyLoginShape) -> Answer:
+        device = device_of(body.device)
+        return Answer(200, login(message, client_id=body.client_id, device=device, credential=body.credential))
+
+    path, asked = "/login/passkey", PasskeyLoginOptionsShape
+    return (
+        Route("POST", f"{path}/options", options, signed=False, body=asked, repeatable=True),
+        Route("POST", path, log_in, signed=False, body=PasskeyLoginShape, takes_attempt=True),
     )
 
 

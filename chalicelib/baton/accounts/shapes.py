@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib.baton.accounts.devices import ListedDevice
+from chalicelib.baton.factors.passkey_routes import Credential
 from chalicelib.baton.factors.routes import TicketText, TotpCode
 from chalicelib.baton.routing import Body, Query
 
@@ -63,15 +64,17 @@ class Registration(Entry):
 
 
 class FactorShape(Body):
-    """``POST /login/factor``. Send one of ``totp``, ``recovery_code`` and ``email_code``.
+    """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
     ``email_code`` is the code of ``POST /login/email-code``. With ``enrolment``, ``totp`` is the first code of the new
-    authenticator app. ``remember_device``: do not ask this device's key for a second factor for some time.
+    authenticator app, or ``passkey`` the registration of the new passkey. ``remember_device``: do not ask this device's
+    key for a second factor for some time.
     """
 
     auth_session: TicketText
     totp: TotpCode | None = None
     recovery_code: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    passkey: Credential | None = None
     email_code: Code | None = None
     enrolment: TicketText | None = None
     remember_device: bool = True
@@ -87,7 +90,26 @@ class EnrolShape(Body):
     """``POST /login/enrol``."""
 
     auth_session: TicketText
-    kind: Literal["totp"]
+    kind: Literal["totp", "passkey"]
+
+
+class FactorOptionsShape(Body):
+    """``POST /login/factor/options``."""
+
+    auth_session: TicketText
+
+
+class PasskeyLoginOptionsShape(Body):
+    """``POST /login/passkey/options``."""
+
+    client_id: Name
+    device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+
+
+class PasskeyLoginShape(PasskeyLoginOptionsShape, kw_only=True):
+    """``POST /login/passkey``. The options must have been fetched by the same device key."""
+
+    credential: Credential
 
 
 class PasswordShape(Body):

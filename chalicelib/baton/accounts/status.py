@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
-from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.accounts.ports import ForgetLater, Users
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId
@@ -28,6 +28,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
     users: Users
     lineage_store: LineageStore
     record: Record
+    forget_later: ForgetLater | None = None
 
     def __call__(self, email: str, status: Status) -> AccountId:
         """Set the status of the account with this e-mail address. Disabling and deleting end all its lineages.
@@ -40,6 +41,8 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         account = self.users.find(index)
         if account is None:
             raise errors.NotFound("no account has this address")
+        if status is Status.DELETED and self.forget_later is not None:
+            self.forget_later(account, now=now)
         if isinstance(self.lineage_store.set_status(account, status, now=now), Refused):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
         self.record(STATUS_EVENTS[status], account=account)

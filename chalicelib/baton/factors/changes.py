@@ -1,8 +1,11 @@
-"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch."""
+"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch.
 
-from typing import Literal
+``passkeys`` changes the passkeys.
+"""
 
-from msgspec import UNSET, Struct, UnsetType
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
@@ -71,6 +74,7 @@ class FactorsShown(Struct, frozen=True, kw_only=True):
     second_factor: Literal["off", "on", "required"]
     totp: EnrolledTotp | UnsetType = UNSET
     recovery_codes: RecoveryCodesLeft
+    passkeys: Annotated[int, Meta(description="Their number. `GET /me/passkeys` lists them.")]
 
 
 class ChangeFactors(Struct, frozen=True, kw_only=True):
@@ -96,6 +100,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
             second_factor="required" if caller.demands_second_factor else "on" if factors.on else "off",
             totp=EnrolledTotp(factors.totp.enrolled_at) if factors.totp else UNSET,
             recovery_codes=RecoveryCodesLeft(left, low=recovery is not None and left <= RECOVERY_CODES_LOW),
+            passkeys=len(factors.passkeys),
         )
 
     def begin_totp(self, caller: Caller) -> TotpEnrolment:
@@ -143,7 +148,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         if user.factors.totp is None:
             raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
         # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
-        change = RemoveTotp(user.factors.totp)
+        change = RemoveTotp(user.factors.totp, last=not user.factors.passkeys)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
         told, details = _told(caller, since=now), {"kind": "totp"}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
@@ -155,7 +160,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """
         now = self.clock()
         user = self._user(caller)
-        if user.factors.totp is None:
+        if not user.factors.is_provable:
             raise FactorMissing
         again = self._codes_again(caller, user, now=now)
         if again:
@@ -176,7 +181,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """
         now = self.clock()
         user = self._user(caller)
-        if on and user.factors.totp is None:
+        if on and not user.factors.is_provable:
             raise FactorMissing
         if not on and caller.demands_second_factor:
             raise SecondFactorRequired

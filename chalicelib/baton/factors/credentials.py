@@ -17,6 +17,7 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
+from chalicelib.baton.tokens.caller import OwnFactors
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
@@ -62,10 +63,13 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self._rehash(password, user, ring)
         return user
 
-    def second_factor_on(self, account: AccountId) -> bool:
-        """Read whether the owner has switched the second factor on."""
+    def own_factors(self, account: AccountId) -> OwnFactors:
+        """Read which factors an account has."""
         user = self.users.get(account)
-        return user is not None and user.factors.on
+        if user is None:
+            return OwnFactors()
+        factors = user.factors
+        return OwnFactors(on=factors.on, totp=factors.totp is not None, passkey=bool(factors.passkeys))
 
     def _verify(
         self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring

@@ -37,7 +37,7 @@ class Enrolment(Ticket, frozen=True):
     @property
     def mark(self) -> bytes:
         """Return the mark of this enrolment, 16 bytes."""
-        return hashlib.sha256(b"baton enrolment\0" + self.id).digest()[:16]
+        return mark_of_ticket(self.id)
 
 
 class TotpEnrolment(Struct, frozen=True):
@@ -124,6 +124,11 @@ def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
     if recovery is None or recovery.mark != ticket.mark:
         return ()
     return same_codes(ring, user.account, ticket.id, recovery) or ()
+
+
+def mark_of_ticket(ticket_id: bytes) -> bytes:
+    """Return the mark of what an enrolment with this ticket stores, 16 bytes."""
+    return hashlib.sha256(b"baton enrolment\0" + ticket_id).digest()[:16]
 
 
 def new_recovery(

@@ -1,10 +1,11 @@
 """The record of a registered person, with the second factors. No I/O.
 
-A change of factors is a value: ``EnrolTotp``, ``RemoveTotp``, ``ReplaceRecoveryCodes`` or ``SwitchSecondFactor``. Each
-one says what must be stored before (``fits``), what it makes of the stored factors (``apply``), and whether it has
-happened (``is_in``). A store carries it out in one transaction.
+A change of factors is a value: ``EnrolTotp``, ``RemoveTotp``, ``ReplaceRecoveryCodes``, ``SwitchSecondFactor``,
+``AddPasskey`` or ``RemovePasskey``. Each one says what must be stored before (``fits``), what it makes of the stored
+factors (``apply``), and whether it has happened (``is_in``). A store carries it out in one transaction.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,8 @@ from chalicelib.baton.lineages.model import Binding, KeyBinding
 from chalicelib.baton.policy import ADDRESS_KEPT_S
 
 KEY_ID_BYTES: Final = 12
+PASSKEY_ID_BYTES: Final = 12
+PASSKEYS_MAX: Final = 10
 
 
 class Totp(Struct, frozen=True):
@@ -47,16 +50,49 @@ class RecoveryCodes(Struct, frozen=True):
     by_new_key: bool = False
 
 
+class Passkey(Struct, frozen=True):
+    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is no secret.
+
+    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced, and
+    ``backed_up``: it is. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the device
+    that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or zeros.
+    """
+
+    credential_id: bytes
+    public_key: bytes
+    counter: int
+    backup_eligible: bool
+    backed_up: bool
+    transports: tuple[str, ...]
+    name: str
+    added_at: int
+    used_day: int
+    aaguid: bytes
+    by_new_key: bool = False
+
+    @property
+    def id(self) -> str:
+        """Return the id under which the account has it."""
+        return passkey_id(self.credential_id)
+
+
 class SecondFactors(Struct, frozen=True):
     """The second factors of an account. ``on``: each login is asked for one.
 
-    ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds.
+    ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds. ``passkeys`` has
+    the passkeys by their id (`passkey_id`).
     """
 
     on: bool = False
     totp: Totp | None = None
     recovery: RecoveryCodes | None = None
     remembered: Mapping[str, int] = {}
+    passkeys: Mapping[str, Passkey] = {}
+
+    @property
+    def is_provable(self) -> bool:
+        """Check for a factor to ask for, beside recovery codes: these only replace another factor."""
+        return self.totp is not None or bool(self.passkeys)
 
     @property
     def codes_left(self) -> int:
@@ -135,9 +171,10 @@ class EnrolTotp(Struct, frozen=True):
 
 
 class RemoveTotp(Struct, frozen=True):
-    """Remove an authenticator app. It is the only factor beside recovery codes, so the owner's switch goes off."""
+    """Remove an authenticator app. ``last``: the account has no passkey either, so the owner's switch goes off."""
 
     totp: Totp
+    last: bool = True
 
     def fits(self, factors: SecondFactors) -> bool:
         """Check that this app is enrolled. Its last code may be another one meanwhile."""
@@ -145,7 +182,7 @@ class RemoveTotp(Struct, frozen=True):
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
         """Return the factors without the app."""
-        return replace(factors, on=False, totp=None)
+        return replace(factors, on=factors.on and not self.last, totp=None)
 
     def is_in(self, factors: SecondFactors) -> bool:
         """Check whether no app is enrolled."""
@@ -193,25 +230,117 @@ class SwitchSecondFactor(Struct, frozen=True):
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
+class AddPasskey(Struct, frozen=True):
+    """Add a passkey. It never switches the second factor on: an app may add one without asking the person.
+
+    ``recovery`` are the first recovery codes of an account whose login had to enrol a factor, otherwise ``None``.
+    """
+
+    passkey: Passkey
+    recovery: RecoveryCodes | None = None
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that there is room, and that the account does not have the passkey."""
+        return len(factors.passkeys) < PASSKEYS_MAX and self.passkey.id not in factors.passkeys
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors with the passkey."""
+        passkeys = {**factors.passkeys, self.passkey.id: self.passkey}
+        return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether the account has this passkey."""
+        stored = factors.passkeys.get(self.passkey.id)
+        return stored is not None and stored.public_key == self.passkey.public_key
+
+
+class RemovePasskey(Struct, frozen=True):
+    """Remove a passkey. ``last``: the account has no other factor to ask for, so the owner's switch goes off."""
+
+    passkey: Passkey
+    last: bool
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that the account has the passkey."""
+        return self.passkey.id in factors.passkeys
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors without the passkey."""
+        passkeys = {one: passkey for one, passkey in factors.passkeys.items() if one != self.passkey.id}
+        return replace(factors, on=factors.on and not self.last, passkeys=passkeys)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether the passkey is gone."""
+        return self.passkey.id not in factors.passkeys
+
+
+class PasskeyUse(Struct, frozen=True):
+    """What an assertion changes in the stored passkey: its counter, its backup flags, and the day of its last use."""
+
+    passkey: Passkey
+    counter: int
+    backup_eligible: bool
+    backed_up: bool
+    day: int
+
+    @property
+    def changes(self) -> bool:
+        """Check whether anything changes."""
+        return self.after != self.passkey
+
+    @property
+    def after(self) -> Passkey:
+        """Return the passkey as it is stored afterwards. The larger counter stays."""
+        return replace(
+            self.passkey,
+            counter=max(self.counter, self.passkey.counter),
+            backup_eligible=self.backup_eligible,
+            backed_up=self.backed_up,
+            used_day=self.day,
+        )
+
+    @property
+    def counter_went_back(self) -> bool:
+        """Check whether the counter did not grow. Both are zero for an authenticator without one."""
+        return bool(self.counter or self.passkey.counter) and self.counter <= self.passkey.counter
+
+    @property
+    def backup_changed(self) -> bool:
+        """Check whether the passkey became synced, or stopped to be: the standard says that it never does."""
+        return self.backup_eligible is not self.passkey.backup_eligible
+
+
 def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
     """Return the factors without those that a new device added at ``since`` (seconds) or later, and without devices.
 
-    A factor that a long-used device added stays: a thief of the mailbox must not remove it. With the authenticator app,
-    the owner's switch goes off.
+    A factor that a long-used device added stays: a thief of the mailbox must not remove it. The owner's switch goes off
+    if neither an authenticator app nor a passkey is left.
     """
     totp, recovery = factors.totp, factors.recovery
     no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since
     no_codes = recovery is not None and recovery.by_new_key and recovery.made_at >= since
+    passkeys = {
+        one: passkey
+        for one, passkey in factors.passkeys.items()
+        if not (passkey.by_new_key and passkey.added_at >= since)
+    }
+    totp = None if no_totp else totp
     return replace(
         factors,
-        on=factors.on and not no_totp,
-        totp=None if no_totp else totp,
+        on=factors.on and bool(totp or passkeys),
+        totp=totp,
+        passkeys=passkeys,
         recovery=None if no_codes else recovery,
         remembered={},
     )
 
 
-FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor
+FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor | AddPasskey | RemovePasskey
+
+
+def passkey_id(credential_id: bytes) -> str:
+    """Return the id of a passkey: 12 bytes of the SHA-256 of its credential id, in base64url."""
+    return encode_base64url(hashlib.sha256(credential_id).digest()[:PASSKEY_ID_BYTES])
 
 
 def key_id(binding: Binding) -> str | None:

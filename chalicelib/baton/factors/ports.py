@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.events.ports import Counters
-from chalicelib.baton.factors.model import FactorChange, Remember, Totp, User
+from chalicelib.baton.factors.model import FactorChange, PasskeyUse, Remember, Totp, User
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 
@@ -77,13 +77,31 @@ class FactorStore(Protocol):
         digest and this ``mark``.
         """
 
+    def use_passkey(
+        self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
+    ) -> Done | Refused:
+        """Store what an assertion changed in its passkey, and remember the device if ``remember`` is given.
+
+        The condition: the account has this passkey with this key, and the credentials version is as given. Sent again,
+        it is done again, and changes nothing.
+        """
+
+    def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
+        """Name the passkey with this id. The credentials version stays.
+
+        This is one transaction, with these conditions: the account has the passkey, the credentials version is as in
+        ``actor``, and the actor's login is live.
+        """
+
     def change_factors(
         self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
-    ) -> Done | Moved:
+    ) -> Done | Moved | Refused:
         """Change the factors on behalf of a login, and raise the credentials version in user and account state.
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
         the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
         lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
         forgotten except for ``remember``. ``Done`` also if the user has the next version and this very change.
+        ``Refused``: a passkey to add is of another account. A credential belongs to one account: that is stored and
+        deleted in the same transaction.
         """

@@ -69,7 +69,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         if totp is None:
             raise InvalidFactor("no authenticator app is enrolled")
         self._count(user, totp, device=device, now=now)
-        step = step_of(user, code, attempt=attempt, effect=effect, ring=ring, now=now)
+        step = step_of(user, code, ring=ring, now=now)
         used = step is not None and self.store.consume_totp_step(
             user.account,
             totp,
@@ -127,19 +127,21 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
                 self.record("second_factor_failing", account=account, told=Told())
 
 
-def step_of(user: User, code: str, *, attempt: str, effect: str, ring: Ring, now: int) -> int | None:
-    """Return the step of a right code that was not used, or that this attempt used for this effect.
+def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
+    """Return the step of a right code: one that was not used, else the one used last. ``None``: the code is wrong.
 
-    ``None``: any other code. A code that is older than a login can take is not accepted from its attempt either.
+    The store refuses a used step, except from the same attempt for the same effect: its answer was lost. A used code
+    that is older than a login can take counts as wrong.
     """
     totp = user.factors.totp
     if totp is None:
         return None
     secret = opened_secret(totp, user.account, ring)
+    step = matching_step(secret, code, after=totp.step, now=now)
     recent = totp.step >= step_at(now - TICKET_PURPOSES["auth_session"].life_s)
-    if recent and totp.mark == _mark(attempt, effect, totp.step) and is_code_at(secret, totp.step, code):
-        return totp.step  # a repeated request: its answer was lost
-    return matching_step(secret, code, after=totp.step, now=now)
+    if step is None and recent and is_code_at(secret, totp.step, code):
+        return totp.step
+    return step
 
 
 def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:

@@ -102,19 +102,6 @@ class EnrolmentRequired(Refusal):
     )
 
 
-class EmailUnverified(Refusal):
-    """Where mail is on, a second factor needs a proved address: its owner can then undo what a thief enrols."""
-
-    status = 403
-    error = "insufficient_authorization"
-    code = "email_unverified"
-    action = "verify_email"
-    detail = (
-        "The e-mail address of the account is not proved. Send `POST /me/email/code`, ask the person for the code in "
-        "the mail, and send it to `POST /me/email/verify`."
-    )
-
-
 class InvalidSession(Refusal):
     """The ``auth_session`` or the ``enrolment`` is of no use. All reasons give the same answer.
 
@@ -153,6 +140,70 @@ class SecondFactorRequired(Refusal):
     detail = "This account requires a second factor: by its client, a role or an operator. It stays switched on."
 
 
+class InvalidPasskey(Refusal):
+    """What the authenticator signed is not valid here. ``hint`` names the check, what was expected and what was seen.
+
+    The ceremony belongs to this server and client only if origin, RP ID, challenge, flags and signature are as they
+    must be (WebAuthn Level 3, sections 7.1 and 7.2).
+    """
+
+    error = code = "invalid_passkey"
+    detail = (
+        "The passkey's answer is not valid here: `hint` names the check that failed. Fetch new options, and correct it."
+    )
+
+
+class UnknownPasskey(Refusal):
+    """The account has no such passkey: it was removed, or it never was of this account.
+
+    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform offers it no more.
+    """
+
+    status = 401
+    error = code = "unknown_passkey"
+    action = "log_in"
+    detail = (
+        "This passkey is not registered. Tell the platform with `signalUnknownCredential`, and log in in another way."
+    )
+
+
+class ChallengeInvalid(Refusal):
+    """The challenge is late, was used, or is of another route, client, device or account. All are alike."""
+
+    status = 409
+    error = code = "challenge_invalid"
+    detail = "The challenge cannot be used any more, or not here. Fetch new options, and ask for the passkey again."
+
+
+class PasskeyExists(Refusal):
+    """The credential is registered, with this account or another one."""
+
+    status = 409
+    error = code = "passkey_exists"
+    detail = "This passkey is registered already. Send `excludeCredentials` of the options to the platform."
+
+
+class TooManyPasskeys(Refusal):
+    """The account has as many passkeys as an account may have."""
+
+    status = 409
+    error = code = "too_many_passkeys"
+    detail = "The account has ten passkeys. Remove one before you add another one."
+
+
+class EmailUnverified(Refusal):
+    """Where mail is on, a second factor can be added only after a code from the mailbox proved the address.
+
+    Otherwise a stranger who registered the address would keep a way in after its owner has reset the password.
+    """
+
+    status = 403
+    error = "insufficient_authorization"
+    code = "email_unverified"
+    action = "verify_email"
+    detail = "The e-mail address is not verified. Verify it first: `POST /me/email/code`, then `POST /me/email/verify`."
+
+
 class FactorExists(Refusal):
     """The account has an authenticator app."""
 
@@ -166,4 +217,4 @@ class FactorMissing(Refusal):
 
     status = 409
     error = code = "factor_missing"
-    detail = "The account has no second factor. Enrol an authenticator app first."
+    detail = "The account has no second factor. Enrol an authenticator app or a passkey first."

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from chalicelib.baton.factors.changes import ChangeFactors
+from chalicelib.baton.factors.passkey_routes import Credential
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.policy import TOTP_DIGITS
 from chalicelib.baton.routing import Answer, Body, Route, StepUp
@@ -25,11 +26,21 @@ class OperationShape(Body):
 
 
 class StepUpShape(Body):
-    """``POST /step-up``. Send the factors of ``factors`` in ``step_up_required``: the password, the code, or both."""
+    """``POST /step-up``. Send the factors of ``factors`` in ``step_up_required``, or one of ``instead``.
+
+    A ``passkey`` signs options of ``POST /step-up/options`` for the same operation.
+    """
 
     operation: OperationShape
     password: str | None = None
     totp: TotpCode | None = None
+    passkey: Credential | None = None
+
+
+class StepUpOptionsShape(Body):
+    """``POST /step-up/options``."""
+
+    operation: OperationShape
 
 
 class ConfirmShape(Body):
@@ -49,9 +60,10 @@ def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route,
     """List the routes of factors."""
 
     def issue_grant(caller: Caller, body: StepUpShape) -> Answer:
-        asked = body.operation
-        operation = Operation(asked.method, asked.path, asked.digest)
-        return Answer(200, step_up(caller, operation, body.password, body.totp))
+        return Answer(200, step_up(caller, _operation(body.operation), body.password, body.totp, body.passkey))
+
+    def step_up_options(caller: Caller, body: StepUpOptionsShape) -> Answer:
+        return Answer(200, step_up.options(caller, _operation(body.operation)))
 
     def show_factors(caller: Caller) -> Answer:
         return Answer(200, factors.show(caller))
@@ -76,6 +88,7 @@ def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route,
     totp = "/me/factors/totp"
     return (
         Route("POST", "/step-up", issue_grant, body=StepUpShape, takes_attempt=True),
+        Route("POST", "/step-up/options", step_up_options, body=StepUpOptionsShape, repeatable=True),
         Route("GET", "/me/factors", show_factors),
         Route("PUT", "/me/second-factor", switch_second_factor, body=SwitchShape, step_up=proved, takes_attempt=True),
         Route("POST", totp, begin_totp, step_up=proved, after_recovery=True),
@@ -83,3 +96,7 @@ def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route,
         Route("POST", f"{totp}/confirm", confirm_totp, body=ConfirmShape, takes_attempt=True),
         Route("POST", codes, renew_recovery_codes, step_up=proved, after_recovery=True, takes_attempt=True),
     )
+
+
+def _operation(shape: OperationShape) -> Operation:
+    return Operation(shape.method, shape.path, shape.digest)

@@ -7,8 +7,8 @@
 | no | anything | ``Admitted``: the password is enough |
 | yes, and its client cannot ask (``second_factor = "off"``) | anything | ``CannotAsk`` |
 | yes, on a remembered device | anything | ``Admitted`` |
-| yes | an authenticator app or recovery codes | ``FactorAsked`` |
-| yes | neither | ``EnrolmentAsked`` |
+| yes | an authenticator app, passkeys or recovery codes | ``FactorAsked`` |
+| yes | none of them | ``EnrolmentAsked`` |
 
 A login is asked if any one of four demands it: its client (``second_factor = "required"``), an operator, a role of the
 account, or the owner. So ``off`` and ``optional`` of a client never mean that a second factor is not needed: no client
@@ -18,6 +18,8 @@ A device is remembered if all of these hold. It is bound to a key. That key prov
 ``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
 ended in a harmless way. No login of the key ended in another way since then, such as by a reuse.
 """
+
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -65,10 +67,11 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     factors: SecondFactors,
     *,
     binding: Binding,
+    enrol: Callable[[], tuple[str, ...]] = lambda: ("totp",),
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password is right."""
+    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that it may enrol."""
     if not (factors.on or clients.demand_second_factor(client, account_state)):
         return Admitted(PASSWORD)
     if client.second_factor == "off":
@@ -78,12 +81,19 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     ):
         return Admitted(PASSWORD_ON_REMEMBERED_KEY)
     kinds = factor_kinds(factors)
-    return FactorAsked(kinds) if kinds else EnrolmentAsked(("totp",))
+    return FactorAsked(kinds) if kinds else EnrolmentAsked(enrol())
 
 
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
-    """Return the kinds of factors that the account can prove at a login."""
-    return (*(("totp",) if factors.totp else ()), *(("recovery_code",) if factors.codes_left else ()))
+    """Return the kinds of factors that the account can prove at a login.
+
+    A passkey is among them also where the client cannot use one: otherwise the password alone could enrol a factor.
+    """
+    return (
+        *(("totp",) if factors.totp else ()),
+        *(("passkey",) if factors.passkeys else ()),
+        *(("recovery_code",) if factors.codes_left else ()),
+    )
 
 
 def is_remembered(

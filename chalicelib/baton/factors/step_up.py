@@ -1,5 +1,8 @@
 """Step-up: prove factors again for one exact request, and get a grant for it (RFC 9470)."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
@@ -8,14 +11,33 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.normal_form import normalise
+from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
+from chalicelib.baton.factors.passkey_challenge import (
+    Ceremony,
+    PasskeyOptions,
+    digest_of,
+    party_of,
+    request_options,
+)
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.rate_limits import device_limits, proved_device
+from chalicelib.baton.factors.verify_passkey import read_assertion
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
-from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_AND_TOTP, TOTP_ALONE
+from chalicelib.baton.lineages.assurance import (
+    PASSKEY,
+    PASSWORD,
+    PASSWORD_AND_PASSKEY,
+    PASSWORD_AND_TOTP,
+    TOTP_ALONE,
+)
+from chalicelib.baton.lineages.clients import Client
+from chalicelib.baton.lineages.model import Assurance
 from chalicelib.baton.policy import GRANT_S
 from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import Grants
+
+_FACTORS_MAX: Final = 2
 
 
 class Grant(Struct, frozen=True):
@@ -37,31 +59,56 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     credentials: Credentials
     prove_totp: ProveTotp
+    passkeys: PasskeyCeremonies
     ephemeral: Grants
     log: Log
 
-    def __call__(self, caller: Caller, operation: Operation, password: str | None, totp: str | None = None) -> Grant:
+    def options(self, caller: Caller, operation: Operation) -> PasskeyOptions:
+        """Return the options to prove a passkey for this operation. Raises ``NotFound`` if the account has none."""
+        now, client = self.clock(), self._client(caller)
+        party = party_of(self.passkeys.clients, client)
+        user = self._user(caller, None, now=now)
+        if not user.factors.passkeys:
+            raise errors.NotFound("the account has no passkey", detail="The account has no passkey.")
+        challenge = self.passkeys.challenges.make(
+            Ceremony.STEP_UP, client, now=now, **_bound_to(caller, operation, user.credentials_version)
+        )
+        allowed = user.factors.passkeys.values()
+        return request_options(challenge, party, allowed=allowed, user_verification="required")
+
+    def __call__(
+        self,
+        caller: Caller,
+        operation: Operation,
+        password: str | None,
+        totp: str | None = None,
+        passkey: Mapping[str, Any] | None = None,
+    ) -> Grant:
         """Return a grant of the level that the given factors prove together.
 
         A wrong password counts as a failed login on this device, a wrong code as one of this device's wrong codes.
-        Raises ``Malformed`` without any factor, ``InvalidCredentials``, ``InvalidFactor`` and ``TooManyRequests``.
+        Raises ``Malformed`` without any factor or with three of them, ``InvalidCredentials``, ``InvalidFactor``,
+        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey`` and ``ChallengeInvalid``.
         """
-        if password is None and totp is None:
-            raise errors.Malformed("no factor", detail="Send `password`, `totp`, or both.")
+        if not 1 <= sum(one is not None for one in (password, totp, passkey)) <= _FACTORS_MAX:
+            raise errors.Malformed("no factor", detail="Send one or two of `password`, `totp` and `passkey`.")
         now = self.clock()
         user = self._user(caller, password, now=now)
+        effect = f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}"
+        if passkey is not None:
+            self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
         if totp is not None:
             self.prove_totp(
                 user,
                 totp,
                 device=_proved_device(caller, user),
                 attempt=caller.attempt,
-                effect=f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}",
+                effect=effect,
                 remember=None,
                 ring=self.key_ring.current(now=now),
                 now=now,
             )
-        assurance = TOTP_ALONE if password is None else PASSWORD if totp is None else PASSWORD_AND_TOTP
+        assurance = _assurance(password=password is not None, totp=totp is not None, passkey=passkey is not None)
         grant = encode_base64url(self.entropy(32))
         self.ephemeral.store_grant(
             grant,
@@ -73,6 +120,32 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         )
         self.log.record("stepped_up", lineage=caller.device_id)
         return Grant(grant=grant, expires_in=GRANT_S)
+
+    def _prove_passkey(
+        self,
+        caller: Caller,
+        operation: Operation,
+        user: User,
+        credential: Mapping[str, Any],
+        *,
+        effect: str,
+        now: int,
+    ) -> None:
+        assertion, client = read_assertion(credential), self._client(caller)
+        challenge = self.passkeys.challenges.open(
+            assertion.client_data.challenge,
+            Ceremony.STEP_UP,
+            client=client,
+            now=now,
+            **_bound_to(caller, operation, user.credentials_version),
+        )
+        proved = self.passkeys.prove.verify(assertion, challenge, user, client=client, user_verified=True, now=now)
+        self.passkeys.prove.use(proved, attempt=caller.attempt, effect=effect, remember=None, now=now)
+
+    def _client(self, caller: Caller) -> Client:
+        client = self.passkeys.clients.get(caller.client_id)
+        assert client is not None  # of every caller
+        return client
 
     def _user(self, caller: Caller, password: str | None, *, now: int) -> User:
         """Read the user, and check the password if there is one."""
@@ -90,6 +163,24 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         if user is None or user.credentials_version != version:
             raise errors.Unavailable("the password or a factor was changed during a step-up", by_caller=True)
         return user
+
+
+def _bound_to(caller: Caller, operation: Operation, credentials_version: int) -> dict[str, Any]:
+    """Return the members of the challenge of a step-up: the authenticator signs this operation of this login."""
+    return {
+        "account": caller.account,
+        "lineage": caller.device_id,
+        "operation": digest_of(operation),
+        "credentials_version": credentials_version,
+    }
+
+
+def _assurance(*, password: bool, totp: bool, passkey: bool) -> Assurance:
+    if passkey:
+        return PASSWORD_AND_PASSKEY if password else PASSKEY
+    if password:
+        return PASSWORD_AND_TOTP if totp else PASSWORD
+    return TOTP_ALONE
 
 
 def _proved_device(caller: Caller, user: User) -> str | None:

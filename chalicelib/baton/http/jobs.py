@@ -1,6 +1,7 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Two are scheduled. ``jobs`` works off the queue of mails, one message at a time.
+Two are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
+the bounces and complaints of Amazon SES.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
 this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the
@@ -28,8 +29,12 @@ class Jobs(Struct, frozen=True, kw_only=True):
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
     audit_configuration: Callable[[], object]
-    deliver_mail: Callable[[str], object] | None = None
-    """Send the mail of one order. ``None``: mail is off."""
+    carry_out: Callable[[str], object]
+    """Carry out one order of the queue."""
+    take_feedback: Callable[[str], object]
+    """Take one report of Amazon SES."""
+    feedback_topic: str
+    """The name of the topic of these reports."""
 
     def run(self, event: CloudWatchEvent, job: Callable[[], object]) -> None:
         """Run a job for a scheduled event."""
@@ -93,7 +98,7 @@ def audit_configuration(event: CloudWatchEvent) -> None:
 
 
 def jobs(event: dict[str, Any], context: object = None) -> None:
-    """Send the mails of a batch of the queue (SQS). An exception leaves the batch in the queue.
+    """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
     Lambda calls this function with its own event. So it exists before ``app`` is imported, which registers it.
     """
@@ -101,12 +106,37 @@ def jobs(event: dict[str, Any], context: object = None) -> None:
     installed = _jobs()
     for record in event["Records"]:
 
-        def deliver(message: dict[str, Any]) -> None:
-            if installed.deliver_mail is None:
-                raise RuntimeError("a mail is in the queue, and BATON_MAIL is off")
-            installed.deliver_mail(str(message["body"]))
+        def carry_out(message: dict[str, Any]) -> None:
+            installed.carry_out(str(message["body"]))
 
-        as_job(installed.dispatch, deliver, id_of=lambda message: message.get("messageId", ""))(record)
+        as_job(installed.dispatch, carry_out, id_of=lambda message: message.get("messageId", ""))(record)
+
+
+def mail_feedback(event: dict[str, Any], context: object = None) -> None:
+    """Take the bounces and complaints of Amazon SES (SNS). A message of another source or topic is ignored.
+
+    Lambda calls this function with its own event, as ``jobs``.
+    """
+    del context
+    installed = _jobs()
+    for record in event["Records"]:
+
+        def take(message: dict[str, Any]) -> None:
+            sns = message.get("Sns", {})
+            own = message.get("EventSource") == "aws:sns" and sns.get("Type") == "Notification"
+            if not own or str(sns.get("TopicArn", "")).rpartition(":")[2] != installed.feedback_topic:
+                installed.dispatch.log.record("mail_feedback_ignored", reason="not from the topic of this deployment")
+                return
+            installed.take_feedback(str(sns.get("Message", "")))
+
+        as_job(installed.dispatch, take, id_of=lambda message: message.get("Sns", {}).get("MessageId", ""))(record)
+
+
+def register_feedback(app: Chalice, topic: str) -> None:
+    """Register ``mail_feedback`` for the topic with this name, as ``register_queue`` does for the queue."""
+    own = Blueprint(__name__)
+    own.on_sns_message(topic=topic)(mail_feedback)
+    app.register_blueprint(own)
 
 
 def register_queue(app: Chalice, queue: str) -> None:

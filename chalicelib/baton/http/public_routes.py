@@ -1,6 +1,7 @@
-"""Routes without a login: time, health, public keys, metadata, and the OpenAPI description."""
+"""Routes without a login: time, health, public keys, metadata, the files of apps, and the OpenAPI description."""
 
 import json
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import msgspec
 
 from chalicelib import __version__
+from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.http.shapes import Health, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.well_known import WELL_KNOWN, well_known
 from chalicelib.baton.policy import ACR_LEVELS, MINUTE_S
 from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.jwt import jwks as published_keys
@@ -73,7 +76,7 @@ def routes(
     def openapi(_: Message) -> Answer:
         return Answer(200, _description(issuer), cache_s=_KEPT_S)
 
-    views = {
+    views: dict[str, Callable[[Message], Answer]] = {
         "/time": time,
         "/health": health,
         _JWKS: jwks,
@@ -82,8 +85,18 @@ def routes(
         "/.well-known/openid-configuration": openid_metadata,
         PROTECTED_RESOURCE: protected_resource,
         "/openapi.json": openapi,
+        **{f"/.well-known/{name}": _file_of(name, well_known(clients)) for name in WELL_KNOWN},
     }
     return tuple(Route(method, path, view, signed=False) for path, view in views.items() for method in READ)
+
+
+def _file_of(name: str, files: Mapping[str, Any]) -> Callable[[Message], Answer]:
+    def file(_: Message) -> Answer:
+        if name not in files:
+            raise errors.NotFound("no client needs the file", detail="This deployment does not have this file.")
+        return Answer(200, files[name], cache_s=_KEPT_S)
+
+    return file
 
 
 @lru_cache(maxsize=1)

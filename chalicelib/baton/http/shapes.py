@@ -1,6 +1,6 @@
 """The answers of the public routes. App developers read the docstrings in OpenAPI."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -74,3 +74,23 @@ class ProtectedResource(msgspec.Struct, kw_only=True):
     scopes_supported: list[str]
     bearer_methods_supported: list[str]
     dpop_bound_access_tokens_required: bool
+
+
+class AppleFile(msgspec.Struct, kw_only=True):
+    """The iOS apps that may use passkeys and links of this site (``apple-app-site-association``)."""
+
+    webcredentials: dict[str, list[str]]
+    applinks: dict[str, Any]
+
+
+class RelatedOrigins(msgspec.Struct, kw_only=True):
+    """The origins outside the RP ID that may use its passkeys (WebAuthn Level 3, section 5.11)."""
+
+    origins: list[str]
+
+
+class PasskeyEndpoints(msgspec.Struct, kw_only=True):
+    """The pages on which a person adds and manages passkeys, if there are any."""
+
+    enroll: str = ""
+    manage: str = ""

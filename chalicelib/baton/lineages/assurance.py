@@ -12,6 +12,9 @@ from chalicelib.baton.lineages.model import Assurance
 PASSWORD: Final = Assurance(acr="aal1", amr=("pwd",))
 PASSWORD_AND_TOTP: Final = Assurance(acr="aal2", amr=("pwd", "otp", "mfa"))
 PASSWORD_AND_RECOVERY_CODE: Final = Assurance(acr="aal2", amr=("pwd", "recovery", "mfa"))
+PASSWORD_AND_PASSKEY: Final = Assurance(acr="phr", amr=("pwd", "pop", "user", "mfa"))
+PASSKEY: Final = Assurance(acr="phr", amr=("pop", "user", "mfa"))
+"""A passkey alone. The authenticator verified the person, by PIN or biometry."""
 PASSWORD_ON_REMEMBERED_KEY: Final = Assurance(acr="aal2", amr=("pwd", "pop", "mfa"))
 TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
 """For a step-up only. A thief of the phone has the authenticator app too, so it never replaces the password."""
@@ -20,6 +23,8 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
     1: PASSWORD,
     2: PASSWORD_AND_TOTP,
     3: PASSWORD_AND_RECOVERY_CODE,
+    4: PASSWORD_AND_PASSKEY,
+    5: PASSKEY,
     6: PASSWORD_ON_REMEMBERED_KEY,
     8: TOTP_ALONE,
 }

@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 from msgspec import Struct
 
 from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.relying_party import HOST, Apps, RelyingParty, read_apps, read_relying_party
 from chalicelib.baton.policy import (
     ACR_LEVELS,
     MECHANISMS,
@@ -24,10 +25,9 @@ BindingRule = Literal["required", "optional"]
 SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days"}
+_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days", "webauthn_origins", "apple", "android"}
 _CODE_MAX = 255
-_TABLES = {"client", "demonstration", "mail", "roles"}
-_HOST = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
 _OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
 """Their tokens live for up to 180 days. A JWT would carry roles and a login for so long after they ended."""
@@ -59,7 +59,7 @@ class Client(Struct, frozen=True):
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
     recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
     cannot (``off``). ``remember_days``: how long a device that proved one is not asked
-    again; 0: never remembered.
+    again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys.
     """
 
     id: str
@@ -71,6 +71,7 @@ class Client(Struct, frozen=True):
     retired: bool = False
     second_factor: SecondFactorRule = "optional"
     remember_days: int = REMEMBER_DAYS
+    apps: Apps = Apps()
 
 
 class MailRow(Struct, frozen=True):
@@ -89,6 +90,7 @@ class Clients:
         *,
         roles: Mapping[str, int] | None = None,
         mail: MailRow | None = None,
+        relying_party: RelyingParty | None = None,
         second_factor_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
@@ -99,6 +101,7 @@ class Clients:
         """
         self.demonstration = demonstration
         self.mail = mail or MailRow()
+        self.relying_party = relying_party
         self.roles: Mapping[str, int] = dict(roles or {})
         self.second_factor_roles = frozenset(second_factor_roles)
         self._roles_by_code = {code: name for name, code in self.roles.items()}
@@ -167,6 +170,7 @@ class Clients:
             problems.append("demonstration is true or false")
         roles, second_factor_roles = _roles(rows.get("roles", {}), problems)
         mail = _mail(rows.get("mail", {}), problems)
+        relying_party = read_relying_party(rows.get("webauthn"), problems)
         tables = rows.get("client", {})
         if not isinstance(tables, dict):
             problems.append("client is not a table: write [client.mobile]")
@@ -175,6 +179,7 @@ class Clients:
         codes: dict[int, str] = {}
         for client_id, row in tables.items():
             wrong = list(_problems(row))
+            apps = read_apps(row, relying_party, wrong)
             if not wrong and row["code"] in codes:
                 wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
             if wrong:
@@ -191,13 +196,19 @@ class Clients:
                 retired=row.get("retired", False),
                 second_factor=cast("SecondFactorRule", row.get("second_factor", "optional")),
                 remember_days=row.get("remember_days", REMEMBER_DAYS),
+                apps=apps,
             )
         if not clients and not problems:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
         return cls(
-            clients, roles=roles, mail=mail, second_factor_roles=second_factor_roles, demonstration=demonstration
+            clients,
+            roles=roles,
+            mail=mail,
+            relying_party=relying_party,
+            second_factor_roles=second_factor_roles,
+            demonstration=demonstration,
         )
 
 
@@ -224,7 +235,7 @@ def _mail(table: object, problems: list[str]) -> MailRow:
     product, host = table.get("product", ""), table.get("link_host", "")
     if not (isinstance(product, str) and product.isprintable() and len(product) <= _PRODUCT_CHARACTERS_MAX):
         problems.append(f"mail.product is a name of at most {_PRODUCT_CHARACTERS_MAX} characters, without line ends")
-    if not (isinstance(host, str) and (not host or _HOST.fullmatch(host))):
+    if not (isinstance(host, str) and (not host or HOST.fullmatch(host))):
         problems.append("mail.link_host is a host name in lower case, such as app.example.com")
     return MailRow(str(product), str(host))
 

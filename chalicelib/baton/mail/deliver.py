@@ -14,7 +14,8 @@ from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.codes import spaced
 from chalicelib.baton.mail.links import MailLinks
-from chalicelib.baton.mail.ports import MailUsers, Sender
+from chalicelib.baton.mail.ports import MailUsers, Sender, Suppressions
+from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.mail.templates import device_name, render, utc
 from chalicelib.baton.mail.tickets import MailOrder, version_bytes
 from chalicelib.baton.policy import DAY_S, MINUTE_S, NOTICES_PER_DAY_MAX
@@ -32,6 +33,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     users: MailUsers
     lineage_store: LineageStore
     ephemeral: RateLimits
+    suppressions: Suppressions
     sender: Sender
     log: Log
     product: str
@@ -48,6 +50,9 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             if order.code and now >= order.at + order.minutes * MINUTE_S:
                 raise Dropped("the code expired in the queue")
             template, to, language = self._recipient(order, now=now)
+            index = self.key_ring.current(now=now).email_index(to)
+            if is_suppressed(self.suppressions.get(index), now=now):
+                raise Dropped("the address gets no mails: one bounced or was reported as spam")
             if not to.isascii():
                 raise Dropped("the mail service takes no address with letters outside ASCII")
         except Dropped as dropped:

@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from chalicelib.baton.accounts.forget import ForgetOrder
 from chalicelib.baton.effects import Clock, Entropy
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import seal_ticket
 from chalicelib.baton.mail.ports import Mail, Outbox
 from chalicelib.baton.mail.tickets import MailOrder
-from chalicelib.baton.policy import MAILBOX_MAX
+from chalicelib.baton.policy import FORGET_AFTER_S, MAILBOX_MAX
 
 
 class QueueMail(Struct, frozen=True, kw_only=True):
@@ -29,6 +31,20 @@ class QueueMail(Struct, frozen=True, kw_only=True):
         self.outbox.put(seal_ticket(make(self.entropy(16), now), ring, now=now))
 
 
+class QueueForget(Struct, frozen=True, kw_only=True):
+    """``accounts.ports.ForgetLater`` by the queue of mails."""
+
+    entropy: Entropy
+    key_ring: KeyRing
+    outbox: Outbox
+
+    def __call__(self, account: AccountId, *, now: int) -> None:
+        """Queue the order. It is delivered after the request has ended."""
+        order = ForgetOrder(id=self.entropy(16), issued_at=now, account=account)
+        sealed = seal_ticket(order, self.key_ring.current(now=now), now=now)
+        self.outbox.put(sealed, delay_s=FORGET_AFTER_S)
+
+
 class PendingOrders:
     """The queue in development and tests: orders that this environment works off after each answer."""
 
@@ -36,8 +52,9 @@ class PendingOrders:
         """Begin without an order."""
         self._orders: deque[str] = deque()
 
-    def put(self, order: str) -> None:
-        """Add an order."""
+    def put(self, order: str, *, delay_s: int = 0) -> None:
+        """Add an order. It waits for the end of the answer only."""
+        del delay_s
         self._orders.append(order)
 
     def work_off(self, deliver: Callable[[str], None]) -> None:

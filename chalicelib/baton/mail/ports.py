@@ -1,12 +1,12 @@
 """The ports of mail: the queue of orders, the sender, and the writes that a proved address makes."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import AddressTaken, ProvingUsers
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import KeptAddress, SecondFactors, User
+from chalicelib.baton.factors.model import KeptAddress, Passkey, SecondFactors, User
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import Actor
 
@@ -34,8 +34,36 @@ class Sender(Protocol):
 class Outbox(Protocol):
     """The queue of orders. An order may be delivered more than once."""
 
-    def put(self, order: str) -> None:
-        """Add an encrypted order. Raises ``Unavailable``."""
+    def put(self, order: str, *, delay_s: int = 0) -> None:
+        """Add an encrypted order, which is delivered after ``delay_s`` seconds or later. Raises ``Unavailable``."""
+
+
+class Suppression(Struct, frozen=True, kw_only=True):
+    """Why an address gets no mails: a mail to it bounced permanently, or its owner reported a mail as spam.
+
+    ``at`` and ``until`` are in seconds since the epoch. ``until`` is ``None`` for a complaint: an operator lifts it.
+    """
+
+    why: Literal["bounce", "complaint"]
+    at: int
+    until: int | None
+
+
+class Suppressions(Protocol):
+    """The addresses that get no mails, by the HMAC of the address, whether an account has it or not."""
+
+    def get(self, email_index: EmailIndex) -> Suppression | None:
+        """Return the suppression of an address, also one that is over."""
+
+    def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
+        """Store a suppression. It is safe to repeat this.
+
+        A complaint replaces every bounce. Nothing replaces a complaint. A bounce replaces only a bounce that ends
+        earlier.
+        """
+
+    def lift(self, email_index: EmailIndex) -> Done | Refused:
+        """Delete the suppression of an address. ``Refused``: there is none."""
 
 
 class Address(Struct, frozen=True):
@@ -64,6 +92,10 @@ class Undo(Struct, frozen=True, kw_only=True):
     freed: tuple[EmailIndex, ...]
     mark: bytes
     used_until: int
+
+    def removed_passkeys(self, user: User) -> list[Passkey]:
+        """Return the passkeys of the account that do not stay."""
+        return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
 
 class MailUsers(ProvingUsers, Protocol):

@@ -14,7 +14,7 @@ from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.mail.ports import MailUsers
+from chalicelib.baton.mail.ports import MailUsers, Suppressions
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
 
@@ -48,6 +48,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     """One-time values and counts (``tokens/ports.py``, ``factors/ports.py``)."""
     once: OnceStore
     """Calls that run once, and their answers (``proof/ports.py``)."""
+    suppressions: Suppressions
+    """The addresses that get no mails (``mail/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""
     key_ring: ChangingKeyRing

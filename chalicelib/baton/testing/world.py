@@ -17,7 +17,7 @@ from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.environment import Effects
-from chalicelib.baton.events.ports import Audit, AuditEvent
+from chalicelib.baton.events.ports import Audit, AuditEvent, StoredEvent
 from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Status
@@ -241,6 +241,15 @@ class _RecordedAudit:
         """Write an event to the storage, and add it to the list of the test."""
         self._audit.append(event, event_id=event_id)
         self._events.append(event)
+
+    def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
+        """Read the newest events from the storage."""
+        return self._audit.newest(account, before=before, limit=limit, now=now)
+
+    def erase(self, account: AccountId) -> None:
+        """Delete the events of an account from the storage, and from the list of the test."""
+        self._audit.erase(account)
+        self._events[:] = [event for event in self._events if event.account != account]
 
 
 def _only(kind: type[T], variables: Mapping[str, object], app: str | Path) -> T:

@@ -14,7 +14,7 @@ from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, Pr
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import VerifiedSignature, content_digest
 from chalicelib.baton.routing import Message, RouteSpec
-from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
+from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation, OwnFactors
 from chalicelib.baton.tokens.ports import OneTime
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_of
 from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, TokenExpired, TokenInvalid
@@ -45,8 +45,8 @@ class Call(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: OneTime
     log: Log
-    second_factor_on: Callable[[AccountId], bool] = lambda _: False
-    """Read whether the owner of an account has switched the second factor on. Called for a refusal only."""
+    own_factors: Callable[[AccountId], OwnFactors] = lambda _: OwnFactors()
+    """Read which factors an account has. Called for a refusal only."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time. No database is read, except for the cached key ring.
@@ -126,7 +126,7 @@ class Call(Struct, frozen=True, kw_only=True):
             attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
             demands_second_factor=self.proof.clients.demand_second_factor(call.proved.client, live.account_state),
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,
-            _second_factor_on=lambda: self.second_factor_on(account),
+            _own_factors=lambda: self.own_factors(account),
             _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),
         )
 

@@ -34,6 +34,14 @@ class GrantUsed(Struct, frozen=True):
     """The owner has switched the second factor on. This is part of what the grant is for: a change makes it void."""
 
 
+class OwnFactors(Struct, frozen=True):
+    """Which factors an account has. ``on``: the owner has switched the second factor on."""
+
+    on: bool = False
+    totp: bool = False
+    passkey: bool = False
+
+
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
@@ -64,8 +72,8 @@ class Caller(Struct, kw_only=True, eq=False):
     """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
     function."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
-    _second_factor_on: Callable[[], bool] = lambda: False
-    """Read whether the owner has switched the second factor on. Called for a refusal only."""
+    _own_factors: Callable[[], OwnFactors] = OwnFactors
+    """Read which factors the account has. Called for a refusal only."""
     _by_role: bool = False
 
     @property
@@ -101,10 +109,18 @@ class Caller(Struct, kw_only=True, eq=False):
         return used
 
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
-        """Return the refusal: the level to prove, and the factors that prove it together."""
-        wanted = self._wanted(rule, after_recovery, self._second_factor_on)
-        factors = ["password"] if level(wanted) <= level("aal1") else ["password", "totp"]
-        return StepUpRequired(max_age=rule.max_age, acr_values=wanted, factors=factors)
+        """Return the refusal: the level to prove, and the factors that prove it together.
+
+        A passkey alone proves every level. Where it is not the only way, it is in ``instead``.
+        """
+        own = self._own_factors()
+        wanted = self._wanted(rule, after_recovery, lambda: own.on)
+        factors, instead = ["password"], ["passkey"] if own.passkey else None
+        if level(wanted) > level("aal2") or (level(wanted) == level("aal2") and own.passkey and not own.totp):
+            factors, instead = ["passkey"], None
+        elif level(wanted) == level("aal2"):
+            factors = ["password", "totp"]
+        return StepUpRequired(max_age=rule.max_age, acr_values=wanted, factors=factors, instead=instead)
 
     def _suffices(self, used: GrantUsed, rule: StepUp, after_recovery: bool) -> bool:  # noqa: FBT001 - passed on
         if rule.acr == "account" and used.assurance == TOTP_ALONE:

@@ -47,13 +47,14 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    ``factors`` are the factors that prove the level of ``acr_values`` together.
+    ``factors`` are the factors that prove the level of ``acr_values`` together. ``instead``, if present, lists
+    factors of which one alone is enough.
     """
 
     code = "step_up_required"
     detail = (
-        "This operation requires the person again. Prove all of `factors` at `POST /step-up`, then send its grant as "
-        "`Baton-Grant`."
+        "This operation requires the person again. Prove all of `factors` at `POST /step-up`, or one of `instead` if "
+        "present, then send its grant as `Baton-Grant`."
     )
 
 

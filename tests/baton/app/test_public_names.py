@@ -20,6 +20,7 @@ SIGNATURES = {
     "Mapping[str, object]] | None = None) -> Self",
     "Baton.install": "(self, app: Chalice) -> None",
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
+    "Baton.on_delete": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",

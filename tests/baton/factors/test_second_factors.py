@@ -87,6 +87,14 @@ def test_a_used_step_and_every_earlier_one_are_not_found() -> None:
         assert found == (step if step > after else None)
 
 
+def test_the_newest_of_two_steps_with_the_same_code_is_found() -> None:
+    """An older step would let the same code be used a second time."""
+    rfc_secret = b"12345678901234567890"
+    older, newer = 58261606, 58261608
+    assert code_at(rfc_secret, older) == code_at(rfc_secret, newer)
+    assert matching_step(rfc_secret, code_at(rfc_secret, older), after=-1, now=(older + 1) * 30) == newer
+
+
 def test_a_code_is_compared_as_text() -> None:
     """Leading zeros count."""
     step = next(step for step in itertools.count() if code_at(SECRET, step)[0] == "0")
@@ -287,6 +295,6 @@ def test_which_key_is_new(lineage: Lineage, binding: Binding, *, new: bool) -> N
 
 def test_every_way_of_authentication_has_a_level_and_a_code() -> None:
     """The codes of the design's table. No two ways are equal."""
-    assert list(ASSURANCES) == [1, 2, 3, 6, 8]
+    assert list(ASSURANCES) == [1, 2, 3, 4, 5, 6, 8]
     assert {one.acr for one in ASSURANCES.values()} == set(ACR_LEVELS)
     assert len(CODES) == len(ASSURANCES)

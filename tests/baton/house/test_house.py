@@ -50,6 +50,7 @@ HOMES = {
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Baton's values are msgspec structs. At import they are made ten times as fast as frozen dataclasses.
     "msgspec": {"app.py", "chalicelib"},
+    "webauthn": {"chalicelib/baton/factors/verify_passkey.py"},
 }
 """The files and folders that may import each third-party package."""
 
@@ -237,8 +238,8 @@ def test_every_package_of_lambda_has_a_home() -> None:
 
 
 def pins(name: str) -> dict[str, str]:
-    """Read the pins of a requirements file: name -> version with its marker."""
-    found = re.findall(r"^([a-z0-9.-]+)==([^\\\n]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    """Read the pins of a requirements file: name -> version. A marker only narrows where a pin is installed."""
+    found = re.findall(r"^([a-z0-9.-]+)==([^\\\n;]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
     return {package: version.strip() for package, version in found}
 
 

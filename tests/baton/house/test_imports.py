@@ -25,6 +25,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
 from tests.baton.house.test_house import EARLY, LATE, ROOT
 from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
@@ -39,17 +40,21 @@ HEAVY = {
     "argon2",
     "boto3",
     *LATE,
+    "OpenSSL",
+    "cbor2",
     "email",
     "http.client",
     "jwt",
     "smtplib",
     "ssl",
+    "typing_extensions",
     "urllib.request",
+    "webauthn",
 }
 """What an exchange and a signed call do without, beside botocore. AWS is on loopback here, so it needs no TLS."""
 
-BY_THE_WAY = {"_cffi_backend", "typing_extensions"}
-"""cryptography imports the first one. msgspec imports the second one if it is installed. It is not deployed."""
+BY_THE_WAY = {"_cffi_backend"}
+"""cryptography imports it."""
 
 PROGRAM = """
 import base64, json, os, sys
@@ -139,7 +144,7 @@ def variables(**endpoints: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": NOBODY,
-        "BATON_CLIENTS": "clients-dev.toml",
+        "BATON_CLIENTS": "clients-factors.toml",
         "BATON_ISSUER": BASE_URL,
         "BATON_KEY_RING": f"kms:alias/{PREFIX}",
         "BATON_TABLE_PREFIX": PREFIX,
@@ -244,3 +249,19 @@ def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> Non
     """For the breach check, which cannot reach its service here. What is imported is seen: the tests above can fail."""
     phone.register("grace@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2", "email", "http.client", "ssl"}
+
+
+def test_only_a_passkey_that_is_verified_brings_its_packages(cold: Cold, phone: BatonClient) -> None:
+    """Options are written without them, and a call of an account with a passkey reads it without them."""
+    mine = Authenticator()
+    seen: list[set[str]] = []
+
+    def create(options: dict[str, Any]) -> dict[str, Any]:
+        seen.append(heavy(cold.last().answering))
+        return mine.create(options)
+
+    phone.add_passkey(create, confirm=lambda _: PASSWORD)
+    assert seen == [set()]
+    assert heavy(cold.last().answering) >= {"webauthn", "OpenSSL", "cbor2"}
+    phone.passkeys()
+    assert heavy(cold.last().answering) == set()

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.login_rules import NoRoom, last_used, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.login_rules import NoRoom, has_device, last_used, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
@@ -18,6 +18,7 @@ from chalicelib.baton.lineages.model import (
     PresentedToken,
     SecretBinding,
     Status,
+    UnfinishedLogin,
 )
 from chalicelib.baton.lineages.rules import (
     Active,
@@ -30,6 +31,7 @@ from chalicelib.baton.lineages.rules import (
     Reused,
     Superseded,
     attempt_digest,
+    check_attributes,
     ended_of,
     exchange,
     expiry,
@@ -37,6 +39,7 @@ from chalicelib.baton.lineages.rules import (
     judge,
     judge_access,
     may_act,
+    may_go_on,
     record_use,
     slide,
     used_by,
@@ -44,6 +47,7 @@ from chalicelib.baton.lineages.rules import (
 from chalicelib.baton.policy import (
     ATTEMPT_CHARACTERS_MIN,
     ATTEMPT_SLOTS,
+    ATTRIBUTES_BYTES_MAX,
     DAY_S,
     LINEAGE_KEPT_S,
     MECHANISMS,
@@ -53,6 +57,7 @@ from chalicelib.baton.policy import (
     MechanismName,
 )
 from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
     ACTOR,
     ATTEMPT,
     EPOCH,
@@ -611,6 +616,36 @@ def test_a_login_with_the_last_secret_replaces_that_lineage() -> None:
     another = place(8, binding=SecretBinding())
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=last.id) == (last,)
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=None) == ()
+
+
+def test_an_unfinished_login_goes_on_while_its_account_is_as_it_was() -> None:
+    """The account is active, and neither its epoch nor its credentials version has moved."""
+    state = state_with(MINE_LIVE)
+    login = UnfinishedLogin(ACCOUNT, state.epoch, state.credentials_version)
+    assert may_go_on(state, login)
+    assert not may_go_on(None, login)
+    assert not may_go_on(replace(state, status=Status.DISABLED), login)
+    for moved in (-1, 1):
+        assert not may_go_on(replace(state, epoch=state.epoch + moved), login)
+        assert not may_go_on(replace(state, credentials_version=state.credentials_version + moved), login)
+
+
+def test_attributes_have_a_limit() -> None:
+    """The limit itself is allowed."""
+    check_attributes(bytes(ATTRIBUTES_BYTES_MAX))
+    with pytest.raises(ValueError, match="33 are given"):
+        check_attributes(bytes(ATTRIBUTES_BYTES_MAX + 1))
+
+
+def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
+    """Nothing else identifies a device. A login by an unknown one is told to the owner."""
+    mine, other = replace(MINE_LIVE, binding=MY_KEY), replace(OTHER_LIVE, binding=OTHER_KEY)
+    assert has_device(state_with(mine, other), MY_KEY, proved=None)
+    assert not has_device(state_with(other), MY_KEY, proved=None)
+    by_secret = replace(MINE_LIVE, binding=SecretBinding())
+    assert has_device(state_with(by_secret), SecretBinding(), proved=by_secret.id)
+    assert not has_device(state_with(by_secret), SecretBinding(), proved=None)
+    assert not has_device(state_with(replace(MINE_LIVE, binding=NoBinding())), NoBinding(), proved=None)
 
 
 def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one() -> None:

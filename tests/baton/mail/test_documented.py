@@ -10,8 +10,9 @@ from chalicelib.baton import policy
 from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.mail import templates
-from chalicelib.baton.settings import KNOWN
+from chalicelib.baton.settings import KNOWN, read_settings
 from tests.baton.mail.town import Town
+from tools import template
 
 PAGE = (Path(__file__).parents[3] / "docs" / "baton" / "mail.md").read_text("utf-8")
 CLIENT = '[client.mobile]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
@@ -66,16 +67,16 @@ def test_every_setting_and_every_notice_is_on_the_page() -> None:
     assert templates.LANGUAGES == ("en", "zh")
 
 
-def test_the_policies_of_the_page_allow_what_mail_does() -> None:
-    """Each call that the API and the job make for a mail, on the queue and the tables of the stage, and no other."""
-    of_api, of_jobs = (json.loads(block) for block in blocks("json"))
-    assert of_api["Action"] == ["sqs:SendMessage"]
-    allowed = {action for statement in of_jobs["Statement"] for action in statement["Action"]}
-    assert allowed == {
-        *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "ses:SendEmail"),
-        *("dynamodb:GetItem", "dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"),
+def test_the_settings_of_the_page_are_accepted() -> None:
+    """As they are, before a deployment fills in region and account. The queue is the one of the data stack."""
+    (block,) = blocks("json")
+    others = {
+        "BATON_CLIENTS": "clients-dev.toml",
+        "BATON_ISSUER": "https://api.example.com",
+        "BATON_KEY_RING": "kms:alias/baton-prod",
+        "BATON_TABLE_PREFIX": "baton-prod",
     }
-    for statement in (of_api, *of_jobs["Statement"]):
-        open_to_all = statement["Resource"] == ["*"]
-        assert open_to_all is (statement["Sid"] == "Send")
-        assert not open_to_all or statement["Condition"]
+    settings = read_settings(others | json.loads(block))
+    assert settings.mail == "ses"
+    queue = template.resolve(template.read(template.DATA)["Resources"]["MailQueue"], {"Prefix": settings.deployment})
+    assert settings.mail_queue.rpartition("/")[2] == queue["Properties"]["QueueName"]

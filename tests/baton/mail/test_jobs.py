@@ -22,7 +22,7 @@ ORDER_S = 2 * 3600
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keep the orders in the queue, and give them: nothing is delivered after an answer."""
     kept: list[str] = []
-    monkeypatch.setattr(PendingOrders, "put", lambda _, order: kept.append(order))
+    monkeypatch.setattr(PendingOrders, "put", lambda _, order, **__: kept.append(order))
     return kept
 
 
@@ -125,8 +125,18 @@ def test_a_code_goes_to_the_address_that_the_account_has_now(town: Town, orders:
     assert phone.confirmed("DELETE", "/me").status == 204
     jobs.jobs(event(orders[0]))
     assert town.mails() == []
-    jobs.jobs(event(orders[1]))
+    jobs.jobs(event(*orders[1:]))  # what is left to do, and the notice
     assert [mail.subject for mail in town.mails()] == ["Your api.example.com account was deleted"]
+
+
+def test_a_disabled_account_gets_no_code(town: Town, orders: list[str]) -> None:
+    """The operator disabled it while the order was in the queue. Its credentials version is the same."""
+    town.registered()
+    town.forgot(town.device())
+    town.world.disable(ADA)
+    jobs.jobs(event(*orders))
+    assert town.mails() == []
+    assert town.world.events[-1] == "mail_dropped"
 
 
 def test_chalice_makes_a_function_of_it_for_the_queue() -> None:
@@ -161,7 +171,7 @@ def test_what_is_asked_of_sqs_and_ses() -> None:
 
     sqs, ses = Heard(), Heard()
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/baton-prod-mail"
-    SqsOutbox(url, sqs).put("mo.order")
+    SqsOutbox(url, sqs).put("mo.order", delay_s=60)
     SesSender("Example <a@example.com>", configuration_set="baton-prod-mail", ses=ses)(Mail("b@c.d", "s", "t", "<p>"))
     session = botocore.session.get_session()
     for service, name, operation in ((sqs, "sqs", "SendMessage"), (ses, "sesv2", "SendEmail")):
@@ -170,4 +180,5 @@ def test_what_is_asked_of_sqs_and_ses() -> None:
         assert called == {"SendMessage": "send_message", "SendEmail": "send_email"}[operation]
         assert shape is not None
         assert not ParamValidator().validate(request, shape).has_errors()
+    assert sqs.heard[0][1]["DelaySeconds"] == 60
     assert ses.heard[0][1]["ConfigurationSetName"] == "baton-prod-mail"

@@ -67,6 +67,17 @@ def test_every_text_is_there_in_every_language(name: str, language: str) -> None
     assert mail.html.startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_value_is_text_in_the_html_form(language: str) -> None:
+    """The name of the product may have characters that HTML gives a meaning."""
+    product = "Smith & <b>Sons</b>"
+    mail = render("reset", language=language, to="ada@example.com", values=VALUES | {"product": product})
+    page = Parsed(mail.html)
+    assert product in page.words
+    assert "b" not in page.tags
+    assert product in mail.text
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)

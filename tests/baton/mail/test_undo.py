@@ -60,6 +60,7 @@ def test_an_undo_after_the_theft_of_address_and_factor(town: Town) -> None:
     assert phone.login(ADA, password=NEW_PASSWORD).status == 200
     assert phone.get("/me/factors").members == {
         "second_factor": "off",
+        "passkeys": 0,
         "recovery_codes": {"left": 0, "low": False},
     }
 

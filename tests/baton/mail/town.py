@@ -103,9 +103,9 @@ class Town:
                 called.append(name)
             return fails(name, verb, *arguments, **named)
 
-        def put(outbox: PendingOrders, order: str) -> None:
+        def put(outbox: PendingOrders, order: str, *, delay_s: int = 0) -> None:
             called.append("put")
-            puts(outbox, order)
+            puts(outbox, order, delay_s=delay_s)
 
         with patch.object(self.world.storage, "call", call), patch.object(PendingOrders, "put", put):
             yield called

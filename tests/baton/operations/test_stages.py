@@ -29,6 +29,7 @@ CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_tex
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
+FUNCTIONS = [None, *SCHEDULED, "jobs", "mail_feedback"]
 
 
 def test_a_stage_without_a_domain_uses_the_deployed_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -126,10 +127,13 @@ def test_the_local_stage_cannot_reach_an_aws_account() -> None:
     assert variables["AWS_ACCESS_KEY_ID"] == variables["AWS_SECRET_ACCESS_KEY"] == "development"
 
 
-@pytest.mark.parametrize("function", [None, *SCHEDULED])
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_policy_names_every_action_and_resource(stage: str, function: str | None) -> None:
-    """The only wildcard is for the streams of the function's own log group."""
+    """The wildcards: the streams of the function's own log group, the deployment's roles, and the identities of SES.
+
+    In the sandbox, SES compares the identity of the recipient too. The condition names the sender.
+    """
     own_log_group = f":log-group:/aws/lambda/baton-{stage}{f'-{function}' if function else ''}"
     role = f"role/baton-{stage}-"  # CloudFormation adds a suffix to the names of roles
     for statement in statements(stage, function):
@@ -144,12 +148,16 @@ def test_a_policy_names_every_action_and_resource(stage: str, function: str | No
                 assert function == "audit_configuration"
                 assert resource.endswith(f":{role}*")
                 resource = resource.removesuffix("*")  # noqa: PLW2901 - stripped for the comparison
+            if service == "ses" and resource.endswith(":identity/*"):
+                assert function == "jobs"
+                assert statement["Condition"]["StringEquals"].keys() == {"ses:FromAddress"}
+                resource = resource.removesuffix("*")  # noqa: PLW2901 - stripped for the comparison
             filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
             assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert not re.search(r"[*?]", resource.removesuffix(f"{own_log_group}:*"))
 
 
-@pytest.mark.parametrize("function", [None, *SCHEDULED])
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_statement_of_a_team_allows_no_table_of_baton(stage: str, function: str | None) -> None:
     """A team may allow access to its own tables. Only Baton's statements allow access to Baton's tables."""
@@ -287,6 +295,21 @@ def test_the_rotation_can_write_only_the_key_ring(stage: str) -> None:
     assert not may(policy, "dynamodb:DeleteItem", users, ring)
 
 
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_feedback_of_mail_can_write_only_suppressions(stage: str) -> None:
+    """A forged report then changes no account, no address and no key. It reads the key ring only."""
+    policy, users = dynamodb_alone(statements(stage, "mail_feedback")), f"baton-{stage}-users"
+    ring = RING_KEY["pk"]["S"]
+    assert may(policy, "dynamodb:PutItem", users, "S#AbCd")
+    assert may(policy, "dynamodb:GetItem", users, ring)
+    for keys in (("U#AbCd",), ("E#AbCd",), (ring,), ("S#AbCd", "U#AbCd"), ()):
+        assert not may(policy, "dynamodb:PutItem", users, *keys)
+    for keys in (("U#AbCd",), ("S#AbCd",), ()):
+        assert not may(policy, "dynamodb:GetItem", users, *keys)
+    for action in ("dynamodb:UpdateItem", "dynamodb:DeleteItem"):
+        assert not may(policy, action, users, "S#AbCd")
+
+
 def dynamodb_alone(policy: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return only the statements on tables."""
     return [statement for statement in policy if ":dynamodb:" in statement["Resource"][0]]
@@ -311,7 +334,7 @@ def test_every_scheduled_function_has_its_own_policy() -> None:
     ]
     assert scheduled == SCHEDULED
     for stage in DEPLOYED:
-        assert CONFIG["stages"][stage]["lambda_functions"].keys() >= set(SCHEDULED)
+        assert CONFIG["stages"][stage]["lambda_functions"].keys() >= {*SCHEDULED, *stages.QUEUE_JOBS}
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)

@@ -3,7 +3,9 @@
 import secrets
 
 import pytest
+from msgspec.structs import replace
 
+from chalicelib.baton.effects import Done
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState
@@ -14,6 +16,7 @@ from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
+from chalicelib.baton.testing.contract.values import ACCOUNT, ATTRIBUTES, MINE_LIVE, SUPPORT, state_with
 from tests.baton.memory import MemoryLog
 
 
@@ -60,3 +63,14 @@ class TestDynamoDB(StorageContract):
     def storage(self, engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
         """Give the storage over new, empty tables."""
         return storage_over(engine, dynamodb)
+
+    def test_removed_roles_attributes_and_requirements_leave_nothing_in_the_item(
+        self, storage: StorageUnderTest, engine: DynamoDB
+    ) -> None:
+        """An item without rights is as small as before. An empty value would be paid for at every exchange."""
+        storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT, attributes=ATTRIBUTES, second_factor_required=True))
+        assert storage.lineages.set_roles(ACCOUNT, frozenset(), expected=SUPPORT) == Done()
+        assert storage.lineages.set_attributes(ACCOUNT, b"") == Done()
+        assert storage.lineages.set_second_factor(ACCOUNT, required=False) == Done()
+        stored = engine.read(engine.tables.lineages, of_account(ACCOUNT))
+        assert stored == state_item(state_with(MINE_LIVE))

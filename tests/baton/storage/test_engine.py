@@ -21,6 +21,7 @@ from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.factors.model import AddPasskey, PasskeyUse
 from chalicelib.baton.lineages.model import EndReason, Status
 from chalicelib.baton.lineages.rules import Exchanged, Inactive, exchange
 from chalicelib.baton.policy import ASKING_MAX_S
@@ -38,6 +39,7 @@ from chalicelib.baton.storage.aws.small_client import ErrorResponse
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
@@ -45,6 +47,7 @@ from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
+from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -148,6 +151,13 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "users.verify_address": lambda engine: MailUsers(engine).verify_address(ACTOR, language="en", now=NOW),
     "users.reset_password": lambda engine: MailUsers(engine).reset_password(
         ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW
+    ),
+    "factors.use_passkey": lambda engine: Factors(engine).use_passkey(
+        ACCOUNT, PasskeyUse(PASSKEY, 8, backup_eligible=True, backed_up=True, day=1), credentials_version=VERSION
+    ),
+    "factors.rename_passkey": lambda engine: Factors(engine).rename_passkey(ACTOR, PASSKEY.id, "name", now=NOW),
+    "factors.change_factors": lambda engine: Factors(engine).change_factors(
+        ACTOR, AddPasskey(PASSKEY), remember=None, now=NOW
     ),
     "users.move_address": lambda engine: MailUsers(engine).move_address(
         ACTOR, USER, NEW_ADDRESS, kept=(), language="", now=NOW

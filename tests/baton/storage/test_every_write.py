@@ -19,7 +19,7 @@ from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.mail.ports import MailUsers
+from chalicelib.baton.mail.ports import MailUsers, Suppressions
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.testing.contract import LineagesContract, StorageContract
 from chalicelib.baton.testing.contract.addresses import AddressesContract
@@ -70,6 +70,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
         "a login, or the keeping of a grant; a device is remembered by its own proof"
     ),
     "factors.consume_recovery_code": Consumes("a login"),
+    "factors.use_passkey": Consumes("a login, or the keeping of a grant; a device is remembered by its own proof"),
+    "factors.rename_passkey": Carries(StorageContract.test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live),
     "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "mail_users.verify_address": Carries(
         MailContract.test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live
@@ -104,6 +106,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "once.take_over": Consumes("the effect of the view, whose route is `retry_safe`"),
     "once.store": NoCaller("the effect has happened, whether the login is active or not"),
     "once.release": NoCaller("it undoes the claim of the same request, which had no effect"),
+    "suppressions.suppress": NoCaller("Amazon SES reports a bounce or a complaint; no route calls it"),
+    "suppressions.lift": NoCaller("only the operator calls it; no route does"),
     "audit.append": NoCaller("it records an action that has happened"),
     "audit.erase": NoCaller("the account is deleted and has no login; a job and the operator call it, never a request"),
     "key_ring.current": NoCaller("a development environment makes a missing ring"),
@@ -122,7 +126,7 @@ class OwnOfMail:
     undo_changes = MailUsers.undo_changes
 
 
-READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get"})
+READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get", "suppressions.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """Methods that neither read nor write: they return a part of a team's transaction."""
 
@@ -201,6 +205,7 @@ def test_every_method_of_a_port_reads_or_is_listed() -> None:
             "lineages": (LineageStore,),
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
+            "suppressions": (Suppressions,),
             "audit": (Audit,),
             "key_ring": (ChangingKeyRing,),
         }.items()

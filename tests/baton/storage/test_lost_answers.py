@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import FactorChange, SecondFactors
+from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
 from chalicelib.baton.proof.once_rules import OnceKey
@@ -23,7 +23,7 @@ from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
-from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, STEP, TOTP
+from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -251,6 +251,20 @@ def test_a_change_of_factors_whose_answer_was_lost_is_done(
     line.lose()
     assert Factors(engine).change_factors(ACTOR, change, remember=None, now=NOW) == Done()
     assert Users(engine).get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1, factors=after)
+
+
+def test_the_writes_of_a_passkey_whose_answer_was_lost_are_done(engine: DynamoDB, line: Line) -> None:
+    """Its use and its name. The second sending stores the same."""
+    Users(engine).register(replace(USER, factors=SecondFactors(passkeys=by_id(PASSKEY))), state_with(MINE_LIVE))
+    store = Factors(engine)
+    use = PasskeyUse(PASSKEY, counter=8, backup_eligible=True, backed_up=True, day=1)
+    line.lose()
+    assert store.use_passkey(ACCOUNT, use, credentials_version=VERSION) == Done()
+    line.lose()
+    assert store.rename_passkey(ACTOR, PASSKEY.id, "Work", now=NOW) == Done()
+    user = Users(engine).get(ACCOUNT)
+    assert user is not None
+    assert user.factors.passkeys == by_id(replace(use.after, name="Work"))
 
 
 def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:

@@ -22,6 +22,8 @@ from chalicelib.baton.policy import (
     MechanismName,
 )
 from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Item, Value, state_item
+from chalicelib.baton.storage.dynamodb.passkeys import passkey_value
+from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
@@ -171,6 +173,19 @@ def test_a_value_above_its_size_limit_is_a_defect() -> None:
         state_item(state_of(replace(LARGEST, label="é" * (LABEL_BYTES_MAX // 2) + "x"), 1))
     with pytest.raises(ValueError, match="thumbprint"):
         state_item(state_of(replace(LARGEST, binding=KeyBinding(b"k" * 33)), 1))
+
+
+def test_a_passkey_takes_some_170_bytes() -> None:
+    """With a P-256 key, a credential id of 16 bytes and a name of 16. Ten of them fit two write units."""
+    passkey = replace(
+        PASSKEY,
+        credential_id=bytes(16),
+        public_key=bytes(77),
+        counter=0,
+        transports=("hybrid", "internal"),
+        name="Ada's telephones",
+    )
+    assert 150 <= size_of_item({passkey.id: passkey_value(passkey)}) <= 190
 
 
 def test_every_reason_and_assurance_has_its_own_code() -> None:

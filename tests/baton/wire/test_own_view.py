@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.ports import AuditEvent
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.mail.outbox import OF_THIS_PROCESS
-from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.mail.ports import Suppression
+from chalicelib.baton.policy import DAY_S
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import PASSWORD, Device, Said, through
 from tests.baton.wire.second_factor import EMAIL, Person, stepped
@@ -164,6 +168,7 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
         "account_id": account,
         "email": user["email"]["S"],
         "email_verified_at": int(user["verified_at"]["N"]),
+        "email_status": "ok",
         "language": "zh",
         "created_at": int(user["created_at"]["N"]),
         "roles": [],  # the registry of these tests has no role with code 1
@@ -291,13 +296,19 @@ def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
 def test_after_a_deletion_by_its_owner_no_address_and_no_device_is_left(
     shown: tuple[Device, str], tables: Tables, ada: Person
 ) -> None:
-    """The tombstone names the login that deleted the account, so that a repetition is recognised."""
+    """Case 60: a tombstone, which names the login that deleted the account, one event, and the HMAC of a bounce."""
     phone, account = shown
+    suppressed = Suppression(why="bounce", at=int(time.time()), until=int(time.time()) + DAY_S)
+    SuppressedAddresses(DynamoDB(tables)).suppress(EmailIndex("hmac-of-the-address"), suppressed)
     assert stepped(phone, "DELETE", "/me", totp=ada.fresh_code()).status == 204
     left = scanned(tables, account)
     assert left["users"] == []
     (tombstone,) = left["lineages"]
     assert tombstone.keys() == {"pk", "s", "e", "v", "L", "z", "y", "m"}
     assert tombstone["L"] == {"M": {}}
-    assert EMAIL not in json.dumps(left, default=str)
+    (event,) = left["audit"]
+    assert (event["event"], event["details"], "lineage" in event) == ({"S": "account_deleted"}, {"M": {}}, False)
+    (kept,) = [item for item in client().scan(TableName=tables.users)["Items"] if item["pk"]["S"] != "K#ring"]
+    assert kept.keys() == {"pk", "why", "at", "until"}, "a bounce stays its 90 days"
+    assert EMAIL not in json.dumps([left, kept], default=str)
     assert {item["pk"]["S"][:2] for item in left["ephemeral"]} <= {"T#"}, "counts of failures, for 15 minutes"

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -166,11 +167,15 @@ def test_an_account_without_a_factor_is_not_asked(make_device: MakeDevice) -> No
     phone = make_device()
     phone.register(EMAIL)
     assert phone.login(EMAIL).status == 200
-    assert phone.get("/me/factors").members == {"second_factor": "off", "recovery_codes": {"left": 0, "low": False}}
+    assert phone.get("/me/factors").members == {
+        "second_factor": "off",
+        "recovery_codes": {"left": 0, "low": False},
+        "passkeys": 0,
+    }
 
 
 def test_the_confirming_code_is_used(make_device: MakeDevice, clock: DevelopmentClock, ada: Person) -> None:
-    """Whoever looked over the shoulder at the enrolment cannot log in with that code."""
+    """A person who saw it on the screen cannot log in with it."""
     phone = make_device()
     phone.register(EMAIL)
     ada.enrol(phone)
@@ -317,6 +322,18 @@ def test_a_stolen_login_changes_nothing_by_the_password_alone(
     assert phone.get("/me/factors").members["second_factor"] == "on"
 
 
+def test_the_app_alone_is_no_step_up_of_an_account_that_is_not_asked(
+    clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """The owner switched the second factor off and keeps the app. A thief of the phone has the app, and no password."""
+    off = stepped(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
+    assert off.status == 200
+    clock.skip(30)
+    removal = ("DELETE", "/me/factors/totp")
+    assert stepped(phone, *removal, password=None, totp=ada.fresh_code()).code == "step_up_required"
+    assert stepped(phone, *removal).status == 204
+
+
 def test_password_and_code_together_change_a_factor(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
@@ -460,7 +477,7 @@ def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevic
         make_device().register(EMAIL)
     asked = ask(phone, path=path)
     assert (asked.status, asked.code, asked.members["action"]) == (403, "enrolment_required", "enrol_factor")
-    assert asked.members["enrol"] == ["totp"]
+    assert asked.members["enrol"] == ["totp", "passkey"]
     said = enrolled_at(phone, asked, ada)
     assert (said.status, len(said.members["recovery_codes"])) == (200, 10)
     assert phone.get("/me").members["amr"] == ["pwd", "otp", "mfa"]
@@ -510,6 +527,19 @@ def test_a_second_app_is_not_enrolled(ada: Person, phone: Device, clock: Develop
     """Remove the first one before."""
     clock.skip(30)
     assert stepped(phone, "POST", "/me/factors/totp", totp=ada.fresh_code()).code == "factor_exists"
+
+
+def test_an_enrolment_from_before_a_change_of_the_password_is_void(make_device: MakeDevice, ada: Person) -> None:
+    """A thief who began it with the old password has the secret. The owner changes the password on the same phone."""
+    phone = make_device()
+    phone.register(EMAIL)
+    begun = stepped(phone, "POST", "/me/factors/totp").members
+    ada.secret = begun["secret"]
+    change = json.dumps({"new_password": NEW_PASSWORD}).encode()
+    assert stepped(phone, "POST", "/me/password", change).status == 204
+    confirm = {"enrolment": begun["enrolment"], "totp": ada.code()}
+    assert phone.post("/me/factors/totp/confirm", confirm).code == "invalid_session"
+    assert phone.get("/me/factors").members["second_factor"] == "off"
 
 
 def test_a_confirmed_enrolment_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:

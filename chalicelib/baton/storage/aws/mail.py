@@ -17,9 +17,9 @@ class SqsOutbox:
         self._queue_url = queue_url
         self._sqs = sqs
 
-    def put(self, order: str) -> None:
+    def put(self, order: str, *, delay_s: int = 0) -> None:
         """Add an order."""
-        self._sqs.call("send_message", QueueUrl=self._queue_url, MessageBody=order)
+        self._sqs.call("send_message", QueueUrl=self._queue_url, MessageBody=order, DelaySeconds=delay_s)
 
 
 class SesSender:

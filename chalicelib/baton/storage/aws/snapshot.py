@@ -24,6 +24,7 @@ LATE: Final = (
     "idna",
     "ipaddress",
     "ssl",
+    "webauthn",
 )
 """Other modules import these lazily, because each of them would slow a start without a snapshot."""
 

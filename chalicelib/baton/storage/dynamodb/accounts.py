@@ -22,6 +22,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     reading,
     text,
 )
+from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
 
 IS_NEW: Final = "attribute_not_exists(pk)"
@@ -118,8 +119,12 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, then its e-mail index entries, so that the addresses become free."""
+        """Delete the items of the passkeys, the user, then its e-mail index entries: the addresses become free."""
         table = self._database.tables.users
+        user = self.get(account)
+        for passkey in user.factors.passkeys.values() if user else ():
+            with contextlib.suppress(ConditionFailed):
+                self._database.write("delete_item", **delete_credential(table, passkey.credential_id, account))
         item = self._database.write("delete_item", TableName=table, Key=of_account(account), ReturnValues="ALL_OLD")
         for one in (*(kept.index for kept in _kept_of(item)), email_index):
             with contextlib.suppress(ConditionFailed):
@@ -194,6 +199,7 @@ def user_of(item: Item) -> User:
                 totp=_totp_of(item) if "totp" in item else None,
                 recovery=_recovery_of(item) if "recovery_at" in item else None,
                 remembered={key: int(at["N"]) for key, at in item["remembered"]["M"].items()},
+                passkeys=passkeys_of(item) if item["passkeys"]["M"] else {},
             ),
             kept=_kept_of(item),
         )
@@ -217,7 +223,10 @@ def _password_hash_of(item: Item) -> tuple[bytes, int]:
 
 def factor_values(factors: SecondFactors) -> Item:
     """Return the attributes of the second factors. DynamoDB has no empty set, so a used-up one is no attribute."""
-    fields: Item = {"remembered": remembered_value(factors.remembered)}
+    fields: Item = {
+        "remembered": remembered_value(factors.remembered),
+        "passkeys": {"M": {key: passkey_value(passkey) for key, passkey in factors.passkeys.items()}},
+    }
     if factors.on:
         fields["second_factor"] = number(1)
     if factors.totp is not None:

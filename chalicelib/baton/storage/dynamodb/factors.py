@@ -6,11 +6,16 @@ this mark, an earlier sending of the same request used the code.
 
 from typing import Final
 
+from msgspec import Struct
+
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import (
+    AddPasskey,
     EnrolTotp,
     FactorChange,
+    PasskeyUse,
     Remember,
+    RemovePasskey,
     RemoveTotp,
     ReplaceRecoveryCodes,
     SecondFactors,
@@ -20,6 +25,7 @@ from chalicelib.baton.factors.model import (
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
+from chalicelib.baton.storage.dynamodb import passkeys
 from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, factor_values, remembered_value, user_of
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
@@ -30,8 +36,9 @@ from chalicelib.baton.storage.dynamodb.items import (
     expression,
     number,
     of_account,
+    text,
 )
-from chalicelib.baton.storage.dynamodb.state_writes import raise_version
+from chalicelib.baton.storage.dynamodb.state_writes import live, raise_version
 
 TOTP_AS_READ: Final = "totp = :totp_as_read"
 NEWER_STEP: Final = "totp_step < :step"
@@ -67,19 +74,13 @@ class Factors:
         remember: Remember | None = None,
     ) -> Done | Refused:
         """Use the code of a time step, once, if the app is the enrolled one and no later step was used."""
-        values = {
+        values: Item = {
             ":totp_as_read": binary(totp.sealed),
             ":version": number(credentials_version),
             ":step": number(step),
             ":mark": binary(mark),
         }
-        update, names = USE_STEP, dict[str, str]()
-        if remember is not None:
-            forgotten = {f"#forgotten_{place}": key for place, key in enumerate(remember.forgotten)}
-            names, values[":now"] = {"#key": remember.key, **forgotten}, number(remember.at)
-            update += ", remembered.#key = :now"
-            if forgotten:
-                update += " REMOVE " + ", ".join(f"remembered.{name}" for name in forgotten)
+        update, names = _remembering(USE_STEP, values, remember)
         condition = all_of(TOTP_AS_READ, VERSION_AS_READ, NEWER_STEP)
         try:
             self._update(account, expression(values, names, condition=condition, update=update))
@@ -106,53 +107,143 @@ class Factors:
             return Done() if stored is not None and (stored.used, stored.mark) == (digest, mark) else Refused()
         return Done()
 
+    def use_passkey(
+        self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
+    ) -> Done | Refused:
+        """Store what an assertion changed in its passkey, if the account still has that passkey."""
+        after = use.after
+        values: Item = {
+            ":key": binary(use.passkey.public_key),
+            ":version": number(credentials_version),
+            ":counter": number(after.counter),
+            ":flags": passkeys.flags_value(after),
+            ":used": number(after.used_day),
+        }
+        update, names = _remembering(passkeys.USE_PASSKEY, values, remember)
+        condition = all_of(passkeys.SAME_KEY, VERSION_AS_READ)
+        names |= {**passkeys.NAMES, "#passkey": after.id}
+        try:
+            self._update(account, expression(values, names, condition=condition, update=update))
+        except ConditionFailed:
+            return Refused()
+        return Done()
+
+    def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
+        """Name a passkey, while the login of the actor is live."""
+        tables = self._database.tables
+        renamed = expression(
+            {":version": number(actor.credentials_version), ":name": text(name)},
+            {**passkeys.NAMES, "#passkey": passkey},
+            condition=all_of(VERSION_AS_READ, passkeys.HAS_PASSKEY),
+            update=passkeys.RENAME_PASSKEY,
+        )
+        try:
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **renamed}},
+                live(tables.lineages, actor, now=now),
+            )
+        except TransactionFailed:
+            return Moved()
+        return Done()
+
     def change_factors(
         self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
-    ) -> Done | Moved:
+    ) -> Done | Moved | Refused:
         """Carry a change out, forget all devices but ``remember``, and raise the credentials version in both items."""
         tables = self._database.tables
-        condition, replaced, after, values = _parts(change)
+        parts = _parts(change, tables.users, by.account)
         sets = [
             "v = :next_version",
             "remembered = :remembered",
-            *(f"{one} = :{one}" for one in replaced if one in after),
+            *parts.sets,
+            *(f"{one} = :{one}" for one in parts.replaced if one in parts.after),
         ]
-        removed = [one for one in replaced if one not in after]
+        removed = [*parts.removes, *(one for one in parts.replaced if one not in parts.after)]
         update = f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else "")
-        values |= {f":{one}": after[one] for one in replaced if one in after}
+        values = parts.values | {f":{one}": parts.after[one] for one in parts.replaced if one in parts.after}
         values |= {
             ":version": number(by.credentials_version),
             ":next_version": number(by.credentials_version + 1),
             ":remembered": remembered_value({remember.key: remember.at} if remember else {}),
         }
-        of_user = expression(values, condition=all_of(VERSION_AS_READ, *condition), update=update)
+        of_user = expression(values, parts.names, condition=all_of(VERSION_AS_READ, *parts.condition), update=update)
         try:
             self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(by.account), **of_user}},
                 raise_version(tables.lineages, by, now=now),
+                *parts.credential,
             )
         except TransactionFailed as failed:
-            stored, _state = failed.items
+            stored, _state, *credential = failed.items
             user = user_of(stored) if stored is not None else None
-            ours = user is not None and user.credentials_version == by.credentials_version + 1
-            return Done() if user is not None and ours and change.is_in(user.factors) else Moved()
+            if user is not None and user.credentials_version == by.credentials_version + 1:
+                return Done() if change.is_in(user.factors) else Moved()
+            others = [one for one in credential if one and passkeys.account_of_credential(one) != by.account]
+            return Refused() if others and isinstance(change, AddPasskey) else Moved()
         return Done()
 
     def _update(self, account: AccountId, parts: dict[str, object]) -> None:
         self._database.write("update_item", TableName=self._database.tables.users, Key=of_account(account), **parts)
 
 
-def _parts(change: FactorChange) -> tuple[tuple[str, ...], tuple[str, ...], Item, Item]:
-    """Return the condition of a change beside the version, the attributes that it replaces, and the values of both."""
+class _Parts(Struct, frozen=True):
+    """What a change adds to the write of the user: conditions beside the version, and attributes to replace.
+
+    ``after`` has the values of the replaced attributes that stay. ``credential`` is a part of the transaction.
+    """
+
+    condition: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    after: Item = {}
+    values: Item = {}
+    names: dict[str, str] = {}
+    sets: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    credential: tuple[dict[str, dict[str, object]], ...] = ()
+
+
+def _parts(change: FactorChange, table: str, account: AccountId) -> _Parts:
     match change:
         case EnrolTotp(totp, recovery):
-            after = SecondFactors(on=True, totp=totp, recovery=recovery)
-            return (NO_TOTP,), (*TOTP, SWITCH, *(RECOVERY if recovery else ())), factor_values(after), {}
-        case RemoveTotp(totp):
-            return (TOTP_AS_READ,), (*TOTP, SWITCH), {}, {":totp_as_read": binary(totp.sealed)}
+            after = factor_values(SecondFactors(on=True, totp=totp, recovery=recovery))
+            return _Parts((NO_TOTP,), (*TOTP, SWITCH, *(RECOVERY if recovery else ())), after)
+        case RemoveTotp(totp, last):
+            replaced = (*TOTP, SWITCH) if last else TOTP
+            return _Parts((TOTP_AS_READ,), replaced, values={":totp_as_read": binary(totp.sealed)})
         case ReplaceRecoveryCodes(recovery):
-            return (), RECOVERY, factor_values(SecondFactors(recovery=recovery)), {}
+            return _Parts(replaced=RECOVERY, after=factor_values(SecondFactors(recovery=recovery)))
         case SwitchSecondFactor(on, recovery):
-            after = SecondFactors(on=on, recovery=recovery)
+            after = factor_values(SecondFactors(on=on, recovery=recovery))
             replaced = (SWITCH, *(RECOVERY if recovery else ()))
-            return (SWITCH_IS_OFF if on else SWITCH_IS_ON,), replaced, factor_values(after), {}
+            return _Parts((SWITCH_IS_OFF if on else SWITCH_IS_ON,), replaced, after)
+        case AddPasskey(passkey, recovery):
+            return _Parts(
+                (passkeys.NO_PASSKEY, passkeys.ROOM_FOR_ONE),
+                RECOVERY if recovery else (),
+                factor_values(SecondFactors(recovery=recovery)),
+                {":passkey": passkeys.passkey_value(passkey), ":passkeys_max": passkeys.ROOM},
+                {"#passkey": passkey.id},
+                sets=(passkeys.ADD_PASSKEY,),
+                credential=(passkeys.put_credential(table, passkey.credential_id, account),),
+            )
+        case RemovePasskey(passkey, last):
+            deleted = passkeys.delete_credential(table, passkey.credential_id, account)
+            return _Parts(
+                (passkeys.HAS_PASSKEY,),
+                (SWITCH,) if last else (),
+                names={"#passkey": passkey.id},
+                removes=(passkeys.REMOVE_PASSKEY,),
+                credential=({"Delete": deleted},),
+            )
+
+
+def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:
+    """Return an update of a user that also remembers a device, and the names that it needs. Add to the values."""
+    if remember is None:
+        return update, {}
+    forgotten = {f"#forgotten_{place}": key for place, key in enumerate(remember.forgotten)}
+    values[":now"] = number(remember.at)
+    update += ", remembered.#device = :now"
+    if forgotten:
+        update += " REMOVE " + ", ".join(f"remembered.{name}" for name in forgotten)
+    return update, {"#device": remember.key, **forgotten}

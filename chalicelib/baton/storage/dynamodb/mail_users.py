@@ -36,6 +36,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     text,
 )
 from chalicelib.baton.storage.dynamodb.one_time import use_ticket
+from chalicelib.baton.storage.dynamodb.passkeys import delete_credential
 from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live, raise_version
 
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
@@ -204,12 +205,17 @@ class MailUsers(Users):
         }
         sets = [RESET, *(("kept = :kept",) if undo.kept else ())]
         entries: list[dict[str, dict[str, object]]] = [delete_entry(tables.users, one, account) for one in undo.freed]
+        names: dict[str, str] = {}
+        for place, passkey in enumerate(undo.removed_passkeys(user)):
+            names[f"#passkey{place}"] = passkey.id
+            removed.append(f"passkeys.#passkey{place}")
+            entries.append({"Delete": delete_credential(tables.users, passkey.credential_id, account)})
         if back is not None:
             values |= {":email": text(back.email), ":index": text(back.index)}
             sets.append(BACK)
             entries.append(self._return(account, back.index, now=now))
         update = f"{', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else "")
-        of_user = expression(values, condition=VERSION_AS_READ, update=update)
+        of_user = expression(values, names, condition=VERSION_AS_READ, update=update)
         try:
             self._database.transact(
                 use_ticket(tables.ephemeral, undo.mark, expires_at=undo.used_until, now=now),

@@ -11,6 +11,7 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from chalicelib.baton.storage.ports import Storage
 
 
@@ -27,5 +28,6 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
         one_time=Ephemeral(database),
         once=OnceCalls(database),
         audit=Audit(database, log),
+        suppressions=SuppressedAddresses(database),
         key_ring=KeyRing(database, wrapper, entropy),
     )

@@ -3,7 +3,15 @@
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import FactorChange, Remember, Totp
+from chalicelib.baton.factors.model import (
+    AddPasskey,
+    FactorChange,
+    PasskeyUse,
+    Remember,
+    RemovePasskey,
+    SecondFactors,
+    Totp,
+)
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import may_act, may_go_on
@@ -34,11 +42,7 @@ class MemoryFactors:
             if user is None or stored is None:
                 return Refused()
             if stored.sealed == totp.sealed and user.credentials_version == credentials_version and stored.step < step:
-                remembered = dict(user.factors.remembered)
-                if remember is not None:
-                    remembered = {key: at for key, at in remembered.items() if key not in remember.forgotten}
-                    remembered[remember.key] = remember.at
-                factors = replace(user.factors, totp=replace(stored, step=step, mark=mark), remembered=remembered)
+                factors = replace(_remembering(user.factors, remember), totp=replace(stored, step=step, mark=mark))
                 self._tables.users[account] = replace(user, factors=factors)
                 return Done()
             return Done() if (stored.step, stored.mark) == (step, mark) else Refused()
@@ -58,9 +62,45 @@ class MemoryFactors:
                 return Done()
             return Done() if (stored.used, stored.mark) == (digest, mark) else Refused()
 
+    def use_passkey(
+        self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
+    ) -> Done | Refused:
+        """Store what an assertion changed in its passkey."""
+        with self._tables.lock:
+            user = self._tables.users.get(account)
+            stored = user.factors.passkeys.get(use.passkey.id) if user else None
+            if user is None or stored is None or stored.public_key != use.passkey.public_key:
+                return Refused()
+            if user.credentials_version != credentials_version:
+                return Refused()
+            after = use.after
+            stored = replace(
+                stored,
+                counter=after.counter,
+                backup_eligible=after.backup_eligible,
+                backed_up=after.backed_up,
+                used_day=after.used_day,
+            )
+            passkeys = {**user.factors.passkeys, stored.id: stored}
+            factors = replace(_remembering(user.factors, remember), passkeys=passkeys)
+            self._tables.users[account] = replace(user, factors=factors)
+            return Done()
+
+    def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
+        """Name a passkey, while the login of the actor is live."""
+        with self._tables.lock:
+            user = self._tables.users.get(actor.account)
+            stored = user.factors.passkeys.get(passkey) if user else None
+            live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
+            if not live or user is None or stored is None or user.credentials_version != actor.credentials_version:
+                return Moved()
+            passkeys = {**user.factors.passkeys, passkey: replace(stored, name=name)}
+            self._tables.users[actor.account] = replace(user, factors=replace(user.factors, passkeys=passkeys))
+            return Done()
+
     def change_factors(
         self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
-    ) -> Done | Moved:
+    ) -> Done | Moved | Refused:
         """Carry a change out, forget all devices but ``remember``, and raise the credentials version."""
         tables = self._tables
         with tables.lock:
@@ -73,11 +113,26 @@ class MemoryFactors:
                 may = isinstance(may_act(account_state, by, now=now), Lineage)
             else:
                 may = may_go_on(account_state, by)
+            passkey = change.passkey if isinstance(change, AddPasskey | RemovePasskey) else None
+            owner = tables.credentials.get(passkey.credential_id) if passkey else None
+            if owner not in (None, by.account):
+                return Refused() if isinstance(change, AddPasskey) else Moved()
             if not may or user.credentials_version != by.credentials_version or not change.fits(user.factors):
                 return Moved()
+            if isinstance(change, AddPasskey):
+                tables.credentials[change.passkey.credential_id] = by.account
+            elif passkey is not None and owner == by.account:
+                del tables.credentials[passkey.credential_id]
             remembered = {remember.key: remember.at} if remember else {}
             version = by.credentials_version + 1
             factors = replace(change.apply(user.factors), remembered=remembered)
             tables.users[by.account] = replace(user, credentials_version=version, factors=factors)
             tables.lineages[by.account] = replace(account_state, credentials_version=version)
             return Done()
+
+
+def _remembering(factors: SecondFactors, remember: Remember | None) -> SecondFactors:
+    if remember is None:
+        return factors
+    remembered = {key: at for key, at in factors.remembered.items() if key not in remember.forgotten}
+    return replace(factors, remembered={**remembered, remember.key: remember.at})

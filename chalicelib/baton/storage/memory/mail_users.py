@@ -131,6 +131,8 @@ class MemoryMailUsers(MemoryUsers):
             for one in undo.freed:
                 del tables.claims[one]
                 tables.kept_until.pop(one, None)
+            for passkey in undo.removed_passkeys(user):
+                tables.credentials.pop(passkey.credential_id, None)
             if back is not None:
                 del tables.kept_until[back.index]
                 stored = replace(stored, email=back.email, email_index=back.index, verified_at=now)
@@ -145,6 +147,7 @@ class MemoryMailUsers(MemoryUsers):
                     on=undo.factors.on,
                     totp=factors.totp if undo.factors.totp else None,
                     recovery=factors.recovery if undo.factors.recovery else None,
+                    passkeys=undo.factors.passkeys,
                     remembered={},
                 ),
                 kept=undo.kept,

@@ -8,6 +8,7 @@ from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.mail_users import MemoryMailUsers
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
 from chalicelib.baton.storage.memory.one_time import MemoryOneTime
+from chalicelib.baton.storage.memory.suppressions import MemorySuppressions
 from chalicelib.baton.storage.memory.tables import OF_THIS_PROCESS, MemoryTables
 from chalicelib.baton.storage.ports import Storage
 
@@ -25,5 +26,6 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
         one_time=MemoryOneTime(tables),
         once=MemoryOnceCalls(tables),
         audit=MemoryAudit(tables),
+        suppressions=MemorySuppressions(tables),
         key_ring=MemoryKeyRing(tables, entropy),
     )

@@ -9,6 +9,7 @@ from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
@@ -42,6 +43,8 @@ class MemoryTables:
     kept_until: dict[EmailIndex, int] = field(default_factory=dict)
     """The entries of old addresses, which no login finds, and until when they are kept."""
     users: dict[AccountId, User] = field(default_factory=dict)
+    credentials: dict[bytes, AccountId] = field(default_factory=dict)
+    """Credential id of a passkey -> the account that has it."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""
@@ -53,6 +56,7 @@ class MemoryTables:
     calls: dict[OnceKey, OnceCall] = field(default_factory=dict)
     events: dict[tuple[AccountId, int, str], AuditEvent] = field(default_factory=dict)
     """Account, time and event id -> event, in the order of writing."""
+    suppressions: dict[EmailIndex, Suppression] = field(default_factory=dict)
     ring: Ring | None = None
     swept_at: int = 0
 

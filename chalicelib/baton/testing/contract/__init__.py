@@ -21,7 +21,9 @@ from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
+from chalicelib.baton.testing.contract.passkeys import PasskeysContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
+from chalicelib.baton.testing.contract.suppressions import SuppressionsContract
 from chalicelib.baton.testing.contract.under_test import StorageUnderTest
 from chalicelib.baton.testing.contract.uses import UsesContract
 
@@ -35,11 +37,13 @@ class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContr
 class StorageContract(
     AccountsContract,
     FactorsContract,
+    PasskeysContract,
     MailContract,
     AddressesContract,
     LineagesContract,
     OneTimeContract,
     OnceContract,
+    SuppressionsContract,
     AuditContract,
     KeyRingContract,
 ):

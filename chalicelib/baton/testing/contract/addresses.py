@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import KeptAddress, SecondFactors, User
+from chalicelib.baton.factors.model import AddPasskey, KeptAddress, SecondFactors, User
 from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.mail.ports import Address, Undo
 from chalicelib.baton.policy import ADDRESS_KEPT_S
 from chalicelib.baton.testing.contract.ends import INACTIVE
-from chalicelib.baton.testing.contract.factor_values import FACTORS, TOTP
+from chalicelib.baton.testing.contract.factor_values import FACTORS, PASSKEY, SYNCED, TOTP, by_id
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -245,6 +245,23 @@ class AddressesContract(LineagesUnderTest):
         user = self.moved(storage, factors=FACTORS)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         assert self.user(storage).factors == SecondFactors()
+
+    def test_an_undo_removes_passkeys_and_frees_their_credentials(self, storage: StorageUnderTest) -> None:
+        """Those that do not stay. Afterwards another account may have the credential."""
+        self.registered_as(storage, USER)
+        for number, passkey in enumerate((PASSKEY, SYNCED)):
+            actor = replace(ACTOR, credentials_version=VERSION + number)
+            assert storage.factors.change_factors(actor, AddPasskey(passkey), remember=None, now=NOW) == Done()
+        user = self.user(storage)
+        undo = replace(BACK, address=None, freed=(), factors=SecondFactors(passkeys=by_id(PASSKEY)))
+        assert storage.accounts.undo_changes(user, undo, now=NOW) == Done()
+        assert self.user(storage).factors == SecondFactors(passkeys=by_id(PASSKEY))
+        assert self.register_somebody(storage, NEW) == Done()
+        storage.seed(state_with(MINE_LIVE, account=SOMEBODY_ELSE))
+        somebody = replace(ACTOR, account=SOMEBODY_ELSE)
+        for passkey, outcome in ((PASSKEY, Refused()), (SYNCED, Done())):
+            added = storage.factors.change_factors(somebody, AddPasskey(passkey), remember=None, now=NOW)
+            assert added == outcome
 
     def test_an_undo_without_a_change_of_address_leaves_the_address(self, storage: StorageUnderTest) -> None:
         """An address that was never proved stays so, and what stays is not touched."""

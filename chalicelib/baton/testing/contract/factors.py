@@ -320,7 +320,7 @@ class FactorsContract(Contract):
         """Eight devices enrol an app each from the same reading: one app is enrolled, and the version rises once."""
         self.registered(storage, SecondFactors())
 
-        def enrolling(secret: bytes) -> Callable[[], Done | Moved]:
+        def enrolling(secret: bytes) -> Callable[[], object]:
             change = EnrolTotp(replace(TOTP, sealed=secret), None)
             return lambda: storage.factors.change_factors(ACTOR, change, remember=None, now=NOW)
 

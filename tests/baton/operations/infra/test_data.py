@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from chalicelib.baton.policy import DAY_S, HOUR_S
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT
 from tools import template
 from tools.deploy import stage_named
 from tools.package import configuration, names_of
 
 PREFIX = "baton-test"
+ARN = "arn:${{AWS::Partition}}:{}:${{AWS::Region}}:${{AWS::AccountId}}"
 STAGES = ["dev", "prod"]
 
 
@@ -136,6 +138,56 @@ def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
             yield f"{name} has no end or no key"
 
 
+def forged_feedback(read: dict[str, Any]) -> Iterator[str]:
+    """Require that only SES publishes bounces, for this account and this configuration set, and can encrypt them."""
+    named = template.resolve(read, {"Prefix": PREFIX})
+    allow, deny = properties(named, "MailFeedbackTopicPolicy")["PolicyDocument"]["Statement"]
+    own = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    sender = {"aws:SourceArn": {"Fn::Sub": f"{ARN.format('ses')}:configuration-set/{PREFIX}-mail"}}
+    if allow["Principal"] != {"Service": "ses.amazonaws.com"}:
+        yield "others may publish"
+    if allow.get("Condition") != {"StringEquals": own, "ArnEquals": sender}:
+        yield "SES may publish for another account or sender"
+    if (deny["Effect"], deny["Principal"], deny["Condition"]) != ("Deny", "*", {"StringNotEquals": own}):
+        yield "a principal of this account may publish"
+    topic = properties(named, "MailFeedbackTopic")
+    (key,) = [
+        one for one in properties(named, "OperationsKey")["KeyPolicy"]["Statement"] if one["Sid"] == "MailFeedback"
+    ]
+    arn = {"Fn::Sub": f"{ARN.format('sns')}:{topic['TopicName']}"}
+    if key.get("Condition", {}) != {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}:
+        yield "SES cannot encrypt for the topic, or for any topic"
+    if topic.get("KmsMasterKeyId") != {"Fn::GetAtt": ["OperationsKey", "Arn"]}:
+        yield "the topic is not encrypted"
+    destination = read["Resources"]["MailFeedback"]
+    if destination["Properties"]["EventDestination"]["MatchingEventTypes"] != ["bounce", "complaint"]:
+        yield "other events are reported"
+    if destination.get("DependsOn") != "MailFeedbackTopicPolicy":
+        yield "SES checks the topic before it may publish"
+
+
+def lost_mail(read: dict[str, Any]) -> Iterator[str]:
+    """Require queues that are encrypted with a KMS key, and dead letters after three failures, for a day.
+
+    The function must end before a message is delivered again. Only the queue of mails may fill the dead letters.
+    """
+    queue, dead = properties(read, "MailQueue"), properties(read, "MailDeadLetters")
+    if not (queue.get("KmsMasterKeyId") == dead.get("KmsMasterKeyId") == "alias/aws/sqs"):
+        yield "a queue is not encrypted with a key of KMS"
+    if (queue["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) != (HOUR_S, DAY_S):
+        yield "an order is kept for another time"
+    if queue["VisibilityTimeout"] != 60 or configuration()["lambda_timeout"] >= 60:
+        yield "an order is delivered while it is worked off"
+    redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["MailDeadLetters", "Arn"]}, "maxReceiveCount": 3}
+    if queue.get("RedrivePolicy") != redrive:
+        yield "an order that failed is lost"
+    if "RedriveAllowPolicy" not in dead:
+        yield "every queue may fill the dead letters"
+    for name, resource in read["Resources"].items():
+        if resource["Type"].startswith(("AWS::SQS::", "AWS::SES::")) and "Condition" not in resource:
+            yield f"{name} exists without mail"
+
+
 Rule = Callable[[dict[str, Any]], Iterator[str]]
 Plant = Callable[[dict[str, Any]], object]
 
@@ -143,6 +195,11 @@ Plant = Callable[[dict[str, Any]], object]
 def _arns_of_logs(read: dict[str, Any]) -> list[Any]:
     condition = properties(read, "OperationsKey")["KeyPolicy"]["Statement"][1]["Condition"]
     found: list[Any] = condition["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    return found
+
+
+def _of_feedback(read: dict[str, Any]) -> list[Any]:
+    found: list[Any] = properties(read, "MailFeedbackTopicPolicy")["PolicyDocument"]["Statement"]
     return found
 
 
@@ -174,6 +231,25 @@ FAULTS: list[tuple[Rule, Plant]] = [
         wrong_log_encryption,
         lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"}),
     ),
+    (forged_feedback, lambda read: _of_feedback(read)[0].update(Principal="*")),
+    (forged_feedback, lambda read: _of_feedback(read)[0].pop("Condition")),
+    (forged_feedback, lambda read: _of_feedback(read)[0]["Condition"].pop("ArnEquals")),
+    (forged_feedback, lambda read: _of_feedback(read)[1].update(Effect="Allow")),
+    (forged_feedback, lambda read: _of_feedback(read)[1].update(Condition={})),
+    (forged_feedback, lambda read: properties(read, "MailFeedbackTopic").pop("KmsMasterKeyId")),
+    (forged_feedback, lambda read: read["Resources"]["MailFeedback"].pop("DependsOn")),
+    (
+        forged_feedback,
+        lambda read: properties(read, "MailFeedback")["EventDestination"].update(MatchingEventTypes=["send"]),
+    ),
+    (forged_feedback, lambda read: properties(read, "MailFeedbackTopic").update(TopicName="another")),
+    (lost_mail, lambda read: properties(read, "MailQueue").pop("KmsMasterKeyId")),
+    (lost_mail, lambda read: properties(read, "MailQueue").update(MessageRetentionPeriod=345600)),
+    (lost_mail, lambda read: properties(read, "MailDeadLetters").update(MessageRetentionPeriod=HOUR_S)),
+    (lost_mail, lambda read: properties(read, "MailQueue").update(VisibilityTimeout=10)),
+    (lost_mail, lambda read: properties(read, "MailQueue")["RedrivePolicy"].update(maxReceiveCount=1)),
+    (lost_mail, lambda read: properties(read, "MailDeadLetters").pop("RedriveAllowPolicy")),
+    (lost_mail, lambda read: read["Resources"]["MailIdentity"].pop("Condition")),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
 
@@ -199,17 +275,26 @@ def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
     named = template.resolve(data()["Resources"], names_of(stage))
     assert settings["BATON_KEY_RING"] == f"kms:{named['KeyAlias']['Properties']['AliasName']}"
     config = configuration()
-    config["stages"][stage]["environment_variables"]["BATON_CLIENTS"] = (
-        "clients-dev.toml"  # a team writes the domain of prod
-    )
+    config["stages"][stage]["environment_variables"] |= {
+        "BATON_CLIENTS": "clients-dev.toml",  # a team writes the registry of prod
+        "BATON_MAIL": "ses",
+        "BATON_MAIL_FROM": "login@example.com",
+        "BATON_MAIL_QUEUE": f"https://sqs.REGION.amazonaws.com/ACCOUNT/baton-{stage}-mail",
+    }
     policies = [
         (template.ROOT / ".chalice" / file).read_text("utf-8") for file in stage_named(stage, config).policies.values()
     ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
         assert f"table/{name}" in policies[0]
-    groups = [properties({"Resources": named}, f"{job}LogGroup") for job in ("", "RotateKeys", "AuditConfiguration")]
+    jobs = ("", "RotateKeys", "AuditConfiguration", "Jobs", "MailFeedback")
+    groups = [properties({"Resources": named}, f"{job}LogGroup") for job in jobs]
     for group, policy in zip(groups, policies, strict=True):
         assert f"log-group:{group['LogGroupName']}:*" in policy
+    queue = properties({"Resources": named}, "MailQueue")["QueueName"]
+    assert f":sqs:REGION:ACCOUNT:{queue}" in policies[0]
+    assert f":sqs:REGION:ACCOUNT:{queue}" in policies[3]
+    settings_of_mail = properties({"Resources": named}, "MailConfigurationSet")["Name"]
+    assert f":configuration-set/{settings_of_mail}" in policies[3]
 
 
 def test_unknown_references_stay_unresolved() -> None:

@@ -18,12 +18,14 @@ from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_SOURCE_MAX,
     HOUR_S,
+    MAIL_CODE_TRIES_MAX,
+    MAIL_SESSIONS_PER_SOURCE_MAX,
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
 from chalicelib.baton.routing import Dialect
 from tests.baton.repository import ours_only
-from tools import template
+from tools import package, template
 from tools.errors_page import leaves
 from tools.package import hardened, readable_by_pages
 
@@ -37,6 +39,7 @@ RUNBOOKS = {
     "lock-out-complaints",
     "rollback",
     "daily-jobs",
+    "mail",
 }
 FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
@@ -252,6 +255,7 @@ NOT_A_STRANGERS = {
         "signing_key_age_days",
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
+    *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
 }
 """Metrics that one stranger cannot raise: wrong data or settings, defects, and load above the limit of one client."""
 
@@ -260,9 +264,12 @@ def alarm_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
     """Yield each alarm that one stranger can trigger: operators would turn it off."""
     one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # with no other client
     one |= {"unavailable": 1000, "errors": 1000, "by_caller": 1000}
+    guesses = MAIL_SESSIONS_PER_SOURCE_MAX * MAIL_CODE_TRIES_MAX
     ways = {"token_reused_accounts", "throttled_accounts", "exchange_wrong_key", "refused_unavailable", "5XXError"}
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
         first = watched_by(alarm)[0]["MetricName"]
+        if first == "mail_codes_guessed" and alarm["Period"] == HOUR_S and alarm["Threshold"] > 2 * guesses:
+            continue  # an hour overlaps two windows of sessions
         if first in ways:
             if "Metrics" not in alarm or rings(read, name, one):
                 yield f"{name} rings for one stranger"
@@ -294,6 +301,23 @@ def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
     value = eval(expression, {"__builtins__": {}}, {**{one: sums.get(one) for one in ids}, **functions})  # noqa: S307 - an expression of Baton's template
     strict = alarm["ComparisonOperator"] == "GreaterThanThreshold"
     return bool(value > float(alarm["Threshold"]) if strict else value >= float(alarm["Threshold"]))
+
+
+def alarm_of_another_queue(read: dict[str, Any]) -> Iterator[str]:
+    """Require an alarm on the first dead letter, and one before the queue deletes an old order. Both need a queue."""
+    data = template.read(template.DATA)
+    dead, queue = (properties(data, name) for name in ("MailDeadLetters", "MailQueue"))
+    for name, watched, most in (
+        ("MailDeadLetters", dead, 1),
+        ("MailQueueOld", queue, queue["MessageRetentionPeriod"] // 2),
+    ):
+        alarm = properties(read, name)
+        if alarm["Dimensions"] != [{"Name": "QueueName", "Value": watched["QueueName"]}]:
+            yield f"{name} watches another queue"
+        if alarm["Threshold"] > most:
+            yield f"{name} comes too late"
+        if read["Resources"][name].get("Condition") != "HasQueue":
+            yield f"{name} waits for a queue that does not exist"
 
 
 def watches_replaced_tables(read: dict[str, Any]) -> Iterator[str]:
@@ -464,6 +488,10 @@ FAULTS: list[tuple[Rule, Plant]] = [
         lambda read: properties(read, "Defects").update(AlarmDescription="docs/baton/runbooks/nothing.md"),
     ),
     (alarm_without_runbook, lambda read: properties(read, "Defects").update(AlarmActions=[])),
+    (alarm_for_one_stranger, lambda read: properties(read, "MailCodesGuessed").update(Threshold=300)),
+    (alarm_of_another_queue, lambda read: properties(read, "MailDeadLetters").update(Dimensions=[])),
+    (alarm_of_another_queue, lambda read: properties(read, "MailQueueOld").update(Threshold=3600)),
+    (alarm_of_another_queue, lambda read: read["Resources"]["MailQueueOld"].pop("Condition")),
     (
         graph_without_metric,
         lambda read: properties(read, "Dashboard")["DashboardBody"].update(
@@ -531,6 +559,64 @@ def test_an_alarm_needs_many_accounts(
 ) -> None:
     """docs/baton/metrics.md explains the numbers."""
     assert rings(merged, name, sums) is ringing
+
+
+MAIL = {
+    "BATON_MAIL": "ses",
+    "BATON_MAIL_FROM": "Example <login@example.com>",
+    "BATON_MAIL_QUEUE": "https://sqs.REGION.amazonaws.com/ACCOUNT/baton-prod-mail",
+}
+
+
+@pytest.fixture(scope="module")
+def with_mail() -> dict[str, Any]:
+    """Package the stage ``prod`` with the settings of docs/baton/mail.md, and read the template."""
+    config = package.configuration()
+    config["stages"]["prod"]["environment_variables"] |= MAIL
+    with pytest.MonkeyPatch.context() as patch, package.alone():
+        patch.setattr(package, "configuration", lambda: copy.deepcopy(config))
+        archive = package.build("prod", "x86_64", clients="clients-dev.toml")
+        return template.parse(archive.with_name("sam.yaml").read_text("utf-8"))
+
+
+def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, Any], merged: dict[str, Any]) -> None:
+    """With its own log group, the settings of the API, the queue as its source, and the sender of the settings.
+
+    A stage without a queue has neither the function nor a resource without a type.
+    """
+    assert [list(rule(with_mail)) for rule in RULES] == [[] for _ in RULES]
+    made = with_mail["Resources"].keys() - merged["Resources"].keys()
+    assert made == {"Jobs", "JobsRole", "MailFeedback", "MailFeedbackRole"}
+    jobs = template.resolve(properties(with_mail, "Jobs"), {"Prefix": "baton-prod"})
+    assert (jobs["FunctionName"], jobs["LoggingConfig"]) == (
+        "baton-prod-jobs",
+        {"LogGroup": "/aws/lambda/baton-prod-jobs"},
+    )
+    assert jobs["Timeout"] < 60, "SQS delivers an order again after 60 seconds"
+    ((_, source),) = jobs["Events"].items()
+    assert source["Type"] == "SQS"
+    assert source["Properties"]["Queue"]["Fn::Sub"].endswith(":baton-prod-mail")
+    assert source["Properties"]["BatchSize"] == 1
+    settings = jobs["Environment"]["Variables"]
+    queue = "https://sqs.${AWS::Region}.amazonaws.com/${AWS::AccountId}/baton-prod-mail"
+    assert settings["BATON_MAIL_QUEUE"] == {"Fn::Sub": queue}
+    assert settings == properties(with_mail, "APIHandler")["Environment"]["Variables"] | settings
+    assert with_mail["Parameters"]["Mail"]["AllowedValues"] == ["ses"]
+    assert with_mail["Parameters"]["MailFrom"]["AllowedValues"] == ["login@example.com"]
+    (send,) = [
+        statement
+        for statement in properties(with_mail, "JobsRole")["Policies"][0]["PolicyDocument"]["Statement"]
+        if statement["Action"] == ["ses:SendEmail"]
+    ]
+    assert send["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "MailFrom"}}}
+    assert [name for name, one in merged["Resources"].items() if "Type" not in one] == []
+    feedback = template.resolve(properties(with_mail, "MailFeedback"), {"Prefix": "baton-prod"})
+    assert feedback["FunctionName"] == "baton-prod-mail_feedback"
+    assert feedback["LoggingConfig"] == {"LogGroup": "/aws/lambda/baton-prod-mail_feedback"}
+    assert feedback["Environment"]["Variables"] == settings
+    ((_, source),) = feedback["Events"].items()
+    assert source["Type"] == "SNS"
+    assert source["Properties"]["Topic"]["Fn::Sub"].endswith(":baton-prod-mail-feedback")
 
 
 @ours_only

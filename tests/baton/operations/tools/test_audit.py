@@ -24,6 +24,12 @@ SKIPPED = {"dependencies": [{"name": "pyjwt", "skip_reason": "no network"}]}
 BANDIT = {"test_id": "B602", "filename": "app.py", "line_number": 7, "issue_text": "shell=True"}
 CHECKOV = {"check_id": "CKV_AWS_28", "check_name": "recovery", "resource": "AWS::DynamoDB::Table.Users"}
 
+VARIABLES = {
+    "BATON_ISSUER": "https://login.example.org",
+    "BATON_MAIL": "ses",
+    "BATON_MAIL_FROM": "Example <login@example.org>",
+}
+
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
@@ -188,20 +194,33 @@ def test_changed_permissions_of_a_job_are_found(role: tuple[Any, str], partition
     """Bug: the role of the key rotation job, which can forge tokens, was not checked."""
     iam, name = role
     place = deploy.Place("123456789012", "us-west-2", partition, "key/01234567-89ab-cdef-0123-456789abcdef")
-    of_functions = stages.policies(name, configuration()["stages"]["prod"])
+    prod = configuration()["stages"]["prod"]
+    of_functions = stages.policies(name, prod | {"environment_variables": VARIABLES})
     assert of_functions == {
         name: "policy-prod.json",
         f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
         f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
+        f"{name}-jobs": "policy-prod-jobs.json",
+        f"{name}-mail_feedback": "policy-prod-mail_feedback.json",
     }
     for policy_file in of_functions.values():
         text = (ROOT / ".chalice" / policy_file).read_text("utf-8")
-        filled = json.loads(deploy.filled_policy(text, place, "https://login.example.org", "abcde12345"))
+        filled = json.loads(deploy.filled_policy(text, place, VARIABLES, "abcde12345"))
         put(iam, name, filled)
         assert list(audit.drift(name, policy_file)) == []
         filled["Statement"][0]["Action"].append("dynamodb:Scan")
         put(iam, name, filled)
         assert {"dynamodb:Scan" in finding.problem for finding in audit.drift(name, policy_file)} == {True}
+
+
+def test_another_sender_is_accepted_and_a_pattern_is_not(role: tuple[Any, str]) -> None:
+    """The sender is a setting. A pattern lets the function send as every address of the account."""
+    iam, name = role
+    text = (ROOT / ".chalice" / "policy-prod-jobs.json").read_text("utf-8")
+    put(iam, name, json.loads(text.replace("MAIL_FROM", "hello@example.org")))
+    assert list(audit.drift(name, "policy-prod-jobs.json")) == []
+    put(iam, name, json.loads(text.replace("MAIL_FROM", "*@example.org")))
+    assert len(list(audit.drift(name, "policy-prod-jobs.json"))) == 4
 
 
 @pytest.mark.parametrize("where", ["restapis/abcde12345", "domainnames/login.example.org"])
@@ -210,7 +229,7 @@ def test_a_permission_on_all_apis_is_found(role: tuple[Any, str], where: str) ->
     iam, name = role
     place = deploy.Place("123456789012", "us-west-2", "aws", "key/01234567-89ab-cdef-0123-456789abcdef")
     text = (ROOT / ".chalice" / "policy-prod-audit_configuration.json").read_text("utf-8")
-    filled = deploy.filled_policy(text, place, "https://login.example.org", "abcde12345")
+    filled = deploy.filled_policy(text, place, VARIABLES, "abcde12345")
     put(iam, name, json.loads(filled.replace(where, f"{where.partition('/')[0]}/*")))
     found = [finding.problem for finding in audit.drift(name, "policy-prod-audit_configuration.json")]
     assert [re.match("it (has a right too many|lacks a right)", one) is not None for one in found] == [True] * 2

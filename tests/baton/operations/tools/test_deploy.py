@@ -40,6 +40,21 @@ ours_alone()
 CONFIG = package.configuration()
 CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
 """A team writes the registry of ``prod``."""
+DATA = template.read(template.DATA)
+SENDING = {
+    "BATON_MAIL": "ses",
+    "BATON_MAIL_FROM": "Example <login@example.com>",
+    "BATON_MAIL_QUEUE": "https://sqs.REGION.amazonaws.com/ACCOUNT/baton-STAGE-mail",
+}
+QUEUE_FUNCTIONS = ["-jobs", "-mail_feedback"]
+
+
+def with_mail(name: str, **variables: str) -> dict[str, Any]:
+    """Return a configuration whose stage has the settings of docs/baton/mail.md."""
+    config: dict[str, Any] = deepcopy(CONFIG)
+    sending = {key: value.replace("STAGE", name) for key, value in (SENDING | variables).items()}
+    config["stages"][name]["environment_variables"] |= sending
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +270,7 @@ def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
         (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
         policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         wanted = (deploy.CHALICE / policy_file).read_text("utf-8")
-        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url, api))
+        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), {"BATON_ISSUER": url}, api))
         assert not {"REGION", "ACCOUNT", "KEY", "API", "api.example.com"} & set(
             json.dumps(policy).replace("/", ":").split(":")
         )
@@ -441,9 +456,11 @@ def test_a_policy_is_filled_in_for_this_account_only() -> None:
     """Every placeholder in the policy of every function, and nothing else. In other AWS partitions too."""
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
-        for file in stage_named(stage, CONFIG).policies.values():
+        for file in stage_named(stage, with_mail(stage)).policies.values():
             policy = (deploy.CHALICE / file).read_text("utf-8")
-            filled = filled_policy(policy, place, "https://login.example.cn/api", "abcde12345")
+            filled = filled_policy(
+                policy, place, SENDING | {"BATON_ISSUER": "https://login.example.cn/api"}, "abcde12345"
+            )
             for statement in json.loads(filled)["Statement"]:
                 for resource in statement["Resource"]:
                     assert resource.startswith("arn:aws-cn:")
@@ -455,6 +472,77 @@ def test_a_policy_is_filled_in_for_this_account_only() -> None:
             assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
             assert filled.count("::/domainnames/login.example.cn/basepathmappings") == jobs
             assert filled.count("::/restapis/abcde12345/stages") == jobs
+            assert filled.count('"ses:FromAddress": "login@example.com"') == file.endswith("-jobs.json")
+
+
+def test_policies_follow_a_changed_sender(tmp_path: Path) -> None:
+    """A policy that was filled in permanently too. Without a sender, the function can send as no address."""
+    policy = (deploy.CHALICE / "policy-dev-jobs.json").read_text("utf-8")
+    for sender, address in (("a@example.com", "a@example.com"), ("X <b@example.org>", "b@example.org")):
+        variables = {"BATON_ISSUER": "https://x.example", "BATON_MAIL_FROM": sender}
+        policy = filled_policy(policy, PLACE, variables, None)
+        assert f'"ses:FromAddress": "{address}"' in policy
+    assert '"ses:FromAddress": "MAIL_FROM"' in filled_policy(policy, PLACE, {"BATON_ISSUER": "https://x.example"}, None)
+
+
+def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
+    """The account and the region are filled in. A stage without mail has no queue."""
+    stage = stage_named("prod", with_mail("prod"))
+    assert stage.parameters["Mail"] == "ses"
+    assert list(stage.policies) == [
+        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", *QUEUE_FUNCTIONS)
+    ]
+    filled = filled_config(with_mail("prod"), stage, PLACE, None)["stages"]["prod"]["environment_variables"]
+    assert filled["BATON_MAIL_QUEUE"] == "https://sqs.us-east-1.amazonaws.com/123456789012/baton-prod-mail"
+    assert (
+        filled_config(filled_of := {"stages": {"prod": {"environment_variables": filled}}}, stage, PLACE, None)
+        == filled_of
+    )
+    queue = template.resolve(template.read(template.DATA)["Resources"]["MailQueue"], stage.parameters)
+    assert filled["BATON_MAIL_QUEUE"].endswith(f"/{queue['Properties']['QueueName']}")
+    without = stage_named("prod", CONFIG)
+    assert without.parameters["Mail"] == "off"
+    assert list(without.policies) == ["baton-prod", "baton-prod-rotate_keys", "baton-prod-audit_configuration"]
+
+
+def test_a_queue_without_mail_has_the_jobs_and_nothing_of_ses() -> None:
+    """For a team that sends no mail, and has work to do after a deletion."""
+    config = with_mail("prod", BATON_MAIL="off")
+    stage = stage_named("prod", config)
+    assert stage.parameters["Mail"] == "queue"
+    assert list(stage.policies)[3:] == ["baton-prod-jobs"]
+    made = {name for name in DATA["Resources"] if template.exists(DATA, name, deploy.parameters_of(stage, {}))}
+    assert {"MailQueue", "MailDeadLetters", "JobsLogGroup"} <= made
+    assert not {name for name in made if DATA["Resources"][name]["Type"].startswith("AWS::SES::")}
+
+
+@pytest.mark.parametrize(
+    ("known", "before", "made"),
+    [
+        pytest.param(set(), None, "example.com", id="a new domain"),
+        pytest.param({"example.com"}, None, "", id="a domain that SES has already"),
+        pytest.param({"login@example.com"}, None, "", id="an address that SES has already"),
+        pytest.param({"example.com"}, "example.com", "example.com", id="the domain of this stack"),
+        pytest.param({"example.org"}, "example.org", "example.com", id="another domain than before"),
+    ],
+)
+def test_an_identity_that_exists_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch, known: set[str], before: str | None, made: str
+) -> None:
+    """CloudFormation would fail: two stages of one account may use one domain."""
+    monkeypatch.setattr(deploy, "has_identity", lambda identity: identity in known)
+    stack = {"Parameters": [{"ParameterKey": "MailDomain", "ParameterValue": before}]} if before else {}
+    parameters = deploy.parameters_of(stage_named("prod", with_mail("prod")), stack)
+    assert parameters["MailDomain"] == made
+    assert template.exists(DATA, "MailIdentity", parameters) is bool(made)
+
+
+def test_an_identity_is_looked_up_in_ses(aws: str) -> None:
+    """Verified or not."""
+    del aws
+    client("sesv2").create_email_identity(EmailIdentity="known.example.com")
+    assert deploy.has_identity("known.example.com")
+    assert not deploy.has_identity("unknown.example.com")
 
 
 def test_policies_follow_a_changed_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,8 +626,8 @@ def test_a_stage_with_restored_tables_keeps_its_stack_key_and_names() -> None:
         "baton-prod-data",
         "baton-prod2-users",
     )
-    assert stage.parameters == {"Prefix": "baton-prod", "Tables": "baton-prod2"}
-    assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
+    assert stage.parameters == {"Prefix": "baton-prod", "Tables": "baton-prod2", "Mail": "off"}
+    assert stage_named("prod", CONFIG).parameters["Tables"] == "baton-prod"
 
 
 def test_a_name_that_chalice_does_not_use_is_refused() -> None:
@@ -560,12 +648,12 @@ def test_a_custom_domain_is_kept() -> None:
     """The URL of the API replaces only the placeholder."""
     stage = stage_named("dev", CONFIG)
     url = "https://abc.execute-api.us-east-1.amazonaws.com/api"
-    filled = filled_config(CONFIG, stage, url)
+    filled = filled_config(CONFIG, stage, PLACE, url)
     assert filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] == url
     assert filled["stages"]["prod"] == CONFIG["stages"]["prod"]
-    assert filled_config(CONFIG, stage, None) == CONFIG
+    assert filled_config(CONFIG, stage, PLACE, None) == CONFIG
     filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
-    assert filled_config(filled, stage, url) == filled
+    assert filled_config(filled, stage, PLACE, url) == filled
 
 
 class CloudFormation:
@@ -629,6 +717,8 @@ def test_a_deployment_keeps_the_retention_of_the_operator(applied: Callable[[Clo
     } == {
         "Prefix": "baton-prod",
         "Tables": "baton-prod",
+        "Mail": "off",
+        "MailDomain": "",
         "LogDays": None,
     }
     assert stack.asked["execute_change_set"]["DisableRollback"] is False

@@ -10,6 +10,7 @@ from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from moto.core.exceptions import JsonRESTError
 from moto.kms.responses import KmsResponse
@@ -21,12 +22,21 @@ from chalicelib.baton.keys.ring import Ring, Root, root_version
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Assurance
-from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.baton.mail.ports import Suppression
+from chalicelib.baton.policy import (
+    DAY_S,
+    KEY_RING_REFRESH_S,
+    MINUTE_S,
+    REQUEST_MAX_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+)
 from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.dynamodb.audit import Audit as AuditTable
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from chalicelib.baton.tokens import opaque as opaque_module
 from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.issue import mint_token
@@ -34,6 +44,7 @@ from chalicelib.baton.tokens.presented import read_token
 from chalicelib.baton.tokens.token import Kind
 from tests.baton.fixture import CLIENTS as CLIENTS_FILE
 from tests.baton.fixture import load_environment
+from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import Device, through
 from tools import operate as operating
 from tools.dev.engine import client
@@ -129,6 +140,72 @@ def test_a_role_is_granted_shown_and_revoked(
     assert phone.get("/me").status == 200, "no login ends"
     assert operate("roles", "ada@example.com") == 0
     assert "roles: admin (only" in capsys.readouterr().out
+
+
+def test_a_deletion_by_the_operator_is_queued_where_there_is_a_queue(
+    operate: Callable[..., int], make_device: Callable[..., Device], tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the function of the team is called too. The queue is found by its name. If it is missing, nothing happens."""
+    assert make_device().register("ada@example.com").status == 201
+    url = "https://sqs.REGION.amazonaws.com/ACCOUNT/"
+    monkeypatch.setenv("BATON_MAIL_QUEUE", f"{url}{tables.prefix}-gone")
+    assert operate("delete", "ada@example.com") == 1
+    assert make_device().login("ada@example.com").status == 200, "nothing was deleted"
+    queue = boto3.client("sqs").create_queue(QueueName=f"{tables.prefix}-mail")["QueueUrl"]
+    monkeypatch.setenv("BATON_MAIL_QUEUE", f"{url}{tables.prefix}-mail")
+    assert operate("delete", "ada@example.com") == 0
+    asked = ["ApproximateNumberOfMessagesDelayed"]
+    attributes = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=asked)["Attributes"]
+    assert attributes == {"ApproximateNumberOfMessagesDelayed": "1"}
+
+
+def test_the_operator_forgets_an_account_that_its_owner_deleted(
+    operate: Callable[..., int],
+    make_device: Callable[..., Device],
+    tables: Tables,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By its id, since the address is free. Never an account that exists. With a queue, the team is called again."""
+    phone = make_device()
+    assert phone.register("ada@example.com").status == 201
+    account = phone.get("/me").members["account_id"]
+    assert operate("forget", account) == 1
+    assert "the account is not deleted" in capsys.readouterr().err
+    assert operate("forget", "of-nobody") == 1
+    assert phone.confirmed("DELETE", "/me").status == 204
+    assert operate("forget", account) == 0
+    audit = AuditTable(DynamoDB(tables), MemoryLog())
+    (left,) = audit.newest(account, before=None, limit=10, now=now())
+    assert (left.event.event, left.event.details) == ("account_deleted", {})
+    queue = boto3.client("sqs").create_queue(QueueName=f"{tables.prefix}-mail")["QueueUrl"]
+    monkeypatch.setenv("BATON_MAIL_QUEUE", queue)
+    assert operate("forget", account) == 0
+    assert "on_delete of your app is called in a minute" in capsys.readouterr().out
+
+
+def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
+    operate: Callable[..., int], capsys: pytest.CaptureFixture[str], tables: Tables, make_device: Callable[..., Device]
+) -> None:
+    """In each form of the address, with or without an account. SES has a list of its own, which the command names."""
+    assert make_device().register("ada@example.com").status == 201
+    store = SuppressedAddresses(DynamoDB(tables))
+    index = KeyRing(DynamoDB(tables), LocalWrapper(), secrets.token_bytes).current(now=now()).email_index
+
+    assert operate("mail", "Ada@Example.com") == 0
+    assert "are sent" in capsys.readouterr().out
+    store.suppress(index("ada@example.com"), Suppression(why="complaint", at=1795910400, until=None))
+    store.suppress(index("bob@example.com"), Suppression(why="bounce", at=1795910400, until=now() + DAY_S))
+    assert operate("mail", "Ada@Example.com") == 0
+    assert "was reported as spam on 2026-11-29, until an operator lifts this" in capsys.readouterr().out
+    assert operate("mail", "bob@example.com") == 0
+    assert "bounced on 2026-11-29, until " in capsys.readouterr().out
+    assert operate("mail", "ADA@example.com", "lift") == 0
+    assert "aws sesv2 delete-suppressed-destination" in capsys.readouterr().out
+    assert store.get(index("ada@example.com")) is None
+    assert operate("mail", "ada@example.com", "lift") == 1
+    assert "mails to this address are not stopped" in capsys.readouterr().err
+    assert operate("mail", "no address") == 1
 
 
 def test_a_second_factor_is_required_and_released_by_the_operator(

@@ -119,17 +119,32 @@ def test_settings_are_missing_renamed_or_unknown(variables: dict[str, str], foun
 # --- IAM ---------------------------------------------------------------------------------------------------------
 
 
+def with_mail(stage: str) -> Mapping[str, Any]:
+    """Describe a stage that sends mails, so that it has every function."""
+    described = CONFIG["stages"][stage]
+    return {**described, "environment_variables": {**described["environment_variables"], "BATON_MAIL": "ses"}}
+
+
+def test_a_stage_without_a_queue_needs_no_policy_of_its_jobs() -> None:
+    """An upgrade of a deployment without mail adds no function."""
+    described = {**CONFIG["stages"]["prod"], "lambda_functions": {}}
+    found = [finding.found for finding in upgrade_check.rights("prod", described, NEEDS, policy)]
+    assert found == [
+        f"prod: {function} has no policy in .chalice/config.json" for function in ("audit_configuration", "rotate_keys")
+    ]
+
+
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_policies_of_this_tree_have_no_finding(stage: str) -> None:
     """They grant what each function needs."""
-    assert list(upgrade_check.rights(stage, CONFIG["stages"][stage], NEEDS, policy)) == []
+    assert list(upgrade_check.rights(stage, with_mail(stage), NEEDS, policy)) == []
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_each_action_that_is_not_granted_is_named(stage: str) -> None:
     """One finding for each action, table and function."""
     nothing = {"Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
-    findings = list(upgrade_check.rights(stage, CONFIG["stages"][stage], NEEDS, lambda _: nothing))
+    findings = list(upgrade_check.rights(stage, with_mail(stage), NEEDS, lambda _: nothing))
     needed = [action for needs in NEEDS["iam"].values() for actions in needs.values() for action in actions]
     assert len(findings) == len(needed) > 10
     assert f"{stage}: api may not dynamodb:PutItem on baton-{stage}-audit" in [finding.found for finding in findings]

@@ -1,9 +1,9 @@
 """Explore every interleaving of a few presenters. They run real synchronous code, and switch only at port calls.
 
-A presenter is a client, an operator or a thief. Each one runs in its own thread, and exactly one thread runs at a time.
-At a port call the thread stops, and the course selects the next one. A course is the list of all decisions of one
-schedule, with those about faults. The courses are explored depth first, each from the start, until each decision has
-been taken in every way.
+A presenter is a client, an operator or a thief. Each one runs in its own greenlet, and exactly one runs at a time. At a
+port call it switches to the scheduler, and the course selects the next one. A course is the list of all decisions of
+one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
+has been taken in every way.
 
 Two calls are independent if they touch other places, or if neither changes anything. Both orders of independent calls
 give the same result, so one order is enough. A presenter that was tried at a fork sleeps in the later branches until
@@ -13,9 +13,10 @@ as a read.
 Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996), chapter 5.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+
+from greenlet import getcurrent, greenlet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,6 @@ class Call:
 
 class Asleep(BaseException):
     """Every presenter that could continue sleeps: another order of this course was explored before."""
-
-
-class Stopped(BaseException):
-    """The schedule is over, so the presenter must end."""
 
 
 class Refuted(AssertionError):
@@ -135,35 +132,14 @@ class Course:
         return fork
 
 
-class _Hand(threading.Thread):
-    """A reusable thread for presenters: creating a thread takes longer than a schedule."""
-
-    idle: "list[_Hand]" = []  # noqa: RUF012 - shared on purpose; only the exploring thread takes and returns
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.go = threading.Lock()
-        self.go.acquire()
-        self.act: Callable[[], object] = object
-        self.start()
-
-    def run(self) -> None:
-        while True:
-            self.go.acquire()
-            self.act()
-
-
 @dataclass(eq=False, slots=True)
 class Presenter:
-    """A running role: its thread, and the call that it waits to make."""
+    """A running role: its greenlet, and the call that it waits to make."""
 
     name: str
     place: int
-    act: Callable[[], object]
-    hand: _Hand
+    flow: greenlet
     call: Call = field(default_factory=lambda: Call("", frozenset(), writes=False))
-    over: bool = False
-    failure: BaseException | None = None
     born: int = 0
     """How many other presenters this one has started: part of their names."""
 
@@ -182,57 +158,39 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         """Start without presenters."""
-        self._back = threading.Lock()
-        self._back.acquire()
-        self._stopped = False
-        self._begun = 0
-        self._chosen: Presenter | None = None
+        self._explorer = getcurrent()
 
     def enter(self, name: str, act: Callable[[], object]) -> None:
         """Add a presenter. It takes part from the next decision on."""
-        hand = _Hand.idle.pop() if _Hand.idle else _Hand()
         if self.holder:
             self.holder.born += 1
             name = f"{self.holder.name}'s {name} {self.holder.born}"
-        presenter = Presenter(name, len(self.presenters), act, hand)
-        hand.act = lambda: self._carry(presenter)
-        self.presenters.append(presenter)
+        self.presenters.append(Presenter(name, len(self.presenters), greenlet(act, self._explorer)))
 
     def run(self) -> None:
-        """Run all presenters to their end, in the order of the course."""
+        """Run all presenters to their end, in the order of the course. A failure of one is raised here."""
+        begun = 0
         try:
             while True:
-                while self._begun < len(self.presenters):  # A running presenter may add others.
-                    self._wake(self.presenters[self._begun])  # Run to the first call: nothing before it is shared.
-                    self._begun += 1
-                chosen = self._chosen or self._choose()
+                while begun < len(self.presenters):  # A running presenter may add others.
+                    self._wake(self.presenters[begun])  # Run to the first call: nothing before it is shared.
+                    begun += 1
+                chosen = self._choose()
                 if chosen is None:
                     break
-                self._chosen = None
                 self._wake(chosen)
         finally:
-            self._stopped = True
             for presenter in self.presenters:
-                while not presenter.over:
-                    presenter.hand.go.release()
-                    self._back.acquire()
-            _Hand.idle += (presenter.hand for presenter in self.presenters)
+                while not presenter.flow.dead:  # One may make a call while it ends.
+                    presenter.flow.throw()
             self.holder = None
 
     def step(self, call: Call) -> None:
         """Wait until the scheduler selects this call. Outside a schedule, return immediately."""
-        presenter = self.holder
-        if presenter is None:
+        if self.holder is None:
             return
-        presenter.call = call
-        if self._begun == len(self.presenters):
-            self._chosen = self._choose()
-        if self._chosen is not presenter:  # Otherwise continue in the same thread: switching threads is expensive.
-            self._back.release()
-            presenter.hand.go.acquire()
-            if self._stopped:
-                raise Stopped
-        self._chosen = None
+        self.holder.call = call
+        self._explorer.switch()
         self.note(call.name)
 
     def fault(self, *kinds: str) -> str | None:
@@ -255,7 +213,7 @@ class Scheduler:
 
         The presenter that acted last is first in the list, so the first schedules have the fewest switches.
         """
-        waiting = [presenter for presenter in self.presenters if not presenter.over]
+        waiting = [presenter for presenter in self.presenters if not presenter.flow.dead]
         waiting.sort(key=lambda presenter: presenter is not self.holder)
         if not waiting:
             return None
@@ -265,21 +223,7 @@ class Scheduler:
     def _wake(self, presenter: Presenter) -> None:
         self.holder = presenter
         self.turn(presenter)
-        presenter.hand.go.release()
-        self._back.acquire()
-        if presenter.failure:
-            raise presenter.failure
-
-    def _carry(self, presenter: Presenter) -> None:
-        try:
-            if not self._stopped:
-                presenter.act()
-        except Stopped:
-            pass
-        except BaseException as failure:  # noqa: BLE001 - raised again in the thread that began the schedule
-            presenter.failure = failure
-        presenter.over = True
-        self._back.release()
+        presenter.flow.switch()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,169 @@
+"""A passkey as the second step of a login: prove one of the account, or enrol the first factor of the account."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.auth_session import OpenSession
+from chalicelib.baton.factors.add_passkey import complete_registration, is_added
+from chalicelib.baton.factors.enrolment import mark_of_ticket, new_recovery
+from chalicelib.baton.factors.model import FactorChange, Remember, User
+from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
+from chalicelib.baton.factors.passkey_challenge import (
+    Ceremony,
+    Challenge,
+    PasskeyOptions,
+    creation_options,
+    party_of,
+    request_options,
+)
+from chalicelib.baton.factors.recovery_codes import make_codes, same_codes
+from chalicelib.baton.factors.refusals import ChallengeInvalid, EmailUnverified, InvalidSession
+from chalicelib.baton.factors.verify_passkey import read_assertion, read_registration
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_PASSKEY
+from chalicelib.baton.lineages.model import Assurance, KeyBinding
+
+
+class Enrolling(Struct, frozen=True):
+    """A factor that a login enrols, of this ``kind``. The login then has this assurance.
+
+    ``made`` are the recovery codes that an earlier request with the same enrolment made; ``None``: there was none.
+    ``complete`` checks the proof, and returns the change and its recovery codes. It gets whether the device is new.
+    """
+
+    kind: str
+    assurance: Assurance
+    made: tuple[str, ...] | None
+    complete: Callable[[bool], tuple[FactorChange, tuple[str, ...]]]
+
+
+class PasskeyEnrolment(PasskeyOptions, frozen=True, kw_only=True):
+    """Options to register a passkey in the middle of a login. Send ``enrolment`` with the answer of the platform."""
+
+    enrolment: str
+
+
+class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
+    """Passkeys in the second step of a login.
+
+    A challenge is bound to the account, to the device key, and to the lineage that this login will begin: ``lineages``
+    has its id under each root.
+    """
+
+    ceremonies: PasskeyCeremonies
+
+    def options(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyOptions:
+        """Return the options to prove a passkey. Raises ``NotFound`` if the account or the client has none."""
+        party = party_of(self.ceremonies.clients, session.login_request.client)
+        if not user.factors.passkeys:
+            raise errors.NotFound("the account has no passkey", detail="The account has no passkey.")
+        challenge = self._challenge(Ceremony.FACTOR, session, user, lineages, now=now)
+        allowed = user.factors.passkeys.values()
+        return request_options(challenge, party, allowed=allowed, user_verification="preferred")
+
+    def prove(
+        self,
+        session: OpenSession,
+        user: User,
+        credential: Mapping[str, Any],
+        lineages: Collection[LineageId],
+        *,
+        remember: Remember | None,
+        now: int,
+    ) -> None:
+        """Check and use a passkey. Raises ``InvalidPasskey``, ``UnknownPasskey`` and ``ChallengeInvalid``."""
+        assertion = read_assertion(credential)
+        challenge = self._open(assertion.client_data.challenge, Ceremony.FACTOR, session, lineages, now=now)
+        client = session.login_request.client
+        proved = self.ceremonies.prove.verify(assertion, challenge, user, client=client, user_verified=False, now=now)
+        if challenge.credentials_version != user.credentials_version:
+            raise ChallengeInvalid("challenge: the credentials have changed")
+        self.ceremonies.prove.use(proved, attempt=session.ticket.attempt, effect="login", remember=remember, now=now)
+
+    def begin(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyEnrolment:
+        """Return the options to register the first factor. Raises ``NotFound`` and ``EmailUnverified``."""
+        party = party_of(self.ceremonies.clients, session.login_request.client)
+        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):
+            raise EmailUnverified
+        challenge = self._challenge(Ceremony.ENROL, session, user, lineages, now=now)
+        made = creation_options(challenge, user, party)
+        return PasskeyEnrolment(options=made.options, enrolment=challenge, expires_in=made.expires_in)
+
+    def enrolling(
+        self,
+        session: OpenSession,
+        user: User,
+        credential: Mapping[str, Any],
+        enrolment: str,
+        lineages: Collection[LineageId],
+        *,
+        now: int,
+    ) -> Enrolling:
+        """Return the enrolment of this registration. Raises ``InvalidSession``, ``ChallengeInvalid``."""
+        registration = read_registration(credential)
+        if registration.client_data.challenge != enrolment:
+            raise InvalidSession("enrolment: the passkey was registered for another one")
+        challenge = self._open(enrolment, Ceremony.ENROL, session, lineages, now=now)
+        mark, ring = mark_of_ticket(challenge.id), session.ring
+
+        def complete(by_new_key: bool) -> tuple[FactorChange, tuple[str, ...]]:  # noqa: FBT001 - of `Enrolling`
+            change = complete_registration(
+                challenge,
+                registration,
+                user,
+                clients=self.ceremonies.clients,
+                client=session.login_request.client,
+                name="",
+                by_new_key=by_new_key,
+                now=now,
+            )
+            if user.factors.codes_left:
+                return change, ()
+            codes = make_codes(ring, user.account, challenge.id, now=now)
+            return replace(
+                change, recovery=new_recovery(user.account, codes, mark=mark, by_new_key=by_new_key, now=now)
+            ), codes
+
+        made: tuple[str, ...] | None = None
+        if is_added(challenge, registration, user):
+            recovery = user.factors.recovery
+            again = recovery is not None and recovery.mark == mark
+            made = (same_codes(ring, user.account, challenge.id, recovery) or ()) if again and recovery else ()
+        return Enrolling("passkey", PASSWORD_AND_PASSKEY, made, complete)
+
+    def _challenge(
+        self, ceremony: Ceremony, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int
+    ) -> str:
+        return self.ceremonies.challenges.make(
+            ceremony,
+            session.login_request.client,
+            now=now,
+            key=_thumbprint(session),
+            account=user.account,
+            lineage=lineages[0],
+            credentials_version=user.credentials_version,
+        )
+
+    def _open(
+        self, text: str, ceremony: Ceremony, session: OpenSession, lineages: Collection[LineageId], *, now: int
+    ) -> Challenge:
+        challenge = self.ceremonies.challenges.open(
+            text,
+            ceremony,
+            client=session.login_request.client,
+            now=now,
+            key=_thumbprint(session),
+            account=session.ticket.account,
+        )
+        if challenge.lineage not in lineages:
+            raise ChallengeInvalid("challenge: of another login")
+        return challenge
+
+
+def _thumbprint(session: OpenSession) -> bytes:
+    binding = session.login_request.binding
+    return binding.thumbprint if isinstance(binding, KeyBinding) else b""

@@ -1,0 +1,90 @@
+"""Add a passkey: whether a login may enrol one, and what a verified registration makes of the account. No I/O."""
+
+from msgspec import Struct
+
+from chalicelib.baton.factors.model import PASSKEYS_MAX, AddPasskey, Passkey, User, passkey_id
+from chalicelib.baton.factors.passkey_challenge import Ceremony, Challenge, origins_of, party_of
+from chalicelib.baton.factors.refusals import ChallengeInvalid, PasskeyExists, TooManyPasskeys
+from chalicelib.baton.factors.verify_passkey import Registration, verify_registration
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.policy import DAY_S
+
+
+class Enrollable(Struct, frozen=True, kw_only=True):
+    """The kinds of factors that a login without one may enrol. ``mail``: this deployment sends mail."""
+
+    clients: Clients
+    mail: bool
+
+    def __call__(self, client: Client, *, verified: bool) -> tuple[str, ...]:
+        """Return the kinds. ``verified``: a code from the mailbox proved the address."""
+        return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
+
+    def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
+        """Check that the client can use passkeys, and that no stranger keeps a way in by one.
+
+        A stranger can register the address of another person. Where mail is on, that person can take the account over
+        by a reset of the password, and must not take over a passkey of the stranger with it.
+        """
+        party = self.clients.relying_party
+        return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)
+
+    def is_proved(self, *, verified: bool) -> bool:
+        """Check that the address is proved, where it can be."""
+        return verified or not self.mail
+
+
+def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
+    """Return the passkey if an earlier request added it by this challenge, and nothing has changed since."""
+    ours = user.credentials_version == challenge.credentials_version + 1
+    return user.factors.passkeys.get(passkey_id(registration.credential_id)) if ours else None
+
+
+def complete_registration(  # noqa: PLR0913 - the parts of a change
+    challenge: Challenge,
+    registration: Registration,
+    user: User,
+    *,
+    clients: Clients,
+    client: Client,
+    name: str,
+    by_new_key: bool,
+    now: int,
+) -> AddPasskey:
+    """Verify a registration, and return the change.
+
+    Raises:
+        InvalidPasskey: a check failed.
+        PasskeyExists: the account has this passkey.
+        TooManyPasskeys: the account has no room.
+        ChallengeInvalid: the credentials of the account changed after the challenge was made.
+
+    """
+    party = party_of(clients, client)
+    new = verify_registration(
+        registration,
+        rp_id=party.rp_id,
+        origins=origins_of(party, client),
+        user_present=challenge.ceremony is not Ceremony.UPGRADE,
+    )
+    if passkey_id(new.credential_id) in user.factors.passkeys:
+        raise PasskeyExists
+    if user.credentials_version != challenge.credentials_version:
+        raise ChallengeInvalid("challenge: the credentials have changed")
+    if len(user.factors.passkeys) >= PASSKEYS_MAX:
+        raise TooManyPasskeys
+    return AddPasskey(
+        Passkey(
+            credential_id=new.credential_id,
+            public_key=new.public_key,
+            counter=new.counter,
+            backup_eligible=new.backup_eligible,
+            backed_up=new.backed_up,
+            transports=new.transports,
+            name=name,
+            added_at=now,
+            used_day=now // DAY_S,
+            aaguid=new.aaguid,
+            by_new_key=by_new_key,
+        )
+    )

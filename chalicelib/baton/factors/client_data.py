@@ -1,0 +1,56 @@
+"""Read the client data of a WebAuthn ceremony strictly (WebAuthn Level 3, section 5.8.1). No I/O.
+
+The library that verifies signatures reads this JSON as well, but less strictly: a member may be given twice, so that
+two programs read different values, and it does not judge ``crossOrigin``. So this reader comes first, and refuses both.
+"""
+
+import json
+from typing import Any, NoReturn
+
+from msgspec import Struct
+
+CLIENT_DATA_BYTES_MAX = 2048
+"""A browser writes about 200 bytes."""
+
+
+class ClientData(Struct, frozen=True):
+    """What the browser or the phone signed: the ceremony (``type``), the challenge, and where it took place."""
+
+    type: str
+    challenge: str
+    origin: str
+
+
+def read_client_data(value: bytes) -> ClientData:
+    """Read client data.
+
+    Raises ``ValueError``: it is no JSON object in UTF-8, a member is given twice or has the wrong type, or the ceremony
+    took place inside a page of another origin. The message is public.
+    """
+    if len(value) > CLIENT_DATA_BYTES_MAX:
+        raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")
+    try:
+        members: Any = json.loads(value.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    if not isinstance(members, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - of the content
+    ceremony, challenge, origin = (members.get(name) for name in ("type", "challenge", "origin"))
+    if not (isinstance(ceremony, str) and isinstance(challenge, str) and isinstance(origin, str)):
+        raise ValueError("`type`, `challenge` and `origin` must be texts")  # noqa: TRY004 - of the content
+    if members.get("crossOrigin", False) is not False or "topOrigin" in members:
+        raise ValueError("the ceremony took place inside a page of another origin (`crossOrigin`, `topOrigin`)")
+    return ClientData(ceremony, challenge, origin)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is given twice")
+    return members
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,17 @@
+"""What every flow with a passkey needs: the registry, challenges, proofs, and who may add a passkey."""
+
+from msgspec import Struct
+
+from chalicelib.baton.factors.add_passkey import Enrollable
+from chalicelib.baton.factors.passkey_challenge import Challenges
+from chalicelib.baton.factors.prove_passkey import ProvePasskey
+from chalicelib.baton.lineages.clients import Clients
+
+
+class PasskeyCeremonies(Struct, frozen=True, kw_only=True):
+    """The ceremonies of passkeys: registration and proof."""
+
+    clients: Clients
+    challenges: Challenges
+    enrollable: Enrollable
+    prove: ProvePasskey

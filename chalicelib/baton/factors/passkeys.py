@@ -1,0 +1,253 @@
+"""Show, add, name and remove the passkeys of a caller."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done, Refused
+from chalicelib.baton.events.ports import Told
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.add_passkey import complete_registration, is_added
+from chalicelib.baton.factors.model import PASSKEYS_MAX, FactorChange, Passkey, Remember, RemovePasskey, User
+from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
+from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions, creation_options, party_of
+from chalicelib.baton.factors.ports import FactorStore, Passwords
+from chalicelib.baton.factors.refusals import EmailUnverified, PasskeyExists, TooManyPasskeys
+from chalicelib.baton.factors.rules import is_new_key, remember
+from chalicelib.baton.factors.verify_passkey import read_registration
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.lineages.clients import Client, level
+from chalicelib.baton.lineages.model import AccountState, Lineage
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import may_act
+from chalicelib.baton.policy import DAY_S, MINUTE_S
+from chalicelib.baton.routing import StepUp
+from chalicelib.baton.tokens.call import refuse_inactive
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
+
+UPGRADE_S: Final = 5 * MINUTE_S
+"""How long after its login a device may add a passkey without a gesture and without a step-up."""
+_KNOWS = frozenset({"pwd", "fed"})
+"""Methods of a login whose person just proved who they are by something that a stolen device does not have."""
+
+
+class NewPasskey(Struct, frozen=True):
+    """A passkey that was added."""
+
+    id: str
+    name: str
+    created_at: Seconds
+    backed_up: bool
+
+
+class ShownPasskey(Struct, frozen=True):
+    """A passkey. ``last_used_at`` is the beginning of a day (UTC): only the day is stored.
+
+    ``backed_up``: the passkey is synced. ``aaguid`` is the model of the authenticator, or zeros.
+    """
+
+    id: str
+    name: str
+    created_at: Seconds
+    last_used_at: Seconds
+    backed_up: bool
+    transports: tuple[str, ...]
+    aaguid: str
+
+
+class ShownPasskeys(Struct, frozen=True, kw_only=True):
+    """The passkeys of the account, and what ``signalAllAcceptedCredentials`` and ``signalCurrentUserDetails`` take."""
+
+    rp_id: str
+    user_handle: Annotated[str, msgspec.Meta(description="The account id, in base64url.")]
+    name: str
+    display_name: str
+    accepted_credential_ids: tuple[str, ...]
+    passkeys: tuple[ShownPasskey, ...]
+
+
+class ManagePasskeys(Struct, frozen=True, kw_only=True):
+    """Show and change the passkeys of a caller."""
+
+    clock: Clock
+    ceremonies: PasskeyCeremonies
+    users: Passwords
+    store: FactorStore
+    lineage_store: LineageStore
+    record: Record
+
+    def show(self, caller: Caller) -> ShownPasskeys:
+        """Show the passkeys, the oldest first. Raises ``NotFound`` if the client cannot use passkeys."""
+        party, user = party_of(self.ceremonies.clients, self._client(caller)), self._user(caller)
+        passkeys = sorted(user.factors.passkeys.values(), key=lambda one: (one.added_at, one.id))
+        return ShownPasskeys(
+            rp_id=party.rp_id,
+            user_handle=user.account,
+            name=user.email,
+            display_name=user.email,
+            accepted_credential_ids=tuple(encode_base64url(one.credential_id) for one in passkeys),
+            passkeys=tuple(_shown(one) for one in passkeys),
+        )
+
+    def options(self, caller: Caller) -> PasskeyOptions:
+        """Return the options to register a passkey, for a caller who stepped up.
+
+        Raises ``EmailUnverified`` and ``TooManyPasskeys``, or ``NotFound`` if the client cannot use passkeys.
+        """
+        stepped_up = caller.stepped_up
+        proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
+        return self._options(caller, self._user(caller), Ceremony.REGISTER, proved=proved)
+
+    def upgrade_options(self, caller: Caller) -> PasskeyOptions:
+        """Return the options of a conditional create: the platform adds a passkey without asking the person.
+
+        The login must be new, by a password, and with a second factor where the account is asked for one. A stolen
+        device, whose login is older, plants no passkey. Raises ``StepUpRequired`` otherwise.
+        """
+        user = self._user(caller)
+        asked = caller.demands_second_factor or user.factors.on
+        is_new = self.clock() - caller.auth_time <= UPGRADE_S and not _KNOWS.isdisjoint(caller.amr)
+        if not is_new or (asked and level(caller.acr) < level("aal2")):
+            raise caller.step_up_required(StepUp())
+        return self._options(caller, user, Ceremony.UPGRADE, proved="mfa" in caller.amr)
+
+    def add(self, caller: Caller, credential: Mapping[str, Any], name: str) -> NewPasskey:
+        """Add the passkey that the platform registered. A repetition gets the same answer.
+
+        Raises ``InvalidPasskey``, ``ChallengeInvalid``, ``PasskeyExists``, ``TooManyPasskeys``.
+        """
+        now, registration = self.clock(), read_registration(credential)
+        client = self._client(caller)
+        party_of(self.ceremonies.clients, client)
+        challenge = self.ceremonies.challenges.open(
+            registration.client_data.challenge,
+            Ceremony.REGISTER,
+            Ceremony.UPGRADE,
+            client=client,
+            now=now,
+            account=caller.account,
+            lineage=caller.device_id,
+        )
+        user = self._user(caller)
+        added = is_added(challenge, registration, user)
+        if added is not None:
+            return _new(added)
+        account_state, lineage = _login_of(caller)
+        change = complete_registration(
+            challenge,
+            registration,
+            user,
+            clients=self.ceremonies.clients,
+            client=client,
+            name=name,
+            by_new_key=is_new_key(account_state, lineage.binding, lineage.id, now=now),
+            now=now,
+        )
+        self._change(caller, change, proved=self._remembered(caller, user, proved=challenge.proved, now=now), now=now)
+        told, details = Told(device=lineage.label), {"kind": "passkey", "passkey": change.passkey.id}
+        self.record("factor_added", account=caller.account, lineage=caller.device_id, details=details, told=told)
+        return _new(change.passkey)
+
+    def rename(self, caller: Caller, passkey: str, name: str) -> None:
+        """Name a passkey. Raises ``NotFound``, for one of another account too."""
+        now = self.clock()
+        self._passkey(self._user(caller), passkey)
+        renamed = self.store.rename_passkey(caller.actor, passkey, name, now=now)
+        if not isinstance(renamed, Done):
+            self._refuse_moved(caller, now=now)
+
+    def remove(self, caller: Caller, passkey: str) -> None:
+        """Remove a passkey. With the last factor, the owner's switch goes off.
+
+        Raises ``NotFound``, for one of another account too.
+        """
+        now, user = self.clock(), self._user(caller)
+        removed = self._passkey(user, passkey)
+        last = user.factors.totp is None and len(user.factors.passkeys) == 1
+        stepped_up = caller.stepped_up
+        proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
+        change = RemovePasskey(removed, last)
+        self._change(caller, change, proved=self._remembered(caller, user, proved=proved, now=now), now=now)
+        told, details = Told(device=_login_of(caller)[1].label), {"kind": "passkey", "passkey": passkey}
+        self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
+
+    def _options(self, caller: Caller, user: User, ceremony: Ceremony, *, proved: bool) -> PasskeyOptions:
+        client = self._client(caller)
+        party = party_of(self.ceremonies.clients, client)
+        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):
+            raise EmailUnverified
+        if len(user.factors.passkeys) >= PASSKEYS_MAX:
+            raise TooManyPasskeys
+        challenge = self.ceremonies.challenges.make(
+            ceremony,
+            client,
+            now=self.clock(),
+            account=caller.account,
+            lineage=caller.device_id,
+            credentials_version=user.credentials_version,
+            proved=proved,
+        )
+        return creation_options(challenge, user, party)
+
+    def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
+        """Carry a change out while the login of the caller is live. Raises ``PasskeyExists`` for one of others."""
+        outcome = self.store.change_factors(caller.actor, change, remember=proved, now=now)
+        if isinstance(outcome, Refused):
+            raise PasskeyExists
+        if not isinstance(outcome, Done):
+            self._refuse_moved(caller, now=now)
+
+    def _refuse_moved(self, caller: Caller, *, now: int) -> None:
+        refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
+        raise errors.Unavailable("the account kept changing during a change of passkeys", by_caller=True)
+
+    def _remembered(self, caller: Caller, user: User, *, proved: bool, now: int) -> Remember | None:
+        """Remember the device of a caller who has just proved a second factor. The change forgets all others."""
+        if not proved:
+            return None
+        account_state, lineage = _login_of(caller)
+        return remember(user.factors, account_state, lineage.binding, self._client(caller), now=now)
+
+    def _client(self, caller: Caller) -> Client:
+        client = self.ceremonies.clients.get(caller.client_id)
+        assert client is not None  # of every caller
+        return client
+
+    def _passkey(self, user: User, passkey: str) -> Passkey:
+        found = user.factors.passkeys.get(passkey)
+        if found is None:
+            raise errors.NotFound("no such passkey of this account", detail="The account has no such passkey.")
+        return found
+
+    def _user(self, caller: Caller) -> User:
+        user = self.users.get(caller.account)
+        if user is None:
+            raise errors.Unavailable("an account whose account state let its owner in has no user")
+        return user
+
+
+def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
+    account_state = caller.account_state
+    assert account_state is not None
+    return account_state, account_state.lineages[caller.device_id]
+
+
+def _new(passkey: Passkey) -> NewPasskey:
+    return NewPasskey(passkey.id, passkey.name, passkey.added_at, passkey.backed_up)
+
+
+def _shown(passkey: Passkey) -> ShownPasskey:
+    aaguid = passkey.aaguid.hex()
+    return ShownPasskey(
+        id=passkey.id,
+        name=passkey.name,
+        created_at=passkey.added_at,
+        last_used_at=passkey.used_day * DAY_S,
+        backed_up=passkey.backed_up,
+        transports=passkey.transports,
+        aaguid="-".join((aaguid[:8], aaguid[8:12], aaguid[12:16], aaguid[16:20], aaguid[20:])),
+    )

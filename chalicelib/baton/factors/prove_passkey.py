@@ -1,0 +1,94 @@
+"""Prove a passkey: the signature first, then one write that uses the challenge, then one that notes the use."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Refused
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import PasskeyUse, Remember, User, passkey_id
+from chalicelib.baton.factors.passkey_challenge import Challenge, origins_of, party_of
+from chalicelib.baton.factors.ports import FactorStore
+from chalicelib.baton.factors.prove_totp import mark_of
+from chalicelib.baton.factors.refusals import ChallengeInvalid, InvalidPasskey, UnknownPasskey
+from chalicelib.baton.factors.verify_passkey import Assertion, verify_assertion
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.policy import DAY_S
+from chalicelib.baton.tokens.ports import Tickets
+
+
+class ProvedPasskey(Struct, frozen=True):
+    """A verified assertion of a passkey of ``user``. Nothing is written yet."""
+
+    user: User
+    challenge: Challenge
+    use: PasskeyUse
+
+
+class ProvePasskey(Struct, frozen=True, kw_only=True):
+    """Check an assertion against the passkeys of a user, and use it.
+
+    There is no rate limit: an assertion cannot be guessed. So a stranger with the password cannot lock the owner out.
+    """
+
+    clients: Clients
+    store: FactorStore
+    tickets: Tickets
+    record: Record
+
+    def verify(
+        self,
+        assertion: Assertion,
+        challenge: Challenge,
+        user: User | None,
+        *,
+        client: Client,
+        user_verified: bool,
+        now: int,
+    ) -> ProvedPasskey:
+        """Verify the assertion. ``user_verified``: refuse one without a PIN or biometry. Nothing is written.
+
+        Raises:
+            UnknownPasskey: the user has no such passkey.
+            InvalidPasskey: a check failed, or the authenticator named another account.
+
+        """
+        party = party_of(self.clients, client)
+        passkey = user.factors.passkeys.get(passkey_id(assertion.credential_id)) if user else None
+        if user is None or passkey is None or passkey.credential_id != assertion.credential_id:
+            raise UnknownPasskey(credential_id=encode_base64url(assertion.credential_id), rp_id=party.rp_id)
+        if assertion.user_handle is not None and assertion.user_handle != decode_base64url(user.account):
+            raise InvalidPasskey("userHandle", hint="userHandle: it is of another account")
+        asserted = verify_assertion(
+            assertion,
+            rp_id=party.rp_id,
+            origins=origins_of(party, client),
+            public_key=passkey.public_key,
+            user_verified=user_verified,
+        )
+        use = PasskeyUse(passkey, asserted.counter, asserted.backup_eligible, asserted.backed_up, day=now // DAY_S)
+        return ProvedPasskey(user, challenge, use)
+
+    def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> None:
+        """Use the challenge for this attempt and effect, once, and store the counter, the flags and the day.
+
+        Raises ``ChallengeInvalid`` if another request used it, and ``Unavailable`` if the passkey was removed
+        meanwhile.
+        """
+        user, challenge, use = proved.user, proved.challenge, proved.use
+        consumed = self.tickets.consume_ticket(
+            challenge.id, expires_at=challenge.expires_at, now=now, mark=mark_of(attempt, effect)
+        )
+        if isinstance(consumed, Refused):
+            raise ChallengeInvalid("challenge: used by another request")
+        if use.counter_went_back:
+            self.record("passkey_counter", account=user.account, details={"passkey": use.passkey.id})
+        if use.backup_changed:
+            self.record("passkey_backup_changed", account=user.account, details={"passkey": use.passkey.id})
+        if not use.changes and remember is None:
+            return
+        stored = self.store.use_passkey(
+            user.account, use, credentials_version=user.credentials_version, remember=remember
+        )
+        if isinstance(stored, Refused):
+            raise errors.Unavailable("the passkey or a factor was changed while it was being used", by_caller=True)

@@ -1,0 +1,40 @@
+"""Make the flows of passkeys, and the parts that the other flows need for passkeys."""
+
+from chalicelib.baton.factors import passkey_routes
+from chalicelib.baton.factors.add_passkey import Enrollable
+from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
+from chalicelib.baton.factors.passkey_challenge import Challenges
+from chalicelib.baton.factors.passkeys import ManagePasskeys
+from chalicelib.baton.factors.prove_passkey import ProvePasskey
+from chalicelib.baton.parts import Parts
+from chalicelib.baton.routing import Route
+
+
+def enrollable_of(parts: Parts) -> Enrollable:
+    """Make the rule that says which factors a login may enrol."""
+    return Enrollable(clients=parts.clients, mail=parts.settings.mail != "off")
+
+
+def passkey_ceremonies(parts: Parts) -> PasskeyCeremonies:
+    """Make what every flow with a passkey needs."""
+    storage = parts.storage
+    return PasskeyCeremonies(
+        clients=parts.clients,
+        challenges=Challenges(entropy=parts.entropy, key_ring=storage.key_ring),
+        enrollable=enrollable_of(parts),
+        prove=ProvePasskey(clients=parts.clients, store=storage.factors, tickets=storage.one_time, record=parts.record),
+    )
+
+
+def passkey_routes_of(parts: Parts) -> tuple[Route, ...]:
+    """List the routes of the passkeys of a caller."""
+    return passkey_routes.routes(
+        ManagePasskeys(
+            clock=parts.clock,
+            ceremonies=passkey_ceremonies(parts),
+            users=parts.storage.accounts,
+            store=parts.storage.factors,
+            lineage_store=parts.storage.lineages,
+            record=parts.record,
+        )
+    )

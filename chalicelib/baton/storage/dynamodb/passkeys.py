@@ -1,0 +1,102 @@
+"""Passkeys as DynamoDB stores them: a map in the item of the user, and an item that says whose a credential is. No I/O.
+
+The item ``C#`` exists as long as the passkey: both are written in one transaction, so a credential belongs to one
+account.
+"""
+
+import hashlib
+from typing import Final
+
+from chalicelib.baton.factors.model import PASSKEYS_MAX, Passkey
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, expression, number, text
+
+ROOM_FOR_ONE: Final = "size(passkeys) < :passkeys_max"
+NO_PASSKEY: Final = "attribute_not_exists(passkeys.#passkey)"
+HAS_PASSKEY: Final = "attribute_exists(passkeys.#passkey)"
+SAME_KEY: Final = "passkeys.#passkey.#key = :key"
+CREDENTIAL_IS_NEW: Final = "attribute_not_exists(pk)"
+CREDENTIAL_NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"
+
+ADD_PASSKEY: Final = "passkeys.#passkey = :passkey"
+REMOVE_PASSKEY: Final = "passkeys.#passkey"
+USE_PASSKEY: Final = (
+    "SET passkeys.#passkey.#counter = :counter, passkeys.#passkey.#flags = :flags, passkeys.#passkey.#used = :used"
+)
+RENAME_PASSKEY: Final = "SET passkeys.#passkey.#name = :name"
+NAMES: Final = {"#key": "k", "#counter": "c", "#flags": "f", "#used": "u", "#name": "n"}
+"""The stored names of the members of a passkey that a write mentions."""
+
+ROOM: Final = number(PASSKEYS_MAX)
+
+_BACKUP_ELIGIBLE, _BACKED_UP, _BY_NEW_KEY = 1, 2, 4
+_NO_AAGUID: Final = bytes(16)
+
+
+def passkey_value(passkey: Passkey) -> Value:
+    """Return the value of a passkey: 162 bytes with a name of 16 bytes and a credential id of 16."""
+    stored: Item = {
+        "i": binary(passkey.credential_id),
+        "k": binary(passkey.public_key),
+        "c": number(passkey.counter),
+        "f": flags_value(passkey),
+        "t": text(" ".join(passkey.transports)),
+        "n": text(passkey.name),
+        "r": number(passkey.added_at),
+        "u": number(passkey.used_day),
+    }
+    if passkey.aaguid != _NO_AAGUID:
+        stored["a"] = binary(passkey.aaguid)
+    return {"M": stored}
+
+
+def flags_value(passkey: Passkey) -> Value:
+    """Return the value of the flags: one bit each."""
+    return number(
+        _BACKUP_ELIGIBLE * passkey.backup_eligible + _BACKED_UP * passkey.backed_up + _BY_NEW_KEY * passkey.by_new_key
+    )
+
+
+def passkeys_of(item: Item) -> dict[str, Passkey]:
+    """Read the passkeys of a user."""
+    return {key: _passkey(value["M"]) for key, value in item["passkeys"]["M"].items()}
+
+
+def credential_key(credential_id: bytes) -> Item:
+    """Return the key of the item that says whose a credential is."""
+    return {"pk": text(f"C#{encode_base64url(hashlib.sha256(credential_id).digest())}")}
+
+
+def put_credential(table: str, credential_id: bytes, account: AccountId) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that takes a credential for an account, if no account has it."""
+    item = {**credential_key(credential_id), "account": text(account)}
+    return {"Put": {"TableName": table, "Item": item, **expression({}, condition=CREDENTIAL_IS_NEW)}}
+
+
+def delete_credential(table: str, credential_id: bytes, account: AccountId) -> dict[str, object]:
+    """Build the write that deletes the item of a credential, unless it is of another account."""
+    condition = expression({":account": text(account)}, condition=CREDENTIAL_NOT_OF_OTHERS)
+    return {"TableName": table, "Key": credential_key(credential_id), **condition}
+
+
+def account_of_credential(item: Item) -> AccountId:
+    """Read whose a credential is."""
+    return AccountId(item["account"]["S"])
+
+
+def _passkey(stored: Item) -> Passkey:
+    flags = int(stored["f"]["N"])
+    return Passkey(
+        credential_id=stored["i"]["B"],
+        public_key=stored["k"]["B"],
+        counter=int(stored["c"]["N"]),
+        backup_eligible=bool(flags & _BACKUP_ELIGIBLE),
+        backed_up=bool(flags & _BACKED_UP),
+        transports=tuple(stored["t"]["S"].split()),
+        name=stored["n"]["S"],
+        added_at=int(stored["r"]["N"]),
+        used_day=int(stored["u"]["N"]),
+        aaguid=stored["a"]["B"] if "a" in stored else _NO_AAGUID,
+        by_new_key=bool(flags & _BY_NEW_KEY),
+    )

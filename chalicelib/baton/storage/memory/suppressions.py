@@ -1,0 +1,38 @@
+"""Addresses that get no mails, in memory."""
+
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.ids import EmailIndex
+from chalicelib.baton.mail.ports import Suppression
+from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+class MemorySuppressions:
+    """`mail.ports.Suppressions` in memory."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        """Keep the tables, which other environments may share."""
+        self._tables = tables
+
+    def get(self, email_index: EmailIndex) -> Suppression | None:
+        """Return the suppression of an address."""
+        with self._tables.lock:
+            return self._tables.suppressions.get(email_index)
+
+    def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
+        """Store a suppression, unless the stored one is a complaint or ends later."""
+        with self._tables.lock:
+            stored = self._tables.suppressions.get(email_index)
+            if stored is not None and not _replaces(suppression, stored):
+                return
+            self._tables.suppressions[email_index] = suppression
+
+    def lift(self, email_index: EmailIndex) -> Done | Refused:
+        """Delete the suppression of an address."""
+        with self._tables.lock:
+            return Done() if self._tables.suppressions.pop(email_index, None) else Refused()
+
+
+def _replaces(new: Suppression, stored: Suppression) -> bool:
+    if stored.until is None:
+        return False
+    return new.until is None or stored.until < new.until

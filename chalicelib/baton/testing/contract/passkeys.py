@@ -1,0 +1,198 @@
+"""What the store ``factors`` must do with passkeys (``factors/ports.py``)."""
+
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import (
+    PASSKEYS_MAX,
+    AddPasskey,
+    Passkey,
+    PasskeyUse,
+    Remember,
+    RemovePasskey,
+    SecondFactors,
+)
+from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
+from chalicelib.baton.testing.contract.ends import INACTIVE
+from chalicelib.baton.testing.contract.factor_values import LOGIN, PASSKEY, PHONE, SYNCED, by_id
+from chalicelib.baton.testing.contract.under_test import RACERS, Contract, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    MINE_LIVE,
+    NOW,
+    OTHER_LIVE,
+    SOMEBODY_ELSE,
+    USER,
+    VERSION,
+    state_with,
+)
+
+USE: Final = PasskeyUse(PASSKEY, counter=8, backup_eligible=True, backed_up=True, day=NOW // 86_400)
+USED: Final = replace(PASSKEY, counter=8, backup_eligible=True, backed_up=True, used_day=NOW // 86_400)
+TEN: Final = by_id(*(replace(SYNCED, credential_id=b"%d" % number) for number in range(PASSKEYS_MAX)))
+OF_SOMEBODY: Final = replace(USER, account=SOMEBODY_ELSE, email_index="somebody")
+ACTOR_OF_SOMEBODY: Final = replace(ACTOR, account=SOMEBODY_ELSE)
+
+
+class PasskeysContract(Contract):
+    """The passkeys of the store ``factors``: `factors.ports.FactorStore`."""
+
+    def with_passkeys(self, storage: StorageUnderTest, factors: SecondFactors | None = None) -> None:
+        """Register a person with these passkeys, and with two devices."""
+        factors = SecondFactors(passkeys=by_id(PASSKEY)) if factors is None else factors
+        state = state_with(MINE_LIVE, OTHER_LIVE)
+        assert storage.accounts.register(replace(USER, factors=factors), state) == Done()
+
+    def factors_of_account(self, storage: StorageUnderTest) -> SecondFactors:
+        """Read the factors."""
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        return user.factors
+
+    def use_it(self, storage: StorageUnderTest, use: PasskeyUse = USE, *, version: int = VERSION) -> Done | Refused:
+        """Store the use of a passkey."""
+        return storage.factors.use_passkey(ACCOUNT, use, credentials_version=version)
+
+    def test_a_use_is_stored_and_can_be_sent_again(self, storage: StorageUnderTest) -> None:
+        """The counter, the flags and the day. Nothing else of the passkey changes, and no other passkey."""
+        self.with_passkeys(storage, SecondFactors(passkeys=by_id(PASSKEY, SYNCED)))
+        for _ in range(2):
+            assert self.use_it(storage) == Done()
+            assert self.factors_of_account(storage).passkeys == by_id(USED, SYNCED)
+
+    def test_the_larger_counter_stays(self, storage: StorageUnderTest) -> None:
+        """A copy of the authenticator, whose counter is behind, does not set it back."""
+        self.with_passkeys(storage)
+        assert self.use_it(storage, replace(USE, counter=3)) == Done()
+        assert self.factors_of_account(storage).passkeys == by_id(replace(USED, counter=7))
+
+    def test_a_use_remembers_the_device_in_the_same_write(self, storage: StorageUnderTest) -> None:
+        """And forgets those that it names."""
+        passkeys = by_id(PASSKEY)
+        self.with_passkeys(storage, SecondFactors(remembered={"tablet": NOW - 1, "watch": NOW}, passkeys=passkeys))
+        remember = Remember("phone", at=NOW, forgotten=("tablet",))
+        assert storage.factors.use_passkey(ACCOUNT, USE, credentials_version=VERSION, remember=remember) == Done()
+        assert self.factors_of_account(storage) == SecondFactors(
+            remembered={"watch": NOW, "phone": NOW}, passkeys=by_id(USED)
+        )
+
+    @pytest.mark.guarantee(8)
+    def test_a_passkey_that_was_removed_is_not_used(self, storage: StorageUnderTest) -> None:
+        """Removed, replaced by another key, or the credentials version moved: nothing is stored."""
+        factors = SecondFactors(passkeys=by_id(SYNCED))
+        self.with_passkeys(storage, factors)
+        assert self.use_it(storage) == Refused()
+        assert self.use_it(storage, replace(USE, passkey=replace(SYNCED, public_key=b"another key"))) == Refused()
+        assert self.use_it(storage, replace(USE, passkey=SYNCED), version=VERSION + 1) == Refused()
+        assert self.factors_of_account(storage) == factors
+        assert storage.factors.use_passkey(SOMEBODY_ELSE, USE, credentials_version=VERSION) == Refused()
+        assert storage.accounts.get(SOMEBODY_ELSE) is None
+
+    def test_a_passkey_is_named(self, storage: StorageUnderTest) -> None:
+        """The credentials version stays: no grant and no ticket becomes void by a name."""
+        self.with_passkeys(storage)
+        for name in ("Work phone", ""):
+            assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, name, now=NOW) == Done()
+            assert self.factors_of_account(storage).passkeys == by_id(replace(PASSKEY, name=name))
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        assert user.credentials_version == VERSION
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    def test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live(
+        self, storage: StorageUnderTest, inactive: object, verdict: object
+    ) -> None:
+        """The login ended between the read and the write."""
+        del verdict
+        self.with_passkeys(storage)
+        storage.seed(inactive)  # type: ignore[arg-type]
+        assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, "thief", now=NOW) == Moved()
+        assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
+
+    def test_only_a_passkey_of_the_account_is_named(self, storage: StorageUnderTest) -> None:
+        """Nothing is stored for another one, and not after a change of the credentials."""
+        self.with_passkeys(storage)
+        assert storage.factors.rename_passkey(ACTOR, SYNCED.id, "name", now=NOW) == Moved()
+        later = replace(ACTOR, credentials_version=VERSION + 1)
+        assert storage.factors.rename_passkey(later, PASSKEY.id, "name", now=NOW) == Moved()
+        assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
+
+    @pytest.mark.parametrize(
+        ("change", "stored"),
+        [
+            pytest.param(AddPasskey(PASSKEY), by_id(PASSKEY), id="added before"),
+            pytest.param(AddPasskey(PASSKEY), TEN, id="no room"),
+            pytest.param(RemovePasskey(PASSKEY, last=False), by_id(SYNCED), id="removed before"),
+        ],
+    )
+    def test_a_change_of_passkeys_that_does_not_fit_is_not_made(
+        self, storage: StorageUnderTest, change: AddPasskey | RemovePasskey, stored: dict[str, Passkey]
+    ) -> None:
+        """An account has ten passkeys at most, each once."""
+        self.with_passkeys(storage, SecondFactors(passkeys=stored))
+        assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
+        assert self.factors_of_account(storage).passkeys == stored
+        assert storage.lineages.get(ACCOUNT) == state_with(MINE_LIVE, OTHER_LIVE)
+
+    @pytest.mark.guarantee(8)
+    @pytest.mark.parametrize("by", [ACTOR, LOGIN], ids=["a login", "a login under way"])
+    def test_a_credential_belongs_to_one_account(self, storage: StorageUnderTest, by: Actor | UnfinishedLogin) -> None:
+        """Another account cannot add it, until it was removed from the first one."""
+        self.with_passkeys(storage, SecondFactors())
+        other = state_with(MINE_LIVE, account=SOMEBODY_ELSE)
+        assert storage.accounts.register(OF_SOMEBODY, other) == Done()
+        add, remove = AddPasskey(PASSKEY), RemovePasskey(PASSKEY, last=True)
+        change = storage.factors.change_factors
+        assert change(by, add, remember=PHONE, now=NOW) == Done()
+        assert change(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Refused()
+        assert storage.accounts.get(SOMEBODY_ELSE) == OF_SOMEBODY
+        assert storage.lineages.get(SOMEBODY_ELSE) == other
+        later = replace(ACTOR, credentials_version=VERSION + 1)
+        assert change(later, remove, remember=None, now=NOW) == Done()
+        assert change(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
+
+    @pytest.mark.guarantee(8)
+    def test_one_of_many_accounts_gets_a_credential(self, storage: StorageUnderTest) -> None:
+        """Two accounts add the same credential at the same time, several times each."""
+        self.with_passkeys(storage, SecondFactors())
+        storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
+        actors = [ACTOR, ACTOR_OF_SOMEBODY] * (RACERS // 2)
+        race(
+            [
+                lambda actor=actor: storage.factors.change_factors(  # type: ignore[misc]
+                    actor, AddPasskey(PASSKEY), remember=None, now=NOW
+                )
+                for actor in actors
+            ]
+        )
+        users = [storage.accounts.get(account) for account in (ACCOUNT, SOMEBODY_ELSE)]
+        assert [len(user.factors.passkeys) for user in users if user].count(1) == 1
+        assert sum(len(user.factors.passkeys) for user in users if user) == 1
+
+    def test_a_forgotten_account_frees_its_credentials(self, storage: StorageUnderTest) -> None:
+        """The phone of the person can be registered with another account."""
+        self.with_passkeys(storage, SecondFactors())
+        storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
+        add = AddPasskey(PASSKEY)
+        assert storage.factors.change_factors(ACTOR, add, remember=None, now=NOW) == Done()
+        for _ in range(2):
+            storage.accounts.forget(ACCOUNT, USER.email_index)
+        assert storage.factors.change_factors(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
+
+    def test_a_passkey_that_is_removed_leaves_a_credential_of_another_account(self, storage: StorageUnderTest) -> None:
+        """An inconsistent account cannot free what is not its own."""
+        self.with_passkeys(storage)
+        storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
+        change = storage.factors.change_factors
+        assert change(ACTOR_OF_SOMEBODY, AddPasskey(PASSKEY), remember=None, now=NOW) == Done()
+        assert change(ACTOR, RemovePasskey(PASSKEY, last=True), remember=None, now=NOW) == Moved()
+        storage.accounts.forget(ACCOUNT, USER.email_index)
+        storage.accounts.register(replace(USER, factors=SecondFactors()), state_with(MINE_LIVE))
+        user = storage.accounts.get(SOMEBODY_ELSE)
+        assert user is not None
+        assert user.factors.passkeys == by_id(PASSKEY)

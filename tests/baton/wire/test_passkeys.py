@@ -1,0 +1,838 @@
+"""Passkeys through the gateway: register, sign in, second factor, step-up, and every way to misuse them."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from baton_client import content_digest
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.factors.model import passkey_id
+from chalicelib.baton.factors.password_hash import TEST_COST
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import TICKET_PURPOSES
+from chalicelib.baton.storage.memory import storage
+from chalicelib.baton.storage.memory.tables import MemoryTables
+from chalicelib.baton.testing.world import ARGON2_COST
+from tests.baton.factors.authenticator import BE, BS, UP, UV, Authenticator
+from tests.baton.fixture import load_environment
+from tests.baton.wire.contract import Contract
+from tests.baton.wire.conversation import PASSWORD, PREFIX, Device, Said, Send, through
+from tests.baton.wire.second_factor import EMAIL, Person, ask, attempt, grant_of, prove, stepped
+from tools.dev.gateway import DevelopmentClock, Gateway
+
+pytestmark = pytest.mark.guarantee(14)
+
+RACERS: Final = 8
+OTHER_EMAIL: Final = "bob@example.com"
+ANDROID: Final = "android:apk-key-hash:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+OPTIONS, UPGRADE, PASSKEYS = "/me/passkeys/options", "/me/passkeys/upgrade-options", "/me/passkeys"
+MakeDevice = Callable[..., Device]
+
+
+@dataclass
+class Deployment:
+    """Environments that share tables in memory, and their clock."""
+
+    environments: list[Any]
+    tables: MemoryTables
+    clock: DevelopmentClock
+
+
+@pytest.fixture(scope="module")
+def judge() -> Contract:
+    """Give the OpenAPI description, as a judge."""
+    return Contract()
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    """Load two environments over tables in memory, with the registry of second factors."""
+    tables, clock = MemoryTables(), DevelopmentClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_STORAGE", "memory")
+        patch.setenv("BATON_CLIENTS", "clients-factors.toml")
+        patch.setattr(storage, "OF_THIS_PROCESS", tables)
+        environments = [load_environment(clock) for _ in range(2)]
+    return Deployment(environments, tables, clock)
+
+
+@pytest.fixture
+def clock(deployment: Deployment) -> DevelopmentClock:
+    """Give the clock of the environments, and empty tables."""
+    tables = deployment.tables
+    for table in (tables.claims, tables.users, tables.credentials, tables.lineages, tables.events):
+        table.clear()
+    for values in (tables.nonces, tables.tickets, tables.grants, tables.windows):
+        values.clear()
+    deployment.clock.skipped_s = 0
+    return deployment.clock
+
+
+@pytest.fixture
+def send(deployment: Deployment, judge: Contract) -> Send:
+    """Send a request through the gateway, with cheap password hashes, and hold the answer against the description."""
+    judged = judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
+
+    def cheap(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
+        token = TEST_COST.set(ARGON2_COST)
+        try:
+            return judged(method, target, headers, body)
+        finally:
+            TEST_COST.reset(token)
+
+    return cheap
+
+
+@pytest.fixture
+def baton(deployment: Deployment) -> Any:
+    """Give the Baton of one environment, for what an operator does."""
+    return deployment.environments[0].baton
+
+
+@pytest.fixture
+def phone(make_device: MakeDevice) -> Device:
+    """Give Ada's phone, which has registered."""
+    phone = make_device()
+    assert phone.register(EMAIL).status == 201
+    return phone
+
+
+@pytest.fixture
+def mine(phone: Device) -> Authenticator:
+    """Give the authenticator with Ada's passkey."""
+    mine = Authenticator()
+    assert add(phone, mine).status == 201
+    return mine
+
+
+def options_of(said: Said) -> dict[str, Any]:
+    """Return the options of an answer."""
+    assert said.status == 200, said
+    options: dict[str, Any] = said.members["options"]
+    return options
+
+
+def add(phone: Device, authenticator: Authenticator, *, name: str = "phone", **proof: Any) -> Said:
+    """Register a passkey, with a step-up."""
+    options = options_of(stepped(phone, "POST", OPTIONS, **proof))
+    return phone.post(PASSKEYS, {"credential": authenticator.create(options), "name": name})
+
+
+def sign_in_options(phone: Device) -> Said:
+    """Get the options to log in with a passkey."""
+    entry = phone.entry("")
+    return phone.post("/login/passkey/options", {m: entry[m] for m in ("client_id", "device")}, token=None)
+
+
+def send_passkey(phone: Device, credential: dict[str, Any], *, attempt: str | None = None) -> Said:
+    """Log in with what the authenticator signed, and keep the tokens."""
+    entry = phone.entry("")
+    body = {m: entry[m] for m in ("client_id", "device")} | {"credential": credential}
+    said = phone.post("/login/passkey", body, {"idempotency-key": attempt} if attempt else {}, token=None)
+    if said.status == 200:
+        phone.tokens = said.members
+    return said
+
+
+def sign_in(phone: Device, authenticator: Authenticator, *, attempt: str | None = None, **lies: Any) -> Said:
+    """Log in with a passkey."""
+    return send_passkey(phone, authenticator.get(options_of(sign_in_options(phone)), **lies), attempt=attempt)
+
+
+def factor_options(phone: Device, asked: Said, *, attempt: str | None = None) -> Said:
+    """Get the options of the second step of a login."""
+    headers = {"idempotency-key": attempt} if attempt else {}
+    return phone.post("/login/factor/options", {"auth_session": asked.members["auth_session"]}, headers, token=None)
+
+
+def step_up_options(phone: Device, method: str, path: str, body: bytes = b"") -> Said:
+    """Get the options of a step-up."""
+    operation = {"method": method, "path": PREFIX + path, "digest": content_digest(body)}
+    return phone.post("/step-up/options", {"operation": operation})
+
+
+def switch_on(phone: Device) -> Said:
+    """Switch the second factor on, by a step-up with the password."""
+    body = json.dumps({"on": True}).encode()
+    said = stepped(phone, "PUT", "/me/second-factor", body)
+    assert said.status == 200, said
+    return said
+
+
+def events(phone: Device) -> list[str]:
+    """List the events of the account, the newest first."""
+    return [event["event"] for event in phone.get("/me/activity").members["events"]]
+
+
+# --- Adding, showing, removing ------------------------------------------------------------------------------------
+
+
+def test_a_passkey_is_registered_and_shown(phone: Device) -> None:
+    """The options are what the platforms take, and the answer has no secret."""
+    options = options_of(stepped(phone, "POST", OPTIONS))
+    account = phone.get("/me").members["account_id"]
+    assert options["rp"] == {"id": "example.com", "name": "Example"}
+    assert options["user"] == {"id": account, "name": EMAIL, "displayName": EMAIL}
+    assert [one["alg"] for one in options["pubKeyCredParams"]] == [-7, -8, -257]
+    assert options["authenticatorSelection"]["residentKey"] == "required"
+    assert (options["attestation"], options["timeout"], options["excludeCredentials"]) == ("none", 300_000, [])
+    mine = Authenticator(flags=UP | UV | BE | BS, aaguid=b"a" * 16)
+    added = phone.post(PASSKEYS, {"credential": mine.create(options), "name": "Ada's phone"})
+    assert added.status == 201
+    assert added.members.keys() == {"id", "name", "created_at", "backed_up"}
+    assert (added.members["name"], added.members["backed_up"]) == ("Ada's phone", True)
+    shown = phone.get(PASSKEYS).members
+    assert (shown["rp_id"], shown["user_handle"], shown["name"]) == ("example.com", account, EMAIL)
+    assert shown["accepted_credential_ids"] == [mine.create(options)["id"]]
+    (passkey,) = shown["passkeys"]
+    assert passkey["id"] == added.members["id"]
+    assert passkey["aaguid"] == "61616161-6161-6161-6161-616161616161"
+    assert phone.get("/me/factors").members["passkeys"] == 1
+    assert phone.get("/me/factors").members["second_factor"] == "off"
+    assert "factor_added" in events(phone)
+    again = options_of(stepped(phone, "POST", OPTIONS))
+    assert [one["id"] for one in again["excludeCredentials"]] == shown["accepted_credential_ids"]
+
+
+def test_a_repeated_registration_gets_the_same_answer(phone: Device) -> None:
+    """The answer was lost. The credentials version moves once, and there is one event."""
+    credential = Authenticator().create(options_of(stepped(phone, "POST", OPTIONS)))
+    first = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
+    again = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
+    assert (first.status, again.status, again.members) == (201, 201, first.members)
+    assert events(phone).count("factor_added") == 1
+
+
+def test_one_challenge_registers_one_passkey(phone: Device) -> None:
+    """The version of the credentials is in the challenge, and moves with the first one."""
+    options = options_of(stepped(phone, "POST", OPTIONS))
+    assert phone.post(PASSKEYS, {"credential": Authenticator().create(options)}).status == 201
+    said = phone.post(PASSKEYS, {"credential": Authenticator().create(options)})
+    assert (said.status, said.code) == (409, "challenge_invalid")
+
+
+def test_a_passkey_is_named_and_removed(phone: Device, mine: Authenticator) -> None:
+    """Naming needs no step-up, and removing does."""
+    del mine
+    (passkey,) = phone.get(PASSKEYS).members["passkeys"]
+    path = f"{PASSKEYS}/{passkey['id']}"
+    named = phone.request("PATCH", path, b'{"name":"Work"}', {"content-type": "application/json"})
+    assert named.status == 204
+    assert phone.get(PASSKEYS).members["passkeys"][0]["name"] == "Work"
+    too_long = json.dumps({"name": "\u00e9" * 64}).encode()
+    assert phone.request("PATCH", path, too_long, {"content-type": "application/json"}).code == "wrong_type"
+    assert phone.request("DELETE", path).code == "step_up_required"
+    assert stepped(phone, "DELETE", path).status == 204
+    assert phone.get(PASSKEYS).members["passkeys"] == []
+    assert "factor_removed" in events(phone)
+
+
+def test_a_passkey_of_another_account_does_not_exist(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """Unknown, and not yours: alike."""
+    del mine
+    (passkey,) = phone.get(PASSKEYS).members["passkeys"]
+    bob = make_device()
+    bob.register(OTHER_EMAIL)
+    for one in (passkey["id"], "AAAAAAAAAAAAAAAA"):
+        path = f"{PASSKEYS}/{one}"
+        assert bob.request("PATCH", path, b'{"name":"x"}', {"content-type": "application/json"}).status == 404
+        assert stepped(bob, "DELETE", path).status == 404
+    assert len(phone.get(PASSKEYS).members["passkeys"]) == 1
+
+
+def test_an_account_has_ten_passkeys_at_most(phone: Device) -> None:
+    """The eleventh is refused before the platform is asked."""
+    for _ in range(10):
+        assert add(phone, Authenticator()).status == 201
+    assert stepped(phone, "POST", OPTIONS).code == "too_many_passkeys"
+
+
+def test_removing_the_last_factor_switches_the_second_factor_off(phone: Device, mine: Authenticator) -> None:
+    """A login could not be asked for anything. While another factor is left, it stays on."""
+    switch_on(phone)
+    other = Authenticator()
+    assert add_with_passkey(phone, mine, other).status == 201
+    ids = [one["id"] for one in phone.get(PASSKEYS).members["passkeys"]]
+    for number, one in enumerate(ids):
+        said = with_passkey(
+            phone, "DELETE", f"{PASSKEYS}/{one}", other if number == 0 else mine_of(ids, number, mine, other)
+        )
+        assert said.status == 204, said
+        expected = "on" if number == 0 else "off"
+        assert phone.get("/me/factors").members["second_factor"] == expected
+
+
+def mine_of(ids: list[str], number: int, mine: Authenticator, other: Authenticator) -> Authenticator:
+    """Return the authenticator whose passkey is still there: the one that is removed last."""
+    return next(one for one in (mine, other) if passkey_id(one.credential_id) == ids[number])
+
+
+def with_passkey(phone: Device, method: str, path: str, authenticator: Authenticator, body: bytes = b"") -> Said:
+    """Send a request with a step-up by passkey alone."""
+    credential = authenticator.get(options_of(step_up_options(phone, method, path, body)))
+    granted = grant_of(phone, method, path, body, passkey=credential)
+    if granted.status != 200:
+        return granted
+    headers = {"baton-grant": str(granted.members["grant"])}
+    return phone.request(method, path, body, headers | ({"content-type": "application/json"} if body else {}))
+
+
+def add_with_passkey(phone: Device, mine: Authenticator, new: Authenticator) -> Said:
+    """Register another passkey, with a step-up by a passkey."""
+    options = options_of(with_passkey(phone, "POST", OPTIONS, mine))
+    return phone.post(PASSKEYS, {"credential": new.create(options)})
+
+
+# --- Logging in ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", ANDROID, ANDROID + "="])
+def test_a_login_with_a_passkey_alone(make_device: MakeDevice, mine: Authenticator, origin: str) -> None:
+    """No name and no password: from a page, from an iOS app (the same origin), and from an Android app."""
+    tablet = make_device()
+    options = options_of(sign_in_options(tablet))
+    assert (options["rpId"], options["allowCredentials"], options["userVerification"]) == (
+        "example.com",
+        [],
+        "required",
+    )
+    said = send_passkey(tablet, mine.get(options, origin=origin))
+    assert said.status == 200
+    shown = tablet.get("/me").members
+    assert (shown["acr"], shown["amr"]) == ("phr", ["pop", "user", "mfa"])
+    assert events(tablet).count("logged_in") == 1
+
+
+def test_a_repeated_login_gets_the_same_tokens(make_device: MakeDevice, mine: Authenticator) -> None:
+    """The answer was lost: the same attempt and the same signature."""
+    tablet, key = make_device(), attempt()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    first = send_passkey(tablet, credential, attempt=key)
+    again = send_passkey(tablet, credential, attempt=key)
+    assert first.status == again.status == 200
+    assert first.members["device_id"] == again.members["device_id"]
+
+
+def test_a_challenge_logs_one_device_in_once(make_device: MakeDevice, mine: Authenticator) -> None:
+    """29: replayed by the same key with another attempt, and by another key."""
+    tablet, thief = make_device(), make_device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    assert send_passkey(thief, credential).code == "challenge_invalid"
+    assert send_passkey(tablet, credential, attempt=attempt()).status == 200
+    replayed = send_passkey(tablet, credential, attempt=attempt())
+    assert (replayed.status, replayed.code) == (409, "challenge_invalid")
+
+
+def test_one_of_many_logins_uses_a_challenge(make_device: MakeDevice, mine: Authenticator) -> None:
+    """At the same time, by one key, each with an attempt of its own."""
+    tablet = make_device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    with ThreadPoolExecutor(RACERS) as pool:
+        said = list(pool.map(lambda _: send_passkey(tablet, credential, attempt=attempt()), range(RACERS)))
+    assert sorted(one.status for one in said) == [200] + [409] * (RACERS - 1)
+
+
+def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """30: of a step-up, of a second factor, of a registration; and one that Baton did not make."""
+    challenges = [
+        options_of(step_up_options(phone, "DELETE", "/me")),
+        options_of(stepped(phone, "POST", OPTIONS)),
+        {"challenge": "A" * 100},
+        {"challenge": "not base64url!"},
+    ]
+    switch_on(phone)
+    tablet = make_device()
+    challenges.append(options_of(factor_options(tablet, ask(tablet))))
+    for options in challenges:
+        assert send_passkey(tablet, mine.get(options)).code == "challenge_invalid"
+    sign_in_challenge = options_of(sign_in_options(phone))
+    operation = grant_of(phone, "DELETE", "/me", passkey=mine.get(sign_in_challenge))
+    assert operation.code == "challenge_invalid"
+
+
+def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, mine: Authenticator) -> None:
+    """31: after five minutes."""
+    tablet = make_device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    clock.skip(TICKET_PURPOSES["challenge"].life_s)
+    assert send_passkey(tablet, credential).code == "challenge_invalid"
+
+
+def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """It fits what every platform takes: 76 to 130 bytes were planned, and 200 are not exceeded."""
+    del mine
+    for options in (
+        options_of(sign_in_options(make_device())),
+        options_of(step_up_options(phone, "DELETE", "/me")),
+        options_of(stepped(phone, "POST", OPTIONS)),
+    ):
+        assert 16 <= len(options["challenge"]) * 3 // 4 <= 150
+
+
+def test_the_passkey_must_be_of_the_account_that_it_names(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """32: Bob's passkey with Ada's user handle, with none, and with one of nobody."""
+    bob, bobs = make_device(), Authenticator()
+    bob.register(OTHER_EMAIL)
+    assert add(bob, bobs).status == 201
+    tablet = make_device()
+    said = sign_in(tablet, bobs, user_handle=mine.user_handle)
+    assert (said.status, said.code, said.members["action"]) == (401, "unknown_passkey", "log_in")
+    assert (said.members["rp_id"], said.members["credential_id"]) == ("example.com", bobs.get({"challenge": ""})["id"])
+    assert sign_in(tablet, bobs, user_handle=b"x" * 12).code == "unknown_passkey"
+    assert sign_in(tablet, bobs, user_handle=b"x").code == "invalid_passkey"
+    without = bobs.get(options_of(sign_in_options(tablet)))
+    del without["response"]["userHandle"]
+    assert send_passkey(tablet, without).code == "invalid_passkey"
+    assert phone.get("/me").status == 200
+
+
+def test_a_credential_belongs_to_one_account(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """33: it is added once, and to one account."""
+    bob = make_device()
+    bob.register(OTHER_EMAIL)
+    options = options_of(stepped(bob, "POST", OPTIONS))
+    said = bob.post(PASSKEYS, {"credential": mine.create(options)})
+    assert (said.status, said.code) == (409, "passkey_exists")
+    options = options_of(stepped(phone, "POST", OPTIONS))
+    assert phone.post(PASSKEYS, {"credential": mine.create(options)}).code == "passkey_exists"
+    assert bob.get(PASSKEYS).members["passkeys"] == []
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        pytest.param({"origin": "https://evil.example"}, id="foreign origin"),
+        pytest.param({"origin": "https://example.co.uk"}, id="of another client"),
+        pytest.param({"client": {"crossOrigin": True}}, id="in a frame of another origin"),
+        pytest.param({"flags": UV}, id="without presence"),
+        pytest.param({"flags": UP}, id="the person was not verified"),
+        pytest.param({"flags": UP | UV | BS}, id="backed up, but not eligible"),
+        pytest.param({"rp_id": "evil.example"}, id="for another RP ID"),
+    ],
+)
+def test_a_lie_logs_nobody_in(make_device: MakeDevice, mine: Authenticator, lies: dict[str, Any]) -> None:
+    """34 to 36: the hint says which check failed. The challenge is not used up by it."""
+    tablet = make_device()
+    options = options_of(sign_in_options(tablet))
+    said = send_passkey(tablet, mine.get(options, **lies))
+    assert (said.status, said.code) == (400, "invalid_passkey")
+    assert said.members["hint"]
+    assert send_passkey(tablet, mine.get(options)).status == 200
+
+
+def test_the_origins_of_a_client_are_its_own(make_device: MakeDevice, mine: Authenticator) -> None:
+    """The related origin belongs to another client, which accepts it, and nothing else."""
+    web = make_device(client_id="simple")
+    assert sign_in(web, mine, origin="https://example.co.uk").status == 200
+    assert sign_in(web, mine).code == "invalid_passkey"
+    assert sign_in(web, mine, origin=ANDROID).code == "invalid_passkey"
+
+
+def test_a_client_without_origins_has_no_passkeys(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """404, and the password still works."""
+    del phone, mine
+    other = make_device(client_id="forgetful")
+    assert sign_in_options(other).status == 404
+    assert other.login(EMAIL).status == 200
+    assert stepped(other, "POST", OPTIONS).status == 404
+    assert other.get(PASSKEYS).status == 404
+
+
+def test_a_counter_that_goes_back_is_told_and_logs_in(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """37: a copy of the authenticator, perhaps. The larger counter stays."""
+    tablet = make_device()
+    assert sign_in(tablet, mine, counter=5).status == 200
+    assert "passkey_counter" not in events(phone)
+    for counter in (5, 3):
+        assert sign_in(tablet, mine, counter=counter).status == 200
+    assert events(tablet).count("passkey_counter") == 2
+    assert sign_in(tablet, mine, counter=6).status == 200
+    assert events(tablet).count("passkey_counter") == 2
+
+
+def test_a_passkey_that_becomes_synced_is_told_and_logs_in(make_device: MakeDevice, mine: Authenticator) -> None:
+    """37: the standard says that it never does, and platforms do it."""
+    tablet = make_device()
+    assert sign_in(tablet, mine, flags=UP | UV | BE | BS).status == 200
+    assert events(tablet).count("passkey_backup_changed") == 1
+    assert tablet.get(PASSKEYS).members["passkeys"][0]["backed_up"] is True
+    assert sign_in(tablet, mine, flags=UP | UV | BE).status == 200
+    assert events(tablet).count("passkey_backup_changed") == 1
+
+
+def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """38: also where it was removed after the options were fetched."""
+    tablet = make_device()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    (passkey,) = phone.get(PASSKEYS).members["passkeys"]
+    assert stepped(phone, "DELETE", f"{PASSKEYS}/{passkey['id']}").status == 204
+    assert send_passkey(tablet, credential).code == "unknown_passkey"
+
+
+def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobody_in(
+    make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """38: the version of the credentials is in the condition of both writes. The retry gets the reason."""
+    del phone
+    tables, tablet, key = deployment.tables, make_device(), attempt()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    store = deployment.environments[0].baton.storage.one_time
+    consume = type(store).consume_ticket
+
+    def removing(self: Any, *given: Any, **named: Any) -> Any:
+        (account, user), *_ = tables.users.items()
+        state = tables.lineages[account]
+        version = user.credentials_version + 1
+        factors = replace(user.factors, passkeys={})
+        tables.users[account] = replace(user, credentials_version=version, factors=factors)
+        tables.lineages[account] = replace(state, credentials_version=version)
+        monkeypatch.setattr(type(store), "consume_ticket", consume)
+        return consume(self, *given, **named)
+
+    monkeypatch.setattr(type(store), "consume_ticket", removing)
+    assert send_passkey(tablet, credential, attempt=key).status == 503
+    assert send_passkey(tablet, credential, attempt=key).code == "unknown_passkey"
+
+
+def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: Any, mine: Authenticator) -> None:
+    """38: not ``unknown_passkey``, which would make the phone delete it. Only who has the passkey learns this."""
+    act = SetStatus(
+        clock=baton.clock,
+        key_ring=baton.key_ring,
+        users=baton.users,
+        lineage_store=baton.lineage_store,
+        record=baton.recorder,
+    )
+    act(EMAIL, Status.DISABLED)
+    tablet = make_device()
+    assert sign_in(tablet, mine).code == "invalid_credentials"
+    assert sign_in(tablet, mine, flags=UP).code == "invalid_passkey"
+    act(EMAIL, Status.ACTIVE)
+    assert sign_in(tablet, mine).status == 200
+
+
+def test_a_deleted_account_frees_its_passkey(
+    make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment
+) -> None:
+    """The passkey is unknown, and can be added to another account."""
+    assert stepped(phone, "DELETE", "/me").status == 204
+    assert deployment.tables.credentials == {}
+    assert sign_in(make_device(), mine).code == "unknown_passkey"
+    bob = make_device()
+    bob.register(OTHER_EMAIL)
+    assert add(bob, mine).status == 201
+
+
+# --- The second factor --------------------------------------------------------------------------------------------
+
+
+def test_a_passkey_is_a_second_factor(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """The owner is asked once the switch is on. The codes are made then."""
+    tablet = make_device()
+    assert tablet.login(EMAIL).status == 200
+    assert len(switch_on(phone).members["recovery_codes"]) == 10
+    asked = ask(tablet)
+    assert (asked.code, asked.members["factors"]) == ("factor_required", ["passkey", "recovery_code"])
+    options = options_of(factor_options(tablet, asked))
+    assert [one["id"] for one in options["allowCredentials"]] == phone.get(PASSKEYS).members["accepted_credential_ids"]
+    assert options["userVerification"] == "preferred"
+    said = prove(tablet, asked, passkey=mine.get(options, flags=UP))
+    assert said.status == 200
+    shown = tablet.get("/me").members
+    assert (shown["acr"], shown["amr"]) == ("phr", ["pwd", "pop", "user", "mfa"])
+    assert tablet.login(EMAIL).status == 200, "the device is remembered"
+    assert tablet.get("/me").members["acr"] == "aal2"
+
+
+def test_a_second_factor_is_of_this_login(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """Of this device, this attempt and this account, and once."""
+    switch_on(phone)
+    tablet, thief, key = make_device(), make_device(), attempt()
+    asked, other = ask(tablet), ask(thief)
+    credential = mine.get(options_of(factor_options(tablet, asked)))
+    assert prove(thief, other, passkey=credential).code == "challenge_invalid"
+    assert prove(tablet, ask(tablet, attempt=key), passkey=credential, attempt=key).code == "challenge_invalid"
+    assert prove(tablet, asked, passkey=mine.get({"challenge": "A" * 100})).code == "challenge_invalid"
+    stranger = Authenticator()
+    options = options_of(factor_options(tablet, asked))
+    assert prove(tablet, asked, passkey=stranger.get(options)).code == "unknown_passkey"
+    assert prove(tablet, asked, passkey=mine.get(options, user_handle=b"x" * 12)).code == "invalid_passkey"
+    assert prove(tablet, asked, passkey=credential).status == 200
+
+
+def test_a_repeated_second_step_gets_the_same_tokens(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """The answer was lost."""
+    switch_on(phone)
+    tablet, key = make_device(), attempt()
+    asked = ask(tablet, attempt=key)
+    credential = mine.get(options_of(factor_options(tablet, asked, attempt=key)))
+    first = prove(tablet, asked, passkey=credential, attempt=key)
+    again = prove(tablet, asked, passkey=credential, attempt=key)
+    assert (first.status, again.status) == (200, 200)
+    assert first.members["device_id"] == again.members["device_id"]
+
+
+def test_an_account_with_a_passkey_alone_cannot_be_enrolled_by_its_password(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """Also at a client that cannot use passkeys: a thief of the password would get in by an app of his own."""
+    switch_on(phone)
+    del mine
+    other = make_device(client_id="forgetful")
+    asked = ask(other)
+    assert (asked.code, asked.members["factors"]) == ("factor_required", ["passkey", "recovery_code"])
+    assert factor_options(other, asked).status == 404
+    for kind in ("totp", "passkey"):
+        said = other.post("/login/enrol", {"auth_session": asked.members["auth_session"], "kind": kind}, token=None)
+        assert said.code == "factor_required"
+
+
+def test_a_client_that_cannot_ask_takes_a_passkey_alone(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """The passkey satisfies every demand, so nothing is asked."""
+    switch_on(phone)
+    plain = make_device(client_id="plain")
+    assert ask(plain).code == "second_factor_unsupported"
+    assert sign_in(plain, mine).status == 200
+
+
+def test_the_options_of_a_second_factor_need_a_passkey(make_device: MakeDevice, phone: Device) -> None:
+    """404 for an account with an app only."""
+    ada = Person(lambda: int(phone.clock()))
+    ada.enrol(phone)
+    tablet = make_device()
+    assert factor_options(tablet, ask(tablet)).status == 404
+    assert step_up_options(phone, "DELETE", "/me").status == 404
+
+
+# --- Enrolment at a login -----------------------------------------------------------------------------------------
+
+
+def enrol(phone: Device, asked: Said, *, attempt: str | None = None) -> Said:
+    """Begin the enrolment of a passkey in the middle of a login."""
+    headers = {"idempotency-key": attempt} if attempt else {}
+    body = {"auth_session": asked.members["auth_session"], "kind": "passkey"}
+    return phone.post("/login/enrol", body, headers, token=None)
+
+
+def test_a_login_enrols_a_passkey(make_device: MakeDevice) -> None:
+    """At a client that requires a second factor, from the registration on. It gets recovery codes."""
+    strict, mine, key = make_device(client_id="strict"), Authenticator(), attempt()
+    asked = ask(strict, path="/register", attempt=key)
+    assert asked.members["enrol"] == ["totp", "passkey"]
+    begun = enrol(strict, asked, attempt=key)
+    enrolment = begun.members["enrolment"]
+    credential = mine.create(options_of(begun))
+    wrong = prove(strict, asked, passkey=credential, enrolment="en.other", attempt=key)
+    assert wrong.code == "invalid_session"
+    first = prove(strict, asked, passkey=credential, enrolment=enrolment, attempt=key)
+    assert first.status == 200, first
+    assert len(first.members["recovery_codes"]) == 10
+    again = prove(strict, asked, passkey=credential, enrolment=enrolment, attempt=key)
+    assert again.status == 200, again
+    assert again.members["recovery_codes"] == first.members["recovery_codes"]
+    assert again.members["device_id"] == first.members["device_id"]
+    shown = strict.get("/me").members
+    assert (shown["acr"], shown["amr"]) == ("phr", ["pwd", "pop", "user", "mfa"])
+    assert strict.get("/me/factors").members["second_factor"] == "required"
+    assert sign_in(make_device(client_id="strict"), mine).status == 200
+
+
+def test_an_enrolment_at_a_login_is_of_this_login(make_device: MakeDevice, mine: Authenticator) -> None:
+    """A credential of another account, and a challenge of another device."""
+    strict, other = make_device(client_id="strict"), make_device(client_id="strict")
+    asked = ask(strict, OTHER_EMAIL, path="/register")
+    begun, begun_there = enrol(strict, asked), enrol(other, ask(other, "carol@example.com", path="/register"))
+    there = Authenticator().create(options_of(begun_there))
+    said = prove(strict, asked, passkey=there, enrolment=begun_there.members["enrolment"])
+    assert said.code == "challenge_invalid"
+    lie = Authenticator(flags=0)
+    said = prove(strict, asked, passkey=lie.create(options_of(begun)), enrolment=begun.members["enrolment"])
+    assert said.code == "invalid_passkey"
+    taken = mine.create(options_of(begun))
+    said = prove(strict, asked, passkey=taken, enrolment=begun.members["enrolment"])
+    assert said.code == "passkey_exists"
+
+
+def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """Two would leave open which one counts."""
+    switch_on(phone)
+    tablet = make_device()
+    asked = ask(tablet)
+    credential = mine.get(options_of(factor_options(tablet, asked)))
+    assert prove(tablet, asked, passkey=credential, totp="123456").code == "malformed"
+    assert prove(tablet, asked, recovery_code="x", enrolment="en.x").code == "malformed"
+    assert prove(tablet, asked).code == "malformed"
+
+
+# --- Step-up ------------------------------------------------------------------------------------------------------
+
+
+def test_a_passkey_steps_up_for_one_operation(phone: Device, mine: Authenticator) -> None:
+    """It is phr, and of this operation alone: the authenticator signed it."""
+    refused = phone.request("DELETE", "/me")
+    assert (refused.members["factors"], refused.members["instead"]) == (["password"], ["passkey"])
+    options = options_of(step_up_options(phone, "DELETE", "/me"))
+    assert options["userVerification"] == "required"
+    credential = mine.get(options)
+    assert grant_of(phone, "DELETE", "/me/factors/totp", passkey=credential).code == "challenge_invalid"
+    assert grant_of(phone, "DELETE", "/me", passkey=mine.get(options, flags=UP)).code == "invalid_passkey"
+    granted = grant_of(phone, "DELETE", "/me", passkey=credential)
+    assert granted.status == 200
+    assert grant_of(phone, "DELETE", "/me", passkey=credential).code == "challenge_invalid"
+    assert phone.request("DELETE", "/me", b"", {"baton-grant": granted.members["grant"]}).status == 204
+
+
+def test_a_step_up_is_of_this_login(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
+    """Options of another login of the account are of no use."""
+    tablet = make_device()
+    assert tablet.login(EMAIL).status == 200
+    credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
+    assert grant_of(tablet, "DELETE", "/me", passkey=credential).code == "challenge_invalid"
+    assert grant_of(phone, "DELETE", "/me", passkey=credential).status == 200
+
+
+def test_factors_of_a_step_up_are_told(phone: Device, mine: Authenticator) -> None:
+    """With a passkey as the only factor the password is not enough, and the passkey is."""
+    switch_on(phone)
+    refused = phone.request("DELETE", "/me")
+    assert (refused.members["factors"], refused.members["acr_values"]) == (["passkey"], "aal2")
+    assert "instead" not in refused.members
+    assert stepped(phone, "DELETE", "/me").code == "step_up_required"
+    ada = Person(lambda: int(phone.clock()))
+    begun = with_passkey(phone, "POST", "/me/factors/totp", mine)
+    ada.secret = begun.members["secret"]
+    confirm = {"enrolment": begun.members["enrolment"], "totp": ada.fresh_code()}
+    assert phone.post("/me/factors/totp/confirm", confirm).status == 200
+    refused = phone.request("DELETE", "/me")
+    assert (refused.members["factors"], refused.members["instead"]) == (["password", "totp"], ["passkey"])
+    options = options_of(step_up_options(phone, "DELETE", "/me"))
+    both = grant_of(phone, "DELETE", "/me", passkey=mine.get(options), password=PASSWORD)
+    assert both.status == 200
+    three = grant_of(phone, "DELETE", "/me", passkey=mine.get(options), password=PASSWORD, totp="123456")
+    assert three.code == "malformed"
+
+
+# --- Upgrade: conditional create ----------------------------------------------------------------------------------
+
+
+def test_a_fresh_login_adds_a_passkey_silently(phone: Device, make_device: MakeDevice) -> None:
+    """Without a gesture (UP=0) and without a step-up. The second factor stays off."""
+    options = options_of(phone.request("POST", UPGRADE))
+    mine = Authenticator()
+    assert phone.post(PASSKEYS, {"credential": mine.create(options, flags=0)}).status == 201
+    assert phone.get("/me/factors").members["second_factor"] == "off"
+    assert make_device().login(EMAIL).status == 200, "a silent passkey locks nobody out"
+    assert sign_in(make_device(), mine).status == 200
+
+
+def test_presence_is_missing_in_an_upgrade_only(phone: Device) -> None:
+    """37: UP=0 without a challenge of an upgrade."""
+    options = options_of(stepped(phone, "POST", OPTIONS))
+    assert phone.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).code == "invalid_passkey"
+
+
+def test_an_older_login_adds_nothing_silently(phone: Device, clock: DevelopmentClock) -> None:
+    """11: a thief of the device has a login that is older than five minutes."""
+    clock.skip(300)
+    assert phone.request("POST", UPGRADE).status == 200
+    clock.skip(1)
+    said = phone.request("POST", UPGRADE)
+    assert (said.status, said.code) == (401, "step_up_required")
+
+
+def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, mine: Authenticator) -> None:
+    """Nobody has shown the password, and the person has a passkey already."""
+    tablet = make_device()
+    assert sign_in(tablet, mine).status == 200
+    assert tablet.request("POST", UPGRADE).code == "step_up_required"
+
+
+def test_an_account_that_is_asked_adds_nothing_below_aal2(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """The login began before the switch was on. A login with the second factor may."""
+    switch_on(phone)
+    assert phone.request("POST", UPGRADE).code == "step_up_required"
+    tablet = make_device()
+    asked = ask(tablet)
+    assert prove(tablet, asked, passkey=mine.get(options_of(factor_options(tablet, asked)))).status == 200
+    options = options_of(tablet.request("POST", UPGRADE))
+    assert tablet.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).status == 201
+    assert tablet.login(EMAIL).status == 200, "its own login had just proved a factor, so it stays remembered"
+
+
+# --- What a thief cannot do ---------------------------------------------------------------------------------------
+
+
+def test_a_stolen_login_adds_no_passkey(phone: Device, clock: DevelopmentClock) -> None:
+    """10: without the person, and with the challenge of another login."""
+    clock.skip(301)
+    assert phone.request("POST", OPTIONS).code == "step_up_required"
+    made = Authenticator().create({"challenge": "A" * 100, "user": {"id": "AAAA"}})
+    assert phone.post(PASSKEYS, {"credential": made}).code == "challenge_invalid"
+
+
+def test_a_registration_is_of_the_login_that_fetched_its_options(make_device: MakeDevice, phone: Device) -> None:
+    """Another login of the account, and another account."""
+    credential = Authenticator().create(options_of(stepped(phone, "POST", OPTIONS)))
+    tablet, bob = make_device(), make_device()
+    assert tablet.login(EMAIL).status == 200
+    bob.register(OTHER_EMAIL)
+    for other in (tablet, bob):
+        assert other.post(PASSKEYS, {"credential": credential}).code == "challenge_invalid"
+    assert phone.post(PASSKEYS, {"credential": credential}).status == 201
+
+
+def test_the_export_shows_the_passkeys(phone: Device, mine: Authenticator) -> None:
+    """Public keys, names and times. There is no secret."""
+    exported = stepped(phone, "GET", "/me/export").members
+    (passkey,) = [one for one in exported["factors"] if one["kind"] == "passkey"]
+    assert passkey["credential_id"] == mine.get({"challenge": ""})["id"]
+    assert passkey["name"] == "phone"
+
+
+# --- Files of apps ------------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_apps_and_origins_are_served(send: Send) -> None:
+    """JSON, without a login, and kept by caches for some minutes."""
+
+    def file(name: str) -> Any:
+        said = send("GET", f"{PREFIX}/.well-known/{name}", [("host", "api.example.com")], b"")
+        assert said.status == 200, said
+        assert said.headers["content-type"] == "application/json"
+        assert "max-age" in said.headers["cache-control"]
+        return json.loads(said.body)
+
+    app = "TEAM123456.com.example.app"
+    assert file("apple-app-site-association") == {
+        "webcredentials": {"apps": [app]},
+        "applinks": {"details": [{"appIDs": [app], "components": [{"/": "/baton/*"}]}]},
+    }
+    of_app, of_web = file("assetlinks.json")
+    assert of_app["target"] == {
+        "namespace": "android_app",
+        "package_name": "com.example.app",
+        "sha256_cert_fingerprints": [":".join(f"{number:02X}" for number in range(32))],
+    }
+    links, passwords = of_app["relation"]
+    assert links == "delegate_permission/common.handle_all_urls"
+    assert of_web == {"relation": [passwords], "target": {"namespace": "web", "site": "https://example.com"}}
+    assert passwords == "delegate_permission/common.get_login_creds"
+    assert file("webauthn") == {"origins": ["https://example.co.uk"]}
+    assert file("passkey-endpoints") == {"enroll": "https://example.com/passkeys/new"}
