@@ -107,7 +107,7 @@ POST /step-up                               the password is right               
 POST /transfers                             without a grant                          1      2      3      0
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
-DELETE /me                                  with a grant                             5      2      7      1
+DELETE /me                                  with a grant                             5      3      8      1
 POST /register/start                        any address                              2      0      2      0
 POST /register                              with a code                              8      0      3      1
 POST /password/forgot                       a known address                          2      2      4      0
