@@ -15,7 +15,8 @@ from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
-from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.ports import EmailStatus
+from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
@@ -169,8 +170,10 @@ def _introduce(parts: Parts) -> ReadLoginRequest:
     return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof)
 
 
-def _email_status(parts: Parts) -> ReadEmailStatus:
-    return ReadEmailStatus(suppressions=parts.storage.suppressions, enabled=parts.settings.mail != "off")
+def _email_status(parts: Parts) -> EmailStatus:
+    return (
+        never_suppressed if parts.settings.mail == "off" else ReadEmailStatus(suppressions=parts.storage.suppressions)
+    )
 
 
 def _new_password(parts: Parts) -> NewPassword:

@@ -32,14 +32,13 @@ def is_suppressed(suppression: Suppression | None, *, now: int) -> bool:
 
 
 class ReadEmailStatus(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.EmailStatus``. Nothing is read where mail is off: nothing is suppressed there."""
+    """``accounts.ports.EmailStatus``."""
 
     suppressions: Suppressions
-    enabled: bool
 
     def __call__(self, email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
         """Return the status of an address."""
-        if self.enabled and is_suppressed(self.suppressions.get(email_index), now=now):
+        if is_suppressed(self.suppressions.get(email_index), now=now):
             return "bouncing"
         return "ok"
 
