@@ -321,7 +321,7 @@ LISTED: Final[list[Mutant]] = [
         ("a replay counts as an own retry", "return Done() if _consumed_by(failed.item, mark) else Refused()", "return Done()"),
         ("one consumed ticket consumes all tickets", 'key_of("X", encode_base64url(ticket_id))', 'key_of("X")'),
         ("a ticket can be consumed again by a slower clock", "_ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S", "_ticket_key(ticket_id), expires_at"),
-        ("a consumed ticket is stored ten times too long", "expires_at + TICKET_CONSUMED_KEPT_S", "expires_at + 10 * TICKET_CONSUMED_KEPT_S"),
+        ("a consumed ticket is stored ten times too long", "_ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S", "_ticket_key(ticket_id), expires_at + 10 * TICKET_CONSUMED_KEPT_S"),
         ("a grant is accepted from another lineage", "all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)", "all_of(FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)"),
         ("a grant is accepted for another operation", "all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)", "all_of(FOR_THIS_LINEAGE, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)"),
         ("an expired grant is accepted", "all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)", "all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_CONSUMED)"),
@@ -583,8 +583,8 @@ LISTED: Final[list[Mutant]] = [
         ("a code is used twice", "all_of(CODE_UNUSED, VERSION_AS_READ)", "VERSION_AS_READ"),
         ("an outdated proof uses a code", "all_of(CODE_UNUSED, VERSION_AS_READ)", "CODE_UNUSED"),
         ("any mark of a code is ours", "(stored.used, stored.mark) == (digest, mark)", "stored.used == digest"),
-        ("a change of another version is made", "condition=all_of(VERSION_AS_READ, *condition), update=update)", "condition=all_of(*(condition or (VERSION_AS_READ,))), update=update)"),
-        ("an app is enrolled over another one", "return (NO_TOTP,), (*TOTP", "return (), (*TOTP"),
+        ("a change of another version is made", "condition=all_of(VERSION_AS_READ, *parts.condition), update=update)", "condition=all_of(*(parts.condition or (VERSION_AS_READ,))), update=update)"),
+        ("an app is enrolled over another one", "return _Parts((NO_TOTP,), (*TOTP", "return _Parts((), (*TOTP"),
         ("devices stay remembered after a change", '            "remembered = :remembered",\n', ""),
     ),
     *_of(
@@ -603,10 +603,11 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/accounts/login_factor.py",
+        ("a stolen password enrols a first factor without the mailbox", " and self.ask.email_first and not session.ticket.email_proved", " and False"),
         ("a changed account goes on", "        if not may_go_on(account_state, session.ticket.login):\n", "        if False:\n"),
         ("an ended session is admitted", "            unfinished=login or session.ticket.login,\n", ""),
         ("a session is renewed without the password", "began_at=began_at", "began_at=None"),
-        ("a stolen password enrols a factor", "        if isinstance(verdict, FactorAsked):\n", "        if False:\n"),
+        ("a stolen password enrols a factor", "        if first or isinstance(verdict, FactorAsked):\n", "        if first:\n"),
     ),
     *_of(
         "chalicelib/baton/factors/rate_limits.py",
@@ -721,12 +722,27 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/verify.py",
         ("a code counts on any login", "(session.account, session.lineage) == (caller.account, caller.device_id)", "session.account == caller.account"),
         ("a code outlives the credentials", "if not mine or session.version != version_bytes(caller.actor.credentials_version):", "if not mine:"),
-        ("no code is needed", "        self.codes.check_code(session, proof.code or \"\", now=now)\n", ""),
+        ("no code is needed", '        self.codes.check_code(session, proof.code or "", now=now)\n', ""),
     ),
     *_of(
         "chalicelib/baton/mail/verify.py",
         ("a link proves the address of another account", "if link.account != caller.account or link.version", "if link.version"),
         ("a link outlives the credentials", " or link.version != version_bytes(caller.actor.credentials_version):", ":"),
+    ),
+    *_of(
+        "chalicelib/baton/mail/login_code.py",
+        ("a session of a login has any number of tries", "        if isinstance(slot, Refused):\n", "        if False:\n"),
+        ("each session brings new guesses", "        if isinstance(of_device, Refused):\n", "        if False:\n"),
+        ("any code of a login will do", "if not is_code(typed, code):", "if False:"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/login_email.py",
+        ("a mailbox replaces a second factor", "        if isinstance(verdict, FactorAsked):\n", "        if False:\n"),
+        ("a code is sent for a void session", " or not may_go_on(account_state, session.ticket.login):", ":"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/changes.py",
+        ("a squatter enrols a factor", "if self.verified_only and user.verified_at is None:", "if False:"),
     ),
     *_of(
         "chalicelib/baton/mail/new_address.py",

@@ -38,13 +38,19 @@ OF_NO_ROUTE = {
 `tests/baton/wire/test_public_api.py` those of scope, role and acr,
 `tests/baton/wire/test_documented_routes.py` the others."""
 OF_SECOND_FACTORS = {
+    "challenge_invalid",
     "enrolment_required",
     "factor_exists",
     "factor_required",
+    "invalid_passkey",
+    "passkey_exists",
     "second_factor_required",
     "second_factor_unsupported",
+    "too_many_passkeys",
+    "unknown_passkey",
 }
-"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` tests them."""
+"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` and
+`tests/baton/wire/test_passkeys.py` test them."""
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +258,11 @@ def _(setting: Setting) -> Said:
         patch.setenv("BATON_REGISTRATION", "verify_first")
         strict = through(Gateway([load_environment().app]))
     return Device(strict, setting.phone.clock).register("eve@example.com")
+
+
+@case(403, "insufficient_authorization", "email_unverified")
+def _(setting: Setting) -> Said:
+    return setting.phone.confirmed("POST", "/me/factors/totp")
 
 
 @case(401, "invalid_code", "invalid_code")
