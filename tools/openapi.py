@@ -22,6 +22,7 @@ from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import Activity
 from chalicelib.baton.accounts.export import Export
+from chalicelib.baton.accounts.login_email import CodeSent
 from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
@@ -307,11 +308,14 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (
             *SESSION,
             InvalidFactor,
+            InvalidCode,
             *PASSKEY,
             PasskeyExists,
             TooManyPasskeys,
             FactorRequired,
+            EnrolmentRequired,
             FactorExists,
+            errors.NotFound,
             InvalidCredentials,
             errors.Superseded,
             errors.TooManyRequests,
@@ -323,7 +327,14 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "enrolAtLogin",
         "Begin the enrolment of a factor, for a login that must have one. Sign with the key of the login.",
         {200: BegunEnrolment},
-        (*SESSION, FactorRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
+        (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
+        proof=True,
+    ),
+    ("POST", "/login/email-code"): Row(
+        "sendLoginCode",
+        "Send a code to the address of an account whose login must enrol a factor. Sign with the key of the login.",
+        {202: CodeSent},
+        (*SESSION, FactorRequired, errors.NotFound, errors.TooManyRequests, *OURS),
         proof=True,
     ),
     ("POST", "/login/factor/options"): Row(
@@ -395,7 +406,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "beginTotp",
         "Make the secret of an authenticator app. Nothing is stored before the first code is confirmed.",
         {200: TotpEnrolment},
-        (FactorExists, *OURS),
+        (EmailUnverified, FactorExists, *OURS),
     ),
     ("DELETE", "/me/factors/totp"): Row(
         "removeTotp", "Remove the authenticator app.", {204: None}, (errors.NotFound, *OURS)
@@ -404,7 +415,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "confirmTotp",
         "Enrol the authenticator app with its first code. Logins are asked for a second factor from now on.",
         {200: NewRecoveryCodes},
-        (InvalidSession, InvalidFactor, FactorExists, *OURS),
+        (InvalidSession, InvalidFactor, EmailUnverified, FactorExists, *OURS),
     ),
     ("POST", "/me/factors/recovery-codes"): Row(
         "renewRecoveryCodes",
@@ -535,7 +546,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ("GET", "/mail/action"): Row(
         "showMailAction",
         "The page that the undo link of a mail opens. It changes nothing.",
-        {200: None},
+        {200: str},
         (errors.NotFound,),
     ),
     ("POST", "/mail/undo"): Row(
@@ -840,6 +851,8 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Jso
     headers = _header_references(*(() if cached else ("Baton-Time",)), "Baton-Request-Id")
     if shape is None:
         return {"description": "Done.", "headers": headers}
+    if shape is str:
+        return {"description": "A page.", "headers": headers, "content": {PAGE: {"schema": {"type": "string"}}}}
     plain: Mapping[type, str] = {dict: "This description.", list: "The statements of Digital Asset Links."}
     words = plain.get(shape) or inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
     return {

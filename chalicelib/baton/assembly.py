@@ -8,6 +8,7 @@ from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
@@ -24,15 +25,8 @@ from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
-from chalicelib.baton.mail import routes as mail
-from chalicelib.baton.mail.links import ReadMailLink
-from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
-from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
-from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
-from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
+from chalicelib.baton.mail.flows import MailFlows
 from chalicelib.baton.mail.suppression import ReadEmailStatus
-from chalicelib.baton.mail.undo import UndoChanges
-from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.passkey_assembly import enrollable_of, passkey_ceremonies, passkey_routes_of
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
@@ -53,7 +47,7 @@ def routes_of(parts: Parts) -> tuple[Route, ...]:
         *_factors(parts),
         *passkey_routes_of(parts),
         *_tokens(parts),
-        *_mail(parts),
+        *_mail(parts).routes(),
     )
 
 
@@ -73,7 +67,9 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
-    ask, enrollable = AskForFactor(entropy=entropy), enrollable_of(parts)
+    mail, enrollable = _mail(parts), enrollable_of(parts)
+    ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
+    read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof)
     admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
     return accounts.routes(
         register=Register(
@@ -92,7 +88,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             log=log,
             record=record,
             limits=parts.settings.limits,
-            address_proof=ProveAddress(codes=_mail_codes(parts), enabled=parts.settings.mail != "off"),
+            address_proof=mail.prove_address,
             verify_first=parts.settings.verify_first,
         ),
         login=Login(
@@ -110,7 +106,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         finish_login=FinishLogin(
             clock=clock,
             entropy=entropy,
-            read_session=ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof),
+            read_session=read_session,
             clients=parts.clients,
             users=users,
             store=parts.storage.factors,
@@ -122,6 +118,17 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             log=log,
             record=record,
             product=product_of(parts.settings),
+        ),
+        prove_email=ProveLoginEmail(
+            clock=clock,
+            read_session=read_session,
+            clients=parts.clients,
+            users=users,
+            lineage_store=lineage_store,
+            enrollable=enrollable,
+            codes=mail.login_codes,
+            ask=ask,
+            record=record,
         ),
         login_with_passkey=LoginWithPasskey(
             clock=clock,
@@ -217,6 +224,7 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             lineage_store=parts.storage.lineages,
             record=parts.record,
             product=product_of(parts.settings),
+            verified_only=parts.settings.mail != "off",
         ),
     )
 
@@ -265,69 +273,22 @@ def _tokens(parts: Parts) -> tuple[Route, ...]:
     )
 
 
-def _mail_codes(parts: Parts) -> CheckMailCode:
+def _mail(parts: Parts) -> MailFlows:
     storage = parts.storage
-    return CheckMailCode(key_ring=storage.key_ring, proof=parts.proof, ephemeral=storage.one_time, log=parts.log)
-
-
-def _mail(parts: Parts) -> tuple[Route, ...]:
-    clock, entropy, storage, record = parts.clock, parts.entropy, parts.storage, parts.record
-    start = StartMailSession(
-        entropy=entropy,
+    return MailFlows(
+        clock=parts.clock,
+        entropy=parts.entropy,
+        key_ring=storage.key_ring,
+        users=storage.accounts,
+        lineage_store=storage.lineages,
         ephemeral=storage.one_time,
         queue=parts.queue_mail,
         log=parts.log,
+        record=parts.record,
+        proof=parts.proof,
+        introduce=_introduce(parts),
+        new_password=_new_password(parts),
+        enabled=parts.settings.mail != "off",
         limits=parts.settings.limits,
+        claims_from=parts.settings.mail_claims_from,
     )
-    codes, read_link = _mail_codes(parts), ReadMailLink(key_ring=storage.key_ring)
-    enabled = parts.settings.mail != "off"
-    of_codes = mail.routes(
-        enabled=enabled,
-        start_registration=StartRegistration(
-            clock=clock, key_ring=storage.key_ring, introduce=_introduce(parts), start=start
-        ),
-        forgot=ForgotPassword(
-            clock=clock,
-            key_ring=storage.key_ring,
-            introduce=_introduce(parts),
-            users=storage.accounts,
-            lineage_store=storage.lineages,
-            start=start,
-        ),
-        reset=ResetPassword(
-            clock=clock,
-            entropy=entropy,
-            key_ring=storage.key_ring,
-            new_password=_new_password(parts),
-            users=storage.accounts,
-            lineage_store=storage.lineages,
-            codes=codes,
-            read_link=read_link,
-            record=record,
-            claims_from=parts.settings.mail_claims_from,
-        ),
-        request_code=RequestAddressCode(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
-        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, read_link=read_link, record=record),
-    )
-    changes = mail.change_routes(
-        enabled=enabled,
-        new_address=RequestNewAddress(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
-        confirm=ConfirmNewAddress(
-            clock=clock,
-            key_ring=storage.key_ring,
-            users=storage.accounts,
-            lineage_store=storage.lineages,
-            codes=codes,
-            record=record,
-        ),
-        undo=UndoChanges(
-            clock=clock,
-            entropy=entropy,
-            key_ring=storage.key_ring,
-            users=storage.accounts,
-            lineage_store=storage.lineages,
-            read_link=read_link,
-            record=record,
-        ),
-    )
-    return (*of_codes, *changes)

@@ -1254,12 +1254,16 @@ class BatonClient:
             answer, _ = self._second_step("/login/factor/options", {}, read, self._patience(deadline_s))
             return dict(answer["options"])
 
+        def send_code(deadline_s: float | None) -> float:
+            read = _with(expires_in=int)
+            return float(self._second_step("/login/email-code", {}, read, self._patience(deadline_s))[0]["expires_in"])
+
         def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
             read, patience = _first_tokens(self._binding), self._patience(deadline_s)
             tokens, record = self._second_step("/login/factor", members, read, patience)
             return self._begun(tokens, record), tokens
 
-        return LoginStep(problem, enrol, options, prove)
+        return LoginStep(problem, enrol, options, prove, send_code)
 
     def _second_step(
         self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
@@ -1586,12 +1590,30 @@ class LoginStep:
         enrol: Callable[[str, float | None], dict[str, Any]],
         options: Callable[[float | None], dict[str, Any]],
         prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
+        send_code: Callable[[float | None], float],
     ) -> None:
         """Continue the pending login of a client. `problem` is the answer to its first step."""
         self.problem, self._enrol, self._options, self._prove = problem, enrol, options, prove
+        self._send_code = send_code
         self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
         self.recovery_codes: tuple[str, ...] = ()
         self.recovery_codes_left: int | None = None
+
+    def send_email_code(self, *, deadline_s: float | None = DEADLINE_S) -> float:
+        """Where `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
+        return self._send_code(deadline_s)
+
+    def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
+        """Prove the mailbox with that code. Then `enrolment` is possible, and `factors` is empty.
+
+        After a wrong code (`Refused`, `invalid_code`) call this again.
+        """
+        try:
+            self._prove({"email_code": code}, deadline_s)
+        except Refused as refusal:
+            if refusal.code != "enrolment_required" or "factors" in refusal.problem:
+                raise
+            self.factors = ()
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
         """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""

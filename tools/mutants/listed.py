@@ -609,10 +609,11 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/accounts/login_factor.py",
+        ("a stolen password enrols a first factor without the mailbox", " and self.ask.email_first and not session.ticket.email_proved", " and False"),
         ("a changed account goes on", "        if not may_go_on(account_state, session.ticket.login):\n", "        if False:\n"),
         ("an ended session is admitted", "            unfinished=login or session.ticket.login,\n", ""),
         ("a session is renewed without the password", "began_at=began_at", "began_at=None"),
-        ("a stolen password enrols a factor", "        if isinstance(verdict, FactorAsked):\n", "        if False:\n"),
+        ("a stolen password enrols a factor", "        if first or isinstance(verdict, FactorAsked):\n", "        if first:\n"),
     ),
     *_of(
         "chalicelib/baton/factors/rate_limits.py",
@@ -823,6 +824,21 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/mail/verify.py",
         ("a link proves the address of another account", "if link.account != caller.account or link.version", "if link.version"),
         ("a link outlives the credentials", " or link.version != version_bytes(caller.actor.credentials_version):", ":"),
+    ),
+    *_of(
+        "chalicelib/baton/mail/login_code.py",
+        ("a session of a login has any number of tries", "        if isinstance(slot, Refused):\n", "        if False:\n"),
+        ("each session brings new guesses", "        if isinstance(of_device, Refused):\n", "        if False:\n"),
+        ("any code of a login will do", "if not is_code(typed, code):", "if False:"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/login_email.py",
+        ("a mailbox replaces a second factor", "        if isinstance(verdict, FactorAsked):\n", "        if False:\n"),
+        ("a code is sent for a void session", " or not may_go_on(account_state, session.ticket.login):", ":"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/changes.py",
+        ("a squatter enrols a factor", "if self.verified_only and user.verified_at is None:", "if False:"),
     ),
     *_of(
         "chalicelib/baton/mail/new_address.py",

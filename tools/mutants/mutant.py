@@ -95,6 +95,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
     "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py", "tests/baton/mail/test_links.py"),
+    "chalicelib/baton/factors/changes.py": ("tests/baton/mail/test_login_email.py",),
+    "chalicelib/baton/mail/login_code.py": ("tests/baton/mail/test_login_email.py",),
+    "chalicelib/baton/accounts/login_email.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/mail/new_address.py": ("tests/baton/mail/test_new_address.py", "tests/baton/mail/test_undo.py"),
     "chalicelib/baton/mail/undo.py": ("tests/baton/mail/test_undo.py", "tests/baton/mail/test_links.py"),
     "chalicelib/baton/mail/links.py": ("tests/baton/mail/test_links.py",),
@@ -152,7 +155,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/rate_limits.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py",),
-    "chalicelib/baton/accounts/login_factor.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/login_factor.py": (
+        "tests/baton/wire/test_second_factor.py",
+        "tests/baton/mail/test_login_email.py",
+    ),
     "chalicelib/baton/storage/dynamodb/factors.py": (
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",

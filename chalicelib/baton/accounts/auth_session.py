@@ -42,7 +42,8 @@ class AuthSession(Ticket, frozen=True):
     """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
 
     ``hmac``: the device requests an HMAC secret. ``proved``: its last login, whose secret signed the request, if any.
-    ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again.
+    ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again. ``email_proved``: this
+    login has proved a code from the mailbox.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -57,6 +58,7 @@ class AuthSession(Ticket, frozen=True):
     label: str
     epoch: int
     credentials_version: int
+    email_proved: bool = False
 
     @property
     def login(self) -> UnfinishedLogin:
@@ -73,11 +75,15 @@ class OpenSession(Struct, frozen=True):
 
 
 class AskForFactor(Struct, frozen=True, kw_only=True):
-    """Make the refusal with which a login continues: it has the ``auth_session``."""
+    """Make the refusal with which a login continues: it has the ``auth_session``.
+
+    ``email_first``: mail is on, so a login that must enrol the first factor proves the address before.
+    """
 
     entropy: Entropy
+    email_first: bool = False
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 - what the session holds
         self,
         verdict: Verdict,
         login_request: LoginRequest,
@@ -86,10 +92,12 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
         began_at: int | None = None,
+        email_proved: bool = False,
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
         ``began_at`` is when the session began that this one replaces: only the password begins the time anew.
+        ``email_proved``: this login has proved a code from the mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()
@@ -107,13 +115,15 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
             label=login_request.label,
             epoch=account_state.epoch,
             credentials_version=account_state.credentials_version,
+            email_proved=email_proved,
         )
         sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.expires_at - now
         match verdict:
             case FactorAsked(factors):
                 return FactorRequired(auth_session=sealed, expires_in=expires_in, factors=factors)
             case EnrolmentAsked(enrol):
-                return EnrolmentRequired(auth_session=sealed, expires_in=expires_in, enrol=enrol)
+                first = ("email_code",) if self.email_first and not email_proved else None
+                return EnrolmentRequired(auth_session=sealed, expires_in=expires_in, enrol=enrol, factors=first)
             case Admitted():
                 raise AssertionError("an admitted login is not asked")
 

@@ -28,7 +28,7 @@ from chalicelib.baton.factors.prove_totp import ProveTotp, mark_of
 from chalicelib.baton.factors.rate_limits import proved_device
 from chalicelib.baton.factors.recovery_codes import digest_of
 from chalicelib.baton.factors.refusals import InvalidFactor, InvalidSession, PasskeyExists
-from chalicelib.baton.factors.rules import FactorAsked, is_new_key, judge_login, remember
+from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, is_new_key, judge_login, remember
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_PASSKEY, PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
 from chalicelib.baton.lineages.clients import Clients
@@ -56,8 +56,8 @@ class Proof(Struct, frozen=True):
         if sent != 1 or (self.enrolment is not None and self.recovery_code is not None):
             raise errors.Malformed(
                 "not one proof",
-                detail="Send one of `totp`, `recovery_code` and `passkey`. To complete an `enrolment`, send the `totp` "
-                "or the `passkey` of it.",
+                detail="Send one of `totp`, `recovery_code`, `passkey` and `email_code`. To complete an `enrolment`, "
+                "send the `totp` or the `passkey` of it.",
             )
 
     def __repr__(self) -> str:
@@ -254,7 +254,10 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
 
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
-        """Refuse to enrol where the account has a factor: a stolen password alone must not add another one."""
+        """Refuse to enrol where the account has a factor, or before the address is proved.
+
+        A stolen password alone must not add a factor.
+        """
         verdict = judge_login(
             self.clients,
             session.login_request.client,
@@ -264,7 +267,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             now=now,
             not_before=session.ring.not_before,
         )
-        if isinstance(verdict, FactorAsked):
+        first = isinstance(verdict, EnrolmentAsked) and self.ask.email_first and not session.ticket.email_proved
+        if first or isinstance(verdict, FactorAsked):
             began_at = session.ticket.issued_at
             raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 

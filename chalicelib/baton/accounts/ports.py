@@ -4,12 +4,14 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.accounts.auth_session import OpenSession
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.public_key import PublicKey
-from chalicelib.baton.lineages.model import AccountState, Actor
+from chalicelib.baton.lineages.model import AccountState, Actor, UnfinishedLogin
+from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
 
 
 class AddressTaken(Struct, frozen=True):
@@ -23,6 +25,19 @@ class AddressProof(Protocol):
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
         """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
+
+
+class LoginCodes(Protocol):
+    """The codes from the mailbox that a login needs before it enrols the first second factor of its account."""
+
+    def send(self, user: User, account_state: AccountState, session: OpenSession, *, source: str, now: int) -> int:
+        """Send the code of a session to the address of its account. Return for how many seconds it is valid.
+
+        Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
+        """
+
+    def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
+        """Compare the code that a person typed. Raises ``InvalidCode`` and ``TooManyRequests``."""
 
 
 class ForgetLater(Protocol):
@@ -67,4 +82,19 @@ class Users(Passwords, Protocol):
 
         The entry is deleted only if it belongs to ``account``: another person may have registered the address
         meanwhile.
+        """
+
+
+class ProvingUsers(Users, Protocol):
+    """Registered people whose addresses can be proved."""
+
+    def verify_address(
+        self, by: Actor | UnfinishedLogin, *, language: str, now: int
+    ) -> Done | Refused | Inactive | ProofOutdated:
+        """Store that the address of the login's account is proved, and the language of its mails if there is one.
+
+        This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
+        In the middle of a login there is no lineage yet: then the account state is as when the password was proved
+        (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the unfinished
+        login may not go on.
         """

@@ -94,8 +94,10 @@ class Register(Struct, frozen=True, kw_only=True):
                 lineage_id = lineage.id if lineage else None
                 self.record("registered", account=user.account, lineage=lineage_id, client=client)
                 if lineage is None:
-                    kinds = self.enrollable(login_request.client, verified=proved is not None)
-                    raise self.ask(EnrolmentAsked(kinds), login_request, account_state, ring=ring, now=now)
+                    verdict = EnrolmentAsked(self.enrollable(login_request.client, verified=proved is not None))
+                    raise self.ask(
+                        verdict, login_request, account_state, ring=ring, now=now, email_proved=proved is not None
+                    )
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )

@@ -1,10 +1,12 @@
 """Routes of the account: register, login, logout, ``/me`` and its devices."""
 
+from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Device
@@ -25,6 +27,7 @@ from chalicelib.baton.accounts.shapes import (
     PasskeyLoginShape,
     PasswordShape,
     Registration,
+    SessionShape,
 )
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.routing import Answer, Message, Route, StepUp
@@ -36,6 +39,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     register: Register,
     login: Login,
     finish_login: FinishLogin,
+    prove_email: ProveLoginEmail,
     login_with_passkey: LoginWithPasskey,
     logout: Logout,
     show: ShowAccount,
@@ -97,7 +101,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     return (
         Route("POST", "/register", enter, signed=False, body=Registration, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
-        *_second_steps(finish_login),
+        *_second_steps(finish_login, prove_email),
         *_passkey_login(login_with_passkey),
         Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
         Route("GET", "/me", show_account),
@@ -123,10 +127,14 @@ def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tu
     )
 
 
-def _second_steps(finish_login: FinishLogin) -> tuple[Route, ...]:
+def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tuple[Route, ...]:
     """List the routes of a login that is asked for a second factor."""
 
     def finish(message: Message, body: FactorShape) -> Answer:
+        if body.email_code is not None:
+            if (body.totp, body.recovery_code, body.passkey, body.enrolment) != (None, None, None, None):
+                raise errors.Malformed("not one proof", detail="Send `email_code` alone. The enrolment follows it.")
+            raise prove_email.prove(message, body.auth_session, body.email_code)
         proof = Proof(body.totp, body.recovery_code, body.passkey, body.enrolment)
         tokens = finish_login.prove(message, body.auth_session, proof, remember_device=body.remember_device)
         return Answer(200, tokens)
@@ -138,7 +146,12 @@ def _second_steps(finish_login: FinishLogin) -> tuple[Route, ...]:
         begin = finish_login.enrol_passkey if body.kind == "passkey" else finish_login.enrol
         return Answer(200, begin(message, body.auth_session))
 
+    def send_email_code(message: Message, body: SessionShape) -> Answer:
+        return Answer(202, prove_email.send(message, body.auth_session))
+
+    email_code = "/login/email-code"
     return (
+        Route("POST", email_code, send_email_code, signed=False, body=SessionShape, takes_attempt=True),
         Route("POST", "/login/factor", finish, signed=False, body=FactorShape, takes_attempt=True),
         Route("POST", "/login/factor/options", options, signed=False, body=FactorOptionsShape, repeatable=True),
         Route("POST", "/login/enrol", enrol, signed=False, body=EnrolShape, takes_attempt=True),

@@ -64,18 +64,26 @@ class Registration(Entry):
 
 
 class FactorShape(Body):
-    """``POST /login/factor``. Send one of ``totp``, ``recovery_code`` and ``passkey``.
+    """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
-    With ``enrolment``, ``totp`` is the first code of the new authenticator app, or ``passkey`` the registration of the
-    new passkey. ``remember_device``: do not ask this device's key for a second factor for some time.
+    ``email_code`` is the code of ``POST /login/email-code``. With ``enrolment``, ``totp`` is the first code of the new
+    authenticator app, or ``passkey`` the registration of the new passkey. ``remember_device``: do not ask this device's
+    key for a second factor for some time.
     """
 
     auth_session: TicketText
     totp: TotpCode | None = None
     recovery_code: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     passkey: Credential | None = None
+    email_code: Code | None = None
     enrolment: TicketText | None = None
     remember_device: bool = True
+
+
+class SessionShape(Body):
+    """``POST /login/email-code``."""
+
+    auth_session: TicketText
 
 
 class EnrolShape(Body):

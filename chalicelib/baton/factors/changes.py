@@ -32,7 +32,7 @@ from chalicelib.baton.factors.model import (
 from chalicelib.baton.factors.ports import FactorStore, Passwords
 from chalicelib.baton.factors.prove_totp import mark_of
 from chalicelib.baton.factors.recovery_codes import make_codes, same_codes
-from chalicelib.baton.factors.refusals import FactorMissing, SecondFactorRequired
+from chalicelib.baton.factors.refusals import EmailUnverified, FactorMissing, SecondFactorRequired
 from chalicelib.baton.factors.rules import is_new_key, remember
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
@@ -89,6 +89,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     record: Record
     product: str
+    verified_only: bool = False
+    """Where mail is on, a factor needs a proved address."""
 
     def show(self, caller: Caller) -> FactorsShown:
         """Show the factors."""
@@ -102,17 +104,20 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         )
 
     def begin_totp(self, caller: Caller) -> TotpEnrolment:
-        """Make the secret of an authenticator app. Nothing is stored. Raises ``FactorExists``."""
+        """Make the secret of an authenticator app. Nothing is stored.
+
+        Raises ``EmailUnverified`` and ``FactorExists``.
+        """
         now = self.clock()
         ring = self.key_ring.current(now=now)
-        return begin_enrolment(
-            self._user(caller), caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now
-        )
+        user = self._user(caller)
+        self._check_verified(user)
+        return begin_enrolment(user, caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now)
 
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
         """Enrol the app if its first code is right. Logins are asked for a second factor from now on.
 
-        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorExists``.
+        Raises ``InvalidSession``, ``InvalidFactor``, ``EmailUnverified``, ``FactorExists``.
         """
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -120,6 +125,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         user = self._user(caller)
         if is_made(ticket, user):
             return _shown(codes_again(ticket, user, ring))
+        self._check_verified(user)
         by_new_key = _by_new_key(caller, now=now)
         change, codes = complete_enrolment(
             ticket,
@@ -187,6 +193,10 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         details = {"second_factor": "on" if on else "off"}
         self.record("second_factor_switched", account=caller.account, lineage=caller.device_id, details=details)
         return _shown(made[0] if made else ())
+
+    def _check_verified(self, user: User) -> None:
+        if self.verified_only and user.verified_at is None:
+            raise EmailUnverified
 
     def _codes_of(self, caller: Caller, user: User, *, now: int) -> tuple[tuple[str, ...], RecoveryCodes]:
         """Make new recovery codes of the attempt of this request: as the person reads them, and as they are stored."""

@@ -87,7 +87,8 @@ class FactorRequired(Refusal):
 class EnrolmentRequired(Refusal):
     """The password is right, and the login must prove a second factor, but the account has none.
 
-    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled.
+    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled. ``factors``, if present, is
+    ``["email_code"]``: the login must prove the address first.
     """
 
     status = 403
@@ -96,7 +97,8 @@ class EnrolmentRequired(Refusal):
     action = "enrol_factor"
     detail = (
         "This login requires a second factor, and the account has none. Enrol one: send `auth_session` and a kind of "
-        "`enrol` to `POST /login/enrol`."
+        "`enrol` to `POST /login/enrol`. If `factors` has `email_code`, send `POST /login/email-code` first, and the "
+        "code in the mail to `POST /login/factor`."
     )
 
 
@@ -190,7 +192,7 @@ class TooManyPasskeys(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """A passkey can be added only after a code from the mailbox proved the address.
+    """Where mail is on, a second factor can be added only after a code from the mailbox proved the address.
 
     Otherwise a stranger who registered the address would keep a way in after its owner has reset the password.
     """

@@ -4,12 +4,11 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.ports import AddressTaken, Users
+from chalicelib.baton.accounts.ports import AddressTaken, ProvingUsers
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, Passkey, SecondFactors, User
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import Actor
-from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
 
 
 class Mail(Struct, frozen=True):
@@ -99,15 +98,8 @@ class Undo(Struct, frozen=True, kw_only=True):
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
 
-class MailUsers(Users, Protocol):
+class MailUsers(ProvingUsers, Protocol):
     """Registered people, with the writes of this package."""
-
-    def verify_address(self, actor: Actor, *, language: str, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address of the actor's account is proved, and the language of its mails if there is one.
-
-        This is one transaction, with these conditions: the credentials version is as in ``actor``, and the actor's
-        login is live. The first time of proof stays. ``Refused``: the account has no user.
-        """
 
     def reset_password(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int

@@ -2,7 +2,7 @@
 
 A reset ends every login of the account and issues no token. The next login checks what else the account requires.
 While the address was never proved, a reset claims the account: a stranger may have registered it. The condition is that
-no second factor is enrolled: enrolment does not require a proved address.
+no second factor is enrolled: one may be from a time without mail, when enrolment required no proved address.
 """
 
 from msgspec import Struct

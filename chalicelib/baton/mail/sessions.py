@@ -19,7 +19,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.public_key import PublicKey
-from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring import Ring, Root
 from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket, seal_ticket
 from chalicelib.baton.lineages.model import AccountState, KeyBinding
 from chalicelib.baton.mail.codes import code_of, is_code
@@ -80,7 +80,6 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
     def __call__(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> Started:
         """Return the session. Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued."""
-        self._limit(wanted, source=source, ring=ring, now=now)
         state, root = wanted.account_state, ring.root_for_new(now)
         session = MailSession(
             id=self.entropy(16),
@@ -96,6 +95,19 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
             settled=wanted.settled,
         )
         lives_s = session.expires_at - now
+        minutes = lives_s // MINUTE_S
+        self.send(wanted, session_id=session.id, root=root, minutes=minutes, source=source, ring=ring, now=now)
+        return Started(seal_ticket(session, ring, now=now), lives_s)
+
+    def send(  # noqa: PLR0913 - the parts of a mail
+        self, wanted: Wanted, *, session_id: bytes, root: Root, minutes: int, source: str, ring: Ring, now: int
+    ) -> None:
+        """Count a code, and queue its mail. ``session_id`` is of the session in which it counts, for ``minutes``.
+
+        Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
+        """
+        self._limit(wanted, source=source, ring=ring, now=now)
+        state = wanted.account_state
 
         def order(order_id: bytes, at: int) -> MailOrder:
             return MailOrder(
@@ -105,15 +117,14 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
                 account=wanted.account,
                 address=wanted.address,
                 index=ring.email_index(wanted.address),
-                language=session.language,
-                version=session.version,
-                code=code_of(root.secret, use=wanted.use, session_id=session.id, address=wanted.address),
-                minutes=lives_s // MINUTE_S,
+                language=language_of(wanted.language),
+                version=version_bytes(state.credentials_version if state else 1),
+                code=code_of(root.secret, use=wanted.use, session_id=session_id, address=wanted.address),
+                minutes=minutes,
                 at=now,
             )
 
         self.queue(order, ring=ring)
-        return Started(seal_ticket(session, ring, now=now), lives_s)
 
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
         """Count the session: per source, and per address or known device. Strangers learn nothing of the account.
@@ -128,7 +139,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
             window_s=MAIL_SESSIONS_PER_SOURCE_WINDOW_S,
             now=now,
         )
-        device = _known_device(wanted)
+        device = known_device(wanted)
         name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
         if wanted.use == "new_address":  # any account may name it, so its mailbox and its code need a limit too
@@ -152,7 +163,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
             raise errors.TooManyRequests("mail limit is reached", retry_after=window_s - now % window_s)
 
 
-def _known_device(wanted: Wanted) -> str:
+def known_device(wanted: Wanted) -> str:
     """Return the device if the account has, or had, a login of it. Strangers cannot use its sessions up."""
     if wanted.lineage:
         return wanted.lineage

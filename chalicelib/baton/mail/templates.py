@@ -30,6 +30,7 @@ NAMES: Final = (
     "second_factor_failing",
     "account_deleted",
     "new_address",
+    "login",
     "address_changed",
 )
 """Every text. Each one has a text and an HTML file in each language."""

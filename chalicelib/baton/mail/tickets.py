@@ -18,7 +18,7 @@ from chalicelib.baton.policy import (
     TicketPurpose,
 )
 
-Use = Literal["reset", "verify", "register", "new_address"]
+Use = Literal["reset", "verify", "register", "new_address", "login"]
 """What a code is for. It names the template of its mail too."""
 
 LinkUse = Literal["reset", "verify", "undo", "undo_address"]

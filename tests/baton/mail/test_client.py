@@ -4,10 +4,21 @@ from typing import Any
 
 import pytest
 
-from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoResponse, Refused, Request
+from baton_client import (
+    Answer,
+    BatonClient,
+    FactorNeeded,
+    LoggedOut,
+    MemoryStorage,
+    NoResponse,
+    Proof,
+    Refused,
+    Request,
+)
 from chalicelib.baton.lineages.model import EndReason
 from tests.baton.mail.town import ADA, Town
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD
+from tests.baton.wire.second_factor import Person
 
 
 class Line:
@@ -109,3 +120,26 @@ def test_links_prove_the_address_and_reset_the_password(linked: Town) -> None:
     with pytest.raises(LoggedOut) as ended:
         other.me()
     assert ended.value.reason == EndReason.UNDONE
+
+
+def test_a_login_that_must_enrol_proves_the_mailbox_first(linked: Town) -> None:
+    """Answers are lost in between, and a wrong code is asked again."""
+    client(linked)[0].register(ADA, PASSWORD, "phone")
+    phone, line = client(linked, "strict")
+    with pytest.raises(FactorNeeded) as needed:
+        phone.login(ADA, PASSWORD, "phone")
+    step = needed.value.step
+    assert (step.factors, step.enrol) == (("email_code",), ("totp",))
+    line.lose = True
+    assert step.send_email_code() == 600
+    with pytest.raises(Refused) as refused:
+        step.prove_email("0000 0000")
+    assert refused.value.code == "invalid_code"
+    line.lose = True
+    step.prove_email(linked.code())
+    assert step.factors == ()
+    begun = step.enrolment()
+    ada = Person(lambda: linked.world.clock.now, begun["secret"])
+    step.prove(Proof(totp=ada.code(), enrolment=begun["enrolment"]))
+    assert len(step.recovery_codes) == 10
+    assert phone.me()["acr"] == "aal2"

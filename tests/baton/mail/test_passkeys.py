@@ -29,12 +29,12 @@ def test_an_address_is_proved_before_a_passkey_is_added(town: Town) -> None:
 
 
 def test_a_login_enrols_a_passkey_only_for_a_proved_address(town: Town) -> None:
-    """It can enrol an authenticator app, which logs nobody in without the password."""
+    """Before that, no options are given for a passkey."""
     strict = town.device(client_id="strict")
     asked = ask(strict, ADA, path="/register")
     assert asked.members["enrol"] == ["totp"]
     session = {"auth_session": asked.members["auth_session"], "kind": "passkey"}
-    assert strict.post("/login/enrol", session, token=None).code == "email_unverified"
+    assert strict.post("/login/enrol", session, token=None).status == 403
     phone = town.device()
     assert phone.login(ADA).status == 200
     town.verified(phone)

@@ -38,22 +38,19 @@ OF_NO_ROUTE = {
 `tests/baton/wire/test_public_api.py` those of scope, role and acr,
 `tests/baton/wire/test_documented_routes.py` the others."""
 OF_SECOND_FACTORS = {
+    "challenge_invalid",
     "enrolment_required",
     "factor_exists",
     "factor_required",
-    "second_factor_required",
-    "second_factor_unsupported",
-}
-"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` tests them."""
-OF_PASSKEYS = {
-    "challenge_invalid",
-    "email_unverified",
     "invalid_passkey",
     "passkey_exists",
+    "second_factor_required",
+    "second_factor_unsupported",
     "too_many_passkeys",
     "unknown_passkey",
 }
-"""Codes of passkeys: `tests/baton/wire/test_passkeys.py` and `tests/baton/mail/test_passkeys.py` test them."""
+"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` and
+`tests/baton/wire/test_passkeys.py` test them."""
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +260,11 @@ def _(setting: Setting) -> Said:
     return Device(strict, setting.phone.clock).register("eve@example.com")
 
 
+@case(403, "insufficient_authorization", "email_unverified")
+def _(setting: Setting) -> Said:
+    return setting.phone.confirmed("POST", "/me/factors/totp")
+
+
 @case(401, "invalid_code", "invalid_code")
 def _(setting: Setting) -> Said:
     session = setting.phone.post("/me/email/code", {}).members["mail_session"]
@@ -438,7 +440,7 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
 def test_every_code_has_a_case() -> None:
     """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
-    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS | OF_PASSKEYS == {
+    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS == {
         leaf.code for leaf in leaves()
     }
 

@@ -6,7 +6,7 @@ from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, User
 from chalicelib.baton.ids import AccountId, EmailIndex
-from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage
+from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
 from chalicelib.baton.mail.ports import Address, Undo
 from chalicelib.baton.policy import ADDRESS_KEPT_S
@@ -60,14 +60,16 @@ _NAMES: Final = {"#language": "language"}
 class MailUsers(Users):
     """``mail.ports.MailUsers`` on DynamoDB."""
 
-    def verify_address(self, actor: Actor, *, language: str, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, while the login of the actor is live."""
+    def verify_address(
+        self, by: Actor | UnfinishedLogin, *, language: str, now: int
+    ) -> Done | Refused | Inactive | ProofOutdated:
+        """Store that the address is proved, while the login is live, or may go on."""
         tables = self._database.tables
         update = expression(
             {
                 ":now": number(now),
                 ":language": text(language),
-                ":version": number(actor.credentials_version),
+                ":version": number(by.credentials_version),
             },
             _NAMES,
             condition=VERSION_AS_READ,
@@ -75,15 +77,17 @@ class MailUsers(Users):
         )
         try:
             self._database.transact(
-                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **update}},
-                live(tables.lineages, actor, now=now),
+                {"Update": {"TableName": tables.users, "Key": of_account(by.account), **update}},
+                live(tables.lineages, by, now=now),
             )
         except TransactionFailed as failed:
+            if isinstance(by, UnfinishedLogin):
+                return Refused()
             _user, state = failed.items
-            acting = may_act(state_of(state), actor, now=now) if state is not None else None
+            acting = may_act(state_of(state), by, now=now) if state is not None else None
             if acting is not None and not isinstance(acting, Lineage):
                 return acting
-            return self._not_verified(actor, now=now)
+            return self._not_verified(by, now=now)
         return Done()
 
     def _not_verified(self, actor: Actor, *, now: int) -> Refused | Inactive | ProofOutdated:

@@ -205,17 +205,13 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
     return {"Update": update}
 
 
-def live(table: str, actor: Actor, *, now: int) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that checks that the login of the actor is live."""
-    check = state_update(
-        table,
-        actor.account,
-        "",
-        ACTOR_LIVE,
-        names={"#actor": actor.lineage},
-        values={**actor_values(actor), ":now": number(now)},
-    )
-    return {"ConditionCheck": check}
+def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that checks that a login is live, or that an unfinished one may go on."""
+    if isinstance(by, Actor):
+        names, values = {"#actor": by.lineage}, {**actor_values(by), ":now": number(now)}
+        return {"ConditionCheck": state_update(table, by.account, "", ACTOR_LIVE, names=names, values=values)}
+    values = {":epoch": number(by.epoch), ":credentials_version": number(by.credentials_version)}
+    return {"ConditionCheck": state_update(table, by.account, "", AS_PROVED, values=values)}
 
 
 def end_logins(

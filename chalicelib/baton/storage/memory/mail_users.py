@@ -6,8 +6,8 @@ from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, User
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status
-from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
+from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status, UnfinishedLogin
+from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act, may_go_on
 from chalicelib.baton.mail.ports import Address, Undo
 from chalicelib.baton.policy import ADDRESS_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
@@ -16,18 +16,24 @@ from chalicelib.baton.storage.memory.accounts import MemoryUsers
 class MemoryMailUsers(MemoryUsers):
     """`mail.ports.MailUsers` in memory."""
 
-    def verify_address(self, actor: Actor, *, language: str, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, while the login of the actor is live."""
+    def verify_address(
+        self, by: Actor | UnfinishedLogin, *, language: str, now: int
+    ) -> Done | Refused | Inactive | ProofOutdated:
+        """Store that the address is proved, while the login is live, or may go on."""
         tables = self._tables
         with tables.lock:
-            acting = may_act(tables.lineages.get(actor.account), actor, now=now)
-            if not isinstance(acting, Lineage):
-                return acting
-            user = tables.users.get(actor.account)
-            if user is None or user.credentials_version != actor.credentials_version:
+            account_state = tables.lineages.get(by.account)
+            if isinstance(by, Actor):
+                acting = may_act(account_state, by, now=now)
+                if not isinstance(acting, Lineage):
+                    return acting
+            elif not may_go_on(account_state, by):
+                return Refused()
+            user = tables.users.get(by.account)
+            if user is None or user.credentials_version != by.credentials_version:
                 return Refused()
             verified_at = now if user.verified_at is None else user.verified_at
-            tables.users[actor.account] = replace(user, verified_at=verified_at, language=language or user.language)
+            tables.users[by.account] = replace(user, verified_at=verified_at, language=language or user.language)
             return Done()
 
     def reset_password(

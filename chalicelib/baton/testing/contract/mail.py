@@ -9,7 +9,7 @@ from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.lineages.model import NO_RIGHTS, AccountState, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import ended_of, may_act, rights_of
 from chalicelib.baton.testing.contract.ends import INACTIVE
-from chalicelib.baton.testing.contract.factor_values import FACTORS
+from chalicelib.baton.testing.contract.factor_values import FACTORS, LOGIN, MOVED
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -91,6 +91,23 @@ class MailContract(LineagesUnderTest):
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)
         assert storage.accounts.verify_address(ACTOR, language="en", now=NOW) == verdict
+        assert storage.accounts.get(ACCOUNT) == USER
+
+    def test_an_unfinished_login_proves_the_address(self, storage: StorageUnderTest) -> None:
+        """It has proved the password, and has no lineage yet. No login changes."""
+        account_state = self.registered_with(storage)
+        assert storage.accounts.verify_address(LOGIN, language="", now=NOW) == Done()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
+        assert self.account_state(storage) == account_state
+
+    @pytest.mark.parametrize("meanwhile", MOVED)
+    def test_an_unfinished_login_that_may_not_go_on_proves_nothing(
+        self, storage: StorageUnderTest, meanwhile: AccountState
+    ) -> None:
+        """Status, epoch and credentials version are in the transaction."""
+        storage.accounts.register(USER, state_with(MINE_LIVE))
+        storage.seed(meanwhile)
+        assert storage.accounts.verify_address(LOGIN, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) == USER
 
     @pytest.mark.guarantee(6)

@@ -483,11 +483,16 @@ def _(stage: Stage) -> Act:
 NEW_EMAIL = "ada@example.net"
 
 
-def moving(stage: Stage) -> tuple[Device, str]:
-    """Prove the address of a phone's account, and ask for the code of another one. Give the session of the code."""
-    phone = registered(stage)
+def proved(stage: Stage, phone: Device) -> Device:
+    """Prove the address of a phone's account."""
     session = phone.post("/me/email/code", {}).members["mail_session"]
     assert phone.post("/me/email/verify", {"mail_session": session, "code": stage.code()}).status == 204
+    return phone
+
+
+def moving(stage: Stage) -> tuple[Device, str]:
+    """Prove the address of a phone's account, and ask for the code of another one. Give the session of the code."""
+    phone = proved(stage, registered(stage))
     return phone, str(phone.confirmed("POST", "/me/email", {"new_email": NEW_EMAIL}).members["mail_session"])
 
 

@@ -1,7 +1,9 @@
 """The endpoints of second factors, in every way in which they ask DynamoDB something else."""
 
 from baton_client import BatonClient, Proof
-from tests.baton.proofs.faults.endpoints import ATTEMPT, EMAIL, registered, scenario
+from chalicelib.baton.effects import Done
+from chalicelib.baton.ids import AccountId
+from tests.baton.proofs.faults.endpoints import ATTEMPT, EMAIL, proved, registered, scenario
 from tests.baton.proofs.faults.stage import Act, Stage
 from tests.baton.wire.conversation import PASSWORD, Device
 from tests.baton.wire.second_factor import Person, ask, prove
@@ -11,7 +13,7 @@ KEY = ATTEMPT.replace(" ", "-")
 
 def person(stage: Stage) -> tuple[Device, Person]:
     """Register a phone, and enrol an authenticator app on it."""
-    phone, ada = registered(stage), Person(lambda: int(stage.clock.time()))
+    phone, ada = proved(stage, registered(stage)), Person(lambda: int(stage.clock.time()))
     ada.enrol(phone)
     return phone, ada
 
@@ -27,6 +29,7 @@ def switched_off(stage: Stage) -> BatonClient:
     """Give a phone whose account has an app and is not asked for it: the password alone steps up."""
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
+    phone.verify_address(phone.request_address_code(), stage.code())
     begun = phone.call("POST", "/me/factors/totp", confirm=lambda _: PASSWORD).json()
     ada = Person(lambda: int(stage.clock.time()), begun["secret"])
     confirmed = {"enrolment": begun["enrolment"], "totp": ada.code()}
@@ -79,6 +82,7 @@ def _(stage: Stage) -> Act:
 def _(stage: Stage) -> Act:
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
+    phone.verify_address(phone.request_address_code(), stage.code())
     return stage.by_client(phone, lambda phone: phone.call("POST", "/me/factors/totp", confirm=lambda _: PASSWORD))
 
 
@@ -86,6 +90,7 @@ def _(stage: Stage) -> Act:
 def _(stage: Stage) -> Act:
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
+    phone.verify_address(phone.request_address_code(), stage.code())
     begun = phone.call("POST", "/me/factors/totp", confirm=lambda _: PASSWORD).json()
     code = Person(lambda: int(stage.clock.time()), begun["secret"]).code()
     body = {"enrolment": begun["enrolment"], "totp": code}
@@ -118,3 +123,28 @@ def _(stage: Stage) -> Act:
     return stage.by_client(
         phone, lambda phone: phone.call("PUT", "/me/second-factor", json={"on": True}, confirm=lambda _: PASSWORD)
     )
+
+
+def enrolling(stage: Stage) -> tuple[Device, str]:
+    """Give a device whose login must enrol a factor: an operator requires one. And its session."""
+    phone = registered(stage)
+    account = AccountId(phone.get("/me").members["account_id"])
+    assert stage.module.baton.lineage_store.set_second_factor(account, required=True) == Done()
+    tablet = stage.device()
+    return tablet, str(ask(tablet, EMAIL, attempt=KEY).members["auth_session"])
+
+
+@scenario("POST /login/email-code")
+def _(stage: Stage) -> Act:
+    tablet, session = enrolling(stage)
+    body, headers = {"auth_session": session}, {"idempotency-key": KEY}
+    return stage.by_device(tablet, lambda tablet: tablet.post("/login/email-code", body, headers, token=None))
+
+
+@scenario("POST /login/factor", "with the code of the mailbox")
+def _(stage: Stage) -> Act:
+    tablet, session = enrolling(stage)
+    body, headers = {"auth_session": session}, {"idempotency-key": KEY}
+    assert tablet.post("/login/email-code", body, headers, token=None).status == 202
+    code = stage.code()
+    return stage.by_device(tablet, lambda tablet: prove(tablet, session, attempt=KEY, email_code=code))

@@ -38,6 +38,7 @@ OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for met
 GENERATED, BEARER, HONEST = "as generated", "with a bearer's token", "signed, and with what the journey needs"
 STEPPED_UP = {"GET /me/export", "DELETE /me", "POST /me/password", "POST /transfers", "POST /logout"}
 REFUSED_HERE = {
+    ("/login/email-code", "post"),
     ("/login/enrol", "post"),
     ("/login/factor", "post"),
     ("/mail/action", "get"),

@@ -1,0 +1,105 @@
+"""Prove the address of an account in the middle of a login, before the login enrols the account's first second factor.
+
+A client, a role or an operator requires a second factor, and the account has none. A stolen password alone must not
+enrol the thief's authenticator app. So where mail is on, a code from the mailbox comes first. It is bound to the
+``auth_session``, and proves the address of the account.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
+from chalicelib.baton.accounts.ports import LoginCodes, ProvingUsers
+from chalicelib.baton.effects import Clock, Done
+from chalicelib.baton.errors import Refusal
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.add_passkey import Enrollable
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.refusals import InvalidSession
+from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, judge_login
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import may_go_on
+from chalicelib.baton.routing import Message
+
+
+class CodeSent(Struct, frozen=True):
+    """A code was sent to the address of the account. Send it with the same ``auth_session`` to ``POST /login/factor``.
+
+    It is valid for ``expires_in`` seconds.
+    """
+
+    expires_in: int
+
+
+class ProveLoginEmail(Struct, frozen=True, kw_only=True):
+    """Send a code to the address of the account that logs in, and check the code. ``codes``: ``None`` without mail."""
+
+    clock: Clock
+    read_session: ReadSession
+    clients: Clients
+    enrollable: Enrollable
+    users: ProvingUsers
+    lineage_store: LineageStore
+    codes: LoginCodes | None
+    ask: AskForFactor
+    record: Record
+
+    def send(self, message: Message, auth_session: str) -> CodeSent:
+        """Send the code. A repetition sends the same one.
+
+        Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
+        """
+        codes, now = self._codes(), self.clock()
+        session, account_state, user, _ = self._open(message, auth_session, now=now)
+        return CodeSent(codes.send(user, account_state, session, source=message.source, now=now))
+
+    def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
+        """Check the code, and return the refusal with which the login goes on: its ``auth_session`` may enrol a factor.
+
+        A repetition is answered in the same way. Raises ``InvalidCode``, and what ``send`` raises.
+        """
+        codes, now = self._codes(), self.clock()
+        session, account_state, user, verdict = self._open(message, auth_session, now=now)
+        codes.check(user, account_state, session, code, now=now)
+        if not isinstance(self.users.verify_address(session.ticket.login, language="", now=now), Done):
+            raise InvalidSession("auth_session: the account changed while its address was proved")
+        if user.verified_at is None:
+            self.record("address_verified", account=user.account)
+        began_at, ring = session.ticket.issued_at, session.ring
+        return self.ask(
+            verdict, session.login_request, account_state, ring=ring, now=now, began_at=began_at, email_proved=True
+        )
+
+    def _codes(self) -> LoginCodes:
+        if self.codes is None:
+            raise errors.NotFound("mail is off", detail="This deployment sends no mail. Enrol without a code from it.")
+        return self.codes
+
+    def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
+        """Open a session whose account has no second factor, and must have one. Read the account state first."""
+        session = self.read_session(message, text, now=now)
+        account_state = self.lineage_store.get(session.ticket.account)
+        user = self.users.get(session.ticket.account)
+        if account_state is None or user is None or not may_go_on(account_state, session.ticket.login):
+            raise InvalidSession("auth_session: the account is not as it was when the password was proved")
+        if user.credentials_version != account_state.credentials_version:
+            raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)
+        login_request, ring = session.login_request, session.ring
+        verdict = judge_login(
+            self.clients,
+            login_request.client,
+            account_state,
+            user.factors,
+            binding=login_request.binding,
+            enrol=lambda: self.enrollable(login_request.client, verified=True),
+            now=now,
+            not_before=ring.not_before,
+        )
+        if isinstance(verdict, FactorAsked):
+            began_at = session.ticket.issued_at
+            raise self.ask(verdict, login_request, account_state, ring=ring, now=now, began_at=began_at)
+        if not isinstance(verdict, EnrolmentAsked):
+            raise InvalidSession("auth_session: no second factor is required any more")
+        return session, account_state, user, verdict

@@ -1,0 +1,82 @@
+"""``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
+
+The code derives from the id of the ``auth_session``, so it counts with that session alone, and nothing is stored. A
+session has five tries. A person with the password can make any number of sessions, so the tries of a device that the
+account does not have are limited together, and so are those of each device that it has.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.auth_session import OpenSession
+from chalicelib.baton.accounts.refusals import InvalidCode
+from chalicelib.baton.effects import Refused
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ring import Root
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.mail.codes import code_of, is_code
+from chalicelib.baton.mail.sessions import StartMailSession, Wanted, known_device
+from chalicelib.baton.policy import HOUR_S, MAIL_CODE_TRIES_MAX, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S, MINUTE_S
+
+_TRIES_MAX = MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
+"""The tries of a device in six hours: as many as its five mails are worth."""
+
+
+class LoginCodesByMail(Struct, frozen=True, kw_only=True):
+    """Send and check the codes."""
+
+    start: StartMailSession
+    ephemeral: RateLimits
+    log: Log
+
+    def send(self, user: User, account_state: AccountState, session: OpenSession, *, source: str, now: int) -> int:
+        """Send the code of a session, and return for how many seconds it is valid."""
+        lives_s = session.ticket.expires_at - now
+        self.start.send(
+            _wanted(user, account_state, session),
+            session_id=session.ticket.id,
+            root=_root_of(session),
+            minutes=max(1, lives_s // MINUTE_S),
+            source=source,
+            ring=session.ring,
+            now=now,
+        )
+        return lives_s
+
+    def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
+        """Take a try of the session and one of the device, then compare the code."""
+        device = known_device(_wanted(user, account_state, session)) or "unknown"
+        name = f"mail:login:{user.account}:{device}"
+        of_device = self.ephemeral.count(name, limit=_TRIES_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
+        if isinstance(of_device, Refused):
+            self.log.record("throttled", limit="mail")
+            raise errors.TooManyRequests(
+                "too many codes of logins", retry_after=MAIL_SESSIONS_WINDOW_S - now % MAIL_SESSIONS_WINDOW_S
+            )
+        ticket = session.ticket
+        # The window begins with the hour of the end, as in `CheckMailCode.check_code`.
+        slot = self.ephemeral.count(
+            f"mail:code:{encode_base64url(ticket.id)}",
+            limit=MAIL_CODE_TRIES_MAX,
+            window_s=HOUR_S,
+            now=ticket.expires_at,
+        )
+        if isinstance(slot, Refused):
+            raise InvalidCode("the session has no try left")
+        code = code_of(_root_of(session).secret, use="login", session_id=ticket.id, address=user.email)
+        if not is_code(typed, code):
+            self.log.record("mail_codes_guessed")
+            raise InvalidCode("wrong code")
+
+
+def _wanted(user: User, account_state: AccountState, session: OpenSession) -> Wanted:
+    key = session.login_request.device.public_key
+    return Wanted(use="login", address=user.email, account=user.account, account_state=account_state, key=key)
+
+
+def _root_of(session: OpenSession) -> Root:
+    """Return the root of the code: that of the time of the session, also after a newer one came into use."""
+    return session.ring.root_for_new(session.ticket.issued_at)
