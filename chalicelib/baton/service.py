@@ -106,7 +106,7 @@ class Baton:
         )
         if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
             self._dispatch.begin = self._time_budget.begin
-        if settings.mail == "mailbox":
+        if settings.development:
             self._dispatch.after = self._work_off
         self._views = Views(
             self._dispatch,
@@ -256,8 +256,6 @@ class Baton:
             raise RuntimeError(
                 "on_delete needs the queue of jobs: set BATON_MAIL_QUEUE. docs/baton/mail.md, The queue without mail"
             )
-        if self.settings.development:
-            self._dispatch.after = self._work_off
         self._on_delete = function
         return function
 
