@@ -108,9 +108,9 @@ GET /me/devices                             the same, with an expired token     
 POST /nothing                               a signed state-changing call             1      1      2      0
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
-GET /me                                     the account                              0      2      2      0
+GET /me                                     the account                              0      3      3      0
 GET /me/activity                            the newest page                          0      1      1      1
-GET /me/export                              with a grant                             1      2      3      2
+GET /me/export                              with a grant                             1      3      4      2
 DELETE /me/devices/{device_id}              another device                           3      1      4      1
 POST /logout                                here                                     2      1      3      1
 POST /logout                                everywhere                               3      1      4      1
