@@ -4,6 +4,7 @@ The link is behind ``#``, so only the script of the page reads it. The script is
 it may send requests to this API alone (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
+import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +29,6 @@ def action_page() -> Answer:
 
 def _source(html: str, element: str) -> str:
     """Return the source expression of the one inline script or style (Content Security Policy Level 3)."""
-    import hashlib  # noqa: PLC0415 - cold start
     from base64 import b64encode  # noqa: PLC0415 - cold start
 
     (text,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)

@@ -169,6 +169,9 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
     if module == "pytest":
         assert done.returncode == 0, done.stdout
         return
+    if arguments[:1] == ["well-known"]:
+        assert "there is no file 'clients-prod.toml'" in done.stderr, "it needs no AWS, only the registry of the stage"
+        return
     assert done.stderr.startswith(RUN[module]), done.stderr
     assert done.returncode == 1
 

@@ -187,6 +187,12 @@ def account(embedded_engine: None) -> Iterator[Account]:
     account.iam.delete_role(RoleName=f"{PREFIX}-api_handler")
 
 
+def key_items(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the statement that forbids writing the key ring."""
+    (found,) = [statement for statement in statements if statement["Sid"] == "NoKeyItems"]
+    return found
+
+
 PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
     "AWS's own key": (lambda it: it.make_again("users", ""), "not encrypted with the customer key"),
     "another key": (lambda it: it.make_again("lineages", NOBODYS), "encrypted with another key"),
@@ -216,25 +222,25 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
         "without the API",
     ),
     "a role that may write the key ring": (
-        lambda it: it.let_the_role("policy-prod.json", lambda statements: statements.pop(4)),
+        lambda it: it.let_the_role("policy-prod.json", lambda statements: statements.remove(key_items(statements))),
         "its role may write the key ring: dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem",
     ),
     "a role that may delete the key ring": (
         lambda it: it.let_the_role(
-            "policy-prod.json", lambda statements: statements[4]["Action"].remove("dynamodb:DeleteItem")
+            "policy-prod.json", lambda statements: key_items(statements)["Action"].remove("dynamodb:DeleteItem")
         ),
         "its role may write the key ring: dynamodb:DeleteItem",
     ),
     "a Deny of another table": (
         lambda it: it.let_the_role(
-            "policy-prod.json", lambda statements: statements[4].update(Resource=statements[1]["Resource"])
+            "policy-prod.json", lambda statements: key_items(statements).update(Resource=statements[1]["Resource"])
         ),
         "its role may write the key ring",
     ),
     "a Deny on a condition that does not hold": (
         lambda it: it.let_the_role(
             "policy-prod.json",
-            lambda statements: statements[4].update(
+            lambda statements: key_items(statements).update(
                 Condition={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}}
             ),
         ),

@@ -132,7 +132,7 @@ def test_a_role_that_requires_a_second_factor_is_left_out_below_aal2(world: Worl
     assert claims_of(world.exchange(phone, token).access_token)["roles"] == ["admin", "owner"]
 
 
-@pytest.mark.parametrize(("acr", "has"), [("0", False), ("aal1", False), ("", False), ("aal2", True), ("phr", False)])
+@pytest.mark.parametrize(("acr", "has"), [("0", False), ("aal1", False), ("", False), ("aal2", True), ("phr", True)])
 def test_only_a_login_with_a_second_factor_has_a_role_that_requires_one(acr: str, *, has: bool) -> None:
     """An unknown level has none."""
     clients = Clients({}, roles={"admin": 1, "owner": 3}, second_factor_roles={"owner"})

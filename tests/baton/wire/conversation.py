@@ -35,8 +35,8 @@ class Said:
 
     @property
     def code(self) -> str:
-        """Return the error code. It is empty on success."""
-        return str(self.members.get("code", ""))
+        """Return the error code. It is empty on success, of a page too."""
+        return "" if "html" in self.headers.get("content-type", "") else str(self.members.get("code", ""))
 
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Said]

@@ -59,7 +59,7 @@ def with_registry(monkeypatch: pytest.MonkeyPatch, edit: Callable[[str], str]) -
 
 def without(*client_ids: str) -> Callable[[str], str]:
     """Remove clients from the registry."""
-    return lambda text: re.sub(rf"\[client\.({'|'.join(client_ids)})\]\n[^\[]*", "", text)
+    return lambda text: re.sub(rf"^\[client\.({'|'.join(client_ids)})\]\n(?:(?!\[).*\n)*", "", text, flags=re.MULTILINE)
 
 
 def retiring(*client_ids: str) -> Callable[[str], str]:

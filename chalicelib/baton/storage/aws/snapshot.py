@@ -24,7 +24,11 @@ LATE: Final = (
     "idna",
     "ipaddress",
     "ssl",
-    "webauthn",
+    "webauthn.authentication.verify_authentication_response",
+    "webauthn.helpers",
+    "webauthn.helpers.exceptions",
+    "webauthn.helpers.structs",
+    "webauthn.registration.verify_registration_response",
 )
 """Other modules import these lazily, because each of them would slow a start without a snapshot."""
 

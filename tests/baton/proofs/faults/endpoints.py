@@ -520,7 +520,7 @@ def _(stage: Stage) -> Act:
     return stage.by_device(stage.device(), lambda browser: browser.post("/mail/undo", {"link": link}, token=None))
 
 
-@scenario("GET /mail/action")
+@scenario("GET /mail/action", asks_nobody=True)
 def _(stage: Stage) -> Act:
     return stage.by_device(stage.device(), lambda browser: browser.get("/mail/action", token=None))
 

@@ -40,7 +40,19 @@ STEPPED_UP = {"GET /me/export", "DELETE /me", "POST /me/password", "POST /transf
 REFUSED_HERE = {
     ("/login/email-code", "post"),
     ("/login/enrol", "post"),
+    ("/.well-known/apple-app-site-association", "get"),
+    ("/.well-known/apple-app-site-association", "head"),
+    ("/.well-known/assetlinks.json", "get"),
+    ("/.well-known/assetlinks.json", "head"),
     ("/login/factor", "post"),
+    ("/login/factor/options", "post"),
+    ("/login/passkey", "post"),
+    ("/login/passkey/options", "post"),
+    ("/me/passkeys", "post"),
+    ("/me/passkeys/options", "post"),
+    ("/me/passkeys/{passkey_id}", "delete"),
+    ("/me/passkeys/{passkey_id}", "patch"),
+    ("/step-up/options", "post"),
     ("/mail/action", "get"),
     ("/mail/action", "head"),
     ("/mail/undo", "post"),
@@ -57,8 +69,9 @@ REFUSED_HERE = {
     ("/password/reset", "post"),
     ("/register/start", "post"),
 }
-"""Routes that accept only what earlier steps gave, such as the code of an authenticator app, and routes of mail, which
-is off here. `tests/baton/wire/test_second_factor.py` and `tests/baton/mail` test the accepted requests."""
+"""Routes that accept only what earlier steps gave, such as the code of an authenticator app or a passkey, files of
+apps, which the registry has none of, and routes of mail, which is off here. `tests/baton/wire/test_second_factor.py`,
+`tests/baton/wire/test_passkeys.py` and `tests/baton/mail` test the accepted requests."""
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
 CHECKS = [
     not_a_server_error,
