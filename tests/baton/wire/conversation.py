@@ -28,15 +28,16 @@ class Said:
 
     @property
     def members(self) -> dict[str, Any]:
-        """Parse the body."""
-        parsed = json.loads(self.body) if self.body else {}
+        """Parse the body. A page has no members."""
+        is_page = self.headers.get("content-type", "").startswith("text/html")
+        parsed = json.loads(self.body) if self.body and not is_page else {}
         assert isinstance(parsed, dict)
         return parsed
 
     @property
     def code(self) -> str:
-        """Return the error code. It is empty on success, of a page too."""
-        return "" if "html" in self.headers.get("content-type", "") else str(self.members.get("code", ""))
+        """Return the error code. It is empty on success."""
+        return str(self.members.get("code", ""))
 
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Said]
