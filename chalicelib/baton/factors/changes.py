@@ -226,7 +226,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return self._remembered(caller, user, now=now) if proved else None
 
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        account_state, lineage = _login_of(caller)
+        account_state, lineage = login_of(caller)
         client = self.clients.get(caller.client_id)
         return remember(user.factors, account_state, lineage.binding, client, now=now)
 
@@ -237,19 +237,20 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return user
 
 
-def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
+def login_of(caller: Caller) -> tuple[AccountState, Lineage]:
+    """Return the account state that the call read, and the lineage of the caller in it."""
     account_state = caller.account_state
     assert account_state is not None
     return account_state, account_state.lineages[caller.device_id]
 
 
 def _by_new_key(caller: Caller, *, now: int) -> bool:
-    account_state, lineage = _login_of(caller)
+    account_state, lineage = login_of(caller)
     return is_new_key(account_state, lineage.binding, lineage.id, now=now)
 
 
 def _told(caller: Caller, *, since: int | None) -> Told:
-    return Told(device=_login_of(caller)[1].label, undo_since=since)
+    return Told(device=login_of(caller)[1].label, undo_since=since)
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:

@@ -11,6 +11,7 @@ from chalicelib.baton.effects import Clock, Done, Refused
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.add_passkey import complete_registration, is_added
+from chalicelib.baton.factors.changes import login_of
 from chalicelib.baton.factors.model import PASSKEYS_MAX, FactorChange, Passkey, Remember, RemovePasskey, User
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
 from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions, creation_options, party_of
@@ -20,7 +21,6 @@ from chalicelib.baton.factors.rules import is_new_key, remember
 from chalicelib.baton.factors.verify_passkey import read_registration
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.clients import Client, level
-from chalicelib.baton.lineages.model import AccountState, Lineage
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.policy import DAY_S, MINUTE_S
@@ -136,7 +136,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         added = is_added(challenge, registration, user)
         if added is not None:
             return _new(added)
-        account_state, lineage = _login_of(caller)
+        account_state, lineage = login_of(caller)
         change = complete_registration(
             challenge,
             registration,
@@ -172,7 +172,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
         change = RemovePasskey(removed, last)
         self._change(caller, change, proved=self._remembered(caller, user, proved=proved, now=now), now=now)
-        told, details = Told(device=_login_of(caller)[1].label), {"kind": "passkey", "passkey": passkey}
+        told, details = Told(device=login_of(caller)[1].label), {"kind": "passkey", "passkey": passkey}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
 
     def _options(self, caller: Caller, user: User, ceremony: Ceremony, *, proved: bool) -> PasskeyOptions:
@@ -209,7 +209,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         """Remember the device of a caller who has just proved a second factor. The change forgets all others."""
         if not proved:
             return None
-        account_state, lineage = _login_of(caller)
+        account_state, lineage = login_of(caller)
         return remember(user.factors, account_state, lineage.binding, self._client(caller), now=now)
 
     def _client(self, caller: Caller) -> Client:
@@ -228,12 +228,6 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         if user is None:
             raise errors.Unavailable("an account whose account state let its owner in has no user")
         return user
-
-
-def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
-    account_state = caller.account_state
-    assert account_state is not None
-    return account_state, account_state.lineages[caller.device_id]
 
 
 def _new(passkey: Passkey) -> NewPasskey:

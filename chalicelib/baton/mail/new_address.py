@@ -1,7 +1,7 @@
 """Change the address of an account: a step-up, then a code from the new mailbox.
 
 The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
-learns that it is taken. The old address is told, and stays with the account for 7 days: no login finds it, no
+learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, no
 registration gets it, and the link in the notice gives it back. A stranger who registered the address of another person
 keeps nothing: an address that was never proved is free immediately.
 """

@@ -1,4 +1,4 @@
-"""Register with a code from the mailbox. Whether an address has an account is told to its mailbox only."""
+"""Register with a code from the mailbox. Only the mailbox learns whether its address has an account."""
 
 from msgspec import Struct
 

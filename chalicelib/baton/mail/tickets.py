@@ -84,7 +84,7 @@ class MailLink(Ticket, frozen=True):
 
 
 class MailOrder(Ticket, frozen=True):
-    """A mail that is to be sent. The job that sends it reads the account and decides.
+    """A mail in the queue. The job that sends it reads the account and decides.
 
     ``template`` is the name of the texts. ``address`` is empty for the address of the account. ``index`` is the e-mail
     index of ``address``. ``version`` is the credentials version that a code was requested with; it is empty for a

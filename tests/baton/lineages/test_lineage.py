@@ -638,7 +638,7 @@ def test_attributes_have_a_limit() -> None:
 
 
 def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
-    """Nothing else identifies a device. A login by an unknown one is told to the owner."""
+    """Nothing else identifies a device. After a login by an unknown one, the owner gets a notice."""
     mine, other = replace(MINE_LIVE, binding=MY_KEY), replace(OTHER_LIVE, binding=OTHER_KEY)
     assert has_device(state_with(mine, other), MY_KEY, proved=None)
     assert not has_device(state_with(other), MY_KEY, proved=None)

@@ -105,7 +105,7 @@ def test_forgot_finds_no_old_address(town: Town) -> None:
 
 
 def test_a_squatter_who_changes_the_address_keeps_nothing(town: Town) -> None:
-    """An address that was never proved is free immediately, and its owner is told without a link."""
+    """An address that was never proved is free immediately. Its notice has no link."""
     town.moved(town.registered(), EVE)
     assert "#t=" not in town.mails(ADA)[-1].text
     owner = town.device()

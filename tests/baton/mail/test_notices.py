@@ -1,4 +1,4 @@
-"""Notices: the owner is told by mail, and no notice fails what it tells of."""
+"""Notices to the owner. If a notice fails, the request that causes it succeeds."""
 
 import ast
 from pathlib import Path
@@ -133,14 +133,14 @@ def test_a_mail_that_cannot_be_sent_fails_no_request(town: Town, monkeypatch: py
 
 
 def test_every_event_with_a_notice_has_its_text() -> None:
-    """And no event that is not in the audit is told."""
+    """Every event with a notice is in the audit."""
     notices = {kind.notice for kind in EVENTS.values() if kind.notice}
     assert notices <= set(NAMES)
     assert all(kind.audited for kind in EVENTS.values() if kind.notice)
 
 
 def test_every_record_of_an_event_with_a_notice_tells() -> None:
-    """The table says which events are told. Who records one gives `told`."""
+    """The table lists the events with a notice. A call that records one of them passes `told`."""
     silent = []
     for path in sorted(BATON.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

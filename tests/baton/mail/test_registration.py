@@ -1,4 +1,4 @@
-"""Registration with a code: whether an address has an account is told to its mailbox alone."""
+"""Registration with a code: only the mailbox learns whether its address has an account."""
 
 import re
 from collections.abc import Callable

@@ -4,11 +4,17 @@ import base64
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import pytest
 
 from baton_client import content_digest
+from chalicelib.baton.storage.memory import storage
+from chalicelib.baton.storage.memory.tables import MemoryTables
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import JSON, PASSWORD, PREFIX, Device, Said
+from tools.dev.gateway import DevelopmentClock
 
 EMAIL = "ada@example.com"
 
@@ -23,6 +29,34 @@ def totp(secret: str, step: int) -> str:
 def wrong(code: str) -> str:
     """Return another code, which is right at no step that counts."""
     return f"{(int(code) + 500_000) % 10**6:06}"
+
+
+@dataclass
+class Deployment:
+    """Two environments that share tables in memory, with the registry of second factors, and their clock."""
+
+    environments: list[Any]
+    tables: MemoryTables
+    clock: DevelopmentClock
+
+    @classmethod
+    def load(cls) -> Self:
+        """Load the environments. This takes longer than a test."""
+        tables, clock = MemoryTables(), DevelopmentClock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BATON_STORAGE", "memory")
+            patch.setenv("BATON_CLIENTS", "clients-factors.toml")
+            patch.setattr(storage, "OF_THIS_PROCESS", tables)
+            return cls([load_environment(clock) for _ in range(2)], tables, clock)
+
+    def begin(self) -> DevelopmentClock:
+        """Empty the tables, and return the clock, set to now."""
+        for column in fields(self.tables):
+            kept = getattr(self.tables, column.name)
+            if hasattr(kept, "clear"):
+                kept.clear()
+        self.clock.skipped_s = 0
+        return self.clock
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
@@ -14,11 +13,8 @@ from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import TICKET_PURPOSES
-from chalicelib.baton.storage.memory import storage
-from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.testing.world import ARGON2_COST
 from tests.baton.factors.authenticator import BE, BS, UP, UV, Authenticator
-from tests.baton.fixture import load_environment
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import PASSWORD, PREFIX, Device, Said, Send, through
 from tests.baton.wire.passkeys import (
@@ -37,7 +33,7 @@ from tests.baton.wire.passkeys import (
     switch_on,
     with_passkey,
 )
-from tests.baton.wire.second_factor import EMAIL, Person, ask, attempt, grant_of, prove, stepped
+from tests.baton.wire.second_factor import EMAIL, Deployment, Person, ask, attempt, grant_of, prove, stepped
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(14)
@@ -48,15 +44,6 @@ ANDROID: Final = "android:apk-key-hash:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdH
 MakeDevice = Callable[..., Device]
 
 
-@dataclass
-class Deployment:
-    """Environments that share tables in memory, and their clock."""
-
-    environments: list[Any]
-    tables: MemoryTables
-    clock: DevelopmentClock
-
-
 @pytest.fixture(scope="module")
 def judge() -> Contract:
     """Give the OpenAPI description, as a judge."""
@@ -65,26 +52,14 @@ def judge() -> Contract:
 
 @pytest.fixture(scope="module")
 def deployment() -> Deployment:
-    """Load two environments over tables in memory, with the registry of second factors."""
-    tables, clock = MemoryTables(), DevelopmentClock()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BATON_STORAGE", "memory")
-        patch.setenv("BATON_CLIENTS", "clients-factors.toml")
-        patch.setattr(storage, "OF_THIS_PROCESS", tables)
-        environments = [load_environment(clock) for _ in range(2)]
-    return Deployment(environments, tables, clock)
+    """Load the environments once for all tests."""
+    return Deployment.load()
 
 
 @pytest.fixture
 def clock(deployment: Deployment) -> DevelopmentClock:
     """Give the clock of the environments, and empty tables."""
-    tables = deployment.tables
-    for table in (tables.claims, tables.users, tables.credentials, tables.lineages, tables.events):
-        table.clear()
-    for values in (tables.nonces, tables.tickets, tables.grants, tables.windows):
-        values.clear()
-    deployment.clock.skipped_s = 0
-    return deployment.clock
+    return deployment.begin()
 
 
 @pytest.fixture

@@ -16,29 +16,17 @@ from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
-from chalicelib.baton.storage.memory import storage
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
-from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.testing.world import ARGON2_COST
-from tests.baton.fixture import load_environment
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, Send, through
-from tests.baton.wire.second_factor import EMAIL, Person, ask, attempt, grant_of, prove, stepped, wrong
+from tests.baton.wire.second_factor import EMAIL, Deployment, Person, ask, attempt, grant_of, prove, stepped, wrong
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(14)
 
 RACERS = 16
 MakeDevice = Callable[..., Device]
-
-
-@dataclass
-class Deployment:
-    """Environments that share tables in memory, and their clock."""
-
-    environments: list[Any]
-    tables: MemoryTables
-    clock: DevelopmentClock
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +37,14 @@ def judge() -> Contract:
 
 @pytest.fixture(scope="module")
 def deployment() -> Deployment:
-    """Load two environments over tables in memory, with the registry of second factors."""
-    tables, clock = MemoryTables(), DevelopmentClock()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BATON_STORAGE", "memory")
-        patch.setenv("BATON_CLIENTS", "clients-factors.toml")
-        patch.setattr(storage, "OF_THIS_PROCESS", tables)
-        environments = [load_environment(clock) for _ in range(2)]
-    return Deployment(environments, tables, clock)
+    """Load the environments once for all tests."""
+    return Deployment.load()
 
 
 @pytest.fixture
 def clock(deployment: Deployment) -> DevelopmentClock:
     """Give the clock of the environments, and empty tables."""
-    tables = deployment.tables
-    for table in (tables.claims, tables.users, tables.lineages, tables.nonces, tables.tickets, tables.grants):
-        table.clear()
-    tables.windows.clear()
-    deployment.clock.skipped_s = 0
-    return deployment.clock
+    return deployment.begin()
 
 
 @pytest.fixture
