@@ -122,6 +122,13 @@ class PasskeysContract(Contract):
         assert storage.factors.rename_passkey(later, PASSKEY.id, "name", now=NOW) == Moved()
         assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
 
+    def test_no_passkey_of_other_credentials_is_named(self, storage: StorageUnderTest) -> None:
+        """The version of the user is compared too, and not only that of the account state."""
+        user = replace(USER, credentials_version=VERSION + 2, factors=SecondFactors(passkeys=by_id(PASSKEY)))
+        assert storage.accounts.register(user, state_with(MINE_LIVE)) == Done()
+        assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, "name", now=NOW) == Moved()
+        assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
+
     @pytest.mark.parametrize(
         ("change", "stored"),
         [
