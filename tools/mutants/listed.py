@@ -609,11 +609,12 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/accounts/login_factor.py",
-        ("a stolen password enrols a first factor without the mailbox", " and self.ask.email_first and not session.ticket.email_proved", " and False"),
+        ("a stolen password enrols a first factor without the mailbox", "(self.ask.email_first and not session.ticket.email_proved)", "False"),
         ("a changed account goes on", "        if not may_go_on(account_state, session.ticket.login):\n", "        if False:\n"),
         ("an ended session is admitted", "            unfinished=login or session.ticket.login,\n", ""),
         ("a session is renewed without the password", "began_at=began_at", "began_at=None"),
-        ("a stolen password enrols a factor", "        if first or isinstance(verdict, FactorAsked):\n", "        if first:\n"),
+        ("a stolen password enrols a factor", "if isinstance(verdict, FactorAsked) or (self", "if (self"),
+        ("a factor that is required no more is enrolled", "        if not isinstance(verdict, EnrolmentAsked | FactorAsked):\n", "        if False:\n"),
     ),
     *_of(
         "chalicelib/baton/factors/rate_limits.py",
@@ -765,7 +766,6 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/accounts/passkey_factor.py",
         ("a second factor of any login", "        if challenge.lineage not in lineages:\n", "        if False:\n"),
         ("an enrolment of another challenge", "        if registration.client_data.challenge != enrolment:\n", "        if False:\n"),
-        ("a stranger's address enrols a passkey", "        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):\n", "        if False:\n"),
     ),
     *_of(
         "chalicelib/baton/lineages/well_known.py",

@@ -267,8 +267,9 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             now=now,
             not_before=session.ring.not_before,
         )
-        first = isinstance(verdict, EnrolmentAsked) and self.ask.email_first and not session.ticket.email_proved
-        if first or isinstance(verdict, FactorAsked):
+        if not isinstance(verdict, EnrolmentAsked | FactorAsked):
+            raise InvalidSession("auth_session: no second factor is required any more")
+        if isinstance(verdict, FactorAsked) or (self.ask.email_first and not session.ticket.email_proved):
             began_at = session.ticket.issued_at
             raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 

@@ -21,7 +21,7 @@ from chalicelib.baton.factors.passkey_challenge import (
     request_options,
 )
 from chalicelib.baton.factors.recovery_codes import make_codes, same_codes
-from chalicelib.baton.factors.refusals import ChallengeInvalid, EmailUnverified, InvalidSession
+from chalicelib.baton.factors.refusals import ChallengeInvalid, InvalidSession
 from chalicelib.baton.factors.verify_passkey import read_assertion, read_registration
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_PASSKEY
@@ -85,10 +85,8 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         self.ceremonies.prove.use(proved, attempt=session.ticket.attempt, effect="login", remember=remember, now=now)
 
     def begin(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyEnrolment:
-        """Return the options to register the first factor. Raises ``NotFound`` and ``EmailUnverified``."""
+        """Return the options to register the first factor. Raises ``NotFound`` if the client has none."""
         party = party_of(self.ceremonies.clients, session.login_request.client)
-        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):
-            raise EmailUnverified
         challenge = self._challenge(Ceremony.ENROL, session, user, lineages, now=now)
         made = creation_options(challenge, user, party)
         return PasskeyEnrolment(options=made.options, enrolment=challenge, expires_in=made.expires_in)

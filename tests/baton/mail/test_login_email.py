@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.baton.effects import Done
 from chalicelib.baton.policy import (
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
@@ -164,6 +165,21 @@ def test_the_code_ends_with_its_session_and_with_the_credentials(town: Town) -> 
     before = len(town.world.mails)
     assert send(device, said).code == "invalid_session"
     assert len(town.world.mails) == before
+
+
+def test_a_factor_that_is_required_no_more_is_not_enrolled_by_a_password_alone(town: Town) -> None:
+    """An operator released the account meanwhile. A thief with the password would otherwise keep a factor."""
+    phone = town.registered()
+    account, lineages = phone.get("/me").members["account_id"], town.world._stores.lineages
+    assert lineages.set_second_factor(account, required=True) == Done()
+    thief = town.device()
+    asked = ask(thief, ADA)
+    assert asked.members["factors"] == ["email_code"]
+    assert lineages.set_second_factor(account, required=False) == Done()
+    for kind in ("totp", "passkey"):
+        enrol = {"auth_session": asked.members["auth_session"], "kind": kind}
+        assert thief.post("/login/enrol", enrol, token=None).code == "invalid_session"
+    assert phone.get("/me/factors").members["second_factor"] == "off"
 
 
 def test_an_account_with_a_factor_gets_no_code(town: Town) -> None:

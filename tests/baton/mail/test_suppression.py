@@ -92,7 +92,7 @@ def test_a_complaint_has_no_end_until_an_operator_lifts_it(town: Town) -> None:
     told(town, report(town, "Complaint"), report(town, "Bounce"))
     town.world.clock.skip(seconds=2 * BOUNCE_SUPPRESSED_S)
     assert town.forgot(town.device()).status == 202
-    assert town.mails() == []
+    assert (town.mails(), town.world.events[-1]) == ([], "mail_dropped")
     baton = town.world._baton
     index = baton.key_ring.current(now=town.world.clock.now).email_index(ADA)
     baton.storage.suppressions.lift(index)
@@ -164,6 +164,16 @@ def test_what_is_no_report_is_ignored(town: Town, message: str) -> None:
     town.registered()
     told(town, message)
     assert town.world.events[-1] == "mail_feedback_ignored"
+
+
+def test_a_report_that_is_too_long_is_ignored(town: Town) -> None:
+    """SNS delivers 256 kB at most, and a report of one mail is far smaller."""
+    phone = town.registered()
+    long = json.dumps(report(town, "Bounce")).ljust(MAIL_FEEDBACK_BYTES_MAX)
+    told(town, long + " ")
+    assert status(phone) == "ok"
+    told(town, long)
+    assert status(phone) == "bouncing"
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,19 @@ def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone
     assert operation.code == "challenge_invalid"
 
 
+def test_a_challenge_is_of_the_client_that_fetched_it(
+    make_device: MakeDevice, phone: Device, mine: Authenticator
+) -> None:
+    """30: the same device key, and an origin of both clients."""
+    del phone
+    app = make_device()
+    credential = mine.get(options_of(sign_in_options(app)))
+    app.client_id = "strict"
+    assert send_passkey(app, credential).code == "challenge_invalid"
+    app.client_id = "mobile"
+    assert send_passkey(app, credential).status == 200
+
+
 def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, mine: Authenticator) -> None:
     """31: after five minutes."""
     tablet = make_device()
@@ -399,15 +412,10 @@ def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phon
     assert send_passkey(tablet, credential).code == "unknown_passkey"
 
 
-def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobody_in(
-    make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """38: the version of the credentials is in the condition of both writes. The retry gets the reason."""
-    del phone
-    tables, tablet, key = deployment.tables, make_device(), attempt()
-    credential = mine.get(options_of(sign_in_options(tablet)))
-    store = deployment.environments[0].baton.storage.one_time
-    consume = type(store).consume_ticket
+def removing_passkeys(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the passkeys of the account after the next request has read it, and before it writes."""
+    tables, store = deployment.tables, type(deployment.environments[0].baton.storage.one_time)
+    consume = store.consume_ticket
 
     def removing(self: Any, *given: Any, **named: Any) -> Any:
         (account, user), *_ = tables.users.items()
@@ -416,10 +424,20 @@ def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobod
         factors = replace(user.factors, passkeys={})
         tables.users[account] = replace(user, credentials_version=version, factors=factors)
         tables.lineages[account] = replace(state, credentials_version=version)
-        monkeypatch.setattr(type(store), "consume_ticket", consume)
+        monkeypatch.setattr(store, "consume_ticket", consume)
         return consume(self, *given, **named)
 
-    monkeypatch.setattr(type(store), "consume_ticket", removing)
+    monkeypatch.setattr(store, "consume_ticket", removing)
+
+
+def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobody_in(
+    make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """38: the version of the credentials is in the condition of both writes. The retry gets the reason."""
+    del phone
+    tablet, key = make_device(), attempt()
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    removing_passkeys(deployment, monkeypatch)
     assert send_passkey(tablet, credential, attempt=key).status == 503
     assert send_passkey(tablet, credential, attempt=key).code == "unknown_passkey"
 
@@ -435,10 +453,11 @@ def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: An
     )
     act(EMAIL, Status.DISABLED)
     tablet = make_device()
-    assert sign_in(tablet, mine).code == "invalid_credentials"
+    credential = mine.get(options_of(sign_in_options(tablet)))
+    assert send_passkey(tablet, credential).code == "invalid_credentials"
     assert sign_in(tablet, mine, flags=UP).code == "invalid_passkey"
     act(EMAIL, Status.ACTIVE)
-    assert sign_in(tablet, mine).status == 200
+    assert send_passkey(tablet, credential, attempt=attempt()).status == 200  # the refusal had used nothing
 
 
 def test_a_deleted_account_frees_its_passkey(
@@ -607,6 +626,23 @@ def test_a_passkey_steps_up_for_one_operation(phone: Device, mine: Authenticator
     assert granted.status == 200
     assert grant_of(phone, "DELETE", "/me", passkey=credential).code == "challenge_invalid"
     assert phone.request("DELETE", "/me", b"", {"baton-grant": granted.members["grant"]}).status == 204
+
+
+def test_a_step_up_by_passkey_is_of_one_body(phone: Device, mine: Authenticator) -> None:
+    """The authenticator signed the digest of the body."""
+    credential = mine.get(options_of(step_up_options(phone, "PUT", "/me/second-factor", b'{"on":true}')))
+    said = grant_of(phone, "PUT", "/me/second-factor", b'{"on":false}', passkey=credential)
+    assert said.code == "challenge_invalid"
+    assert grant_of(phone, "PUT", "/me/second-factor", b'{"on":true}', passkey=credential).status == 200
+
+
+def test_a_passkey_that_is_removed_during_a_step_up_proves_nothing(
+    phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """38: the write that notes its use has the condition."""
+    credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")), counter=1)
+    removing_passkeys(deployment, monkeypatch)
+    assert grant_of(phone, "DELETE", "/me", passkey=credential).status == 503
 
 
 def test_a_step_up_is_of_this_login(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
