@@ -153,6 +153,13 @@ bench-imports: $(READY) ## List the modules that the first request of each route
 figures: $(READY) ## Simulate the mechanisms and draw docs/baton/figures/relay.svg (some minutes)
 	@$(PYTHON) -m tests.baton.proofs.relay.figures
 
+.PHONY: browser
+browser: $(READY) ## Run the tests in a real browser (needs Node.js, npm and Debian's chromium)
+	@command -v npm > /dev/null || { echo "error: npm is not installed. Nothing was run." \
+	  "remedy: install Node.js 20 or later with npm, and run the command again" >&2; exit 1; }
+	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
+	@BROWSER=required $(PYTHON) -m pytest tests/baton/chromium
+
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)
 	@$(PYTHON) -m tools.drill
@@ -167,7 +174,8 @@ doctor: $(READY) ## Examine settings, clocks, tables and keys, and print the rem
 
 .PHONY: clean
 clean: ## Remove all generated files and the virtual environments
-	@rm -rf $(VENV) $(AUDIT_VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
+	@rm -rf $(VENV) $(AUDIT_VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments \
+	  tests/baton/chromium/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment with exactly the pinned, hashed requirements.

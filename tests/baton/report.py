@@ -14,6 +14,7 @@ from tests.baton.repository import OURS, REASON
 from tests.baton.witness import Use, Witness, verdict
 
 NO_DYNOXIDE = "dynoxide is not here"
+NO_BROWSER = "no browser test runs"
 NO_OTHER_PYTHON = "no other Python is here"
 
 ledger, seen = Ledger(PROMISES), Witness()
@@ -84,6 +85,9 @@ def say_what_was_missed(terminalreporter: Any) -> None:
         told = (
             f"{NO_DYNOXIDE}: {missed} tests of processes racing and of capacity did not run. To run them: make dynoxide"
         )
+        terminalreporter.write_line(told, yellow=True)
+    if missed := sum(NO_BROWSER in str(report.longrepr) for report in skipped):
+        told = f"{NO_BROWSER}: {missed} tests need Node.js and chromium. To run them: make browser"
         terminalreporter.write_line(told, yellow=True)
     if any(NO_OTHER_PYTHON in str(report.longrepr) for report in skipped):
         told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not read by another one. Install one >= 3.11"
