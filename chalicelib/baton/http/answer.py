@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from chalice.app import Response
@@ -45,6 +46,15 @@ _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
 }
 
 
+class _Text(Response):
+    """A response whose body is text. Chalice would compare its media type with each binary one, to encode the body."""
+
+    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:
+        """Return the response of the Lambda function."""
+        del binary_types
+        return super().to_dict()
+
+
 def answered(answer: object, *, shared: bool = False) -> Response:
     """Write what a view returned. ``shared``: the answer is for every client, so a shared cache may keep it.
 
@@ -64,14 +74,15 @@ def answered(answer: object, *, shared: bool = False) -> Response:
         headers["Set-Cookie"] = [_cookie(cookie) for cookie in answer.cookies]
     body = answer.body
     if body is None:
-        return Response(body="", status_code=answer.status, headers=headers)
+        return _Text(body="", status_code=answer.status, headers=headers)
     if isinstance(body, str | bytes):
         if not answer.media_type:
             raise TypeError("an Answer whose body is str or bytes needs a media_type")
     else:
         body = msgspec.json.encode(body).decode()
     headers |= _checked_media_type(answer.media_type) if answer.media_type else _JSON
-    return Response(body=body, status_code=answer.status, headers=headers)
+    made = _Text if isinstance(body, str) else Response
+    return made(body=body, status_code=answer.status, headers=headers)
 
 
 _STATUSES = range(200, 600)
@@ -181,7 +192,7 @@ def refused(
             challenge += f', resource_metadata="{resource_metadata}"'
             body["resource_metadata"] = resource_metadata
         headers["WWW-Authenticate"] = challenge
-    return Response(body=msgspec.json.encode(body).decode(), status_code=status, headers=headers)
+    return _Text(body=msgspec.json.encode(body).decode(), status_code=status, headers=headers)
 
 
 def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> Response:

@@ -98,7 +98,10 @@ def parse_item(text: str) -> Item:
 _SPACES = re.compile(" *")
 _WHITESPACE = re.compile("[ \t]*")
 _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
-_PARAMETER = re.compile(r"; *(?:([a-z*][a-z0-9_.*-]*)(=?))?")
+_PARAMETER = re.compile(r'; *(?:([a-z*][a-z0-9_.*-]*)(?:="([ !#-\[\]-~]*)"|=(-?[0-9]{1,15})(?![0-9.])|(=?)))?')
+"""A parameter. A string without escapes and an integer are read at once. Another value is what follows the ``=``."""
+_PLAIN_LIST = re.compile(r'\((?: *+"[ !#-\[\]-~]*"(?=[ )]))*+ *+\)')
+"""An inner list of strings without escapes and parameters: the covered components of nearly every signature."""
 _NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]*))?")
 _PLAIN_STRING = re.compile(r'"([ !#-\[\]-~]*)"')
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]+|\\["\\])*+)')
@@ -153,7 +156,11 @@ def _item_or_inner_list(text: str, at: int) -> tuple[Item | InnerList, int]:
 
 def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     """Read an inner list (section 4.2.1.2)."""
-    items = []
+    items: list[Item] = []
+    if plain := _PLAIN_LIST.match(text, at):
+        items += [(name, {}) for name in plain[0].split('"')[1::2]]
+        parameters, at = _parameters(text, plain.end())
+        return (items, parameters), at
     at = _after(_SPACES, text, at + 1)
     while text[at : at + 1] != ")":
         item, at = _item(text, at)
@@ -179,13 +186,18 @@ def _parameters(text: str, at: int) -> tuple[Parameters, int]:
     """Read parameters (section 4.2.3.2)."""
     parameters: dict[str, BareItem] = {}
     while found := _PARAMETER.match(text, at):
-        key, equals = found.groups()
+        key, string, integer, equals = found.groups()
         start, at = at, found.end()
         if key is None:
             raise NotStructured(at, "expected a key in lower case")
         if key in parameters:
             raise NotStructured(start + 1, "a duplicate key")
-        parameters[key], at = _bare_item(text, at) if equals else (True, at)
+        if string is not None:
+            parameters[key] = string
+        elif integer:
+            parameters[key] = int(integer)
+        else:
+            parameters[key], at = _bare_item(text, at) if equals else (True, at)
     return parameters, at
 
 
