@@ -611,7 +611,7 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/accounts/login_factor.py",
         ("a stolen password enrols a first factor without the mailbox", " and self.ask.email_first and not session.ticket.email_proved", " and False"),
         ("a changed account goes on", "        if not may_go_on(account_state, session.ticket.login):\n", "        if False:\n"),
-        ("an ended session is admitted", "            unfinished=login or session.ticket.login,\n", ""),
+        ("an ended session is admitted", "            basis=login or session.ticket.login,\n", ""),
         ("a session is renewed without the password", "began_at=began_at", "began_at=None"),
         ("a stolen password enrols a factor", "        if first or isinstance(verdict, FactorAsked):\n", "        if first:\n"),
     ),
