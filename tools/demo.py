@@ -36,6 +36,7 @@ from baton_client import (
 )
 from tools.dev.gateway import CLOCK_PATH, MAILS_PATH
 from tools.dev.port import read_port
+from tools.dev.restore_platform import Platform
 
 PASSWORD = "velvet anchor piano tundra"  # noqa: S105 - of an account made for this demo
 NEW_PASSWORD = "granite umbrella conversation"  # noqa: S105 - the same
@@ -249,6 +250,31 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
     story.note("a reset replaces the password only: the login needs the code of the app as before")
 
 
+def move(story: Story, phone: BatonClient) -> None:
+    """Move to a new phone with a restore key. A server may not offer it."""
+    story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
+    platform = Platform()
+    try:
+        phone.keep_restore_key(platform.create)
+    except Refused as refusal:
+        if refusal.status != HTTPStatus.NOT_FOUND and refusal.code != "restore_refused":
+            raise
+        story.note("skipped: the client registry of this server has no restore = true")
+        return
+    new_phone = story.client("new")
+    new_phone.restore(platform.get, "Ada's new phone")
+    story.expect(new_phone.me()["acr"] == "0", "the restored login does not have the lowest level")
+    story.refused("step_up_required", lambda: new_phone.call("POST", "/me/factors/totp"))
+    story.note("nothing was typed, so the level is 0: the password comes first where it matters")
+
+    story.tell("She logs out on the old phone: a copy of its backup restores nothing")
+    phone.logout()
+    story.refused("unknown_passkey", lambda: story.client("thief").restore(platform.get, "a copy"))
+    story.expect(new_phone.me()["email"] == story.email, "the new phone was logged out")
+    story.note("a restore key lives and dies with the login that made it")
+    phone.login(story.email, PASSWORD, "Ada's phone")
+
+
 def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     """Enrol an authenticator app, and return a function that reads a fresh code from it."""
     story.tell("The owner enrols an authenticator app: from now on, the password alone opens no login")
@@ -346,6 +372,8 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
     story.refused("login_required", fast_thief.me)
     story.note("the copy no longer works, the app shows the reason, and the next login makes a new key")
     phone.login(story.email, PASSWORD, "Ada's phone")
+
+    move(story, phone)
 
     app = enrol(story, phone)
 

@@ -28,7 +28,13 @@ from chalicelib.baton.http import public_routes
 from chalicelib.baton.mail.flows import MailFlows
 from chalicelib.baton.mail.suppression import ReadEmailStatus
 from chalicelib.baton.parts import Parts, product_of
-from chalicelib.baton.passkey_assembly import enrollable_of, passkey_ceremonies, passkey_routes_of
+from chalicelib.baton.passkey_assembly import (
+    enrollable_of,
+    passkey_ceremonies,
+    passkey_routes_of,
+    restore_login_of,
+    restore_routes_of,
+)
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
 from chalicelib.baton.tokens import routes as tokens
@@ -46,6 +52,7 @@ def routes_of(parts: Parts) -> tuple[Route, ...]:
         *_own_view(parts),
         *_factors(parts),
         *passkey_routes_of(parts),
+        *restore_routes_of(parts),
         *_tokens(parts),
         *_mail(parts).routes(),
     )
@@ -139,6 +146,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             admit=admit,
         ),
+        restore_login=restore_login_of(parts, _introduce(parts), admit),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(
             clock=clock,

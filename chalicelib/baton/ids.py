@@ -5,6 +5,8 @@ from typing import NewType
 AccountId = NewType("AccountId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
 
+ACCOUNT_BYTES = 12
+
 LineageId = NewType("LineageId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
 

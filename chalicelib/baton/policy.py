@@ -127,8 +127,9 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1", "aal2", "phr")
-"""The levels of ``acr``, the lowest first: two of NIST SP 800-63B, and a passkey (OpenID Connect EAP ACR Values)."""
+ACR_LEVELS = ("0", "aal1", "aal2", "phr")
+"""The levels of ``acr``, the lowest first: none (OpenID Connect Core), two of NIST SP 800-63B, and a passkey."""
+DEMANDED_ACR_LEVELS = ACR_LEVELS[1:]
 
 # Second factors.
 REMEMBER_DAYS = 30
@@ -156,6 +157,7 @@ RECOVERY_CODES_LOW = 3
 """At this number of remaining codes or below, the app asks the person to make new ones."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
 """How long a login by recovery code may change factors with the password alone: the owner has lost the other factor."""
+RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
@@ -301,10 +303,8 @@ FOREIGN_KEYS_REMEMBERED = 256
 AUDIT_KEPT_S = 400 * DAY_S
 """How long an audit event is stored: thirteen months, which is one year and a month to read it."""
 
-ACTIVITY_PAGE = 50
-"""The events of one page of ``GET /me/activity``."""
-EXPORT_EVENTS_MAX = 5000
-"""The newest events of an export: about 1.5 MB. Lambda returns at most 6 MB."""
+ACTIVITY_PAGE = 50  # the events of one page of ``GET /me/activity``
+EXPORT_EVENTS_MAX = 5000  # the newest events of an export: about 1.5 MB. Lambda returns at most 6 MB
 
 START_OVER_MAX = 4
 """How often a flow starts again if the account state changed after it was read. After that, it answers 503."""

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from msgspec import Struct
 
-from chalicelib.baton.policy import ACR_LEVELS, GRANT_S
+from chalicelib.baton.policy import DEMANDED_ACR_LEVELS, GRANT_S
 
 PAGE = "text/html; charset=utf-8"
 """The media type of a page that a person reads."""
@@ -113,8 +113,10 @@ class StepUp(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a level that does not exist."""
-        if self.acr != "account" and self.acr not in ACR_LEVELS:
-            raise ValueError(f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(ACR_LEVELS)}")
+        if self.acr != "account" and self.acr not in DEMANDED_ACR_LEVELS:
+            raise ValueError(
+                f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(DEMANDED_ACR_LEVELS)}"
+            )
 
 
 class Once(Struct, frozen=True):

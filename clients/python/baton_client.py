@@ -833,6 +833,17 @@ class BatonClient:
         After `Refused` with code `unknown_passkey`, call `signalUnknownCredential` of the platform with the members
         `rp_id` and `credential_id` of the problem.
         """
+        return self._begin_by_credential("/login/passkey", get, device_name, deadline_s)
+
+    def restore(self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
+        """Restore a login on this new phone: `get` asks the platform for the restore key of the old phone.
+
+        It is safe to repeat this after `Offline` or a crash. After `Refused`, let the person log in. If its code is
+        `unknown_passkey`, the old login has ended: let the platform clear the restore key.
+        """
+        return self._begin_by_credential("/login/restore", get, device_name, deadline_s)
+
+    def _begin_by_credential(self, path: str, get: AskPlatform, device_name: str, deadline_s: float | None) -> Session:
         patience = self._patience(deadline_s)
         self._revoke_copied(patience)
         for anew in (True, False):
@@ -840,11 +851,11 @@ class BatonClient:
             signer = self._introduction(record, by_last=self._binding == "hmac")
             entry = {"client_id": self._client_id, "device": self._device(record, device_name)}
             ask = partial(self._entry_request, signer=signer)
-            options = self._ask(ask("/login/passkey/options", entry), _with(options=dict), patience)["options"]
+            options = self._ask(ask(f"{path}/options", entry), _with(options=dict), patience)["options"]
             body = {**entry, "credential": dict(get(dict(options)))}
             patience = self._patience(deadline_s)  # The person's time for the gesture does not count.
             assert record.pending is not None
-            request = ask("/login/passkey", body, attempt=record.pending.attempt)
+            request = ask(path, body, attempt=record.pending.attempt)
             try:
                 return self._begun(self._ask(request, _first_tokens(self._binding), patience), record)
             except Refused as refusal:
@@ -988,6 +999,18 @@ class BatonClient:
     def remove_passkey(self, passkey_id: str, *, confirm: "Confirm | None" = None) -> None:
         """Remove a passkey. Then tell the platform with `signalAllAcceptedCredentials`."""
         self.call("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
+
+    def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
+        """Keep a restore key of this device, right after a login: `create` asks the platform to make one.
+
+        Drop its errors: the person has logged in. A login that is older than five minutes needs `confirm`.
+        """
+        credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
+        self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)
+
+    def forget_restore_key(self) -> None:
+        """Delete the restore key of this device. A logout ends it too. Then let the platform clear it."""
+        self.call("DELETE", "/me/restore-key", repeat=True)
 
     def _add_passkey(self, credential: Mapping[str, Any], name: str) -> dict[str, Any]:
         json, read = {"credential": dict(credential), "name": name}, _with(id=str)

@@ -17,7 +17,10 @@ from chalicelib.baton.tokens.issue import Seconds
 
 
 class ListedDevice(Struct, frozen=True, kw_only=True):
-    """One login of the account, active or ended."""
+    """One login of the account, active or ended.
+
+    ``restored_from`` is the login of the old phone from which this one was restored.
+    """
 
     device_id: str
     name: str
@@ -28,6 +31,7 @@ class ListedDevice(Struct, frozen=True, kw_only=True):
     bound: bool
     ended_at: Seconds | None
     ended_reason: EndReason | None
+    restored_from: str | None
 
 
 class ListDevices(Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class ListDevices(Struct, frozen=True, kw_only=True):
                     bound=not isinstance(lineage.binding, NoBinding),
                     ended_at=ended.at if ended else None,
                     ended_reason=ended.reason if ended else None,
+                    restored_from=lineage.parent,
                 )
             )
         return entries

@@ -14,7 +14,7 @@ from chalicelib.baton.accounts.ports import EmailStatus, Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.model import SecondFactors
+from chalicelib.baton.factors.model import SecondFactors, User
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.clients import Clients
@@ -50,10 +50,11 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
 class ExportedFactor(Struct, frozen=True, kw_only=True):
     """A factor. The export does not contain its secret.
 
-    A ``remembered_device`` proved a second factor, and is not asked for one for some time.
+    A ``remembered_device`` proved a second factor, and is not asked for one for some time. A ``restore_key`` logs the
+    owner in on the next phone, while the login of its device lives.
     """
 
-    kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey"]
+    kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey", "restore_key"]
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
         Seconds | UnsetType, msgspec.Meta(description="The last code of an authenticator app, or the day of a passkey.")
@@ -66,8 +67,12 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
         str | UnsetType, msgspec.Meta(description="The first 12 bytes of the thumbprint of the device's key.")
     ] = UNSET
     name: Annotated[str | UnsetType, msgspec.Meta(description="The name of a passkey.")] = UNSET
-    credential_id: Annotated[str | UnsetType, msgspec.Meta(description="Of a passkey, in base64url.")] = UNSET
-    public_key: Annotated[str | UnsetType, msgspec.Meta(description="The COSE key of a passkey, in base64url.")] = UNSET
+    credential_id: Annotated[
+        str | UnsetType, msgspec.Meta(description="Of a passkey or a restore key, in base64url.")
+    ] = UNSET
+    public_key: Annotated[str | UnsetType, msgspec.Meta(description="The COSE key of a passkey or a restore key.")] = (
+        UNSET
+    )
     counter: Annotated[int | UnsetType, msgspec.Meta(description="The largest signature counter of a passkey.")] = UNSET
     backup_eligible: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey can be synced.")] = UNSET
     backed_up: Annotated[bool | UnsetType, msgspec.Meta(description="The passkey is synced.")] = UNSET
@@ -136,7 +141,7 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
                 second_factor_required=account_state.second_factor_required,
                 attributes=dict(decode_attributes(account_state.attributes)),
             ),
-            factors=[ExportedFactor(kind="password"), *_second_factors(user.factors)],
+            factors=[ExportedFactor(kind="password"), *_second_factors(user.factors), *_restore_keys(user)],
             devices=[self._device(caller, listed) for listed in self.list_devices(caller)],
             events=[shown(one, account_state) for one in stored[:EXPORT_EVENTS_MAX]],
             truncated=len(stored) > EXPORT_EVENTS_MAX,
@@ -195,3 +200,14 @@ def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
         )
     for key, at in sorted(factors.remembered.items()):
         yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)
+
+
+def _restore_keys(user: User) -> Iterator[ExportedFactor]:
+    for device, key in sorted(user.restore.items()):
+        yield ExportedFactor(
+            kind="restore_key",
+            added_at=key.made_at,
+            key_id=device,
+            credential_id=encode_base64url(key.credential_id),
+            public_key=encode_base64url(key.public_key),
+        )

@@ -7,13 +7,14 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.login_request import LoginRequest
 from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Refusal
 from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.refusals import InvalidCredentials, InvalidSession
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login, restored
 from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of, may_go_on, rights_of
@@ -72,6 +73,13 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
         return None
 
 
+class Restoring(Struct, frozen=True):
+    """A login that is restored from the login of the old phone. ``refusal``: that login has ended by the admission."""
+
+    parent: Lineage
+    refusal: Refusal
+
+
 class Admit(Struct, frozen=True, kw_only=True):
     """Begin a lineage for a person who has proved every factor that is required, and issue its first tokens."""
 
@@ -89,11 +97,12 @@ class Admit(Struct, frozen=True, kw_only=True):
         assurance: Assurance,
         ring: Ring,
         now: int,
-        unfinished: UnfinishedLogin | None = None,
+        basis: UnfinishedLogin | Restoring | None = None,
     ) -> TokenResponse:
         """Return the first tokens. ``proved_at`` is the account state that the factors were proved with.
 
-        ``unfinished`` is the login of an ``auth_session``, which nothing may have ended since its password was proved.
+        ``basis`` is the login of an ``auth_session``, which nothing may have ended since its password was proved, or
+        the login of the old phone, which must be live.
 
         A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
         meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room, and
@@ -113,6 +122,8 @@ class Admit(Struct, frozen=True, kw_only=True):
                     before, login_request, account_state=account_state, ring=ring, now=now
                 )
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, assurance=assurance, now=now)
+            if isinstance(basis, Restoring):
+                lineage = restored(lineage, basis.parent)
             replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
             removed = removed_by_login(
                 account_state,
@@ -121,6 +132,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 not_before=ring.not_before,
                 idle_s_of=idle_s_of,
                 lineages_max=LINEAGES_MAX,
+                parent=lineage.parent,
             )
             if isinstance(removed, NoRoom):
                 raise errors.TooManyRequests(
@@ -133,27 +145,46 @@ class Admit(Struct, frozen=True, kw_only=True):
             )
             if isinstance(admitted, Done):
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
-                    if (
-                        ended_of(
-                            account_state, one, now=now, not_before=ring.not_before, idle_s=idle_s_of.get(one.client)
-                        )
-                        is None
-                    ):
+                    idle_s, not_before = idle_s_of.get(one.client), ring.not_before
+                    if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:
                         self.record("login_replaced", account=account, lineage=one.id)
-                is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)
-                self.record(
-                    "logged_in",
-                    account=account,
-                    lineage=lineage.id,
-                    client=login_request.client.id,
-                    told=Told(device=lineage.label) if is_new else None,
-                )
+                self._record(account_state, lineage, login_request, now=now)
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
             account_state = self.lineage_store.get(account)
-            if unfinished is not None and not may_go_on(account_state, unfinished):
-                raise InvalidSession("auth_session: the account changed before the admission")
-            if account_state is not None and account_state.status is not Status.ACTIVE:
-                raise InvalidCredentials("disabled while it was logging in")
+            _check_basis(account_state, basis, not_before=ring.not_before, now=now)
         raise errors.Unavailable("the account state kept changing during a login", by_caller=True)
+
+    def _record(self, account_state: AccountState, lineage: Lineage, login_request: LoginRequest, *, now: int) -> None:
+        """Record the login, and tell the owner of a device that the account did not have before."""
+        client = login_request.client.id
+        if lineage.parent is not None:
+            self.record(
+                "restored_on_new_device",
+                account=account_state.account,
+                lineage=lineage.id,
+                client=client,
+                details={"restored_from": lineage.parent},
+                told=Told(device=lineage.label, undo_since=now),
+            )
+            return
+        is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)
+        told = Told(device=lineage.label) if is_new else None
+        self.record("logged_in", account=account_state.account, lineage=lineage.id, client=client, told=told)
+
+
+def _check_basis(
+    account_state: AccountState | None, basis: UnfinishedLogin | Restoring | None, *, not_before: int, now: int
+) -> None:
+    """Refuse a login that nothing justifies any more: the account state has moved since it was read."""
+    if isinstance(basis, UnfinishedLogin) and not may_go_on(account_state, basis):
+        raise InvalidSession("auth_session: the account changed before the admission")
+    if isinstance(basis, Restoring):
+        parent = account_state.lineages.get(basis.parent.id) if account_state else None
+        if account_state is None or parent is None:
+            raise basis.refusal
+        if ended_of(account_state, parent, now=now, not_before=not_before, idle_s=None) is not None:
+            raise basis.refusal
+    if account_state is not None and account_state.status is not Status.ACTIVE:
+        raise InvalidCredentials("disabled while it was logging in")

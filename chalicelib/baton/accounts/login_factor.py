@@ -292,5 +292,5 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             assurance=assurance,
             ring=session.ring,
             now=now,
-            unfinished=login or session.ticket.login,
+            basis=login or session.ticket.login,
         )

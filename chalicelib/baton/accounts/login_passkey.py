@@ -18,7 +18,7 @@ from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions,
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.factors.refusals import InvalidCredentials, InvalidPasskey
 from chalicelib.baton.factors.verify_passkey import read_assertion
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import ACCOUNT_BYTES, AccountId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.assurance import PASSKEY
@@ -26,8 +26,6 @@ from chalicelib.baton.lineages.model import KeyBinding, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import TokenResponse
-
-_ACCOUNT_BYTES = 12
 
 
 class LoginWithPasskey(Struct, frozen=True, kw_only=True):
@@ -79,7 +77,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
             now=now,
             key=_thumbprint(login_request),
         )
-        if assertion.user_handle is None or len(assertion.user_handle) != _ACCOUNT_BYTES:
+        if assertion.user_handle is None or len(assertion.user_handle) != ACCOUNT_BYTES:
             raise InvalidPasskey(
                 "userHandle", hint="userHandle: it must be the account id, as `user.id` of the options"
             )

@@ -10,6 +10,7 @@ from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Device
+from chalicelib.baton.accounts.login_restore import RestoreLogin
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
@@ -41,6 +42,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     finish_login: FinishLogin,
     prove_email: ProveLoginEmail,
     login_with_passkey: LoginWithPasskey,
+    restore_login: RestoreLogin,
     logout: Logout,
     show: ShowAccount,
     delete: DeleteAccount,
@@ -102,7 +104,8 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/register", enter, signed=False, body=Registration, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
         *_second_steps(finish_login, prove_email),
-        *_passkey_login(login_with_passkey),
+        *_login_by_key("/login/passkey", login_with_passkey),
+        *_login_by_key("/login/restore", restore_login),
         Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
         Route("GET", "/me", show_account),
         Route("DELETE", "/me", delete_account, step_up=StepUp()),
@@ -158,8 +161,8 @@ def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tu
     )
 
 
-def _passkey_login(login: LoginWithPasskey) -> tuple[Route, ...]:
-    """List the routes of a login with a passkey alone."""
+def _login_by_key(path: str, login: LoginWithPasskey | RestoreLogin) -> tuple[Route, ...]:
+    """List the routes of a login with a passkey alone, or with a restore key."""
 
     def options(message: Message, body: PasskeyLoginOptionsShape) -> Answer:
         return Answer(200, login.options(message, client_id=body.client_id, device=device_of(body.device)))
@@ -168,7 +171,7 @@ def _passkey_login(login: LoginWithPasskey) -> tuple[Route, ...]:
         device = device_of(body.device)
         return Answer(200, login(message, client_id=body.client_id, device=device, credential=body.credential))
 
-    path, asked = "/login/passkey", PasskeyLoginOptionsShape
+    asked = PasskeyLoginOptionsShape
     return (
         Route("POST", f"{path}/options", options, signed=False, body=asked, repeatable=True),
         Route("POST", path, log_in, signed=False, body=PasskeyLoginShape, takes_attempt=True),

@@ -100,14 +100,14 @@ class FactorOptionsShape(Body):
 
 
 class PasskeyLoginOptionsShape(Body):
-    """``POST /login/passkey/options``."""
+    """``POST /login/passkey/options`` and ``POST /login/restore/options``."""
 
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
 
 
 class PasskeyLoginShape(PasskeyLoginOptionsShape, kw_only=True):
-    """``POST /login/passkey``. The options must have been fetched by the same device key."""
+    """``POST /login/passkey`` and ``POST /login/restore``. The options must have been fetched by the same key."""
 
     credential: Credential
 

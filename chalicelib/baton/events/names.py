@@ -37,6 +37,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "registration_retried": Event("info"),
     "breach_check_unavailable": Event("warning"),
     "logged_in": Event("info", audited=True, notice="new_device"),
+    "restored_on_new_device": Event("info", audited=True, notice="restored_on_new_device"),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),
     "password_refused": Event("info"),

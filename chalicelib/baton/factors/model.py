@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.model import Binding, KeyBinding
@@ -121,7 +122,7 @@ class User(Struct, frozen=True):
     """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
 
     ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
-    undo that made this password. ``kept`` are old addresses.
+    undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id.
     """
 
     account: AccountId
@@ -135,6 +136,7 @@ class User(Struct, frozen=True):
     reset_mark: bytes | None = None
     factors: SecondFactors = SecondFactors()
     kept: tuple[KeptAddress, ...] = ()
+    restore: Mapping[str, RestoreKey] = {}
 
 
 class Remember(Struct, frozen=True):

@@ -39,6 +39,9 @@ class Ceremony(IntEnum):
     SIGN_IN = 4
     FACTOR = 5
     STEP_UP = 6
+    RESTORE_KEY = 7
+    """Register a restore key. No person is asked."""
+    RESTORE = 8
 
 
 class Challenge(Ticket, frozen=True):
@@ -122,18 +125,21 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*client.apps.web_origins, *ios, *android)))
 
 
-def creation_options(challenge: str, user: User, party: RelyingParty) -> PasskeyOptions:
-    """Return the options to register a passkey. Its user handle is the account id: 12 bytes."""
+def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
+    """Return the options to register a passkey, or a restore key. Its user handle is the account id: 12 bytes.
+
+    A new restore key replaces the one of the device, and no person is asked.
+    """
     return _options(
         challenge,
         rp={"id": party.rp_id, "name": party.rp_name},
         user={"id": user.account, "name": user.email, "displayName": user.email},
         pubKeyCredParams=[{"type": "public-key", "alg": algorithm} for algorithm in ALGORITHMS],
-        excludeCredentials=_descriptors(user.factors.passkeys.values()),
+        excludeCredentials=[] if restore else _descriptors(user.factors.passkeys.values()),
         authenticatorSelection={
             "residentKey": "required",
             "requireResidentKey": True,
-            "userVerification": "preferred",
+            "userVerification": "discouraged" if restore else "preferred",
         },
         attestation="none",
     )
@@ -144,7 +150,7 @@ def request_options(
     party: RelyingParty,
     *,
     allowed: Iterable[Passkey],
-    user_verification: Literal["required", "preferred"],
+    user_verification: Literal["required", "preferred", "discouraged"],
 ) -> PasskeyOptions:
     """Return the options to sign with a passkey: one of ``allowed``, or any if there are none."""
     return _options(

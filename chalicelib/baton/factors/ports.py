@@ -1,6 +1,6 @@
 """The ports of factors: password hashes, second factors, rate limits, and answers of other services."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,6 +8,7 @@ from msgspec import Struct
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.events.ports import Counters
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, Remember, Totp, User
+from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 
@@ -91,6 +92,15 @@ class FactorStore(Protocol):
 
         This is one transaction, with these conditions: the account has the passkey, the credentials version is as in
         ``actor``, and the actor's login is live.
+        """
+
+    def keep_restore_key(
+        self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
+    ) -> Done | Moved:
+        """Store the restore key of a device (its key id), or delete it if ``key`` is ``None``.
+
+        The restore keys of the devices ``forgotten`` are deleted in the same transaction. Its conditions: the
+        credentials version is as in ``actor``, and the actor's login is live. The credentials version stays.
         """
 
     def change_factors(

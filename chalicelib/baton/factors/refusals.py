@@ -191,6 +191,22 @@ class TooManyPasskeys(Refusal):
     detail = "The account has ten passkeys. Remove one before you add another one."
 
 
+class RestoreRefused(Refusal):
+    """Logins of this client or account are not restored on a new phone.
+
+    The client does not offer it (``restore`` in the client registry), the account is asked for a second factor, the
+    login is of another client, or it is not bound to a key.
+    """
+
+    status = 403
+    error = code = "restore_refused"
+    action = "log_in"
+    detail = (
+        "This login cannot be restored on a new phone: the client does not offer it, the account is asked for a second "
+        "factor, or the login is of another client. Log in."
+    )
+
+
 class EmailUnverified(Refusal):
     """Where mail is on, a second factor can be added only after a code from the mailbox proved the address.
 

@@ -16,7 +16,8 @@ is a way around it.
 
 A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
 ``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
-ended in a harmless way. No login of the key ended in another way since then, such as by a reuse.
+ended in a harmless way, and that was not restored from another phone. No login of the key ended in another way since
+then, such as by a reuse.
 """
 
 from collections.abc import Callable
@@ -116,7 +117,7 @@ def is_remembered(
             continue
         ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=None)
         if ended is None or ended.reason in HARMLESS_ENDS:
-            harmless = True
+            harmless = harmless or lineage.parent is None  # a restored login proved nothing
         elif ended.at >= at:
             return False
     return harmless

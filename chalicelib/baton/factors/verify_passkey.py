@@ -12,9 +12,11 @@ readers take members that are given twice, bytes that follow, and CBOR tags. Bes
 The challenge is a ticket (`passkey_challenge`), which the caller opens. No I/O.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from cryptography.exceptions import InvalidSignature
 from msgspec import Struct
 
 from chalicelib.baton.factors.client_data import ClientData, read_client_data
@@ -158,6 +160,46 @@ def verify_assertion(
 
     _by_library(verify)
     return Asserted(facts.counter, bool(facts.flags & _BE), bool(facts.flags & _BS))
+
+
+def verify_silent_assertion(assertion: Assertion, *, rp_id: str, origins: Sequence[str], public_key: bytes) -> None:
+    """Verify an assertion for which no person need be present: by a restore key, on a new phone.
+
+    The library's own function refuses it. The checks are the same ones, and the library verifies the signature.
+    Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
+    """
+    facts = _checked("authenticatorData", lambda: _authenticator_data(assertion.authenticator_data, attested=False))
+    client_data, accepted = assertion.client_data, _accepted(origins)
+    if client_data.type != "webauthn.get":
+        raise _invalid(f'type: expected "webauthn.get", seen "{client_data.type}"')
+    if client_data.origin not in accepted:
+        raise _invalid(f'origin: expected one of {accepted}, seen "{client_data.origin}"')
+    if assertion.authenticator_data[:32] != hashlib.sha256(rp_id.encode()).digest():
+        raise _invalid("authenticatorData: of another RP ID")
+    if facts.flags & _BS and not facts.flags & _BE:
+        raise _invalid("authenticatorData: backed up, and not eligible for it")
+
+    def verify() -> None:
+        from webauthn.helpers import (  # noqa: PLC0415 - cold start
+            decode_credential_public_key,
+            decoded_public_key_to_cryptography,
+            verify_signature,
+        )
+        from webauthn.helpers.exceptions import InvalidAuthenticationResponse  # noqa: PLC0415 - cold start
+
+        key = decode_credential_public_key(public_key)
+        signed = assertion.authenticator_data + hashlib.sha256(assertion.client_data_json).digest()
+        try:
+            verify_signature(
+                public_key=decoded_public_key_to_cryptography(key),
+                signature_alg=key.alg,
+                signature=assertion.signature,
+                data=signed,
+            )
+        except InvalidSignature:
+            raise InvalidAuthenticationResponse("Could not verify authentication signature") from None
+
+    _by_library(verify)
 
 
 def verify_registration(

@@ -13,7 +13,7 @@ from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.http.once import RenderedAnswer, RunOnce
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.policy import ACR_LEVELS
+from chalicelib.baton.policy import DEMANDED_ACR_LEVELS
 from chalicelib.baton.proof.refusals import IdempotencyUnsupported
 from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec, StepUp
 from chalicelib.baton.tokens.call import SAFE_METHODS, Call, VerifiedCall
@@ -99,8 +99,8 @@ class Views(Struct, frozen=True):
         for name, rule, rule_type in rules:
             if rule is not None and not isinstance(rule, rule_type):
                 raise TypeError(f"{name} must be an object, such as {rule_type.__name__}()")
-        if spec.acr is not None and spec.acr not in ACR_LEVELS:
-            raise TypeError(f"acr {spec.acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
+        if spec.acr is not None and spec.acr not in DEMANDED_ACR_LEVELS:
+            raise TypeError(f"acr {spec.acr!r} does not exist: use one of {', '.join(DEMANDED_ACR_LEVELS)}")
         if spec.step_up and spec.query:
             raise TypeError("a grant covers method, path and body: a route with step_up takes no query")
         scopes = set[str]().union(*(client.scope for client in self.clients))

@@ -16,6 +16,8 @@ PASSWORD_AND_PASSKEY: Final = Assurance(acr="phr", amr=("pwd", "pop", "user", "m
 PASSKEY: Final = Assurance(acr="phr", amr=("pop", "user", "mfa"))
 """A passkey alone. The authenticator verified the person, by PIN or biometry."""
 PASSWORD_ON_REMEMBERED_KEY: Final = Assurance(acr="aal2", amr=("pwd", "pop", "mfa"))
+RESTORED: Final = Assurance(acr="0", amr=("pop",))
+"""A login restored on a new phone. The phone proved the restore key, and no person proved anything."""
 TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
 """For a step-up only. A thief of the phone has the authenticator app too, so it never replaces the password."""
 
@@ -26,6 +28,7 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
     4: PASSWORD_AND_PASSKEY,
     5: PASSKEY,
     6: PASSWORD_ON_REMEMBERED_KEY,
+    7: RESTORED,
     8: TOTP_ALONE,
 }
 CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}

@@ -25,7 +25,7 @@ BindingRule = Literal["required", "optional"]
 SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days", "webauthn_origins", "apple", "android"}
+_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
@@ -59,7 +59,8 @@ class Client(Struct, frozen=True):
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
     recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
     cannot (``off``). ``remember_days``: how long a device that proved one is not asked
-    again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys.
+    again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
+    logins may be restored on a new phone.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Client(Struct, frozen=True):
     second_factor: SecondFactorRule = "optional"
     remember_days: int = REMEMBER_DAYS
     apps: Apps = Apps()
+    restore: bool = False
 
 
 class MailRow(Struct, frozen=True):
@@ -197,6 +199,7 @@ class Clients:
                 second_factor=cast("SecondFactorRule", row.get("second_factor", "optional")),
                 remember_days=row.get("remember_days", REMEMBER_DAYS),
                 apps=apps,
+                restore=row.get("restore", False),
             )
         if not clients and not problems:
             problems = ["no client is registered"]
@@ -284,8 +287,7 @@ def _problems(row: object) -> Iterator[str]:
         return
     for name in sorted(_MEMBERS ^ (row.keys() - _OPTIONAL_MEMBERS)):
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
-    if not isinstance(row.get("retired", False), bool):
-        yield "retired is true or false"
+    yield from _switch_problems(row)
     days = row.get("remember_days", REMEMBER_DAYS)
     if not (type(days) is int and 0 <= days <= REMEMBER_DAYS_MAX):
         yield f"remember_days is a whole number from 0 to {REMEMBER_DAYS_MAX}"
@@ -304,6 +306,14 @@ def _problems(row: object) -> Iterator[str]:
         yield f'form is "opaque" for {row["mechanism"]}: a JWT would carry roles for months after they were taken away'
     if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
         yield "scope is a string of words"
+
+
+def _switch_problems(row: Mapping[str, object]) -> Iterator[str]:
+    for name in ("retired", "restore"):
+        if not isinstance(row.get(name, False), bool):
+            yield f"{name} is true or false"
+    if row.get("restore") is True and row.get("second_factor") == "required":
+        yield 'restore is false where second_factor is "required": a restored login has proved no factor'
 
 
 def level(acr: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import AccountState, Binding, EndReason, KeyBinding, Lineage
@@ -26,6 +27,11 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
     return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
 
 
+def restored(lineage: Lineage, parent: Lineage) -> Lineage:
+    """Return the lineage of a restored login: it ends when the login of the old phone would at the latest."""
+    return replace(lineage, parent=parent.id, expires_at=min(lineage.expires_at, parent.expires_at))
+
+
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None
 ) -> tuple[Lineage, ...]:
@@ -43,7 +49,7 @@ def replaced_by_login(
     )
 
 
-def removed_by_login(
+def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     account_state: AccountState,
     replaced: Sequence[Lineage],
     *,
@@ -51,13 +57,15 @@ def removed_by_login(
     not_before: int,
     idle_s_of: Mapping[int, int],
     lineages_max: int,
+    parent: LineageId | None = None,
 ) -> tuple[Lineage, ...] | NoRoom:
     """Return the lineages to remove for a new lineage: ended, then expired or idle, then the least recently used.
 
     A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
     begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
     change or a reset can be removed at any age, because that request has a password that is no longer valid.
-    ``replaced`` are the lineages that this login ends.
+    ``replaced`` are the lineages that this login ends. ``parent`` is the login of the old phone, if this login is
+    restored from it. It is kept: both phones are in use during a move.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
@@ -82,7 +90,8 @@ def removed_by_login(
 
     void = account_state.raised is not None and account_state.raised.reason in _VOID
     ages = {lineage.id: age(lineage) for lineage in account_state.lineages.values()}
-    removable = sorted((one for one in account_state.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
+    others = (one for one in account_state.lineages.values() if one.id != parent)
+    removable = sorted((one for one in others if ages[one.id] >= LINEAGE_KEPT_S), key=order)
     if len(removable) < surplus:
         kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
         return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])

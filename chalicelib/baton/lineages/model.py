@@ -81,7 +81,8 @@ class Lineage(Struct, frozen=True):
     4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
     limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
     own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
-    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
+    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone
+    from which this login was restored on a new one.
     """
 
     id: LineageId
@@ -98,6 +99,7 @@ class Lineage(Struct, frozen=True):
     in_use_since: int | None = None
     last_used_day: int | None = None
     ended: Ended | None = None
+    parent: LineageId | None = None
 
 
 class Rights(Struct, frozen=True):

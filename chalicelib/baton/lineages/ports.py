@@ -43,6 +43,9 @@ class LineageStore(Protocol):
         is unchanged. There is room. The roles are as in ``expected``: the first tokens have them. For a lineage that is
         bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
         with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
+
+        For a restored lineage, its parent is live at ``auth_time`` of the new one, with the binding that it has in
+        ``expected``, which has the parent. The not-before time is not compared: the caller has compared it.
         """
 
     def record_use(

@@ -107,9 +107,10 @@ class MailUsers(ProvingUsers, Protocol):
         """Replace the password hash, raise the credentials version, and end every login of the account.
 
         This is one transaction, with these conditions: the account is active, and the credentials version is
-        ``expected_version`` in both items. ``mark`` is stored with the new password. ``claim``: the address was never
-        proved, also at this moment. It is proved now, the roles and attributes of the account are removed, and its
-        logins end with reason ``claimed``. Otherwise they end with reason ``password_reset``.
+        ``expected_version`` in both items. Devices and restore keys are forgotten. ``mark`` is stored with the new
+        password. ``claim``: the address was never proved, also at this moment. It is proved now, the roles and
+        attributes of the account are removed, and its logins end with reason ``claimed``. Otherwise they end with
+        reason ``password_reset``.
         """
 
     def move_address(
@@ -128,6 +129,6 @@ class MailUsers(ProvingUsers, Protocol):
         """Undo changes of an account, raise the credentials version, end every login, and use the link.
 
         This is one transaction, with these conditions: the account is active, the credentials version is as in
-        ``user`` in both items, and the link is not used. The logins end with reason ``undone``, and every device is
-        forgotten. ``Refused``: the link was used before.
+        ``user`` in both items, and the link is not used. The logins end with reason ``undone``. Devices and
+        restore keys are forgotten. ``Refused``: the link was used before.
         """

@@ -27,6 +27,7 @@ NAMES: Final = (
     "factor_added",
     "factor_removed",
     "recovery_code_used",
+    "restored_on_new_device",
     "second_factor_failing",
     "account_deleted",
     "new_address",

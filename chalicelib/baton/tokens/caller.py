@@ -8,7 +8,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE
 from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
-from chalicelib.baton.policy import ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
+from chalicelib.baton.policy import DEMANDED_ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp
 from chalicelib.baton.tokens.refusals import InsufficientAcr, InsufficientRole, InsufficientScope, StepUpRequired
 
@@ -158,8 +158,8 @@ class Caller(Struct, kw_only=True, eq=False):
 
         Raises ``InsufficientAcr``, or ``ValueError`` for an unknown level.
         """
-        if acr not in ACR_LEVELS:
-            raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
+        if acr not in DEMANDED_ACR_LEVELS:
+            raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(DEMANDED_ACR_LEVELS)}")
         if level(self.acr) < level(acr):
             raise InsufficientAcr(f"the login has acr {self.acr}, and the route requires {acr}")
 

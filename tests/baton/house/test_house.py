@@ -46,6 +46,7 @@ HOMES = {
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
         "chalicelib/baton/testing",
         "chalicelib/baton/factors/totp.py",
+        "chalicelib/baton/factors/verify_passkey.py",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Baton's values are msgspec structs. At import they are made ten times as fast as frozen dataclasses.

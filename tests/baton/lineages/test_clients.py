@@ -47,6 +47,8 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
         (("code = 1", "code = 1\nremember_days = 91"), "remember_days is a whole number from 0 to 90"),
         (("code = 1", "code = 1\nremember_days = -1"), "remember_days is a whole number"),
         (("code = 1", "code = 1\nremember_days = true"), "remember_days is a whole number"),
+        (("code = 1", 'code = 1\nrestore = "yes"'), "restore is true or false"),
+        (("code = 1", 'code = 1\nrestore = true\nsecond_factor = "required"'), "restore is false where second_factor"),
         (('"account"', "1"), "scope is a string of words"),
         (("code = 1", "code = 1\nsecret = 1"), "secret is not known"),
         (("[client.app]", "[server.app]"), "unknown table [server]"),

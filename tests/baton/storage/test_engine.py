@@ -48,6 +48,7 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
+from chalicelib.baton.testing.contract.restores import KEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -155,6 +156,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "factors.use_passkey": lambda engine: Factors(engine).use_passkey(
         ACCOUNT, PasskeyUse(PASSKEY, 8, backup_eligible=True, backed_up=True, day=1), credentials_version=VERSION
     ),
+    "factors.keep_restore_key": lambda engine: Factors(engine).keep_restore_key(ACTOR, "phone", KEY, now=NOW),
     "factors.rename_passkey": lambda engine: Factors(engine).rename_passkey(ACTOR, PASSKEY.id, "name", now=NOW),
     "factors.change_factors": lambda engine: Factors(engine).change_factors(
         ACTOR, AddPasskey(PASSKEY), remember=None, now=NOW

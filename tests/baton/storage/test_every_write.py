@@ -72,6 +72,9 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "factors.consume_recovery_code": Consumes("a login"),
     "factors.use_passkey": Consumes("a login, or the keeping of a grant; a device is remembered by its own proof"),
     "factors.rename_passkey": Carries(StorageContract.test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live),
+    "factors.keep_restore_key": Carries(
+        StorageContract.test_no_restore_key_is_changed_on_behalf_of_a_login_that_is_not_live
+    ),
     "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "mail_users.verify_address": Carries(
         MailContract.test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live
@@ -86,7 +89,9 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
         "a link from the mailbox proves it, for the credentials version in the condition; it ends every login"
     ),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
-    "lineages.add_lineage": NoCaller("a login verifies the password; the credentials version is in the condition"),
+    "lineages.add_lineage": NoCaller(
+        "a login verifies the password; the credentials version is in the condition, and of a restore the parent"
+    ),
     "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
     "lineages.end": NoCaller("it ends only the caller's own login"),
     "lineages.end_device": Carries(_LAW),

@@ -24,6 +24,7 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
+from chalicelib.baton.testing.contract.restores import KEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -265,6 +266,17 @@ def test_the_writes_of_a_passkey_whose_answer_was_lost_are_done(engine: DynamoDB
     user = Users(engine).get(ACCOUNT)
     assert user is not None
     assert user.factors.passkeys == by_id(replace(use.after, name="Work"))
+
+
+def test_a_restore_key_with_a_lost_answer_is_kept_or_deleted(engine: DynamoDB, line: Line) -> None:
+    """Sent again, both change nothing."""
+    Users(engine).register(USER, state_with(MINE_LIVE))
+    for key, kept in ((KEY, {"phone": KEY}), (None, {})):
+        line.lose()
+        assert Factors(engine).keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()
+        user = Users(engine).get(ACCOUNT)
+        assert user is not None
+        assert user.restore == kept
 
 
 def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:

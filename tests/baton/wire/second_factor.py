@@ -10,6 +10,9 @@ from typing import Any, Self
 import pytest
 
 from baton_client import content_digest
+from chalicelib.baton.accounts.roles import SetRoles
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.storage.memory import storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from tests.baton.fixture import load_environment
@@ -135,3 +138,26 @@ def prove(phone: Device, session: Said | str, *, attempt: str | None = None, **m
 def attempt() -> str:
     """Draw an attempt."""
     return secrets.token_urlsafe(16)
+
+
+def set_roles(baton: Any, *roles: str) -> None:
+    """Give Ada these roles, as the operator does."""
+    SetRoles(
+        clock=baton.clock,
+        key_ring=baton.key_ring,
+        clients=baton.clients,
+        users=baton.users,
+        lineage_store=baton.lineage_store,
+        record=baton.recorder,
+    )(EMAIL, roles)
+
+
+def set_status(baton: Any, status: Status) -> None:
+    """Disable or enable Ada's account, as the operator does."""
+    SetStatus(
+        clock=baton.clock,
+        key_ring=baton.key_ring,
+        users=baton.users,
+        lineage_store=baton.lineage_store,
+        record=baton.recorder,
+    )(EMAIL, status)

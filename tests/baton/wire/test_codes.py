@@ -44,13 +44,14 @@ OF_SECOND_FACTORS = {
     "factor_required",
     "invalid_passkey",
     "passkey_exists",
+    "restore_refused",
     "second_factor_required",
     "second_factor_unsupported",
     "too_many_passkeys",
     "unknown_passkey",
 }
-"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py` and
-`tests/baton/wire/test_passkeys.py` test them."""
+"""Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py`,
+`tests/baton/wire/test_passkeys.py` and `tests/baton/wire/test_restore.py` test them."""
 
 
 @pytest.fixture(autouse=True)

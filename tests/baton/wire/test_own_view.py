@@ -12,13 +12,16 @@ import pytest
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.mail.outbox import OF_THIS_PROCESS
 from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
+from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import PASSWORD, Device, Said, through
+from tests.baton.wire.restore import keep, restore
 from tests.baton.wire.second_factor import EMAIL, Person, stepped
 from tools.dev.engine import client
 from tools.dev.gateway import DevelopmentClock, Gateway
@@ -46,6 +49,7 @@ USER: Mapping[str, str] = {
     "recovery_new": "factors.by_new_device",
     "kept": "",  # HMACs of old addresses, for seven days
     "remembered": "factors.key_id",
+    "restore": "factors.public_key",
     "passkeys": "factors.public_key",  # and what else is stored of a passkey: wire/test_passkeys.py
 }
 STATE: Mapping[str, str] = {
@@ -71,6 +75,7 @@ LOGIN: Mapping[str, str] = {
     "t": "created_at",
     "k": "acr",
     "n": "name",
+    "p": "restored_from",
     "d": "last_used_at",
     "z": "ended_at",
     "y": "ended_reason",
@@ -141,6 +146,9 @@ def shown(
         assert other.get("/me").status == 200
         if client_id == "mobile-opaque":
             assert other.post("/logout", {}).status == 204
+    platform = Authenticator(rp_id="localhost", origin="http://localhost:8000", flags=0)
+    assert keep(phone, platform).status == 204
+    assert restore(make_device(client_id="mobile"), platform).status == 200
     ada.enrol(phone)
     clock.skip(60)
     assert phone.exchange().status == 200
@@ -195,7 +203,19 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
             {"kind": "remembered_device", "added_at": int(at["N"]), "key_id": key}
             for key, at in sorted(user["remembered"]["M"].items())
         ),
+        *(
+            {
+                "kind": "restore_key",
+                "added_at": int(one["M"]["r"]["N"]),
+                "key_id": key,
+                "credential_id": encode_base64url(one["M"]["i"]["B"]),
+                "public_key": encode_base64url(one["M"]["k"]["B"]),
+            }
+            for key, one in user["restore"]["M"].items()
+        ),
     ]
+    assert len(user["restore"]["M"]) == 1
+    assert [one["restored_from"] for one in export["devices"]].count(phone.tokens["device_id"]) == 1
     assert {one["device_id"] for one in export["devices"]} == state["L"]["M"].keys()
     for device in export["devices"]:
         login = state["L"]["M"][device["device_id"]]["M"]

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.baton.accounts.roles import SetRoles
-from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
@@ -20,7 +18,19 @@ from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.testing.world import ARGON2_COST
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, Send, through
-from tests.baton.wire.second_factor import EMAIL, Deployment, Person, ask, attempt, grant_of, prove, stepped, wrong
+from tests.baton.wire.second_factor import (
+    EMAIL,
+    Deployment,
+    Person,
+    ask,
+    attempt,
+    grant_of,
+    prove,
+    set_roles,
+    set_status,
+    stepped,
+    wrong,
+)
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(14)
@@ -81,29 +91,6 @@ def phone(make_device: MakeDevice, ada: Person) -> Device:
     assert phone.register(EMAIL).status == 201
     ada.enrol(phone)
     return phone
-
-
-def set_roles(baton: Any, *roles: str) -> None:
-    """Give Ada these roles, as the operator does."""
-    SetRoles(
-        clock=baton.clock,
-        key_ring=baton.key_ring,
-        clients=baton.clients,
-        users=baton.users,
-        lineage_store=baton.lineage_store,
-        record=baton.recorder,
-    )(EMAIL, roles)
-
-
-def set_status(baton: Any, status: Status) -> None:
-    """Disable or enable Ada's account, as the operator does."""
-    SetStatus(
-        clock=baton.clock,
-        key_ring=baton.key_ring,
-        users=baton.users,
-        lineage_store=baton.lineage_store,
-        record=baton.recorder,
-    )(EMAIL, status)
 
 
 def at_once(act: Callable[[int], Said], racers: int = RACERS) -> list[Said]:

@@ -23,6 +23,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     text,
 )
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
+from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
 from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
 
 IS_NEW: Final = "attribute_not_exists(pk)"
@@ -177,6 +178,7 @@ def _user_item(user: User) -> Item:
         fields["reset_mark"] = binary(user.reset_mark)
     if user.kept:
         fields["kept"] = kept_value(user.kept)
+    fields["restore"] = restore_keys_value(user.restore)
     return of_account(user.account) | fields | factor_values(user.factors)
 
 
@@ -202,6 +204,7 @@ def user_of(item: Item) -> User:
                 passkeys=passkeys_of(item) if item["passkeys"]["M"] else {},
             ),
             kept=_kept_of(item),
+            restore=restore_keys_of(item) if item["restore"]["M"] else {},
         )
 
 

@@ -4,6 +4,7 @@ A code is used by one conditional write that stores the mark of its request. If 
 this mark, an earlier sending of the same request used the code.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from msgspec import Struct
@@ -23,10 +24,11 @@ from chalicelib.baton.factors.model import (
     SwitchSecondFactor,
     Totp,
 )
+from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
-from chalicelib.baton.storage.dynamodb import passkeys
+from chalicelib.baton.storage.dynamodb import passkeys, restore_keys
 from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, factor_values, remembered_value, user_of
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
@@ -141,6 +143,29 @@ class Factors:
         try:
             self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **renamed}},
+                live(tables.lineages, actor, now=now),
+            )
+        except TransactionFailed:
+            return Moved()
+        return Done()
+
+    def keep_restore_key(
+        self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
+    ) -> Done | Moved:
+        """Store or delete the restore key of a device, while the login of the actor is live."""
+        tables, values = self._database.tables, {":version": number(actor.credentials_version)}
+        gone = [*([device] if key is None else []), *(one for one in forgotten if one != device)]
+        names = {f"#forgotten_{place}": one for place, one in enumerate(gone)}
+        update = restore_keys.SET_KEY if key is not None else ""
+        if key is not None:
+            values[":restore_key"] = restore_keys.restore_key_value(key)
+        if gone:
+            update += f" REMOVE {', '.join(f'#restore.{name}' for name in names)}"
+        names |= {**restore_keys.NAMES, "#device": device}
+        kept = expression(values, names, condition=VERSION_AS_READ, update=update)
+        try:
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **kept}},
                 live(tables.lineages, actor, now=now),
             )
         except TransactionFailed:

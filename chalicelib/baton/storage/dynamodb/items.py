@@ -11,6 +11,7 @@ from typing import Final, TypedDict
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.lineages.assurance import ASSURANCES, CODE_BITS, CODES
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
@@ -238,6 +239,8 @@ def lineage_value(lineage: Lineage) -> Value:
         stored["u"] = number(lineage.in_use_since)
     if lineage.last_used_day is not None:
         stored["d"] = number(lineage.last_used_day)
+    if lineage.parent is not None:
+        stored["p"] = binary(decode_base64url(lineage.parent))
     return {"M": stored | _ended_value(lineage.ended)}
 
 
@@ -290,6 +293,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         label=stored["n"]["S"],
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
         last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
+        parent=LineageId(encode_base64url(stored["p"]["B"])) if "p" in stored else None,
         ended=ended,
     )
 

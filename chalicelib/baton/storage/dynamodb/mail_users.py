@@ -11,6 +11,7 @@ from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
 from chalicelib.baton.mail.ports import Address, Undo
 from chalicelib.baton.policy import ADDRESS_KEPT_S
 from chalicelib.baton.storage.aws.service import TransactionFailed
+from chalicelib.baton.storage.dynamodb import restore_keys
 from chalicelib.baton.storage.dynamodb.accounts import (
     CLAIMED_BY_ACCOUNT,
     KEPT,
@@ -42,7 +43,11 @@ from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live, rai
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
-RESET: Final = "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered"
+# Every login ends, and no restore key works without one.
+RESET: Final = (
+    "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered, "
+    + restore_keys.NO_RESTORE_KEYS
+)
 CLAIM: Final = f"{RESET}, verified_at = :now"
 ADDRESS_AS_READ: Final = "email_index = :old_index"
 MOVE: Final = "SET email = :email, email_index = :index, verified_at = :now, kept = :kept, v = :next_version"
@@ -110,10 +115,12 @@ class MailUsers(Users):
             ":next_version": number(expected_version + 1),
             ":mark": binary(mark),
             ":remembered": remembered_value({}),
+            ":no_restore_keys": restore_keys.NONE,
             ":now": number(now),
         }
         update = expression(
             values,
+            restore_keys.NAMES,
             condition=all_of(VERSION_AS_READ, NOT_VERIFIED) if claim else VERSION_AS_READ,
             update=CLAIM if claim else RESET,
         )
@@ -200,12 +207,13 @@ class MailUsers(Users):
             ":next_version": number(user.credentials_version + 1),
             ":mark": binary(undo.mark),
             ":remembered": remembered_value({}),
+            ":no_restore_keys": restore_keys.NONE,
             ":kept": kept_value(undo.kept),
             ":now": number(now),
         }
         sets = [RESET, *(("kept = :kept",) if undo.kept else ())]
         entries: list[dict[str, dict[str, object]]] = [delete_entry(tables.users, one, account) for one in undo.freed]
-        names: dict[str, str] = {}
+        names = dict(restore_keys.NAMES)
         for place, passkey in enumerate(undo.removed_passkeys(user)):
             names[f"#passkey{place}"] = passkey.id
             removed.append(f"passkeys.#passkey{place}")

@@ -21,6 +21,7 @@ from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
     END_REASON_CODES,
     Value,
+    binding_value,
     expression,
     lineage_value,
     number,
@@ -93,6 +94,14 @@ AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
 ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
 # Two logins by one key at the same time: the later one must see the earlier one, to end it.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
+# A restored login begins only while the login of the old phone is live: the one that is bound to the device key under
+# which the restore key is stored. The not-before time is compared with what was read: no begin of a login moves.
+PARENT_LIVE: Final = (
+    "#lineages.#parent.#epoch = #epoch",
+    "attribute_not_exists(#lineages.#parent.#ended_at)",
+    "#lineages.#parent.#expires_at > :now",
+    "#lineages.#parent.#binding = :parent_binding",
+)
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
@@ -156,13 +165,14 @@ def add_one(
     if isinstance(lineage.binding, KeyBinding):
         present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
     roles_as_read, roles = roles_condition(expected.roles)
+    parent = expected.lineages[lineage.parent] if lineage.parent is not None else None
     return state_update(
         table,
         expected.account,
         f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
-        (*admissible, *present, *not_ended, *as_read, roles_as_read),
+        (*admissible, *present, *not_ended, *as_read, roles_as_read, *(PARENT_LIVE if parent else ())),
         lineage=lineage.id,
-        names=ending | removing | others,
+        names=ending | removing | others | ({"#parent": parent.id} if parent else {}),
         values={
             **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
             ":epoch": number(expected.epoch),
@@ -171,6 +181,7 @@ def add_one(
             ":count": number(len(expected.lineages)),
             ":now": number(lineage.auth_time),
             ":lineage": lineage_value(lineage),
+            **({":parent_binding": binding_value(parent.binding)} if parent else {}),
             **roles,
         },
     )

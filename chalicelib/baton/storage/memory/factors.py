@@ -1,5 +1,7 @@
 """Second factors in memory. The values in ``factors/model.py`` decide what a change needs and makes."""
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
@@ -13,6 +15,7 @@ from chalicelib.baton.factors.model import (
     SecondFactors,
     Totp,
 )
+from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import may_act, may_go_on
@@ -97,6 +100,21 @@ class MemoryFactors:
                 return Moved()
             passkeys = {**user.factors.passkeys, passkey: replace(stored, name=name)}
             self._tables.users[actor.account] = replace(user, factors=replace(user.factors, passkeys=passkeys))
+            return Done()
+
+    def keep_restore_key(
+        self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
+    ) -> Done | Moved:
+        """Store or delete the restore key of a device, while the login of the actor is live."""
+        with self._tables.lock:
+            user = self._tables.users.get(actor.account)
+            live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
+            if not live or user is None or user.credentials_version != actor.credentials_version:
+                return Moved()
+            restore = {one: kept for one, kept in user.restore.items() if one not in forgotten and one != device}
+            if key is not None:
+                restore[device] = key
+            self._tables.users[actor.account] = replace(user, restore=restore)
             return Done()
 
     def change_factors(

@@ -89,6 +89,7 @@ class MemoryLineageStore:
                 one in account_state.lineages and account_state.lineages[one].ended is None for one in ending
             )
             may = account_state.status is Status.ACTIVE and _as_read(account_state, expected)
+            may = may and (lineage.parent is None or _parent_lives(lineage, account_state, expected))
             if not (may and fits and still_there and not_ended):
                 return Moved()
             gone = {one.id for one in removed}
@@ -230,6 +231,13 @@ def _as_read(account_state: AccountState, expected: AccountState) -> bool:
         expected.credentials_version,
         expected.roles,
     )
+
+
+def _parent_lives(restored: Lineage, account_state: AccountState, expected: AccountState) -> bool:
+    parent = account_state.lineages.get(restored.parent) if restored.parent is not None else None
+    if parent is None or parent.binding != expected.lineages[parent.id].binding:
+        return False
+    return _may_act(account_state, parent, now=restored.auth_time, not_before=parent.auth_time)
 
 
 def _raised(account_state: AccountState, raised: Ended) -> AccountState:

@@ -59,6 +59,7 @@ class MemoryMailUsers(MemoryUsers):
                 reset_mark=mark,
                 verified_at=now if claim else user.verified_at,
                 factors=replace(user.factors, remembered={}),
+                restore={},
             )
             tables.lineages[account] = replace(
                 account_state,
@@ -151,6 +152,7 @@ class MemoryMailUsers(MemoryUsers):
                     remembered={},
                 ),
                 kept=undo.kept,
+                restore={},
             )
             tables.lineages[account] = replace(
                 account_state,

@@ -22,6 +22,7 @@ from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
 from chalicelib.baton.testing.contract.passkeys import PasskeysContract
+from chalicelib.baton.testing.contract.restores import RestoresContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
 from chalicelib.baton.testing.contract.suppressions import SuppressionsContract
 from chalicelib.baton.testing.contract.under_test import StorageUnderTest
@@ -38,6 +39,7 @@ class StorageContract(
     AccountsContract,
     FactorsContract,
     PasskeysContract,
+    RestoresContract,
     MailContract,
     AddressesContract,
     LineagesContract,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import AddPasskey, KeptAddress, SecondFactors, User
+from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import may_act
@@ -221,8 +222,8 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_an_undo_gives_the_address_back_and_ends_every_login(self, storage: StorageUnderTest) -> None:
-        """The password is replaced, devices are forgotten, and the other address is free."""
-        user = self.moved(storage, factors=FACTORS)
+        """The password is replaced, devices and restore keys are forgotten, and the other address is free."""
+        user = self.moved(storage, factors=FACTORS, restore={"phone": RestoreKey(b"credential", b"COSE key", NOW)})
         undo = replace(BACK, factors=replace(FACTORS, remembered={}))
         before = self.account_state(storage)
         assert storage.accounts.undo_changes(user, undo, now=NOW) == Done()

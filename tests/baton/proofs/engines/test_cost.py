@@ -59,6 +59,7 @@ from tests.baton.wire.passkeys import (
     step_up_options,
     switch_on,
 )
+from tests.baton.wire.restore import keep, put_key, restore_options, send_restore
 from tests.baton.wire.second_factor import Person, ask, grant_of, prove
 from tools.dev.gateway import DevelopmentClock, Gateway
 
@@ -159,6 +160,13 @@ POST /login/passkey/options                 any device                          
 POST /login/passkey                         the first login of a day                 3      2      5      1
 POST /login/passkey                         another login of that day                2      2      4      1
 POST /login/passkey                         a forged signature                       0      2      2      0
+POST /login/restore/options                 a new phone                              0      0      0      0
+POST /login/restore                         a new phone                              3      2      5      1
+POST /login/restore                         a forged signature                       0      2      2      0
+POST /login/restore                         the old phone has logged out             0      2      2      0
+POST /me/restore-key/options                right after a login                      1      2      3      0
+PUT /me/restore-key                         a restore key                            5      2      4      0
+DELETE /me/restore-key                      the restore key                          5      1      3      0
 POST /login/factor/options                  a passkey                                0      2      2      0
 POST /login/factor                          an unknown device, by a passkey          3      2      5      1
 POST /step-up/options                       a passkey                                1      2      3      0
@@ -987,6 +995,63 @@ def _(home: Home) -> Act:
     tablet = home.device()
     credential = mine.get(options_of(sign_in_options(tablet)), rp_id="evil.example")
     return lambda: send_passkey(tablet, credential)
+
+
+def with_a_restore_key(home: Home) -> tuple[Device, Authenticator]:
+    """Register a phone, and keep a restore key."""
+    phone, platform = home.registered(), Authenticator(rp_id="localhost", origin=ORIGIN, flags=0)
+    assert keep(phone, platform).status == 204
+    return phone, platform
+
+
+@row("POST /login/restore/options", "a new phone")
+def _(home: Home) -> Act:
+    new_phone = home.device()
+    return lambda: restore_options(new_phone)
+
+
+@row("POST /login/restore", "a new phone")
+def _(home: Home) -> Act:
+    _, platform = with_a_restore_key(home)
+    new_phone = home.device()
+    credential = platform.get(options_of(restore_options(new_phone)))
+    return lambda: send_restore(new_phone, credential)
+
+
+@row("POST /login/restore", "a forged signature", 400)
+def _(home: Home) -> Act:
+    _, platform = with_a_restore_key(home)
+    new_phone = home.device()
+    credential = platform.get(options_of(restore_options(new_phone)), rp_id="evil.example")
+    return lambda: send_restore(new_phone, credential)
+
+
+@row("POST /login/restore", "the old phone has logged out", 401)
+def _(home: Home) -> Act:
+    phone, platform = with_a_restore_key(home)
+    assert phone.post("/logout", {}).status == 204
+    new_phone = home.device()
+    credential = platform.get(options_of(restore_options(new_phone)))
+    return lambda: send_restore(new_phone, credential)
+
+
+@row("POST /me/restore-key/options", "right after a login")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.request("POST", "/me/restore-key/options")
+
+
+@row("PUT /me/restore-key", "a restore key", 204)
+def _(home: Home) -> Act:
+    phone, platform = home.registered(), Authenticator(rp_id="localhost", origin=ORIGIN, flags=0)
+    credential = platform.create(options_of(phone.request("POST", "/me/restore-key/options")))
+    return lambda: put_key(phone, credential)
+
+
+@row("DELETE /me/restore-key", "the restore key", 204)
+def _(home: Home) -> Act:
+    phone, _ = with_a_restore_key(home)
+    return lambda: phone.request("DELETE", "/me/restore-key")
 
 
 @row("POST /login/factor/options", "a passkey")

@@ -48,6 +48,8 @@ REFUSED_HERE = {
     ("/login/factor/options", "post"),
     ("/login/passkey", "post"),
     ("/login/passkey/options", "post"),
+    ("/login/restore", "post"),
+    ("/login/restore/options", "post"),
     ("/me/passkeys", "post"),
     ("/me/passkeys/options", "post"),
     ("/me/passkeys/{passkey_id}", "delete"),
@@ -64,6 +66,8 @@ REFUSED_HERE = {
     ("/me/factors/totp", "delete"),
     ("/me/factors/totp", "post"),
     ("/me/factors/totp/confirm", "post"),
+    ("/me/restore-key", "put"),
+    ("/me/restore-key/options", "post"),
     ("/me/second-factor", "put"),
     ("/password/forgot", "post"),
     ("/password/reset", "post"),
@@ -71,7 +75,8 @@ REFUSED_HERE = {
 }
 """Routes that accept only what earlier steps gave, such as the code of an authenticator app or a passkey, files of
 apps, which the registry has none of, and routes of mail, which is off here. `tests/baton/wire/test_second_factor.py`,
-`tests/baton/wire/test_passkeys.py` and `tests/baton/mail` test the accepted requests."""
+`tests/baton/wire/test_passkeys.py`, `tests/baton/wire/test_restore.py` and `tests/baton/mail` test the accepted
+requests."""
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
 CHECKS = [
     not_a_server_error,

@@ -1,0 +1,23 @@
+"""A restore key: what logs the owner of a phone in on the next phone. No I/O.
+
+It is a WebAuthn credential of a class of its own, and never among the passkeys. The platform copies it to the new
+phone. It is stored under the device key of the login that made it, and works while a login of that device key is live.
+So no end of a login has to delete it.
+"""
+
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+
+
+class RestoreKey(Struct, frozen=True):
+    """A restore key. ``public_key`` is a COSE key, which is no secret. ``made_at`` is in seconds."""
+
+    credential_id: bytes
+    public_key: bytes
+    made_at: int
+
+
+def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
+    """Return the key ids whose restore key no login can use: the account state has no entry of them any more."""
+    return tuple(sorted(restore.keys() - set(devices)))

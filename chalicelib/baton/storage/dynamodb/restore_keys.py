@@ -1,0 +1,33 @@
+"""Restore keys as DynamoDB stores them: a map in the item of the user, by the key id of the device. No I/O."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from chalicelib.baton.factors.restore_model import RestoreKey
+from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, number
+
+# `restore` is a reserved word.
+NAMES: Final = {"#restore": "restore"}
+SET_KEY: Final = "SET #restore.#device = :restore_key"
+NO_RESTORE_KEYS: Final = "#restore = :no_restore_keys"
+NONE: Final[Value] = {"M": {}}
+"""No restore keys. The map always exists, because a later write sets one entry of it."""
+
+
+def restore_key_value(key: RestoreKey) -> Value:
+    """Return the value of a restore key: about 120 bytes with a key of P-256."""
+    return {"M": {"i": binary(key.credential_id), "k": binary(key.public_key), "r": number(key.made_at)}}
+
+
+def restore_keys_value(keys: Mapping[str, RestoreKey]) -> Value:
+    """Return the value of all restore keys of a user."""
+    return {"M": {device: restore_key_value(key) for device, key in keys.items()}}
+
+
+def restore_keys_of(item: Item) -> dict[str, RestoreKey]:
+    """Read the restore keys of a user."""
+    return {device: _restore_key(value["M"]) for device, value in item["restore"]["M"].items()}
+
+
+def _restore_key(stored: Item) -> RestoreKey:
+    return RestoreKey(stored["i"]["B"], stored["k"]["B"], int(stored["r"]["N"]))
