@@ -168,11 +168,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/client_data.py": ("tests/baton/factors/test_verify_passkey.py",),
     "chalicelib/baton/factors/verify_passkey.py": ("tests/baton/factors/test_verify_passkey.py",),
     "chalicelib/baton/factors/passkey_challenge.py": ("tests/baton/wire/test_passkeys.py",),
-    "chalicelib/baton/factors/prove_passkey.py": ("tests/baton/wire/test_passkeys.py",),
+    "chalicelib/baton/factors/prove_passkey.py": (
+        "tests/baton/wire/test_passkeys.py",
+        "tests/baton/wire/test_passkey_attacks.py",
+    ),
     "chalicelib/baton/factors/passkeys.py": ("tests/baton/wire/test_passkeys.py", "tests/baton/mail/test_passkeys.py"),
     "chalicelib/baton/factors/add_passkey.py": ("tests/baton/wire/test_passkeys.py",),
     "chalicelib/baton/accounts/login_passkey.py": ("tests/baton/wire/test_passkeys.py",),
     "chalicelib/baton/accounts/passkey_factor.py": (
+        "tests/baton/wire/test_passkey_attacks.py",
         "tests/baton/wire/test_passkeys.py",
         "tests/baton/mail/test_passkeys.py",
     ),

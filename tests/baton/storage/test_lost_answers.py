@@ -8,7 +8,7 @@ from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Again, Done, Refused
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
@@ -278,14 +278,14 @@ def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, lin
 def test_a_nonce_with_a_lost_answer_is_consumed_by_its_own_call(engine: DynamoDB, line: Line) -> None:
     """The item has the mark of this call. The next call with the nonce is refused."""
     line.lose()
-    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Again()
     assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
 
 
 def test_a_ticket_with_a_lost_answer_is_consumed_by_its_own_request(engine: DynamoDB, line: Line) -> None:
     """The item has the mark of this request. The next request with the ticket is refused."""
     line.lose()
-    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Again()
     assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"theirs") == Refused()
 
 
