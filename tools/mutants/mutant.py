@@ -98,11 +98,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/changes.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/mail/login_code.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/accounts/login_email.py": ("tests/baton/mail/test_login_email.py",),
-    "chalicelib/baton/mail/new_address.py": ("tests/baton/mail/test_new_address.py", "tests/baton/mail/test_undo.py"),
-    "chalicelib/baton/mail/undo.py": ("tests/baton/mail/test_undo.py", "tests/baton/mail/test_links.py"),
+    "chalicelib/baton/mail/new_address.py": (
+        "tests/baton/mail/test_new_address.py",
+        "tests/baton/mail/test_attacks.py",
+        "tests/baton/mail/test_undo.py",
+    ),
+    "chalicelib/baton/mail/undo.py": (
+        "tests/baton/mail/test_attacks.py",
+        "tests/baton/mail/test_undo.py",
+        "tests/baton/mail/test_links.py",
+    ),
     "chalicelib/baton/mail/links.py": ("tests/baton/mail/test_links.py",),
     "chalicelib/baton/mail/notices.py": ("tests/baton/mail/test_undo.py",),
     "chalicelib/baton/mail/deliver.py": (
+        "tests/baton/mail/test_attacks.py",
         "tests/baton/mail/test_jobs.py",
         "tests/baton/mail/test_notices.py",
         "tests/baton/mail/test_suppression.py",
@@ -172,7 +181,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_passkeys.py",
         "tests/baton/wire/test_passkey_attacks.py",
     ),
-    "chalicelib/baton/factors/passkeys.py": ("tests/baton/wire/test_passkeys.py", "tests/baton/mail/test_passkeys.py"),
+    "chalicelib/baton/factors/passkeys.py": (
+        "tests/baton/mail/test_attacks.py",
+        "tests/baton/wire/test_passkeys.py",
+        "tests/baton/mail/test_passkeys.py",
+    ),
     "chalicelib/baton/factors/add_passkey.py": ("tests/baton/wire/test_passkeys.py",),
     "chalicelib/baton/accounts/login_passkey.py": ("tests/baton/wire/test_passkeys.py",),
     "chalicelib/baton/accounts/passkey_factor.py": (

@@ -209,7 +209,12 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise PasskeyExists
         if isinstance(outcome, Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
-        told = Told(device=session.ticket.label, undo_since=now if by_new_key else None)
+        told = Told(
+            device=session.ticket.label,
+            address=user.email,
+            text="passkey_added" if enrolling.kind == "passkey" else "",
+            undo_since=now if by_new_key else None,
+        )
         self.record("factor_added", account=user.account, details={"kind": enrolling.kind}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
         tokens = self._admit(session, moved, enrolling.assurance, login=next_login, now=now)

@@ -119,7 +119,8 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 if claim:
                     self.record("account_claimed", account=session.account, told=Told())
                 else:
-                    self.record("password_reset", account=session.account, told=Told(undo_since=now))
+                    told = Told(address=session.address, undo_since=now)
+                    self.record("password_reset", account=session.account, told=told)
                 return
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 
