@@ -291,4 +291,5 @@ def _mail(parts: Parts) -> MailFlows:
         enabled=parts.settings.mail != "off",
         limits=parts.settings.limits,
         claims_from=parts.settings.mail_claims_from,
+        forget_later=parts.forget_later,
     )

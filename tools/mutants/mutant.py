@@ -93,6 +93,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/aws/mail.py": ("tests/baton/mail/test_jobs.py",),
     "chalicelib/baton/mail/sessions.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_verify.py"),
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
+    "chalicelib/baton/mail/not_me.py": ("tests/baton/mail/test_not_me.py", "tests/baton/mail/test_reset.py"),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
     "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py", "tests/baton/mail/test_links.py"),
     "chalicelib/baton/factors/changes.py": ("tests/baton/mail/test_login_email.py",),

@@ -8,7 +8,7 @@ from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Again, Done, Refused
+from chalicelib.baton.effects import Again, Done, Moved, Refused
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
@@ -24,6 +24,7 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
+from chalicelib.baton.testing.contract.mail import OF_LINK
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -223,6 +224,17 @@ def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, l
     assert account_state is not None
     assert (undone.email, undone.credentials_version) == (PROVED.email, VERSION + 2)
     assert (account_state.epoch, account_state.credentials_version) == (EPOCH + 1, VERSION + 2)
+
+
+def test_the_deletion_of_an_unproved_account_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """The deleted account state has our mark. Another link is told that the account moved."""
+    users = MailUsers(engine)
+    users.register(USER, state_with(MINE_LIVE))
+    line.lose()
+    assert users.delete_unproved(USER, mark=OF_LINK, now=NOW) == Done()
+    assert users.get(ACCOUNT) is None
+    assert users.find(USER.email_index) is None
+    assert users.delete_unproved(USER, mark=MINE, now=NOW) == Moved()
 
 
 def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
