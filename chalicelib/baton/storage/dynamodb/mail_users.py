@@ -241,8 +241,8 @@ class MailUsers(Users):
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
         """Delete an account whose address was never proved, in one transaction of three items."""
         tables, account = self._database.tables, user.account
-        values = {":version": number(user.credentials_version), ":old_index": text(user.email_index)}
-        condition = expression(values, condition=all_of(VERSION_AS_READ, ADDRESS_AS_READ, NOT_VERIFIED))
+        values = {":version": number(user.credentials_version)}
+        condition = expression(values, condition=all_of(VERSION_AS_READ, NOT_VERIFIED))
         try:
             self._database.transact(
                 {"Delete": {"TableName": tables.users, "Key": of_account(account), **condition}},
