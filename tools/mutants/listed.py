@@ -816,7 +816,6 @@ LISTED: Final[list[Mutant]] = [
         ("an old account is claimed", " and user.created_at >= claims_from", ""),
         ("a proved account is claimed", "return user.verified_at is None and ", "return "),
         ("a disabled account is deleted by a link", " or account_state.status is not Status.ACTIVE:", ":"),
-        ("a link of an address that the account has left deletes it", "user.email != opened.address or ", ""),
         ("any link of a mail deletes the account", "opened = self.read_link(link, uses=NOT_ME, now=now)", 'opened = self.read_link(link, uses=NOT_ME | {"reset", "verify"}, now=now)'),
         ("the team keeps what it stores of a deleted account", "            if self.forget_later is not None:\n", "            if False:\n"),
     ),

@@ -3,7 +3,7 @@
 1. The mail of a code has the link only while the address was never proved, the account has no second factor, and it is
    not from a time without mail. These are the accounts that a reset claims (``mail/reset.py``).
 2. The same conditions are in the write that deletes. After a proof of the address, the link is void.
-3. A link names its mailbox, so it counts only while the account has that address.
+3. Every change of the address proves the new one. So an account that has left the mailbox is never deleted by its link.
 """
 
 from msgspec import Struct
@@ -61,8 +61,8 @@ class DeleteUnproved(Struct, frozen=True, kw_only=True):
                 return
             if account_state is None or user is None or account_state.status is not Status.ACTIVE:
                 raise InvalidCode("mail link: the account is not active")
-            if user.email != opened.address or not is_unproved(user, claims_from=self.claims_from):
-                raise InvalidCode("mail link: its address is proved, or no longer of the account")
+            if not is_unproved(user, claims_from=self.claims_from):
+                raise InvalidCode("mail link: the address of the account is proved")
             if self.forget_later is not None:
                 self.forget_later(user.account, now=now)
             if isinstance(self.users.delete_unproved(user, mark=mark, now=now), Done):
