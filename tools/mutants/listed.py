@@ -546,6 +546,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/rules.py",
+        ("a thief who comes back is a long-used device", "            if ended is None or ended.reason in HARMLESS_ENDS:\n                return False", "            if True:\n                return False"),
         ("an undo removes the factor of a long-used phone", "totp.by_new_key and totp.enrolled_at >= since", "totp.enrolled_at >= since"),
         ("an undo removes an older factor", "totp.by_new_key and totp.enrolled_at >= since", "totp.by_new_key"),
         ("an undo leaves the recovery codes of a thief", "recovery.by_new_key and recovery.made_at >= since", "False"),

@@ -147,3 +147,14 @@ def test_the_passkey_of_a_long_used_phone_is_told_without_a_link(with_passkeys: 
     assert stepped(phone, "DELETE", f"{PASSKEYS}/{passkey['id']}").status == 204
     assert town.mails()[-1].subject == "A passkey of your api.example.com account was removed"
     assert town.link()
+
+
+def test_a_device_that_the_owner_removed_is_new_when_it_comes_back(town: Town) -> None:
+    """The thief logged in more than a week ago with the same key. The owner ended that login, so it counts no more."""
+    phone, thief = robbed(town)
+    (listed,) = [one for one in phone.get("/me/devices").members["devices"] if not one["current"]]
+    assert phone.confirmed("DELETE", f"/me/devices/{listed['device_id']}").status == 204
+    town.world.clock.skip(seconds=NEW_KEY_S + DAY_S)
+    assert thief.login(ADA).status == 200
+    Person(lambda: town.world.clock.now).enrol(thief)
+    recovers(town, town.link())
