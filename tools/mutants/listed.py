@@ -561,7 +561,7 @@ LISTED: Final[list[Mutant]] = [
         ("a theft of the same second is overlooked", "elif ended.at >= at:", "elif ended.at > at:"),
         ("a key without a login is remembered", "    harmless = False\n", "    harmless = True\n"),
         ("a client of zero days remembers", " or client.remember_days == 0:", ":"),
-        ("any lineage makes a key old", "(isinstance(binding, KeyBinding) and one.binding == binding)", "(isinstance(binding, KeyBinding))"),
+        ("any lineage makes a key old", "same_key = isinstance(binding, KeyBinding) and one.binding == binding", "same_key = isinstance(binding, KeyBinding)"),
     ),
     *_of(
         "chalicelib/baton/factors/totp.py",
