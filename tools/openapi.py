@@ -584,13 +584,19 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("GET", "/mail/action"): Row(
         "showMailAction",
-        "The page that the undo link of a mail opens. It changes nothing.",
+        "The page that a link of a mail opens: an undo, or the deletion of an account. It changes nothing.",
         {200: str},
         (errors.NotFound,),
     ),
     ("POST", "/mail/undo"): Row(
         "undoChanges",
         "Undo changes of an account with the link of a notice. Every login of the account ends.",
+        {204: None},
+        (*JSON, InvalidDigest, InvalidCode, errors.NotFound),
+    ),
+    ("POST", "/mail/not-me"): Row(
+        "deleteUnprovedAccount",
+        "Delete an account that a stranger registered, with the link of its verification mail.",
         {204: None},
         (*JSON, InvalidDigest, InvalidCode, errors.NotFound),
     ),

@@ -7,6 +7,7 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
@@ -74,7 +75,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
-    mail, enrollable = _mail(parts), enrollable_of(parts)
+    mail, judge = _mail(parts), Judge(clients=parts.clients, enrollable=enrollable_of(parts))
     ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
     read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof)
     admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
@@ -90,7 +91,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
             first_tokens=first_tokens,
-            enrollable=enrollable,
+            judge=judge,
             ask=ask,
             log=log,
             record=record,
@@ -102,11 +103,10 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             key_ring=key_ring,
             introduce=_introduce(parts),
-            clients=parts.clients,
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
-            enrollable=enrollable,
+            judge=judge,
             ask=ask,
             admit=admit,
         ),
@@ -114,7 +114,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             entropy=entropy,
             read_session=read_session,
-            clients=parts.clients,
+            judge=judge,
             users=users,
             store=parts.storage.factors,
             lineage_store=lineage_store,
@@ -129,10 +129,9 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         prove_email=ProveLoginEmail(
             clock=clock,
             read_session=read_session,
-            clients=parts.clients,
             users=users,
             lineage_store=lineage_store,
-            enrollable=enrollable,
+            judge=judge,
             codes=mail.login_codes,
             ask=ask,
             record=record,
@@ -299,4 +298,5 @@ def _mail(parts: Parts) -> MailFlows:
         enabled=parts.settings.mail != "off",
         limits=parts.settings.limits,
         claims_from=parts.settings.mail_claims_from,
+        forget_later=parts.forget_later,
     )

@@ -85,6 +85,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
                 log=self.log,
                 product=self.product,
                 links=MailLinks(issuer=self.settings.issuer, link_host=self.settings.registry.mail.link_host),
+                claims_from=self.settings.mail_claims_from,
             ),
             sends_mail=self.settings.mail != "off",
             forget=ForgetDeleted(

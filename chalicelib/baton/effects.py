@@ -20,6 +20,10 @@ class Done(Struct, frozen=True):
     """The write happened, now or in an earlier attempt of the same call."""
 
 
+class Again(Done, frozen=True):
+    """The write happened in an earlier attempt of the same call, or in an earlier request that this one repeats."""
+
+
 class Moved(Struct, frozen=True):
     """The stored value changed after it was read. Nothing was written. Read again, and repeat a few times at most."""
 

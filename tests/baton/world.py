@@ -19,6 +19,7 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
@@ -223,6 +224,7 @@ class World:
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
         ask, enrollable = AskForFactor(entropy=entropy), Enrollable(clients=clients, mail=False)
+        judge = Judge(clients=clients, enrollable=enrollable)
         passkeys = PasskeyCeremonies(
             clients=clients,
             challenges=Challenges(entropy=entropy, key_ring=key_ring),
@@ -247,7 +249,7 @@ class World:
             lineage_store=lineage_store,
             ephemeral=ephemeral,
             first_tokens=first_tokens,
-            enrollable=enrollable,
+            judge=judge,
             ask=ask,
             log=log,
             record=record,
@@ -258,11 +260,10 @@ class World:
             clock=clock,
             key_ring=key_ring,
             introduce=introduce,
-            clients=clients,
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
-            enrollable=enrollable,
+            judge=judge,
             ask=ask,
             admit=admit,
         )

@@ -7,16 +7,15 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import Admit
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
-from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.rate_limits import login_limits
-from chalicelib.baton.factors.rules import Admitted, judge_login
+from chalicelib.baton.factors.rules import Admitted
 from chalicelib.baton.keys.ports import KeyRing
-from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import TokenResponse
@@ -28,11 +27,10 @@ class Login(Struct, frozen=True, kw_only=True):
     clock: Clock
     key_ring: KeyRing
     introduce: ReadLoginRequest
-    clients: Clients
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
-    enrollable: Enrollable
+    judge: Judge
     ask: AskForFactor
     admit: Admit
 
@@ -58,16 +56,7 @@ class Login(Struct, frozen=True, kw_only=True):
             secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
         )
         assert account_state is not None  # the password of an account without one is never right
-        verdict = judge_login(
-            self.clients,
-            login_request.client,
-            account_state,
-            user.factors,
-            binding=login_request.binding,
-            enrol=lambda: self.enrollable(login_request.client, verified=user.verified_at is not None),
-            now=now,
-            not_before=ring.not_before,
-        )
+        verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             # Before the look for an earlier lineage of this attempt: repeating the first step fetches no tokens.
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now)

@@ -9,15 +9,14 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.ports import LoginCodes, ProvingUsers
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.errors import Refusal
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.refusals import InvalidSession
-from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, judge_login
-from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_go_on
@@ -38,8 +37,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
 
     clock: Clock
     read_session: ReadSession
-    clients: Clients
-    enrollable: Enrollable
+    judge: Judge
     users: ProvingUsers
     lineage_store: LineageStore
     codes: LoginCodes | None
@@ -87,16 +85,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)
         login_request, ring = session.login_request, session.ring
-        verdict = judge_login(
-            self.clients,
-            login_request.client,
-            account_state,
-            user.factors,
-            binding=login_request.binding,
-            enrol=lambda: self.enrollable(login_request.client, verified=True),
-            now=now,
-            not_before=ring.not_before,
-        )
+        verdict = self.judge(login_request, account_state, user, ring=ring, now=now, verified=True)
         if isinstance(verdict, FactorAsked):
             began_at = session.ticket.issued_at
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now, began_at=began_at)

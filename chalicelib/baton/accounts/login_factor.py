@@ -9,6 +9,7 @@ from msgspec.structs import asdict, replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
 from chalicelib.baton.accounts.first_tokens import Admit
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.passkey_factor import Enrolling, PasskeyEnrolment, PasskeysOfLogin
 from chalicelib.baton.effects import Clock, Entropy, Moved, Refused
 from chalicelib.baton.events.ports import Log, Told
@@ -28,10 +29,9 @@ from chalicelib.baton.factors.prove_totp import ProveTotp, mark_of
 from chalicelib.baton.factors.rate_limits import proved_device
 from chalicelib.baton.factors.recovery_codes import digest_of
 from chalicelib.baton.factors.refusals import InvalidFactor, InvalidSession, PasskeyExists
-from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, is_new_key, judge_login, remember
+from chalicelib.baton.factors.rules import EnrolmentAsked, FactorAsked, is_new_key, remember
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_PASSKEY, PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
-from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import AccountState, Assurance, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_go_on
@@ -82,7 +82,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     read_session: ReadSession
-    clients: Clients
+    judge: Judge
     users: Passwords
     store: FactorStore
     lineage_store: LineageStore
@@ -209,7 +209,12 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise PasskeyExists
         if isinstance(outcome, Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
-        told = Told(device=session.ticket.label, undo_since=now if by_new_key else None)
+        told = Told(
+            device=session.ticket.label,
+            address=user.email,
+            text="passkey_added" if enrolling.kind == "passkey" else "",
+            undo_since=now if by_new_key else None,
+        )
         self.record("factor_added", account=user.account, details={"kind": enrolling.kind}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
         tokens = self._admit(session, moved, enrolling.assurance, login=next_login, now=now)
@@ -258,15 +263,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
 
         A stolen password alone must not add a factor.
         """
-        verdict = judge_login(
-            self.clients,
-            session.login_request.client,
-            account_state,
-            user.factors,
-            binding=session.login_request.binding,
-            now=now,
-            not_before=session.ring.not_before,
-        )
+        verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):
             raise InvalidSession("auth_session: no second factor is required any more")
         if isinstance(verdict, FactorAsked) or (self.ask.email_first and not session.ticket.email_proved):

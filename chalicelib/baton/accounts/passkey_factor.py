@@ -127,10 +127,11 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
             ), codes
 
         made: tuple[str, ...] | None = None
-        if is_added(challenge, registration, user):
-            recovery = user.factors.recovery
-            again = recovery is not None and recovery.mark == mark
-            made = (same_codes(ring, user.account, challenge.id, recovery) or ()) if again and recovery else ()
+        recovery = user.factors.recovery
+        # A registration has no signature, and the ids of passkeys are public. The mark of the codes that were made with
+        # the passkey proves that this login added it.
+        if is_added(challenge, registration, user) and recovery is not None and recovery.mark == mark:
+            made = same_codes(ring, user.account, challenge.id, recovery) or ()
         return Enrolling("passkey", PASSWORD_AND_PASSKEY, made, complete)
 
     def _challenge(

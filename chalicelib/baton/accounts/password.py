@@ -49,7 +49,8 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
             refuse_inactive(may_act(expected, caller.actor, now=now))
             assert expected is not None
             if isinstance(self.users.change_password(caller.actor, password_hash, expected=expected, now=now), Done):
-                told = Told(device=expected.lineages[caller.device_id].label, undo_since=now)
+                device = expected.lineages[caller.device_id].label
+                told = Told(device=device, address=user.email, undo_since=now)
                 self.record("password_changed", account=caller.account, lineage=caller.device_id, told=told)
                 return
             expected = self.lineage_store.get(caller.account)

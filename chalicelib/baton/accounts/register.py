@@ -6,13 +6,13 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import AddressProof, AddressTaken, Users
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, VerificationRequired
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.new_password import NewPassword
@@ -21,7 +21,7 @@ from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit, login_limits
 from chalicelib.baton.factors.refusals import Breached, InvalidCredentials
-from chalicelib.baton.factors.rules import Admitted, EnrolmentAsked, judge_login
+from chalicelib.baton.factors.rules import Admitted, EnrolmentAsked
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.assurance import PASSWORD
@@ -45,7 +45,7 @@ class Register(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: RateLimits
     first_tokens: FirstTokens
-    enrollable: Enrollable
+    judge: Judge
     ask: AskForFactor
     log: Log
     record: Record
@@ -94,7 +94,7 @@ class Register(Struct, frozen=True, kw_only=True):
                 lineage_id = lineage.id if lineage else None
                 self.record("registered", account=user.account, lineage=lineage_id, client=client)
                 if lineage is None:
-                    verdict = EnrolmentAsked(self.enrollable(login_request.client, verified=proved is not None))
+                    verdict = EnrolmentAsked(self.judge.enrollable(login_request.client, verified=proved is not None))
                     raise self.ask(
                         verdict, login_request, account_state, ring=ring, now=now, email_proved=proved is not None
                     )
@@ -203,16 +203,7 @@ class Register(Struct, frozen=True, kw_only=True):
             )
         except InvalidCredentials:
             raise AccountExists from None
-        verdict = judge_login(
-            self.introduce.clients,
-            login_request.client,
-            account_state,
-            user.factors,
-            binding=login_request.binding,
-            enrol=lambda: self.enrollable(login_request.client, verified=user.verified_at is not None),
-            now=now,
-            not_before=ring.not_before,
-        )
+        verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
         ids = ring.lineage_ids(account_state.account, login_request.attempt, now=now)

@@ -68,6 +68,8 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
                 raise errors.NotFound("the account has no second factor")
             as_read = UnfinishedLogin(account, account_state.epoch, account_state.credentials_version)
             if isinstance(self.store.change_factors(as_read, change, remember=None, now=now), Done):
-                self.record("factor_removed", account=account, details={"kind": "all"}, told=Told())
+                self.record(
+                    "factor_removed", account=account, details={"kind": "all"}, told=Told(text="factors_removed")
+                )
                 return account
         raise errors.Unavailable("the account kept changing: run the command again")

@@ -23,14 +23,22 @@ class Told(Struct, frozen=True):
     """What the notice of an event needs beside the event. It is in no line and in no row.
 
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
-    ``language`` is that of the account where the account is deleted by then. ``undo_since``: the mail has a link that
-    undoes what has changed since then (seconds). It is the time before the change. ``None``: there is no link.
+    ``language`` is that of the account where the account is deleted by then. ``text`` is the name of the text in place
+    of the one of the event. ``undo_since``: the mail has a link that undoes what has changed since then (seconds). It
+    is the time before the change. ``None``: there is no link. With a link, ``address`` is the one at the time of the
+    change: a thief may move the account before the mail is sent.
     """
 
     device: str = ""
     address: str = ""
     language: str = ""
+    text: str = ""
     undo_since: int | None = None
+
+    def __post_init__(self) -> None:
+        """Require an address for a link. Raises ``ValueError``, which is a defect."""
+        if self.undo_since is not None and not self.address:
+            raise ValueError("a notice with a link names its address")
 
     def __repr__(self) -> str:
         """Mask the address."""

@@ -35,7 +35,10 @@ class Enrollable(Struct, frozen=True, kw_only=True):
 
 
 def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
-    """Return the passkey if an earlier request added it by this challenge, and nothing has changed since."""
+    """Return the passkey that an earlier request added by this challenge, if nothing has changed since.
+
+    The registration is not verified here, and has no signature. So this admits no login: it only finds what to answer.
+    """
     ours = user.credentials_version == challenge.credentials_version + 1
     return user.factors.passkeys.get(passkey_id(registration.credential_id)) if ours else None
 

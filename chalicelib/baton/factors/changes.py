@@ -137,7 +137,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
             now=now,
         )
         self._change(caller, change, proved=self._remembered(caller, user, now=now), now=now)
-        told, details = _told(caller, since=now if by_new_key else None), {"kind": "totp"}
+        told, details = told_of(caller, user, since=now if by_new_key else None), {"kind": "totp"}
         self.record("factor_added", account=caller.account, lineage=caller.device_id, details=details, told=told)
         return _shown(codes)
 
@@ -150,7 +150,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
         change = RemoveTotp(user.factors.totp, last=not user.factors.passkeys)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
-        told, details = _told(caller, since=now), {"kind": "totp"}
+        told, details = told_of(caller, user, since=now), {"kind": "totp"}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
 
     def renew_recovery_codes(self, caller: Caller) -> NewRecoveryCodes:
@@ -249,8 +249,9 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
     return is_new_key(account_state, lineage.binding, lineage.id, now=now)
 
 
-def _told(caller: Caller, *, since: int | None) -> Told:
-    return Told(device=login_of(caller)[1].label, undo_since=since)
+def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
+    """Return what the notice of a change of factors needs. ``since``: it has a link that undoes what changed since."""
+    return Told(device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since)
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:

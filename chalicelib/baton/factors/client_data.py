@@ -31,9 +31,11 @@ def read_client_data(value: bytes) -> ClientData:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")
     try:
         members: Any = json.loads(value.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse)
+        # JSON can escape half of a surrogate pair. That is no text: neither an answer nor a log line can contain it.
+        json.dumps(members, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise ValueError("not UTF-8") from None
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - of the content

@@ -251,9 +251,10 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the account has this passkey."""
+        """Check whether the account has this passkey, and the codes are these: another login may have added it."""
         stored = factors.passkeys.get(self.passkey.id)
-        return stored is not None and stored.public_key == self.passkey.public_key
+        ours = stored is not None and stored.public_key == self.passkey.public_key
+        return ours and (self.recovery is None or factors.recovery == self.recovery)
 
 
 class RemovePasskey(Struct, frozen=True):

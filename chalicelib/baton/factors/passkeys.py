@@ -8,10 +8,9 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Refused
-from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.add_passkey import complete_registration, is_added
-from chalicelib.baton.factors.changes import login_of
+from chalicelib.baton.factors.changes import login_of, told_of
 from chalicelib.baton.factors.model import PASSKEYS_MAX, FactorChange, Passkey, Remember, RemovePasskey, User
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
 from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions, creation_options, party_of
@@ -148,7 +147,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
             now=now,
         )
         self._change(caller, change, proved=self._remembered(caller, user, proved=challenge.proved, now=now), now=now)
-        told, details = Told(device=lineage.label), {"kind": "passkey", "passkey": change.passkey.id}
+        since = now if change.passkey.by_new_key else None
+        told = told_of(caller, user, since=since, text="passkey_added")
+        details = {"kind": "passkey", "passkey": change.passkey.id}
         self.record("factor_added", account=caller.account, lineage=caller.device_id, details=details, told=told)
         return _new(change.passkey)
 
@@ -172,7 +173,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
         change = RemovePasskey(removed, last)
         self._change(caller, change, proved=self._remembered(caller, user, proved=proved, now=now), now=now)
-        told, details = Told(device=login_of(caller)[1].label), {"kind": "passkey", "passkey": passkey}
+        told = told_of(caller, user, since=now, text="passkey_removed")
+        details = {"kind": "passkey", "passkey": passkey}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
 
     def _options(self, caller: Caller, user: User, ceremony: Ceremony, *, proved: bool) -> PasskeyOptions:

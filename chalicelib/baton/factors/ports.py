@@ -83,8 +83,8 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Store what an assertion changed in its passkey, and remember the device if ``remember`` is given.
 
-        The condition: the account has this passkey with this key, and the credentials version is as given. Sent again,
-        it is done again, and changes nothing.
+        The condition: the account has this passkey with this key, its counter is not larger meanwhile, and the
+        credentials version is as given. Sent again, it is done again, and changes nothing.
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:

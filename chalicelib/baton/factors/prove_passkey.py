@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.effects import Refused
+from chalicelib.baton.effects import Again, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import PasskeyUse, Remember, User, passkey_id
 from chalicelib.baton.factors.passkey_challenge import Challenge, origins_of, party_of
@@ -81,7 +81,9 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         )
         if isinstance(consumed, Refused):
             raise ChallengeInvalid("challenge: used by another request")
-        if use.counter_went_back:
+        # A repeated request has the counter that the first one stored. That is no copy of the authenticator.
+        repeated = isinstance(consumed, Again) and use.counter == use.passkey.counter
+        if use.counter_went_back and not repeated:
             self.record("passkey_counter", account=user.account, details={"passkey": use.passkey.id})
         if use.backup_changed:
             self.record("passkey_backup_changed", account=user.account, details={"passkey": use.passkey.id})

@@ -34,7 +34,7 @@ from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.policy import DAY_S, NEW_KEY_S
 
 HARMLESS_ENDS = frozenset({EndReason.LOGOUT, EndReason.REPLACED, EndReason.IDLE, EndReason.EXPIRED})
-"""The ends of a login after which its device stays remembered."""
+"""The ends of a login after which its device stays remembered, and stays a long-used one."""
 
 
 class Admitted(Struct, frozen=True):
@@ -126,16 +126,17 @@ def is_remembered(
 def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
     """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
 
-    A thief of a mailbox cannot undo the change of a device that has been in use for longer.
+    A thief of a mailbox cannot undo the change of a device that has been in use for longer. A login that the owner, an
+    operator or a reuse ended does not count: its device may be the one of a thief, who comes back.
     """
-    return not any(
-        one.auth_time <= now - NEW_KEY_S
-        and (
-            (isinstance(binding, KeyBinding) and one.binding == binding)
-            or (isinstance(binding, SecretBinding) and one.id == lineage)
-        )
-        for one in account_state.lineages.values()
-    )
+    for one in account_state.lineages.values():
+        same_key = isinstance(binding, KeyBinding) and one.binding == binding
+        same_secret = isinstance(binding, SecretBinding) and one.id == lineage
+        if one.auth_time <= now - NEW_KEY_S and (same_key or same_secret):
+            ended = ended_of(account_state, one, now=now, not_before=0, idle_s=None)
+            if ended is None or ended.reason in HARMLESS_ENDS:
+                return False
+    return True
 
 
 def remember(

@@ -14,6 +14,7 @@ from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.codes import spaced
 from chalicelib.baton.mail.links import MailLinks
+from chalicelib.baton.mail.not_me import is_unproved
 from chalicelib.baton.mail.ports import MailUsers, Sender, Suppressions
 from chalicelib.baton.mail.suppression import is_suppressed
 from chalicelib.baton.mail.templates import device_name, render, utc
@@ -38,6 +39,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     log: Log
     product: str
     links: MailLinks
+    claims_from: int = 0
 
     def __call__(self, sealed: str) -> None:
         """Send the mail of an encrypted order. It is safe to repeat this: a second mail has the same code.
@@ -49,7 +51,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             ring, order = self._open(sealed, now=now)
             if order.code and now >= order.at + order.minutes * MINUTE_S:
                 raise Dropped("the code expired in the queue")
-            template, to, language = self._recipient(order, now=now)
+            template, to, user = self._recipient(order, now=now)
             index = self.key_ring.current(now=now).email_index(to)
             if is_suppressed(self.suppressions.get(index), now=now):
                 raise Dropped("the address gets no mails: one bounced or was reported as spam")
@@ -65,8 +67,10 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             "device": device_name(order.device),
             "time": utc(order.at),
         }
-        urls = self.links(order, to=to, ring=ring)
-        self.sender(render(template, language=order.language or language, to=to, values=values, urls=urls))
+        unproved = user is not None and is_unproved(user, claims_from=self.claims_from)
+        urls = self.links(order, to=to, ring=ring, unproved=unproved)
+        language = order.language or (user.language or "" if user else "")
+        self.sender(render(template, language=language, to=to, values=values, urls=urls))
         self.log.record("mail_sent", mail=template)
 
     def _open(self, sealed: str, *, now: int) -> tuple[Ring, MailOrder]:
@@ -80,27 +84,25 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         except TicketInvalid as invalid:
             raise Dropped(str(invalid)) from None
 
-    def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str, str]:
-        """Return the name of the text, the address and the language. Raises ``Dropped``."""
+    def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str, User | None]:
+        """Return the name of the text, the address and the account. Raises ``Dropped``."""
         if order.template == "register":
             account = self.users.find(order.index)
             owner = self.users.get(account) if account else None
-            return ("account_exists", order.address, owner.language or "") if owner else ("register", order.address, "")
-        to, language = self._of_account(order, now=now)
-        return order.template, to, language
-
-    def _of_account(self, order: MailOrder, *, now: int) -> tuple[str, str]:
+            return "account_exists" if owner else "register", order.address, owner
         user = self.users.get(order.account)
-        language = user.language or "" if user else ""
+        return order.template, self._of_account(order, user, now=now), user
+
+    def _of_account(self, order: MailOrder, user: User | None, *, now: int) -> str:
         if order.code:
-            return self._of_code(order, user), language
+            return self._of_code(order, user)
         if not order.always:
             self._count_notice(order, now=now)
         if order.address:
-            return order.address, language
+            return order.address
         if user is None:
             raise Dropped("the account has no address")
-        return user.email, language
+        return user.email
 
     def _of_code(self, order: MailOrder, user: User | None) -> str:
         """Check that the address of a code is still the one of an active account, with the same credentials."""

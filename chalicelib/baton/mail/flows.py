@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
+from chalicelib.baton.accounts.ports import ForgetLater
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
@@ -13,6 +14,7 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.links import ReadMailLink
 from chalicelib.baton.mail.login_code import LoginCodesByMail
 from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
+from chalicelib.baton.mail.not_me import DeleteUnproved
 from chalicelib.baton.mail.outbox import QueueMail
 from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
@@ -43,6 +45,7 @@ class MailFlows(Struct, frozen=True, kw_only=True):
     enabled: bool
     limits: bool
     claims_from: int
+    forget_later: ForgetLater | None
 
     @property
     def prove_address(self) -> ProveAddress:
@@ -103,6 +106,15 @@ class MailFlows(Struct, frozen=True, kw_only=True):
                 lineage_store=self.lineage_store,
                 read_link=read_link,
                 record=self.record,
+            ),
+            not_me=DeleteUnproved(
+                clock=clock,
+                users=users,
+                lineage_store=self.lineage_store,
+                read_link=read_link,
+                record=self.record,
+                forget_later=self.forget_later,
+                claims_from=self.claims_from,
             ),
         )
         return (*of_codes, *changes)

@@ -3,6 +3,7 @@
 1. The link of a code opens the app: ``https://{link_host}/baton/reset#t=ml...``. It needs ``link_host`` in the client
    registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``.
 2. Both hosts are settings. No header of a request changes a link.
+   ``#n=`` in place of ``#t=`` is the link "this was not me": the page then says what that one does.
 3. A ``GET`` of a link changes nothing, so programs that open each link of a mail do no harm.
 """
 
@@ -21,6 +22,8 @@ ACTION_PATH = "/mail/action"
 """The page of an undo. It is below the issuer."""
 
 _USE_OF_TEMPLATE: Mapping[str, LinkUse] = {"reset": "reset", "verify": "verify"}
+_OF_UNPROVED = frozenset({"verify", "login"})
+"""The mails with a code that proves the address: one of them is the first mail that a stranger's account sends."""
 
 
 class MailLinks(Struct, frozen=True, kw_only=True):
@@ -29,21 +32,26 @@ class MailLinks(Struct, frozen=True, kw_only=True):
     issuer: str
     link_host: str
 
-    def __call__(self, order: MailOrder, *, to: str, ring: Ring) -> Mapping[str, str]:
-        """Return the URL of each part of a text (``templates.PARTS``) that this mail has."""
-        use = _USE_OF_TEMPLATE.get(order.template)
+    def __call__(self, order: MailOrder, *, to: str, ring: Ring, unproved: bool = False) -> Mapping[str, str]:
+        """Return the URL of each part of a text (``templates.PARTS``) that this mail has.
+
+        ``unproved``: the address was never proved, and a person who reads its mail may delete the account.
+        """
+        urls, use = {}, _USE_OF_TEMPLATE.get(order.template)
         if use and order.code and self.link_host:
             link = _sealed(order, use, to=to, ring=ring)
-            return {"link": f"https://{self.link_host}/baton/{use}#t={link}"}
+            urls["link"] = f"https://{self.link_host}/baton/{use}#t={link}"
+        if unproved and order.template in _OF_UNPROVED:
+            urls["not_me"] = f"{self.issuer}{ACTION_PATH}#n={_sealed(order, 'not_me', to=to, ring=ring)}"
         if order.undo_since is not None:
             undo: LinkUse = "undo_address" if order.template == "address_changed" else "undo"
-            return {"undo": f"{self.issuer}{ACTION_PATH}#t={_sealed(order, undo, to=to, ring=ring)}"}
-        return {}
+            urls["undo"] = f"{self.issuer}{ACTION_PATH}#t={_sealed(order, undo, to=to, ring=ring)}"
+        return urls
 
 
 def _sealed(order: MailOrder, use: LinkUse, *, to: str, ring: Ring) -> str:
     link = MailLink(
-        id=order.link_id,
+        id=order.link_id(use),
         issued_at=order.at,
         use=use,
         account=order.account,

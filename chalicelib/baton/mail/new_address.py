@@ -2,11 +2,13 @@
 
 The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
 learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, no
-registration gets it, and the link in the notice gives it back. A stranger who registered the address of another person
-keeps nothing: an address that was never proved is free immediately.
+registration gets it, and the link in the notice gives it back. So does a change back to it, after which no later
+address can take the account. A stranger who registered the address of another person keeps nothing: an address that was
+never proved is free immediately.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
@@ -17,6 +19,7 @@ from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import KeptAddress, User
 from chalicelib.baton.factors.rules import is_new_key
+from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import Status
@@ -53,7 +56,8 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
         if address == user.email:
             detail = "The account has this e-mail address already. Send another one."
             raise InvalidEmail("the same address", pointer="/new_email", detail=detail)
-        _kept_after(user, "", returns=True, now=now)
+        ring = self.key_ring.current(now=now)
+        _kept_after(user, ring.email_index(address), returns=True, now=now)
         wanted = Wanted(
             use="new_address",
             address=address,
@@ -63,7 +67,7 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
             language=language,
             settled=_is_settled(caller, now=now),
         )
-        return self.start(wanted, source=source, ring=self.key_ring.current(now=now), now=now)
+        return self.start(wanted, source=source, ring=ring, now=now)
 
 
 class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
@@ -98,12 +102,12 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
             if versions != {session.version}:
                 raise InvalidCode("the credentials changed after the code was requested")
             if self._moved(caller, user, new, session, now=now):
-                proved = user.verified_at is not None
+                proved, back = user.verified_at is not None, _is_back(user, new.index, now=now)
                 told = Told(
                     device=_label(caller),
                     address=user.email,
                     language=user.language or "en",
-                    undo_since=now if proved and not session.settled else None,
+                    undo_since=now if proved and not (session.settled or back) else None,
                 )
                 self.record("address_changed", account=caller.account, lineage=caller.device_id, told=told)
                 return
@@ -126,11 +130,17 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 
 
 def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple[KeptAddress, ...]:
-    """Return the old addresses that the account keeps after a change.
+    """Return the old addresses that the account keeps after a change, the oldest first.
+
+    After a return to an old address, no later one can take the account back: it may be the one of a thief.
 
     Raises ``TooManyRequests`` if there are too many of them.
     """
-    kept = tuple(one for one in user.kept if one.until > now and one.index != new_index)
+    kept = tuple(one for one in user.kept if one.until > now)
+    if _is_back(user, new_index, now=now):
+        place = [one.index for one in kept].index(EmailIndex(new_index))
+        kept, returns = (*kept[:place], *(replace(one, returns=False) for one in kept[place:])), False
+    kept = tuple(one for one in kept if one.index != new_index)
     if user.verified_at is None:
         return kept
     if len(kept) >= ADDRESSES_KEPT_MAX:
@@ -141,6 +151,11 @@ def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple
             "says.",
         )
     return (*kept, KeptAddress(user.email_index, at=now, returns=returns))
+
+
+def _is_back(user: User, new_index: str, *, now: int) -> bool:
+    """Check whether the new address is an old one that an undo could give back: this change is such an undo."""
+    return any(one.index == new_index and one.returns and one.until > now for one in user.kept)
 
 
 def _is_settled(caller: Caller, *, now: int) -> bool:

@@ -23,7 +23,7 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
             return MailOrder(
                 id=order_id,
                 issued_at=now,
-                template=kind.notice,
+                template=told.text or kind.notice,
                 account=account,
                 address=told.address,
                 index=EmailIndex(""),

@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton.accounts.ports import AddressTaken, ProvingUsers
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, Passkey, SecondFactors, User
-from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.lineages.model import Actor
 
 
@@ -131,4 +131,12 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions: the account is active, the credentials version is as in
         ``user`` in both items, and the link is not used. The logins end with reason ``undone``. Devices and
         restore keys are forgotten. ``Refused``: the link was used before.
+        """
+
+    def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
+        """Delete an account whose address was never proved: the user, its e-mail index entry and its logins.
+
+        This is one transaction, with these conditions: the account is active, its address is as in ``user`` and was
+        never proved, and the credentials version is as in ``user`` in both items. ``mark`` is stored with the deleted
+        account state (``deleted_by``). The user has no second factor, so no other item belongs to it.
         """

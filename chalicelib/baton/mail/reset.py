@@ -18,12 +18,12 @@ from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password, verify_password
 from chalicelib.baton.factors.refusals import InvalidCredentials
-from chalicelib.baton.factors.rules import factor_kinds
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.links import MailProof, ReadMailLink
+from chalicelib.baton.mail.not_me import is_unproved
 from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
 from chalicelib.baton.mail.tickets import LinkUse, MailLink, MailSession, version_bytes
@@ -104,9 +104,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
             if version_bytes(user.credentials_version) != session.version or user.email != session.address:
                 raise InvalidCode("the credentials changed after the code was requested")
             self.new_password.check_breach(secret)
-            # An account with a second factor is never claimed: the mailbox would be a way around that factor.
-            unproved = user.verified_at is None and not factor_kinds(user.factors)
-            claim = unproved and user.created_at >= self.claims_from
+            claim = is_unproved(user, claims_from=self.claims_from)
             outcome = self.users.reset_password(
                 session.account,
                 password_hash,
@@ -119,7 +117,8 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 if claim:
                     self.record("account_claimed", account=session.account, told=Told())
                 else:
-                    self.record("password_reset", account=session.account, told=Told(undo_since=now))
+                    told = Told(address=session.address, undo_since=now)
+                    self.record("password_reset", account=session.account, told=told)
                 return
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 

@@ -4,6 +4,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.routes import device_of
 from chalicelib.baton.mail.links import ACTION_PATH, MailProof
 from chalicelib.baton.mail.new_address import ConfirmNewAddress, RequestNewAddress
+from chalicelib.baton.mail.not_me import DeleteUnproved
 from chalicelib.baton.mail.page import action_page
 from chalicelib.baton.mail.registration import StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
@@ -75,9 +76,14 @@ def routes(
 
 
 def change_routes(
-    *, enabled: bool, new_address: RequestNewAddress, confirm: ConfirmNewAddress, undo: UndoChanges
+    *,
+    enabled: bool,
+    new_address: RequestNewAddress,
+    confirm: ConfirmNewAddress,
+    undo: UndoChanges,
+    not_me: DeleteUnproved,
 ) -> tuple[Route, ...]:
-    """List the routes that change the address, and undo changes. Without mail they answer 404 too."""
+    """List the routes that change the address, and those of the links of a page. Without mail they answer 404 too."""
 
     def request_new_address(caller: Caller, body: NewAddress) -> Answer:
         _require_mail(enabled=enabled)
@@ -98,12 +104,18 @@ def change_routes(
         undo(message, link=body.link)
         return Answer(204)
 
+    def delete_unproved(message: Message, body: UndoLink) -> Answer:
+        _require_mail(enabled=enabled)
+        not_me(message, link=body.link)
+        return Answer(204)
+
     return (
         Route("POST", "/me/email", request_new_address, body=NewAddress, step_up=StepUp()),
         Route("POST", "/me/email/confirm", confirm_new_address, body=NewAddressCode, repeatable=True),
         Route("GET", ACTION_PATH, show_action, signed=False, any_query=True),
         Route("HEAD", ACTION_PATH, show_action, signed=False, any_query=True),
         Route("POST", "/mail/undo", undo_changes, signed=False, body=UndoLink, repeatable=True),
+        Route("POST", "/mail/not-me", delete_unproved, signed=False, body=UndoLink, repeatable=True),
     )
 
 

@@ -73,6 +73,6 @@ class NewAddressCode(Body):
 
 
 class UndoLink(Body):
-    """``POST /mail/undo``. Nothing is signed."""
+    """``POST /mail/undo`` and ``POST /mail/not-me``. Nothing is signed."""
 
     link: LinkText

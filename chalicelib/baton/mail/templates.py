@@ -26,6 +26,9 @@ NAMES: Final = (
     "token_reused",
     "factor_added",
     "factor_removed",
+    "passkey_added",
+    "passkey_removed",
+    "factors_removed",
     "recovery_code_used",
     "restored_on_new_device",
     "second_factor_failing",
@@ -36,8 +39,8 @@ NAMES: Final = (
 )
 """Every text. Each one has a text and an HTML file in each language."""
 
-PARTS: Final = ("link", "undo")
-"""Parts of a text that some mails have: ``$link`` and ``$undo``. A part has the value ``$url``, and no subject."""
+PARTS: Final = ("link", "undo", "not_me")
+"""Parts of a text that some mails have: ``$link`` and so on. A part has the value ``$url``, and no subject."""
 
 LANGUAGES: Final = ("en", "zh")
 DEFAULT_LANGUAGE: Final = "en"

@@ -21,8 +21,9 @@ from chalicelib.baton.policy import (
 Use = Literal["reset", "verify", "register", "new_address", "login"]
 """What a code is for. It names the template of its mail too."""
 
-LinkUse = Literal["reset", "verify", "undo", "undo_address"]
+LinkUse = Literal["reset", "verify", "undo", "undo_address", "not_me"]
 """What a link is for. ``undo_address`` is in the notice of a changed address, and lives as long as the old one is kept.
+``not_me`` is in the mail of a code for an address that was never proved, and deletes the account.
 """
 
 LINK_LIVES_S: Final[Mapping[LinkUse, int]] = {
@@ -30,6 +31,7 @@ LINK_LIVES_S: Final[Mapping[LinkUse, int]] = {
     "verify": HOUR_S,
     "undo": MAIL_UNDO_S,
     "undo_address": ADDRESS_KEPT_S,
+    "not_me": MAIL_UNDO_S,
 }
 
 _VERSION_BYTES: Final = 8
@@ -108,10 +110,9 @@ class MailOrder(Ticket, frozen=True):
     undo_since: int | None = None
     """The mail has a link that undoes what changed then (seconds) or later. ``None``: it has no such link."""
 
-    @property
-    def link_id(self) -> bytes:
-        """Return the id of the link in this mail, 16 bytes. An order that is delivered twice has one link."""
-        return hashlib.sha256(b"baton mail link\0" + self.id).digest()[:TICKET_ID_BYTES]
+    def link_id(self, use: LinkUse) -> bytes:
+        """Return the id of a link in this mail, 16 bytes. An order that is delivered twice has the same links."""
+        return hashlib.sha256(b"baton mail link\0" + use.encode() + b"\0" + self.id).digest()[:TICKET_ID_BYTES]
 
 
 def version_bytes(version: int) -> bytes:

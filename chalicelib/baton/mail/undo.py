@@ -3,8 +3,9 @@
 1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
 2. Second factors that a new device added at the time of the notice or later are removed. Those of a long-used device
    stay: a thief of the mailbox must not remove them.
-3. The account returns to the address that the notice was sent to, while that address is kept. Later addresses become
-   free, and the links that were sent there are void: they may be in the mailbox of the thief.
+3. The account returns to the address that the notice was sent to, while that address is kept. Addresses that the
+   account had after it become free, and the links that were sent there are void: they may be in the mailbox of the
+   thief. An address that the account had before it stays kept: it may be the one of the owner.
 4. A link works once, while its address belongs to the account or is kept for its return.
 """
 
@@ -66,13 +67,16 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
 
     def _undo(self, link: MailLink, user: User, ring: Ring, *, now: int) -> Undo:
         """Return what the undo makes of the account. Raises ``InvalidCode``."""
-        index = ring.email_index(link.address)
-        returns = any(one.index == index and one.returns and one.until > now for one in user.kept)
-        if link.address != user.email and not returns:
-            raise InvalidCode("mail link: its address is no longer of the account")
+        index, kept = ring.email_index(link.address), [one for one in user.kept if one.until > now]
         address = Address(link.address, index) if link.address != user.email else None
-        still_kept = [one for one in user.kept if one.until > now and one.index != index]
-        later = [one.index for one in still_kept if one.at >= link.since]
+        if address is None:
+            later = [one for one in kept if one.at > link.since]
+        else:
+            place = next((place for place, one in enumerate(kept) if one.index == index and one.returns), None)
+            if place is None:
+                raise InvalidCode("mail link: its address is no longer of the account")
+            # The order decides, not the time: a thief moves on within one second.
+            later = kept[place:]
         password = encode_base64url(self.entropy(_RANDOM_PASSWORD_BYTES)).encode()
         sealed = ring.encrypt_for(
             hash_password(password, salt=self.entropy(16)).encode(), account=user.account, nonce=self.entropy(12)
@@ -81,8 +85,8 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
             password_hash=sealed,
             factors=without_newer(user.factors, since=link.since),
             address=address,
-            kept=tuple(one for one in still_kept if one.at < link.since),
-            freed=(*later, *((user.email_index,) if address else ())),
+            kept=tuple(one for one in kept if one not in later),
+            freed=(*(one.index for one in later if one.index != index), *((user.email_index,) if address else ())),
             mark=link.id,
             used_until=link.expires_at,
         )

@@ -11,7 +11,10 @@ class Nonces(Protocol):
     """The nonces of signed requests. If they are lost, a request can be replayed only within its time window."""
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once. The random ``mark`` distinguishes a repeated call from a replay."""
+        """Consume a nonce of a key, once. ``Again`` for the same ``mark``.
+
+        The mark is random. It distinguishes a repeated call from a replay.
+        """
 
 
 class Tickets(Protocol):
@@ -20,7 +23,7 @@ class Tickets(Protocol):
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
-        ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same mark, so a repeated request
+        ``mark`` (16 bytes) derives from the attempt of the request: ``Again`` for the same mark, so a repeated request
         gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.
         """
 

@@ -286,10 +286,14 @@ def test_keys_without_a_login_are_forgotten() -> None:
         (replace(MINE_LIVE, auth_time=0), OTHER_KEY, True),
         (replace(MINE_LIVE, auth_time=0, binding=SecretBinding()), SecretBinding(), False),
         (replace(MINE_LIVE, auth_time=0, binding=NoBinding()), NoBinding(), True),
+        (replace(MINE_LIVE, auth_time=0, ended=Ended(at=1, reason=EndReason.REPLACED)), MY_KEY, False),
+        (replace(MINE_LIVE, auth_time=0, ended=Ended(at=1, reason=EndReason.ENDED_BY_OWNER)), MY_KEY, True),
+        (replace(MINE_LIVE, auth_time=0, ended=Ended(at=1, reason=EndReason.REUSE)), MY_KEY, True),
+        (replace(MINE_LIVE, auth_time=0, epoch=MINE_LIVE.epoch - 1), MY_KEY, True),
     ],
 )
 def test_which_key_is_new(lineage: Lineage, binding: Binding, *, new: bool) -> None:
-    """Seven days, of the same key or of the same HMAC login."""
+    """Seven days, of the same key or of the same HMAC login, which was not ended as the one of a thief."""
     assert is_new_key(state_with(lineage), binding, MINE_LIVE.id, now=NOW) is new
 
 

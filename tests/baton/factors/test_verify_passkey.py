@@ -80,6 +80,8 @@ LIES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "an array": ({"raw_client_data": b"[]"}, "clientDataJSON"),
     "nested deeply": ({"raw_client_data": b"[" * 2000}, "clientDataJSON"),
     "not UTF-8": ({"raw_client_data": b'{"a":"\xff"}'}, "clientDataJSON"),
+    "half a character": ({"client": {"more": "\ud800"}}, "UTF-8"),
+    "half a character as a name": ({"client": {"\udc00": 1}}, "UTF-8"),
     "too long": ({"client": {"more": "x" * 3000}}, "clientDataJSON"),
     "NaN": ({"client": {"more": float("nan")}}, "clientDataJSON"),
     "without a challenge": ({"client": {"challenge": None}}, "clientDataJSON"),

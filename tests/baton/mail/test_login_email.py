@@ -108,7 +108,8 @@ def test_a_lost_answer_is_repeated(town: Town) -> None:
     device, said = strict(town)
     for _ in range(2):
         assert send(device, said).status == 202
-    assert town.mails()[-1].text == town.mails()[-2].text
+    first, second = (mail.text.partition("#n=")[0] for mail in town.mails()[-2:])
+    assert first == second, "the same code"
     for when in ("before", "after"):
         town.world.storage.fail(when=when, verb="verify_address")
         assert prove(device, said, email_code=town.code()).status == 503

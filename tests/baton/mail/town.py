@@ -69,6 +69,10 @@ class Town:
         """Press the button of the page that a link opens. The browser signs nothing."""
         return self.device(bound=False).post("/mail/undo", {"link": link}, token=None)
 
+    def not_me(self, link: str) -> Said:
+        """Press the button of the page that the link "this was not me" opens."""
+        return self.device(bound=False).post("/mail/not-me", {"link": link}, token=None)
+
     def ask_move(self, device: Device, to: str, *, totp: str | None = None) -> Said:
         """Step up, and ask for the code of another address."""
         return stepped(device, "POST", "/me/email", json.dumps({"new_email": to}).encode(), totp=totp)
@@ -118,9 +122,9 @@ def find_code(mail: Mail) -> str:
     return found[1]
 
 
-def find_link(mail: Mail) -> str:
+def find_link(mail: Mail, member: str = "t") -> str:
     """Read the ticket of the link of a mail. Its text and its page have the same link."""
-    found = re.search(r"^ *(https?://\S+)#t=(ml\.\S+)$", mail.text, re.MULTILINE)
+    found = re.search(rf"^ *(https?://\S+)#{member}=(ml\.\S+)$", mail.text, re.MULTILINE)
     assert found, mail.text
-    assert f"{found[1]}#t={found[2]}" in mail.html
+    assert f"{found[1]}#{member}={found[2]}" in mail.html
     return found[2]

@@ -165,6 +165,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
         ACTOR, USER, NEW_ADDRESS, kept=(), language="", now=NOW
     ),
     "users.undo_changes": lambda engine: MailUsers(engine).undo_changes(USER, BACK, now=NOW),
+    "users.delete_unproved": lambda engine: MailUsers(engine).delete_unproved(USER, mark=OTHER, now=NOW),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
     "lineages.exchange": lambda engine: LineageStore(engine).exchange(

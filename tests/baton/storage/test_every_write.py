@@ -88,6 +88,9 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "mail_users.undo_changes": NoCaller(
         "a link from the mailbox proves it, for the credentials version in the condition; it ends every login"
     ),
+    "mail_users.delete_unproved": NoCaller(
+        "a link from the mailbox proves it, for an address that was never proved, which is in the condition"
+    ),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
     "lineages.add_lineage": NoCaller(
         "a login verifies the password; the credentials version is in the condition, and of a restore the parent"
@@ -129,6 +132,7 @@ class OwnOfMail:
     reset_password = MailUsers.reset_password
     move_address = MailUsers.move_address
     undo_changes = MailUsers.undo_changes
+    delete_unproved = MailUsers.delete_unproved
 
 
 READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get", "suppressions.get"})

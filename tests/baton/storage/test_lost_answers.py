@@ -8,7 +8,7 @@ from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Again, Done, Moved, Refused
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
@@ -24,6 +24,7 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
+from chalicelib.baton.testing.contract.mail import OF_LINK
 from chalicelib.baton.testing.contract.restores import KEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -226,6 +227,17 @@ def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, l
     assert (account_state.epoch, account_state.credentials_version) == (EPOCH + 1, VERSION + 2)
 
 
+def test_the_deletion_of_an_unproved_account_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """The deleted account state has our mark. Another link is told that the account moved."""
+    users = MailUsers(engine)
+    users.register(USER, state_with(MINE_LIVE))
+    line.lose()
+    assert users.delete_unproved(USER, mark=OF_LINK, now=NOW) == Done()
+    assert users.get(ACCOUNT) is None
+    assert users.find(USER.email_index) is None
+    assert users.delete_unproved(USER, mark=MINE, now=NOW) == Moved()
+
+
 def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
     """Our mark is stored; the next request with the same code is refused all the same."""
     Users(engine).register(ASKED, state_with(MINE_LIVE))
@@ -290,14 +302,14 @@ def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, lin
 def test_a_nonce_with_a_lost_answer_is_consumed_by_its_own_call(engine: DynamoDB, line: Line) -> None:
     """The item has the mark of this call. The next call with the nonce is refused."""
     line.lose()
-    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Again()
     assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
 
 
 def test_a_ticket_with_a_lost_answer_is_consumed_by_its_own_request(engine: DynamoDB, line: Line) -> None:
     """The item has the mark of this request. The next request with the ticket is refused."""
     line.lose()
-    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Again()
     assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"theirs") == Refused()
 
 

@@ -123,7 +123,7 @@ class Factors:
             ":used": number(after.used_day),
         }
         update, names = _remembering(passkeys.USE_PASSKEY, values, remember)
-        condition = all_of(passkeys.SAME_KEY, VERSION_AS_READ)
+        condition = all_of(passkeys.SAME_KEY, passkeys.COUNTER_GROWS, VERSION_AS_READ)
         names |= {**passkeys.NAMES, "#passkey": after.id}
         try:
             self._update(account, expression(values, names, condition=condition, update=update))

@@ -1,11 +1,11 @@
-"""The writes of mail: a proved address, a reset password, another address, and the undo of changes."""
+"""The writes of mail: a proved address, a reset password, another address, an undo, and an unproved account."""
 
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, User
-from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
 from chalicelib.baton.mail.ports import Address, Undo
@@ -38,7 +38,7 @@ from chalicelib.baton.storage.dynamodb.items import (
 )
 from chalicelib.baton.storage.dynamodb.one_time import use_ticket
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential
-from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live, raise_version
+from chalicelib.baton.storage.dynamodb.state_writes import delete_active, end_logins, live, raise_version
 
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
@@ -244,6 +244,24 @@ class MailUsers(Users):
             if stored is not None and (stored.reset_mark, stored.password_hash) == (undo.mark, undo.password_hash):
                 return Done()
             return Refused() if used is not None else Moved()
+        return Done()
+
+    def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
+        """Delete an account whose address was never proved, in one transaction of three items."""
+        tables, account = self._database.tables, user.account
+        values = {":version": number(user.credentials_version)}
+        condition = expression(values, condition=all_of(VERSION_AS_READ, NOT_VERIFIED))
+        try:
+            self._database.transact(
+                {"Delete": {"TableName": tables.users, "Key": of_account(account), **condition}},
+                delete_entry(tables.users, user.email_index, account),
+                delete_active(
+                    tables.lineages, account, expected_version=user.credentials_version, deleted_by=mark, now=now
+                ),
+            )
+        except TransactionFailed as failed:
+            state = failed.items[-1]
+            return Done() if state is not None and state_of(state).deleted_by == mark else Moved()
         return Done()
 
     def _return(self, account: AccountId, index: EmailIndex, *, now: int) -> dict[str, dict[str, object]]:

@@ -8,7 +8,7 @@ import hashlib
 from base64 import urlsafe_b64encode
 from typing import Final
 
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Again, Done, Refused
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
@@ -162,12 +162,12 @@ class Ephemeral:
             return
 
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Store an item with a mark, if no item or an expired item is stored. ``Done`` if it already has this mark."""
+        """Store an item with a mark, if no item or an expired item is stored. ``Again`` if it has this mark."""
         try:
             put = _put_new(self._database.tables.ephemeral, key, expires_at=expires_at, now=now, mark=mark)
             self._database.write("put_item", **put)
         except ConditionFailed as failed:
-            return Done() if _consumed_by(failed.item, mark) else Refused()
+            return Again() if _consumed_by(failed.item, mark) else Refused()
         return Done()
 
 

@@ -16,6 +16,7 @@ ROOM_FOR_ONE: Final = "size(passkeys) < :passkeys_max"
 NO_PASSKEY: Final = "attribute_not_exists(passkeys.#passkey)"
 HAS_PASSKEY: Final = "attribute_exists(passkeys.#passkey)"
 SAME_KEY: Final = "passkeys.#passkey.#key = :key"
+COUNTER_GROWS: Final = "passkeys.#passkey.#counter <= :counter"
 CREDENTIAL_IS_NEW: Final = "attribute_not_exists(pk)"
 CREDENTIAL_NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"
 

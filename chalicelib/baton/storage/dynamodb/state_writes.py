@@ -7,7 +7,7 @@ Every condition therefore fails for a missing account or lineage.
 from collections.abc import Sequence
 from typing import Final
 
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import (
     AccountState,
     Actor,
@@ -15,6 +15,7 @@ from chalicelib.baton.lineages.model import (
     EndReason,
     KeyBinding,
     Lineage,
+    Status,
     UnfinishedLogin,
 )
 from chalicelib.baton.policy import ATTEMPT_SLOTS
@@ -28,6 +29,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     roles_value,
     state_item,
     state_update,
+    text,
 )
 
 # Of the account state.
@@ -241,6 +243,25 @@ def end_logins(
             **end_values(ended),
             ":credentials_version": number(expected_version),
             ":next_credentials_version": number(expected_version + 1),
+        },
+    )
+    return {"Update": update}
+
+
+def delete_active(
+    table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
+) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that deletes the state of an active account with its credentials."""
+    update = state_update(
+        table,
+        account,
+        DELETE_BY_ACTOR,
+        (ACTIVE, CREDENTIALS_AS_READ),
+        values={
+            **end_values(Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)),
+            ":status": number(Status.DELETED),
+            ":deleted_by": text(deleted_by),
+            ":credentials_version": number(expected_version),
         },
     )
     return {"Update": update}

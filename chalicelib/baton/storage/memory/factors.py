@@ -78,6 +78,8 @@ class MemoryFactors:
             if user.credentials_version != credentials_version:
                 return Refused()
             after = use.after
+            if stored.counter > after.counter:
+                return Refused()
             stored = replace(
                 stored,
                 counter=after.counter,

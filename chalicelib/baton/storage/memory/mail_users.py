@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import KeptAddress, User
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act, may_go_on
 from chalicelib.baton.mail.ports import Address, Undo
@@ -159,5 +159,32 @@ class MemoryMailUsers(MemoryUsers):
                 epoch=account_state.epoch + 1,
                 credentials_version=version + 1,
                 raised=Ended(at=now, reason=EndReason.UNDONE),
+            )
+            return Done()
+
+    def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
+        """Delete an account whose address was never proved."""
+        tables, account = self._tables, user.account
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if account_state is not None and account_state.deleted_by == mark:
+                return Done()
+            if stored is None or account_state is None or account_state.status is not Status.ACTIVE:
+                return Moved()
+            versions = {stored.credentials_version, account_state.credentials_version}
+            own = stored.email_index == user.email_index and tables.claims.get(user.email_index) == account
+            if versions != {user.credentials_version} or not own or stored.verified_at is not None:
+                return Moved()
+            del tables.users[account], tables.claims[user.email_index]
+            tables.lineages[account] = replace(
+                account_state,
+                status=Status.DELETED,
+                epoch=account_state.epoch + 1,
+                raised=Ended(at=now, reason=EndReason.ENDED_EVERYWHERE),
+                lineages={},
+                deleted_by=mark,
+                roles=frozenset(),
+                second_factor_required=False,
+                attributes=b"",
             )
             return Done()

@@ -1,6 +1,6 @@
 """One-time values and rate limits in memory: nonces, tickets and step-up grants."""
 
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Again, Done, Refused
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.memory.tables import Grant, MemoryTables
@@ -20,7 +20,7 @@ class MemoryOneTime:
             self._tables.sweep(now)
             spent = self._tables.nonces.get((keyid, nonce))
             if spent is not None and spent[1] > now:
-                return Done() if spent[0] == mark else Refused()
+                return Again() if spent[0] == mark else Refused()
             self._tables.nonces[(keyid, nonce)] = (mark, now + NONCE_KEPT_S)
             return Done()
 
@@ -30,7 +30,7 @@ class MemoryOneTime:
             self._tables.sweep(now)
             consumed = self._tables.tickets.get(ticket_id)
             if consumed is not None and consumed[1] > now:
-                return Done() if consumed[0] == mark else Refused()
+                return Again() if consumed[0] == mark else Refused()
             self._tables.tickets[ticket_id] = (mark, expires_at + TICKET_CONSUMED_KEPT_S)
             return Done()
 

@@ -1,11 +1,14 @@
 """What the store ``accounts`` must do for mail (``mail/ports.py``)."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import EmailIndex, LineageId
 from chalicelib.baton.lineages.model import NO_RIGHTS, AccountState, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import ended_of, may_act, rights_of
 from chalicelib.baton.testing.contract.ends import INACTIVE
@@ -29,6 +32,8 @@ from chalicelib.baton.testing.contract.values import (
     VERSION,
     state_with,
 )
+
+OF_LINK: Final = LineageId("the id of a link")
 
 
 class MailContract(LineagesUnderTest):
@@ -200,3 +205,50 @@ class MailContract(LineagesUnderTest):
 
         assert race([resetting(number) for number in range(RACERS)]).count(Done()) == 1
         assert self.account_state(storage).epoch == EPOCH + 1
+
+    def delete_unproved(self, storage: StorageUnderTest, user: User = USER) -> Done | Moved:
+        """Delete the account by the link of a mail."""
+        return storage.accounts.delete_unproved(user, mark=OF_LINK, now=NOW)
+
+    def test_an_account_that_was_never_proved_is_deleted(self, storage: StorageUnderTest) -> None:
+        """User, address, logins and rights are gone. The very same call sent again is done."""
+        self.registered_with(storage)
+        for _ in range(2):
+            assert self.delete_unproved(storage) == Done()
+        assert storage.accounts.get(ACCOUNT) is None
+        assert storage.accounts.find(USER.email_index) is None
+        left = self.account_state(storage)
+        assert (left.status, left.epoch, left.lineages, left.deleted_by) == (Status.DELETED, EPOCH + 1, {}, OF_LINK)
+        assert rights_of(left) == NO_RIGHTS
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [{"verified_at": NOW}, {"credentials_version": VERSION + 1}, {"email_index": EmailIndex("another")}],
+        ids=str,
+    )
+    def test_what_happens_to_a_user_meanwhile_stops_the_deletion(
+        self, storage: StorageUnderTest, meanwhile: dict[str, object]
+    ) -> None:
+        """The owner proved the address, a factor was added, or the account has another address."""
+        self.registered_with(storage, **meanwhile)
+        assert self.delete_unproved(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, **meanwhile)
+        assert self.account_state(storage).status is Status.ACTIVE
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            pytest.param(replace(state_with(MINE_LIVE), status=Status.DISABLED), id="disabled"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
+            pytest.param(replace(state_with(), status=Status.DELETED, deleted_by=MINE_LIVE.id), id="by its owner"),
+        ],
+    )
+    def test_an_account_state_that_moved_stops_the_deletion(
+        self, storage: StorageUnderTest, meanwhile: AccountState
+    ) -> None:
+        """An operator decides about a disabled account."""
+        self.registered_with(storage)
+        storage.seed(meanwhile)
+        assert self.delete_unproved(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) == USER
+        assert self.account_state(storage) == meanwhile

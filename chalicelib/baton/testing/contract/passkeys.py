@@ -70,6 +70,14 @@ class PasskeysContract(Contract):
         assert self.use_it(storage, replace(USE, counter=3)) == Done()
         assert self.factors_of_account(storage).passkeys == by_id(replace(USED, counter=7))
 
+    @pytest.mark.guarantee(8)
+    def test_a_counter_that_another_login_raised_meanwhile_is_not_set_back(self, storage: StorageUnderTest) -> None:
+        """Both read the same counter. The later write is refused, so its login starts over and sees the larger one."""
+        self.with_passkeys(storage)
+        assert self.use_it(storage, replace(USE, counter=20)) == Done()
+        assert self.use_it(storage, replace(USE, counter=12)) == Refused()
+        assert self.factors_of_account(storage).passkeys[PASSKEY.id].counter == 20
+
     def test_a_use_remembers_the_device_in_the_same_write(self, storage: StorageUnderTest) -> None:
         """And forgets those that it names."""
         passkeys = by_id(PASSKEY)

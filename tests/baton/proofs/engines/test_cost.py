@@ -135,6 +135,7 @@ POST /me/email/confirm                      the code of the new mailbox         
 POST /me/email/confirm                      a taken address                         10      3      6      0
 POST /mail/undo                             the address returns                     10      2      3      1
 POST /mail/undo                             a repetition                             0      2      2      0
+POST /mail/not-me                           an account that was never proved         6      2      3      1
 GET /mail/action                            the page of a link                       0      0      0      0
 POST /login                                 an unknown device, asked for a code      4      3      7      0
 POST /login/email-code                      a login that must enrol                  2      2      4      0
@@ -308,11 +309,12 @@ class Home:
         """Read the code of the newest order in the queue."""
         return self._newest_order()[1].code
 
-    def link(self) -> str:
-        """Make the ticket of the undo link of the newest order, as its mail has it."""
+    def link(self, *, unproved: bool = False) -> str:
+        """Make the ticket of the link to Baton's page in the mail of the newest order."""
         ring, order = self._newest_order()
-        (url,) = MailLinks(issuer="https://api.example.com", link_host="")(order, to=order.address, ring=ring).values()
-        return url.partition("#t=")[2]
+        links = MailLinks(issuer="https://api.example.com", link_host="")
+        (url,) = links(order, to=order.address, ring=ring, unproved=unproved).values()
+        return url.rpartition("=")[2]
 
     def _newest_order(self) -> tuple[Ring, MailOrder]:
         (baton,), now = QUEUES, int(self.clock.time())
@@ -785,6 +787,13 @@ def _(home: Home) -> Act:
     undo = undoing(home)
     assert undo().status == 204
     return undo
+
+
+@row("POST /mail/not-me", "an account that was never proved", 204)
+def _(home: Home) -> Act:
+    assert home.registered().post("/me/email/code", {}).status == 202
+    link, browser = home.link(unproved=True), home.device()
+    return lambda: browser.post("/mail/not-me", {"link": link}, token=None)
 
 
 @row("GET /mail/action", "the page of a link")

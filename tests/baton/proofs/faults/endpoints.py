@@ -520,6 +520,13 @@ def _(stage: Stage) -> Act:
     return stage.by_device(stage.device(), lambda browser: browser.post("/mail/undo", {"link": link}, token=None))
 
 
+@scenario("POST /mail/not-me")
+def _(stage: Stage) -> Act:
+    assert registered(stage).post("/me/email/code", {}).status == 202
+    link = stage.link(unproved=True)
+    return stage.by_device(stage.device(), lambda browser: browser.post("/mail/not-me", {"link": link}, token=None))
+
+
 @scenario("GET /mail/action", asks_nobody=True)
 def _(stage: Stage) -> Act:
     return stage.by_device(stage.device(), lambda browser: browser.get("/mail/action", token=None))

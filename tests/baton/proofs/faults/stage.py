@@ -145,11 +145,12 @@ class Stage:
         """Read the code of the newest order in the queue."""
         return self._newest_order()[1].code
 
-    def link(self) -> str:
-        """Make the ticket of the undo link of the newest order, as its mail has it."""
+    def link(self, *, unproved: bool = False) -> str:
+        """Make the ticket of the link to Baton's page in the mail of the newest order."""
         ring, order = self._newest_order()
-        (url,) = MailLinks(issuer="https://api.example.com", link_host="")(order, to=order.address, ring=ring).values()
-        return url.partition("#t=")[2]
+        links = MailLinks(issuer="https://api.example.com", link_host="")
+        (url,) = links(order, to=order.address, ring=ring, unproved=unproved).values()
+        return url.rpartition("=")[2]
 
     def _newest_order(self) -> tuple[Ring, MailOrder]:
         baton = self.module.baton

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.routing import Dialect
-from tests.baton.proofs.faults import factor_endpoints, restore_endpoints
+from tests.baton.proofs.faults import factor_endpoints, passkey_endpoints, restore_endpoints
 from tests.baton.proofs.faults.endpoints import SCENARIOS, Scenario
 from tests.baton.proofs.faults.line import FAULTS, Call, Fault
 from tests.baton.proofs.faults.stage import Act, Answered, Stage, dumped
@@ -17,6 +17,7 @@ from tools.errors_page import leaves
 pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
 assert factor_endpoints.KEY == restore_endpoints.KEY, "their scenarios are on the list, too"
+assert passkey_endpoints.RP_ID, "and its own"
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
 """Every row of the code table of the wire format: (status, error, code), from the refusal classes."""
 
@@ -92,10 +93,6 @@ def unlike_the_table(answer: Answered) -> list[str]:
     return found
 
 
-OF_PASSKEYS = {"GET /.well-known/webauthn", "POST /login/factor/options", "POST /step-up/options"}
-"""Routes of passkeys whose path does not say so."""
-
-
 def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
     """Inject faults at each call of a scenario. Return the complaints and the number of cases.
 
@@ -142,11 +139,10 @@ def test_every_fault_at_every_call_does_not_change_the_result(
 
 
 def test_every_route_has_its_scenario(stage: Stage) -> None:
-    """A new route needs a scenario. Those of passkeys have none yet."""
+    """A new route needs a scenario."""
     # HEAD uses the view of GET.
     routes = {f"{route.method} {route.path}" for route in stage.module.baton.routes if route.method != "HEAD"}
-    passkeys = {route for route in routes if "passkey" in route or "/.well-known/a" in route or route in OF_PASSKEYS}
-    assert {scenario.route for scenario in SCENARIOS} == (routes - passkeys) | {"POST /transfers"}
+    assert {scenario.route for scenario in SCENARIOS} == routes | {"POST /transfers"}
 
 
 @pytest.mark.guarantee(10)

@@ -57,6 +57,7 @@ REFUSED_HERE = {
     ("/step-up/options", "post"),
     ("/mail/action", "get"),
     ("/mail/action", "head"),
+    ("/mail/not-me", "post"),
     ("/mail/undo", "post"),
     ("/me/email", "post"),
     ("/me/email/code", "post"),
