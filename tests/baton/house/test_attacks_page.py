@@ -1,0 +1,28 @@
+"""The page about attacks: each test that it names is there, and no number is missing."""
+
+import re
+
+from tests.baton.repository import ROOT
+
+PAGE = (ROOT / "docs/baton/attacks.md").read_text("utf-8")
+FOLDERS = ("tests/baton", "chalicelib/baton/testing/contract")
+
+
+def test_each_named_test_exists() -> None:
+    """A test that is renamed or removed would leave a claim without its proof."""
+    found = {
+        name
+        for folder in FOLDERS
+        for file in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"^ *def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert len(named) > 90
+    assert named - found == set()
+
+
+def test_the_cases_are_numbered() -> None:
+    """From 1 to 62, in order, each with a test."""
+    rows = re.findall(r"^\| ([0-9]+) \|.*\| (.*) \|$", PAGE, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 63))
+    assert all("`test_" in tests for _, tests in rows)
