@@ -7,6 +7,7 @@ rotate-signing-key      sign tokens with the next key after ten minutes, and pub
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
+after-restore --since TIME [--audit PREFIX]  apply to restored tables what happened since; PREFIX: the earlier tables
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
@@ -57,7 +58,7 @@ from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrap
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
-from tools import aws, well_known
+from tools import after_restore, aws, well_known
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -109,6 +110,7 @@ class Operator:
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
         self._clients = settings.registry
+        self._resets_by_mail = settings.mail != "off"
         self._sends_mail = settings.mail == "ses"
         self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
@@ -156,6 +158,17 @@ class Operator:
             forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
             forget(account, deleted_at=clock())
         return f"ok: {command}d account {account}; all its logins have ended"
+
+    def after_restore(self, since: str, prefix: str = "") -> str:
+        """Apply what happened since a time to the tables, by the audit of the tables with the prefix ``prefix``."""
+        import boto3  # noqa: PLC0415 - slow to import
+
+        began, now = after_restore.read_time(since), clock()
+        audit = Tables(prefix).audit if prefix else self._database.tables.audit
+        events = after_restore.events_since(boto3.client("dynamodb"), audit, began)
+        ring = self._key_ring.current(now=now)
+        applied = after_restore.apply(events, self._database, ring, since=began, mail=self._resets_by_mail, now=now)
+        return str(applied)
 
     def forget(self, account: AccountId) -> str:
         """Delete the events of a deleted account, and queue the call of the team's function if there is a queue."""
@@ -280,8 +293,6 @@ def _run(words: list[str], *, pause: Callable[[float], None], ask: Callable[[str
             return Operator(pause=pause).change_ring(command)
         case [command, email] if command in STATUSES:
             return Operator().set_status(command, email)
-        case ["well-known", folder]:
-            return write_well_known(folder)
         case ["forget", account]:
             return Operator().forget(AccountId(account))
         case _:
@@ -299,15 +310,21 @@ def _run_for_a_person(words: list[str]) -> str | None:
         case ["factors", email, "remove"]:
             return Operator().remove_factors(email)
         case _:
-            return _run_for_an_address(words)
+            return _run_other(words)
 
 
-def _run_for_an_address(words: list[str]) -> str | None:
+def _run_other(words: list[str]) -> str | None:
     match words:
         case ["mail", email]:
             return Operator().show_mail(email)
         case ["mail", email, "lift"]:
             return Operator().lift_suppression(email)
+        case ["well-known", folder]:
+            return write_well_known(folder)
+        case ["after-restore", "--since", since]:
+            return Operator().after_restore(since)
+        case ["after-restore", "--since", since, "--audit", prefix]:
+            return Operator().after_restore(since, prefix)
         case _:
             return None
 

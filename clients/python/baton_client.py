@@ -836,7 +836,7 @@ class BatonClient:
         return self._begin_by_credential("/login/passkey", get, device_name, deadline_s)
 
     def restore(self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Restore a login on this new phone: `get` asks the platform for the restore key of the old phone.
+        """Restore a login on this new phone: `get` calls the platform for the restore key of the old phone.
 
         It is safe to repeat this after `Offline` or a crash. After `Refused`, let the person log in. If its code is
         `unknown_passkey`, the old login has ended: let the platform clear the restore key.
@@ -1001,7 +1001,7 @@ class BatonClient:
         self.call("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
 
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
-        """Keep a restore key of this device, right after a login: `create` asks the platform to make one.
+        """Keep a restore key of this device, right after a login: `create` calls the platform to make one.
 
         Drop its errors: the person has logged in. A login that is older than five minutes needs `confirm`.
         """

@@ -237,7 +237,9 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self._wrong(user, "the recovery code was used")
         left = user.factors.codes_left - 1
         told = Told(device=session.ticket.label)
-        self.record("recovery_code_used", account=user.account, details={"left": left}, told=told)
+        # With the digest, the code is removed again after a restore from a backup (`tools.after_restore`).
+        details: dict[str, str | int] = {"left": left, "digest": digest.hex()}
+        self.record("recovery_code_used", account=user.account, details=details, told=told)
         return left
 
     def _wrong(self, user: User, reason: str) -> InvalidFactor:

@@ -30,6 +30,7 @@ def two(caller: Caller, second: object) -> Answer:
     ("demand", "taken"),
     [
         ({"acr": "aal9"}, view),
+        ({"acr": "0"}, view),
         ({"acr": ""}, view),
         ({"scope": ""}, view),
         ({"scope": " "}, view),
@@ -40,7 +41,7 @@ def two(caller: Caller, second: object) -> Answer:
 def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
     """`acr="aal9"` accepted every login, because an unknown level was below all others.
 
-    An empty tuple of roles did too.
+    An empty tuple of roles did too. The level of a restored login is the lowest one, so it requires nothing either.
     """
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)

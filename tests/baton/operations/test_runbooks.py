@@ -45,7 +45,12 @@ def test_everything_that_a_page_names_exists(page: Path) -> None:
         assert set(re.findall(r"message (?:=|in) \[?\"([a-z_]+)\"", query)) <= EVENTS.keys()
         assert set(re.findall(r"by ([a-z_]+)", query)) <= FACTS.keys() | {"bin", "count"}
     for command in re.findall(r"tools\.operate ([a-z-]+)", text):
-        assert command in operate.CHANGES.keys() | operate.STATUSES.keys() | {"make-ring", "forget", "factors"}
+        assert command in operate.CHANGES.keys() | operate.STATUSES.keys() | {
+            "make-ring",
+            "forget",
+            "factors",
+            "after-restore",
+        }
     known = (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
     assert [name for name in re.findall(r"BATON_[A-Z_]+", text) if f'"{name}"' not in known] == []
     assert [link for link in re.findall(r"\]\(([a-z-]+\.md)\)", text) if not (page.parent / link).exists()] == []

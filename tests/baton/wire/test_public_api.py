@@ -17,8 +17,10 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
+from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import HOST, JSON, Device, Said, through
+from tests.baton.wire.restore import keep, restore
 from tools.dev.gateway import ROOT, DevelopmentClock, Gateway, GatewayResponse
 
 ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
@@ -517,8 +519,26 @@ def test_the_acr_of_a_login_is_compared() -> None:
     with pytest.raises(errors.Refusal) as refused:
         low.require_acr("aal1")
     assert (refused.value.status, refused.value.code, refused.value.action) == (401, "insufficient_acr", "log_in")
-    with pytest.raises(ValueError, match="does not exist"):
-        StepUp(acr="aal9")
+    for unknown in ("aal9", "0"):
+        with pytest.raises(ValueError, match="does not exist"):
+            StepUp(acr=unknown)
+        with pytest.raises(ValueError, match="does not exist"):
+            low.require_acr(unknown)
+
+
+def test_a_level_keeps_a_restored_login_out(team: Team) -> None:
+    """`acr="aal1"` requires that a person has logged in. A login with the same key is let in."""
+    _, device = team
+    phone, new_phone = device(), device()
+    platform = Authenticator(rp_id="localhost", origin="http://localhost:8000", flags=0)
+    phone.register("ada@example.com")
+    assert keep(phone, platform).status == 204
+    assert restore(new_phone, platform).status == 200
+    assert new_phone.get("/scoped").members["acr"] == "0"
+    refused = new_phone.get("/level")
+    assert (refused.status, refused.code, refused.members["action"]) == (401, "insufficient_acr", "log_in")
+    assert new_phone.login("ada@example.com").status == 200
+    assert new_phone.get("/level").status == 200
 
 
 # --- Jobs and events ---------------------------------------------------------------------------------------------

@@ -1,0 +1,213 @@
+"""What happened after a backup is applied to the restored tables: nobody logs in with what was given up since."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from chalicelib.baton.errors import NotFound
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
+from tests.baton.fixture import load_environment
+from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device, through
+from tests.baton.wire.second_factor import EMAIL, Person, ask, prove, stepped
+from tools.after_restore import read_time
+from tools.dev.engine import client, create_tables
+from tools.dev.gateway import DevelopmentClock, Gateway
+from tools.operate import main
+
+pytestmark = pytest.mark.guarantee(6, 14)
+
+BOB = "bob@example.com"
+
+
+@dataclass
+class Disaster:
+    """A deployment, a backup of its tables, and what people do since."""
+
+    source: Tables
+    target: Tables
+    clock: DevelopmentClock
+    monkeypatch: pytest.MonkeyPatch
+    since: int = 0
+    mail: str = "mailbox"
+
+    def back_up(self) -> None:
+        """Copy users and account states."""
+        for table in ("users", "lineages"):
+            for item in client().scan(TableName=self.source.name(table))["Items"]:
+                client().put_item(TableName=self.target.name(table), Item=item)
+        self.since = int(self.clock.time())
+
+    def restore(self) -> Callable[[], Device]:
+        """Serve the restored tables, and make devices."""
+        self.monkeypatch.setenv("BATON_TABLE_PREFIX", self.target.prefix)
+        gateway = Gateway([load_environment(self.clock).app])
+        return lambda: Device(through(gateway), lambda: int(self.clock.time()))
+
+    def apply(self) -> int:
+        """Run the command of the operator, with the settings of the restored deployment."""
+        self.monkeypatch.setenv("BATON_TABLE_PREFIX", self.target.prefix)
+        self.monkeypatch.setenv("BATON_MAIL", self.mail)
+        return main(["after-restore", "--since", str(self.since), "--audit", self.source.prefix])
+
+
+@pytest.fixture
+def disaster(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disaster]:
+    """Make tables for the restore."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    target = Tables(f"{tables.prefix}-2")
+    create_tables(target)
+    yield Disaster(tables, target, clock, monkeypatch)
+    for table in KEYS:
+        client().delete_table(TableName=target.name(table))
+
+
+def change_password(phone: Device) -> None:
+    """Change the password."""
+    body = json.dumps({"new_password": NEW_PASSWORD}).encode()
+    assert stepped(phone, "POST", "/me/password", body).status == 204
+
+
+def test_an_earlier_password_does_not_come_back(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner resets the password by mail. Another account keeps its own. The command may be repeated."""
+    phone, bob = make_device(), make_device()
+    phone.register(EMAIL)
+    bob.register(BOB)
+    disaster.back_up()
+    change_password(phone)
+    device = disaster.restore()
+    assert device().login(EMAIL).status == 200  # without the command, the earlier password is back
+    for _ in range(2):
+        assert disaster.apply() == 0
+        assert "passwords removed: 1 account" in capsys.readouterr().out
+        for password in (PASSWORD, NEW_PASSWORD):
+            assert device().login(EMAIL, password=password).code == "invalid_credentials"
+    assert device().login(BOB).status == 200
+
+
+def test_a_used_recovery_code_does_not_come_back(
+    disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The event has its digest. The other codes and the app are as they were."""
+    phone, ada = make_device(), Person(lambda: int(clock.time()))
+    phone.register(EMAIL)
+    ada.enrol(phone)
+    clock.skip(60)
+    disaster.back_up()
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
+    device = disaster.restore()
+    for _ in range(2):
+        assert disaster.apply() == 0
+        assert "used recovery codes removed: 1; passwords removed: 0 accounts" in capsys.readouterr().out
+    other = device()
+    assert prove(other, ask(other), recovery_code=ada.codes[0]).code == "invalid_factor"
+    assert prove(other, ask(other), recovery_code=ada.codes[1]).status == 200
+
+
+def test_a_changed_factor_removes_the_password(
+    disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock
+) -> None:
+    """The account had no second factor when it was backed up, so the password alone would log in again."""
+    phone, ada = make_device(), Person(lambda: int(clock.time()))
+    phone.register(EMAIL)
+    disaster.back_up()
+    ada.enrol(phone)
+    device = disaster.restore()
+    assert disaster.apply() == 0
+    assert device().login(EMAIL).code == "invalid_credentials"
+
+
+def test_deleted_and_disabled_accounts_do_not_come_back(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disabled account keeps its earlier password, and the operator is told."""
+    phone, bob = make_device(), make_device()
+    phone.register(EMAIL)
+    bob.register(BOB)
+    disaster.back_up()
+    assert stepped(phone, "DELETE", "/me").status == 204
+    change_password(bob)
+    assert main(["disable", BOB]) == 0
+    device = disaster.restore()
+    capsys.readouterr()
+    assert disaster.apply() == 0
+    said = capsys.readouterr().out
+    assert "deleted, disabled or enabled again: 2 accounts" in said
+    assert "earlier credentials again, because they are disabled" in said
+    assert device().login(EMAIL).code == "invalid_credentials"
+    assert device().register(EMAIL).status == 201
+    assert device().login(BOB).code == "invalid_credentials"
+
+
+def test_changes_of_an_operator_are_listed(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The backup has the earlier requirement."""
+    phone = make_device()
+    phone.register(EMAIL)
+    account = phone.get("/me").members["account_id"]
+    disaster.back_up()
+    assert main(["second-factor", EMAIL, "require"]) == 0
+    disaster.restore()
+    assert disaster.apply() == 0
+    assert f"requirement changed since: repeat the change: {account}" in capsys.readouterr().out
+
+
+def test_without_mail_no_password_is_removed(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner could not set a new one. The operator is told which accounts these are."""
+    phone = make_device()
+    phone.register(EMAIL)
+    account = phone.get("/me").members["account_id"]
+    disaster.back_up()
+    change_password(phone)
+    disaster.restore()
+    disaster.mail = "off"
+    assert disaster.apply() == 0
+    said = capsys.readouterr().out
+    assert "BATON_MAIL is off" in said
+    assert account in said
+    user = MailUsers(DynamoDB(disaster.target)).get(account)
+    assert user is not None
+    assert user.reset_mark is None
+
+
+def test_what_happened_before_the_backup_is_not_applied(
+    disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock
+) -> None:
+    """The backup has the new password already."""
+    phone = make_device()
+    phone.register(EMAIL)
+    change_password(phone)
+    clock.skip(60)
+    disaster.back_up()
+    device = disaster.restore()
+    assert disaster.apply() == 0
+    assert device().login(EMAIL, password=NEW_PASSWORD).status == 200
+
+
+def test_a_time_is_in_seconds_or_has_an_offset() -> None:
+    """A time without an offset would be read as another time on another machine."""
+    assert read_time("1800000000") == read_time("2027-01-15T08:00:00Z") == read_time("2027-01-15T09:00:00+01:00")
+    for text in ("2027-01-15T08:00:00", "yesterday", ""):
+        with pytest.raises(NotFound, match="is no time"):
+            read_time(text)
+
+
+def test_the_audit_of_the_restored_tables_is_the_default(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A restore by hand may keep the names of the tables."""
+    phone = make_device()
+    phone.register(EMAIL)
+    disaster.back_up()
+    change_password(phone)
+    disaster.monkeypatch.setenv("BATON_MAIL", "mailbox")
+    assert main(["after-restore", "--since", str(disaster.since)]) == 0
+    assert "passwords removed: 1 account" in capsys.readouterr().out

@@ -1,0 +1,165 @@
+"""Apply to restored tables what happened since the backup, by the audit of that time.
+
+`tools.operate after-restore` runs this, before anybody logs in. It may be repeated.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Done
+from chalicelib.baton.factors.password_hash import hash_password
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.factors import Factors
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
+from tools.printed import counted
+from tools.restore import apply_since
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CREDENTIALS: Final = frozenset(
+    {
+        "password_changed",
+        "password_reset",
+        "account_claimed",
+        "changes_undone",
+        "address_changed",
+        "factor_added",
+        "factor_removed",
+        "recovery_codes_renewed",
+        "second_factor_switched",
+    }
+)
+"""Events after which the restored password, address or factors are no longer those of the person."""
+RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
+"""Events of an operator, who repeats them: the backup has the earlier roles and requirements."""
+
+
+class Happened(Struct, frozen=True, order=True):
+    """An event of an account. ``at`` is in seconds."""
+
+    at: int
+    event: str
+    account: AccountId
+    digest: str = ""
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """What was applied, and what is left to the operator."""
+
+    statuses: int
+    codes: int
+    reset: tuple[AccountId, ...]
+    kept: tuple[AccountId, ...]
+    """Accounts with earlier credentials: the account is disabled, or its owner could not reset the password."""
+    moved: tuple[AccountId, ...]
+    rights: tuple[AccountId, ...]
+
+    def __str__(self) -> str:
+        """Say it in some lines."""
+        said = f"deleted, disabled or enabled again: {counted(self.statuses, 'account')}; used recovery codes removed: "
+        lines = [f"ok: {said}{self.codes}; passwords removed: {counted(len(self.reset), 'account')}"]
+        if self.reset:
+            lines.append("next: their owners reset the password by mail; inform them")
+        for accounts, what in (
+            (self.kept, "earlier credentials again, because they are disabled or BATON_MAIL is off"),
+            (self.moved, "an earlier address again, and a reset goes to that mailbox"),
+            (self.rights, "roles or requirement changed since: repeat the change"),
+        ):
+            if accounts:
+                lines.append(f"warning: {what}: {', '.join(accounts)}")
+        return "\n".join(lines)
+
+
+def read_time(text: str) -> int:
+    """Read a time: seconds since the epoch, or ISO 8601 with an offset. Raises ``NotFound``."""
+    if text.isdigit():
+        return int(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = datetime.min  # noqa: DTZ901 - it has no offset, so it is refused
+    if time.tzinfo is None:
+        raise errors.NotFound(f"{text} is no time: write one such as 2026-11-29T14:00:00Z")
+    return int(time.astimezone(UTC).timestamp())
+
+
+def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Happened]:
+    """Return the events since a time in their order, from the audit table ``audit``."""
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=audit,
+        FilterExpression="#at >= :since",
+        ExpressionAttributeNames={"#at": "at"},
+        ExpressionAttributeValues={":since": {"N": str(since)}},
+    )
+    return sorted(
+        Happened(
+            int(item["at"]["N"]),
+            item["event"]["S"],
+            AccountId(item["pk"]["S"].removeprefix("U#")),
+            item.get("details", {}).get("M", {}).get("digest", {}).get("S", ""),
+        )
+        for page in pages
+        for item in page["Items"]
+    )
+
+
+def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: int, mail: bool, now: int) -> Applied:
+    """Delete and disable again, remove used recovery codes, then the passwords of outdated credentials.
+
+    Without ``mail`` no password is removed: its owner could not set a new one.
+    """
+    statuses = apply_since([(one.at, one.event, one.account) for one in events], database.tables, now=now)
+    codes = sum(_use_code(database, one) for one in events if one.digest)
+    users = MailUsers(database)
+    outdated = [account for account in _accounts(events, CREDENTIALS) if users.get(account) is not None]
+    reset = [one for one in outdated if mail and _remove_password(users, one, ring, since=since, now=now)]
+    return Applied(
+        statuses=statuses,
+        codes=codes,
+        reset=tuple(reset),
+        kept=tuple(one for one in outdated if one not in reset),
+        moved=tuple(one for one in _accounts(events, {"address_changed"}) if one in outdated),
+        rights=_accounts(events, RIGHTS),
+    )
+
+
+def _accounts(events: Iterable[Happened], of: Iterable[str]) -> tuple[AccountId, ...]:
+    """Return the accounts with one of these events, each once."""
+    wanted = frozenset(of)
+    return tuple(dict.fromkeys(one.account for one in events if one.event in wanted))
+
+
+def _use_code(database: DynamoDB, used: Happened) -> bool:
+    """Remove a recovery code that a login has used. The code is its own mark, so this can be repeated."""
+    user, digest = MailUsers(database).get(used.account), bytes.fromhex(used.digest)
+    if user is None:
+        return False
+    done = Factors(database).consume_recovery_code(
+        used.account, digest, mark=digest, credentials_version=user.credentials_version
+    )
+    return isinstance(done, Done)
+
+
+def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, now: int) -> bool:
+    """Replace the password by a random one. ``False``: the account is disabled."""
+    user = users.get(account)
+    mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]
+    if user is None or user.reset_mark == mark:
+        return user is not None
+    password = encode_base64url(os.urandom(32)).encode()
+    hashed = hash_password(password, salt=os.urandom(16)).encode()
+    sealed = ring.encrypt_for(hashed, account=account, nonce=os.urandom(12))
+    done = users.reset_password(
+        account, sealed, expected_version=user.credentials_version, mark=mark, claim=False, now=now
+    )
+    return isinstance(done, Done)
