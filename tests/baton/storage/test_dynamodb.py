@@ -6,17 +6,33 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.factors.model import AddPasskey
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
+from chalicelib.baton.storage.dynamodb.factors import Factors
+from chalicelib.baton.storage.dynamodb.items import Item, number, of_account, state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, _ticket_key, key_of
+from chalicelib.baton.storage.dynamodb.passkeys import credential_key
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
-from chalicelib.baton.testing.contract.values import ACCOUNT, ATTRIBUTES, MINE_LIVE, SUPPORT, state_with
+from chalicelib.baton.testing.contract.factor_values import PASSKEY
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    ATTRIBUTES,
+    MINE_LIVE,
+    NOW,
+    SUPPORT,
+    USER,
+    state_with,
+)
 from tests.baton.memory import MemoryLog
 
 
@@ -74,3 +90,25 @@ class TestDynamoDB(StorageContract):
         assert storage.lineages.set_second_factor(ACCOUNT, required=False) == Done()
         stored = engine.read(engine.tables.lineages, of_account(ACCOUNT))
         assert stored == state_item(state_with(MINE_LIVE))
+
+
+def test_a_used_ticket_without_its_mark_is_our_own_trouble(engine: DynamoDB) -> None:
+    """A damaged item is no replay: the person would have to begin again, and an app would see an attack."""
+    store = Ephemeral(engine)
+    assert store.consume_ticket(b"id", expires_at=NOW + 9, now=NOW, mark=b"mark") == Done()
+    assert store.consume_nonce("key", "nonce", now=NOW, mark=b"mark") == Done()
+    for key in (_ticket_key(b"id"), key_of("N", "key", "nonce")):
+        item = {**key, "expires": number(NOW + 999_999)}
+        engine.write("put_item", TableName=engine.tables.ephemeral, Item=item)
+    with pytest.raises(Unavailable):
+        store.consume_ticket(b"id", expires_at=NOW + 9, now=NOW, mark=b"mark")
+    with pytest.raises(Unavailable):
+        store.consume_nonce("key", "nonce", now=NOW, mark=b"mark")
+
+
+def test_a_credential_without_its_account_is_our_own_trouble(engine: DynamoDB) -> None:
+    """Whose it is cannot be said, so nobody is told that another account has it."""
+    MailUsers(engine).register(USER, state_with(MINE_LIVE))
+    engine.write("put_item", TableName=engine.tables.users, Item=credential_key(PASSKEY.credential_id))
+    with pytest.raises(Unavailable):
+        Factors(engine).change_factors(ACTOR, AddPasskey(PASSKEY), remember=None, now=NOW)

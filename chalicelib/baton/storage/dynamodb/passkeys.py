@@ -10,7 +10,7 @@ from typing import Final
 from chalicelib.baton.factors.model import PASSKEYS_MAX, Passkey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import encode_base64url
-from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, expression, number, text
+from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, expression, number, reading, text
 
 ROOM_FOR_ONE: Final = "size(passkeys) < :passkeys_max"
 NO_PASSKEY: Final = "attribute_not_exists(passkeys.#passkey)"
@@ -84,7 +84,8 @@ def delete_credential(table: str, credential_id: bytes, account: AccountId) -> d
 
 def account_of_credential(item: Item) -> AccountId:
     """Read whose a credential is."""
-    return AccountId(item["account"]["S"])
+    with reading("credential"):
+        return AccountId(item["account"]["S"])
 
 
 def _passkey(stored: Item) -> Passkey:
