@@ -7,12 +7,11 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
-from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
-from chalicelib.baton.accounts.login_request import ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword

@@ -19,9 +19,8 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
-from chalicelib.baton.accounts.judge import Judge
 from chalicelib.baton.accounts.login import Login
-from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount

@@ -817,8 +817,8 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/accounts/first_tokens.py",
         ("a restored login lives longer than the old one", "                lineage = restored(lineage, basis.parent)\n", "                lineage = restored(lineage, lineage)\n"),
-        ("the owner is not told of a restore", "told=Told(device=lineage.label, undo_since=now),", "told=None,"),
-        ("a restore cannot be undone", "told=Told(device=lineage.label, undo_since=now),", "told=Told(device=lineage.label),"),
+        ("the owner is not told of a restore", "told=Told(device=lineage.label, address=basis.address, undo_since=now),", "told=None,"),
+        ("a restore cannot be undone", "told=Told(device=lineage.label, address=basis.address, undo_since=now),", "told=Told(device=lineage.label),"),
         ("the old phone makes room for the new one", "                parent=lineage.parent,\n", ""),
     ),
     *_of(

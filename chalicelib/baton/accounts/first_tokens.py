@@ -74,10 +74,18 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
 
 
 class Restoring(Struct, frozen=True):
-    """A login that is restored from the login of the old phone. ``refusal``: that login has ended by the admission."""
+    """A login that is restored from the login of the old phone. ``refusal``: that login has ended by the admission.
+
+    ``address`` is where the notice goes.
+    """
 
     parent: Lineage
     refusal: Refusal
+    address: str
+
+    def __repr__(self) -> str:
+        """Mask the address."""
+        return "Restoring('**********')"
 
 
 class Admit(Struct, frozen=True, kw_only=True):
@@ -148,7 +156,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:
                         self.record("login_replaced", account=account, lineage=one.id)
-                self._record(account_state, lineage, login_request, now=now)
+                self._record(account_state, lineage, login_request, basis, now=now)
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
@@ -156,17 +164,25 @@ class Admit(Struct, frozen=True, kw_only=True):
             _check_basis(account_state, basis, not_before=ring.not_before, now=now)
         raise errors.Unavailable("the account state kept changing during a login", by_caller=True)
 
-    def _record(self, account_state: AccountState, lineage: Lineage, login_request: LoginRequest, *, now: int) -> None:
+    def _record(
+        self,
+        account_state: AccountState,
+        lineage: Lineage,
+        login_request: LoginRequest,
+        basis: UnfinishedLogin | Restoring | None,
+        *,
+        now: int,
+    ) -> None:
         """Record the login, and tell the owner of a device that the account did not have before."""
         client = login_request.client.id
-        if lineage.parent is not None:
+        if isinstance(basis, Restoring):
             self.record(
                 "restored_on_new_device",
                 account=account_state.account,
                 lineage=lineage.id,
                 client=client,
-                details={"restored_from": lineage.parent},
-                told=Told(device=lineage.label, undo_since=now),
+                details={"restored_from": basis.parent.id},
+                told=Told(device=lineage.label, address=basis.address, undo_since=now),
             )
             return
         is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)

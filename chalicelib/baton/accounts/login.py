@@ -7,8 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import Admit
-from chalicelib.baton.accounts.judge import Judge
-from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.factors.credentials import Credentials

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
-from chalicelib.baton.accounts.judge import Judge
+from chalicelib.baton.accounts.login_request import Judge
 from chalicelib.baton.accounts.ports import LoginCodes, ProvingUsers
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.errors import Refusal

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
 from chalicelib.baton.accounts.first_tokens import Admit
-from chalicelib.baton.accounts.judge import Judge
+from chalicelib.baton.accounts.login_request import Judge
 from chalicelib.baton.accounts.passkey_factor import Enrolling, PasskeyEnrolment, PasskeysOfLogin
 from chalicelib.baton.effects import Clock, Entropy, Moved, Refused
 from chalicelib.baton.events.ports import Log, Told

@@ -1,15 +1,20 @@
-"""The common part of a registration and a login: e-mail address, client, device key and attempt."""
+"""The common parts of a registration and a login: address, client, device key, attempt, and the rule about factors."""
 
 from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.effects import Entropy
+from chalicelib.baton.factors.add_passkey import Enrollable
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.rules import Verdict, judge_login
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Assurance,
     Binding,
     KeyBinding,
@@ -121,4 +126,34 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             attempt=attempt_of(message, signature, self.entropy),
             attempt_sent="idempotency-key" in message.fields,
             proved=LineageId(signature.keyid) if signature and device.hmac else None,
+        )
+
+
+class Judge(Struct, frozen=True, kw_only=True):
+    """The rule `judge_login` for a request."""
+
+    clients: Clients
+    enrollable: Enrollable
+
+    def __call__(
+        self,
+        login_request: LoginRequest,
+        account_state: AccountState,
+        user: User,
+        *,
+        ring: Ring,
+        now: int,
+        verified: bool = False,
+    ) -> Verdict:
+        """Return the verdict. ``verified``: the address is proved now, whether or not the user says so."""
+        client = login_request.client
+        return judge_login(
+            self.clients,
+            client,
+            account_state,
+            user.factors,
+            binding=login_request.binding,
+            enrol=lambda: self.enrollable(client, verified=verified or user.verified_at is not None),
+            now=now,
+            not_before=ring.not_before,
         )

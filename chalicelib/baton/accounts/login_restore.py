@@ -109,7 +109,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
             raise ChallengeInvalid("challenge: used by another request")
         if account_state.lineages.keys().isdisjoint(ids):  # else it is a retry
             self._count(user.account, now=now)
-        basis = Restoring(parent, self._unknown(assertion, client))
+        basis = Restoring(parent, self._unknown(assertion, client), user.email)
         return self.admit(login_request, account_state, assurance=RESTORED, ring=ring, now=now, basis=basis)
 
     def _verified(

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import FirstTokens
-from chalicelib.baton.accounts.judge import Judge
-from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, Judge, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import AddressProof, AddressTaken, Users
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, VerificationRequired
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
