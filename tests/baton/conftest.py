@@ -13,18 +13,19 @@ import pytest
 from hypothesis import settings
 
 from chalicelib.baton import settings as baton_settings
-from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.testing import gateway as gateway_module
 from tests.baton import report
 from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
+from tests.baton.shortcuts import cheap_passwords, dear_passwords, keep_what_is_loaded, remembered, tables_in_moto
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
 from tests.baton.witness import Witness, watching
 from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
-from tools.dev.engine import client, create_tables, embedded
+from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "the billing server's long and random secret"
@@ -66,6 +67,25 @@ def _fixture_app() -> Iterator[None]:
         yield
 
 
+def pytest_collection_finish() -> None:
+    """Collect garbage without the tests and the packages that are loaded now."""
+    keep_what_is_loaded()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Compute password hashes at the least cost. Tests with the cost of the policy ask for ``dear_passwords``."""
+    with cheap_passwords():
+        yield
+
+
+@pytest.fixture(name="dear_passwords")
+def _dear_passwords(_cheap_passwords: None) -> Iterator[None]:
+    """Compute password hashes at the cost of the policy, as deployed."""
+    with dear_passwords():
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _watched() -> Iterator[None]:
     """Watch every request of every test."""
@@ -86,7 +106,8 @@ def witness() -> Iterator[Witness]:
 @pytest.fixture(scope="session")
 def embedded_engine() -> Iterator[None]:
     """Serve every AWS client from memory, with a lock."""
-    with embedded():
+    with embedded(), remembered():
+        keep_what_is_loaded()
         yield
 
 
@@ -105,10 +126,8 @@ def tables(embedded_engine: None) -> Iterator[Tables]:
     """Create four empty tables for this test."""
     del embedded_engine
     tables = Tables(f"baton-{secrets.token_hex(4)}")
-    create_tables(tables)
-    yield tables
-    for table in KEYS:
-        client().delete_table(TableName=tables.name(table))
+    with tables_in_moto(tables):
+        yield tables
 
 
 @pytest.fixture
@@ -124,10 +143,16 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     return Gateway([load_environment(clock).app for _ in range(2)])
 
 
-@pytest.fixture
-def contract() -> Contract:
-    """Return the OpenAPI description, to compare answers with."""
+@pytest.fixture(scope="session")
+def compiled() -> Contract:
+    """Compile the schemas of the OpenAPI description once."""
     return Contract()
+
+
+@pytest.fixture
+def contract(compiled: Contract) -> Contract:
+    """Return the OpenAPI description, to compare answers with."""
+    return compiled.fresh()
 
 
 @pytest.fixture
