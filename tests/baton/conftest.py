@@ -104,16 +104,25 @@ def witness() -> Iterator[Witness]:
 
 
 @pytest.fixture(scope="session")
-def embedded_engine() -> Iterator[None]:
+def aws_clients() -> Iterator[None]:
+    """Make the clients of AWS with less computation."""
+    with remembered():
+        yield
+
+
+@pytest.fixture(scope="session")
+def embedded_engine(aws_clients: None) -> Iterator[None]:
     """Serve every AWS client from memory, with a lock."""
-    with embedded(), remembered():
+    del aws_clients
+    with embedded():
         keep_what_is_loaded()
         yield
 
 
 @pytest.fixture(scope="session")
-def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dynoxide(aws_clients: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run dynoxide, which counts capacity and which several processes can use. Return its address."""
+    del aws_clients
     program = counting_engine.find()
     if program is None:
         pytest.skip(NO_DYNOXIDE)
@@ -173,13 +182,19 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
 
 @pytest.fixture(scope="session")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Package for an architecture. Return a folder of this session with zip and template."""
+    """Package for an architecture. Return a folder with zip and template, which all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
     @functools.cache
     def build(architecture: str) -> Path:
+        folder = shared / f"packaged-{architecture}"
         with package.alone():
-            archive = package.build("prod", architecture, clients="clients-dev.toml")
-            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+            if not folder.exists():
+                archive = package.build("prod", architecture, clients="clients-dev.toml")
+                shutil.copytree(archive.parent, folder.with_suffix(".part"))
+                folder.with_suffix(".part").rename(folder)
+        return folder
 
     return build
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pytest
 
 from chalicelib.baton.factors import password_hash
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.testing.dynamodb import shared_sessions
 from tools import template
 from tools.dev.engine import REGION
 
@@ -61,16 +63,40 @@ def remembered() -> Iterator[None]:
     """Let botocore and moto compute once what depends only on their code and on the text of the arguments."""
     import botocore.session
     import botocore.useragent
-    import moto.core.responses
 
-    with pytest.MonkeyPatch.context() as patch:
+    with shared_sessions(), pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (botocore.useragent, "sanitize_user_agent_string_component"),
             (botocore.session, "create_loader"),
-            (moto.core.responses, "method_names_from_class"),
         ):
             patch.setattr(module, name, functools.lru_cache(maxsize=1000)(getattr(module, name)))
+        _shorten_moto(patch)
         yield
+
+
+def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
+    """Let moto read an attribute value without its other spellings, and split each condition into words once."""
+    from moto.core.serialize import ResponseSerializer
+    from moto.dynamodb.comparisons import ConditionExpressionParser
+
+    stock: Any = ResponseSerializer.get_value
+
+    def get_value(serializer: object, value: Any, key: str, shape: Any) -> object:
+        parent = getattr(shape, "parent", None)
+        if type(value) is dict and parent is not None and parent.name == "AttributeValue":
+            return value.get(key)
+        return stock(serializer, value, key, shape)
+
+    split: Any = ConditionExpressionParser._lex_condition_expression
+
+    @functools.lru_cache(maxsize=1000)
+    def words(condition: str) -> tuple[object, ...]:
+        return tuple(split(ConditionExpressionParser(condition, None, None)))
+
+    patch.setattr(ResponseSerializer, "get_value", get_value)
+    patch.setattr(
+        ConditionExpressionParser, "_lex_condition_expression", lambda parser: deque(words(parser.condition_expression))
+    )
 
 
 @contextlib.contextmanager
