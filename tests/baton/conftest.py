@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import os
 import secrets
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the report plugin, if the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):
         config.pluginmanager.register(report, report.__name__)
+    gc.disable()  # the tests that are collected are no garbage
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -68,7 +70,8 @@ def _fixture_app() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage without the tests and the packages that are loaded now."""
+    """Collect garbage again, without the tests and the packages that are loaded now."""
+    gc.enable()
     keep_what_is_loaded()
 
 
