@@ -54,12 +54,13 @@ test-app: $(READY) ## Run your own tests only, without those of Baton (some seco
 	@$(PYTHON) -m pytest tests --ignore=tests/baton
 
 .PHONY: check
-check: $(READY) ## Check format, lint, types and layers, then run the tests: as CI does (some minutes)
+check: $(READY) ## Check format, lint, types and layers, then run the tests (some minutes; LONG=1: as CI does)
 	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .
 	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
-	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL)
+	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) \
+	  $(if $(LONG),-m "not prove or prove(ci=True)")
 
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import os
 import secrets
@@ -13,18 +14,19 @@ import pytest
 from hypothesis import settings
 
 from chalicelib.baton import settings as baton_settings
-from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.testing import gateway as gateway_module
 from tests.baton import report
 from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
+from tests.baton.shortcuts import cheap_passwords, dear_passwords, keep_what_is_loaded, remembered, tables_in_moto
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
 from tests.baton.witness import Witness, watching
 from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
-from tools.dev.engine import client, create_tables, embedded
+from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "the billing server's long and random secret"
@@ -55,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the report plugin, if the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):
         config.pluginmanager.register(report, report.__name__)
+    gc.disable()  # the tests that are collected are no garbage
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -63,6 +66,26 @@ def _fixture_app() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baton_settings, "_FOLDER", FOLDER)
         patch.setattr(gateway_module, "APP", APP)
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, without the tests and the packages that are loaded now."""
+    gc.enable()
+    keep_what_is_loaded()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Compute password hashes at the least cost. Tests with the cost of the policy ask for ``dear_passwords``."""
+    with cheap_passwords():
+        yield
+
+
+@pytest.fixture(name="dear_passwords")
+def _dear_passwords(_cheap_passwords: None) -> Iterator[None]:
+    """Compute password hashes at the cost of the policy, as deployed."""
+    with dear_passwords():
         yield
 
 
@@ -84,15 +107,25 @@ def witness() -> Iterator[Witness]:
 
 
 @pytest.fixture(scope="session")
-def embedded_engine() -> Iterator[None]:
-    """Serve every AWS client from memory, with a lock."""
-    with embedded():
+def aws_clients() -> Iterator[None]:
+    """Make the clients of AWS with less computation."""
+    with remembered():
         yield
 
 
 @pytest.fixture(scope="session")
-def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def embedded_engine(aws_clients: None) -> Iterator[None]:
+    """Serve every AWS client from memory, with a lock."""
+    del aws_clients
+    with embedded():
+        keep_what_is_loaded()
+        yield
+
+
+@pytest.fixture(scope="session")
+def dynoxide(aws_clients: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run dynoxide, which counts capacity and which several processes can use. Return its address."""
+    del aws_clients
     program = counting_engine.find()
     if program is None:
         pytest.skip(NO_DYNOXIDE)
@@ -105,10 +138,8 @@ def tables(embedded_engine: None) -> Iterator[Tables]:
     """Create four empty tables for this test."""
     del embedded_engine
     tables = Tables(f"baton-{secrets.token_hex(4)}")
-    create_tables(tables)
-    yield tables
-    for table in KEYS:
-        client().delete_table(TableName=tables.name(table))
+    with tables_in_moto(tables):
+        yield tables
 
 
 @pytest.fixture
@@ -124,10 +155,16 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     return Gateway([load_environment(clock).app for _ in range(2)])
 
 
-@pytest.fixture
-def contract() -> Contract:
-    """Return the OpenAPI description, to compare answers with."""
+@pytest.fixture(scope="session")
+def compiled() -> Contract:
+    """Compile the schemas of the OpenAPI description once."""
     return Contract()
+
+
+@pytest.fixture
+def contract(compiled: Contract) -> Contract:
+    """Return the OpenAPI description, to compare answers with."""
+    return compiled.fresh()
 
 
 @pytest.fixture
@@ -148,13 +185,19 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
 
 @pytest.fixture(scope="session")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Package for an architecture. Return a folder of this session with zip and template."""
+    """Package for an architecture. Return a folder with zip and template, which all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
     @functools.cache
     def build(architecture: str) -> Path:
+        folder = shared / f"packaged-{architecture}"
         with package.alone():
-            archive = package.build("prod", architecture, clients="clients-dev.toml")
-            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+            if not folder.exists():
+                archive = package.build("prod", architecture, clients="clients-dev.toml")
+                shutil.copytree(archive.parent, folder.with_suffix(".part"))
+                folder.with_suffix(".part").rename(folder)
+        return folder
 
     return build
 

@@ -21,7 +21,7 @@ ledger, seen = Ledger(PROMISES), Witness()
 
 
 MARKERS = (
-    "prove: the long version of a proof, run by `make prove` (-m prove)",
+    "prove(ci): a long test, run by `make prove`. With `ci=True`, `make check LONG=1` and CI run it too",
     "guarantee(*numbers): the guarantees of the README that a test stands for",
 )
 

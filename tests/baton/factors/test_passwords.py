@@ -14,7 +14,7 @@ from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
 from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge
 
-pytestmark = pytest.mark.guarantee(10, 11)
+pytestmark = [pytest.mark.guarantee(10, 11), pytest.mark.usefixtures("dear_passwords")]
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "rfc9106_argon2.json").read_text())
 SALT = bytes(range(16))

@@ -69,6 +69,7 @@ def of_kind(kind: str) -> list[str]:
     return [name for name in recorded() if name.partition(":")[0] == kind]
 
 
+@pytest.mark.usefixtures("dear_passwords")
 def test_the_output_of_the_program_is_unchanged(embedded_engine: None) -> None:
     """Tokens, ids, items, answers, requests to AWS, log lines and signature bases are as recorded."""
     del embedded_engine

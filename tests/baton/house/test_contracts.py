@@ -101,6 +101,7 @@ def test_the_code_follows_every_contract(copy: Path) -> None:
     assert broken(copy) == []
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize(
     ("contract", "planted"),
     [pytest.param(contract, (name, text), id=f"{name}: {text}") for contract, name, text in PLANTED],

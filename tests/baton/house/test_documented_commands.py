@@ -145,6 +145,7 @@ def test_make_has_the_target_and_its_modules_exist(line: str) -> None:
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize("line", [line for line in of("python -m") if "tools.dev.engine" not in line])
 def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
     """The command accepts its arguments (otherwise it exits with 2) and finds its imports."""

@@ -56,6 +56,7 @@ def test_the_tree_of_a_team_is_not_the_repository_of_baton(tree: Path) -> None:
     assert not is_batons(tree)
 
 
+@pytest.mark.prove(ci=True)
 def test_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
     """In one process with the team's tests: each suite uses its own application and registry."""
     code, printed = run(tree, *A_FEW)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.prove(ci=True)
+
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "baton" / "storage-port.md").read_text("utf-8")
 CONFTEST, PORT = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

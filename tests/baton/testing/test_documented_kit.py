@@ -11,7 +11,7 @@ import pytest
 
 from tests.baton.repository import ours_only
 
-pytestmark = ours_only
+pytestmark = [ours_only, pytest.mark.prove(ci=True)]
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "baton" / "testing.md").read_text("utf-8")

@@ -239,6 +239,7 @@ def test_an_app_without_baton_is_refused(make_world: MakeWorld, tmp_path: Any) -
         World(tmp_path / "app.py")
 
 
+@pytest.mark.usefixtures("dear_passwords")
 def test_passwords_are_cheap_only_in_a_world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside its requests the cost of the policy applies, in the same process."""
     from argon2 import low_level

@@ -1,5 +1,6 @@
 """Compare answers with the OpenAPI description."""
 
+import copy
 import json
 import re
 from collections.abc import Mapping
@@ -46,6 +47,12 @@ class Contract:
             (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))), template)
             for template in sorted(self.document["paths"], key=lambda template: template.count("{"))
         ]
+
+    def fresh(self) -> "Contract":
+        """Return the same compiled description, without the answers that occurred."""
+        fresh = copy.copy(self)
+        fresh.seen = set()
+        return fresh
 
     def judged(self, send: Send) -> Send:
         """Send as before, and fail for an answer that does not match the description."""

@@ -141,6 +141,7 @@ def test_every_answer_of_every_test_is_compared_with_the_description(
     send("GET", "/api/time", [("host", "x")], b"")
     send("GET", "/api/me", [("host", "x")], b"")
     assert {("GET", "/time", 200, ""), ("GET", "/me", 401, "token_invalid")} <= contract.seen
+    contract.document = description()
     del contract.document["paths"]["/time"]["get"]["responses"]["200"]
     with pytest.raises(AssertionError, match="200 is not described"):
         send("GET", "/api/time", [("host", "x")], b"")

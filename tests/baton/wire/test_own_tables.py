@@ -178,6 +178,7 @@ def test_without_its_own_template_a_team_has_no_tables(tmp_path: Path, monkeypat
     assert template.own_tables("baton-dev") == {}
 
 
+@pytest.mark.prove(ci=True)
 def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> None:
     """The test runs its template, feature, ``app.py`` line and tests, with warnings as errors."""
     (tmp_path / "chalicelib").mkdir()

@@ -15,7 +15,9 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(1, 3)
 
-LENGTHS = pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.prove)])
+LENGTHS = pytest.mark.parametrize(
+    "rounds", [5, pytest.param(20, marks=pytest.mark.prove(ci=True)), pytest.param(500, marks=pytest.mark.prove)]
+)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
 from tools.dev.environment import Environment, InvocationFailed, Packaged
 from tools.dev.gateway import Gateway
 
+pytestmark = pytest.mark.prove(ci=True)
+
 
 @pytest.fixture(scope="module")
 def line(built: Path, environment: Environment) -> Line:

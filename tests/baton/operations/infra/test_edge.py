@@ -579,6 +579,7 @@ def with_mail() -> dict[str, Any]:
         return template.parse(archive.with_name("sam.yaml").read_text("utf-8"))
 
 
+@pytest.mark.prove(ci=True)
 def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, Any], merged: dict[str, Any]) -> None:
     """With its own log group, the settings of the API, the queue as its source, and the sender of the settings.
 

@@ -131,6 +131,7 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
     }
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto has no backup plans
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,7 @@ def test_the_drill_proves_every_claim(embedded_engine: None, capsys: pytest.Capt
     assert not [key for key in left if key.startswith("M#")], "what the drill planted is gone again"
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_restore_without_a_step_is_not_proved(
     embedded_engine: None, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -79,6 +80,7 @@ def test_a_restore_without_a_step_is_not_proved(
     assert words in said
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize(
     ("purposes", "words"),
     [

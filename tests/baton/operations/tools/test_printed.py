@@ -80,10 +80,10 @@ def progress(known: int | None) -> Progress:
 
 def test_a_long_run_prints_its_number_of_tests_and_its_duration() -> None:
     """The first run estimates by the number of tests, and later runs by the last run."""
-    assert progress(None).said(3_600, 4) == (
-        "3,600 tests in 4 processes; about 90 s, if no other program needs the processors"
+    assert progress(None).said(9_000, 4) == (
+        "9,000 tests in 4 processes; about 90 s, if no other program needs the processors"
     ).replace("90 s", roughly(90))
-    assert progress(240).said(3_600, 4) == "3,600 tests in 4 processes; the last run took 4 min"
+    assert progress(240).said(9_000, 4) == "9,000 tests in 4 processes; the last run took 4 min"
 
 
 def test_a_run_with_many_paths_is_stored() -> None:

@@ -88,6 +88,7 @@ def until(holds: Callable[[], bool], tree: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.prove(ci=True)
 def test_make_dev_reloads_changed_code_and_keeps_its_data(served: str, tree: Path) -> None:
     """A new route, an error, its correction, and a changed package. A login from before continues to work."""
     login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"}

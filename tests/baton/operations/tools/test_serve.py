@@ -76,6 +76,7 @@ def serving() -> Iterator[tuple[int, subprocess.Popen[str]]]:
             process.kill()
 
 
+@pytest.mark.prove(ci=True)
 def test_make_dev_serves_prints_its_addresses_and_stops(serving: tuple[int, subprocess.Popen[str]]) -> None:
     """The health check answers, the printed curl line works, and an interrupt ends the server cleanly."""
     port, process = serving
@@ -95,6 +96,7 @@ def test_make_dev_lists_the_routes_of_the_team() -> None:
     assert serve.own_routes(load_environment()) == ["POST /transfers"]
 
 
+@pytest.mark.prove(ci=True)
 def test_the_printed_curl_line_works(serving: tuple[int, subprocess.Popen[str]]) -> None:
     """The server accepts the command of the table unchanged."""
     port, process = serving
@@ -109,6 +111,7 @@ def test_the_printed_curl_line_works(serving: tuple[int, subprocess.Popen[str]])
         assert json.loads(answer.read())["token_type"] == "Bearer"
 
 
+@pytest.mark.prove(ci=True)
 def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[str]]) -> None:
     """Against a running server, whose clock the demo resets.
 
@@ -142,6 +145,7 @@ def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[
         assert abs(server_time - time.time()) < 600  # 960 seconds were skipped
 
 
+@pytest.mark.prove(ci=True)
 def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
     """The tables of ``tables.yaml``, with the prefix of the deployment, beside Baton's tables."""
     page = (ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
@@ -158,6 +162,7 @@ def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == [f"baton-dev-{name}" for name in names]
 
 
+@pytest.mark.prove(ci=True)
 def test_make_demo_runs_without_a_server() -> None:
     """Every step succeeds, and the exit code is 0."""
     told = subprocess.run(
@@ -174,6 +179,7 @@ def test_make_demo_runs_without_a_server() -> None:
         assert word in told.stdout
 
 
+@pytest.mark.prove(ci=True)
 def test_chalice_local_serves_baton_with_the_engine() -> None:
     """The server of Chalice, with the stage ``local``, and the engine on loopback."""
     engine_port, port = free_port(), free_port()
@@ -236,6 +242,7 @@ def test_an_invalid_port_is_refused(main: Callable[[list[str]], int], port: str)
         main([port])
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

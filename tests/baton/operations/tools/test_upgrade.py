@@ -185,6 +185,7 @@ FINDINGS = {
 }
 
 
+@pytest.mark.prove(ci=True)
 def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_path: Path) -> None:
     """The files of the team do not change, Baton's files become those of the release, and each finding is printed."""
     before = of_the_team(team)
@@ -258,6 +259,7 @@ def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path
     )
 
 
+@pytest.mark.prove(ci=True)
 def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
     """Before the commit of the upgrade, HEAD is the old release. SINCE names an older commit."""
     git = shutil.which("git")
@@ -281,6 +283,7 @@ def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
         assert "skipped  old release  wire, formats and names were not compared: " in lost.stdout
 
 
+@pytest.mark.prove(ci=True)
 def test_code_that_does_not_start_is_a_finding(team: Path, release: Path, tmp_path: Path) -> None:
     """A module of the team imports a name that the release does not have: one line, beside the other findings."""
     old = shutil.copytree(team, tmp_path / "old")

@@ -115,6 +115,7 @@ def tamper(wheels: dict[str, bytes]) -> str:
     return name
 
 
+@pytest.mark.prove(ci=True)
 def test_a_tampered_wheel_of_the_same_version_is_refused(index: Index) -> None:
     """The index offers it under the right name and version. The message names the package and the remedy."""
     tamper(index.wheels)
@@ -134,6 +135,7 @@ def installed(architecture: str) -> bytes:
     return (package.COPY / "vendor" / DISTRIBUTION / "__init__.py").read_bytes()
 
 
+@pytest.mark.prove(ci=True)
 def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None:
     """Genuine wheels pass, so the test above can fail.
 
@@ -146,6 +148,7 @@ def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None
     assert index.asked == asked
 
 
+@pytest.mark.prove(ci=True)
 def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index, genuine: dict[str, bytes]) -> None:
     """Without an index, packaging is refused. With an index, the wheel is downloaded again."""
     installed("arm64")
@@ -161,6 +164,7 @@ def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index
     assert (package.WHEELS / name).read_bytes() == genuine[name]
 
 
+@pytest.mark.prove(ci=True)
 def test_old_files_in_the_build_folder_are_not_packaged(index: Index) -> None:
     """Neither a zip that Chalice would reuse, nor a package beside the installed ones."""
     del index

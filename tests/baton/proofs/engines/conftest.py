@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-import boto3
 import pytest
 
-from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.testing import dynamodb as moto_tables
 from tools.dev import engine
 
@@ -59,13 +58,9 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shared_tables(dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
+def shared_tables(dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Tables:
     """Create four empty tables for this test on dynoxide, and set the environment so that child processes use them."""
     monkeypatch.setenv(engine.ENDPOINT, dynoxide)
-    client = boto3.client("dynamodb")
-    monkeypatch.setattr(engine, "client", lambda: client)
     tables = Tables(f"baton-{secrets.token_hex(4)}")
     engine.create_tables(tables)
-    yield tables
-    for table in KEYS:
-        client.delete_table(TableName=tables.name(table))
+    return tables  # the engine ends with the run, and its tables with it

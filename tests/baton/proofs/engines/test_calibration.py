@@ -38,7 +38,9 @@ def test_stock_moto_has_one_winner(
         assert race(team, attempt, tables, ROUNDS) == []
 
 
-@LENGTHS
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(ROUNDS, marks=pytest.mark.prove(ci=True)), pytest.param(500, marks=pytest.mark.prove)]
+)
 def test_dynoxide_has_one_winner(shared_tables: Tables, rounds: int) -> None:
     """Eight processes and dynoxide: updates and transactions."""
     with processes(RACERS) as team:

@@ -4,13 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.baton import policy
-from chalicelib.baton.factors import password_hash
-from chalicelib.baton.factors import password_hash as passwords
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.baton.fixture import load_environment
-from tests.baton.proofs.faults.endpoints import CHEAP
 from tests.baton.proofs.faults.line import Line
 from tests.baton.proofs.faults.stage import Stage
 from tests.baton.proofs.faults.transports import TRANSPORTS
@@ -29,12 +25,6 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
         patch.setenv("BATON_MAIL", "mailbox")
-        memory, passes, lanes = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
-        dear, cheap = f"m={memory},t={passes},p={lanes}", "m={},t={},p={}".format(*CHEAP)
-        patch.setattr(passwords, "_CURRENT", CHEAP)
-        patch.setattr(
-            password_hash, "_NOBODYS_PASSWORD_HASH", password_hash._NOBODYS_PASSWORD_HASH.replace(dear, cheap)
-        )
         module = load_environment(clock)
         module.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
         module.baton.key_ring.create(now=int(clock.time()))

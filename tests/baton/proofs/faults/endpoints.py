@@ -16,12 +16,11 @@ from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.baton.proofs.faults.stage import Act, Stage
+from tests.baton.shortcuts import CHEAP
 from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
 
 EMAIL = "ada@example.com"
 ATTEMPT = "the one attempt of this act"
-CHEAP = (8, 1, 1)
-"""Cheap Argon2 settings: no fault depends on the time of a password hash."""
 
 
 @dataclass(frozen=True)
