@@ -2,6 +2,7 @@
 
 import { isObject } from "../rules/answer.js";
 import { next } from "../rules/next.js";
+import { MOMENT } from "../rules/numbers.js";
 import { AnswerLost, NoAnswer, Offline, Refused } from "./errors.js";
 
 /**
@@ -51,7 +52,7 @@ export async function ask(core, question, patience) {
       last = error.message;
     }
     defects = refused?.code === "server_error" ? defects + 1 : 0;
-    const retryAfter = refused?.retryAfter ?? 0;
+    const retryAfter = Math.max(refused?.retryAfter ?? 0, refused?.code === "superseded" ? MOMENT : 0);
     const facts = refused && question.facts ? await question.facts(refused) : {};
     const step = next({
       ...NOTHING,

@@ -42,7 +42,7 @@ export async function begin(core, verb, email, password, o) {
     const asked = await ask(core, { verb, repeatable: true, prepare, read: firstTokens(core), facts }, patience);
     const { refused } = asked;
     if (asked.step === "done" && asked.value) return begun(core, asked.value, record);
-    if (asked.step === "return_session") return done(await core.session(), {});
+    if (asked.step === "return_session") return loginDone(await core.session(), {});
     if (asked.step === "return_step" && refused) return { done: false, step: await stepAfter(core, refused, record) };
     if (asked.step === "new_attempt") {
       anew = true; // Another process has finished this login, or its lineage has ended.
@@ -114,11 +114,11 @@ export async function begun(core, given, sent) {
   );
   if (!record.session || record.session.device_id !== session.device_id)
     throw new NotLoggedIn("Another login on this storage overtook this one.");
-  return done(record.session, given);
+  return loginDone(record.session, given);
 }
 
 /** @param {import("../types.js").Session} session @param {Record<string, any>} given @returns {Login} */
-const done = ({ device_id }, given) => ({
+export const loginDone = ({ device_id }, given) => ({
   done: true,
   deviceId: device_id,
   recoveryCodes: given.recovery_codes ?? [],

@@ -5,7 +5,7 @@ import { utf8 } from "../rules/encoding.js";
 import { DEADLINE } from "../rules/numbers.js";
 import { ask, having } from "./ask.js";
 import { NotLoggedIn } from "./errors.js";
-import { begun, dropPending, firstTokens, introduction, stepAfter } from "./login.js";
+import { begun, dropPending, firstTokens, introduction, loginDone, stepAfter } from "./login.js";
 
 /**
  * @typedef {import("./core.js").Core} Core
@@ -57,13 +57,14 @@ export class LoginStep {
    */
   async prove(proof, o = {}) {
     const members = { ...proof, ...(o.enrolment === undefined ? {} : { enrolment: o.enrolment }), remember_device: o.rememberDevice ?? true };
-    const { value, record, step } = await this.#ask("/login/factor", members, firstTokens(this.#core), o);
+    const { value, record, step, finished } = await this.#ask("/login/factor", members, firstTokens(this.#core), o);
+    if (finished) return loginDone(await this.#core.session(), {}); // By another process.
     return step ? { done: false, step } : begun(this.#core, value, record);
   }
 
   /**
    * @param {string} path @param {object} members @param {ReturnType<typeof having>} read @param {Waiting | undefined} waiting
-   * @returns {Promise<{ value: Record<string, any>, record: import("../types.js").DeviceRecord, step: LoginStep | null }>}
+   * @returns {Promise<{ value: Record<string, any>, record: import("../types.js").DeviceRecord, step: LoginStep | null, finished: boolean }>}
    */
   async #ask(path, members, read, waiting) {
     const core = this.#core;
@@ -80,9 +81,9 @@ export class LoginStep {
     } };
     const asked = await ask(core, question, core.patience(waiting, DEADLINE));
     const { step, refused } = asked;
-    if (asked.step === "done" && asked.value) return { value: asked.value, record, step: null };
-    if (step === "return_session") throw new NotLoggedIn("Another process has finished this login.");
-    if (step === "return_step" && refused) return { value: {}, record, step: await stepAfter(core, refused, record) };
+    if (asked.step === "done" && asked.value) return { value: asked.value, record, step: null, finished: false };
+    if (step === "return_session") return { value: {}, record, step: null, finished: true };
+    if (step === "return_step" && refused) return { value: {}, record, step: await stepAfter(core, refused, record), finished: false };
     if (refused?.code === "invalid_session") await dropPending(core, pending.attempt); // Log in again, with the password.
     throw refused ?? new TypeError(step);
   }

@@ -46,19 +46,19 @@ export const ROWS = [
   ["1 success", (s) => (s.came === "answer" && s.status < 300 ? "done" : null)],
   ["2 not sent", (s) => (s.came === "not_sent" ? again(s) : null)],
   ["3 refused before any effect", (s) => (s.status === 429 ? again(s) : null)],
-  ["4 the bytes were sent twice", (s) => (s.code === "replayed_nonce" ? (s.repeatable ? again(s) : "answer_lost") : null)],
   [
     "5 the outcome is unknown, or a defect",
     (s) => {
       if (s.action !== "check_outcome" && !isDefect(s)) return null;
-      if (!s.repeatable || s.keyed) return "answer_lost";
-      return isDefect(s) ? "refused" : again(s);
+      if (!s.repeatable || (s.keyed && (isDefect(s) || s.code !== "server_error"))) return "answer_lost";
+      return isDefect(s) ? "refused" : again(s); // With a key, the next answer says whether the outcome is known.
     },
   ],
   [
     "3 no answer",
     (s) => {
-      const busy = s.action === "retry" && (s.status >= 500 || s.code === "in_progress");
+      // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent our bytes twice.
+      const busy = s.action === "retry" && s.code !== "superseded";
       return s.came === "nothing" || busy ? (s.repeatable ? again(s) : "answer_lost") : null;
     },
   ],
