@@ -1,4 +1,4 @@
-"""Play the script of a vector of ``attempts.json`` on the Python client: what does it do after the last answer?"""
+"""Play the script of a vector of ``attempts.json`` on the Python client. Say what it did after the last answer."""
 
 import base64
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 import { ANSWER_BYTES } from "../rules/numbers.js";
 import { NoAnswer } from "../flows/errors.js";
 
-const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND"]; // Of Node. Any other failure counts as sent.
+const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]; // Of Node. Any other failure counts as sent.
 const DECODED = ["gzip", "deflate", "br", "zstd", "x-gzip"];
 
 /** Send by `fetch`: without redirects, cookies and caches, and with one time limit for head and body. @returns {import("../types.js").Transport} */

@@ -74,7 +74,12 @@ export class Core {
 
   /** Change the record. Listeners are told after it has changed. @param {import("../types.js").Change} change */
   async update(change) {
-    const record = await guarded(() => this.storage.update(change));
+    const record = await guarded(() =>
+      this.storage.update((now) => {
+        this.#told ||= JSON.stringify(stateOf(now)); // What the app has seen until now.
+        return change(now);
+      }),
+    );
     this.#tell(record, true);
     return record;
   }
