@@ -80,6 +80,10 @@ clients: ## Check the TypeScript client: types, tests and size (needs Node.js 20
 	echo "2/3 types" && build/typescript/node_modules/.bin/tsc -p clients/typescript --typeRoots build/typescript/node_modules/@types && \
 	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript"
 
+.PHONY: conformance
+conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python or javascript)
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs -k "$(CLIENT)" tests/baton/clients/conformance
+
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
