@@ -73,6 +73,18 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "2/2 tests"
 	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
+.PHONY: clients
+clients: ## Check the TypeScript client: types, tests and size (needs Node.js 20 and npm)
+	@if ! command -v npm > /dev/null; then echo "skipped: no npm, so clients/typescript is not checked"; exit 0; fi; \
+	mkdir -p build/typescript && cp clients/typescript/package.json clients/typescript/package-lock.json build/typescript/ && \
+	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
+	echo "2/3 types" && build/typescript/node_modules/.bin/tsc -p clients/typescript --typeRoots build/typescript/node_modules/@types && \
+	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript"
+
+.PHONY: conformance
+conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python or javascript)
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs -k "$(CLIENT)" tests/baton/clients/conformance
+
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .

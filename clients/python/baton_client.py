@@ -39,6 +39,7 @@ import hashlib
 import hmac
 import http.client
 import io
+import ipaddress
 import json as json_codec
 import os
 import random as random_numbers
@@ -315,6 +316,8 @@ class Record:
         """Parse, or raise `BrokenStorage`: a record that cannot be read is not the same as no session."""
         try:
             members = json_codec.loads(text)
+            if "v" in members:
+                raise BrokenStorage("Another client wrote this record, in a newer format. It was not changed.")
             return Record(
                 session=_parsed(Session, members["session"]),
                 pending=_parsed(Pending, members["pending"]),
@@ -479,29 +482,51 @@ class Answer:
         stated = _seconds(self.headers.get("baton-time"))
         return stated if stated is not None or self.storable else _seconds(self.members().get("server_time"))
 
-    def foreign(self) -> str | None:
-        """Return why this answer is not Baton's, or `None` for an answer of Baton (rule 9)."""
+    def foreign(self, *, team: bool = False) -> str | None:
+        """Return why this answer is not Baton's, or `None` for an answer of Baton (rule 9).
+
+        `team`: the route belongs to the app, so the answer may have any media type, and a refusal may have no code.
+        """
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         why = None
-        if "baton-request-id" not in self.headers:
+        if not re.fullmatch(r"[0-9A-Za-z-]{8,64}", self.headers.get("baton-request-id", "")):
             why = "without Baton-Request-Id, perhaps from a captive portal, a firewall or a proxy"
         elif not (200 <= self.status < 300 or 400 <= self.status < 600):
             why = "with a status that Baton does not send"
         elif not self.storable and (_seconds(self.headers.get("age")) or 0) > 0:
             why = "from a cache, which must not store it"
+        elif self.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+            why = "with an encoding that was not requested"
         elif self.body and media_type not in MEDIA_TYPES:
-            why = "which is not JSON"
-        elif (self.body or self.status >= 400) and not self._readable():
+            why = None if team else "which is not JSON"
+        elif (self.body or self.status >= 400) and not self._readable(team=team):
             why = "with a body that Baton does not send"
         return why and f"{self.status} {media_type}".strip() + f" {why}"
 
-    def _readable(self) -> bool:
-        """Whether the body is JSON. The body of a refusal must be an object."""
+    def _readable(self, *, team: bool) -> bool:
+        """Whether the body is JSON as Baton writes it. A refusal of Baton's own routes has a code and an action."""
         try:
-            parsed = self.json()
+            parsed = json_codec.loads(
+                self.body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+            )
         except (ValueError, RecursionError):
             return False
-        return self.status < 400 or isinstance(parsed, dict)
+        if team:
+            return True
+        if not isinstance(parsed, dict):
+            return False
+        return self.status < 400 or all(isinstance(parsed.get(name), str) for name in ("code", "action"))
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return members
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
 
 
 class NoResponse(Exception):
@@ -633,6 +658,43 @@ class Signer:
     sign: Callable[[bytes], bytes] = field(repr=False)
 
 
+def _parsed_base_url(base_url: str) -> tuple[str, str, str]:
+    """Return origin, authority and prefix. What is signed must be what is sent, so the host has its canonical form."""
+    found = _BASE_URL.fullmatch(base_url)
+    scheme, host, port, path = (part or "" for part in found.groups()) if found else ("", "", "", "")
+    scheme, host = scheme.lower(), host.lower()
+    if not scheme or not _is_host(host) or not 0 < int(port or 1) < 65536 or not _is_path(path or "/"):
+        raise ValueError("base_url must be https://host[:port][/path], the host in ASCII and canonical.")
+    if scheme == "http" and host not in {"localhost", "127.0.0.1", "[::1]"}:
+        raise ValueError("base_url must be https; plain http is for localhost alone.")
+    usual = not port or int(port) == {"https": 443, "http": 80}[scheme]
+    authority = host if usual else f"{host}:{int(port)}"
+    return f"{scheme}://{authority}", authority, path.rstrip("/")
+
+
+_BASE_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?(/[^?#]*)?", re.ASCII | re.IGNORECASE
+)
+_PATH = re.compile(r"/(?:[\w.~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*", re.ASCII | re.IGNORECASE)
+_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        if host.startswith("["):
+            return str(ipaddress.IPv6Address(host[1:-1])) == host[1:-1]
+        if re.search(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$", host):  # Platforms read this as IPv4.
+            return str(ipaddress.IPv4Address(host)) == host
+    except ValueError:
+        return False
+    return len(host) <= 253 and all(re.fullmatch(r"(?!-)[a-z0-9_-]+(?<!-)", label) for label in host.split("."))
+
+
+def _is_path(path: str) -> bool:
+    """RFC 3986, without dot segments: servers and proxies resolve them, so signed and sent path would differ."""
+    return bool(_PATH.fullmatch(path)) and not any(_DOTS.fullmatch(segment) for segment in path.split("/"))
+
+
 def signature_fields(request: Request, signer: Signer, *, created: int, nonce: str) -> dict[str, str]:
     """Sign a request (RFC 9421) with the tag `baton`, and return the two header fields to add."""
     url = urlsplit(request.url)
@@ -755,16 +817,7 @@ class BatonClient:
 
         `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses between attempts.
         """
-        url = urlsplit(base_url)
-        host, port = (url.hostname or "").lower(), url.port
-        if url.scheme != "https" and not (url.scheme == "http" and host in {"localhost", "127.0.0.1", "::1"}):
-            raise ValueError("base_url must be https; plain http is for localhost alone.")
-        if not host.isascii() or url.query or url.fragment or url.username:
-            raise ValueError("base_url must be https://host[:port][/path], the host in ASCII.")
-        host = f"[{host}]" if ":" in host else host
-        self._authority = host if port in {None, {"https": 443, "http": 80}[url.scheme]} else f"{host}:{port}"
-        self._origin = f"{url.scheme}://{self._authority}"
-        self._prefix = url.path.rstrip("/")
+        self._origin, self._authority, self._prefix = _parsed_base_url(base_url)
         self._client_id, self._storage, self._binding, self._key = client_id, storage, binding, key
         self._clock, self._sleep, self._random = clock, sleep, random
         self._transport: Transport = transport or HttpTransport()
@@ -890,7 +943,7 @@ class BatonClient:
         """
         ended = self.session
         try:
-            self.call(
+            self._own(
                 "POST",
                 "/logout",
                 json={"everywhere": everywhere},
@@ -943,6 +996,7 @@ class BatonClient:
             idempotency_key=idempotency_key,
             repeat=repeat,
             deadline_s=deadline_s,
+            team=True,
         )
 
     def step_up(
@@ -998,7 +1052,7 @@ class BatonClient:
 
     def remove_passkey(self, passkey_id: str, *, confirm: "Confirm | None" = None) -> None:
         """Remove a passkey. Then tell the platform with `signalAllAcceptedCredentials`."""
-        self.call("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
+        self._own("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
 
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
         """Keep a restore key of this device, right after a login: `create` calls the platform to make one.
@@ -1053,16 +1107,16 @@ class BatonClient:
         the password from the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
-        self.call("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
+        self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
 
     def change_password(self, password: str, new_password: str) -> None:
         """Change the password and log out every other device. After `AnswerLost`, either password may be valid."""
-        self.call("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
+        self._own("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
 
     def delete_account(self, password: str) -> None:
         """Delete the account. After `AnswerLost`, a repetition raises `LoggedOut` if the first request succeeded."""
         ended = self.session
-        self.call("DELETE", "/me", confirm=lambda _: password)
+        self._own("DELETE", "/me", confirm=lambda _: password)
         self._drop(ended, known=False)
 
     # Mail
@@ -1098,7 +1152,7 @@ class BatonClient:
 
     def change_address(self, mail_session: str, code: str) -> None:
         """Change the address of the account with the code of the new mailbox, on the login that requested it."""
-        self.call("POST", "/me/email/confirm", json={"mail_session": mail_session, "code": code}, repeat=True)
+        self._own("POST", "/me/email/confirm", json={"mail_session": mail_session, "code": code}, repeat=True)
 
     def reset_password(
         self, mail_session: str, code: str, new_password: str, *, deadline_s: float | None = DEADLINE_S
@@ -1119,7 +1173,7 @@ class BatonClient:
         """
         ticket = link.rpartition("#t=")[2]
         if new_password is None:
-            self.call("POST", "/me/email/verify", json={"link": ticket}, repeat=True)
+            self._own("POST", "/me/email/verify", json={"link": ticket}, repeat=True)
             return
         request = self._by_key("/password/reset", {"link": ticket, "new_password": new_password}, self._storage.read())
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
@@ -1132,7 +1186,7 @@ class BatonClient:
 
     def verify_address(self, mail_session: str, code: str) -> None:
         """Prove the address of the account with the code of the mail. It is safe to repeat this."""
-        self.call("POST", "/me/email/verify", json={"mail_session": mail_session, "code": code}, repeat=True)
+        self._own("POST", "/me/email/verify", json={"mail_session": mail_session, "code": code}, repeat=True)
 
     # Time
 
@@ -1149,7 +1203,11 @@ class BatonClient:
 
     # Implementation
 
-    def _call(  # noqa: PLR0913 - as `call`
+    def _own(self, method: str, path: str, **named: Any) -> None:
+        """Send a signed call to a route of Baton whose answer has nothing to read."""
+        self._call(method, path, lambda _: None, **named)
+
+    def _call(  # noqa: C901, PLR0913 - as `call`; one branch for each remedy
         self,
         method: str,
         path: str,
@@ -1162,6 +1220,7 @@ class BatonClient:
         idempotency_key: str | None = None,
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
+        team: bool = False,
     ) -> T:
         """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer."""
         patience = self._patience(deadline_s)
@@ -1188,9 +1247,14 @@ class BatonClient:
         while True:
             self._usable(patience)  # Rule 7.
             try:
-                return self._ask(prepare, read, patience, repeat=repeatable)
+                keyed = idempotency_key is not None
+                return self._ask(prepare, read, patience, repeat=repeatable, keyed=keyed, team=team)
             except Refused as refusal:
-                if used is None or remedies.get(refusal.action, 0) == 0:
+                if used is None:
+                    raise
+                if remedies.get(refusal.action, 0) == 0:
+                    if self._storage.read().session == used:
+                        self._session_after(refusal, used)  # The newer session has ended too.
                     raise
                 remedies[refusal.action] -= 1
                 if refusal.action == "exchange" and used.refresh_token is not None:
@@ -1215,10 +1279,11 @@ class BatonClient:
     ) -> Session:
         """Register or log in, with one attempt for all repetitions, also after a restart."""
         self._revoke_copied(patience)  # Rule 8: first, because the new login has another key.
-        begun = self._pending_for(unicodedata.normalize("NFKC", email).strip().lower())
+        address = unicodedata.normalize("NFKC", email).strip().lower()
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         while True:
-            record = self._storage.update(begun)  # Rule 1: attempt and key are stored before they are sent.
+            # Rule 1: attempt and key are stored before they are sent.
+            record = self._storage.update(self._pending_for(address))
             signer = self._introduction(record, by_last=by_last)
             request = self._entry(path, record, email, password, device_name, signer=signer, more=more or {})
             try:
@@ -1283,7 +1348,14 @@ class BatonClient:
 
         def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
             read, patience = _first_tokens(self._binding), self._patience(deadline_s)
-            tokens, record = self._second_step("/login/factor", members, read, patience)
+            before = self._storage.read().pending
+            try:
+                tokens, record = self._second_step("/login/factor", members, read, patience)
+            except Refused as refusal:
+                now = self._storage.read()
+                if refusal.code != "superseded" or now.session is None or now.pending == before:
+                    raise
+                return now.session, {}  # Another process has finished this login.
             return self._begun(tokens, record), tokens
 
         return LoginStep(problem, enrol, options, prove, send_code)
@@ -1484,13 +1556,15 @@ class BatonClient:
             return record.session
         raise refusal
 
-    def _ask(
+    def _ask(  # noqa: C901 - one branch for each row of the rules
         self,
         prepare: Callable[[int], Request],
         read: Callable[[Answer], T],
         patience: _Patience,
         *,
         repeat: bool = True,
+        keyed: bool = False,
+        team: bool = False,
     ) -> T:
         """Send a request with a new signature each time, until there is an answer to act on (rule 5)."""
         synced, defects = False, 0
@@ -1498,7 +1572,7 @@ class BatonClient:
             request = prepare(int(self.now()))  # Rule 2: first the time. Then `prepare` reads storage, and signs.
             trouble: NoResponse | Refused
             try:
-                answer = self._send(request, patience)
+                answer = self._send(request, patience, team=team)
                 if answer.status < 300:
                     return read(answer)
                 trouble = Refused(answer)
@@ -1511,19 +1585,23 @@ class BatonClient:
                 if trouble.action not in {"retry", "check_outcome"} or trouble.code == "superseded":
                     raise trouble
             defects = defects + 1 if trouble.defect else 0
-            if not _repeatable(trouble, repeat=repeat):
+            unclear = isinstance(trouble, Refused) and trouble.action == "check_outcome" and not trouble.defect
+            if not (repeat or trouble.untouched) or (keyed and (unclear or defects == DEFECTS_MAX)):
                 raise AnswerLost(f"The call may have been carried out, or not: {trouble}") from trouble
-            if defects == DEFECTS_MAX or not patience.pause(trouble.retry_after_s):
-                raised = _given_up(trouble)
-                raise raised from (None if raised is trouble else trouble)
+            if isinstance(trouble, Refused) and defects == DEFECTS_MAX:
+                raise trouble
+            if not patience.pause(trouble.retry_after_s):
+                if isinstance(trouble, Refused) and trouble.untouched:
+                    raise trouble
+                raise Offline(f"No answer in time; the session is kept. Last: {trouble}") from trouble
 
-    def _send(self, request: Request, patience: _Patience) -> Answer:
+    def _send(self, request: Request, patience: _Patience, *, team: bool = False) -> Answer:
         before = self._clock()
         try:
             answer = self._transport(request, max(0.1, min(SEND_TIMEOUT_S, patience.left_s())))
         except OSError as error:
             raise NoResponse(f"{type(error).__name__}: {error}") from error
-        foreign = answer.foreign()
+        foreign = answer.foreign(team=team)
         if foreign is not None:  # Rule 9.
             raise NoResponse(f"the answer is not Baton's: {foreign}")
         stated, after = answer.server_time(), self._clock()
@@ -1543,8 +1621,10 @@ class BatonClient:
         fields: Mapping[str, str] | None = None,
         signer: Signer | None = None,
     ) -> Request:
-        if not re.fullmatch(r"/[\w.~!$&'()*+,;=:@%/-]*", path, re.ASCII):
-            raise ValueError("A path begins with / and is percent-encoded; the query goes into `query`.")
+        if not _is_path(path):
+            raise ValueError(
+                "A path begins with /, is percent-encoded, and has no dot segments. Use `query` for the query."
+            )
         url = self._origin + self._prefix + path + (f"?{_query(query)}" if query else "")
         headers = {"host": self._authority, "accept": "application/json, application/problem+json"}
         if body:
@@ -1690,22 +1770,6 @@ def _without(record: Record, finished: Pending | Revocation | None) -> Record:
     """Remove a login in progress, or a revocation that was answered."""
     pending = None if record.pending == finished else record.pending
     return replace(record, pending=pending, revocations=tuple(one for one in record.revocations if one != finished))
-
-
-def _repeatable(trouble: NoResponse | Refused, *, repeat: bool) -> bool:
-    """Return whether a call may be sent again. `repeat`: two executions do no harm."""
-    if isinstance(trouble, Refused) and trouble.action == "check_outcome":
-        return repeat and trouble.defect  # Other errors say that the outcome stays unknown (rule 6).
-    return repeat or trouble.untouched
-
-
-def _given_up(trouble: NoResponse | Refused) -> BatonError:
-    """Return the exception for a call that is not sent again."""
-    if isinstance(trouble, Refused) and trouble.action == "check_outcome":
-        return AnswerLost(f"The call may have been carried out, or not: {trouble}")
-    if isinstance(trouble, Refused) and (trouble.untouched or trouble.defect):
-        return trouble
-    return Offline(f"No answer in time; the session is kept. Last: {trouble}")
 
 
 def _ends_session(refusal: Refused) -> bool:

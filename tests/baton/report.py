@@ -16,6 +16,7 @@ from tests.baton.witness import Use, Witness, verdict
 NO_DYNOXIDE = "dynoxide is not here"
 NO_BROWSER = "no browser test runs"
 NO_OTHER_PYTHON = "no other Python is here"
+NO_NODE = "Node.js 20 is not here"
 
 ledger, seen = Ledger(PROMISES), Witness()
 
@@ -91,4 +92,7 @@ def say_what_was_missed(terminalreporter: Any) -> None:
         terminalreporter.write_line(told, yellow=True)
     if any(NO_OTHER_PYTHON in str(report.longrepr) for report in skipped):
         told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not read by another one. Install one >= 3.11"
+        terminalreporter.write_line(told, yellow=True)
+    if missed := sum(NO_NODE in str(report.longrepr) for report in skipped):
+        told = f"{NO_NODE}: {missed} tests of the TypeScript client did not run. Install Node.js >= 20"
         terminalreporter.write_line(told, yellow=True)

@@ -142,6 +142,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/aws/service.py": ("tests/baton/storage/test_engine.py",),
     "chalicelib/baton/storage/dynamodb/key_wrapping.py": ("tests/baton/storage/test_key_ring.py",),
     "clients/python/baton_client.py": (
+        "tests/baton/wire/test_client_vectors.py",
         "tests/baton/wire/test_baton_client.py",
         "tests/baton/wire/test_foreign_answers.py",
     ),

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "tools.manifest": "tests/baton/operations/tools/test_manifest.py",
     "tools.dev.engine": "tests/baton/operations/tools/test_serve.py: chalice_local",
     "tools.errors_page": "tests/baton/house/test_house.py: errors_page",
+    "tools.client_vectors": "tests/baton/wire/test_client_vectors.py",
 }
 """Modules that another test runs."""
 
@@ -106,7 +107,7 @@ def of(*programs: str) -> list[str]:
 
 def test_every_block_names_its_language() -> None:
     """A command in a block without a language, or in a block of data, would not be tested."""
-    assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", ""}
+    assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", "js", ""}
     command = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:make|aws|chalice|curl|pip|\S*python) ", re.MULTILINE)
     assert [text for _, kind, text in blocks() if kind not in SHELL and command.search(text)] == []
 

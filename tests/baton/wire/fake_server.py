@@ -29,7 +29,7 @@ OVERLAP_S = 60  # How long calls in flight may use the previous generation (exch
 def answered(status: int, members: object = None, **fields: str) -> Answer:
     """Make an answer with Baton's header fields: request id, media type, and `no-store`."""
     media_type = "application/json" if status < 400 else "application/problem+json"
-    headers = {"baton-request-id": "r", "cache-control": "no-store"}
+    headers = {"baton-request-id": "request-1", "cache-control": "no-store"}
     if members is not None:
         headers["content-type"] = media_type
     named = {name.replace("_", "-"): value for name, value in fields.items()}

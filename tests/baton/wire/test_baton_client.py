@@ -473,8 +473,8 @@ class TestRule5:
                 act()
             assert (refused.value.code, len(count)) == ("server_error", 3)
         assert storage.read() == before
-        with pytest.raises(Refused, match="server_error"):
-            broken.exchange(deadline_s=0)
+        with pytest.raises(Offline, match="server_error"):
+            broken.exchange(deadline_s=0)  # One defect: a later request may succeed.
         with pytest.raises(AnswerLost, match="id-of-the-defect"):
             broken.call("POST", "/notes", json={})
         assert client.me()
@@ -680,9 +680,8 @@ class TestRule6:
         assert broken.call("POST", "/notes", json={}, idempotency_key=key).status == 201
         assert len(sent) == 3
         answers[:], sent[:] = [defect] * 9, []
-        with pytest.raises(AnswerLost, match="id-of-the-defect") as lost:
-            broken.logout()
-        assert isinstance(lost.value.__cause__, Refused)
+        with pytest.raises(Refused, match="id-of-the-defect"):
+            broken.logout()  # A repetition is harmless, so the outcome matters less than the defect.
         assert len(sent) == 3
         assert client.me()
 

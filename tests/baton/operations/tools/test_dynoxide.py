@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.baton.report import NO_BROWSER, NO_DYNOXIDE, say_what_was_missed
+from tests.baton.report import NO_BROWSER, NO_DYNOXIDE, NO_NODE, say_what_was_missed
 from tools.dev import dynoxide
 from tools.dev.dynoxide import MEMBER, Unfetchable, fetch, find, unpack
 
@@ -147,3 +147,6 @@ def test_the_last_lines_name_the_skipped_tests() -> None:
     (line,) = lines
     assert " 1 tests" in line
     assert "make browser" in line
+    lines.clear()
+    closing(f\"Skipped: {NO_NODE}\")
+    assert NO_NODE in lines[0]

@@ -1,0 +1,158 @@
+// The public surface: one device of one person at one Baton server.
+
+import { serverTime } from "../rules/answer.js";
+import { base64url } from "../rules/encoding.js";
+import { DEADLINE, REVOCATION } from "../rules/numbers.js";
+import { revoked, withoutSession } from "../rules/record.js";
+import { fetchTransport } from "../edges/fetch.js";
+import { ask, having } from "./ask.js";
+import { bodyOf, call, stepUp } from "./call.js";
+import { Core, stateOf } from "./core.js";
+import { NoAnswer } from "./errors.js";
+import { begin, pendingStep } from "./login.js";
+import { revokeWaiting } from "./revoke.js";
+
+/**
+ * @typedef {import("../rules/answer.js").Answer} Answer
+ * @typedef {import("../types.js").CallOptions} CallOptions
+ * @typedef {import("../types.js").Confirm} Confirm
+ * @typedef {import("../types.js").LoginOptions} LoginOptions
+ * @typedef {import("../types.js").State} State
+ */
+
+export class Baton {
+  #core;
+
+  /** @param {import("../types.js").BatonOptions} options */
+  constructor(options) {
+    this.#core = new Core({ transport: fetchTransport(), ...options });
+  }
+
+  // Logins
+
+  /** Create an account and log in. It is safe to repeat this after `Offline` or a restart. @param {string} email @param {string} password @param {LoginOptions} o */
+  register(email, password, o) {
+    return begin(this.#core, "register", email, password, o);
+  }
+
+  /** Log in. It is safe to repeat this after `Offline` or a restart. @param {string} email @param {string} password @param {LoginOptions} o */
+  login(email, password, o) {
+    return begin(this.#core, "login", email, password, o);
+  }
+
+  /** Return the step of a login that waits for a second factor, also after a restart, or null. */
+  pendingStep() {
+    return pendingStep(this.#core);
+  }
+
+  /**
+   * End this login. It never waits for a network: the person is signed out here in one write, and the server is told
+   * then. `confirmed` is false if it has not answered yet. The revocation is stored and sent again.
+   * @returns {Promise<{ confirmed: boolean }>}
+   */
+  async logout() {
+    const core = this.#core;
+    const at = core.second();
+    await core.update((now) => revoked(now, "logout", at));
+    await revokeWaiting(core, core.patience(undefined, REVOCATION), true).catch(() => undefined); // It is stored.
+    return { confirmed: (await core.read()).revocations.length === 0 };
+  }
+
+  /** Drop the session on this device without a request. */
+  async forget() {
+    await this.#core.update((now) => withoutSession(now, null, 0));
+  }
+
+  // Calls
+
+  /** Send a signed call to a route of the app. Return its 2xx answer, or throw. @param {string} method @param {string} path @param {CallOptions} [o] @returns {Promise<Answer>} */
+  call(method, path, o = {}) {
+    return call(this.#core, method, path, o, ({ answer }) => answer, true);
+  }
+
+  /** Return a grant for one exact request. @param {import("../types.js").Proof} proof @param {string} method @param {string} path @param {{ json?: unknown, body?: Uint8Array }} [o] */
+  stepUp(proof, method, path, o = {}) {
+    return stepUp(this.#core, proof, method, path, bodyOf(o), this.#core.name(), {});
+  }
+
+  /** Read the account and this device. */
+  me() {
+    return call(this.#core, "GET", "/me", {}, having({ device_id: "string" }), false);
+  }
+
+  /** List the logins of the account. @returns {Promise<Record<string, any>[]>} */
+  async devices() {
+    return (await call(this.#core, "GET", "/me/devices", {}, having({ devices: "list" }), false)).devices;
+  }
+
+  /** End the login of a device. @param {string} deviceId @param {Confirm} confirm */
+  endDevice(deviceId, confirm) {
+    return this.#own("DELETE", `/me/devices/${encodeURIComponent(deviceId)}`, { confirm, repeat: true });
+  }
+
+  /** Change the password, and log out every other device. After `AnswerLost`, either password may be valid. @param {string} newPassword @param {Confirm} confirm */
+  changePassword(newPassword, confirm) {
+    return this.#own("POST", "/me/password", { json: { new_password: newPassword }, confirm });
+  }
+
+  /** End the logins of all devices. @param {Confirm} confirm */
+  async logoutEverywhere(confirm) {
+    await this.#ending(() => this.#own("POST", "/logout", { json: { everywhere: true }, confirm, repeat: true }));
+  }
+
+  /** Delete the account. @param {Confirm} confirm */
+  async deleteAccount(confirm) {
+    await this.#ending(() => this.#own("DELETE", "/me", { confirm }), false);
+  }
+
+  // State and time
+
+  /** @returns {Promise<State>} */
+  async state() {
+    return stateOf(await this.#core.read());
+  }
+
+  /** Tell a listener each new state, also one that another tab caused. Return the function that removes it. @param {(state: State) => void} listener */
+  onState(listener) {
+    this.#core.listeners.add(listener);
+    return () => void this.#core.listeners.delete(listener);
+  }
+
+  /** Return the server's time, in seconds, by the clock of this device and its known offset. */
+  now() {
+    return this.#core.now();
+  }
+
+  /** Read the server's time. Return the offset in seconds. */
+  async syncClock() {
+    const core = this.#core;
+    const prepare = (/** @type {number} */ created) => core.prepared({ method: "GET", path: "/time" }, created, null);
+    const read = (/** @type {import("./ask.js").Success} */ { answer, members }) => {
+      if (serverTime(answer.headers, members) === null) throw new NoAnswer("the answer tells no time");
+    };
+    const asked = await ask(core, { verb: "time", repeatable: true, prepare, read }, core.patience(undefined, DEADLINE));
+    if (asked.refused) throw asked.refused;
+    return core.offset;
+  }
+
+  /** Make an idempotency key of 128 bits. The app stores it with its intent, before the call. */
+  static newIdempotencyKey() {
+    return base64url(globalThis.crypto.getRandomValues(new Uint8Array(16)));
+  }
+
+  /** @param {string} method @param {string} path @param {CallOptions} o @returns {Promise<void>} */
+  #own(method, path, o) {
+    return call(this.#core, method, path, o, () => undefined, false);
+  }
+
+  /** Drop the login that an answer has ended. A login that replaced it meanwhile stays. @param {() => Promise<void>} work @param {boolean} [known] */
+  async #ending(work, known = true) {
+    const ended = (await this.#core.read()).session?.device_id;
+    await work();
+    await this.#core.update((now) => {
+      if (now.session?.device_id !== ended) return now;
+      const left = withoutSession(now, null, 0);
+      return known ? left : { ...left, last: null }; // No account is left that would recognise this secret.
+    });
+  }
+}

@@ -1,0 +1,1 @@
+"""Tests of the client libraries, and of all of them together."""

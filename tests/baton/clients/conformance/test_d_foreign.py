@@ -1,0 +1,173 @@
+"""D: answers that are not Baton's, and Baton's own trouble (E)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.baton.clients.conformance.line import Headers
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene
+
+BATON = [("Baton-Request-Id", "0123abcd-ef"), ("Cache-Control", "no-store")]
+PROBLEM = [*BATON, ("Content-Type", "application/problem+json")]
+HTML = [("Content-Type", "text/html")]
+NEW = "another lantern drifting sideways"
+PORTAL = (200, HTML, b"<html>Welcome to the hotel</html>")
+SHORT = {"deadline_s": 3}
+
+
+def refusal(status: int, code: str, action: str, error: str = "x", **fields: str) -> tuple[int, Headers, bytes]:
+    """Make a refusal with the header fields of Baton."""
+    body = json.dumps({"error": error, "code": code, "action": action, "request_id": "id-7"}).encode()
+    return status, [*PROBLEM, *((name.replace("_", "-"), value) for name, value in fields.items())], body
+
+
+VERBS: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "me": ("GET", "/me", {}, "offline"),
+    "devices": ("GET", "/me/devices", {}, "offline"),
+    "change_password": ("POST", "/me/password", {"password": PASSWORD, "new_password": NEW}, "answer_lost"),
+    "delete_account": ("DELETE", "/me", {"password": PASSWORD}, "answer_lost"),
+    "logout_everywhere": ("POST", "/logout", {"password": PASSWORD}, "offline"),
+    "login": ("POST", "/login", {"email": EMAIL, "password": PASSWORD}, "offline"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_36_a_portal(scene: Scene, verb: str) -> None:
+    """No success, and the session is kept."""
+    method, path, named, kind = VERBS[verb]
+    agent = scene.registered()
+    before = agent("record")["token"]
+    scene.line.fault(method, path, "replace", times=999, answer=PORTAL)
+    assert agent.fails(verb, **named).kind == kind
+    assert agent("record")["token"] == before
+
+
+def test_36_a_portal_at_the_exchange(scene: Scene) -> None:
+    """Offline, and the next call continues."""
+    agent = scene.registered()
+    agent("expire")
+    portal = scene.line.fault("POST", "/oauth/token", "replace", times=999, answer=PORTAL)
+    assert agent.fails("me").kind == "offline"
+    portal.times = 0
+    agent("me")
+    assert scene.reasons(agent) == [None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (202, [("x-amzn-waf-action", "challenge")], b""),
+        (403, HTML, b"Request blocked."),
+        (204, [], b""),
+        (200, [("Content-Type", "application/json")], b"{}"),
+        (200, [*BATON, ("Content-Type", "application/json")], b"[]"),
+        (200, [*BATON, ("Content-Type", "application/json")], b'{"device_id":"\xff"}'),
+        (200, [("Baton-Request-Id", "0123abcd-ef"), *BATON, ("Content-Type", "application/json")], b"{}"),
+        (403, [("Content-Type", "application/json")], b'{"message":"Forbidden"}'),
+        (502, HTML, b"Bad Gateway"),
+    ],
+    ids=[
+        *("37 a WAF's 202", "38 a WAF's 403", "40 a bare 204", "41 no request id", "43 a list", "44 no UTF-8"),
+        *("47 the request id twice", "48 the gateway", "a proxy's 502"),
+    ],
+)
+def test_37_to_48_an_answer_that_is_none(scene: Scene, answer: tuple[int, Headers, bytes]) -> None:
+    """It is repeated, and the session is kept."""
+    agent = scene.registered()
+    scene.line.fault("GET", "/me", "replace", times=2, answer=answer)
+    agent("me")
+    assert len(scene.line.sent("/me", "GET")) == 3
+
+
+def test_39_a_redirect(scene: Scene) -> None:
+    """It is never followed: nothing arrives there."""
+    agent = scene.registered()
+    scene.line.fault(
+        "POST", "/drafts", "replace", answer=(307, [*BATON, ("Location", f"http://127.0.0.1:{scene.line.port}/x")], b"")
+    )
+    assert agent.fails("call", method="POST", path="/drafts", json={}).kind == "answer_lost"
+    assert all(one.target.startswith("/api/") for one in scene.line.log)
+
+
+@pytest.mark.parametrize("kind", ["cut", "half", "huge"])
+def test_42_and_45_an_answer_of_the_wrong_length(scene: Scene, kind: str) -> None:
+    """It is repeated."""
+    agent = scene.registered()
+    scene.line.fault("GET", "/me", kind)
+    agent("me")
+    assert len(scene.line.sent("/me", "GET")) == 2
+
+
+def test_46_an_answer_that_drips(scene: Scene) -> None:
+    """Offline at the deadline of the caller."""
+    agent = scene.registered()
+    scene.line.fault("GET", "/me", "drip")
+    assert agent.fails("me", deadline_s=0.5).kind == "offline"
+
+
+# E: Baton's own trouble
+
+
+def answered_by(scene: Scene, agent: Agent, *answers: tuple[int, Headers, bytes], **named: Any) -> tuple[Any, int]:
+    """Answer ``GET /me`` so. Return what the client made of it, and the number of sendings."""
+    for answer in answers:
+        scene.line.fault("GET", "/me", "replace", answer=answer)
+    try:
+        said = agent("me", **named)
+    except Exception as failed:  # noqa: BLE001 - the error of the client is the result
+        said = failed
+    return said, len(scene.line.sent("/me", "GET"))
+
+
+def test_49_busy(scene: Scene) -> None:
+    """503 with `Retry-After`: again, after the pause."""
+    agent = scene.registered()
+    said, sendings = answered_by(scene, agent, refusal(503, "unavailable", "retry", Retry_After="2"))
+    assert (said["email"], sendings) == (EMAIL, 2)
+
+
+def test_50_a_short_limit(scene: Scene) -> None:
+    """429: again, also for a call that is not repeatable."""
+    agent = scene.registered()
+    scene.line.fault("POST", "/drafts", "replace", answer=refusal(429, "too_many_requests", "retry", Retry_After="1"))
+    assert agent("call", method="POST", path="/drafts", json={})["status"] == 201
+
+
+def test_51_a_long_limit(scene: Scene) -> None:
+    """429 with a pause longer than the deadline: refused immediately."""
+    agent = scene.registered()
+    said, sendings = answered_by(scene, agent, refusal(429, "too_many_requests", "retry", Retry_After="900"))
+    assert (said.kind, said.code, sendings) == ("refused", "too_many_requests", 1)
+
+
+def test_52_a_defect(scene: Scene) -> None:
+    """Three times: refused, with its request id."""
+    agent = scene.registered()
+    said, sendings = answered_by(scene, agent, *[refusal(500, "server_error", "retry")] * 3)
+    assert (said.kind, said.code, sendings, "id-7" in said.text) == ("refused", "server_error", 3, True)
+
+
+def test_53_an_unknown_outcome(scene: Scene) -> None:
+    """Not repeated."""
+    agent = scene.registered()
+    scene.line.fault("POST", "/drafts", "replace", answer=refusal(500, "server_error", "check_outcome"))
+    assert agent.fails("call", method="POST", path="/drafts", json={}).kind == "answer_lost"
+    assert len(scene.line.sent("/drafts")) == 1
+
+
+@pytest.mark.parametrize(("action", "sendings"), [("retry", 2), ("fix_request", 1), ("dance", 1)])
+def test_54_and_55_an_unknown_code(scene: Scene, action: str, sendings: int) -> None:
+    """Its action counts. An unknown action is a refusal."""
+    agent = scene.registered()
+    said, found = answered_by(scene, agent, refusal(409, "of_the_future", action))
+    assert found == sendings
+    assert isinstance(said, dict) if sendings == 2 else (said.kind, said.code) == ("refused", "of_the_future")
+
+
+def test_56_a_wrong_deployment(scene: Scene) -> None:
+    """503 for a genuine token: the session is kept."""
+    agent = scene.registered()
+    said, _ = answered_by(scene, agent, *[refusal(503, "unavailable", "retry")] * 60, **SHORT)
+    assert said.kind == "offline"
+    assert agent("state")["signed_in"]

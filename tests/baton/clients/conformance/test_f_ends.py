@@ -1,0 +1,251 @@
+"""F: logouts, thefts, clones, backups, lost keys, broken storages."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.testing.world import World
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, eventually
+
+NEW = "another lantern drifting sideways"
+
+
+def confirmed(agent: Agent) -> Any:
+    """Log out. Return whether the server has confirmed it."""
+    said = agent("logout")
+    return True if said is None else said["confirmed"]
+
+
+def test_57_logout_and_again(scene: Scene) -> None:
+    """Both are confirmed."""
+    agent = scene.registered()
+    other = scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    assert confirmed(agent)
+    assert confirmed(agent)
+    assert not agent("state")["signed_in"]
+    assert sorted(scene.reasons(other), key=str) == [None, "logout"]
+
+
+def test_58_logout_offline(scene: Scene) -> None:
+    """Signed out, revoked later, and the login since is untouched."""
+    if scene.client == "python":
+        pytest.skip("python: logout waits for the answer still")
+    agent = scene.registered()
+    lost = scene.line.fault("POST", "/oauth/revoke", "lose_request", times=999)
+    assert not confirmed(agent)
+    assert not agent("state")["signed_in"]
+    assert agent.fails("me").kind == "not_logged_in"
+    agent("login", email=EMAIL, password=PASSWORD)
+    agent("me")
+    lost.times = 0
+    agent.kill()
+    again = scene.agent()
+    again("me")
+    assert again("record")["revocations"] == 0
+    assert len([one for one in scene.line.sent("/oauth/revoke") if one.status == 200]) == 1
+
+
+def test_59_killed_during_a_logout(scene: Scene) -> None:
+    """Signed out, and revoked by the next process."""
+    if scene.client == "python":
+        pytest.skip("python: logout waits for the answer still")
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    held = scene.line.fault("POST", "/oauth/revoke", "hold_request")
+    agent.begin("logout")
+    assert held.held.wait(10)
+    agent.kill()
+    again = scene.agent()
+    assert not again("state")["signed_in"]
+    again("logout")
+    held.release.set()
+    assert sorted(scene.reasons(other), key=str) == [None, "logout"]
+
+
+def test_60_logout_everywhere(scene: Scene) -> None:
+    """Both devices."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    agent("logout_everywhere", password=PASSWORD)
+    assert other.fails("me").reason == "ended_everywhere"
+    assert not agent("state")["signed_in"]
+
+
+def test_61_ended_elsewhere(scene: Scene) -> None:
+    """With the reason, which survives a restart."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    other("end_device", device_id=agent("record")["device_id"], password=PASSWORD)
+    assert agent.fails("me").reason == "ended_by_owner"
+    assert agent.fails("me").kind == "not_logged_in"
+    if scene.client != "python":  # Its record has no reason yet.
+        assert scene.agent()("state") == {"signed_in": False, "reason": "ended_by_owner"}
+
+
+def test_62_the_password_is_changed_elsewhere(scene: Scene) -> None:
+    """The other login ends."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    other("change_password", password=PASSWORD, new_password=NEW)
+    assert agent.fails("me").reason == "password_changed"
+    other("me")
+
+
+def test_63_the_account_is_deleted_elsewhere(scene: Scene) -> None:
+    """Logged out."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    other("delete_account", password=PASSWORD)
+    assert agent.fails("me").kind == "logged_out"
+    assert not other("state")["signed_in"]
+
+
+def test_64_a_thief_with_his_own_attempt(scene: Scene) -> None:
+    """Reason `reuse` for both, and a new key."""
+    scene.own_attempts = True
+    agent = scene.registered()
+    scene.copied("a", "thief")
+    thief = scene.agent("thief")
+    thief("own_attempt")
+    scene.exchanged(thief)
+    key = agent("record")["key"]
+    agent("expire")
+    assert agent.fails("me").reason == "reuse"
+    assert thief.fails("me").reason == "reuse"
+    agent("login", email=EMAIL, password=PASSWORD)
+    assert agent("record")["key"] != key
+
+
+def test_65_a_clone_exchanges_twice(scene: Scene) -> None:
+    """Rule 8: the owner revokes, both are logged out, and the next login has a new key."""
+    agent = scene.registered(scale=0.3)
+    scene.copied("a", "clone")
+    clone = scene.agent("clone")
+    scene.exchanged(clone)
+    scene.exchanged(clone)
+    key = agent("record")["key"]
+    agent("expire")
+    ended = agent.fails("me")
+    assert (ended.kind, ended.reason, ended.confirmed) == ("logged_out", "reuse", True)
+    assert clone.fails("me").reason == "reuse"
+    agent("login", email=EMAIL, password=PASSWORD)
+    assert agent("record")["key"] != key
+    assert "reuse" in scene.reasons(agent)
+
+
+def test_66_a_clone_while_the_revocation_is_lost(scene: Scene) -> None:
+    """Logged out here. The revocation is kept, and a later process sends it."""
+    agent = scene.registered()
+    scene.copied("a", "clone")
+    clone = scene.agent("clone")
+    scene.exchanged(clone)
+    scene.exchanged(clone)
+    agent("expire")
+    lost = scene.line.fault("POST", "/oauth/revoke", "lose_request", times=999)
+    ended = agent.fails("me")
+    assert (ended.reason, ended.confirmed) == ("reuse", False)
+    assert agent("record")["revocations"] == 1
+    agent.kill()
+    clone("me")
+    lost.times = 0
+    scene.agent()("login", email=EMAIL, password=PASSWORD)
+    assert clone.fails("me").reason == "reuse"
+
+
+def test_67_a_sibling_exchanges_twice(scene: Scene) -> None:
+    """It stored its children in the same record: no revocation."""
+    agent, sibling = scene.registered(), scene.agent()
+    held = scene.line.fault("POST", "/oauth/token", "hold_request")
+    agent("expire")
+    number = agent.begin("me")
+    assert held.held.wait(10)
+    scene.exchanged(sibling)
+    scene.exchanged(sibling)
+    held.release.set()
+    agent.wait(number)
+    assert scene.line.sent("/oauth/revoke") == []
+    assert scene.reasons(agent) == [None]
+
+
+@pytest.mark.parametrize(("generations", "ends"), [(1, False), (2, True), (6, True)])
+def test_68_to_70_a_backup(scene: Scene, generations: int, ends: bool) -> None:  # noqa: FBT001 - a parameter
+    """One generation old: it continues. Older: reason `reuse`."""
+    agent = scene.registered()
+    scene.copied("a", "backup")
+    for _ in range(generations):
+        scene.exchanged(agent)
+    agent.kill()
+    scene.copied("backup", "a")
+    restored = scene.agent()
+    restored("expire")
+    if ends:
+        assert restored.fails("me").reason == "reuse"
+    else:
+        restored("me")
+
+
+def test_71_the_key_is_lost(scene: Scene) -> None:
+    """Logged out, and the next login has a key."""
+    agent = scene.registered()
+    agent("lose_key")
+    ended = agent.fails("me")
+    assert (ended.kind, ended.reason) == ("logged_out", "key_lost")
+    agent("login", email=EMAIL, password=PASSWORD)
+    agent("me")
+
+
+def test_72_the_storage_is_locked(scene: Scene) -> None:
+    """Nothing is sent, and nothing ends."""
+    agent = scene.registered()
+    agent("set", locked=True)
+    count = len(scene.line.log)
+    assert agent.fails("me").kind == "storage_unavailable"
+    assert len(scene.line.log) == count
+    agent("set", locked=False)
+    agent("me")
+
+
+def test_73_the_disk_is_full_at_the_child(scene: Scene) -> None:
+    """The child is not used. With space again, the same child comes."""
+    agent = scene.registered()
+    agent("expire")
+    agent("set", full=True)
+    assert agent.fails("me").kind == "storage_unavailable"
+    agent("set", full=False)
+    agent("me")
+    assert len(scene.line.sent("/oauth/token")) == 2
+    assert scene.reasons(agent) == [None]
+
+
+@pytest.mark.parametrize("text", ["{", '{"v": 9}'], ids=["74 broken", "75 newer"])
+def test_74_and_75_a_record_that_cannot_be_read(scene: Scene, text: str) -> None:
+    """It is not changed, and nothing is sent."""
+    agent = scene.registered()
+    files = [path for path in (scene.folder / "a").rglob("record*") if path.is_file() and path.suffix != ".lock"]
+    newest = max(files)
+    newest.write_text(text, "utf-8")
+    count = len(scene.line.log)
+    assert agent.fails("me").kind == "broken_storage"
+    assert agent.fails("login", email=EMAIL, password=PASSWORD).kind == "broken_storage"
+    assert (newest.read_text("utf-8"), len(scene.line.log)) == (text, count)
+
+
+def test_76_a_token_that_is_unknown_here(scene: Scene, make_world: Callable[..., World]) -> None:
+    """Another deployment, with other keys: logged out, without a loop."""
+    agent = scene.registered()
+    make_world()
+    count = len(scene.line.log)
+    assert agent.fails("me").kind == "logged_out"
+    assert len(scene.line.log) - count <= 2
+
+
+def test_an_idle_login_has_ended(scene: Scene) -> None:
+    """The reason is of the server."""
+    agent = scene.registered()
+    scene.world.clock.skip(days=31)
+    agent("set", skew=scene.world.clock.time() - time.time())
+    assert agent.fails("me").reason in {"idle", "login_required"}
+    eventually(lambda: not agent("state")["signed_in"], "the session has ended")

@@ -1,0 +1,76 @@
+"""H: logins with a second factor, refused logins, mechanisms and bindings."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.factors.totp import code_at, step_at
+from chalicelib.baton.testing.world import World
+from tests.baton.clients.conformance.line import Line
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene
+
+
+@pytest.fixture
+def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: Path) -> Iterator[Scene]:
+    """Begin at a deployment whose client `strict` requires a second factor."""
+    with Scene(client, line, make_world(BATON_CLIENTS="clients-factors.toml", BATON_MAIL="off"), tmp_path) as made:
+        yield made
+
+
+def enrolled(scene: Scene) -> tuple[Agent, Any]:
+    """Register at the strict client, with an authenticator app. Return the agent and the secret."""
+    agent = scene.agent(client_id="strict")
+    begun = agent("register", email=EMAIL, password=PASSWORD)
+    assert not begun["done"]
+    assert "totp" in begun["enrol"]
+    enrolment = agent("enrolment")
+    done = agent("prove", totp=code(scene, enrolment["secret"]), enrolment=enrolment["enrolment"])
+    assert done["done"]
+    return agent, enrolment["secret"]
+
+
+def test_85_to_87_a_second_factor(scene: Scene) -> None:
+    """Asked, a wrong code, killed in between, the right code."""
+    first, secret = enrolled(scene)
+    agent = scene.agent("b", client_id="strict")
+    begun = agent("login", email=EMAIL, password=PASSWORD)
+    assert not begun["done"]
+    assert "totp" in begun["factors"]
+    scene.world.clock.skip(seconds=90)
+    assert agent.fails("prove", totp="000000").code == "invalid_factor"
+    agent.kill()
+    again = scene.agent("b", client_id="strict")
+    assert again("pending_step")
+    assert again("prove", totp=code(scene, secret))["done"]
+    again("me")
+    assert scene.reasons(first) == [None, None]
+
+
+def test_88_a_void_session_of_a_factor(scene: Scene) -> None:
+    """The login begins anew."""
+    _, secret = enrolled(scene)
+    agent = scene.agent("b", client_id="strict")
+    agent("login", email=EMAIL, password=PASSWORD)
+    scene.world.clock.skip(minutes=11)
+    assert agent.fails("prove", totp=code(scene, secret)).code == "invalid_session"
+    assert not agent("record")["pending"]
+    agent("login", email=EMAIL, password=PASSWORD)
+    assert agent("prove", totp=code(scene, secret))["done"]
+
+
+def test_89_and_90_a_refused_login(scene: Scene) -> None:
+    """A wrong password, and an address that is taken: no session is stored."""
+    scene.registered(client_id="plain")
+    agent = scene.agent("b", client_id="plain")
+    assert agent.fails("login", email=EMAIL, password="wrong wrong wrong wrong").code == "invalid_credentials"
+    assert agent.fails("register", email=EMAIL, password=PASSWORD).code == "account_exists"
+    assert agent("record")["token"] is None
+
+
+def code(scene: Scene, secret: str) -> str:
+    """Return the code of an authenticator app."""
+    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    return code_at(raw, step_at(int(scene.world.clock.time())))

@@ -1,0 +1,23 @@
+"""H: every mechanism with every binding."""
+
+import pytest
+
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
+
+CLIENTS = ("mobile", "mobile-opaque", "simple", "web", "legacy", "oauth", "iot")
+BINDINGS = ("key", "hmac", "none")
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize("client_id", CLIENTS)
+def test_91_a_mechanism_and_a_binding(scene: Scene, client_id: str, binding: str) -> None:
+    """Register, call, exchange, call, log out."""
+    if binding == "none" and client_id.startswith("mobile"):
+        pytest.skip(f"{client_id} requires a binding")
+    agent = scene.agent(client_id=client_id, binding=binding)
+    agent("register", email=EMAIL, password=PASSWORD)
+    scene.exchanged(agent)
+    agent("me")
+    agent("logout")
+    agent("login", email=EMAIL, password=PASSWORD)
+    assert sorted(scene.reasons(agent), key=str) == [None, "logout"]
