@@ -148,5 +148,5 @@ def test_the_last_lines_name_the_skipped_tests() -> None:
     assert " 1 tests" in line
     assert "make browser" in line
     lines.clear()
-    closing(f\"Skipped: {NO_NODE}\")
+    closing(f"Skipped: {NO_NODE}")
     assert NO_NODE in lines[0]
