@@ -81,6 +81,7 @@ def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
 
     stock: Any = ResponseSerializer.get_value
 
+    @functools.wraps(stock)
     def get_value(serializer: object, value: Any, key: str, shape: Any) -> object:
         parent = getattr(shape, "parent", None)
         if type(value) is dict and parent is not None and parent.name == "AttributeValue":
@@ -93,10 +94,12 @@ def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
     def words(condition: str) -> tuple[object, ...]:
         return tuple(split(ConditionExpressionParser(condition, None, None)))
 
+    @functools.wraps(split)
+    def lex(parser: ConditionExpressionParser) -> deque[object]:
+        return deque(words(parser.condition_expression or ""))
+
     patch.setattr(ResponseSerializer, "get_value", get_value)
-    patch.setattr(
-        ConditionExpressionParser, "_lex_condition_expression", lambda parser: deque(words(parser.condition_expression))
-    )
+    patch.setattr(ConditionExpressionParser, "_lex_condition_expression", lex)
 
 
 @contextlib.contextmanager

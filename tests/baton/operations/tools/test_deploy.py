@@ -73,6 +73,9 @@ def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stages, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
+        own = tmp_path_factory.mktemp("built")  # another process may package with another registry meanwhile
+        patched.setattr(package, "COPY", own / "source")
+        patched.setattr(package, "BUILT", own / "package")
         patched.setattr(package, "configured_architecture", lambda: architecture)
         yield stage_named("dev", CONFIG)
 
