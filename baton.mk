@@ -64,6 +64,8 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+	@$(if $(SHORT),,if command -v node > /dev/null; then node clients/typescript/tests/mutants.js; \
+	else echo "skipped: no node, so the TypeScript client has no mutants"; fi)
 
 .PHONY: prove
 prove: $(READY) ## Run the long proofs, with one line of evidence for each guarantee (long; SHORT=1: some minutes)

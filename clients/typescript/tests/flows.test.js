@@ -81,6 +81,17 @@ test("rule 2: storage moved before the sending, so nothing is sent", async () =>
   assert.equal([...server.lineages.values()][0].generation, 1);
 });
 
+test("rule 2: storage moved while this process paused: the old token is not sent again", async () => {
+  const server = new FakeServer();
+  const { storage } = await loggedIn(server);
+  const sibling = device(server, { storage });
+  const { client } = device(server, { storage, sleep: async () => void (await sibling.client.me()) });
+  await expire(storage);
+  server.faults.push(server.loseRequest);
+  await client.me();
+  assert.equal(server.sent("/oauth/token").length, 1, "the one of the sibling");
+});
+
 test("rule 8: a clone exchanges twice; the owner revokes, and the next login has a new key", async () => {
   const server = new FakeServer();
   const { client, storage } = await loggedIn(server);
