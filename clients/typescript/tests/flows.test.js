@@ -303,6 +303,32 @@ test("a void session of a factor: the login begins anew", async () => {
   assert.equal((await storage.read()).pending, null);
 });
 
+test("a passkey alone: options for the key, then a login with its attempt", async () => {
+  const server = new FakeServer();
+  const { client } = device(server);
+  const login = await client.loginWithPasskey(async (options) => ({ challenge: options.challenge }), NAME);
+  assert.ok(login.done);
+  assert.ok(await client.me());
+  const [{ body, headers }] = server.sent("/login/passkey");
+  assert.deepEqual(Object.keys(JSON.parse(body)).sort(), ["client_id", "credential", "device"]);
+  assert.match(headers["idempotency-key"], /^"[\w-]{22}"$/);
+  assert.equal((await failure(client.loginWithPasskey(async () => ({ challenge: "old" }), NAME))).code, "challenge_invalid");
+  assert.ok((await client.state()).signedIn);
+});
+
+test("codes by mail: one key for the code and for what follows", async () => {
+  const server = new FakeServer();
+  const { client, storage } = device(server);
+  const session = await client.forgotPassword(EMAIL);
+  assert.equal(session, "ms.1");
+  const { key } = await storage.read();
+  assert.equal((await failure(client.resetPassword(session, "0000 0000", PASSWORD))).code, "invalid_code");
+  await client.resetPassword(session, "1234 5678", PASSWORD);
+  await client.register("bob@example.com", PASSWORD, { ...NAME, mail: { session: await client.startRegistration("bob@example.com"), code: "1" } });
+  assert.match(server.sent("/register")[0].body, /"mail_session":"ms.1","code":"1"/);
+  assert.deepEqual((await storage.read()).key, key);
+});
+
 test("HMAC: the first login is not signed, the second one is signed with the last secret", async () => {
   const server = new FakeServer();
   const { client, storage } = await loggedIn(server, { binding: "hmac" });
