@@ -37,7 +37,7 @@ test("a caller with a short deadline is offline, and the exchange goes on for th
   let release;
   server.faults.push(() => new Promise((resolve) => (release = resolve)));
   const long = client.me();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!release) await new Promise((resolve) => setImmediate(resolve)); // Until the exchange is on its way.
   const short = await failure(client.call("GET", "/me", { deadline: 0.02 }));
   assert.equal(short.kind, "offline");
   release();
