@@ -65,6 +65,8 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests (som
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+	@$(if $(SHORT),,if command -v node > /dev/null; then node clients/typescript/tests/mutants.js; \
+	else echo "skipped: no node, so the TypeScript client has no mutants"; fi)
 
 .PHONY: prove
 prove: $(READY) ## Run the long proofs, with one line of evidence for each guarantee (long; SHORT=1: some minutes)
@@ -78,7 +80,12 @@ clients: ## Check the TypeScript client: types, tests and size (needs Node.js 20
 	@if ! command -v npm > /dev/null; then echo "skipped: no npm, so clients/typescript is not checked"; exit 0; fi; \
 	mkdir -p build/typescript && cp clients/typescript/package.json clients/typescript/package-lock.json build/typescript/ && \
 	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
-	echo "2/3 types" && build/typescript/node_modules/.bin/tsc -p clients/typescript --typeRoots build/typescript/node_modules/@types && \
+	echo "2/3 types, also those that an app gets" && package=build/typescript/node_modules/baton-client && rm -rf $$package && \
+	tsc="build/typescript/node_modules/.bin/tsc --typeRoots build/typescript/node_modules/@types" && mkdir -p $$package && \
+	$$tsc -p clients/typescript && cp -R clients/typescript/package.json clients/typescript/src $$package/ && \
+	$$tsc -p clients/typescript --noEmit false --emitDeclarationOnly --declaration --rootDir clients/typescript/src --outDir $$package/types && \
+	cp clients/typescript/tests/types.ts build/typescript/ && $$tsc --noEmit --strict --exactOptionalPropertyTypes --module nodenext \
+	  --target es2022 --lib es2022,dom,dom.iterable --types node build/typescript/types.ts && \
 	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript"
 
 .PHONY: conformance

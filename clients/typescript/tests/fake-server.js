@@ -80,6 +80,15 @@ export class FakeServer {
       return { status: 200 };
     }
     const json = body ? JSON.parse(body) : {};
+    if (path === "/login/passkey/options" || path === "/register/start" || path === "/password/forgot") {
+      this.#verify(request, json.device.public_key);
+      return ok({ options: { challenge: "c" }, mail_session: "ms.1", expires_in: 300 });
+    }
+    if (path === "/password/reset") return json.code === "1234 5678" ? { status: 204 } : { status: 401, members: { error: "invalid_code", code: "invalid_code", action: "fix_request" } };
+    if (path === "/login/passkey") {
+      if (json.credential.challenge !== "c") throw new Refusal(409, "challenge_invalid", "challenge_invalid", "fix_request");
+      return this.#enter(request, path, { ...json, email: EMAIL, password: PASSWORD });
+    }
     if (path === "/register" || path === "/login") return this.#enter(request, path, json);
     if (path.startsWith("/login/")) return this.#factor(request, path, json);
     const lineage = this.#caller(request);

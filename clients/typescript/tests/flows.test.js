@@ -37,7 +37,7 @@ test("a caller with a short deadline is offline, and the exchange goes on for th
   let release;
   server.faults.push(() => new Promise((resolve) => (release = resolve)));
   const long = client.me();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!release) await new Promise((resolve) => setImmediate(resolve)); // Until the exchange is on its way.
   const short = await failure(client.call("GET", "/me", { deadline: 0.02 }));
   assert.equal(short.kind, "offline");
   release();
@@ -79,6 +79,17 @@ test("rule 2: storage moved before the sending, so nothing is sent", async () =>
   await Promise.all([client.me(), sibling.client.me()]);
   assert.equal([...server.lineages.values()][0].ended, null);
   assert.equal([...server.lineages.values()][0].generation, 1);
+});
+
+test("rule 2: storage moved while this process paused: the old token is not sent again", async () => {
+  const server = new FakeServer();
+  const { storage } = await loggedIn(server);
+  const sibling = device(server, { storage });
+  const { client } = device(server, { storage, sleep: async () => void (await sibling.client.me()) });
+  await expire(storage);
+  server.faults.push(server.loseRequest);
+  await client.me();
+  assert.equal(server.sent("/oauth/token").length, 1, "the one of the sibling");
 });
 
 test("rule 8: a clone exchanges twice; the owner revokes, and the next login has a new key", async () => {
@@ -290,6 +301,32 @@ test("a void session of a factor: the login begins anew", async () => {
   server.accounts.get(EMAIL).factor = null;
   assert.equal((await failure(step.prove({ totp: "123456" }))).code, "invalid_session");
   assert.equal((await storage.read()).pending, null);
+});
+
+test("a passkey alone: options for the key, then a login with its attempt", async () => {
+  const server = new FakeServer();
+  const { client } = device(server);
+  const login = await client.loginWithPasskey(async (options) => ({ challenge: options.challenge }), NAME);
+  assert.ok(login.done);
+  assert.ok(await client.me());
+  const [{ body, headers }] = server.sent("/login/passkey");
+  assert.deepEqual(Object.keys(JSON.parse(body)).sort(), ["client_id", "credential", "device"]);
+  assert.match(headers["idempotency-key"], /^"[\w-]{22}"$/);
+  assert.equal((await failure(client.loginWithPasskey(async () => ({ challenge: "old" }), NAME))).code, "challenge_invalid");
+  assert.ok((await client.state()).signedIn);
+});
+
+test("codes by mail: one key for the code and for what follows", async () => {
+  const server = new FakeServer();
+  const { client, storage } = device(server);
+  const session = await client.forgotPassword(EMAIL);
+  assert.equal(session, "ms.1");
+  const { key } = await storage.read();
+  assert.equal((await failure(client.resetPassword(session, "0000 0000", PASSWORD))).code, "invalid_code");
+  await client.resetPassword(session, "1234 5678", PASSWORD);
+  await client.register("bob@example.com", PASSWORD, { ...NAME, mail: { session: await client.startRegistration("bob@example.com"), code: "1" } });
+  assert.match(server.sent("/register")[0].body, /"mail_session":"ms.1","code":"1"/);
+  assert.deepEqual((await storage.read()).key, key);
 });
 
 test("HMAC: the first login is not signed, the second one is signed with the last secret", async () => {

@@ -2,6 +2,7 @@
 
 import { ANSWER_BYTES } from "../rules/numbers.js";
 import { NoAnswer } from "../flows/errors.js";
+import { stopIfAborted } from "../flows/patience.js";
 
 const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]; // Of Node. Any other failure counts as sent.
 const DECODED = ["gzip", "deflate", "br", "zstd", "x-gzip"];
@@ -32,7 +33,7 @@ export const fetchTransport =
       return { status: answer.status, headers: found, bytes, ...(answer.url ? { url: answer.url } : {}) };
     } catch (error) {
       if (error instanceof NoAnswer) throw error;
-      signal?.throwIfAborted();
+      stopIfAborted(signal);
       const cause = /** @type {{ cause?: { code?: string } }} */ (error).cause;
       const late = control.signal.aborted ? "no answer in time" : `${error}${cause?.code ? ` (${cause.code})` : ""}`;
       throw new NoAnswer(late, !NOT_SENT.includes(cause?.code ?? ""));

@@ -4,6 +4,7 @@ import { isObject } from "../rules/answer.js";
 import { next } from "../rules/next.js";
 import { MOMENT } from "../rules/numbers.js";
 import { AnswerLost, NoAnswer, Offline, Refused } from "./errors.js";
+import { stopIfAborted } from "./patience.js";
 
 /**
  * @typedef {import("../rules/next.js").Situation} Situation
@@ -32,7 +33,7 @@ export async function ask(core, question, patience) {
   let synced = false;
   let defects = 0;
   for (;;) {
-    patience.signal?.throwIfAborted();
+    stopIfAborted(patience.signal);
     const created = core.second(); // Rule 2: first the time. Then `prepare` reads storage, and signs.
     const prepared = await question.prepare(created);
     if (!prepared) return { step: "read_storage", refused: null };

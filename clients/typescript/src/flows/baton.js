@@ -10,6 +10,7 @@ import { bodyOf, call, stepUp } from "./call.js";
 import { Core, stateOf } from "./core.js";
 import { NoAnswer } from "./errors.js";
 import { begin, pendingStep } from "./login.js";
+import { byKey, mailCode } from "./mail.js";
 import { revokeWaiting } from "./revoke.js";
 
 /**
@@ -38,6 +39,31 @@ export class Baton {
   /** Log in. It is safe to repeat this after `Offline` or a restart. @param {string} email @param {string} password @param {LoginOptions} o */
   login(email, password, o) {
     return begin(this.#core, "login", email, password, o);
+  }
+
+  /**
+   * Log in with a passkey alone. `get` passes the options to the platform, and returns its answer (`toJSON()`).
+   * @param {(options: object) => Promise<object>} get @param {LoginOptions} o
+   */
+  loginWithPasskey(get, o) {
+    return begin(this.#core, "login", "", "", o, get);
+  }
+
+  // Mail: keep the session that these return in memory.
+
+  /** Send a code to an address, for `register(…, { mail })`. @param {string} email */
+  startRegistration(email) {
+    return mailCode(this.#core, "/register/start", email);
+  }
+
+  /** Send a code to an address, if an account has it, for `resetPassword`. @param {string} email */
+  forgotPassword(email) {
+    return mailCode(this.#core, "/password/forgot", email);
+  }
+
+  /** Set a new password with the code of the mail. Every login of the account ends: log in next. @param {string} session @param {string} code @param {string} newPassword */
+  resetPassword(session, code, newPassword) {
+    return byKey(this.#core, "/password/reset", { mail_session: session, code, new_password: newPassword }, () => undefined);
   }
 
   /** Return the step of a login that waits for a second factor, also after a restart, or null. */

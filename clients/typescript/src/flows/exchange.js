@@ -1,6 +1,6 @@
 // The exchange of a token for its child: one in flight per process, and the record decides among processes.
 
-import { quotedKey } from "../rules/address.js";
+import { encodeQuery, quotedKey } from "../rules/address.js";
 import { utf8 } from "../rules/encoding.js";
 import { EARLY, LOCK_WAIT, MOMENT } from "../rules/numbers.js";
 import { renewal, revoked, same, withoutSession } from "../rules/record.js";
@@ -51,6 +51,7 @@ function begin(core, parent, left) {
   const child = core.lock(`baton:${core.clientId}`, LOCK_WAIT, run).finally(() => {
     core.flight = null;
   });
+  child.catch(() => {}); // Its callers may all have cancelled.
   return { attempt: parent.attempt, child };
 }
 
@@ -87,7 +88,7 @@ async function exchangeRequest(core, parent, created) {
 export const formPlan = (path, form) => ({
   method: "POST",
   path,
-  body: utf8(new URLSearchParams(form).toString()),
+  body: utf8(encodeQuery(form)), // React Native's URLSearchParams is incomplete.
   contentType: "application/x-www-form-urlencoded",
 });
 

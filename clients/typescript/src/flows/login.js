@@ -7,6 +7,7 @@ import { ask, having } from "./ask.js";
 import { guarded } from "./core.js";
 import { BatonError, NotLoggedIn, Refused } from "./errors.js";
 import { born } from "./exchange.js";
+import { byKey } from "./mail.js";
 import { revokeWaiting } from "./revoke.js";
 import { LoginStep } from "./step.js";
 
@@ -19,10 +20,11 @@ import { LoginStep } from "./step.js";
 
 /**
  * @param {Core} core @param {"register" | "login"} verb @param {string} email @param {string} password
- * @param {import("../types.js").LoginOptions} o @returns {Promise<Login>}
+ * @param {import("../types.js").LoginOptions} o @param {(options: object) => Promise<object>} [get] for a passkey alone
+ * @returns {Promise<Login>}
  */
-export async function begin(core, verb, email, password, o) {
-  const patience = core.patience(o, DEADLINE);
+export async function begin(core, verb, email, password, o, get) {
+  let patience = core.patience(o, DEADLINE);
   await revokeWaiting(core, patience); // Rule 8: first, because the new login has another key.
   const address = email.normalize("NFKC").trim().toLowerCase();
   const mail = o.mail ? { mail_session: o.mail.session, code: o.mail.code } : {};
@@ -31,13 +33,20 @@ export async function begin(core, verb, email, password, o) {
   for (;;) {
     const record = await pendingFor(core, verb, address); // Rule 1: attempt and key are stored before they are sent.
     const { signer, device } = await introduction(core, record, byLast);
-    const body = utf8(JSON.stringify({ email, password, client_id: core.clientId, device: { name: o.deviceName, ...device }, ...mail }));
+    const entry = { client_id: core.clientId, device: { name: o.deviceName, ...device } };
+    let proof = { email, password, ...mail };
+    if (get) {
+      const { options } = await byKey(core, "/login/passkey/options", entry, having({ options: "object" }), o, signer);
+      proof = /** @type {any} */ ({ credential: await get(options) });
+      patience = core.patience(o, DEADLINE); // The person's time for the gesture does not count.
+    }
+    const body = utf8(JSON.stringify({ ...proof, ...entry }));
     const attempt = record.pending?.attempt ?? "";
     const facts = async () => {
       const now = await core.read();
       return { anew, session: now.session !== null && now.pending?.attempt !== attempt };
     };
-    const plan = { method: "POST", path: `/${verb}`, body, fields: { "idempotency-key": quotedKey(attempt) } };
+    const plan = { method: "POST", path: get ? "/login/passkey" : `/${verb}`, body, fields: { "idempotency-key": quotedKey(attempt) } };
     const prepare = (/** @type {number} */ created) => core.prepared(plan, created, signer);
     const asked = await ask(core, { verb, repeatable: true, prepare, read: firstTokens(core), facts }, patience);
     const { refused } = asked;
@@ -76,7 +85,7 @@ async function pendingFor(core, kind, email) {
 }
 
 /** @param {Core} core @returns {Promise<import("../types.js").StoredKey>} */
-async function newKey(core) {
+export async function newKey(core) {
   const { store, data, signer } = await guarded(() => core.keys.create());
   const { crv, kty, x, y } = signer.jwk;
   return { store, data, jwk: y === undefined ? { crv, kty, x } : { crv, kty, x, y } };

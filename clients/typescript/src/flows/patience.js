@@ -3,6 +3,11 @@
 import { pauseLength } from "../rules/clock.js";
 import { Offline } from "./errors.js";
 
+/** Throw the reason of a caller that cancelled. React Native has no `throwIfAborted`. @param {AbortSignal | undefined} signal */
+export function stopIfAborted(signal) {
+  if (signal?.aborted) throw signal.reason ?? Object.assign(new Error("cancelled"), { name: "AbortError" });
+}
+
 export class Patience {
   #pauses = 0;
   #slept = 0;
@@ -37,7 +42,7 @@ export class Patience {
     this.#slept += length;
     this.#draw = this.edges.random();
     await this.edges.sleep(length, this.signal);
-    this.signal?.throwIfAborted();
+    stopIfAborted(this.signal);
   }
 
   /**
@@ -46,7 +51,7 @@ export class Patience {
    */
   async wait(work) {
     const { signal } = this;
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const left = this.left();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;

@@ -20,6 +20,7 @@ export async function revokeWaiting(core, patience, now = false) {
   core.revoking ??= sendAll(core).finally(() => {
     core.revoking = null;
   });
+  core.revoking.catch(() => {}); // Its callers may all have cancelled.
   await patience.wait(core.revoking);
 }
 

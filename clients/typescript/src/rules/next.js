@@ -5,7 +5,7 @@ import { DEFECTS, GRANTS } from "./numbers.js";
 
 /**
  * @typedef {object} Situation
- * @property {"call" | "register" | "login" | "factor" | "exchange" | "revoke" | "time"} verb
+ * @property {"call" | "register" | "login" | "factor" | "exchange" | "revoke" | "time"} verb `time`: without a token
  * @property {boolean} repeatable two executions have one effect
  * @property {boolean} keyed the caller gave an idempotency key
  * @property {"not_sent" | "nothing" | "answer"} came `nothing`: no answer, an incomplete one, or a foreign one (rule 9)

@@ -79,6 +79,8 @@ const VERBS = {
   },
   step_up: ({ password, method, path, json }) => client.stepUp({ password }, method, path, json === undefined ? {} : { json }),
   me: (o) => (o.deadline_s === undefined ? client.me() : client.call("GET", "/me", waiting(o)).then((answer) => answer.json())),
+  forgot_password: ({ email }) => client.forgotPassword(email),
+  reset_password: ({ session, code, new_password }) => client.resetPassword(session, code, new_password),
   devices: () => client.devices(),
   end_device: ({ device_id, password }) => client.endDevice(device_id, confirming(password)),
   change_password: ({ password, new_password }) => client.changePassword(new_password, confirming(password)),

@@ -177,6 +177,14 @@ class Agent:
         """Get a grant."""
         return self.client.step_up(password, method, path, json=json)
 
+    def forgot_password(self, email: str) -> object:
+        """Send a code by mail."""
+        return self.client.forgot_password(email)
+
+    def reset_password(self, session: str, code: str, new_password: str) -> None:
+        """Set a password by that code."""
+        self.client.reset_password(session, code, new_password)
+
     def me(self, **named: Any) -> object:
         """Read the account."""
         return self.client._call("GET", "/me", lambda answer: answer.json(), **named) if named else self.client.me()

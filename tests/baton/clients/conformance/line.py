@@ -31,7 +31,7 @@ class Exchanged:
     @property
     def path(self) -> str:
         """The path without the stage."""
-        return urlsplit(self.target).path.removeprefix("/api")
+        return "/" + urlsplit(self.target).path.split("/", 2)[-1]
 
     def header(self, name: str) -> str:
         """Return a header field, or an empty string."""

@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, eventually
+from tests.baton.mail.town import find_code
 
 NEW = "another lantern drifting sideways"
 
@@ -91,6 +92,20 @@ def test_62_the_password_is_changed_elsewhere(scene: Scene) -> None:
     other("login", email=EMAIL, password=PASSWORD)
     other("change_password", password=PASSWORD, new_password=NEW)
     assert agent.fails("me").reason == "password_changed"
+    other("me")
+
+
+def test_62_the_password_is_reset_by_mail(scene: Scene) -> None:
+    """Every login ends, as the address was never proved before. The answers to both requests are lost once."""
+    agent, other = scene.registered(), scene.agent("b")
+    scene.line.fault("POST", "/password/forgot", "lose_answer")
+    scene.line.fault("POST", "/password/reset", "lose_answer")
+    session = other("forgot_password", email=EMAIL)
+    code = find_code(scene.world.mails[-1])
+    assert other.fails("reset_password", session=session, code="0000 0000", new_password=NEW).code == "invalid_code"
+    other("reset_password", session=session, code=code, new_password=NEW)
+    assert agent.fails("me").reason == "claimed"
+    other("login", email=EMAIL, password=NEW)
     other("me")
 
 

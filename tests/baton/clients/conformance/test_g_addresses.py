@@ -1,7 +1,10 @@
 """G: addresses, paths and queries."""
 
+from collections.abc import Callable
+
 import pytest
 
+from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
 
 ODD = ["a b", "caf\u00e9 \U0001f600", "~*-._", "a&b=c/d?e#f", "100%25", "\"'()!<>[]{}|\\^`", ""]
@@ -49,6 +52,16 @@ def test_84_an_odd_query(scene: Scene, word: str) -> None:
     assert agent("call", method="GET", path="/orders", query={"word": word, "at_least": "3"})["json"]["word"] == word
 
 
-def test_78_and_81_other_deployments(scene: Scene) -> None:
-    """No stage, and TLS on port 443."""
-    pytest.skip(f"{scene.client}: the vectors have both; this line has one stage and no certificate")
+@pytest.mark.parametrize("stage", ["/prod", "/a%20b"])
+def test_78_another_stage(scene: Scene, make_world: Callable[..., World], stage: str) -> None:
+    """Signed with the stage, as it is sent. The gateway of the tests needs one: the vectors have a URL without one."""
+    origin = f"http://localhost:{scene.line.port}"
+    make_world(BATON_ISSUER=origin + stage)
+    agent = scene.agent(base_url=origin + stage)
+    agent("register", email=EMAIL, password=PASSWORD)
+    agent("me")
+
+
+def test_81_tls(scene: Scene) -> None:
+    """The rules of port 443, by an own certificate."""
+    pytest.skip(f"{scene.client}: the line has no certificate; the vectors have the default port")
