@@ -1,5 +1,6 @@
 """Record an event of an account: one call for log line, metric, audit row and the notice to the owner."""
 
+import time
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -45,9 +46,16 @@ class Record(Struct, frozen=True, kw_only=True):
         self.log.record(event, **about, **facts, **first)
         if kind.audited:
             row = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
-            self.audit.append(AuditEvent(now, event, account, lineage, row), event_id=self.entropy(8).hex())
+            self.audit.append(AuditEvent(now, event, account, lineage, row), event_id=self._event_id())
         if kind.notice and told is not None and self.notices is not None:
             self.notices(event, account=account, at=now, told=told)
+
+    def _event_id(self) -> str:
+        """Return an id that orders the events of one second: the microseconds since the epoch, and random bytes.
+
+        Two servers order them as well as their clocks agree. An injected clock has seconds only, so it is not read.
+        """
+        return f"{int(time.time() * 1_000_000):014x}{self.entropy(4).hex()}"
 
     def _is_first(self, event: str, account: AccountId) -> int:
         """Return 1 for the first such event of the account today, else 0. Also 0 if the counter is unavailable."""

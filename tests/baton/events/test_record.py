@@ -58,3 +58,15 @@ def test_other_events_are_not_counted_by_account() -> None:
         recording(stores, 7)(event, account=ACCOUNT)
     assert not any("first_of_account" in facts for _, facts in stores.log.recorded)
     assert not stores.tables.windows
+
+
+def test_events_of_one_second_are_read_in_their_order() -> None:
+    """`factor_removed` was above a `factor_added` that came later: their ids were random."""
+    stores = MemoryStores()
+    record = recording(stores, 7)
+    names = ["logged_in", "factor_added", "factor_removed"] * 10
+    for name in names:
+        record(name, account=ACCOUNT)
+    read = stores.audit.newest(ACCOUNT, before=None, limit=99, now=7)
+    assert [one.event.event for one in read] == names[::-1]
+    assert len({one.key for one in read}) == len(names)
