@@ -526,7 +526,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/events/record.py",
-        ("the events of one second have no order", 'f"{int(time.time() * 1_000_000):014x}{self.entropy(4).hex()}"', "self.entropy(8).hex()"),
+        ("the events of one second have no order", 'f"{int(self.moment() * 1_000_000):014x}{self.entropy(4).hex()}"', "self.entropy(8).hex()"),
     ),
     *_of(
         "chalicelib/baton/tokens/presented.py",

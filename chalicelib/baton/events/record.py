@@ -1,7 +1,6 @@
 """Record an event of an account: one call for log line, metric, audit row and the notice to the owner."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -14,9 +13,13 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table ``names.EVENTS`` lists the audited ones."""
+    """Record events. The table ``names.EVENTS`` lists the audited ones.
+
+    ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
+    """
 
     clock: Clock
+    moment: Callable[[], float]
     entropy: Entropy
     ephemeral: Counters
     audit: Audit
@@ -51,11 +54,11 @@ class Record(Struct, frozen=True, kw_only=True):
             self.notices(event, account=account, at=now, told=told)
 
     def _event_id(self) -> str:
-        """Return an id that orders the events of one second: the microseconds since the epoch, and random bytes.
+        """Return an id: the microseconds since the epoch, which order the events of one second, and random bytes.
 
-        Two servers order them as well as their clocks agree. An injected clock has seconds only, so it is not read.
+        For events of two servers, the order is as exact as their clocks.
         """
-        return f"{int(time.time() * 1_000_000):014x}{self.entropy(4).hex()}"
+        return f"{int(self.moment() * 1_000_000):014x}{self.entropy(4).hex()}"
 
     def _is_first(self, event: str, account: AccountId) -> int:
         """Return 1 for the first such event of the account today, else 0. Also 0 if the counter is unavailable."""

@@ -1,8 +1,10 @@
 """Record: how often an alarm counts an event that one account can repeat."""
 
 import secrets
+import time
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.events.names import EVENTS
@@ -19,6 +21,7 @@ def recording(stores: MemoryStores, now: int) -> Record:
     """Record into memory at this time."""
     return Record(
         clock=lambda: now,
+        moment=time.time,
         entropy=secrets.token_bytes,
         ephemeral=stores.ephemeral,
         audit=stores.audit,
@@ -63,7 +66,8 @@ def test_other_events_are_not_counted_by_account() -> None:
 def test_events_of_one_second_are_read_in_their_order() -> None:
     """`factor_removed` was above a `factor_added` that came later: their ids were random."""
     stores = MemoryStores()
-    record = recording(stores, 7)
+    moments = (7 + number / 1_000_000 for number in range(99))
+    record = replace(recording(stores, 7), moment=lambda: next(moments))
     names = ["logged_in", "factor_added", "factor_removed"] * 10
     for name in names:
         record(name, account=ACCOUNT)
