@@ -93,6 +93,16 @@ def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
     assert f"pages of `{origin}`" in README
 
 
+def test_the_calls_of_a_browser_are_those_that_run_in_chromium() -> None:
+    """On docs/baton/passkeys.md, apart from blanks."""
+    page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8")
+    tested = re.sub(r"\s", "", (ROOT / "tests" / "baton" / "chromium" / "platform.mjs").read_text("utf-8"))
+    calls = re.findall(r"\| `publicKey = (\w.*?)\(options\)`, then `\((.*?)\)\.toJSON\(\)` \|", page)
+    assert len(calls) == 2
+    for parse, ask in calls:
+        assert re.sub(r"\s", "", f"const publicKey = {parse}(json); return ({ask}).toJSON();") in tested
+
+
 def test_the_app_of_the_tests_is_the_shipped_one() -> None:
     """The app of the tests differs from ``app.py`` by its sample. The registries are the shipped ones."""
     names = ("app.py", "tests/baton/fixture_app/app.py")
