@@ -1,6 +1,7 @@
 """Write ``docs/baton/errors.md`` from the refusals: ``python -m tools.errors_page``. The page is always current."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from chalicelib.baton.proof import refusals as of_proof
 from chalicelib.baton.routing import Dialect
 from chalicelib.baton.tokens import refusals as of_tokens
 
-PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"
+DOCS = Path(__file__).parent.parent / "docs" / "baton"
+PAGE = DOCS / "errors.md"
 
 MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
 """The modules with errors: one for each package, in the order of the page."""
@@ -25,17 +27,7 @@ package. [exchange.md](exchange.md) explains the numbers E0 to E10.
 
 Use `code` in your program: it is stable. For a `code` that your app does not handle, do what `action` says:
 
-| action | what to do |
-|---|---|
-| `retry` | repeat the same request after `Retry-After` seconds |
-| `sync_clock` | set the offset from `server_time`, sign again, once |
-| `exchange` | exchange the token at `/oauth/token` |
-| `step_up` | ask the person for the password, `POST /step-up`, call again with the grant |
-| `log_in` | log in |
-| `verify_email` | prove the e-mail address with a code from its mailbox |
-| `fix_request` | the developer must correct the app, or the person must correct the input |
-| `check_outcome` | read the current state before you repeat the request: it may have taken effect |
-
+{actions}
 Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the members of RFC 6749 (`error`,
 `error_description`). Elsewhere it has those of RFC 9457 (`application/problem+json`). Both have `code`, `action`,
 `retryable`, `request_id` and `server_time`.
@@ -51,12 +43,18 @@ def leaves() -> Iterator[type[errors.Refusal]]:
                 yield member
 
 
+def actions() -> str:
+    """Return the table of actions as wire.md has it, so that the two pages say the same."""
+    (table,) = re.findall(r"^\| action \|.*\n(?:\|.*\n)+", (DOCS / "wire.md").read_text("utf-8"), re.MULTILINE)
+    return str(table).replace("](#", "](wire.md#")
+
+
 def render() -> str:
     """Return the text of the page."""
     by_code: dict[str, list[type[errors.Refusal]]] = {}
     for leaf in leaves():
         by_code.setdefault(leaf.code, []).append(leaf)
-    parts = [_HEAD]
+    parts = [_HEAD.replace("{actions}", actions())]
     for code, members in by_code.items():
         parts.append(f"## {code}\n")
         for member in members:

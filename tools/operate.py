@@ -268,6 +268,7 @@ class Operator:
     def _record(self) -> Record:
         return Record(
             clock=clock,
+            moment=time.time,
             entropy=secrets.token_bytes,
             ephemeral=Ephemeral(self._database),
             audit=Audit(self._database, self._log),

@@ -74,6 +74,7 @@ class Baton:
         self._pending = self.background.pending
         self.recorder = Record(
             clock=self.clock,
+            moment=time.time,
             entropy=self.entropy,
             ephemeral=self.ephemeral,
             audit=self.audit,

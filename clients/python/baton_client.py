@@ -78,6 +78,7 @@ SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
 MOMENT_S = 1.0  # The minimum wait before a second `superseded` counts (rule 8).
 REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. It is stored and sent again.
+WRONG_PROOFS_MAX = 5  # `login` passes the refusal on after this number of wrong proofs: a function may be automatic.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -162,6 +163,8 @@ class Refused(BatonError):
         self.code = str(self.problem.get("code", f"http_{self.status}"))
         passing = self.status == 429 or self.status >= 500
         self.action = str(self.problem.get("action", "retry" if passing else "fix_request"))
+        factors = self.problem.get("factors")
+        self.factors: tuple[str, ...] = tuple(factors) if isinstance(factors, list) else ()  # What to prove.
         self.retry_after_s = _seconds(answer.headers.get("retry-after")) or 0
         self.untouched = self.status == 429  # Refused before any effect.
         self.defect = self.code == "server_error"
@@ -240,12 +243,14 @@ class Pending:
     binding: str
     attempt: str = field(repr=False)
     auth_session: str | None = field(default=None, repr=False)  # The newest one of a login that needs a factor.
+    problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The answer that had it, without it.
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
 
+    Every `password` of a method of this client may be a `Proof`. It must be one if the account has a second factor.
     `passkey` is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON.
     """
 
@@ -539,8 +544,12 @@ class NoResponse(Exception):
         self.untouched, self.defect, self.retry_after_s = not sent, False, 0
 
 
-Confirm = Callable[[Refused], str | Proof]
-"""Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code."""
+Confirm = Callable[[Refused], str | Proof | None]
+"""Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code.
+
+`None` cancels: the refusal is raised, as without this function. An error of the function is passed on. The function is
+called once: after a wrong password or code, `Refused` is raised.
+"""
 AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Ask the platform for a passkey: options of WebAuthn in, its answer (`toJSON()`) out. It raises if the person refuses.
 """
@@ -773,6 +782,16 @@ class _Patience:
         """Return the seconds that are left, by the monotonic clock and by the pauses of an injected `sleep`."""
         return self._deadline_s - (time.monotonic() - self._started) - self._skipped_s
 
+    @contextlib.contextmanager
+    def person(self) -> Iterator[None]:
+        """Stop the time while a person or the platform is asked. The next request begins with a short pause again."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - began
+            self._pauses = 0
+
     def pause(self, at_least_s: float) -> bool:
         """Wait before the next request: exponential back-off with full jitter (rule 5). False when the time is over."""
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(self._pauses, 16))
@@ -856,27 +875,38 @@ class BatonClient:
         password: str,
         device_name: str,
         *,
-        second_factor: Callable[["LoginStep"], Proof] | None = None,
+        second_factor: Callable[["LoginStep"], Proof | None] | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Session:
         """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash.
 
-        `second_factor` gets the code from the person if the login needs one, and again after a wrong code. Without it,
-        `FactorNeeded` is raised, and its `step` finishes the login, also after a restart (`pending_step`).
+        `second_factor` returns a `Proof` from the person if the login needs one. After a wrong one it is called again,
+        and `step.refusal` is the refusal. The fifth wrong one raises it. The function cancels with `None`, which raises
+        `FactorNeeded`, or with an error, which is passed on. After each of these, and without the function, the login
+        waits for its step, also after a restart (`pending_step`). `deadline_s` is for all requests together. The time
+        of the function does not count.
         """
+        patience = self._patience(deadline_s)
         try:
-            return self._begin("/login", email, password, device_name, self._patience(deadline_s))
+            return self._begin("/login", email, password, device_name, patience)
         except FactorNeeded as needed:
             if second_factor is None:
                 raise
-            step = needed.step
-        while True:
-            proof = second_factor(step)
-            try:
-                return step.prove(proof, deadline_s=deadline_s)
-            except Refused as refusal:
-                if refusal.code != "invalid_factor":
+            step, wrong = needed.step, 0
+            while True:
+                with patience.person():
+                    proof = second_factor(step)
+                if proof is None:
                     raise
+                if not isinstance(proof, Proof):
+                    raise TypeError("`second_factor` returns a Proof, or None to cancel.") from None
+                try:
+                    return step._prove_within(patience, proof)  # noqa: SLF001 - of this module
+                except Refused as refusal:
+                    wrong += 1
+                    over = wrong == WRONG_PROOFS_MAX or patience.left_s() <= 0
+                    if refusal.code != "invalid_factor" or over:
+                        raise
 
     def login_with_passkey(
         self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S
@@ -920,7 +950,7 @@ class BatonClient:
     def pending_step(self) -> "LoginStep | None":
         """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
         pending = self._storage.read().pending
-        return self._step({}) if pending is not None and pending.auth_session else None
+        return self._step(pending.problem or {}) if pending is not None and pending.auth_session else None
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
@@ -932,7 +962,7 @@ class BatonClient:
         self,
         *,
         everywhere: bool = False,
-        password: str | None = None,
+        password: str | Proof | None = None,
         confirm: "Confirm | None" = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
@@ -981,8 +1011,8 @@ class BatonClient:
     ) -> Answer:
         """Send a signed call and return its 2xx answer. `path` follows `base_url` and is percent-encoded.
 
-        `confirm` is called for the password if the operation requires a step-up. `grant` is an existing grant. If there
-        is no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` says that two
+        `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
+        no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` says that two
         executions do no harm, or the route supports the `idempotency_key` (16 to 128 visible characters).
         """
         return self._call(
@@ -1095,12 +1125,14 @@ class BatonClient:
         query = {"before": before} if before else None
         return dict(self._call("GET", "/me/activity", _with(events=list), query=query))
 
-    def export_account(self, password: str) -> dict[str, Any]:
+    def export_account(self, password: str | Proof) -> dict[str, Any]:
         """Read everything that is stored about the account. It contains no secret."""
         read = _with(account=dict, events=list)
         return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
 
-    def end_device(self, device_id: str, *, password: str | None = None, confirm: "Confirm | None" = None) -> None:
+    def end_device(
+        self, device_id: str, *, password: str | Proof | None = None, confirm: "Confirm | None" = None
+    ) -> None:
         """End the login of one device. It is safe to repeat this.
 
         To end another device than this one, give the password of the account, or `confirm`, a function that gets
@@ -1109,11 +1141,11 @@ class BatonClient:
         path = f"/me/devices/{quote(device_id, safe='')}"
         self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
 
-    def change_password(self, password: str, new_password: str) -> None:
+    def change_password(self, password: str | Proof, new_password: str) -> None:
         """Change the password and log out every other device. After `AnswerLost`, either password may be valid."""
         self._own("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
 
-    def delete_account(self, password: str) -> None:
+    def delete_account(self, password: str | Proof) -> None:
         """Delete the account. After `AnswerLost`, a repetition raises `LoggedOut` if the first request succeeded."""
         ended = self.session
         self._own("DELETE", "/me", confirm=lambda _: password)
@@ -1122,13 +1154,13 @@ class BatonClient:
     # Mail
 
     def start_registration(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
-        """Send a code to an address. Return the session for `register`, for an hour. Keep it in memory."""
+        """Send a code to an address. Return the session for `register`, a string that is valid for an hour."""
         return self._request_code("/register/start", email, language, deadline_s)
 
     def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
         """Send a code to an address, if an account has it. Return the session for `reset_password`, for 20 minutes.
 
-        Keep the session in memory. The result does not show whether an account has the address.
+        It is a string. The result does not show whether an account has the address.
         """
         return self._request_code("/password/forgot", email, language, deadline_s)
 
@@ -1140,7 +1172,12 @@ class BatonClient:
         return str(self._ask(request, _with(mail_session=str), patience)["mail_session"])
 
     def request_new_address(
-        self, new_email: str, *, password: str | None = None, confirm: "Confirm | None" = None, language: str = ""
+        self,
+        new_email: str,
+        *,
+        password: str | Proof | None = None,
+        confirm: "Confirm | None" = None,
+        language: str = "",
     ) -> str:
         """Send a code to another address for the account. Return the session for `change_address`, for an hour.
 
@@ -1262,6 +1299,8 @@ class BatonClient:
                 elif refusal.action == "step_up" and confirm is not None:
                     if proof is None:
                         proof = confirm(refusal)
+                        if proof is None:
+                            raise
                         patience = self._patience(deadline_s)  # The person's time for the input does not count.
                     left_s = patience.left_s()
                     grant = self.step_up(proof, method, path, json=json, attempt=attempt, deadline_s=left_s)
@@ -1310,7 +1349,7 @@ class BatonClient:
         fresh = Pending(email, self._client_id, self._binding, _random_name())
 
         def begun(record: Record) -> Record:
-            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None)
+            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None, problem=None)
             same = begun == fresh
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
@@ -1323,34 +1362,32 @@ class BatonClient:
         if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
             return None
         attempt = sent.pending.attempt
+        problem = {name: value for name, value in refusal.problem.items() if name != "auth_session"}
 
         def waiting(now: Record) -> Record:
             if now.pending is None or now.pending.attempt != attempt:
                 return now
-            return replace(now, pending=replace(now.pending, auth_session=session))
+            return replace(now, pending=replace(now.pending, auth_session=session, problem=problem))
 
         self._storage.update(waiting)
-        return self._step(refusal.problem)
+        return self._step(problem)
 
     def _step(self, problem: Mapping[str, Any]) -> "LoginStep":
-        def enrol(kind: str, deadline_s: float | None) -> dict[str, Any]:
+        def enrol(kind: str, patience: _Patience) -> dict[str, Any]:
             read = _with(enrolment=str, **({"options": dict} if kind == "passkey" else {"secret": str}))
-            return dict(self._second_step("/login/enrol", {"kind": kind}, read, self._patience(deadline_s))[0])
+            return dict(self._second_step("/login/enrol", {"kind": kind}, read, patience)[0])
 
-        def options(deadline_s: float | None) -> dict[str, Any]:
-            read = _with(options=dict)
-            answer, _ = self._second_step("/login/factor/options", {}, read, self._patience(deadline_s))
+        def options(patience: _Patience) -> dict[str, Any]:
+            answer, _ = self._second_step("/login/factor/options", {}, _with(options=dict), patience)
             return dict(answer["options"])
 
-        def send_code(deadline_s: float | None) -> float:
-            read = _with(expires_in=int)
-            return float(self._second_step("/login/email-code", {}, read, self._patience(deadline_s))[0]["expires_in"])
+        def send_code(patience: _Patience) -> float:
+            return float(self._second_step("/login/email-code", {}, _with(expires_in=int), patience)[0]["expires_in"])
 
-        def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
-            read, patience = _first_tokens(self._binding), self._patience(deadline_s)
+        def prove(members: Mapping[str, object], patience: _Patience) -> tuple[Session, Mapping[str, Any]]:
             before = self._storage.read().pending
             try:
-                tokens, record = self._second_step("/login/factor", members, read, patience)
+                tokens, record = self._second_step("/login/factor", members, _first_tokens(self._binding), patience)
             except Refused as refusal:
                 now = self._storage.read()
                 if refusal.code != "superseded" or now.session is None or now.pending == before:
@@ -1358,7 +1395,7 @@ class BatonClient:
                 return now.session, {}  # Another process has finished this login.
             return self._begun(tokens, record), tokens
 
-        return LoginStep(problem, enrol, options, prove, send_code)
+        return LoginStep(problem, enrol, options, prove, send_code, self._patience)
 
     def _second_step(
         self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
@@ -1683,28 +1720,31 @@ class BatonClient:
 class LoginStep:
     """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
 
-    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `recovery_codes` are
-    the codes that an enrolment made: show them once. Both lists are empty after a restart (`BatonClient.pending_step`).
+    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `problem` is the
+    answer that asked for one. `refusal` is the refusal of the last proof, `None` before the first one and after a
+    restart. `recovery_codes` are the codes that an enrolment made: show them once.
     """
 
     def __init__(
         self,
         problem: Mapping[str, Any],
-        enrol: Callable[[str, float | None], dict[str, Any]],
-        options: Callable[[float | None], dict[str, Any]],
-        prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
-        send_code: Callable[[float | None], float],
+        enrol: Callable[[str, _Patience], dict[str, Any]],
+        options: Callable[[_Patience], dict[str, Any]],
+        prove: Callable[[Mapping[str, object], _Patience], tuple[Session, Mapping[str, Any]]],
+        send_code: Callable[[_Patience], float],
+        patience: Callable[[float | None], _Patience],
     ) -> None:
         """Continue the pending login of a client. `problem` is the answer to its first step."""
         self.problem, self._enrol, self._options, self._prove = problem, enrol, options, prove
-        self._send_code = send_code
+        self._send_code, self._patience = send_code, patience
         self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
+        self.refusal: Refused | None = None
         self.recovery_codes: tuple[str, ...] = ()
         self.recovery_codes_left: int | None = None
 
     def send_email_code(self, *, deadline_s: float | None = DEADLINE_S) -> float:
         """Where `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
-        return self._send_code(deadline_s)
+        return self._send_code(self._patience(deadline_s))
 
     def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
         """Prove the mailbox with that code. Then `enrolment` is possible, and `factors` is empty.
@@ -1712,34 +1752,52 @@ class LoginStep:
         After a wrong code (`Refused`, `invalid_code`) call this again.
         """
         try:
-            self._prove({"email_code": code}, deadline_s)
+            self._prove({"email_code": code}, self._patience(deadline_s))
         except Refused as refusal:
             if refusal.code != "enrolment_required" or "factors" in refusal.problem:
+                self.refusal = refusal
                 raise
-            self.factors = ()
+            self.factors, self.refusal = (), None
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
         """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""
-        return self._enrol("totp", deadline_s)
+        return self._enrol("totp", self._patience(deadline_s))
 
     def enrol_passkey(
         self, create: AskPlatform, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
         """Enrol a passkey as the first factor, and return the session: `create` calls the platform to register one."""
-        begun = self._enrol("passkey", deadline_s)
-        credential = create(dict(begun["options"]))
+        patience = self._patience(deadline_s)
+        begun = self._enrol("passkey", patience)
+        with patience.person():
+            credential = create(dict(begun["options"]))
         proof = Proof(passkey=lambda _: credential, enrolment=begun["enrolment"])
-        return self.prove(proof, remember_device=remember_device, deadline_s=deadline_s)
+        return self._prove_within(patience, proof, remember_device=remember_device)
 
     def prove(self, proof: Proof, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S) -> Session:
         """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
-        # The options of an enrolment were fetched with it.
-        members = proof.members(lambda: {} if proof.enrolment else self._options(deadline_s))
-        session, tokens = self._prove({**members, "remember_device": remember_device}, deadline_s)
-        self.recovery_codes = tuple(tokens.get("recovery_codes", ()))
+        return self._prove_within(self._patience(deadline_s), proof, remember_device=remember_device)
+
+    def _prove_within(self, patience: _Patience, proof: Proof, *, remember_device: bool = True) -> Session:
+        """As `prove`, within the time that a login has left. For this client itself."""
+
+        def options() -> dict[str, Any]:
+            return {} if proof.enrolment else self._options(patience)  # Those of an enrolment were fetched with it.
+
+        def ask(offered: dict[str, Any]) -> Mapping[str, Any]:
+            with patience.person():
+                return proof.passkey(offered) if proof.passkey else {}
+
+        members = (replace(proof, passkey=ask) if proof.passkey else proof).members(options)
+        try:
+            session, tokens = self._prove({**members, "remember_device": remember_device}, patience)
+        except Refused as refusal:
+            self.refusal = refusal
+            raise
+        self.refusal, self.recovery_codes = None, tuple(tokens.get("recovery_codes", ()))
         self.recovery_codes_left = tokens.get("recovery_codes_left")
         return session
 
@@ -1777,7 +1835,7 @@ def _ends_session(refusal: Refused) -> bool:
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
-def _confirming(password: str | None, confirm: "Confirm | None") -> "Confirm | None":
+def _confirming(password: str | Proof | None, confirm: "Confirm | None") -> "Confirm | None":
     return confirm if password is None else lambda _: password
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,7 +217,7 @@ class World:
             mismatches=Mismatches(log),
         )
         self.issue = issue = Issue(names, clients)
-        record = Record(clock=clock, entropy=entropy, ephemeral=ephemeral, audit=audit, log=log)
+        record = Record(clock=clock, moment=time.time, entropy=entropy, ephemeral=ephemeral, audit=audit, log=log)
         credentials = Credentials(
             entropy=entropy, users=users, ephemeral=ephemeral, log=log, record=record, limits=self.limits
         )

@@ -61,6 +61,7 @@ def vectors() -> list[dict[str, Any]]:
         _good("v1: nothing renews it", {**old, "session": {**SESSION, "refresh_token": None}}, session={**SESSION, "refresh_token": None}),
         _good("v1: a key", {**old, "key": {"pkcs8": PKCS8}}, key=KEY),
         _good("v1: a login in progress", {**old, "pending": PENDING}, pending={"kind": "login", **PENDING}),
+        _good("v1: a login that needs a factor", {**old, "pending": {**PENDING, "auth_session": "as.1", "problem": {"code": "factor_required", "factors": ["totp"]}}}, pending={"kind": "login", **PENDING, "auth_session": "as.1"}),
         _good("v1: the last secret", {**old, "last": last}, last=last),
         _good("v1: a revocation with its key", {**old, "revocations": [{"session": once, "key": {"pkcs8": PKCS8}}]}, revocations=[{"token": "t1", "key_id": "k1", "secret": None, "since": 0, "key": KEY}]),
         _good("v2: empty", EMPTY),

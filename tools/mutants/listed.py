@@ -520,6 +520,13 @@ LISTED: Final[list[Mutant]] = [
         ("a login is not signed with the last secret", "if by_last and last is not None else None", "if False and last is not None else None"),
         ("a refused last secret fails the login", "if by_last and signer and refusal.error in", "if False and refusal.error in"),
         ("a login keeps the secret of the one before", "session=session, pending=None, last=None)", "session=session, pending=None)"),
+        ("a function is asked for a code without end", "over = wrong == WRONG_PROOFS_MAX or patience.left_s() <= 0", "over = False"),
+        ("the time of the person counts", "            self._started += time.monotonic() - began\n            self._pauses = 0", "            self._pauses = 0"),
+        ("a step does not survive a restart", "auth_session=session, problem=problem)", "auth_session=session)"),
+    ),
+    *_of(
+        "chalicelib/baton/events/record.py",
+        ("the events of one second have no order", 'f"{int(self.moment() * 1_000_000):014x}{self.entropy(4).hex()}"', "self.entropy(8).hex()"),
     ),
     *_of(
         "chalicelib/baton/tokens/presented.py",

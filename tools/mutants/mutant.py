@@ -141,10 +141,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/aws/connection.py": ("tests/baton/storage/test_transport.py",),
     "chalicelib/baton/storage/aws/service.py": ("tests/baton/storage/test_engine.py",),
     "chalicelib/baton/storage/dynamodb/key_wrapping.py": ("tests/baton/storage/test_key_ring.py",),
+    "chalicelib/baton/events/record.py": ("tests/baton/events/test_record.py",),
     "clients/python/baton_client.py": (
         "tests/baton/wire/test_client_vectors.py",
         "tests/baton/wire/test_baton_client.py",
         "tests/baton/wire/test_foreign_answers.py",
+        "tests/baton/wire/test_client_second_factor.py",
     ),
     "chalicelib/baton/http/dispatch.py": (
         "tests/baton/wire/test_caches_and_clocks.py",

@@ -53,7 +53,7 @@ class Notices(Protocol):
 
 
 class StoredEvent(Struct, frozen=True):
-    """A stored event. ``key`` orders the events of an account: the time, ``#`` and the event id."""
+    """A stored event. ``key`` orders the events of an account: the time, ``#`` and the event id, which begins finer."""
 
     key: str
     event: AuditEvent

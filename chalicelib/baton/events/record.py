@@ -1,6 +1,6 @@
 """Record an event of an account: one call for log line, metric, audit row and the notice to the owner."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -13,9 +13,13 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table ``names.EVENTS`` lists the audited ones."""
+    """Record events. The table ``names.EVENTS`` lists the audited ones.
+
+    ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
+    """
 
     clock: Clock
+    moment: Callable[[], float]
     entropy: Entropy
     ephemeral: Counters
     audit: Audit
@@ -45,9 +49,16 @@ class Record(Struct, frozen=True, kw_only=True):
         self.log.record(event, **about, **facts, **first)
         if kind.audited:
             row = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
-            self.audit.append(AuditEvent(now, event, account, lineage, row), event_id=self.entropy(8).hex())
+            self.audit.append(AuditEvent(now, event, account, lineage, row), event_id=self._event_id())
         if kind.notice and told is not None and self.notices is not None:
             self.notices(event, account=account, at=now, told=told)
+
+    def _event_id(self) -> str:
+        """Return an id: the microseconds since the epoch, which order the events of one second, and random bytes.
+
+        For events of two servers, the order is as exact as their clocks.
+        """
+        return f"{int(self.moment() * 1_000_000):014x}{self.entropy(4).hex()}"
 
     def _is_first(self, event: str, account: AccountId) -> int:
         """Return 1 for the first such event of the account today, else 0. Also 0 if the counter is unavailable."""

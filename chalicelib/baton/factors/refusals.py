@@ -121,7 +121,10 @@ class InvalidFactor(Refusal):
 
     status = 401
     error = code = "invalid_factor"
-    detail = "The code is wrong or was used before. Ask the person for a new one. An authenticator app has one in 30 s."
+    detail = (
+        "The code is wrong or was used before, such as by a login or an enrolment. Ask the person for the next one: an "
+        "authenticator app has one every 30 s."
+    )
 
 
 class SecondFactorUnsupported(Refusal):

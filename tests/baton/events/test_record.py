@@ -1,8 +1,10 @@
 """Record: how often an alarm counts an event that one account can repeat."""
 
 import secrets
+import time
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.events.names import EVENTS
@@ -19,6 +21,7 @@ def recording(stores: MemoryStores, now: int) -> Record:
     """Record into memory at this time."""
     return Record(
         clock=lambda: now,
+        moment=time.time,
         entropy=secrets.token_bytes,
         ephemeral=stores.ephemeral,
         audit=stores.audit,
@@ -58,3 +61,16 @@ def test_other_events_are_not_counted_by_account() -> None:
         recording(stores, 7)(event, account=ACCOUNT)
     assert not any("first_of_account" in facts for _, facts in stores.log.recorded)
     assert not stores.tables.windows
+
+
+def test_events_of_one_second_are_read_in_their_order() -> None:
+    """`factor_removed` was above a `factor_added` that came later: their ids were random."""
+    stores = MemoryStores()
+    moments = (7 + number / 1_000_000 for number in range(99))
+    record = replace(recording(stores, 7), moment=lambda: next(moments))
+    names = ["logged_in", "factor_added", "factor_removed"] * 10
+    for name in names:
+        record(name, account=ACCOUNT)
+    read = stores.audit.newest(ACCOUNT, before=None, limit=99, now=7)
+    assert [one.event.event for one in read] == names[::-1]
+    assert len({one.key for one in read}) == len(names)

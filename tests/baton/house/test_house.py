@@ -9,10 +9,12 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import pytest
 
 from chalicelib import __version__
+from chalicelib.baton.errors import Action
 from tests.baton.repository import OURS, ours_only
 from tools import errors_page, manifest
 
@@ -267,6 +269,12 @@ def test_the_page_of_errors_matches_the_code() -> None:
     page = errors_page.PAGE.read_text("utf-8")
     assert page == errors_page.render(), "run: make format"
     assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted({leaf.code for leaf in errors_page.leaves()})
+
+
+def test_every_action_is_on_the_page_of_errors() -> None:
+    """And no other. The table is that of wire.md."""
+    page = errors_page.PAGE.read_text("utf-8").partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(get_args(Action))
 
 
 @ours_only

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,30 @@ def test_the_commands_for_chalice_local_are_tested() -> None:
     issuer = stage["environment_variables"]["BATON_ISSUER"]
     assert issuer.rpartition(":")[2] == chalice.rpartition(" ")[2]
     assert f"`{issuer}`" in README
+
+
+def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
+    """The registry that ships has it, for the clients that docs/baton/passkeys.md names."""
+    registry = tomllib.loads((ROOT / "chalicelib" / "clients.toml").read_text("utf-8"))
+    (origin,) = registry["webauthn"]["origins"]
+    on = [name for name, row in registry["client"].items() if origin in row.get("webauthn_origins", [])]
+    page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8").replace("\n", " ")
+    named = " and ".join(f"`{name}`" for name in on)
+    assert (
+        f"for the clients {named}: `rp_id` is `{registry['webauthn']['rp_id']}`, and the only origin is `{origin}`"
+        in page
+    )
+    assert f"pages of `{origin}`" in README
+
+
+def test_the_calls_of_a_browser_are_those_that_run_in_chromium() -> None:
+    """On docs/baton/passkeys.md, apart from blanks."""
+    page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8")
+    tested = re.sub(r"\s", "", (ROOT / "tests" / "baton" / "chromium" / "platform.mjs").read_text("utf-8"))
+    calls = re.findall(r"\| `publicKey = (\w.*?)\(options\)`, then `\((.*?)\)\.toJSON\(\)` \|", page)
+    assert len(calls) == 2
+    for parse, ask in calls:
+        assert re.sub(r"\s", "", f"const publicKey = {parse}(json); return ({ask}).toJSON();") in tested
 
 
 def test_the_app_of_the_tests_is_the_shipped_one() -> None:

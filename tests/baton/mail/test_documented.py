@@ -6,15 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chalicelib.baton import policy
 from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.mail import templates
+from chalicelib.baton.mail import outbox, templates
 from chalicelib.baton.settings import KNOWN, read_settings
 from tests.baton.mail.town import Town
 from tools import template
+from tools.dev.gateway import mails_answer
 
-PAGE = (Path(__file__).parents[3] / "docs" / "baton" / "mail.md").read_text("utf-8")
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "baton" / "mail.md").read_text("utf-8")
 CLIENT = '[client.mobile]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
 
 
@@ -67,9 +71,23 @@ def test_every_setting_and_every_notice_is_on_the_page() -> None:
     assert templates.LANGUAGES == ("en", "zh")
 
 
+def test_the_mails_of_make_dev_have_the_shape_of_the_page(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And mail is on there."""
+    phone = town.registered()
+    phone.post("/me/email/code", {})
+    monkeypatch.setattr(outbox.OF_THIS_PROCESS, "_mails", town.mails())
+    _, shown = blocks("json")
+    (mail,), (told,) = json.loads(mails_answer().body)["mails"], json.loads(shown)["mails"]
+    assert (mail.keys(), mail["to"]) == (told.keys(), told["to"])
+    assert mail["subject"].partition(" for ")[0] == told["subject"].partition(" for ")[0]
+    assert re.sub("[0-9]{4} [0-9]{4}", "1234 5678", mail["text"]).startswith(told["text"].removesuffix("..."))
+    (mode,) = re.findall("`BATON_MAIL=(mailbox)`", PAGE)
+    assert f'setdefault("BATON_MAIL", "{mode}")' in (ROOT / "tools" / "dev" / "serve.py").read_text("utf-8")
+
+
 def test_the_settings_of_the_page_are_accepted() -> None:
     """As they are, before a deployment fills in region and account. The queue is the one of the data stack."""
-    (block,) = blocks("json")
+    block, _ = blocks("json")
     others = {
         "BATON_CLIENTS": "clients-dev.toml",
         "BATON_ISSUER": "https://api.example.com",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from baton_client import BatonClient, FactorNeeded, Proof, Refused
+from baton_client import BatonClient, FactorNeeded, MemoryStorage, Proof, Refused
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
@@ -86,11 +86,13 @@ def test_a_passkey_as_second_factor_and_for_a_step_up(
 
 
 def test_a_login_enrols_a_passkey(make_client: MakeClient, mine: Authenticator) -> None:
-    """At a client that requires a factor."""
-    strict, _ = make_client("strict")
-    with pytest.raises(FactorNeeded) as needed:
+    """At a client that requires a factor. The app restarts in between."""
+    strict, _ = make_client("strict", storage=(storage := MemoryStorage()))
+    with pytest.raises(FactorNeeded):
         strict.register(EMAIL, PASSWORD, "Ada's phone")
-    step = needed.value.step
+    step = make_client("strict", storage=storage)[0].pending_step()
+    assert step is not None
+    assert (step.factors, step.problem["code"]) == ((), "enrolment_required")
     assert step.enrol == ("totp", "passkey")
     step.enrol_passkey(mine.create)
     assert len(step.recovery_codes) == 10
