@@ -68,7 +68,6 @@ REFUSED_HERE = {
     ("/me/factors/totp", "post"),
     ("/me/factors/totp/confirm", "post"),
     ("/me/restore-key", "put"),
-    ("/me/restore-key/options", "post"),
     ("/me/second-factor", "put"),
     ("/password/forgot", "post"),
     ("/password/reset", "post"),
