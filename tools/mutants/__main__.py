@@ -29,7 +29,18 @@ SHOWN_MAX: Final = 4_000
 """The number of characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
 """Seconds for each mutant, two at a time: measured with the dozen of SHORT=1."""
-TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "infra", "tests", "tools", ".chalice")
+TREE: Final = (
+    "app.py",
+    "pyproject.toml",
+    "README.md",
+    "chalicelib",
+    "clients",
+    "docs",
+    "infra",
+    "tests",
+    "tools",
+    ".chalice",
+)
 
 _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
 
