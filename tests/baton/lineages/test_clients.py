@@ -19,7 +19,7 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
         "mobile": ("exchange", "jwt", "required"),
         "mobile-opaque": ("exchange", "opaque", "required"),
         "simple": ("exchange", "jwt", "optional"),
-        "web": ("session", "opaque", "optional"),
+        "session-api": ("session", "opaque", "optional"),
         "legacy": ("refresh", "jwt", "optional"),
         "oauth": ("rotating_refresh", "jwt", "optional"),
         "iot": ("long_lived", "opaque", "optional"),

@@ -493,7 +493,7 @@ def _(home: Home) -> Act:
 
 @row("POST /oauth/token", "renewal, session")
 def _(home: Home) -> Act:
-    phone = home.registered("web")
+    phone = home.registered("session-api")
     return phone.exchange
 
 
@@ -536,7 +536,7 @@ def _(home: Home) -> Act:
 
 @row("GET /me/devices", "the same, of a session that slides")
 def _(home: Home) -> Act:
-    phone = home.registered("web")
+    phone = home.registered("session-api")
     home.skip(600)
     return lambda: phone.get("/me/devices")
 
