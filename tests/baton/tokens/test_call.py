@@ -30,7 +30,13 @@ from tests.baton.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
 
 BODY = b'{"to":"Bob","amount":10}'
 RULE = StepUp(max_age=120)
-ALL_CLIENTS = {"mobile": "P-256", "mobile-opaque": "hmac", "simple": "none", "session-api": "none", "legacy": "none"} | {
+ALL_CLIENTS = {
+    "mobile": "P-256",
+    "mobile-opaque": "hmac",
+    "simple": "none",
+    "session-api": "none",
+    "legacy": "none",
+} | {
     "oauth": "none",
     "iot": "none",
 }
