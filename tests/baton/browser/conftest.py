@@ -10,15 +10,15 @@ from tests.baton.browser.browser import Browser
 from tests.baton.fixture import APP, FOLDER
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     """Make deployments with these settings."""
 
-    def make(**named: str) -> World:
+    def make(*, environments: int = 2, **named: str) -> World:
         chosen = {"BATON_CLIENTS": "clients-web.toml", **{f"BATON_{key.upper()}": val for key, val in named.items()}}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_FOLDER", FOLDER)
-            return World(APP, settings=chosen)
+            return World(APP, settings=chosen, environments=environments)
 
     return make
 
@@ -33,3 +33,9 @@ def world(make_world: Callable[..., World]) -> World:
 def browser(world: World) -> Browser:
     """Open a browser without cookies."""
     return Browser(world)
+
+
+@pytest.fixture(scope="module")
+def pages(make_world: Callable[..., World]) -> World:
+    """Make one that pages of another origin may call with a key."""
+    return make_world(origins="https://spa.example.com")

@@ -1,6 +1,5 @@
 """A team's own pages and routes, for callers with a cookie."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from chalicelib.baton.browser.pages import is_next
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import OWN, SESSION, Browser
 from tests.baton.fixture import FOLDER
-from tests.baton.repository import ROOT
 
 APP = Path(__file__).with_name("pages_app.py")
 OPENS = {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
@@ -110,20 +108,6 @@ def test_no_login_page_is_on_another_site(world: World) -> None:
 def world_settings() -> dict[str, str]:
     """Return the least settings."""
     return {"BATON_DEVELOPMENT": "1", "BATON_ISSUER": f"{OWN}/api", "BATON_KEY_RING": "local"}
-
-
-def test_the_page_of_the_documentation_works(tmp_path: Path) -> None:
-    """docs/baton/web.md, "Your own pages"."""
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/baton/web.md").read_text("utf-8"), re.DOTALL)
-    head = APP.read_text("utf-8").partition("class Place")[0]
-    file = tmp_path / "documented.py"
-    file.write_text(head + block, "utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_FOLDER", FOLDER)
-        browser = Browser(World(file, settings={"BATON_CLIENTS": "clients-web.toml"}))
-    assert browser.request("GET", "/home", page=OPENS).headers["location"] == "/login?next=%2Fapi%2Fhome"
-    account = browser.register().members["account_id"]
-    assert account in browser.request("GET", "/home", page=OPENS).body.decode()
 
 
 @pytest.mark.parametrize(

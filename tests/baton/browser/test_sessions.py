@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Callable
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
+from chalicelib.baton.effects import Moved
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, LOGIN, PAGE, REMEMBER, SESSION, Browser, Shown
 from tests.baton.wire.conversation import NEW_PASSWORD
@@ -109,6 +113,16 @@ def test_no_other_site_changes_anything(
     assert browser.request("GET", "/me").status == 200
 
 
+def test_another_site_causes_no_call_of_the_storage(browser: Browser, world: World) -> None:
+    """The key ring included, which is due: garbage from other sites costs nothing."""
+    browser.register()
+    world.clock.skip(seconds=HOUR)
+    world.storage.fail(next=100)
+    assert browser.request("POST", "/logout", {}, page=CROSS).code == "cross_site"
+    assert browser.request("POST", "/login", browser.entry(), page=CROSS).code == "cross_site"
+    assert browser.request("POST", "/logout", {}).code == "unavailable"
+
+
 def test_another_site_cannot_log_a_person_in(browser: Browser, world: World) -> None:
     """T12. Otherwise the person would work in the account of an attacker."""
     browser.register()
@@ -166,8 +180,9 @@ def test_an_old_browser_sends_the_csrf_token(browser: Browser, world: World) -> 
     token = browser.register().members["csrf_token"]
     other = Browser(world)
     foreign = other.register("bob@example.com").members["csrf_token"]
+    of_another_login = Browser(world).login().members["csrf_token"]
     unmasked = "A" * 43 + token[43:]
-    for wrong in ("", "x", foreign, unmasked, token[:-1]):
+    for wrong in ("", "x", foreign, of_another_login, unmasked, token[:-1]):
         refused = browser.request("POST", "/logout", {}, page={"baton-csrf": wrong})
         assert refused.code == "cross_site"
     fresh = browser.request("GET", "/session").members["csrf_token"]
@@ -342,6 +357,52 @@ def test_the_page_learns_whether_it_is_logged_in(browser: Browser) -> None:
     assert browser.request("GET", "/session", page={**CROSS, "sec-fetch-mode": "cors"}).code == "cross_site"
     browser.request("POST", "/logout", {})
     assert browser.request("GET", "/session").members == {"active": False}
+
+
+def test_one_of_two_requests_sets_the_new_id(browser: Browser, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one stored the use first. A renewal begins again, because it must have a new id."""
+    browser.register(remember=True)
+    genuine, lost = MemoryLineageStore.record_use, [Moved()]
+
+    def second(self: MemoryLineageStore, *arguments: Any, **named: Any) -> object:
+        return lost.pop() if lost else genuine(self, *arguments, **named)
+
+    monkeypatch.setattr(MemoryLineageStore, "record_use", second)
+    world.clock.skip(seconds=6 * MINUTE)
+    answer = browser.request("GET", "/me")
+    assert (answer.status, answer.set_cookies) == (200, [])
+    world.clock.skip(seconds=HOUR)
+    lost.append(Moved())
+    answer = browser.request("GET", "/me")
+    assert (answer.status, len(answer.set_cookies)) == (200, 2)
+    world.clock.skip(seconds=HOUR)
+    lost += [Moved()] * 10
+    answer = browser.request("GET", "/me")
+    assert (answer.status, answer.set_cookies) == (503, [])
+
+
+def test_many_tabs_renew_at_the_same_time(browser: Browser, world: World) -> None:
+    """A browser opens its tabs with the remember token alone. Each gets an id, and each id works."""
+    browser.register(remember=True)
+    world.clock.skip(seconds=HOUR)
+    tabs = [browser.copy() for _ in range(8)]
+    with ThreadPoolExecutor(len(tabs)) as pool:
+        statuses = list(pool.map(lambda tab: tab.request("GET", "/me").status, tabs))
+    assert statuses == [200] * len(tabs)
+    assert [tab.request("GET", "/me").status for tab in tabs] == statuses
+
+
+def test_the_sessions_of_a_client_out_of_service_have_ended(make_world: Callable[..., World]) -> None:
+    """``retired = true`` in the registry."""
+    world = make_world(environments=1)
+    browser = Browser(world)
+    browser.register(remember=True)
+    clients = world._baton.clients
+    client = clients.get("web")
+    assert client is not None
+    clients._by_code[client.code] = replace(client, retired=True)
+    refused = browser.request("GET", "/me")
+    assert (refused.code, cleared(refused)) == ("login_required", True)
 
 
 @pytest.mark.parametrize("path", ["/me", "/session"])
