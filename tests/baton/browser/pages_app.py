@@ -2,7 +2,7 @@
 
 from chalice.app import Chalice
 
-from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Query, StepUp
+from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Query, StepUp, errors
 
 app = Chalice(app_name="pages", configure_logs=False)
 baton = Baton.from_environment()
@@ -26,6 +26,20 @@ class Order(Body):
 def home(caller: Caller, query: Place) -> Answer:
     """Show the page, with the token for its form."""
     return Answer.html(f"<p>{caller.account} {query.page} {caller.csrf_token}</p>")
+
+
+@app.route("/home", methods=["POST"])
+@baton.page(login="/api/login-page")
+def change_home(caller: Caller) -> Answer:
+    """Change something."""
+    return Answer.redirect(f"/api/home?by={caller.account}")
+
+
+@app.route("/busy")
+@baton.signed()
+def busy(caller: Caller) -> Answer:
+    """Fail."""
+    raise errors.Unavailable(caller.account)
 
 
 @app.route("/admin")

@@ -38,6 +38,22 @@ def test_a_page_sends_a_browser_without_login_to_the_login(browser: Browser, wor
     assert over.headers["vary"] == "Cookie, Origin"
 
 
+def test_a_change_is_never_sent_to_the_login(browser: Browser) -> None:
+    """A browser would repeat it as a GET, and the person would believe that it happened."""
+    form = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "origin": OWN}
+    assert browser.request("POST", "/home", page=form).code == "token_invalid"
+    browser.register()
+    assert browser.request("POST", "/home", page=form).status == 303
+
+
+def test_a_server_error_after_a_new_id_sets_no_cookie(browser: Browser, world: World) -> None:
+    """T15. The browser sends the same cookies again."""
+    browser.register()
+    world.clock.skip(minutes=6)
+    answer = browser.request("GET", "/busy")
+    assert (answer.status, answer.set_cookies) == (503, [])
+
+
 def test_the_csrf_token_of_a_page_is_valid(browser: Browser) -> None:
     """``caller.csrf_token``."""
     browser.register()
