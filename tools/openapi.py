@@ -27,6 +27,9 @@ from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
 from chalicelib.baton.accounts.shapes import Devices
+from chalicelib.baton.browser.delivery import WebLogin
+from chalicelib.baton.browser.refusals import CookiesTooLarge, CrossSite, SessionSuperseded
+from chalicelib.baton.browser.routes import ShownSession
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.changes import FactorsShown, NewRecoveryCodes
 from chalicelib.baton.factors.enrolment import TotpEnrolment
@@ -209,9 +212,11 @@ FORM: Refusals = (errors.UnsupportedMediaType,)
 JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.WrongType)
 SIGNATURE: Refusals = (*InvalidSignature.__subclasses__(), InvalidDigest, ClockSkew)
 TOKEN: Refusals = (TokenExpired, errors.LoginRequired, TokenInvalid)
+SITE: Refusals = (CrossSite, CookiesTooLarge)
+BROWSER: Refusals = (*SITE, SessionSuperseded)
 STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
 ASKED: Refusals = (FactorRequired, EnrolmentRequired, SecondFactorUnsupported)
-SESSION: Refusals = (*JSON, *SIGNATURE, InvalidSession)
+SESSION: Refusals = (*JSON, *SIGNATURE, *SITE, InvalidSession)
 ONCE: Refusals = (IdempotencyKeyRequired, IdempotencyKeyReused, CallInProgress, CallOutcomeUnknown)
 STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
@@ -220,6 +225,7 @@ MAIL: Refusals = (errors.NotFound, errors.TooManyRequests, *OURS)
 ENTRY: Refusals = (
     *JSON,
     *SIGNATURE,
+    *SITE,
     InvalidEmail,
     InvalidKey,
     UnknownClient,
@@ -243,6 +249,8 @@ class Row:
     refusals: Refusals = OURS
     proof: bool = False
     cached: bool = False
+    web: bool = False
+    """A client that delivers cookies gets the body `WebLogin`."""
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -294,6 +302,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *OURS,
         ),
         proof=True,
+        web=True,
     ),
     ("POST", "/login"): Row(
         "logIn",
@@ -301,6 +310,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: TokenResponse},
         (*ENTRY, *PASSWORD, *ASKED, *OURS),
         proof=True,
+        web=True,
     ),
     ("POST", "/login/factor"): Row(
         "proveFactor",
@@ -323,6 +333,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *OURS,
         ),
         proof=True,
+        web=True,
     ),
     ("POST", "/login/enrol"): Row(
         "enrolAtLogin",
@@ -368,6 +379,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *OURS,
         ),
         proof=True,
+        web=True,
     ),
     ("POST", "/login/restore/options"): Row(
         "getRestoreOptions",
@@ -518,6 +530,12 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: PasskeyOptions},
         (errors.NotFound, *OURS),
     ),
+    ("GET", "/session"): Row(
+        "getSession",
+        "Show whether this browser is logged in, by its cookies.",
+        {200: ShownSession},
+        (*SITE, *OURS),
+    ),
     ("POST", "/logout"): Row(
         "logOut",
         "End this login, or every login of the account.",
@@ -647,6 +665,12 @@ _SECURITY: Json = {
         "scheme": "bearer",
         "description": "A token whose `token_use` is `access` or `both`. A bound login must also sign its calls.",
     },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-baton",
+        "description": "The session of a browser, for clients that deliver cookies. The site of the page is checked.",
+    },
     "resource_server": {"type": "http", "scheme": "basic", "description": "The id and secret of a resource server."},
 }
 _TAGS = {
@@ -655,7 +679,11 @@ _TAGS = {
     "meta": "What anybody may ask",
     "app": "This deployment's own routes",
 }
-_TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "mail": "accounts", "tokens": "oauth", "http": "meta"}
+_TAG_OF_PACKAGE = {
+    **dict.fromkeys(("accounts", "browser", "factors", "mail"), "accounts"),
+    "tokens": "oauth",
+    "http": "meta",
+}
 
 
 # --- The document ------------------------------------------------------------------------------------------------
@@ -784,7 +812,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
             "content": {media_type: {"schema": shapes.reference(body)}},
         }
     described["responses"] = {
-        **{str(status): _answer(shape, shapes, cached=row.cached) for status, shape in row.answers.items()},
+        **{
+            str(status): _answer(shape, shapes, cached=row.cached, web=row.web) for status, shape in row.answers.items()
+        },
         **_refused(_refusals(method, row, spec, ours=ours), spec.dialect, shapes, page=spec.page),
         **({} if ours else _unforeseen(row, spec.dialect, shapes)),
     }
@@ -793,7 +823,7 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
             answer.pop("content", None)
             answer.pop("x-codes", None)
     if spec.signed:
-        described["security"] = [{"token": []}]
+        described["security"] = [{"token": []}] if spec.bound else [{"token": []}, {"cookie": []}]
     elif path == "/oauth/introspect":
         described["security"] = [{"resource_server": []}]
     return described
@@ -880,7 +910,7 @@ def _header(name: str, spec: RouteSpec) -> Json:
 def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals:
     refusals = [*READING, errors.ServerError if may_repeat(method, spec) else errors.OutcomeUnclear, *row.refusals]
     if spec.signed:
-        refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if _may_step_up(spec, ours=ours) else ())]
+        refusals += [*TOKEN, *BROWSER, *SIGNATURE, *JSON, *(STEP_UP if _may_step_up(spec, ours=ours) else ())]
         refusals += [InsufficientScope] if spec.scope else []
         refusals += [InsufficientRole] if spec.roles else []
         refusals += [InsufficientAcr] if spec.acr else []
@@ -892,7 +922,7 @@ def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals
     return tuple(dict.fromkeys(refusals))
 
 
-def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Json:
+def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False, web: bool = False) -> Json:
     headers = _header_references(*(() if cached else ("Baton-Time",)), "Baton-Request-Id")
     if shape is None:
         return {"description": "Done.", "headers": headers}
@@ -903,8 +933,14 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Jso
     return {
         "description": words.replace("``", "`"),
         "headers": headers,
-        "content": {"application/json": {"schema": shapes.reference(shape)}},
+        "content": {
+            "application/json": {"schema": _either(shape, WebLogin, shapes) if web else shapes.reference(shape)}
+        },
     }
+
+
+def _either(shape: type, other: type, shapes: _Shapes) -> Json:
+    return {"anyOf": [shapes.reference(shape), shapes.reference(other)]}
 
 
 def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shapes, *, page: bool = False) -> Json:

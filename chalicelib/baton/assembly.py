@@ -18,6 +18,9 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.ports import EmailStatus
 from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.browser import routes as browser
+from chalicelib.baton.browser.delivery import Deliver
+from chalicelib.baton.browser.sessions import WebSessions
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.changes import ChangeFactors
@@ -25,6 +28,7 @@ from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
+from chalicelib.baton.http.signed import Web
 from chalicelib.baton.mail.flows import MailFlows
 from chalicelib.baton.mail.suppression import ReadEmailStatus
 from chalicelib.baton.parts import Parts, product_of
@@ -44,9 +48,35 @@ from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 
 
-def routes_of(parts: Parts) -> tuple[Route, ...]:
+def web_of(parts: Parts) -> Web | None:
+    """Make the check and the delivery of the logins of browsers, if a client delivers cookies."""
+    if not parts.clients.by_cookie:
+        return None
+    sessions = WebSessions(
+        clock=parts.clock,
+        entropy=parts.entropy,
+        proof=parts.proof,
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        ephemeral=parts.storage.one_time,
+        site=parts.site,
+        log=parts.log,
+        record=parts.record,
+    )
+    deliver = Deliver(
+        entropy=parts.entropy,
+        proof=parts.proof,
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        record=parts.record,
+    )
+    return Web(sessions, deliver)
+
+
+def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """List every route of Baton."""
     return (
+        *browser.routes(web.sessions if web else None),
         *_public(parts),
         *_accounts(parts),
         *_own_view(parts),
@@ -76,7 +106,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     new_password = _new_password(parts)
     mail, judge = _mail(parts), Judge(clients=parts.clients, enrollable=enrollable_of(parts))
     ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
-    read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof)
+    read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof, site=parts.site)
     admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
     return accounts.routes(
         register=Register(
@@ -173,7 +203,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
 
 
 def _introduce(parts: Parts) -> ReadLoginRequest:
-    return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof)
+    return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof, site=parts.site)
 
 
 def _email_status(parts: Parts) -> EmailStatus:

@@ -29,7 +29,7 @@ A view raises the error that fits: ``raise errors.NotFound("private reason", det
 ``detail`` replaces the sentence of the class. docs/baton/routes.md lists the errors that a view may raise.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Action = Literal[
     "retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome",
@@ -47,6 +47,8 @@ class Refusal(Exception):
     detail: ClassVar[str]
     by_caller: bool = False
     """A server error that one caller can cause deliberately: it is counted separately and triggers no alarm."""
+    cookies: tuple[Any, ...] = ()
+    """The cookies (`routing.Cookie`) that the answer sets or deletes."""
 
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.

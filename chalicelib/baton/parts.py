@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.ports import ForgetLater
+from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
@@ -38,6 +39,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     add_claims: AddClaims | None
     on_export: Callable[[], OnExport | None]
     proof: RequestVerifier
+    site: SiteRule
     credentials: Credentials
     queue_mail: QueueMail
     forget_later: ForgetLater | None

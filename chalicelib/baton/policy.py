@@ -86,8 +86,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
 """The maximum difference of ``created`` from the server's clock: enough for a slow network and a phone's clock."""
-SIGNATURE_LIFE_MAX_S = 600
-"""The maximum of `expires` - `created`. A longer life is a mistake, or a signature that is kept for later."""
+SIGNATURE_LIFE_MAX_S = 600  # of `expires` - `created`: a longer life is a mistake, or a signature for later
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
 """A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
@@ -103,6 +102,12 @@ ATTEMPT_CHARACTERS_MAX = 128
 SLIDE_AFTER_FRACTION = 6
 """The use of a sliding login is stored once in a sixth of ``access_s``, and not on every call."""
 
+# Pages with a cookie.
+WEB_LOGIN_S = 12 * HOUR_S
+"""The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
+FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
+COOKIE_BYTES_MAX = 4096
+
 # Lineages in an account state.
 LINEAGES_MAX = 24
 """The number of logins in an account state, ended logins included. Each six logins cost one write unit."""
@@ -115,12 +120,9 @@ PREVIOUS_GENERATION_S = MINUTE_S
 """How long the previous token may be used after its exchange, for calls that are under way."""
 
 # Roles of accounts.
-ROLES_MAX = 32
-"""The highest code of a role. Each role is one bit of a number in the account state."""
-ROLE_CHARACTERS_MAX = 32
-"""The maximum length of a role name. Tokens contain the names."""
-ATTRIBUTES_BYTES_MAX = 32
-"""The attributes of an account, as MessagePack. With them, six logins still cost one write unit."""
+ROLES_MAX = 32  # the highest code of a role: each role is one bit of a number in the account state
+ROLE_CHARACTERS_MAX = 32  # of a role name. Tokens contain the names
+ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With them, six logins still cost one write unit
 TEAM_CLAIMS_BYTES_MAX = 1024
 """The claims that a team adds to a token, as JSON. Each call sends the token."""
 
@@ -135,14 +137,12 @@ DEMANDED_ACR_LEVELS = ACR_LEVELS[1:]
 REMEMBER_DAYS = 30
 """How long a device that proved a second factor is not asked for one again, unless its client says otherwise."""
 REMEMBER_DAYS_MAX = 90
-NEW_KEY_S = 7 * DAY_S
-"""A device whose first login is younger is new: the owner may not know of it yet."""
+NEW_KEY_S = 7 * DAY_S  # a device whose first login is younger is new: the owner may not know of it yet
 TOTP_STEP_S = 30
 TOTP_DIGITS = 6
 TOTP_SECRET_BYTES = 20
 """SHA-1, six digits and 30 seconds are the only values that every authenticator app supports (RFC 6238)."""
-TOTP_STEPS_AROUND = 1
-"""Steps before and after the current one whose code is accepted: the clock of a phone may be wrong by half a minute."""
+TOTP_STEPS_AROUND = 1  # before and after the current one: the clock of a phone may be wrong by half a minute
 WRONG_TOTP_PER_DAY_MAX = 30
 """Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
 WRONG_TOTP_IN_A_ROW_MAX = 100
@@ -215,8 +215,7 @@ MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
-MAIL_SESSIONS_PER_ACCOUNT_MAX = 20
-"""The sessions of all devices of an account, in six hours. A person with the password can add any number of devices."""
+MAIL_SESSIONS_PER_ACCOUNT_MAX = 20  # in six hours, of all devices: a person with the password can add any number
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
@@ -341,6 +340,7 @@ def _assert_relations() -> None:
     assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
+    assert FLOOR_GRACE_S < MECHANISMS[MechanismName.SESSION].access_s // SLIDE_AFTER_FRACTION < WEB_LOGIN_S
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
     assert BREACH_CHECK_MAX_S < ASKING_MAX_S  # its time counts, and must leave time for the write after it
     # A claim takes the place of the nonce, so a stored call must outlive the signature.

@@ -167,6 +167,11 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     page: bool = False
     """Write refusals as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
+    session: Literal["kept", "renewed", "ended"] = "kept"
+    """What a success does to the cookies of the caller. ``renewed``: the person was proved, so the session id changes.
+    A request with a used grant does the same."""
+    login_page: str = ""
+    """Where a browser is sent that opens the route and is not logged in."""
 
 
 class Route(RouteSpec, frozen=True):

@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
 
-from chalice.app import Chalice, Response
+from chalice.app import Chalice
 
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
-from chalicelib.baton.assembly import routes_of
+from chalicelib.baton.assembly import routes_of, web_of
 from chalicelib.baton.background import Background, MakeBackground, audit_of
+from chalicelib.baton.browser.sites import SiteRule, own_origins
+from chalicelib.baton.decorators import Decorators
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
@@ -21,13 +23,13 @@ from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
-from chalicelib.baton.http.signed import View, Views, demanded
+from chalicelib.baton.http.signed import Views
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.notices import QueueNotice
 from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.parts import Parts, product_of
-from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
+from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
@@ -45,11 +47,10 @@ from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import Names
 
-Decorator = Callable[[View], Callable[..., Response]]
 E = TypeVar("E")
 
 
-class Baton:
+class Baton(Decorators):
     """A login backend for one Chalice application."""
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
@@ -102,6 +103,7 @@ class Baton:
             entropy=self.entropy,
             log=self.log,
             origins=settings.origins,
+            cookie_origins=self.clients.cookie_origins,
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
         )
@@ -109,6 +111,8 @@ class Baton:
             self._dispatch.begin = self._time_budget.begin
         if settings.development:
             self._dispatch.after = self._work_off
+        parts = self._parts()
+        web = web_of(parts)
         self._views = Views(
             self._dispatch,
             Call(
@@ -122,8 +126,9 @@ class Baton:
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
+            web,
         )
-        self.routes: tuple[Route, ...] = routes_of(self._parts())
+        self.routes: tuple[Route, ...] = routes_of(parts, web)
 
     @classmethod
     def from_environment(
@@ -170,64 +175,6 @@ class Baton:
             jobs.register_queue(app, self.settings.mail_queue.rpartition("/")[2])
         if self.settings.mail == "ses":
             jobs.register_feedback(app, f"{self.deployment}-mail-feedback")
-
-    def signed(  # noqa: PLR0913 - what a route may require
-        self,
-        *,
-        body: type[Body] | None = None,
-        query: type[Query] | None = None,
-        scope: str | None = None,
-        role: str | tuple[str, ...] | None = None,
-        acr: str | None = None,
-        step_up: StepUp | None = None,
-        bound: bool = False,
-        once: bool | Once = False,
-        answers: Mapping[int, type] | None = None,
-    ) -> Decorator:
-        """Decorate a view below ``@app.route``: it runs only for a verified caller whose login is live.
-
-        The view gets the caller, the body if ``body`` is given, the query if ``query`` is given, then the path
-        parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
-
-        Args:
-            body: the shape of the JSON. Without it the body must be empty.
-            query: the query parameters. Without it the query must be empty.
-            scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
-            role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
-            acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
-            step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
-            bound: refuse logins that are not bound to a key.
-            once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
-            answers: the shape of the answer by status, for the OpenAPI description.
-
-        Raises:
-            TypeError: at import, if the view takes other arguments, the registry has no such scope or role, ``acr``
-                does not exist, ``step_up`` and ``query`` are both given, or an argument is empty or of another type.
-
-        """
-        spec = RouteSpec(
-            body=body,
-            query=query,
-            scope=demanded("scope", None if scope is None else scope.split()),
-            roles=demanded("role", (role,) if isinstance(role, str) else role),
-            acr=acr,
-            step_up=step_up,
-            bound=bound,
-            once=Once() if once is True else None if once is False else once,
-            answers=answers or {},
-        )
-        return lambda view: self._views.make(view, spec)
-
-    def public(
-        self,
-        *,
-        body: type[Body] | None = None,
-        query: type[Query] | None = None,
-        answers: Mapping[int, type] | None = None,
-    ) -> Decorator:
-        """Decorate a view that needs no login, below ``@app.route``. It gets the message in place of the caller."""
-        spec = RouteSpec(signed=False, body=body, query=query, answers=answers or {})
-        return lambda view: self._views.make(view, spec)
 
     def job(self, handler: Callable[[E], None]) -> Callable[[E], None]:
         """Decorate a scheduled job, below ``@app.schedule``: log lines get a request id, and Baton logs defects."""
@@ -343,6 +290,7 @@ class Baton:
             add_claims=self._add_claims,
             on_export=lambda: self._on_export,
             proof=self._proof,
+            site=SiteRule(own_origins(self.settings.authorities, development=self.settings.development), self.log),
             credentials=self._credentials,
             queue_mail=self.background.queue_mail,
             forget_later=self.background.forget_later,

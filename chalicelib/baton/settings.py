@@ -14,6 +14,7 @@ from msgspec import Struct
 from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
+from chalicelib.baton.urls import may_be_same_site
 
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _DEMO_REGISTRY = "clients.toml"
@@ -172,7 +173,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         deployment=variables.deployment_of(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=variables.kms_key_id(environ, development=development, problems=problems),
         clients=clients,
-        registry=_registry(clients, development=development, problems=problems),
+        registry=_registry(clients, issuer, development=development, problems=problems),
         origins=variables.origins_of(environ, development=development, problems=problems),
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
@@ -222,7 +223,7 @@ def _clients(environ: Mapping[str, str], *, development: bool, problems: list[st
 _BEGIN = 'Write it: docs/baton/operations.md, "A client registry for production", has one to start from'
 
 
-def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
+def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]) -> Clients:
     """Read the client registry. Return an empty one if the file is missing, which is already a problem."""
     if not path.is_file():
         return Clients({})
@@ -237,6 +238,16 @@ def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
             f"BATON_CLIENTS: {file} says demonstration = true: its clients are for a first look, and one of them "
             f"issues bearer tokens that live for 180 days. {_BEGIN}"
         )
+        return clients
+    for client in clients.by_cookie:
+        for origin in client.origins:
+            if not (origin.startswith("https:") or development):
+                problems.append(f"BATON_CLIENTS: client.{client.id}: the origin {origin!r} is for development only")
+            elif origin.startswith("https:") and not may_be_same_site(origin, issuer):
+                problems.append(
+                    f"BATON_CLIENTS: client.{client.id}: the origin {origin!r} is of another site than BATON_ISSUER, "
+                    "so browsers send it no cookies"
+                )
     return clients
 
 

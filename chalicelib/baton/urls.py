@@ -1,6 +1,7 @@
 """The forms of the URLs, hosts and origins that settings name. No I/O."""
 
 import re
+from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 _AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?\Z")
@@ -63,3 +64,29 @@ def is_origin(origin: str, *, development: bool) -> bool:
     elif port == "*" or (scheme != "https" and scheme not in _SCHEMES_OF_APPS):
         return False
     return port is None or port == "*" or (port != _DEFAULT_PORTS.get(scheme) and int(port) <= _PORT_MAX)
+
+
+def is_page_origin(origin: str) -> bool:
+    """Check an origin of a page that may use cookies: https, or http on loopback, in development only."""
+    match = _ORIGIN.match(origin)
+    if match is None or not is_origin(origin, development=True):
+        return False
+    scheme, host, _ = match.groups()
+    return scheme == "https" or (scheme == "http" and host in _LOOPBACK)
+
+
+def may_be_same_site(origin: str, issuer: str) -> bool:
+    """Check whether two hosts can be of one site: their last two labels are equal.
+
+    Only the Public Suffix List says whether they are of one site. This check finds the plain mistakes.
+    """
+    host, own = urlsplit(origin).hostname or "", urlsplit(issuer).hostname or ""
+    return host == own or (len(host.split(".")) > 1 and host.split(".")[-2:] == own.split(".")[-2:])
+
+
+def is_listed(origin: str, origins: Collection[str]) -> bool:
+    """Check whether an origin is one of ``origins``. ``:*`` at the end of one means every port of its host."""
+    host, _, port = origin.rpartition(":")
+    if port.isascii() and port.isdigit():
+        return origin in origins or f"{host}:*" in origins
+    return origin in origins and not origin.endswith(":*")

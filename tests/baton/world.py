@@ -28,6 +28,7 @@ from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.errors import NotFound
 from chalicelib.baton.events.record import Record
@@ -221,7 +222,8 @@ class World:
         credentials = Credentials(
             entropy=entropy, users=users, ephemeral=ephemeral, log=log, record=record, limits=self.limits
         )
-        introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
+        site = SiteRule(frozenset({f"https://{AUTHORITY}"}), log)
+        introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof, site=site)
         first_tokens = FirstTokens(issue=issue)
         ask, enrollable = AskForFactor(entropy=entropy), Enrollable(clients=clients, mail=False)
         judge = Judge(clients=clients, enrollable=enrollable)

@@ -5,7 +5,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+BROWSER = (
+    "tests/baton/browser/test_sites.py",
+    "tests/baton/browser/test_sessions.py",
+    "tests/baton/browser/test_pages.py",
+)
 TESTS: dict[str, tuple[str, ...]] = {
+    "chalicelib/baton/browser/sites.py": BROWSER,
+    "chalicelib/baton/browser/csrf.py": BROWSER,
+    "chalicelib/baton/browser/cookies.py": BROWSER,
+    "chalicelib/baton/browser/rules.py": BROWSER,
+    "chalicelib/baton/browser/delivery.py": BROWSER,
+    "chalicelib/baton/browser/sessions.py": BROWSER,
+    "chalicelib/baton/browser/pages.py": BROWSER,
+    "chalicelib/baton/lineages/delivery.py": ("tests/baton/lineages/test_clients.py",),
     "chalicelib/baton/keys/base64url.py": ("tests/baton/keys/test_base64url.py",),
     "chalicelib/baton/accounts/email.py": (
         "tests/baton/accounts/test_email.py",
@@ -46,8 +59,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/tokens/test_tokens.py",
         "tests/baton/tokens/test_exchange.py",
         "tests/baton/wire/test_must_tell.py",
+        *BROWSER,
     ),
-    "chalicelib/baton/urls.py": ("tests/baton/app/test_settings.py",),
+    "chalicelib/baton/urls.py": (
+        "tests/baton/app/test_settings.py",
+        "tests/baton/lineages/test_clients.py",
+        "tests/baton/http/test_cors.py",
+        *BROWSER,
+    ),
     "chalicelib/baton/settings.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/storage/test_access_key.py",),
     "chalicelib/baton/storage/dynamodb/audit.py": (
@@ -152,9 +171,17 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_caches_and_clocks.py",
         "tests/baton/wire/test_must_tell.py",
     ),
-    "chalicelib/baton/http/answer.py": ("tests/baton/http/test_cors.py", "tests/baton/wire/test_public_api.py"),
+    "chalicelib/baton/http/answer.py": (
+        "tests/baton/http/test_cors.py",
+        "tests/baton/wire/test_public_api.py",
+        *BROWSER,
+    ),
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
-    "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
+    "chalicelib/baton/http/signed.py": (
+        "tests/baton/http/test_once.py",
+        "tests/baton/wire/test_public_api.py",
+        *BROWSER,
+    ),
     "chalicelib/baton/tokens/caller.py": (
         "tests/baton/wire/test_public_api.py",
         "tests/baton/tokens/test_call.py",
@@ -171,7 +198,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/prove_totp.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/factors/rate_limits.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
-    "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py", *BROWSER),
+    "chalicelib/baton/accounts/login_request.py": BROWSER,
     "chalicelib/baton/accounts/login_factor.py": (
         "tests/baton/wire/test_second_factor.py",
         "tests/baton/mail/test_login_email.py",

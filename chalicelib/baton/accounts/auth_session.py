@@ -7,8 +7,11 @@ epoch and its credentials version. Every reason why it is of no use gives the sa
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from chalicelib.baton.accounts.login_request import Device, LoginRequest
+from chalicelib.baton.accounts.login_request import Device, LoginRequest, lineage_over
+from chalicelib.baton.browser.cookies import LOGIN, login_cookie, read_cookies
+from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.errors import Refusal
 from chalicelib.baton.factors.refusals import (
@@ -59,6 +62,7 @@ class AuthSession(Ticket, frozen=True):
     epoch: int
     credentials_version: int
     email_proved: bool = False
+    remember: bool = False
 
     @property
     def login(self) -> UnfinishedLogin:
@@ -116,16 +120,23 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
             epoch=account_state.epoch,
             credentials_version=account_state.credentials_version,
             email_proved=email_proved,
+            remember=login_request.remember,
         )
         sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.expires_at - now
+        by_cookie = login_request.client.delivery == "cookie"
+        in_body = None if by_cookie else sealed
+        refusal: Refusal
         match verdict:
             case FactorAsked(factors):
-                return FactorRequired(auth_session=sealed, expires_in=expires_in, factors=factors)
+                refusal = FactorRequired(auth_session=in_body, expires_in=expires_in, factors=factors)
             case EnrolmentAsked(enrol):
                 first = ("email_code",) if self.email_first and not email_proved else None
-                return EnrolmentRequired(auth_session=sealed, expires_in=expires_in, enrol=enrol, factors=first)
+                refusal = EnrolmentRequired(auth_session=in_body, expires_in=expires_in, enrol=enrol, factors=first)
             case Admitted():
                 raise AssertionError("an admitted login is not asked")
+        if by_cookie:
+            refusal.cookies = (login_cookie(sealed),)
+        return refusal
 
 
 class ReadSession(Struct, frozen=True, kw_only=True):
@@ -134,13 +145,19 @@ class ReadSession(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     clients: Clients
     proof: RequestVerifier
+    site: SiteRule
 
     def __call__(self, message: Message, text: str, *, now: int) -> OpenSession:
         """Read the session. No database is read, except for the cached key ring.
 
+        A browser has the session in a cookie, and sends no ``text``. A page of another site must not finish a login, so
+        the request must come from a page of the client.
+
         Raises ``InvalidSession``. A request without a signature, or with an invalid one, gets the error of the
         signature.
         """
+        if not text:
+            text = read_cookies(message).get(LOGIN, "")
         ring = self.key_ring.current(now=now)
         try:
             try:
@@ -153,12 +170,15 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         client = self.clients.of(ticket.client)
         if client is None or client.retired:
             raise InvalidSession("auth_session: its client is out of service")
+        if client.delivery == "cookie":
+            self.site.check(message, client.origins, changes=True)
         key = PublicKey.from_raw(ticket.key) if ticket.key is not None else None
         self._check_signer(message, ticket, key, now=now)
         sent = attempt_header(message)
         if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:
             raise InvalidSession("auth_session: of another attempt")
-        return OpenSession(ticket, _login_request(ticket, client, key), ring)
+        over = lineage_over(self.proof, message, client, now=now)
+        return OpenSession(ticket, replace(_login_request(ticket, client, key), over=over), ring)
 
     def _check_signer(self, message: Message, ticket: AuthSession, key: PublicKey | None, *, now: int) -> None:
         signature: VerifiedSignature | None
@@ -184,4 +204,5 @@ def _login_request(ticket: AuthSession, client: Client, key: PublicKey | None) -
         attempt=ticket.attempt,
         attempt_sent=ticket.attempt_sent,
         proved=ticket.proved,
+        remember=ticket.remember,
     )

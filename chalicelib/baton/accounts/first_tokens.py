@@ -132,7 +132,9 @@ class Admit(Struct, frozen=True, kw_only=True):
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, assurance=assurance, now=now)
             if isinstance(basis, Restoring):
                 lineage = restored(lineage, basis.parent)
-            replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
+            replaced = replaced_by_login(
+                account_state, login_request.binding, proved=login_request.proved, over=login_request.over
+            )
             removed = removed_by_login(
                 account_state,
                 replaced,

@@ -33,17 +33,27 @@ class Login(Struct, frozen=True, kw_only=True):
     ask: AskForFactor
     admit: Admit
 
-    def __call__(
-        self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
+    def __call__(  # noqa: PLR0913 - the members of a login
+        self,
+        message: Message,
+        *,
+        source: str,
+        email: str,
+        password: str,
+        client_id: str,
+        device: Device,
+        remember: bool = False,
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same ones.
 
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """
         now = self.clock()
-        ring = self.key_ring.current(now=now)
         secret = normalise(password)
-        login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        login_request = self.introduce(
+            message, email=email, client_id=client_id, device=device, now=now, remember=remember
+        )
+        ring = self.key_ring.current(now=now)
         claimed = self.users.find(ring.email_index(login_request.email))
         # An unknown address gets the same reads, the same hashing and the same answer as a known one.
         account = claimed or ring.decoy_account(login_request.email)

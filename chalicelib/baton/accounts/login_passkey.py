@@ -53,7 +53,13 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
         return request_options(challenge, party, allowed=(), user_verification="required")
 
     def __call__(
-        self, message: Message, *, client_id: str, device: Device, credential: Mapping[str, Any]
+        self,
+        message: Message,
+        *,
+        client_id: str,
+        device: Device,
+        credential: Mapping[str, Any],
+        remember: bool = False,
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same ones.
 
@@ -66,7 +72,9 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
 
         """
         now = self.clock()
-        login_request = self.introduce(message, email=None, client_id=client_id, device=device, now=now)
+        login_request = self.introduce(
+            message, email=None, client_id=client_id, device=device, now=now, remember=remember
+        )
         client = login_request.client
         party_of(self.passkeys.clients, client)
         assertion = read_assertion(credential)

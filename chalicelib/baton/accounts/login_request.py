@@ -4,6 +4,8 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.browser.delivery import replaced_login
+from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.model import User
@@ -22,7 +24,7 @@ from chalicelib.baton.lineages.model import (
     NoBinding,
     SecretBinding,
 )
-from chalicelib.baton.policy import LABEL_BYTES_MAX
+from chalicelib.baton.policy import LABEL_BYTES_MAX, WEB_LOGIN_S
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Message
@@ -52,11 +54,22 @@ class LoginRequest(Struct, frozen=True):
     """The attempt came in ``Idempotency-Key``, so the device has stored it."""
     proved: LineageId | None = None
     """The last login of the device, if its HMAC secret signed this request."""
+    remember: bool = False
+    """The browser keeps the login after it is closed."""
+    over: LineageId | None = None
+    """The login whose cookies this login replaces."""
 
     @property
     def label(self) -> str:
         """Return the name of the device as a lineage stores it: at most 32 bytes, cut between two characters."""
         return self.device.name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")
+
+    @property
+    def life_s(self) -> int:
+        """Return the life of the login in seconds. In a browser it is short, unless the login is remembered."""
+        absolute_s = self.client.mechanism.absolute_s
+        short = self.client.delivery == "cookie" and not self.remember
+        return min(absolute_s, WEB_LOGIN_S) if short else absolute_s
 
     def lineage(self, lineage_id: LineageId, *, epoch: int, assurance: Assurance, now: int) -> Lineage:
         """Return the new lineage, at generation 0."""
@@ -67,7 +80,7 @@ class LoginRequest(Struct, frozen=True):
             generation=0,
             attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
             issued_at=now,
-            expires_at=now + mechanism.absolute_s,
+            expires_at=now + self.life_s,
             binding=self.binding,
             client=self.client.code,
             auth_time=now,
@@ -83,11 +96,21 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
     entropy: Entropy
     clients: Clients
     proof: RequestVerifier
+    site: SiteRule
 
     def __call__(
-        self, message: Message, *, email: str | None, client_id: str, device: Device, now: int
+        self,
+        message: Message,
+        *,
+        email: str | None,
+        client_id: str,
+        device: Device,
+        now: int,
+        remember: bool = False,
     ) -> LoginRequest:
         """Check address, client and key. The request must be signed with the key that it contains.
+
+        A request of a cookie client must come from a page of the client. It has no key.
 
         ``email`` is ``None`` for a login that needs no address.
 
@@ -99,6 +122,9 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             raise UnknownClient
         if client.retired:
             raise UnauthorizedClient("out of service", detail=_RETIRED)
+        if client.delivery == "cookie":
+            self.site.check(message, client.origins, changes=True)
+        self._check_browser(client, device, remember=remember)
         if device.public_key is not None and device.hmac:
             raise errors.Malformed(
                 "two bindings", pointer="/device/binding", detail="Send `public_key` or `binding`, not both."
@@ -126,7 +152,32 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             attempt=attempt_of(message, signature, self.entropy),
             attempt_sent="idempotency-key" in message.fields,
             proved=LineageId(signature.keyid) if signature and device.hmac else None,
+            remember=remember,
+            over=lineage_over(self.proof, message, client, now=now),
         )
+
+    def _check_browser(self, client: Client, device: Device, *, remember: bool) -> None:
+        by_cookie = client.delivery == "cookie"
+        if by_cookie and (device.public_key is not None or device.hmac):
+            raise errors.Malformed(
+                "a key at a cookie client",
+                pointer="/device",
+                detail="This client delivers cookies, which are bound to no key. Send the name of the device alone.",
+            )
+        if remember and not by_cookie:
+            raise errors.Malformed(
+                "remember without cookies",
+                pointer="/remember",
+                detail="`remember` is for clients that deliver cookies. Leave it out.",
+            )
+
+
+def lineage_over(proof: RequestVerifier, message: Message, client: Client, *, now: int) -> LineageId | None:
+    """Return the login whose cookies a login of this client replaces."""
+    if client.delivery != "cookie" or "cookie" not in message.fields:
+        return None
+    token = replaced_login(proof, message, now=now)
+    return token.lineage if token else None
 
 
 class Judge(Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ class Register(Struct, frozen=True, kw_only=True):
         password: str,
         client_id: str,
         device: Device,
+        remember: bool = False,
         mail_session: str = "",
         code: str = "",
     ) -> TokenResponse:
@@ -71,9 +72,11 @@ class Register(Struct, frozen=True, kw_only=True):
         At a client that requires a second factor the account is made, and ``EnrolmentRequired`` is raised.
         """
         now = self.clock()
-        ring = self.key_ring.current(now=now)
         secret = normalise(password)
-        login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        login_request = self.introduce(
+            message, email=email, client_id=client_id, device=device, now=now, remember=remember
+        )
+        ring = self.key_ring.current(now=now)
         self.new_password.check_strength(password, email=login_request.email)
         if self.verify_first and not (mail_session and code):
             raise VerificationRequired

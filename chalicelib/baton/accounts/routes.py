@@ -1,5 +1,7 @@
 """Routes of the account: register, login, logout, ``/me`` and its devices."""
 
+from collections.abc import Callable
+
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
@@ -28,6 +30,7 @@ from chalicelib.baton.accounts.shapes import (
     PasskeyLoginShape,
     PasswordShape,
     Registration,
+    RestoreLoginShape,
     SessionShape,
 )
 from chalicelib.baton.keys.public_key import PublicKey
@@ -60,6 +63,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
             password=entry.password,
             client_id=entry.client_id,
             device=device_of(entry.device),
+            remember=entry.remember,
             mail_session=entry.mail_session,
             code=entry.code,
         )
@@ -73,6 +77,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
             password=entry.password,
             client_id=entry.client_id,
             device=device_of(entry.device),
+            remember=entry.remember,
         )
         return Answer(200, tokens)
 
@@ -104,11 +109,10 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/register", enter, signed=False, body=Registration, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
         *_second_steps(finish_login, prove_email),
-        *_login_by_key("/login/passkey", login_with_passkey),
-        *_login_by_key("/login/restore", restore_login),
-        Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
+        *_login_by_key(login_with_passkey, restore_login),
+        Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true", session="ended"),
         Route("GET", "/me", show_account),
-        Route("DELETE", "/me", delete_account, step_up=StepUp()),
+        Route("DELETE", "/me", delete_account, step_up=StepUp(), session="ended"),
         Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp()),
         Route("GET", "/me/devices", devices),
         Route("DELETE", "/me/devices/{device_id}", end, step_up=StepUp()),
@@ -161,20 +165,35 @@ def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tu
     )
 
 
-def _login_by_key(path: str, login: LoginWithPasskey | RestoreLogin) -> tuple[Route, ...]:
-    """List the routes of a login with a passkey alone, or with a restore key."""
-
-    def options(message: Message, body: PasskeyLoginOptionsShape) -> Answer:
-        return Answer(200, login.options(message, client_id=body.client_id, device=device_of(body.device)))
+def _login_by_key(login: LoginWithPasskey, restore: RestoreLogin) -> tuple[Route, ...]:
+    """List the routes of a login with a passkey alone, and with a restore key."""
 
     def log_in(message: Message, body: PasskeyLoginShape) -> Answer:
+        tokens = login(
+            message,
+            client_id=body.client_id,
+            device=device_of(body.device),
+            credential=body.credential,
+            remember=body.remember,
+        )
+        return Answer(200, tokens)
+
+    def log_in_restored(message: Message, body: RestoreLoginShape) -> Answer:
         device = device_of(body.device)
-        return Answer(200, login(message, client_id=body.client_id, device=device, credential=body.credential))
+        return Answer(200, restore(message, client_id=body.client_id, device=device, credential=body.credential))
+
+    def options_of(flow: LoginWithPasskey | RestoreLogin) -> Callable[..., Answer]:
+        def options(message: Message, body: PasskeyLoginOptionsShape) -> Answer:
+            return Answer(200, flow.options(message, client_id=body.client_id, device=device_of(body.device)))
+
+        return options
 
     asked = PasskeyLoginOptionsShape
     return (
-        Route("POST", f"{path}/options", options, signed=False, body=asked, repeatable=True),
-        Route("POST", path, log_in, signed=False, body=PasskeyLoginShape, takes_attempt=True),
+        Route("POST", "/login/passkey/options", options_of(login), signed=False, body=asked, repeatable=True),
+        Route("POST", "/login/passkey", log_in, signed=False, body=PasskeyLoginShape, takes_attempt=True),
+        Route("POST", "/login/restore/options", options_of(restore), signed=False, body=asked, repeatable=True),
+        Route("POST", "/login/restore", log_in_restored, signed=False, body=RestoreLoginShape, takes_attempt=True),
     )
 
 

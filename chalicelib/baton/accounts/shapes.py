@@ -48,12 +48,16 @@ class DeviceShape(Body):
 
 
 class Entry(Body):
-    """``POST /register`` and ``POST /login``. The limits of a password are in bytes, and have their own codes."""
+    """``POST /register`` and ``POST /login``. The limits of a password are in bytes, and have their own codes.
+
+    ``remember``: the browser stays logged in after it is closed. Only for clients that deliver cookies.
+    """
 
     email: Text
     password: str
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+    remember: bool = False
 
 
 class Registration(Entry):
@@ -71,7 +75,7 @@ class FactorShape(Body):
     key for a second factor for some time.
     """
 
-    auth_session: TicketText
+    auth_session: TicketText = ""
     totp: TotpCode | None = None
     recovery_code: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     passkey: Credential | None = None
@@ -83,20 +87,20 @@ class FactorShape(Body):
 class SessionShape(Body):
     """``POST /login/email-code``."""
 
-    auth_session: TicketText
+    auth_session: TicketText = ""
 
 
-class EnrolShape(Body):
+class EnrolShape(Body, kw_only=True):
     """``POST /login/enrol``."""
 
-    auth_session: TicketText
+    auth_session: TicketText = ""
     kind: Literal["totp", "passkey"]
 
 
 class FactorOptionsShape(Body):
     """``POST /login/factor/options``."""
 
-    auth_session: TicketText
+    auth_session: TicketText = ""
 
 
 class PasskeyLoginOptionsShape(Body):
@@ -106,10 +110,16 @@ class PasskeyLoginOptionsShape(Body):
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
 
 
-class PasskeyLoginShape(PasskeyLoginOptionsShape, kw_only=True):
-    """``POST /login/passkey`` and ``POST /login/restore``. The options must have been fetched by the same key."""
+class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
+    """``POST /login/restore``. The options must have been fetched by the same key."""
 
     credential: Credential
+
+
+class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
+    """``POST /login/passkey``. The options must have been fetched by the same key. ``remember``: as for a login."""
+
+    remember: bool = False
 
 
 class PasswordShape(Body):

@@ -52,6 +52,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "nonce_replayed": Event("info"),
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
+    "cross_site_refused": Event("info"),
+    # Once a day for each login, by a browser that sends an old cookie.
+    "session_superseded": Event("warning", audited=True),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
     # Once a day, by somebody who has the password.

@@ -87,7 +87,7 @@ def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route,
     proved, codes = StepUp(), "/me/factors/recovery-codes"
     totp = "/me/factors/totp"
     return (
-        Route("POST", "/step-up", issue_grant, body=StepUpShape, takes_attempt=True),
+        Route("POST", "/step-up", issue_grant, body=StepUpShape, takes_attempt=True, session="renewed"),
         Route("POST", "/step-up/options", step_up_options, body=StepUpOptionsShape, repeatable=True),
         Route("GET", "/me/factors", show_factors),
         Route("PUT", "/me/second-factor", switch_second_factor, body=SwitchShape, step_up=proved, takes_attempt=True),

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from chalicelib.baton.http.once import RenderedAnswer
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
 from chalicelib.baton.routing import Answer, Cookie, Dialect
 from chalicelib.baton.tokens.refusals import InvalidClient, StepUpRequired
+from chalicelib.baton.urls import is_listed
 
 Fields = dict[str, str | list[str]]
 
@@ -130,6 +131,21 @@ def _cookie(cookie: Cookie) -> str:
     return f"{cookie.name}={cookie.value}; Path={cookie.path}{age}; Secure; HttpOnly; SameSite={cookie.same_site}"
 
 
+def with_cookies(response: Response, cookies: Iterable[Cookie]) -> Response:
+    """Mark a response as one that depends on cookies, and add cookies to it. With a cookie, no cache may keep it."""
+    given = next((name for name in response.headers if name.lower() == "vary"), None)
+    response.headers["Vary"] = BY_COOKIE if given is None else f"{response.headers.pop(given)}, {BY_COOKIE}"
+    lines = [_cookie(cookie) for cookie in cookies]
+    if lines:
+        response.headers["Set-Cookie"] = [*response.headers.get("Set-Cookie", ()), *lines]
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+BY_COOKIE = "Cookie"
+"""``Vary`` of an answer that depends on cookies."""
+
+
 def rendered(response: Response) -> RenderedAnswer:
     """Split a response into its parts, to store them."""
     headers = {name: value for name, value in response.headers.items() if isinstance(value, str)}
@@ -184,6 +200,8 @@ def refused(
     # A member never replaces one of these: a client decides by them.
     body |= {name: value for name, value in refusal.members.items() if name not in body and name != "detail"}
     headers: Fields = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
+    if refusal.cookies:
+        headers |= {"Set-Cookie": [_cookie(cookie) for cookie in refusal.cookies], "Vary": BY_COOKIE}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     challenge = _challenge(refusal, status, error)
@@ -226,7 +244,9 @@ def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
     return "Bearer " + ", ".join(parts)
 
 
-ALLOWED_FIELDS = "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
+ALLOWED_FIELDS = (
+    "Authorization, Baton-CSRF, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
+)
 """Request header fields that a page may send."""
 EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
 """Response header fields that a page may read."""
@@ -234,23 +254,19 @@ PREFLIGHT_KEPT_S = 7200
 """How long a browser may keep a preflight, seconds. Chromium does not keep it for longer."""
 
 
-def readable_by(origin: str | None, origins: Iterable[str]) -> dict[str, str]:
+def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
     """Return the header fields that allow a page of this origin to read an answer, or none.
 
-    ``origins`` are those of ``BATON_ORIGINS``. An origin that ends in ``:*`` includes every port of its host.
+    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the clients that deliver cookies: only
+    their pages may send cookies from another origin. An origin that ends in ``:*`` includes every port of its host.
     """
-    origins = tuple(origins)
-    if not origins:
+    if not (origins or cookie_origins):
         return {}
     headers = {"Vary": "Origin"}
-    if origin and _listed(origin, origins):
+    by_cookie = bool(origin) and is_listed(origin or "", cookie_origins)
+    if origin and (by_cookie or is_listed(origin, origins)):
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Expose-Headers"] = EXPOSED_FIELDS
+        if by_cookie:
+            headers["Access-Control-Allow-Credentials"] = "true"
     return headers
-
-
-def _listed(origin: str, origins: tuple[str, ...]) -> bool:
-    host, _, port = origin.rpartition(":")
-    if port.isascii() and port.isdigit():
-        return origin in origins or f"{host}:*" in origins
-    return origin in origins and not origin.endswith(":*")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
-from chalicelib.baton.http.answer import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, as_page, readable_by, refused
+from chalicelib.baton.http.answer import ALLOWED_FIELDS, BY_COOKIE, PREFLIGHT_KEPT_S, as_page, readable_by, refused
 from chalicelib.baton.http.request import decoded_path, read_request
 from chalicelib.baton.routing import Dialect, Message, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
@@ -39,6 +39,8 @@ class Dispatch(Struct, kw_only=True):
     app: Chalice | None = None
     """The application whose routes these are. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
+    cookie_origins: tuple[str, ...] = ()
+    """The origins whose pages may send cookies too."""
     development: bool = False
     """Show tracebacks on the terminal."""
     resource_metadata: str = ""
@@ -168,12 +170,12 @@ class Dispatch(Struct, kw_only=True):
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
-        if self.origins:
-            readable = readable_by(_field(event, "origin"), self.origins)
+        readable = readable_by(_field(event, "origin"), self.origins, self.cookie_origins)
+        if readable or headers.get("Vary") == BY_COOKIE:
             vary = next((name for name in headers if name.lower() == "vary"), "Vary")
             if headers.get(vary):
                 readable["Vary"] = f"{headers.pop(vary)}, Origin"
-            headers.update(readable)
+            headers.update(readable or {"Vary": "Origin"})
         context = event.get("requestContext") or {}
         if refusal and refusal.by_caller:
             self.log.record("unavailable_by_caller")

@@ -21,8 +21,8 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
 def watch(app: Chalice, dispatch: Dispatch) -> None:
     """Prepare every route of the app, registered before or after this call.
 
-    For a view that Baton made, Chalice accepts any media type, because Baton checks the media type. If web pages may
-    call (``origins``), each path answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
+    For a view that Baton made, Chalice accepts any media type, because Baton checks the media type. If web pages of
+    other origins may call, each path answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)
@@ -61,6 +61,6 @@ class _Methods(dict[str, Any]):
             check_arguments(entry.view_function, spec, frozenset(entry.view_args))
             entry.content_types = []
         super().__setitem__(method, entry)
-        if self._dispatch.origins and "OPTIONS" not in self and entry.cors is None:
+        if (self._dispatch.origins or self._dispatch.cookie_origins) and "OPTIONS" not in self and entry.cors is None:
             preflight = self._dispatch.preflight(self)
             self._app.route(self._path, methods=["OPTIONS"], content_types=[])(preflight)

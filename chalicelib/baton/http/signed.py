@@ -8,23 +8,39 @@ from chalice.app import Response
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.http.answer import answered, rendered, response_of
+from chalicelib.baton.browser.cookies import CLEARED
+from chalicelib.baton.browser.delivery import Deliver
+from chalicelib.baton.browser.pages import login_url, navigates
+from chalicelib.baton.browser.sessions import WebSessions, presents_session
+from chalicelib.baton.http.answer import answered, rendered, response_of, with_cookies
 from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_query
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.http.once import RenderedAnswer, RunOnce
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import DEMANDED_ACR_LEVELS
 from chalicelib.baton.proof.refusals import IdempotencyUnsupported
-from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec, StepUp
-from chalicelib.baton.tokens.call import SAFE_METHODS, Call, VerifiedCall
+from chalicelib.baton.routing import Answer, Dialect, Message, Once, Query, RouteSpec, StepUp
+from chalicelib.baton.tokens.call import SAFE_METHODS, Call
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import TokenResponse
+from chalicelib.baton.tokens.opaque import OPAQUE_PREFIX
 
 View = Callable[..., Answer]
+Decorator = Callable[[View], Callable[..., Response]]
 _NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+_SERVER_ERROR = 500
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Nothing(Struct, forbid_unknown_fields=True):
     """No body, or the body ``{}``."""
+
+
+class Web(Struct, frozen=True):
+    """The logins of browsers: check them, and deliver them."""
+
+    sessions: WebSessions
+    deliver: Deliver
 
 
 class Views(Struct, frozen=True):
@@ -34,6 +50,8 @@ class Views(Struct, frozen=True):
     call: Call
     once: RunOnce
     clients: Clients
+    web: Web | None = None
+    """The logins of browsers. ``None``: no client delivers cookies."""
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
@@ -46,31 +64,85 @@ class Views(Struct, frozen=True):
 
         def run(request: Request) -> Response:
             if spec.signed:
-                return self._signed(view, spec, request)
+                try:
+                    return self._signed(view, spec, request)
+                except errors.InvalidToken as refusal:
+                    return _to_login(spec, request.message, refusal)
             if not (spec.takes_attempt or spec.repeatable):
                 refuse_key(request.message)
             query = _query(request.message, spec)
             arguments = [*_body(request.message, spec), *query]
-            return answered(view(request.message, *arguments, **request.path), shared=True)
+            return self._delivered(spec, request.message, view(request.message, *arguments, **request.path))
 
         return self.dispatch.view(run, spec, view)
 
+    def _delivered(self, spec: RouteSpec, message: Message, answer: object) -> Response:
+        """Write what a view without login returned. The tokens of a cookie client go into cookies on every route.
+
+        The routes of OAuth refuse these tokens, so an exchange has none of them.
+        """
+        if (
+            self.web is None
+            or spec.dialect is Dialect.OAUTH
+            or not isinstance(answer, Answer)
+            or not isinstance(answer.body, TokenResponse)
+            or not answer.body.access_token.startswith(OPAQUE_PREFIX)
+        ):
+            return answered(answer, shared=True)
+        delivered = self.web.deliver(message, answer)
+        response = answered(delivered, shared=True)
+        return with_cookies(response, ()) if delivered is not answer else response
+
     def _signed(self, view: View, spec: RouteSpec, request: Request) -> Response:
         message = request.message
+        if (
+            self.web is not None
+            and "authorization" not in message.fields  # it alone is judged
+            and "cookie" in message.fields
+            and presents_session(message)
+        ):
+            return self._by_cookie(view, spec, request, self.web.sessions)
         verified = self.call.authenticate(message, bound=spec.bound)
-        if not (spec.once or spec.takes_attempt):
-            refuse_key(message)
-        query = _query(message, spec)
-        arguments = [*_body(message, spec), *query]
+        arguments = self._arguments(spec, message)
         if spec.once:
-            return self._once(view, spec, spec.once, request, verified, arguments)
+            caller = self.call.authorize(verified, spec=spec, once=True)
+            return self._once(view, spec, spec.once, request, caller, arguments)
         caller = self.call.authorize(verified, spec=spec)
         return answered(view(caller, *arguments, **request.path))
 
+    def _by_cookie(self, view: View, spec: RouteSpec, request: Request, sessions: WebSessions) -> Response:
+        """Answer a caller whose login is in cookies. The answer has the new session id, if there is one."""
+        call = sessions.authenticate(request.message, bound=spec.bound)
+        arguments = self._arguments(spec, request.message)
+        session = sessions.go_on(call)
+        try:
+            caller = self.call.authorize(call, spec=spec, once=spec.once is not None, live=session.active)
+            caller.csrf_token = sessions.csrf_token(call)
+            if spec.once:
+                response = self._once(view, spec, spec.once, request, caller, arguments)
+            else:
+                response = answered(view(caller, *arguments, **request.path))
+        except errors.Refusal as refusal:
+            if isinstance(refusal, errors.LoginRequired):
+                refusal.cookies = CLEARED
+            elif refusal.status < _SERVER_ERROR:  # after a server error, the browser sends the same cookies again
+                refusal.cookies = (*refusal.cookies, *session.cookies)
+            raise
+        if spec.session == "ended":
+            return with_cookies(response, CLEARED)
+        if spec.session == "renewed" or caller.stepped_up is not None:
+            return with_cookies(response, sessions.cookies(session.active.lineage, call))
+        return with_cookies(response, session.cookies)
+
+    def _arguments(self, spec: RouteSpec, message: Message) -> list[Any]:
+        if not (spec.once or spec.takes_attempt):
+            refuse_key(message)
+        query = _query(message, spec)
+        return [*_body(message, spec), *query]
+
     def _once(
-        self, view: View, spec: RouteSpec, rule: Once, request: Request, verified: VerifiedCall, arguments: list[Any]
+        self, view: View, spec: RouteSpec, rule: Once, request: Request, caller: Caller, arguments: list[Any]
     ) -> Response:
-        caller = self.call.authorize(verified, spec=spec, once=True)
 
         def run() -> RenderedAnswer:
             if spec.step_up:
@@ -108,6 +180,13 @@ class Views(Struct, frozen=True):
             if not wanted <= known:
                 names = ", ".join(sorted(wanted - known))
                 raise TypeError(f"the client registry has no {kind} {names}: add it there, or correct the route")
+
+
+def _to_login(spec: RouteSpec, message: Message, refusal: errors.InvalidToken) -> Response:
+    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal."""
+    if not spec.login_page or message.method not in SAFE_METHODS or not navigates(message):
+        raise refusal
+    return with_cookies(answered(Answer.redirect(login_url(spec.login_page, message))), refusal.cookies)
 
 
 def _is_derived(shape: object, base: type) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
+from chalicelib.baton.lineages.delivery import Delivery, delivery_problems
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.relying_party import HOST, Apps, RelyingParty, read_apps, read_relying_party
 from chalicelib.baton.policy import (
@@ -25,7 +26,10 @@ BindingRule = Literal["required", "optional"]
 SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"}
+_OPTIONAL_MEMBERS = {
+    *("retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"),
+    *("delivery", "origins"),
+}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
@@ -60,7 +64,8 @@ class Client(Struct, frozen=True):
     recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
     cannot (``off``). ``remember_days``: how long a device that proved one is not asked
     again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
-    logins may be restored on a new phone.
+    logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
+    ``origins`` are the origins beside the API's own whose pages may send these cookies.
     """
 
     id: str
@@ -74,6 +79,8 @@ class Client(Struct, frozen=True):
     remember_days: int = REMEMBER_DAYS
     apps: Apps = Apps()
     restore: bool = False
+    delivery: Delivery = "body"
+    origins: tuple[str, ...] = ()
 
 
 class MailRow(Struct, frozen=True):
@@ -142,6 +149,16 @@ class Clients:
         return names if level(acr) >= level("aal2") else names - self.second_factor_roles
 
     @property
+    def by_cookie(self) -> tuple[Client, ...]:
+        """The clients that get their tokens in cookies."""
+        return tuple(client for client in self if client.delivery == "cookie")
+
+    @property
+    def cookie_origins(self) -> tuple[str, ...]:
+        """The origins beside the API's own whose pages may send cookies."""
+        return tuple(dict.fromkeys(origin for client in self.by_cookie for origin in client.origins))
+
+    @property
     def all_require_second_factor(self) -> bool:
         """Whether no client of the registry admits a login on the password alone. Retired clients count too."""
         return all(client.second_factor == "required" for client in self)
@@ -200,6 +217,8 @@ class Clients:
                 remember_days=row.get("remember_days", REMEMBER_DAYS),
                 apps=apps,
                 restore=row.get("restore", False),
+                delivery=cast("Delivery", row.get("delivery", "body")),
+                origins=tuple(row.get("origins", ())),
             )
         if not clients and not problems:
             problems = ["no client is registered"]
@@ -288,6 +307,7 @@ def _problems(row: object) -> Iterator[str]:
     for name in sorted(_MEMBERS ^ (row.keys() - _OPTIONAL_MEMBERS)):
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
     yield from _switch_problems(row)
+    yield from delivery_problems(row)
     days = row.get("remember_days", REMEMBER_DAYS)
     if not (type(days) is int and 0 <= days <= REMEMBER_DAYS_MAX):
         yield f"remember_days is a whole number from 0 to {REMEMBER_DAYS_MAX}"

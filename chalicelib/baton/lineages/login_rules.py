@@ -33,19 +33,19 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 
 
 def replaced_by_login(
-    account_state: AccountState, binding: Binding, *, proved: LineageId | None
+    account_state: AccountState, binding: Binding, *, proved: LineageId | None, over: LineageId | None = None
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a login ends: those with the same key that have not ended.
 
     A device has one login. Only a copy of the device could use an earlier login. ``proved`` is the lineage whose HMAC
-    secret signed the login request.
+    secret signed the login request. ``over`` is the lineage whose cookies the browser sent with the login request.
     """
     return tuple(
         lineage
         for lineage in account_state.lineages.values()
         if lineage.ended is None
         and lineage.epoch == account_state.epoch
-        and (lineage.id == proved or (isinstance(binding, KeyBinding) and lineage.binding == binding))
+        and (lineage.id in {proved, over} or (isinstance(binding, KeyBinding) and lineage.binding == binding))
     )
 
 

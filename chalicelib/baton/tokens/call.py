@@ -73,17 +73,20 @@ class Call(Struct, frozen=True, kw_only=True):
             raise TokenExpired
         return VerifiedCall(message, proved, signature, now)
 
-    def authorize(self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False) -> Caller:
+    def authorize(
+        self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False, live: Active | None = None
+    ) -> Caller:
         """Compare a verified call with the account state and with what its route requires, and name the caller.
 
         Order of checks: the login is live; scope, role and acr; a required grant was sent; the nonce; the grant. One
         conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this method consumes
         neither: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+        ``live``: the account state was read before, and the login is live.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
         """
-        live = self._live(call)
+        live = live or self._live(call)
         grant = self._grant(call.message)
         caller = self._caller(call, live, grant, spec=spec)
         if spec.scope:

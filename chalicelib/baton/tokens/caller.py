@@ -66,6 +66,8 @@ class Caller(Struct, kw_only=True, eq=False):
     source: str = ""
     attempt: str = ""
     """The attempt of this request, on a route that takes one."""
+    csrf_token: str = ""
+    """What a form of your page sends in the field ``csrf_token``. It is empty unless the caller came with a cookie."""
     demands_second_factor: bool = False
     """The client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None

@@ -88,8 +88,11 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     development: bool = False
     """Whether errors list the accepted hosts."""
 
-    def token(self, text: str, *, now: int) -> VerifiedToken:
-        """Verify a token and find its client.
+    def token(self, text: str, *, now: int, cookie: bool = False) -> VerifiedToken:
+        """Verify a token and find its client. ``cookie``: the token came in a cookie.
+
+        A token of a client that delivers cookies is valid in a cookie only, and any other token nowhere else than in a
+        header or body: otherwise a stolen cookie would avoid the checks of a browser's request.
 
         Raises ``TokenInvalid`` if Baton did not issue it. Raises ``Unavailable`` if it is from the future, or if its
         issuer, audience or client is not in this configuration (E1b).
@@ -101,6 +104,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             raise
         if proved.token.issued_at > now + ISSUED_AHEAD_MAX_S:
             raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
+        if cookie != (proved.client.delivery == "cookie"):
+            raise TokenInvalid("a token of a cookie outside a cookie, or the reverse")
         return proved
 
     def _token(self, text: str, *, now: int) -> VerifiedToken:

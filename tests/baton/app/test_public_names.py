@@ -10,6 +10,7 @@ from pathlib import Path
 import chalicelib.baton
 from chalicelib.baton import Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp
 from chalicelib.baton.accounts.attributes import Accounts
+from chalicelib.baton.decorators import Decorators
 
 SIGNATURES = {
     "Answer": "(status: int = 200, body: object = None, headers: Mapping[str, str] = <factory>, cookies: "
@@ -22,6 +23,9 @@ SIGNATURES = {
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
     "Baton.on_delete": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
+    "Baton.page": "(self, *, login: str, query: type[Query] | None = None, scope: str | None = None, role: str | "
+    "tuple[str, ...] | None = None, acr: str | None = None) -> Callable[[Callable[..., Answer]], "
+    "Callable[..., Response]]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",
@@ -49,6 +53,7 @@ CALLER = {
     "auth_time": "int",
     "bound": "bool",
     "client_id": "str",
+    "csrf_token": "str",
     "device_id": "LineageId",
     "roles": "frozenset[str]",
     "scope": "frozenset[str]",
@@ -96,7 +101,8 @@ def test_every_signature_equals_the_recorded_one() -> None:
     for of in (Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp):
         if of not in (Baton, Caller):
             found[of.__name__] = signature(of)
-        for name, member in vars(of).items():
+        inherited = vars(Decorators) if of is Baton else {}
+        for name, member in {**inherited, **vars(of)}.items():
             called = getattr(of, name) if isinstance(member, classmethod) else member
             if name[0] != "_" and name not in OF_BATON and inspect.isroutine(called):
                 found[f"{of.__name__}.{name}"] = signature(called)

@@ -469,3 +469,31 @@ def test_botocore_is_used_if_it_is_set_or_required(changed: dict[str, str]) -> N
 def test_an_unknown_aws_client_is_refused() -> None:
     """The values are `small` and `botocore`."""
     assert problems(BATON_AWS_CLIENT="fast") == ["BATON_AWS_CLIENT must be small or botocore"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "accepted", "in_development"),
+    [
+        ("https://app.example.com", True, True),
+        ("https://example.com", True, True),
+        ("http://localhost:3000", False, True),
+        ("http://localhost:*", False, True),
+        ("https://app.example.org", False, False),
+        ("https://example.com.evil.example", False, False),
+        ("https://com", False, False),
+    ],
+)
+def test_the_pages_of_a_cookie_client_are_of_the_site_of_the_api(
+    origin: str, *, accepted: bool, in_development: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of another site would send no cookies. http is for the machine of a developer."""
+    row = (FOLDER / "clients-web.toml").read_text("utf-8").replace("https://other.example.com", origin)
+    (tmp_path / "mine.toml").write_text(row, "utf-8")
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    own = GOOD | {"BATON_CLIENTS": "mine.toml", "BATON_ISSUER": "https://api.example.com/api"}
+    for more, expected in (({}, accepted), ({"BATON_DEVELOPMENT": "1"}, in_development)):
+        if expected:
+            assert origin in read_settings(own | more).registry.cookie_origins
+        else:
+            with pytest.raises(SettingsProblems, match=re.escape(repr(origin))):
+                read_settings(own | more)

@@ -32,10 +32,10 @@ class PlatformError(Exception):
 class Chromium:
     """A running browser. Use it as a context manager."""
 
-    def __init__(self) -> None:
-        """Start the browser."""
+    def __init__(self, driver: str = "platform.mjs") -> None:
+        """Start the browser with one of the drivers of this folder."""
         self._process = subprocess.Popen(
-            [shutil.which("node") or "node", "platform.mjs"],
+            [shutil.which("node") or "node", driver],
             cwd=HERE,
             env=os.environ | {"CHROMIUM": shutil.which("chromium") or ""},
             stdin=subprocess.PIPE,

@@ -23,13 +23,18 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     return Gateway([load_environment(clock).app])
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Chromium]:
-    """Start the browser. Skip where it or its driver is missing; `make browser` fails there."""
+def browser_or_skip() -> None:
+    """Skip where the browser or its driver is missing. `make browser` fails there."""
     if reason := missing():
         if os.environ.get("BROWSER") == "required":
             pytest.fail(f"{reason}: the browser tests cannot run")
         pytest.skip(f"{NO_BROWSER}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chromium]:
+    """Start the browser for passkeys."""
+    browser_or_skip()
     with Chromium() as browser:
         yield browser
 

@@ -438,7 +438,7 @@ class Talk:
     def mechanisms(self) -> None:
         """Log in with each of the other mechanisms, and renew."""
         seen = self.seen
-        for client_id in ("web", "legacy", "oauth", "iot", "simple"):
+        for client_id in ("session-api", "legacy", "oauth", "iot", "simple"):
             device = self.device(client_id)
             with seen.step(f"login by {client_id}"):
                 device.login(EMAIL)

@@ -12,17 +12,18 @@ SHIPPED = CLIENTS.read_text("utf-8")
 ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
 
 
-def test_the_shipped_registry_has_the_seven_clients() -> None:
+def test_the_shipped_registry_has_the_eight_clients() -> None:
     """The table has id, code and mechanism of each client."""
     clients = Clients.from_toml(SHIPPED)
     assert {client.id: (client.mechanism.name, client.form, client.binding) for client in clients} == {
         "mobile": ("exchange", "jwt", "required"),
         "mobile-opaque": ("exchange", "opaque", "required"),
         "simple": ("exchange", "jwt", "optional"),
-        "web": ("session", "opaque", "optional"),
+        "session-api": ("session", "opaque", "optional"),
         "legacy": ("refresh", "jwt", "optional"),
         "oauth": ("rotating_refresh", "jwt", "optional"),
         "iot": ("long_lived", "opaque", "optional"),
+        "web": ("session", "opaque", "optional"),
     }
     for client in clients:
         assert clients.get(client.id) is clients.of(client.code) is client
@@ -167,3 +168,38 @@ def test_a_table_of_mail_that_is_wrong_is_named(table: str, problem: str) -> Non
     """With what is wrong."""
     with pytest.raises(RegistryProblems, match=re.escape(problem)):
         Clients.from_toml(table + ROW)
+
+
+WEB = ROW.replace('"exchange"', '"session"').replace('"jwt"', '"opaque"').replace('"required"', '"optional"')
+WEB += 'delivery = "cookie"\norigins = ["https://app.example.com"]\n'
+
+
+def test_a_cookie_client_has_its_own_origins() -> None:
+    """Their pages may send its cookies. Any other client delivers its tokens in the body."""
+    clients = Clients.from_toml(WEB + ROW.replace("[client.app]", "[client.phone]").replace("code = 1", "code = 2"))
+    (web,) = clients.by_cookie
+    assert (web.id, web.delivery, clients.cookie_origins) == ("app", "cookie", ("https://app.example.com",))
+    assert [client.delivery for client in clients] == ["cookie", "body"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (('"cookie"', '"header"'), "delivery is one of body, cookie"),
+        (('"session"', '"exchange"'), 'delivery is "cookie" for mechanism session only'),
+        (('"optional"', '"required"'), 'delivery "cookie" needs binding = "optional"'),
+        (("origins", "restore = true\norigins"), 'delivery "cookie" needs binding = "optional" and no restore'),
+        (('delivery = "cookie"\n', ""), 'origins is for delivery "cookie"'),
+        (('["https://app.example.com"]', '"https://app.example.com"'), "origins is a list of exact origins"),
+        (("https://app.example.com", "https://*.example.com"), "origins is a list of exact origins"),
+        (("https://app.example.com", "https://app.example.com/"), "origins is a list of exact origins"),
+        (("https://app.example.com", "http://app.example.com"), "origins is a list of exact origins"),
+        (("https://app.example.com", "capacitor://localhost"), "origins is a list of exact origins"),
+        (("https://app.example.com", "http://tauri.localhost"), "origins is a list of exact origins"),
+        (("https://app.example.com", "null"), "origins is a list of exact origins"),
+    ],
+)
+def test_a_cookie_client_that_could_not_be_safe_is_refused(change: tuple[str, str], problem: str) -> None:
+    """No key, no origin that is not exact, and no mechanism whose tokens leave the cookie."""
+    with pytest.raises(RegistryProblems, match=re.escape(problem)):
+        Clients.from_toml(WEB.replace(*change))

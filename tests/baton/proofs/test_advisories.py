@@ -57,7 +57,7 @@ def test_an_empty_grant_is_refused(world: World, grant: str) -> None:
     assert not world.stores.tables.nonces
 
 
-@pytest.mark.parametrize("client_id", ["simple", "iot", "oauth", "web"])
+@pytest.mark.parametrize("client_id", ["simple", "iot", "oauth", "session-api"])
 def test_an_evicted_lineage_does_not_return_with_its_attempt(world: World, client_id: str) -> None:
     """The lineage id derives from the attempt.
 
@@ -94,7 +94,7 @@ def test_a_renewal_by_a_slower_clock_belongs_to_its_lineage(world: World) -> Non
 def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
     """The session id must not seem older than a use that a faster clock recorded one second ago."""
     phone = world.phone("none")
-    issued = world.register(phone, client_id="web")
+    issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
     world.clock.skip(MINUTE_S)
     world.exchange(phone, issued.refresh_token)
@@ -139,7 +139,7 @@ def test_enabling_a_deleted_account_is_refused(world: World) -> None:
 def test_the_earlier_id_of_a_session_expires_at_its_own_time(world: World) -> None:
     """Bug: use of the new id after a renewal extended the old id as well."""
     phone = world.phone("none")
-    issued = world.register(phone, client_id="web")
+    issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
     world.clock.skip(MINUTE_S)
     renewed = world.exchange(phone, issued.refresh_token)

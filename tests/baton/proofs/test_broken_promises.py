@@ -338,7 +338,7 @@ def test_a_disabled_account_gives_the_reason(world: World) -> None:
 
 
 @pytest.mark.guarantee(7)
-@pytest.mark.parametrize("client_id", ["simple", "web", "legacy", "oauth"])
+@pytest.mark.parametrize("client_id", ["simple", "session-api", "legacy", "oauth"])
 def test_a_login_request_repeated_late_does_not_restore_a_logged_out_token(world: World, client_id: str) -> None:
     """Renew, log out, evict and repeat the unsigned login in one second, eleven minutes after the login."""
     world.register(world.phone())

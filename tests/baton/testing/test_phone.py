@@ -106,7 +106,7 @@ def test_requests_of_every_method_are_signed(make_world: MakeWorld, method: str)
         ("simple", "none", True),
         ("legacy", "none", True),
         ("oauth", "hmac", True),
-        ("web", "none", True),
+        ("session-api", "none", True),
         ("iot", "none", False),
     ],
 )

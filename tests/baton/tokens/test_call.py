@@ -30,7 +30,13 @@ from tests.baton.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
 
 BODY = b'{"to":"Bob","amount":10}'
 RULE = StepUp(max_age=120)
-ALL_CLIENTS = {"mobile": "P-256", "mobile-opaque": "hmac", "simple": "none", "web": "none", "legacy": "none"} | {
+ALL_CLIENTS = {
+    "mobile": "P-256",
+    "mobile-opaque": "hmac",
+    "simple": "none",
+    "session-api": "none",
+    "legacy": "none",
+} | {
     "oauth": "none",
     "iot": "none",
 }
@@ -154,7 +160,7 @@ def test_a_session_slides_with_use_and_its_refresh_token_lasts_longer(world: Wor
     The refresh token does not change.
     """
     phone = world.phone("none")
-    issued = world.register(phone, client_id="web")
+    issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
     for _ in range(6):
         world.clock.skip(25 * MINUTE_S)
@@ -173,7 +179,7 @@ def test_a_session_slides_with_use_and_its_refresh_token_lasts_longer(world: Wor
 def test_renewing_a_session_does_not_end_the_earlier_id(world: World) -> None:
     """Two tabs can have two ids of one login. The earlier one is valid until its own expiry."""
     phone = world.phone("none")
-    issued = world.register(phone, client_id="web")
+    issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
     world.clock.skip(MINUTE_S)
     renewed = world.exchange(phone, issued.refresh_token)
@@ -392,7 +398,7 @@ def test_introspection_returns_the_present_state_of_a_token(world: World) -> Non
 def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
     """The session is active after its first lifetime if it was used without a gap. After a gap it is inactive."""
     phone = world.phone("none")
-    token = world.register(phone, client_id="web").access_token
+    token = world.register(phone, client_id="session-api").access_token
 
     def ask() -> object:
         found = world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET)

@@ -35,6 +35,12 @@ class Said:
         return parsed
 
     @property
+    def cookies(self) -> str:
+        """Return the cookies that the answer sets, as the field ``Cookie`` of the next request."""
+        lines = self.headers.get("set-cookie", "").split("\n")
+        return "; ".join(line.partition(";")[0] for line in lines if line and "Max-Age=0" not in line)
+
+    @property
     def code(self) -> str:
         """Return the error code. It is empty on success."""
         return str(self.members.get("code", ""))
@@ -49,7 +55,9 @@ def through(gateway: Gateway) -> Send:
 
     def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
         answer = gateway.call(method, target, headers, body)
-        return Said(answer.status, {name.lower(): value for name, value in answer.headers}, answer.body)
+        received = {name.lower(): value for name, value in answer.headers}
+        cookies = [value for name, value in answer.headers if name.lower() == "set-cookie"]
+        return Said(answer.status, received | ({"set-cookie": "\n".join(cookies)} if cookies else {}), answer.body)
 
     return carry
 

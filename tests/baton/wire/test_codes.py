@@ -53,6 +53,9 @@ OF_SECOND_FACTORS = {
 """Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py`,
 `tests/baton/wire/test_passkeys.py` and `tests/baton/wire/test_restore.py` test them."""
 
+OF_BROWSERS = {"session_superseded"}
+"""Codes that only the cookies of a browser get: `tests/baton/browser/test_sessions.py` tests them."""
+
 
 @pytest.fixture(autouse=True)
 def _with_mail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +152,11 @@ def _(setting: Setting) -> Said:
 @case(409, "account_exists", "account_exists")
 def _(setting: Setting) -> Said:
     return setting.make().register("ada@example.com")
+
+
+@case(403, "cross_site", "cross_site")
+def _(setting: Setting) -> Said:
+    return setting.json("/login", ENTRY.replace(b"simple", b"web") % (b"ada@example.com", b"any"))
 
 
 @case(422, "weak_password", "too_short")
@@ -441,7 +449,7 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
 def test_every_code_has_a_case() -> None:
     """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
-    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS == {
+    assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS | OF_BROWSERS == {
         leaf.code for leaf in leaves()
     }
 

@@ -91,7 +91,7 @@ def test_a_jwt_contains_its_scope(make_device: Callable[..., Device]) -> None:
         ("mobile", MechanismName.EXCHANGE),
         ("oauth", MechanismName.ROTATING_REFRESH),
         ("legacy", MechanismName.REFRESH),
-        ("web", MechanismName.SESSION),
+        ("session-api", MechanismName.SESSION),
         ("iot", MechanismName.LONG_LIVED),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_route_of_a_team_is_described_by_its_decorator(bakery: Chalice) -> Non
     operation = document["paths"]["/orders/{shop}"]["post"]
     assert (operation["operationId"], operation["summary"], operation["tags"]) == ("placeOrder", "Bake it.", ["app"])
     assert "aal1, at most 60 seconds old" in operation["description"]
-    assert operation["security"] == [{"token": []}]
+    assert operation["security"] == [{"token": []}, {"cookie": []}]
     assert operation["requestBody"]["content"] == {
         "application/json": {"schema": {"$ref": "#/components/schemas/Order"}}
     }

@@ -140,7 +140,7 @@ def shown(
     assert phone.register(EMAIL).status == 201
     prove_address(phone)
     account = phone.get("/me").members["account_id"]
-    for client_id, bound in (("web", False), ("iot", False), ("legacy", True), ("mobile-opaque", True)):
+    for client_id, bound in (("session-api", False), ("iot", False), ("legacy", True), ("mobile-opaque", True)):
         other = make_device(client_id=client_id, bound=bound)
         assert other.login(EMAIL).status == 200
         assert other.get("/me").status == 200

@@ -19,7 +19,7 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 pytestmark = pytest.mark.guarantee(9)
 
 BASIC = base64.b64encode(f"{RESOURCE_SERVER}:{RESOURCE_SERVER_SECRET}".replace(" ", "+").encode()).decode()
-CLIENT_IDS = ("mobile", "mobile-opaque", "simple", "web", "oauth", "iot")
+CLIENT_IDS = ("mobile", "mobile-opaque", "simple", "session-api", "oauth", "iot")
 
 
 @pytest.fixture(autouse=True)

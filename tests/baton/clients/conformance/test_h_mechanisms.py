@@ -4,7 +4,7 @@ import pytest
 
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
 
-CLIENTS = ("mobile", "mobile-opaque", "simple", "web", "legacy", "oauth", "iot")
+CLIENTS = ("mobile", "mobile-opaque", "simple", "session-api", "legacy", "oauth", "iot")
 BINDINGS = ("key", "hmac", "none")
 
 

@@ -430,7 +430,7 @@ def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> 
     return taken
 
 
-UNBOUND = ("simple", "oauth", "legacy", "web", "iot")
+UNBOUND = ("simple", "oauth", "legacy", "session-api", "iot")
 """A client of every mechanism, in both formats, whose logins need no key."""
 
 

@@ -106,6 +106,15 @@ GET /me/devices                             the same, of a session that slides  
 GET /me/devices                             the same, long-lived, first of a day     1      1      2      0
 GET /me/devices                             the same, long-lived, another time       0      1      1      0
 GET /me/devices                             the same, with an expired token          0      0      0      0
+GET /me/devices                             by a cookie                              0      1      1      0
+GET /me/devices                             by a cookie that slides                  1      1      2      0
+GET /me/devices                             by a remember token                      1      1      2      0
+GET /me/devices                             by an old session id                     1      1      2      1
+GET /me/devices                             by a cookie, for another site            0      0      0      0
+GET /session                                without cookies                          0      0      0      0
+GET /session                                by a cookie                              0      1      1      0
+POST /login                                 in a browser                             5      3      8      1
+POST /login                                 in a browser, over a cookie              5      3      8      2
 POST /nothing                               a signed state-changing call             1      1      2      0
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
@@ -493,7 +502,7 @@ def _(home: Home) -> Act:
 
 @row("POST /oauth/token", "renewal, session")
 def _(home: Home) -> Act:
-    phone = home.registered("web")
+    phone = home.registered("session-api")
     return phone.exchange
 
 
@@ -536,7 +545,7 @@ def _(home: Home) -> Act:
 
 @row("GET /me/devices", "the same, of a session that slides")
 def _(home: Home) -> Act:
-    phone = home.registered("web")
+    phone = home.registered("session-api")
     home.skip(600)
     return lambda: phone.get("/me/devices")
 
@@ -559,6 +568,80 @@ def _(home: Home) -> Act:
     phone = home.registered()
     home.skip(1000)
     return lambda: phone.get("/me/devices")
+
+
+PAGE = {"sec-fetch-site": "same-origin"}
+
+
+def browser_of(home: Home, *, remember: bool = False) -> tuple[Device, str]:
+    """Register a browser, and return it with its cookies."""
+    browser = home.device("web")
+    browser.bound = False
+    said = browser.post("/register", browser.entry(home.email) | {"remember": remember}, PAGE, token=None)
+    assert said.status == 201
+    return browser, said.cookies
+
+
+def with_cookies(browser: Device, cookies: str, path: str = "/me/devices", **page: str) -> Act:
+    """Read with cookies."""
+    headers = {**PAGE, "cookie": cookies, **{name.replace("_", "-"): value for name, value in page.items()}}
+    return lambda: browser.get(path, headers=headers, token=None)
+
+
+@row("GET /me/devices", "by a cookie")
+def _(home: Home) -> Act:
+    return with_cookies(*browser_of(home))
+
+
+@row("GET /me/devices", "by a cookie that slides")
+def _(home: Home) -> Act:
+    browser = browser_of(home)
+    home.skip(600)
+    return with_cookies(*browser)
+
+
+@row("GET /me/devices", "by a remember token")
+def _(home: Home) -> Act:
+    browser = browser_of(home, remember=True)
+    home.skip(36_000)
+    return with_cookies(*browser)
+
+
+@row("GET /me/devices", "by an old session id", 401)
+def _(home: Home) -> Act:
+    browser, cookies = browser_of(home)
+    newer = cookies
+    for _ in range(2):
+        home.skip(600)
+        newer = with_cookies(browser, newer)().cookies
+    return with_cookies(browser, cookies)
+
+
+@row("GET /me/devices", "by a cookie, for another site", 403)
+def _(home: Home) -> Act:
+    return with_cookies(*browser_of(home), sec_fetch_site="cross-site")
+
+
+@row("GET /session", "without cookies")
+def _(home: Home) -> Act:
+    return with_cookies(home.device("web"), "", "/session")
+
+
+@row("GET /session", "by a cookie")
+def _(home: Home) -> Act:
+    return with_cookies(*browser_of(home), "/session")
+
+
+@row("POST /login", "in a browser")
+def _(home: Home) -> Act:
+    browser, _ = browser_of(home)
+    return lambda: browser.post("/login", browser.entry(home.email), PAGE, token=None)
+
+
+@row("POST /login", "in a browser, over a cookie")
+def _(home: Home) -> Act:
+    browser, cookies = browser_of(home)
+    return lambda: browser.post("/login", browser.entry(home.email), {**PAGE, "cookie": cookies}, token=None)
 
 
 @row("POST /nothing", "a signed state-changing call", 204)

@@ -289,7 +289,7 @@ def _(stage: Stage) -> Act:
 
 @scenario("POST /oauth/token", "of a session")
 def _(stage: Stage) -> Act:
-    browser = stage.client("web", binding="none")
+    browser = stage.client("session-api", binding="none")
     browser.register(EMAIL, PASSWORD, "browser")
     stage.clock.skip(60)
     return stage.by_client(browser, lambda browser: browser.exchange())
@@ -330,7 +330,7 @@ def _(stage: Stage) -> Act:
 
 @scenario("GET /me", "by a session that slides")
 def _(stage: Stage) -> Act:
-    browser = stage.client("web", key="p256")
+    browser = stage.client("session-api", key="p256")
     browser.register(EMAIL, PASSWORD, "browser")
     stage.clock.skip(10 * 60)
     return stage.by_client(browser, lambda browser: browser.me())

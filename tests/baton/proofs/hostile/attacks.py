@@ -54,6 +54,24 @@ def a_captured_request_is_refused_the_second_time(scene: Scene) -> None:
             assert said.status == 401
 
 
+def forged_cookies_open_nothing(scene: Scene) -> None:
+    """Send forged tokens and genuine ones of a phone as cookies. No answer sets or deletes a cookie."""
+    before = scene.account_state()
+    tokens = [forgery for _, forgery in forgeries(scene)] + [scene.phone.token, scene.bearer.token]
+    page = (("host", HOST), ("sec-fetch-site", "same-origin"))
+    for token in tokens:
+        for name in ("__Host-baton", "__Host-baton-remember"):
+            cookie = ("cookie", f"{name}={token}")
+            for method, path in (("GET", "/me"), ("POST", "/logout"), ("DELETE", "/me")):
+                said = Sent(method, PREFIX + path, (*page, cookie)).by(scene.thief)
+                assert 400 <= said.status < 500, (token, said)
+                assert "set-cookie" not in said.headers
+            shown = Sent("GET", f"{PREFIX}/session", (*page, cookie)).by(scene.thief)
+            assert shown.status >= 400 or shown.members == {"active": False}, (token, shown)
+    assert scene.account_state() == before
+    scene.lives()
+
+
 # --- Signed requests ---------------------------------------------------------------------------------------------
 
 
@@ -346,6 +364,7 @@ def captured_requests_change_nothing(scene: Scene) -> None:
 
 ATTACKS: tuple[Attack, ...] = (
     forged_tokens_are_refused_on_every_route,
+    forged_cookies_open_nothing,
     a_captured_request_is_refused_the_second_time,
     altered_requests_are_refused,
     equivalent_spellings_of_a_request_are_accepted,

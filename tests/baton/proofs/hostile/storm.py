@@ -253,6 +253,7 @@ ROUTES = (
     ("GET", "/openapi.json"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/me"),
+    ("GET", "/session"),
     ("DELETE", "/me"),
     ("GET", "/me/devices"),
     ("GET", "/me/activity"),

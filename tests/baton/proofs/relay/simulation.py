@@ -58,7 +58,7 @@ CLIENT_OF = {
     Deal.ROTATION: "oauth",
     Deal.GRACE: "oauth",
     Deal.REFRESH: "legacy",
-    Deal.SESSION: "web",
+    Deal.SESSION: "session-api",
     Deal.LONG_LIVED: "iot",
 }
 """The client of the registry with this mechanism."""

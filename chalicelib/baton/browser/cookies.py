@@ -1,0 +1,65 @@
+"""Baton's cookies: their names and attributes, and how they are read (RFC 6265). No I/O.
+
+The prefix ``__Host-`` makes a browser refuse the cookie unless it is ``Secure``, has ``Path=/`` and no ``Domain``: no
+sibling host can set it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from chalicelib.baton import errors
+from chalicelib.baton.browser.refusals import CookiesTooLarge
+from chalicelib.baton.policy import COOKIE_BYTES_MAX, TICKET_PURPOSES
+from chalicelib.baton.routing import Cookie, Message
+
+SESSION: Final = "__Host-baton"
+"""The session id: a token for calls. The browser keeps it until it closes."""
+REMEMBER: Final = "__Host-baton-remember"
+"""The remember token: a token that renews. Only a login with ``"remember": true`` has it."""
+LOGIN: Final = "__Host-baton-login"
+"""The ``auth_session`` between the password and the second factor."""
+
+_OURS: Final = frozenset({SESSION, REMEMBER, LOGIN})
+
+
+def session_cookie(token: str) -> Cookie:
+    """Set the session id."""
+    return Cookie(SESSION, token, same_site="Lax")
+
+
+def remember_cookie(token: str, *, max_age: int) -> Cookie:
+    """Set the remember token, for ``max_age`` seconds."""
+    return Cookie(REMEMBER, token, max_age=max_age, same_site="Lax")
+
+
+def login_cookie(auth_session: str) -> Cookie:
+    """Set the ``auth_session``. No link from another site needs it."""
+    return Cookie(LOGIN, auth_session, max_age=TICKET_PURPOSES["auth_session"].life_s, same_site="Strict")
+
+
+CLEARED: Final = (
+    Cookie(SESSION, "", max_age=0, same_site="Lax"),
+    Cookie(REMEMBER, "", max_age=0, same_site="Lax"),
+    Cookie(LOGIN, "", max_age=0),
+)
+"""The cookies of a login that has ended."""
+LOGIN_CLEARED: Final = CLEARED[2]
+
+
+def read_cookies(message: Message) -> Mapping[str, str]:
+    """Return Baton's cookies of a request, by name. HTTP/2 may split the field (RFC 9113 section 8.2.3).
+
+    Raises ``DuplicateField`` for two cookies of one name, and ``CookiesTooLarge``.
+    """
+    text = "; ".join(message.fields.get("cookie", ()))
+    if len(text) > COOKIE_BYTES_MAX:
+        raise CookiesTooLarge(limit=COOKIE_BYTES_MAX)
+    found: dict[str, str] = {}
+    for pair in text.split(";"):
+        name, _, value = pair.strip(" \t").partition("=")
+        if name not in _OURS:
+            continue
+        if name in found:
+            raise errors.DuplicateField(field=f"cookie {name}")
+        found[name] = value
+    return {name: value for name, value in found.items() if value}

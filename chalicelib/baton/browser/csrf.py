@@ -1,0 +1,46 @@
+"""The CSRF token of a session, for browsers that send neither ``Origin`` nor Fetch Metadata. No I/O.
+
+A token is ``mask || (mask XOR value)`` in base64url. The value is an HMAC with the key of the session. The mask is
+random, so that compression does not reveal the token (BREACH). The key is derived from the lineage and stored nowhere.
+"""
+
+import hmac
+from typing import Final
+
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring, hkdf, root_version
+
+_VALUE_BYTES: Final = 32
+
+
+def csrf_token(account: AccountId, lineage: LineageId, ring: Ring, entropy: Entropy) -> str:
+    """Make a token of this session. Each one differs."""
+    mask = entropy(_VALUE_BYTES)
+    value = _value(account, lineage, ring)
+    return encode_base64url(mask + _xor(mask, value)) if value else ""
+
+
+def is_csrf_token(text: str, account: AccountId, lineage: LineageId, ring: Ring) -> bool:
+    """Check whether a text is a token of this session."""
+    try:
+        given = decode_base64url(text)
+    except ValueError:
+        return False
+    value = _value(account, lineage, ring)
+    if value is None or len(given) != 2 * _VALUE_BYTES:
+        return False
+    return hmac.compare_digest(_xor(given[:_VALUE_BYTES], given[_VALUE_BYTES:]), value)
+
+
+def _value(account: AccountId, lineage: LineageId, ring: Ring) -> bytes | None:
+    root = ring.root(root_version(lineage))
+    if root is None:
+        return None
+    key = hkdf(root.secret, f"web session {account} {lineage}".encode(), _VALUE_BYTES)
+    return hmac.digest(key, b"csrf", "sha256")
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

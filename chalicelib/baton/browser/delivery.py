@@ -1,0 +1,139 @@
+"""Deliver a login to a browser: its tokens go into cookies, and the body has none."""
+
+from collections.abc import Mapping
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from chalicelib.baton import errors
+from chalicelib.baton.browser.cookies import (
+    CLEARED,
+    LOGIN,
+    LOGIN_CLEARED,
+    REMEMBER,
+    SESSION,
+    read_cookies,
+    remember_cookie,
+    session_cookie,
+)
+from chalicelib.baton.browser.csrf import csrf_token
+from chalicelib.baton.browser.rules import is_remembered
+from chalicelib.baton.effects import Done, Entropy
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.routing import Answer, Message
+from chalicelib.baton.tokens.issue import Seconds, TokenResponse
+from chalicelib.baton.tokens.opaque import read_opaque
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
+from chalicelib.baton.tokens.refusals import TokenInvalid
+from chalicelib.baton.tokens.token import Kind, Token
+
+
+class WebLogin(Struct, frozen=True, kw_only=True):
+    """A login whose tokens are in cookies. ``expires_in``: seconds until the session ends if it is not used.
+
+    A browser that sends neither ``Origin`` nor ``Sec-Fetch-Site`` sends ``csrf_token`` in the header ``Baton-CSRF``.
+    ``recovery_codes`` and ``recovery_codes_left`` are those of the answer to ``POST /login/factor``.
+    """
+
+    account_id: AccountId
+    device_id: LineageId
+    expires_in: int
+    remembered: bool
+    csrf_token: str
+    server_time: Seconds
+    recovery_codes: tuple[str, ...] | UnsetType = UNSET
+    recovery_codes_left: int | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        """Mask the codes."""
+        return f"WebLogin(device_id={self.device_id!r}, '**********')"
+
+
+class Deliver(Struct, frozen=True, kw_only=True):
+    """Put the tokens of a cookie client into cookies."""
+
+    entropy: Entropy
+    proof: RequestVerifier
+    clients: Clients
+    lineage_store: LineageStore
+    record: Record
+
+    def __call__(self, message: Message, answer: Answer) -> Answer:
+        """Put the tokens of a cookie client into cookies. Any other answer is returned as it is.
+
+        Every answer with tokens passes here, so the tokens of a cookie client are in no body.
+        """
+        issued = answer.body
+        assert isinstance(issued, TokenResponse)
+        ring = self.proof.key_ring.current(now=issued.server_time)
+        token = read_opaque(issued.access_token, ring)
+        client = self.clients.of(token.client)
+        if client is None or client.delivery != "cookie":
+            return answer
+        assert isinstance(issued.refresh_token, str)
+        renewal = read_opaque(issued.refresh_token, ring)
+        remembered = is_remembered(renewal.issued_at, renewal.expires_at)
+        self._end_other(message, token, now=issued.server_time)
+        cookies = [session_cookie(issued.access_token)]
+        if remembered:
+            idle_s = client.mechanism.idle_s
+            cookies.append(remember_cookie(issued.refresh_token, max_age=min(idle_s, issued.authorization_expires_in)))
+        else:
+            cookies.append(CLEARED[1])  # of an earlier login
+        if LOGIN in read_cookies(message):
+            cookies.append(LOGIN_CLEARED)
+        shown = web_login(
+            token,
+            ring,
+            self.entropy,
+            expires_in=issued.expires_in,
+            remembered=remembered,
+            now=issued.server_time,
+        )
+        codes, left = (getattr(issued, name, UNSET) for name in ("recovery_codes", "recovery_codes_left"))
+        shown = replace(shown, recovery_codes=codes, recovery_codes_left=left)
+        return Answer(answer.status, shown, cookies=tuple(cookies))
+
+    def _end_other(self, message: Message, token: Token, *, now: int) -> None:
+        """End the login of another account whose cookie this login replaces."""
+        other = replaced_login(self.proof, message, now=now)
+        if other is None or other.account == token.account:
+            return
+        if isinstance(self.lineage_store.end(other.account, other.lineage, EndReason.REPLACED, now=now), Done):
+            self.record("login_replaced", account=other.account, lineage=other.lineage)
+
+
+def web_login(token: Token, ring: Ring, entropy: Entropy, *, expires_in: int, remembered: bool, now: int) -> WebLogin:
+    """Describe a login, with a new CSRF token."""
+    return WebLogin(
+        account_id=token.account,
+        device_id=token.lineage,
+        expires_in=max(0, expires_in),
+        remembered=remembered,
+        csrf_token=csrf_token(token.account, token.lineage, ring, entropy),
+        server_time=now,
+    )
+
+
+def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -> VerifiedToken | None:
+    """Verify a token of a cookie. ``None``: Baton did not make it for a cookie of this kind."""
+    try:
+        proved = proof.token(text, now=now, cookie=True)
+    except (TokenInvalid, errors.FieldTooLarge):
+        return None
+    return proved if proved.token.kind is kind else None
+
+
+def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
+    """Return the login whose cookie a new login replaces, if its session id or remember token is genuine."""
+    cookies: Mapping[str, str] = read_cookies(message)
+    for name, kind in ((SESSION, Kind.ACCESS), (REMEMBER, Kind.REFRESH)):
+        proved = genuine_cookie(proof, cookies[name], kind, now=now) if name in cookies else None
+        if proved is not None:
+            return proved.token
+    return None

@@ -1,0 +1,27 @@
+"""Where a browser goes that is not logged in, and where it comes back to. No I/O."""
+
+import re
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from chalicelib.baton.routing import Message
+
+NEXT_BYTES_MAX: Final = 512
+_NEXT: Final = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
+"""A path of this site. Browsers read ``//host`` and ``/\\host`` as the address of another site."""
+
+
+def is_next(text: str) -> bool:
+    """Check a path to which a browser may be sent: it must lead to this site."""
+    return _NEXT.match(text) is not None and len(text.encode()) <= NEXT_BYTES_MAX
+
+
+def login_url(login: str, message: Message) -> str:
+    """Return the address of the login page, with the page that the browser asked for as ``next``."""
+    asked = message.path + (f"?{urlencode(message.query)}" if message.query else "")
+    return f"{login}?next={quote(asked, safe='')}" if is_next(asked) else login
+
+
+def navigates(message: Message) -> bool:
+    """Check whether the browser shows the answer as a page. An old browser does not say it."""
+    return list(message.fields.get("sec-fetch-mode", ("navigate",))) == ["navigate"]

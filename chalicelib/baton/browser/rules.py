@@ -1,0 +1,54 @@
+"""The rules of a session id: how long it lives, and how use changes its lineage. No I/O.
+
+An id is a token that Baton made. Its issue time decides: the *floor* of the lineage (``in_use_since``) is the issue
+time of the last id that was presented when a use was stored. An id that is more than a minute older than the floor is
+superseded. A newer id whose answer was lost was never presented, so it supersedes nothing.
+"""
+
+from enum import Enum
+
+from msgspec.structs import replace
+
+from chalicelib.baton.lineages.model import Lineage
+from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOGIN_S, Mechanism
+
+
+class SessionVerdict(Enum):
+    """What a session id may do on an active lineage. ``DUE``: its use must be stored, and a new id is set."""
+
+    USABLE = "usable"
+    DUE = "due"
+    SUPERSEDED = "superseded"
+    IDLE = "idle"
+
+
+def judge_session(lineage: Lineage, issued_at: int, *, now: int, mechanism: Mechanism) -> SessionVerdict:
+    """Return the verdict on a session id that was issued at ``issued_at``."""
+    if issued_at < floor_of(lineage) - FLOOR_GRACE_S:
+        return SessionVerdict.SUPERSEDED
+    if now >= lineage.issued_at + mechanism.access_s:
+        return SessionVerdict.IDLE
+    due = now - lineage.issued_at >= mechanism.access_s // SLIDE_AFTER_FRACTION
+    return SessionVerdict.DUE if due else SessionVerdict.USABLE
+
+
+def floor_of(lineage: Lineage) -> int:
+    """Return the issue time before which session ids are superseded."""
+    return lineage.auth_time if lineage.in_use_since is None else lineage.in_use_since
+
+
+def used(lineage: Lineage, issued_at: int, *, now: int) -> Lineage:
+    """Return the lineage with the use of a session id. The floor rises to the issue time of that id."""
+    return replace(
+        lineage, issued_at=max(now, lineage.issued_at), in_use_since=max(floor_of(lineage), min(issued_at, now))
+    )
+
+
+def renewed(lineage: Lineage, *, now: int) -> Lineage:
+    """Return the lineage after a renewal with the remember token: every earlier id is superseded."""
+    return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=max(floor_of(lineage), now))
+
+
+def is_remembered(began_at: int, expires_at: int) -> bool:
+    """Check whether a login is remembered: only then it may live longer than half a day."""
+    return expires_at - began_at > WEB_LOGIN_S

@@ -1,0 +1,251 @@
+"""The login that the cookies of a request hold: check it, store its use, and deliver it as cookies.
+
+A cookie is worth less than a signed call, so each request passes these checks in this order: the site (`sites`), the
+session id is genuine, the login is live (one read), and the id is not superseded. Nothing is adopted: an id is only
+what Baton made, and each login begins a new lineage.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.browser.cookies import CLEARED, REMEMBER, SESSION, read_cookies, remember_cookie, session_cookie
+from chalicelib.baton.browser.csrf import csrf_token, is_csrf_token
+from chalicelib.baton.browser.delivery import WebLogin, genuine_cookie, web_login
+from chalicelib.baton.browser.refusals import SessionSuperseded
+from chalicelib.baton.browser.rules import SessionVerdict, is_remembered, judge_session, renewed, used
+from chalicelib.baton.browser.sites import SiteRule
+from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Counters, Log
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import AccountState, EndReason, Lineage, NoBinding
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import Active, Inactive, active_lineage, expiry
+from chalicelib.baton.policy import DAY_S, START_OVER_MAX
+from chalicelib.baton.proof.refusals import SignatureRequired
+from chalicelib.baton.proof.signature import check_digest
+from chalicelib.baton.routing import Cookie, Message
+from chalicelib.baton.tokens.call import SAFE_METHODS, VerifiedCall
+from chalicelib.baton.tokens.opaque import mint_opaque
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
+from chalicelib.baton.tokens.refusals import TokenInvalid
+from chalicelib.baton.tokens.token import Kind, Token
+
+NO_SESSION = "No session cookie of this site was sent, or it is not valid. Log in again."
+
+
+class CookieCall(VerifiedCall, frozen=True):
+    """A call with genuine cookies. ``proved`` is the session id, or the remember token if no id is genuine.
+
+    ``remember``: a genuine remember token of the same login was sent.
+    """
+
+    remember: bool = False
+
+    @property
+    def issued_at(self) -> int | None:
+        """The issue time of the session id, or ``None`` without an id."""
+        return self.proved.token.issued_at if self.proved.token.kind is Kind.ACCESS else None
+
+
+class LiveSession(Struct, frozen=True):
+    """A live login by cookie, and the cookies that its answer sets."""
+
+    active: Active
+    cookies: tuple[Cookie, ...] = ()
+
+
+class WebSessions(Struct, frozen=True, kw_only=True):
+    """Check the logins of browsers."""
+
+    clock: Clock
+    entropy: Entropy
+    proof: RequestVerifier
+    clients: Clients
+    lineage_store: LineageStore
+    ephemeral: Counters
+    site: SiteRule
+    log: Log
+    record: Record
+
+    def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
+        """Check the site and that the cookies are genuine. No database is read, except for the cached key ring.
+
+        ``bound`` refuses every cookie: no key signed this request.
+
+        Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and what `read_cookies` raises.
+        """
+        call = self._presented(message)
+        if call is None:
+            raise TokenInvalid("no genuine session cookie", detail=NO_SESSION)
+        if bound:
+            raise SignatureRequired(
+                "this route takes bound logins only",
+                path=message.path,
+                detail="This route requires a login that is bound to a key. A cookie is not. Log in with a key.",
+            )
+        return call
+
+    def go_on(self, call: CookieCall) -> LiveSession:
+        """Compare the login with the account state, and store its use if that is due, in one conditional write.
+
+        If the session id is absent, idle or superseded, a genuine remember token renews the session in this request.
+
+        Raises ``LoginRequired``, which deletes the cookies, and ``SessionSuperseded``, which does not.
+        """
+        proved, now = call.proved, call.now
+        if proved.client.retired:
+            raise _ended(None)
+        for _ in range(START_OVER_MAX):
+            account_state, lineage = self._active(proved, now=now)
+            active = Active(account_state, lineage)
+            verdict = SessionVerdict.IDLE
+            if call.issued_at is not None:
+                verdict = judge_session(lineage, call.issued_at, now=now, mechanism=proved.client.mechanism)
+            if verdict is SessionVerdict.USABLE:
+                return LiveSession(active)
+            if verdict is SessionVerdict.DUE:
+                assert call.issued_at is not None
+                after = used(lineage, call.issued_at, now=now)
+            elif call.remember:
+                after = renewed(lineage, now=now)
+            else:
+                raise self._over(verdict, proved)
+            if after == lineage or self._stored(after, lineage, proved, now=now):
+                if verdict is not SessionVerdict.DUE:
+                    self.log.record("renewed", lineage=lineage.id)
+                return LiveSession(Active(account_state, after), self.cookies(after, call))
+            if verdict is SessionVerdict.DUE:
+                return LiveSession(active)  # another request stored its use, and sets the new id
+        raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
+
+    def cookies(self, lineage: Lineage, call: CookieCall) -> tuple[Cookie, ...]:
+        """Make a new session id, and set the remember token again, whose life in the browser begins anew.
+
+        The new id supersedes the old one once it is used.
+        """
+        proved, now = call.proved, call.now
+        made = session_cookie(self._session_id(lineage, proved, now=now))
+        if not call.remember:
+            return (made,)
+        token = Token(
+            kind=Kind.REFRESH,
+            account=proved.token.account,
+            lineage=lineage.id,
+            generation=lineage.generation,
+            issued_at=lineage.auth_time,
+            expires_at=lineage.expires_at,
+            client=proved.client.code,
+            binding=NoBinding(),
+        )
+        max_age = min(proved.client.mechanism.idle_s, max(0, lineage.expires_at - now))
+        return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max_age)
+
+    def show(self, message: Message) -> tuple[WebLogin | None, tuple[Cookie, ...]]:
+        """Return the login of a browser, or ``None``, and the cookies to set. Raises ``CrossSite``."""
+        call = self._presented(message)
+        if call is None:
+            return None, ()
+        try:
+            session = self.go_on(call)
+        except (errors.LoginRequired, SessionSuperseded) as over:
+            return None, over.cookies
+        lineage, proved = session.active.lineage, call.proved
+        shown = web_login(
+            proved.token,
+            proved.ring,
+            self.entropy,
+            expires_in=expiry(lineage.issued_at, lineage, proved.client.mechanism) - call.now,
+            remembered=is_remembered(lineage.auth_time, lineage.expires_at),
+            now=call.now,
+        )
+        return shown, session.cookies
+
+    def csrf_token(self, call: CookieCall) -> str:
+        """Make a CSRF token of this session."""
+        token = call.proved.token
+        return csrf_token(token.account, token.lineage, call.proved.ring, self.entropy)
+
+    def _presented(self, message: Message) -> CookieCall | None:
+        """Check the site and read the cookies. ``None``: no cookie is genuine."""
+        cookies, now = read_cookies(message), self.clock()
+        changes = message.method not in SAFE_METHODS
+        # First for the origins of all clients, before the key ring may be read; then for those of this client.
+        self.site.check(message, self.clients.cookie_origins, changes=changes, has_token=lambda: True)
+        session = self._genuine(cookies.get(SESSION), Kind.ACCESS, now=now)
+        remember = self._genuine(cookies.get(REMEMBER), Kind.REFRESH, now=now)
+        proved = session or remember
+        if proved is None:
+            self.site.check(message, self.clients.cookie_origins, changes=changes)
+            return None
+        token = proved.token
+
+        def has_token() -> bool:
+            given = message.fields.get("baton-csrf", ("",))
+            return len(given) == 1 and is_csrf_token(given[0], token.account, token.lineage, proved.ring)
+
+        self.site.check(message, proved.client.origins, changes=changes, has_token=has_token)
+        self.log.set_lineage(lineage=token.lineage)
+        same = remember is not None and (remember.token.account, remember.token.lineage) == (
+            token.account,
+            token.lineage,
+        )
+        check_digest(message)
+        return CookieCall(message, proved, None, now, same)
+
+    def _genuine(self, text: str | None, kind: Kind, *, now: int) -> VerifiedToken | None:
+        """Verify a cookie. An id of another deployment, or one that another server of this host set, counts as none."""
+        if text is None:
+            return None
+        return genuine_cookie(self.proof, text, kind, now=now)
+
+    def _active(self, proved: VerifiedToken, *, now: int) -> tuple[AccountState, Lineage]:
+        account_state = self.lineage_store.get(proved.token.account)
+        idle_s, not_before = proved.client.mechanism.idle_s, proved.ring.not_before
+        lineage = active_lineage(account_state, proved.presented(), now=now, not_before=not_before, idle_s=idle_s)
+        if isinstance(lineage, Inactive):
+            raise _ended(lineage.reason)
+        assert account_state is not None
+        return account_state, lineage
+
+    def _stored(self, after: Lineage, before: Lineage, proved: VerifiedToken, *, now: int) -> bool:
+        stored = self.lineage_store.record_use(
+            after, account=proved.token.account, expected=before, now=now, not_before=proved.ring.not_before
+        )
+        return isinstance(stored, Done)
+
+    def _over(self, verdict: SessionVerdict, proved: VerifiedToken) -> errors.Refusal:
+        if verdict is not SessionVerdict.SUPERSEDED:
+            return _ended(EndReason.IDLE)
+        account, lineage = proved.token.account, proved.token.lineage
+        # Once a day for each login: a crashed browser may send its old cookie for weeks.
+        first = self.ephemeral.count(f"session_superseded:{lineage}", limit=1, window_s=DAY_S, now=self.clock())
+        if isinstance(first, Done):
+            self.record("session_superseded", account=account, lineage=lineage, client=proved.client.id)
+        return SessionSuperseded("older than the floor")
+
+    def _session_id(self, lineage: Lineage, proved: VerifiedToken, *, now: int) -> str:
+        issued_at = max(now, lineage.auth_time)
+        token = Token(
+            kind=Kind.ACCESS,
+            account=proved.token.account,
+            lineage=lineage.id,
+            generation=lineage.generation,
+            issued_at=issued_at,
+            expires_at=expiry(issued_at, lineage, proved.client.mechanism),
+            client=proved.client.code,
+            binding=NoBinding(),
+        )
+        return mint_opaque(token, proved.ring)
+
+
+def presents_session(message: Message) -> bool:
+    """Check whether a request has a session id or a remember token."""
+    cookies = read_cookies(message)
+    return SESSION in cookies or REMEMBER in cookies
+
+
+def _ended(reason: EndReason | None) -> errors.Refusal:
+    refusal = errors.LoginRequired(reason=reason.value if reason else None)
+    refusal.cookies = CLEARED
+    return refusal

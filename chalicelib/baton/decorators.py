@@ -1,0 +1,108 @@
+"""The decorators for a team's routes."""
+
+from collections.abc import Mapping
+
+from chalicelib.baton.browser.pages import is_next
+from chalicelib.baton.http.signed import Decorator, Views, demanded
+from chalicelib.baton.routing import Body, Once, Query, RouteSpec, StepUp
+
+
+class Decorators:
+    """Make views of Chalice from a team's views. ``Baton`` is one."""
+
+    _views: Views
+
+    def signed(  # noqa: PLR0913 - what a route may require
+        self,
+        *,
+        body: type[Body] | None = None,
+        query: type[Query] | None = None,
+        scope: str | None = None,
+        role: str | tuple[str, ...] | None = None,
+        acr: str | None = None,
+        step_up: StepUp | None = None,
+        bound: bool = False,
+        once: bool | Once = False,
+        answers: Mapping[int, type] | None = None,
+    ) -> Decorator:
+        """Decorate a view below ``@app.route``: it runs only for a verified caller whose login is live.
+
+        The view gets the caller, the body if ``body`` is given, the query if ``query`` is given, then the path
+        parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
+
+        Args:
+            body: the shape of the JSON. Without it the body must be empty.
+            query: the query parameters. Without it the query must be empty.
+            scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
+            role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
+            acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
+            step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
+            bound: refuse logins that are not bound to a key.
+            once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
+            answers: the shape of the answer by status, for the OpenAPI description.
+
+        Raises:
+            TypeError: at import, if the view takes other arguments, the registry has no such scope or role, ``acr``
+                does not exist, ``step_up`` and ``query`` are both given, or an argument is empty or of another type.
+
+        """
+        spec = RouteSpec(
+            body=body,
+            query=query,
+            scope=demanded("scope", None if scope is None else scope.split()),
+            roles=demanded("role", (role,) if isinstance(role, str) else role),
+            acr=acr,
+            step_up=step_up,
+            bound=bound,
+            once=Once() if once is True else None if once is False else once,
+            answers=answers or {},
+        )
+        return lambda view: self._views.make(view, spec)
+
+    def page(
+        self,
+        *,
+        login: str,
+        query: type[Query] | None = None,
+        scope: str | None = None,
+        role: str | tuple[str, ...] | None = None,
+        acr: str | None = None,
+    ) -> Decorator:
+        """Decorate the view of a page, below ``@app.route``, as ``signed`` does.
+
+        A browser that opens the page and is not logged in is sent to the login page: 303 to ``login?next=...``. Every
+        other request gets 401.
+
+        Args:
+            login: the path of your login page on this site, such as ``/login``. Check its ``next`` before you use it.
+            query: as for ``signed``.
+            scope: as for ``signed``.
+            role: as for ``signed``.
+            acr: as for ``signed``.
+
+        Raises:
+            TypeError: at import, as for ``signed``, or if ``login`` is not a path of this site.
+
+        """
+        if not is_next(login) or "?" in login:
+            raise TypeError(f"login is a path of this site, such as /login, without a query: {login!r}")
+        spec = RouteSpec(
+            query=query,
+            scope=demanded("scope", None if scope is None else scope.split()),
+            roles=demanded("role", (role,) if isinstance(role, str) else role),
+            acr=acr,
+            login_page=login,
+            answers={200: str},
+        )
+        return lambda view: self._views.make(view, spec)
+
+    def public(
+        self,
+        *,
+        body: type[Body] | None = None,
+        query: type[Query] | None = None,
+        answers: Mapping[int, type] | None = None,
+    ) -> Decorator:
+        """Decorate a view that needs no login, below ``@app.route``. It gets the message in place of the caller."""
+        spec = RouteSpec(signed=False, body=body, query=query, answers=answers or {})
+        return lambda view: self._views.make(view, spec)

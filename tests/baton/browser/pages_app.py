@@ -1,0 +1,70 @@
+"""An app with pages of its own: one by cookie, one for keys, and one that runs once."""
+
+from chalice.app import Chalice
+
+from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Query, StepUp, errors
+
+app = Chalice(app_name="pages", configure_logs=False)
+baton = Baton.from_environment()
+baton.install(app)
+
+
+class Place(Query):
+    """Where in the list."""
+
+    page: int = 1
+
+
+class Order(Body):
+    """An order."""
+
+    item: str
+
+
+@app.route("/home")
+@baton.page(login="/api/login-page", query=Place)
+def home(caller: Caller, query: Place) -> Answer:
+    """Show the page, with the token for its form."""
+    return Answer.html(f"<p>{caller.account} {query.page} {caller.csrf_token}</p>")
+
+
+@app.route("/home", methods=["POST"])
+@baton.page(login="/api/login-page")
+def change_home(caller: Caller) -> Answer:
+    """Change something."""
+    return Answer.redirect(f"/api/home?by={caller.account}")
+
+
+@app.route("/busy")
+@baton.signed()
+def busy(caller: Caller) -> Answer:
+    """Fail."""
+    raise errors.Unavailable(caller.account)
+
+
+@app.route("/admin")
+@baton.page(login="/api/login-page", acr="aal2")
+def admin(caller: Caller) -> Answer:
+    """Show a page for a strong login."""
+    return Answer.html(caller.account)
+
+
+@app.route("/keys")
+@baton.signed(bound=True)
+def keys(caller: Caller) -> Answer:
+    """Answer logins with a key."""
+    return Answer(200, {"bound": caller.bound})
+
+
+@app.route("/orders", methods=["POST"])
+@baton.signed(body=Order, once=True, step_up=StepUp())
+def order(caller: Caller, body: Order) -> Answer:
+    """Order once, with a cookie of the app."""
+    return Answer(201, {"item": body.item, "by": caller.account}, cookies=(Cookie("ordered", "1"),))
+
+
+@app.route("/kept")
+@baton.signed()
+def kept(caller: Caller) -> Answer:
+    """Answer with a body that a browser may keep."""
+    return Answer(200, {"by": caller.account}, headers={"Vary": "Accept-Language"}, cache_s=60)

@@ -1,0 +1,55 @@
+// Pages in Debian's Chromium that talk to a server on this machine. This program reads one command a line and answers each
+// one with a line, both in JSON. Names under `.test` are this machine: pages of other sites. All others do not exist.
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  // Chromium's own sandbox does not work for root. The only pages here are those of the test.
+  args: [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+  ],
+});
+const contexts = [];
+const pages = [];
+
+const commands = {
+  async person() {
+    return contexts.push(await browser.newContext()) - 1;
+  },
+  async open({ person, url }) {
+    const page = await contexts[person].newPage();
+    await page.goto(url);
+    return pages.push(page) - 1;
+  },
+  // The source is the body of an async function with the parameter `given`.
+  run: ({ page, source, given }) =>
+    pages[page].evaluate(
+      ([source, given]) => new (Object.getPrototypeOf(async () => {}).constructor)("given", source)(given),
+      [source, given],
+    ),
+  async leave({ page, source }) {
+    const [answer] = await Promise.all([pages[page].waitForNavigation(), pages[page].evaluate(source)]);
+    return { status: answer.status(), body: await answer.text() };
+  },
+  async go({ page, url }) {
+    const answer = await pages[page].goto(url);
+    return { status: answer.status(), body: await answer.text() };
+  },
+  cookies: ({ person }) => contexts[person].cookies(),
+  close: ({ person }) => contexts[person].close(),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { command, ...members } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: (await commands[command](members)) ?? null };
+  } catch (error) {
+    answer = { error: String(error.message ?? error) };
+  }
+  process.stdout.write(JSON.stringify(answer) + "\n");
+}
+await browser.close();

@@ -1,0 +1,101 @@
+"""A deployment over HTTP on this machine, with empty pages and the scripts of the TypeScript client."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from chalicelib.baton import settings
+from chalicelib.baton.testing.world import World
+from tests.baton.fixture import APP, FOLDER
+from tests.baton.repository import ROOT
+
+SCRIPTS: Final = ROOT / "clients/typescript/src"
+
+
+@dataclass
+class Site:
+    """A server. ``seen`` has the header fields of each request to the API, in order."""
+
+    world: World
+    port: int
+    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Return the origin of the API."""
+        return f"http://localhost:{self.port}"
+
+
+@contextmanager
+def served(tmp_path: Path) -> Iterator[tuple[Site, int, int]]:
+    """Serve an API, and the same pages on two further ports: the first is of the client, the second is not listed."""
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) for _ in range(3)]
+    own, listed, unlisted = (server.server_address[1] for server in servers)
+    registry = (FOLDER / "clients-web.toml").read_text("utf-8")
+    page = f'origins = ["http://localhost:{listed}"]'
+    registry = registry.replace('\norigins = ["https://app.example.com"]\nweb', f"\n{page}\nweb")
+    (tmp_path / "site.toml").write_text(registry.replace("https://other.example.com", "http://localhost:1"), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_FOLDER", tmp_path)
+        world = World(
+            APP,
+            settings={
+                "BATON_CLIENTS": "site.toml",
+                "BATON_ISSUER": f"http://localhost:{own}/api",
+                "BATON_ORIGINS": f"http://localhost:{listed}",
+            },
+        )
+    site = Site(world, own)
+    for server in servers:
+        server.RequestHandlerClass = _handler(site)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield site, listed, unlisted
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """Answers from the gateway, from the scripts, or with an empty page."""
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if not self.path.startswith("/api/"):
+                self._file()
+                return
+            fields = [(name.lower(), value) for name, value in self.headers.items()]
+            site.seen.append((self.command, self.path, dict(fields)))
+            answer = site.world.gateway.call(self.command, self.path, fields, body)
+            self._send(answer.status, list(answer.headers), answer.body)
+
+        do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815 - the names of the library
+
+        def _file(self) -> None:
+            script = (SCRIPTS / self.path.removeprefix("/src/")).resolve()
+            if self.path.startswith("/src/") and script.is_relative_to(SCRIPTS) and script.is_file():
+                self._send(200, [("content-type", "text/javascript")], script.read_bytes())
+            else:
+                self._send(200, [("content-type", "text/html")], b"<!doctype html><title>A page</title>")
+
+        def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
