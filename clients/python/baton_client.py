@@ -1076,7 +1076,8 @@ class BatonClient:
     def upgrade_to_passkey(self, create: AskPlatform, name: str = "") -> dict[str, Any]:
         """Add a passkey without asking the person, right after a login by password (conditional create).
 
-        Drop its errors: the platform refuses silently, and an older login is refused (`step_up_required`).
+        Your app may ignore the errors of this method: the login stays active. The platform can refuse silently. Baton
+        refuses a login that began more than five minutes ago (`step_up_required`).
         """
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 
@@ -1087,7 +1088,8 @@ class BatonClient:
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
         """Keep a restore key of this device, right after a login: `create` calls the platform to make one.
 
-        Drop its errors: the person has logged in. A login that is older than five minutes needs `confirm`.
+        Your app may ignore the errors of this method: the login stays active. A login that is older than five minutes
+        needs `confirm`.
         """
         credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
         self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)

@@ -130,7 +130,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
 
 
 class Judge(Struct, frozen=True, kw_only=True):
-    """The rule `judge_login` for a request."""
+    """The second-factor verdict on a login request: calls `judge_login` with the values of the request."""
 
     clients: Clients
     enrollable: Enrollable

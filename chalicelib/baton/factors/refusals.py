@@ -29,7 +29,8 @@ class TooCommon(WeakPassword):
     """The whole password is one that attackers try first.
 
     It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
-    a sequence of the alphabet or of a keyboard. A common word inside a longer password is no reason.
+    a sequence of the alphabet or of a keyboard. A common word inside a longer password
+    is allowed.
     """
 
     code = "too_common"

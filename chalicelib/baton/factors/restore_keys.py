@@ -77,9 +77,10 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party, restore=True)
 
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
-        """Store the restore key that the platform made, in place of an earlier one. It is safe to repeat this.
+        """Store the restore key that the platform made, in place of an earlier one. A repetition is safe.
 
-        The login is new, or it stepped up for the options, or for this request.
+        The login must be new. Otherwise the caller must step up, either for the request of the options or for this
+        request.
 
         Raises:
             InvalidPasskey, ChallengeInvalid: the answer of the platform is not valid here.

@@ -144,7 +144,7 @@ def remember(
 ) -> Remember | None:
     """Return how a device that has just proved a second factor is remembered. ``None``: not at all.
 
-    Only a key is remembered, and only if the client has devices remembered.
+    Only a device with a key is remembered, and only if ``remember_days`` of the client is over 0.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:
