@@ -277,7 +277,7 @@ class Operator:
         )
 
     def _notices(self) -> QueueNotice | None:
-        """Return how the owner of an account is told, where the deployment sends mails."""
+        """Return the function that queues a notice to the owner. ``None`` if the deployment sends no mail."""
         outbox = self._outbox() if self._sends_mail else None
         if outbox is None:
             return None

@@ -36,7 +36,7 @@ class Login(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones.
+        """Return the first tokens. A retry with the same attempt gets the same tokens.
 
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """

@@ -45,7 +45,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     record: Record
 
     def send(self, message: Message, auth_session: str) -> CodeSent:
-        """Send the code. A repetition sends the same one.
+        """Send the code. A repetition sends the same code.
 
         Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
         """

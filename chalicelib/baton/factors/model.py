@@ -73,7 +73,7 @@ class Passkey(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return the id under which the account has it."""
+        """Return the id under which the account has this passkey."""
         return passkey_id(self.credential_id)
 
 
