@@ -314,7 +314,7 @@ class PasskeyUse(Struct, frozen=True):
 
 
 class RemoveAll(Struct, frozen=True):
-    """Remove every second factor. ``passkeys`` are those of the account: with another one, the version has moved."""
+    """Remove every second factor. ``passkeys`` are those of the account when it was read."""
 
     passkeys: tuple[Passkey, ...]
 

@@ -141,7 +141,9 @@ class SecondFactorRequired(Refusal):
 
     status = 403
     error = code = "second_factor_required"
-    detail = "This account requires a second factor: by its client, a role or an operator. It stays switched on."
+    detail = (
+        "This account requires a second factor: by its client, a role or an operator. The owner cannot switch it off."
+    )
 
 
 class InvalidPasskey(Refusal):

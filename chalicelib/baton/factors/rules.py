@@ -73,7 +73,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that it may enrol."""
+    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that the login may enrol."""
     if not (factors.on or clients.demand_second_factor(client, account_state)):
         return Admitted(PASSWORD)
     if client.second_factor == "off":
