@@ -412,9 +412,9 @@ def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Pla
 
 
 def deploy(name: str, transport: Transport | None, *, pause: Pause = time.sleep) -> None:
-    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``.
+    """Deploy a stage, then test a login on its API. Raises ``NotDone`` or ``smoke.NotServing``.
 
-    Without a transport no login is tested: an emulated AWS runs no function.
+    ``transport`` is ``None`` for an emulated AWS, which runs no function: the login test is skipped.
     """
     package.runtime()
     place = place_of_credentials()

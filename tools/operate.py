@@ -171,7 +171,7 @@ class Operator:
         return str(applied)
 
     def forget(self, account: AccountId) -> str:
-        """Delete the events of a deleted account, and queue the call of the team's function if there is a queue."""
+        """Delete the events of a deleted account. With a mail queue, also queue the call of the app's ``on_delete``."""
         lineage_store = LineageStore(self._database)
         if lineage_store.get(account) is None:
             raise errors.NotFound("no account has this id")
@@ -277,7 +277,7 @@ class Operator:
         )
 
     def _notices(self) -> QueueNotice | None:
-        """Return how the owner of an account is told, where the deployment sends mails."""
+        """Return the function that queues a notice to the owner. ``None`` if the deployment sends no mail."""
         outbox = self._outbox() if self._sends_mail else None
         if outbox is None:
             return None

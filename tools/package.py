@@ -152,7 +152,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
 
     The test kit is not copied: it imports pytest, which Lambda does not have. Chalice's record of deployments is
     always that of the checkout.
-    ``clients`` names another client registry than the stages do.
+    ``clients`` replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):

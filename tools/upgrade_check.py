@@ -93,7 +93,7 @@ def major(version: str) -> str:
 
 
 def local_changes(found: Differences) -> Iterator[Finding]:
-    """Return the files of Baton that differ from the release: the next upgrade replaces them."""
+    """Return the differences from the release: changed and missing files of Baton, and other files in its folders."""
     for name in found.changed:
         yield Finding(
             "warning", "files", f"{name} was changed here", "move the change to a file of yours: an upgrade removes it"

@@ -60,7 +60,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
     on_delete: Callable[[], OnDelete | None]
 
     def __call__(self) -> Background:
-        """Make them. No connection is opened."""
+        """Make the queue and the flows. No connection is opened."""
         pending = PendingOrders()
         outbox: Outbox = pending
         sender: Sender = self.mailbox

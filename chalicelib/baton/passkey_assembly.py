@@ -59,7 +59,7 @@ def restore_routes_of(parts: Parts) -> tuple[Route, ...]:
 
 
 def restore_login_of(parts: Parts, introduce: ReadLoginRequest, admit: Admit) -> RestoreLogin:
-    """Make the login that is restored on a new phone."""
+    """Make the flow that restores a login on a new phone."""
     return RestoreLogin(
         clock=parts.clock,
         key_ring=parts.storage.key_ring,

@@ -183,8 +183,8 @@ class Baton(Decorators):
     def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
 
-        It gets the id of the account. The export has its result, as JSON, in the member ``app``. Raises
-        ``RuntimeError`` if there is one already.
+        The function gets the id of the account. The export has the result, as JSON, in the member ``app``. Raises
+        ``RuntimeError`` if a function is already registered.
         """
         if self._on_export is not None:
             raise RuntimeError("on_export was called before: one function returns all that your app stores")
@@ -195,8 +195,9 @@ class Baton(Decorators):
         """Decorate the function that deletes what your app stores about an account.
 
         The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
-        If it raises, it is called again, three times in all; then an alarm rings. Raises ``RuntimeError`` if there is
-        one already, or if the deployment has no queue (``BATON_MAIL_QUEUE``).
+        If the function raises, it is called again, at most three times in all. After the third failure an alarm fires.
+        Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
+        (``BATON_MAIL_QUEUE``).
         """
         if self._on_delete is not None:
             raise RuntimeError("on_delete was called before: one function deletes all that your app stores")

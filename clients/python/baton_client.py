@@ -861,7 +861,7 @@ class BatonClient:
         code: str = "",
         deadline_s: float | None = DEADLINE_S,
     ) -> Session:
-        """Create an account and log in. It is safe to repeat this after `Offline` or a crash.
+        """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
         `mail_session` and `code` are those of `start_registration`. A server may require them: `verification_required`.
         Raises `FactorNeeded` if the client of the server requires a second factor: enrol one with its `step`.
@@ -878,7 +878,7 @@ class BatonClient:
         second_factor: Callable[["LoginStep"], Proof | None] | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Session:
-        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash.
+        """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
         `second_factor` returns a `Proof` from the person if the login needs one. After a wrong one it is called again,
         and `step.refusal` is the refusal. The fifth wrong one raises it. The function cancels with `None`, which raises
@@ -911,7 +911,7 @@ class BatonClient:
     def login_with_passkey(
         self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Log in with a passkey alone: `get` calls the platform. It is safe to repeat this after `Offline` or a crash.
+        """Log in with a passkey alone: `get` calls the platform. A repetition after `Offline` or a crash is safe.
 
         After `Refused` with code `unknown_passkey`, call `signalUnknownCredential` of the platform with the members
         `rp_id` and `credential_id` of the problem.
@@ -921,7 +921,7 @@ class BatonClient:
     def restore(self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Restore a login on this new phone: `get` calls the platform for the restore key of the old phone.
 
-        It is safe to repeat this after `Offline` or a crash. After `Refused`, let the person log in. If its code is
+        A repetition after `Offline` or a crash is safe. After `Refused`, let the person log in. If its code is
         `unknown_passkey`, the old login has ended: let the platform clear the restore key.
         """
         return self._begin_by_credential("/login/restore", get, device_name, deadline_s)
@@ -1076,7 +1076,8 @@ class BatonClient:
     def upgrade_to_passkey(self, create: AskPlatform, name: str = "") -> dict[str, Any]:
         """Add a passkey without asking the person, right after a login by password (conditional create).
 
-        Drop its errors: the platform refuses silently, and an older login is refused (`step_up_required`).
+        Your app may ignore the errors of this method: the login stays active. The platform can refuse silently. Baton
+        refuses a login that began more than five minutes ago (`step_up_required`).
         """
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 
@@ -1087,7 +1088,8 @@ class BatonClient:
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
         """Keep a restore key of this device, right after a login: `create` calls the platform to make one.
 
-        Drop its errors: the person has logged in. A login that is older than five minutes needs `confirm`.
+        Your app may ignore the errors of this method: the login stays active. A login that is older than five minutes
+        needs `confirm`.
         """
         credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
         self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)
@@ -1133,7 +1135,7 @@ class BatonClient:
     def end_device(
         self, device_id: str, *, password: str | Proof | None = None, confirm: "Confirm | None" = None
     ) -> None:
-        """End the login of one device. It is safe to repeat this.
+        """End the login of one device. A repetition is safe.
 
         To end another device than this one, give the password of the account, or `confirm`, a function that gets
         the password from the person.
@@ -1196,7 +1198,7 @@ class BatonClient:
     ) -> None:
         """Set a new password with the code of the mail. Every login of the account ends: log in afterwards.
 
-        It is safe to repeat this. `Refused` with code `invalid_code`: ask the person again. A session has five tries.
+        A repetition is safe. `Refused` with code `invalid_code`: ask the person again. A session has five tries.
         """
         body = {"mail_session": mail_session, "code": code, "new_password": new_password}
         request = self._by_key("/password/reset", body, self._storage.read())
@@ -1222,7 +1224,7 @@ class BatonClient:
         return str(answer["mail_session"])
 
     def verify_address(self, mail_session: str, code: str) -> None:
-        """Prove the address of the account with the code of the mail. It is safe to repeat this."""
+        """Prove the address of the account with the code of the mail. A repetition is safe."""
         self._own("POST", "/me/email/verify", json={"mail_session": mail_session, "code": code}, repeat=True)
 
     # Time

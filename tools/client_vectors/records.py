@@ -46,7 +46,7 @@ def _good(name: str, given: object, **expect: object) -> dict[str, Any]:
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List records of this format, of the one before it, broken ones and newer ones."""
+    """List records of this format, of the format before it and of newer formats, and broken records."""
     old = {"session": None, "pending": None, "key": None}
     once = {**SESSION, "refresh_token": "t1"}
     two = {**SESSION, "refresh_token": "r1"}

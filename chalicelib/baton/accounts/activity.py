@@ -120,7 +120,7 @@ def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEv
 
 
 def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
-    """Read the evidence from the details of a reuse. An event without it is shown with its details."""
+    """Read the evidence from the details of a reuse. If there is no evidence, the event is shown with its details."""
     told = stored.event.details
     try:
         first: FirstUse | UnsetType = UNSET

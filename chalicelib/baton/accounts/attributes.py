@@ -19,7 +19,7 @@ class Accounts(Struct, frozen=True):
     def set_attributes(self, account: AccountId, attributes: Mapping[str, object]) -> None:
         """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
 
-        The next token has them: `Claims.attributes` of your claims function. It is safe to repeat this. The login of a
+        The next token has them: `Claims.attributes` of your claims function. A repetition is safe. The login of a
         caller is not checked: call it for what your own service decided, such as a payment that arrived.
 
         Raises:

@@ -74,8 +74,9 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
 
 
 class Restoring(Struct, frozen=True):
-    """A login that is restored from the login of the old phone. ``refusal``: that login has ended by the admission.
+    """A login that is restored from the login of the old phone.
 
+    ``refusal`` is raised if the login of the old phone has ended before the write that adds this login.
     ``address`` is where the notice goes.
     """
 

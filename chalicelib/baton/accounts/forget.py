@@ -36,7 +36,7 @@ class ForgetOrder(Ticket, frozen=True):
 
 
 class Forget(Struct, frozen=True, kw_only=True):
-    """Erase the audit of a deleted account. It is safe to repeat this."""
+    """Erase the audit of a deleted account. A repetition is safe."""
 
     lineage_store: LineageStore
     audit: Audit

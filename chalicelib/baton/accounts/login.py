@@ -44,7 +44,7 @@ class Login(Struct, frozen=True, kw_only=True):
         device: Device,
         remember: bool = False,
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones.
+        """Return the first tokens. A retry with the same attempt gets the same tokens.
 
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """

@@ -26,7 +26,7 @@ from chalicelib.baton.routing import Message
 class CodeSent(Struct, frozen=True):
     """A code was sent to the address of the account. Send it with the same ``auth_session`` to ``POST /login/factor``.
 
-    It is valid for ``expires_in`` seconds.
+    The code is valid for ``expires_in`` seconds.
     """
 
     expires_in: int
@@ -45,7 +45,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     record: Record
 
     def send(self, message: Message, auth_session: str) -> CodeSent:
-        """Send the code. A repetition sends the same one.
+        """Send the code. A repetition sends the same code.
 
         Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
         """

@@ -51,7 +51,7 @@ class Proof(Struct, frozen=True):
     enrolment: str | None = None
 
     def check(self) -> None:
-        """Check that it is one factor. Raises ``Malformed``."""
+        """Check that the request has exactly one factor. Raises ``Malformed``."""
         sent = sum(one is not None for one in (self.totp, self.recovery_code, self.passkey))
         if sent != 1 or (self.enrolment is not None and self.recovery_code is not None):
             raise errors.Malformed(
@@ -122,7 +122,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return self.passkeys.options(session, user, self._lineages(session, now=now), now=now)
 
     def prove(self, message: Message, auth_session: str, proof: Proof, *, remember_device: bool) -> LoginTokens:
-        """Return the first tokens. A retry with the same session and proof gets the same ones.
+        """Return the first tokens. A retry with the same session and proof gets the same tokens.
 
         Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists``, ``TooManyRequests``,
         ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
@@ -273,7 +273,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 
     def _lineages(self, session: OpenSession, *, now: int) -> tuple[LineageId, ...]:
-        """Return the lineage that this login will begin, and the same under the other roots."""
+        """Return the ids of the lineage that this login will begin, one for each root."""
         return session.ring.lineage_ids(session.ticket.account, session.ticket.attempt, now=now)
 
     def _admit(

@@ -61,7 +61,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
         credential: Mapping[str, Any],
         remember: bool = False,
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones.
+        """Return the first tokens. A retry with the same attempt gets the same tokens.
 
         Nothing is written before the signature is verified: a stranger without a passkey makes two reads at most.
 

@@ -181,7 +181,7 @@ def lineage_over(proof: RequestVerifier, message: Message, client: Client, *, no
 
 
 class Judge(Struct, frozen=True, kw_only=True):
-    """The rule `judge_login` for a request."""
+    """The second-factor verdict on a login request: calls `judge_login` with the values of the request."""
 
     clients: Clients
     enrollable: Enrollable

@@ -75,7 +75,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, client_id: str, device: Device, credential: Mapping[str, Any]
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones.
+        """Return the first tokens. A retry with the same attempt gets the same tokens.
 
         Nothing is written before the signature is verified.
 

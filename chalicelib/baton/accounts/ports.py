@@ -44,7 +44,7 @@ class ForgetLater(Protocol):
     """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
-        """Order it, before the deletion: an order for an account that is not deleted is dropped.
+        """Queue the order, before the deletion: an order for an account that is not deleted is dropped.
 
         So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
         """
@@ -54,7 +54,7 @@ class EmailStatus(Protocol):
     """Whether mails to an address are sent."""
 
     def __call__(self, email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
-        """Return ``bouncing`` if Baton sends no mail to the address, because one bounced or was reported as spam."""
+        """Return ``bouncing`` if Baton sends no mail to the address: a mail bounced or was reported as spam."""
 
 
 class Users(Passwords, Protocol):
@@ -78,7 +78,7 @@ class Users(Passwords, Protocol):
         """
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, then the e-mail index entry, so that the address becomes free. It is safe to repeat this.
+        """Delete the user, then the e-mail index entry, so that the address becomes free. A repetition is safe.
 
         The entry is deleted only if it belongs to ``account``: another person may have registered the address
         meanwhile.

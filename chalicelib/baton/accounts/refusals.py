@@ -12,7 +12,7 @@ class InvalidEmail(InvalidRequest):
 
 
 class InvalidCode(Refusal):
-    """The code is wrong, or the session is used up, expired, of another key, or of no account. All are alike."""
+    """The code is wrong, or its session is used, expired, of another key, or of no account. All answers are equal."""
 
     status = 401
     error = code = "invalid_code"

@@ -65,7 +65,7 @@ class Register(Struct, frozen=True, kw_only=True):
         mail_session: str = "",
         code: str = "",
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones.
+        """Return the first tokens. A retry with the same attempt gets the same tokens.
 
         With a code from the mailbox, the address is proved. With ``verify_first`` there must be one.
 

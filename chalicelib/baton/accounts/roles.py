@@ -28,7 +28,7 @@ class SetRoles(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, roles: Collection[str]) -> AccountId:
-        """Replace the roles of the account with this e-mail address. It is safe to repeat this.
+        """Replace the roles of the account with this e-mail address. A repetition is safe.
 
         A role takes effect on the next call of a signed route. No login ends.
 
@@ -41,12 +41,12 @@ class SetRoles(Struct, frozen=True, kw_only=True):
         return self.change(email, lambda _: codes)
 
     def grant(self, email: str, role: str) -> AccountId:
-        """Add one role, and keep the other roles. It raises as a call does."""
+        """Add one role, and keep the other roles. Raises the errors of `__call__`."""
         codes = self.clients.role_codes([role])
         return self.change(email, lambda stored: stored | codes)
 
     def revoke(self, email: str, role: str) -> AccountId:
-        """Remove one role, and keep the other roles. It raises as a call does."""
+        """Remove one role, and keep the other roles. Raises the errors of `__call__`."""
         codes = self.clients.role_codes([role])
         return self.change(email, lambda stored: stored - codes)
 
@@ -105,7 +105,7 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
 
 
 def account_of(email: str, *, users: Users, key_ring: KeyRing, now: int) -> AccountId:
-    """Find an account by its e-mail address, however it is written. Raises ``NotFound``."""
+    """Find an account by any spelling of its e-mail address. Raises ``NotFound``."""
     account = users.find(key_ring.current(now=now).email_index(canonical_email(email)))
     if account is None:
         raise errors.NotFound("no account has this address")

@@ -27,7 +27,7 @@ class RequireSecondFactor(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, *, required: bool) -> AccountId:
-        """Change the requirement for the account with this e-mail address. It is safe to repeat this. No login ends.
+        """Change the requirement for the account with this e-mail address. A repetition is safe. No login ends.
 
         Raises ``NotFound`` if no account has the address, or if the account is not active.
         """

@@ -61,7 +61,7 @@ class Entry(Body):
 
 
 class Registration(Entry):
-    """``POST /register``. The two further members are of ``POST /register/start`` and of its mail."""
+    """``POST /register``. ``mail_session`` is of ``POST /register/start``, and ``code`` of its mail."""
 
     mail_session: MailSessionText = ""
     code: OptionalCode = ""

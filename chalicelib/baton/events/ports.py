@@ -49,7 +49,7 @@ class Notices(Protocol):
     """Tell the owner of an account about an event."""
 
     def __call__(self, event: str, *, account: AccountId, at: int, told: Told) -> None:
-        """Tell it. Never raises: the event has already happened."""
+        """Tell the owner. Never raises: the event has already happened."""
 
 
 class StoredEvent(Struct, frozen=True):
@@ -73,7 +73,7 @@ class Audit(Protocol):
         """
 
     def erase(self, account: AccountId) -> None:
-        """Delete every event of an account. It is safe to repeat this. The API never calls it."""
+        """Delete every event of an account. A repetition is safe. The API never calls it."""
 
 
 class Log(Protocol):

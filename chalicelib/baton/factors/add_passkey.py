@@ -21,7 +21,7 @@ class Enrollable(Struct, frozen=True, kw_only=True):
         return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
 
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
-        """Check that the client can use passkeys, and that no stranger keeps a way in by one.
+        """Check that the client can use passkeys, and that no stranger keeps access by a passkey.
 
         A stranger can register the address of another person. Where mail is on, that person can take the account over
         by a reset of the password, and must not take over a passkey of the stranger with it.
@@ -30,7 +30,7 @@ class Enrollable(Struct, frozen=True, kw_only=True):
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)
 
     def is_proved(self, *, verified: bool) -> bool:
-        """Check that the address is proved, where it can be."""
+        """Check that the address is proved, if the deployment sends mail."""
         return verified or not self.mail
 
 

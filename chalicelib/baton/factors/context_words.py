@@ -58,7 +58,7 @@ def _wholes(text: str) -> Iterator[str]:
 
 
 def _is_repetition(text: str, word: str) -> bool:
-    """Check for one word, or the word again and again."""
+    """Check for one word, or repetitions of one word."""
     times, rest = divmod(len(text), len(word))
     return times > 0 and rest == 0 and text == word * times
 

@@ -121,9 +121,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount after a server error, which must not count as a failed attempt.
+        """Uncount the attempt after a server error, which must not count as a failed attempt.
 
-        If this fails, the failure is ignored.
+        An error while uncounting is ignored.
         """
         for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):

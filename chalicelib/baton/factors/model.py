@@ -73,7 +73,7 @@ class Passkey(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return the id under which the account has it."""
+        """Return the id under which the account has this passkey."""
         return passkey_id(self.credential_id)
 
 
@@ -314,7 +314,7 @@ class PasskeyUse(Struct, frozen=True):
 
 
 class RemoveAll(Struct, frozen=True):
-    """Remove every second factor. ``passkeys`` are those of the account: with another one, the version has moved."""
+    """Remove every second factor. ``passkeys`` are those of the account when it was read."""
 
     passkeys: tuple[Passkey, ...]
 

@@ -104,8 +104,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        The login must be new, by a password, and with a second factor where the account is asked for one. A stolen
-        device, whose login is older, plants no passkey. Raises ``StepUpRequired`` otherwise.
+        The login must be new, by a password, and with a second factor where the account is asked for one. The
+        thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired`` otherwise.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -154,7 +154,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         return _new(change.passkey)
 
     def rename(self, caller: Caller, passkey: str, name: str) -> None:
-        """Name a passkey. Raises ``NotFound``, for one of another account too."""
+        """Name a passkey. Raises ``NotFound``, also for a passkey of another account."""
         now = self.clock()
         self._passkey(self._user(caller), passkey)
         renamed = self.store.rename_passkey(caller.actor, passkey, name, now=now)
@@ -164,7 +164,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def remove(self, caller: Caller, passkey: str) -> None:
         """Remove a passkey. With the last factor, the owner's switch goes off.
 
-        Raises ``NotFound``, for one of another account too.
+        Raises ``NotFound``, also for a passkey of another account.
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)
@@ -196,7 +196,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party)
 
     def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
-        """Carry a change out while the login of the caller is live. Raises ``PasskeyExists`` for one of others."""
+        """Change the passkeys of a caller whose login is live. Raises ``PasskeyExists`` if another account has it."""
         outcome = self.store.change_factors(caller.actor, change, remember=proved, now=now)
         if isinstance(outcome, Refused):
             raise PasskeyExists

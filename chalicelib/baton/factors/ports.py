@@ -84,7 +84,7 @@ class FactorStore(Protocol):
         """Store what an assertion changed in its passkey, and remember the device if ``remember`` is given.
 
         The condition: the account has this passkey with this key, its counter is not larger meanwhile, and the
-        credentials version is as given. Sent again, it is done again, and changes nothing.
+        credentials version is as given. A repetition changes nothing, and is ``Done`` again.
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:

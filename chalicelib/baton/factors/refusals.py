@@ -29,7 +29,8 @@ class TooCommon(WeakPassword):
     """The whole password is one that attackers try first.
 
     It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
-    a sequence of the alphabet or of a keyboard. A common word inside a longer password is no reason.
+    a sequence of the alphabet or of a keyboard. A common word inside a longer password
+    is allowed.
     """
 
     code = "too_common"
@@ -49,7 +50,7 @@ class ContainsContext(WeakPassword):
 class Breached(WeakPassword):
     """The password is in a public list of passwords that leaked from other services.
 
-    Baton checks it with Pwned Passwords. The first 20 bits of its SHA-1 leave the server, and nothing else of it.
+    Baton checks the password with Pwned Passwords. Only the first 20 bits of its SHA-1 leave the server.
     """
 
     code = "breached"
@@ -140,7 +141,9 @@ class SecondFactorRequired(Refusal):
 
     status = 403
     error = code = "second_factor_required"
-    detail = "This account requires a second factor: by its client, a role or an operator. It stays switched on."
+    detail = (
+        "This account requires a second factor: by its client, a role or an operator. The owner cannot switch it off."
+    )
 
 
 class InvalidPasskey(Refusal):
@@ -171,7 +174,7 @@ class UnknownPasskey(Refusal):
 
 
 class ChallengeInvalid(Refusal):
-    """The challenge is late, was used, or is of another route, client, device or account. All are alike."""
+    """The challenge is late, was used, or is of another route, client, device or account. Each gets the same answer."""
 
     status = 409
     error = code = "challenge_invalid"
@@ -211,9 +214,9 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """Where mail is on, a second factor can be added only after a code from the mailbox proved the address.
+    """If mail is on, a second factor can be added only after a code from the mailbox proved the address.
 
-    Otherwise a stranger who registered the address would keep a way in after its owner has reset the password.
+    Otherwise a stranger who registered the address could still log in after its owner has reset the password.
     """
 
     status = 403

@@ -1,4 +1,4 @@
-"""Keep the restore key of a caller's device, and delete it. Who may have a login restored is decided here too."""
+"""Keep the restore key of a caller's device, and delete it. Whether a login may be restored is decided here too."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +33,7 @@ KEEP_S: Final = 5 * MINUTE_S
 
 
 def check_offered(client: Client, *, asked: bool = False) -> None:
-    """Check that the client has its logins restored, and that the account is not ``asked`` for a second factor.
+    """Check that the client offers restore, and that the account is not ``asked`` for a second factor.
 
     Raises ``RestoreRefused``.
     """
@@ -77,9 +77,10 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party, restore=True)
 
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
-        """Store the restore key that the platform made, in place of an earlier one. It is safe to repeat this.
+        """Store the restore key that the platform made, in place of an earlier one. A repetition is safe.
 
-        The login is new, or it stepped up for the options, or for this request.
+        The login must be new. Otherwise the caller must step up, either for the request of the options or for this
+        request.
 
         Raises:
             InvalidPasskey, ChallengeInvalid: the answer of the platform is not valid here.
@@ -111,7 +112,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         self._store(caller, key, forgotten=without_login(user.restore, devices), now=now)
 
     def remove(self, caller: Caller) -> None:
-        """Delete the restore key of the device. It is safe to repeat this."""
+        """Delete the restore key of the device. A repetition is safe."""
         self._store(caller, None, now=self.clock())
 
     def _store(self, caller: Caller, key: RestoreKey | None, *, forgotten: tuple[str, ...] = (), now: int) -> None:

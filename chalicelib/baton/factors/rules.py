@@ -73,7 +73,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that it may enrol."""
+    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that the login may enrol."""
     if not (factors.on or clients.demand_second_factor(client, account_state)):
         return Admitted(PASSWORD)
     if client.second_factor == "off":
@@ -144,7 +144,7 @@ def remember(
 ) -> Remember | None:
     """Return how a device that has just proved a second factor is remembered. ``None``: not at all.
 
-    Only a key is remembered, and only if the client has devices remembered.
+    Only a device with a key is remembered, and only if ``remember_days`` of the client is over 0.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:

@@ -57,10 +57,11 @@ class _Text(Response):
 
 
 def answered(answer: object, *, shared: bool = False) -> Response:
-    """Write what a view returned. ``shared``: the answer is for every client, so a shared cache may keep it.
+    """Make the response from the return value of a view.
 
-    Raises ``TypeError`` or ``ValueError`` for anything other than an ``Answer``, a status or body that cannot be sent,
-    a body without a media type, and a header or cookie that must not be sent: these are defects of the view.
+    ``shared``: the answer is for every client, so a shared cache may keep it. Raises ``TypeError`` or ``ValueError`` if
+    ``answer`` is not an ``Answer``, if its status, body, header or cookie must not be sent, or if a str or bytes body
+    has no media type. These are defects of the view.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")

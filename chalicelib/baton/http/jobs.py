@@ -85,7 +85,7 @@ def _jobs() -> Jobs:
 
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def rotate_keys(event: CloudWatchEvent) -> None:
-    """Rotate the keys at the end of their period."""
+    """Rotate the keys that are due."""
     jobs = _jobs()
     jobs.run(event, jobs.rotate_keys)
 

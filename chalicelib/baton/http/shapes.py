@@ -58,7 +58,7 @@ class Metadata(msgspec.Struct, kw_only=True):
 
 
 class OpenIdMetadata(Metadata, kw_only=True):
-    """The same metadata with the members that OpenID clients require. Baton issues no ID token."""
+    """The authorization server's metadata with the members that OpenID clients require. Baton issues no ID token."""
 
     authorization_endpoint: str
     subject_types_supported: list[str]

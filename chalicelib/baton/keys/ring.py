@@ -104,7 +104,7 @@ class Ring(Struct, frozen=True):
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Return when the period of a key of this ring ends, or ``None`` if no key follows it."""
+        """Return the time from which the next key of the ring signs. ``None`` if no key follows this one."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 

@@ -173,7 +173,7 @@ class Clients:
 
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
-        """Read the content of the registry file with the name ``file``.
+        """Parse the text of a client registry. ``file`` is the name that error messages use.
 
         Raises ``RegistryProblems``, which lists every problem with the name of the file.
         """

@@ -81,7 +81,7 @@ class LineageStore(Protocol):
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or release it, for the operator. It is safe to repeat this.
+        """Require a second factor from an active account, or release it, for the operator. A repetition is safe.
 
         ``Refused``: the account does not exist, or is not active.
         """
@@ -89,7 +89,7 @@ class LineageStore(Protocol):
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
         """Replace the team's attributes (MessagePack) of an active account. Empty bytes remove them.
 
-        Repeating this is safe. ``Refused``: the account does not exist, or is not active.
+        A repetition is safe. ``Refused``: the account does not exist, or is not active.
 
         Raises:
             ValueError: ``attributes`` has more than 32 bytes.

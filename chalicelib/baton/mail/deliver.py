@@ -42,7 +42,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     claims_from: int = 0
 
     def __call__(self, sealed: str) -> None:
-        """Send the mail of an encrypted order. It is safe to repeat this: a second mail has the same code.
+        """Send the mail of an encrypted order. A repetition is safe: a second mail has the same code.
 
         Raises ``Unavailable``: the queue delivers the order again.
         """

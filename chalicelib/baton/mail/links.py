@@ -70,7 +70,7 @@ class MailProof(Struct, frozen=True, kw_only=True):
     link: str | None = None
 
     def __post_init__(self) -> None:
-        """Require one of the two. Raises ``Malformed``."""
+        """Require either the code or the link. Raises ``Malformed``."""
         given = (self.mail_session is not None, self.code is not None, self.link is not None)
         if given not in {(True, True, False), (False, False, True)}:
             raise errors.Malformed("not one proof", detail="Send `mail_session` and `code`, or `link` alone.")

@@ -47,7 +47,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
         return lives_s
 
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
-        """Take a try of the session and one of the device, then compare the code."""
+        """Count a try of the session and a try of the device, then compare the code."""
         device = known_device(_wanted(user, account_state, session)) or "unknown"
         name = f"mail:login:{user.account}:{device}"
         of_device = self.ephemeral.count(name, limit=_TRIES_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)

@@ -42,7 +42,7 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, new_email: str, language: str, source: str) -> Started:
-        """Return the session of the code. It counts on this login only.
+        """Return the session of the code. The code counts on this login only.
 
         Raises ``InvalidEmail``, also for the address that the account has, and ``TooManyRequests``.
         """
@@ -159,9 +159,9 @@ def _is_back(user: User, new_index: str, *, now: int) -> bool:
 
 
 def _is_settled(caller: Caller, *, now: int) -> bool:
-    """Check whether a long-used device requests this with a second factor.
+    """Check whether a long-used device requests the change with a second factor.
 
-    Its owner may leave a stolen mailbox, whose thief must not pull the account back.
+    The thief of a mailbox that the owner leaves must not get the account back.
     """
     account_state, stepped_up = caller.account_state, caller.stepped_up
     assert account_state is not None  # of every caller of a route

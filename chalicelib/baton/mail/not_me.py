@@ -31,9 +31,10 @@ NOT_ME: frozenset[LinkUse] = frozenset({"not_me"})
 
 
 def is_unproved(user: User, *, claims_from: int) -> bool:
-    """Check whether the mailbox outranks the account: nothing but an address that was never proved belongs to it.
+    """Check whether the owner of the mailbox may delete the account.
 
-    An account with a second factor is never among these: the mailbox would be a way around that factor.
+    The address was never proved, the account is not from a time without mail, and it has no second factor: otherwise
+    the mailbox would be a way around that factor.
     """
     return user.verified_at is None and user.created_at >= claims_from and not factor_kinds(user.factors)
 
@@ -50,7 +51,7 @@ class DeleteUnproved(Struct, frozen=True, kw_only=True):
     claims_from: int = 0
 
     def __call__(self, message: Message, *, link: str) -> None:
-        """Delete it. A repetition gets the same answer. Raises ``InvalidCode``."""
+        """Delete the account. A repetition gets the same answer. Raises ``InvalidCode``."""
         now = self.clock()
         check_digest(message)
         opened = self.read_link(link, uses=NOT_ME, now=now)

@@ -28,7 +28,7 @@ class Sender(Protocol):
     """Send a mail."""
 
     def __call__(self, mail: Mail) -> None:
-        """Send it. Raises ``Unavailable``: it is unknown whether the mail was sent."""
+        """Send a mail. Raises ``Unavailable``: it is unknown whether the mail was sent."""
 
 
 class Outbox(Protocol):
@@ -53,10 +53,10 @@ class Suppressions(Protocol):
     """The addresses that get no mails, by the HMAC of the address, whether an account has it or not."""
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
-        """Return the suppression of an address, also one that is over."""
+        """Return the suppression of an address, also if it has ended."""
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression. It is safe to repeat this.
+        """Store a suppression. A repetition is safe.
 
         A complaint replaces every bounce. Nothing replaces a complaint. A bounce replaces only a bounce that ends
         earlier.

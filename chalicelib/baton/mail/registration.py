@@ -13,7 +13,7 @@ from chalicelib.baton.routing import Message
 
 
 class StartRegistration(Struct, frozen=True, kw_only=True):
-    """Send a code to an address, or the mail that it has an account. The job that sends the mail decides which."""
+    """Send a code to an address, or a mail which says that it has an account. The job for the mail decides which."""
 
     clock: Clock
     key_ring: KeyRing

@@ -203,7 +203,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
             raise InvalidCode("the session of another key") from None
 
     def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
-        """Take a slot of the session, then compare the code. Raises ``InvalidCode``."""
+        """Count a try of the session, then compare the code. Raises ``InvalidCode``."""
         # The window begins with the hour of the end, not with `now`: so every try of a session finds the same one.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(session.id)}",

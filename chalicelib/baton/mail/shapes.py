@@ -33,9 +33,9 @@ LinkText = Annotated[
 
 
 class Reset(Body):
-    """``POST /password/reset``. The key of the request that requested the code must sign this one.
+    """``POST /password/reset``. The key that signed the request for the code must sign this request.
 
-    With ``link`` in place of the two, nothing needs to be signed.
+    With ``link`` in place of ``mail_session`` and ``code``, no signature is needed.
     """
 
     new_password: str
@@ -51,7 +51,7 @@ class AddressCode(Body):
 
 
 class AddressVerification(Body):
-    """``POST /me/email/verify``. Send the first two, or ``link``, which counts on any login of the account."""
+    """``POST /me/email/verify``. Send ``mail_session`` and ``code``; or ``link``, on any login of the account."""
 
     mail_session: MailSessionText | None = None
     code: Code | None = None

@@ -46,7 +46,10 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, message: Message, *, link: str) -> None:
-        """Undo them. A repetition gets the same answer until the owner sets a new password. Raises ``InvalidCode``."""
+        """Undo the changes. A repetition gets the same answer until the owner sets a new password.
+
+        Raises ``InvalidCode``.
+        """
         now = self.clock()
         check_digest(message)
         opened = self.read_link(link, uses=UNDO, now=now)

@@ -29,7 +29,7 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
-        """Return the session of the code. It counts on this login only."""
+        """Return the session of the code. The code counts on this login only."""
         now = self.clock()
         user = self.users.get(caller.account)
         if user is None:
@@ -55,7 +55,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, proof: MailProof) -> None:
-        """Prove the address. A link counts on any login of its account. It is safe to repeat this.
+        """Prove the address. A link counts on any login of its account. A repetition is safe.
 
         Raises ``InvalidCode``.
         """

@@ -100,7 +100,10 @@ class Caller(Struct, kw_only=True, eq=False):
         return self.prove_again(StepUp(max_age, acr))
 
     def prove_again(self, rule: StepUp, *, after_recovery: bool = False) -> GrantUsed:
-        """Do the same for a rule. ``after_recovery``: a recent login by recovery code needs the password alone."""
+        """Require what `require_step_up` does, for a ``StepUp`` rule.
+
+        ``after_recovery``: a recent login by recovery code needs the password alone.
+        """
         if self._use_grant is None:
             raise ValueError("a grant covers method, path and body: a route with a query cannot require a step-up")
         if self.stepped_up is None:

@@ -53,8 +53,8 @@ class StepUpRequired(InsufficientUserAuthentication):
 
     code = "step_up_required"
     detail = (
-        "This operation requires the person again. Prove all of `factors` at `POST /step-up`, or one of `instead` if "
-        "present, then send its grant as `Baton-Grant`."
+        "This operation requires a new proof by the person. Prove all of `factors` at `POST /step-up`, or one of "
+        "`instead` if present. Then send the grant from that answer as `Baton-Grant`."
     )
 
 

@@ -50,7 +50,7 @@ def test_the_numbers_are_those_of_the_policy() -> None:
         f"| {policy.MAIL_SESSIONS_MAX} in {policy.MAIL_SESSIONS_WINDOW_S // policy.HOUR_S} hours |",
         f"| {policy.MAIL_SESSIONS_PER_SOURCE_MAX} in an hour |",
         f"| life of the code of a reset | {policy.MAIL_RESET_S // 60} minutes |",
-        f"| life of another code | {policy.TICKET_PURPOSES['mail_session'].life_s // 60} minutes |",
+        f"| life of every other code | {policy.TICKET_PURPOSES['mail_session'].life_s // 60} minutes |",
         f"at most {policy.NOTICES_PER_DAY_MAX} notices",
         f"the last {policy.MAILBOX_MAX} mails",
         "older than two hours",

@@ -18,7 +18,7 @@ class SqsOutbox:
         self._sqs = sqs
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an order."""
+        """Add an order for a mail or a deletion."""
         self._sqs.call("send_message", QueueUrl=self._queue_url, MessageBody=order, DelaySeconds=delay_s)
 
 

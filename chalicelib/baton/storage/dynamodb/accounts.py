@@ -135,7 +135,7 @@ class Users:
 def put_free(
     table: str, email_index: EmailIndex, account: AccountId, *, now: int, or_also: str = ""
 ) -> dict[str, dict[str, object]]:
-    """Build the write of an e-mail index entry, if the address is free: it has none, or is no longer kept.
+    """Build the write of an e-mail index entry, if the address is free: no entry exists, or it is no longer kept.
 
     ``or_also`` is a further condition that is enough.
     """

@@ -106,7 +106,7 @@ class MailUsers(Users):
     ) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices, in one transaction.
 
-        A claim also removes the roles and the team's attributes.
+        ``claim``: the account never verified its address, so the reset also removes the roles and the app's attributes.
         """
         tables = self._database.tables
         values: dict[str, Value] = {

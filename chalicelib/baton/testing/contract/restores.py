@@ -79,7 +79,7 @@ class RestoresContract(Contract):
         assert storage.lineages.get(ACCOUNT) == state_with(MINE_LIVE, OTHER_LIVE)
 
     def test_a_restore_key_is_deleted(self, storage: StorageUnderTest) -> None:
-        """Only that of the device. It is safe to repeat this."""
+        """Only that of the device. A repetition is safe."""
         self.with_keys(storage, tablet=KEY, phone=NEW_KEY)
         for _ in range(2):
             assert storage.factors.keep_restore_key(ACTOR, "phone", None, now=NOW) == Done()

@@ -31,12 +31,12 @@ export class Baton {
 
   // Logins
 
-  /** Create an account and log in. It is safe to repeat this after `Offline` or a restart. @param {string} email @param {string} password @param {LoginOptions} o */
+  /** Create an account and log in. A repetition after `Offline` or a restart is safe. @param {string} email @param {string} password @param {LoginOptions} o */
   register(email, password, o) {
     return begin(this.#core, "register", email, password, o);
   }
 
-  /** Log in. It is safe to repeat this after `Offline` or a restart. @param {string} email @param {string} password @param {LoginOptions} o */
+  /** Log in. A repetition after `Offline` or a restart is safe. @param {string} email @param {string} password @param {LoginOptions} o */
   login(email, password, o) {
     return begin(this.#core, "login", email, password, o);
   }
