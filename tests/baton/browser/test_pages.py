@@ -65,6 +65,9 @@ def test_a_form_of_a_page_is_read(browser: Browser) -> None:
     for members in wrong:
         assert browser.request("POST", "/home", members, page={}).code == "cross_site", members
     assert browser.request("POST", "/home", old, page={"baton-csrf": "x"}).code == "cross_site"
+    cookie = f"{SESSION}={browser.cookies[SESSION]}"
+    plain = [("host", "api.example.com"), ("cookie", cookie), ("content-type", "text/plain")]
+    assert browser.world.gateway.call("POST", "/api/home", plain, f"csrf_token={token}".encode()).status == 403
     assert browser.request("POST", "/home", old, page={"origin": "https://evil.example"}).code == "cross_site"
 
 
