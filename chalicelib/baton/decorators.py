@@ -63,6 +63,7 @@ class Decorators:
         self,
         *,
         login: str,
+        form: type[Body] | None = None,
         query: type[Query] | None = None,
         scope: str | None = None,
         role: str | tuple[str, ...] | None = None,
@@ -75,6 +76,7 @@ class Decorators:
 
         Args:
             login: the path of your login page on this site, such as ``/login``. Check its ``next`` before you use it.
+            form: the fields of an HTML form, all ``str``. The view gets a dict of those that are not empty.
             query: as for ``signed``.
             scope: as for ``signed``.
             role: as for ``signed``.
@@ -87,6 +89,7 @@ class Decorators:
         if not is_next(login) or "?" in login:
             raise TypeError(f"login is a path of this site, such as /login, without a query: {login!r}")
         spec = RouteSpec(
+            form=form,
             query=query,
             scope=demanded("scope", None if scope is None else scope.split()),
             roles=demanded("role", (role,) if isinstance(role, str) else role),

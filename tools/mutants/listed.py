@@ -1072,6 +1072,9 @@ LISTED: Final[list[Mutant]] = [
         "chalicelib/baton/browser/csrf.py",
         ("any CSRF token is accepted", "return hmac.compare_digest(_xor(", "return True or hmac.compare_digest(_xor("),
         ("one CSRF token for all logins of an account", 'f"web session {account} {lineage}".encode()', 'f"web session {account}".encode()'),
+        ("the token of a form counts beside the header", 'return given[0] if len(given) == 1 else ""', "pass"),
+        ("a token that was sent twice counts", 'return tokens[0] if len(tokens) == 1 else ""', 'return tokens[0] if tokens else ""'),
+        ("JSON is read as a form", ".strip().lower() != _FORM:", '.strip().lower() == "":'),
         ("a CSRF token has no mask", "mask = entropy(_VALUE_BYTES)", "mask = bytes(_VALUE_BYTES)"),
     ),
     *_of(

@@ -6,13 +6,33 @@ random, so that compression does not reveal the token (BREACH). The key is deriv
 
 import hmac
 from typing import Final
+from urllib.parse import parse_qsl
 
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Ring, hkdf, root_version
+from chalicelib.baton.routing import Message
 
 _VALUE_BYTES: Final = 32
+_FORM: Final = "application/x-www-form-urlencoded"
+_FIELD: Final = "csrf_token"
+_FIELDS_MAX: Final = 32
+
+
+def sent_token(message: Message) -> str:
+    """Return the CSRF token of a request: the header field, or the field of a form. It is empty if there is none."""
+    given = message.fields.get("baton-csrf")
+    if given is not None:
+        return given[0] if len(given) == 1 else ""
+    if message.fields.get("content-type", ("",))[0].partition(";")[0].strip().lower() != _FORM:
+        return ""
+    try:
+        pairs = parse_qsl(message.body.decode("ascii"), max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        return ""
+    tokens = [value for name, value in pairs if name == _FIELD]
+    return tokens[0] if len(tokens) == 1 else ""
 
 
 def csrf_token(account: AccountId, lineage: LineageId, ring: Ring, entropy: Entropy) -> str:

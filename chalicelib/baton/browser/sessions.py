@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.browser.cookies import CLEARED, REMEMBER, SESSION, read_cookies, remember_cookie, session_cookie
-from chalicelib.baton.browser.csrf import csrf_token, is_csrf_token
+from chalicelib.baton.browser.csrf import csrf_token, is_csrf_token, sent_token
 from chalicelib.baton.browser.delivery import WebLogin, genuine_cookie, web_login
 from chalicelib.baton.browser.refusals import SessionSuperseded
 from chalicelib.baton.browser.rules import SessionVerdict, is_remembered, judge_session, renewed, used
@@ -181,8 +181,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         token = proved.token
 
         def has_token() -> bool:
-            given = message.fields.get("baton-csrf", ("",))
-            return len(given) == 1 and is_csrf_token(given[0], token.account, token.lineage, proved.ring)
+            return is_csrf_token(sent_token(message), token.account, token.lineage, proved.ring)
 
         self.site.check(message, proved.client.origins, changes=changes, has_token=has_token)
         self.log.set_lineage(lineage=token.lineage)

@@ -171,7 +171,7 @@ class Dispatch(Struct, kw_only=True):
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
         readable = readable_by(_field(event, "origin"), self.origins, self.cookie_origins)
-        if readable or headers.get("Vary") == BY_COOKIE:
+        if readable or BY_COOKIE in str(headers.get("Vary", "")):
             vary = next((name for name in headers if name.lower() == "vary"), "Vary")
             if headers.get(vary):
                 readable["Vary"] = f"{headers.pop(vary)}, Origin"

@@ -23,9 +23,9 @@ SIGNATURES = {
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
     "Baton.on_delete": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
-    "Baton.page": "(self, *, login: str, query: type[Query] | None = None, scope: str | None = None, role: str | "
-    "tuple[str, ...] | None = None, acr: str | None = None) -> Callable[[Callable[..., Answer]], "
-    "Callable[..., Response]]",
+    "Baton.page": "(self, *, login: str, form: type[Body] | None = None, query: type[Query] | None = None, "
+    "scope: str | None = None, role: str | tuple[str, ...] | None = None, acr: str | None = None) -> "
+    "Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from baton_client import content_digest
 from chalicelib.baton.testing.gateway import GatewayResponse
@@ -45,6 +46,13 @@ def shown(answer: GatewayResponse) -> Shown:
     return Shown(answer.status, headers, [v for n, v in answer.headers if n.lower() == "set-cookie"], answer.body)
 
 
+@dataclass(frozen=True)
+class Form:
+    """The fields of a form, in order."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
 @dataclass
 class Browser:
     """A browser with one page of the API's own origin, unless the header fields say otherwise."""
@@ -67,12 +75,16 @@ class Browser:
 
         ``keeps``: store the cookies of the answer; otherwise its ``Set-Cookie`` is lost.
         """
-        body = b"" if members is None else json.dumps(members).encode()
+        media_type = "application/json"
+        if isinstance(members, Form):
+            body, media_type = urlencode(members.fields).encode(), "application/x-www-form-urlencoded"
+        else:
+            body = b"" if members is None else json.dumps(members).encode()
         fields = [("host", "api.example.com"), *(SAME_ORIGIN if page is None else page).items(), *(extra or [])]
         if self.cookies:
             fields.append(("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
         if body:
-            fields.append(("content-type", "application/json"))
+            fields.append(("content-type", media_type))
         answer = shown(self.world.gateway.call(method, f"/api{path}", fields, body))
         if keeps:
             self.keep(answer)

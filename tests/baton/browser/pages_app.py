@@ -28,11 +28,17 @@ def home(caller: Caller, query: Place) -> Answer:
     return Answer.html(f"<p>{caller.account} {query.page} {caller.csrf_token}</p>")
 
 
+class Greeting(Body):
+    """A form."""
+
+    text: str = ""
+
+
 @app.route("/home", methods=["POST"])
-@baton.page(login="/api/login-page")
-def change_home(caller: Caller) -> Answer:
+@baton.page(login="/api/login-page", form=Greeting)
+def change_home(caller: Caller, fields: dict[str, str]) -> Answer:
     """Change something."""
-    return Answer.redirect(f"/api/home?by={caller.account}")
+    return Answer.redirect(f"/api/home?by={caller.account}&said={fields.get('text', '')}")
 
 
 @app.route("/busy")

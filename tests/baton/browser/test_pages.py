@@ -7,7 +7,7 @@ import pytest
 from chalicelib.baton import Baton, settings
 from chalicelib.baton.browser.pages import is_next
 from chalicelib.baton.testing.world import World
-from tests.baton.browser.browser import OWN, SESSION, Browser
+from tests.baton.browser.browser import OWN, SESSION, Browser, Form
 from tests.baton.fixture import FOLDER
 
 APP = Path(__file__).with_name("pages_app.py")
@@ -44,6 +44,31 @@ def test_a_change_is_never_sent_to_the_login(browser: Browser) -> None:
     assert browser.request("POST", "/home", page=form).code == "token_invalid"
     browser.register()
     assert browser.request("POST", "/home", page=form).status == 303
+
+
+def test_a_form_of_a_page_is_read(browser: Browser) -> None:
+    """By a browser that says its origin, and by an old one with the token in a field. Any other token is refused."""
+    account = browser.register().members["account_id"]
+    said = browser.request("POST", "/home", Form((("text", "hello"),)), page={"origin": OWN})
+    assert (said.status, said.headers["location"]) == (303, f"/api/home?by={account}&said=hello")
+    assert browser.request("POST", "/home", {"text": "hello"}, page={"origin": OWN}).code == "unsupported_media_type"
+    token = browser.request("GET", "/session").members["csrf_token"]
+    old = Form((("text", "hello"), ("csrf_token", token)))
+    assert browser.request("POST", "/home", old, page={}).status == 303
+    wrong = [
+        Form((("text", "hello"),)),
+        Form((("csrf_token", "x"),)),
+        Form((("csrf_token", token), ("csrf_token", token))),
+        Form((*((f"f{number}", "") for number in range(40)), ("csrf_token", token))),
+        {"csrf_token": token},
+    ]
+    for members in wrong:
+        assert browser.request("POST", "/home", members, page={}).code == "cross_site", members
+    assert browser.request("POST", "/home", old, page={"baton-csrf": "x"}).code == "cross_site"
+    cookie = f"{SESSION}={browser.cookies[SESSION]}"
+    plain = [("host", "api.example.com"), ("cookie", cookie), ("content-type", "text/plain")]
+    assert browser.world.gateway.call("POST", "/api/home", plain, f"csrf_token={token}".encode()).status == 403
+    assert browser.request("POST", "/home", old, page={"origin": "https://evil.example"}).code == "cross_site"
 
 
 def test_a_server_error_after_a_new_id_sets_no_cookie(browser: Browser, world: World) -> None:

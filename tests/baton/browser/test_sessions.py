@@ -13,7 +13,9 @@ from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, LOGIN, PAGE, REMEMBER, SESSION, Browser, Shown
+from tests.baton.factors.authenticator import Authenticator
 from tests.baton.wire.conversation import NEW_PASSWORD
+from tests.baton.wire.second_factor import totp
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 CROSS = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
@@ -43,6 +45,15 @@ def test_a_login_is_in_cookies_and_in_no_body(browser: Browser) -> None:
     (_, kept) = remembered.set_cookies
     assert re.fullmatch(rf"{REMEMBER}=baton_[\w-]+; Path=/; Max-Age=2592000; Secure; HttpOnly; SameSite=Lax", kept)
     assert browser.request("GET", "/me").members["email"] == EMAIL
+
+
+def test_an_answer_depends_on_the_origin_where_no_other_origin_may_call(make_world: Callable[..., World]) -> None:
+    """The site rule reads it, so no cache may give one page's answer to another. The demonstration has no origin."""
+    browser = Browser(make_world(clients="clients.toml"))
+    assert browser.register().headers["vary"] == "Cookie, Origin"
+    assert browser.request("GET", "/me").headers["vary"] == "Cookie, Origin"
+    assert browser.request("GET", "/me", page=CROSS).code == "cross_site"
+    assert browser.request("GET", "/time").headers.get("vary") is None
 
 
 def test_a_token_of_a_cookie_opens_nothing_elsewhere(browser: Browser, world: World) -> None:
@@ -437,6 +448,51 @@ def test_the_second_step_of_a_login_is_in_a_cookie(world: World) -> None:
     in_body = {"kind": "totp", "auth_session": browser.cookies[LOGIN]}
     assert Browser(world).request("POST", "/login/enrol", in_body, page=CROSS).code == "cross_site"
     assert Browser(world).request("POST", "/login/enrol", {"kind": "totp"}).code == "invalid_session"
+
+
+def test_a_browser_finishes_a_login_with_a_second_factor(make_world: Callable[..., World]) -> None:
+    """It enrols an app at its registration, and proves it at the next login. The steps send no ``auth_session``."""
+    world = make_world(mail="off")
+    browser = Browser(world, "web-strict")
+    assert browser.request("POST", "/register", browser.entry(remember=True)).code == "enrolment_required"
+    begun = browser.request("POST", "/login/enrol", {"kind": "totp"}).members
+    step = world.clock.now // 30
+    first = {"totp": totp(begun["secret"], step), "enrolment": begun["enrolment"]}
+    done = browser.request("POST", "/login/factor", first)
+    assert (done.status, len(done.members["recovery_codes"]), done.members["remembered"]) == (200, 10, True)
+    assert set(browser.cookies) == {SESSION, REMEMBER}
+    assert b"baton_" not in done.body
+    assert browser.request("GET", "/me").members["acr"] == "aal2"
+    again = Browser(world, "web-strict")
+    asked = again.request("POST", "/login", again.entry())
+    assert (asked.code, "auth_session" in asked.members, set(again.cookies)) == ("factor_required", False, {LOGIN})
+    world.clock.skip(seconds=60)
+    proof = {"totp": totp(begun["secret"], step + 2)}
+    assert again.request("POST", "/login/factor", proof, page=CROSS).code == "cross_site"
+    done = again.request("POST", "/login/factor", proof)
+    assert (done.status, done.members["remembered"], set(again.cookies)) == (200, False, {SESSION})
+
+
+def test_a_browser_logs_in_with_a_passkey(make_world: Callable[..., World]) -> None:
+    """And is remembered."""
+    world = make_world(mail="off")
+    browser = Browser(world)
+    browser.register()
+    key = Authenticator(origin=PAGE)
+    grant = browser.step_up("POST", "/me/passkeys/options")
+    options = browser.request("POST", "/me/passkeys/options", extra=[("baton-grant", grant)]).members["options"]
+    added = browser.request("POST", "/me/passkeys", {"credential": key.create(options), "name": "key"})
+    assert added.status == 201, added
+    other = Browser(world)
+    asked = {"client_id": "web"}
+    assert other.request("POST", "/login/passkey/options", asked, page=CROSS).code == "cross_site"
+    options = other.request("POST", "/login/passkey/options", asked).members["options"]
+    sent = {**asked, "credential": key.get(options), "remember": True}
+    assert other.request("POST", "/login/passkey", sent, page=CROSS).code == "cross_site"
+    done = other.request("POST", "/login/passkey", sent)
+    assert (done.status, done.members["remembered"], b"baton_" in done.body) == (200, True, False)
+    assert set(other.cookies) == {SESSION, REMEMBER}
+    assert other.request("GET", "/me").members["acr"] == "phr"
 
 
 def test_a_cookie_client_takes_no_key_and_another_client_nothing_to_remember(browser: Browser, world: World) -> None:
