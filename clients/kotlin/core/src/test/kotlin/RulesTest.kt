@@ -148,6 +148,12 @@ class RulesTest {
     }
 
     @Test
+    fun `a long path does not exhaust the stack`() {
+        checkPath("/" + "a".repeat(100_000) + "%41".repeat(100_000))
+        for (path in listOf("/%", "/%4", "/%4g", "/a%", "/a b")) refused { checkPath(path) }
+    }
+
+    @Test
     fun `base64 of every byte, with and without padding`() {
         val bytes = ByteArray(256) { it.toByte() }
         for (text in listOf(base64(bytes), base64url(bytes), base64(bytes).trimEnd('='))) assertArrayEquals(bytes, unbase64(text))

@@ -71,6 +71,23 @@ class TransportTest {
     }
 
     @Test
+    fun `refusals and empty answers come through as they are`() = test {
+        serve { path, _, out ->
+            when (path) {
+                "/bearer" -> out.head("401 No", "WWW-Authenticate: Bearer error=\"invalid_token\"", "Content-Length: 2")
+                "/plain" -> out.head("401 No", "Content-Length: 2")
+                "/empty" -> out.head("204 None")
+            }
+            if (path != "/empty") out.write("{}".toByteArray())
+        }
+        for ((path, status) in mapOf("/bearer" to 401, "/plain" to 401, "/empty" to 204)) {
+            val answer = send(path, method = "DELETE")
+            assertEquals(listOf(status, if (status == 204) "" else "{}"), listOf(answer.status, answer.bytes.decodeToString()))
+        }
+        assertEquals(3, heads.size, "no request is repeated")
+    }
+
+    @Test
     fun `what is certainly not sent`() = test {
         server.close()
         assertEquals(false, noAnswer("/").sent)

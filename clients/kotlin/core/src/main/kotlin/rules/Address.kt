@@ -4,7 +4,7 @@ package baton.client
 // platforms resolve dot segments and rewrite hosts, each in another way.
 
 private val URL_SHAPE = Regex("([Hh][Tt][Tt][Pp][Ss]?)://(\\[[0-9A-Fa-f:.]+]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(/[^?#]*)?")
-private val PATH_SHAPE = Regex("/(?:[A-Za-z0-9_.~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+private val HEX = Regex("[0-9A-Fa-f]{2}")
 private val DOTS = Regex("(?:\\.|%2[Ee]){1,2}")
 private val LABELS = Regex("(?!-)[a-z0-9_-]+(?<!-)(?:\\.(?!-)[a-z0-9_-]+(?<!-))*")
 private val NUMERIC = Regex("(?:.*\\.)?(?:[0-9]+|0x[0-9a-f]*)\\.?") // Platforms read this as IPv4.
@@ -13,7 +13,9 @@ private val IPV4 = Regex("$OCTET(?:\\.$OCTET){3}")
 private val GROUP = Regex("[0-9a-f]{1,4}")
 private val KEY = Regex("[!#-\\[\\]-~]{16,128}")
 private val LOCAL = listOf("localhost", "127.0.0.1", "[::1]")
-private const val UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*"
+private const val ALNUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+private const val UNRESERVED = "$ALNUM-._*"
+private const val IN_PATHS = "$ALNUM-._~!$&'()*+,;=:@/"
 
 /**
  * A base URL. [origin] is `https://host[:port]`, as it is sent. [authority] is the host and the port, if it is not the
@@ -60,10 +62,14 @@ private fun canonicalIpv6(address: String): String? {
 
 /** Check the path of a call: RFC 3986, without dot segments, which platforms resolve. */
 internal fun checkPath(path: String) {
-    require(PATH_SHAPE.matches(path) && path.split("/").none(DOTS::matches)) {
+    require(path.startsWith("/") && path.indices.all { legal(path, it) } && path.split("/").none(DOTS::matches)) {
         "A path begins with /, is percent-encoded, and has no dot segments. Use `query` for the query."
     }
 }
+
+/** Tell whether a character may stand here. An expression for whole paths would recurse, once for each character. */
+private fun legal(path: String, at: Int): Boolean =
+    path[at] in IN_PATHS || (path[at] == '%' && at + 2 < path.length && HEX.matches(path.substring(at + 1, at + 3)))
 
 /** Encode a name or value of the query as RFC 9421 section 2.2.8 signs it. */
 internal fun percentEncoded(text: String): String = buildString {
