@@ -55,13 +55,13 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
     only = (f"-Dtest={mutant.tests}", "-Dsurefire.failIfNoSpecifiedTests=false")
     try:
         done = maven(copy, "-pl", modules, "compile", "surefire:test@default-test", *only)
-        if done.returncode != 0 and "surefire-reports" not in done.stdout:
-            return f"it does not compile: {done.stdout[-600:]}"
-        return None if done.returncode != 0 else "survived"
     except subprocess.TimeoutExpired:
         return None  # A test that never ends has failed too.
     finally:
         path.write_text(source, "utf-8")
+    if done.returncode == 0:
+        return "survived"
+    return None if "surefire-reports" in done.stdout else f"it does not compile: {done.stdout[-600:]}"
 
 
 def main(words: list[str]) -> int:
