@@ -67,6 +67,8 @@ mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHOR
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@$(if $(SHORT),,if command -v node > /dev/null; then node clients/typescript/tests/mutants.js; \
 	else echo "skipped: no node, so the TypeScript client has no mutants"; fi)
+	@$(if $(SHORT),,if command -v mvn > /dev/null && command -v javac > /dev/null; then $(PYTHON) -m tools.kotlin_mutants; \
+	else echo "skipped: no mvn or no JDK, so the Kotlin client has no mutants"; fi)
 
 .PHONY: prove
 prove: $(READY) ## Run the long proofs, with one line of evidence for each guarantee (long; SHORT=1: some minutes)
@@ -75,8 +77,9 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "2/2 tests"
 	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
+# OFFLINE=1: Maven downloads nothing. After the first run, the packages are in its local repository.
 .PHONY: clients
-clients: ## Check the TypeScript client: types, tests and size (needs Node.js 20 and npm)
+clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm; a JDK and Maven)
 	@if ! command -v npm > /dev/null; then echo "skipped: no npm, so clients/typescript is not checked"; exit 0; fi; \
 	mkdir -p build/typescript && cp clients/typescript/package.json clients/typescript/package-lock.json build/typescript/ && \
 	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
@@ -87,6 +90,11 @@ clients: ## Check the TypeScript client: types, tests and size (needs Node.js 20
 	cp clients/typescript/tests/types.ts build/typescript/ && $$tsc --noEmit --strict --exactOptionalPropertyTypes --module nodenext \
 	  --target es2022 --lib es2022,dom,dom.iterable --types node build/typescript/types.ts && \
 	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript"
+	@if ! command -v mvn > /dev/null || ! command -v javac > /dev/null; then \
+	echo "skipped: no mvn or no JDK, so clients/kotlin is not checked"; exit 0; fi; \
+	echo "compile without warnings, then vectors, flows, storage, transport and quick start" && \
+	MAVEN_OPTS="$${MAVEN_OPTS:--Xmx1g}" mvn -q -B -T1 $(if $(OFFLINE),-o) -f clients/kotlin/pom.xml test && \
+	cat clients/kotlin/*/target/surefire-reports/*.txt | grep "^Tests run" | sed "s/,.* -- in / in /" && echo "ok: clients/kotlin"
 
 .PHONY: conformance
 conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python or javascript)

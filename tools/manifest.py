@@ -49,7 +49,7 @@ EXCLUDED: Final = frozenset({MANIFEST, DESCRIPTION})
 
 _DEVELOPMENT: Final = "-dev"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([^\s/][^\n]*)\Z")
-_CACHES: Final = {"__pycache__", "node_modules"}
+_CACHES: Final = {"__pycache__", "node_modules", "target"}
 
 
 class NoManifest(ValueError):

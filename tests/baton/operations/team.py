@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.baton.repository import ROOT
 
-LEFT_OUT: Final = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules")
+LEFT_OUT: Final = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules", "target")
 
 ORDERS = '''"""A team's own feature: three routes, each of another kind."""
 

@@ -1,0 +1,51 @@
+package baton.client
+
+/** An error of this client. [kind] is the same string in every language. */
+public sealed class BatonException(public val kind: String, message: String, cause: Throwable? = null) : Exception(message, cause)
+
+/** There is no session: show the login screen. */
+public open class NotLoggedIn internal constructor(message: String = "There is no session: log in.", kind: String = "not_logged_in") :
+    BatonException(kind, message)
+
+/**
+ * The session has just ended and has been removed from the storage. [confirmed] is false until the server has confirmed
+ * that the login has ended there too.
+ */
+public class LoggedOut internal constructor(public val reason: String?, public val confirmed: Boolean = true) :
+    NotLoggedIn("This login has ended (${reason ?: "no reason given"}). Log in again.", "logged_out")
+
+/** There was no answer in time. Nothing ended, and the next call continues. [last] is the last trouble. */
+public class Offline internal constructor(public val last: String) :
+    BatonException("offline", "No answer in time. The session is kept. Last: $last")
+
+/** The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended. */
+public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
+    BatonException("answer_lost", "The call may have been carried out, or not: $last", refusal)
+
+/** The record or the key cannot be used just now: nothing was sent, nothing ended. */
+public class StorageUnavailable(message: String, cause: Throwable? = null) : BatonException("storage_unavailable", message, cause)
+
+/** The record cannot be parsed, or a newer client wrote it. It was not changed. */
+public class BrokenStorage(message: String) : BatonException("broken_storage", message)
+
+/** The server returned an error. Switch on [code]: errors.md lists the codes. [problem] has all members of the answer. */
+public class Refused internal constructor(refusal: Refusal) : BatonException("refused", told(refusal)) {
+    public val status: Int = refusal.status
+    public val error: String = refusal.error
+    public val code: String = refusal.code
+    public val action: String = refusal.action
+    public val reason: String? = refusal.reason
+    public val retryAfter: Double = refusal.retryAfter
+    public val problem: Map<String, Any?> = refusal.problem
+
+    private companion object {
+        fun told(refusal: Refusal): String {
+            val detail = refusal.problem["detail"] ?: refusal.problem["error_description"] ?: "the server gave no explanation"
+            val quotable = (refusal.problem["request_id"] as? String)?.let { " [request $it]" }.orEmpty()
+            return "${refusal.status} ${refusal.code} (${refusal.action}): $detail$quotable"
+        }
+    }
+}
+
+/** A transport throws this if there is no answer. [sent]: the request may have arrived. */
+public class NoAnswer(message: String, public val sent: Boolean = true, cause: Throwable? = null) : Exception(message, cause)

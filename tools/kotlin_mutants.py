@@ -1,0 +1,94 @@
+"""Remove each guard of the Kotlin client once, and check that a test fails: ``python -m tools.kotlin_mutants``.
+
+``clients/kotlin/mutants.toml`` lists the guards. A word as argument selects the mutants that have it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Final, NamedTuple
+
+HERE: Final = Path(__file__).parents[1] / "clients" / "kotlin"
+LATE: Final = 300
+
+
+class Mutant(NamedTuple):
+    """A guard: its file, its text, what replaces it, and the tests that must fail."""
+
+    file: str
+    name: str
+    text: str
+    replacement: str
+    tests: str
+
+
+def listed() -> list[Mutant]:
+    """Read the mutants."""
+    return [Mutant(**given) for given in tomllib.loads((HERE / "mutants.toml").read_text("utf-8"))["mutant"]]
+
+
+def maven(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Maven in a copy, offline: the packages are in its local repository."""
+    command = ["mvn", "-q", "-B", "-o", "-T1", *arguments]
+    environment = {"MAVEN_OPTS": "-Xmx1g", **os.environ}
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=LATE)
+
+
+def path_of(copy: Path, file: str) -> Path:
+    """Return the path of a source file."""
+    module, name = file.split("/", 1)
+    return copy / module / "src/main/kotlin" / name
+
+
+def fate(copy: Path, mutant: Mutant) -> str | None:
+    """Try a mutant. Return what is wrong with it, or None: a test fails, as it must. The compiled tests stay."""
+    path = path_of(copy, mutant.file)
+    source = path.read_text("utf-8")
+    if source.count(mutant.text) != 1:
+        return f"its text stands {source.count(mutant.text)} times"
+    path.write_text(source.replace(mutant.text, mutant.replacement), "utf-8")
+    modules = "core" if mutant.file.startswith("core/") else "core,jvm"
+    only = (f"-Dtest={mutant.tests}", "-Dsurefire.failIfNoSpecifiedTests=false")
+    try:
+        done = maven(copy, "-pl", modules, "compile", "surefire:test@default-test", *only)
+    except subprocess.TimeoutExpired:
+        return None  # A test that never ends has failed too.
+    finally:
+        path.write_text(source, "utf-8")
+    if done.returncode == 0:
+        return "survived"
+    return None if "surefire-reports" in done.stdout else f"it does not compile: {done.stdout[-600:]}"
+
+
+def main(words: list[str]) -> int:
+    """Try each mutant. Print those that survive, and a count."""
+    chosen = [
+        mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
+    ]
+    with tempfile.TemporaryDirectory(prefix="baton-mutants-") as folder:
+        copy = Path(folder) / "kotlin"
+        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("target"))
+        shutil.copytree(HERE.parent / "vectors", Path(folder) / "vectors")
+        pom = copy / "pom.xml"
+        pom.write_text(
+            pom.read_text("utf-8").replace("<arg>-Werror</arg>", ""), "utf-8"
+        )  # A mutant leaves what is unused.
+        whole = maven(copy, "test")
+        if whole.returncode != 0:
+            print(f"The tests fail without a mutant:\n{whole.stdout[-4000:]}")
+            return 1
+        wrong = 0
+        for mutant in chosen:
+            if (why := fate(copy, mutant)) is not None:
+                wrong += 1
+                print(f"{mutant.file}: {mutant.name}: {why}", flush=True)
+    print(f"{len(chosen) - wrong} of {len(chosen)} mutants of the Kotlin client killed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
