@@ -58,7 +58,7 @@ def web_of(parts: Parts) -> Web | None:
         proof=parts.proof,
         clients=parts.clients,
         lineage_store=parts.storage.lineages,
-        ephemeral=parts.storage.one_time,
+        tickets=parts.storage.one_time,
         site=parts.site,
         log=parts.log,
         record=parts.record,

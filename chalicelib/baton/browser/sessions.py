@@ -5,6 +5,8 @@ session id is genuine, the login is live (one read), and the id is not supersede
 what Baton made, and each login begins a new lineage.
 """
 
+import hashlib
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
@@ -15,18 +17,20 @@ from chalicelib.baton.browser.refusals import SessionSuperseded
 from chalicelib.baton.browser.rules import SessionVerdict, is_remembered, judge_session, renewed, used
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Clock, Done, Entropy
-from chalicelib.baton.events.ports import Counters, Log
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import AccountState, EndReason, Lineage, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Inactive, active_lineage, expiry
-from chalicelib.baton.policy import DAY_S, START_OVER_MAX
+from chalicelib.baton.policy import DAY_S, START_OVER_MAX, TICKET_ID_BYTES
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Cookie, Message
 from chalicelib.baton.tokens.call import SAFE_METHODS, VerifiedCall
 from chalicelib.baton.tokens.opaque import mint_opaque
+from chalicelib.baton.tokens.ports import Tickets
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token
@@ -63,7 +67,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     proof: RequestVerifier
     clients: Clients
     lineage_store: LineageStore
-    ephemeral: Counters
+    tickets: Tickets
     site: SiteRule
     log: Log
     record: Record
@@ -217,11 +221,25 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         if verdict is not SessionVerdict.SUPERSEDED:
             return _ended(EndReason.IDLE)
         account, lineage = proved.token.account, proved.token.lineage
-        # Once a day for each login: a crashed browser may send its old cookie for weeks.
-        first = self.ephemeral.count(f"session_superseded:{lineage}", limit=1, window_s=DAY_S, now=self.clock())
-        if isinstance(first, Done):
+        if self._is_first_today(lineage):
             self.record("session_superseded", account=account, lineage=lineage, client=proved.client.id)
         return SessionSuperseded("older than the floor")
+
+    def _is_first_today(self, lineage: LineageId) -> bool:
+        """Check that the owner was not told today: a crashed browser may send its old cookie for weeks.
+
+        It is a ticket of this login and day, used once. If that fails, the owner is told: its answer may be lost.
+        """
+        now = self.clock()
+        day = now // DAY_S
+        ticket = hashlib.sha256(f"session superseded {lineage} {day}".encode()).digest()[:TICKET_ID_BYTES]
+        try:
+            used_up = self.tickets.consume_ticket(
+                ticket, expires_at=(day + 1) * DAY_S, now=now, mark=self.entropy(TICKET_ID_BYTES)
+            )
+        except errors.Unavailable:
+            return True
+        return isinstance(used_up, Done)
 
     def _session_id(self, lineage: Lineage, proved: VerifiedToken, *, now: int) -> str:
         issued_at = max(now, lineage.auth_time)

@@ -300,6 +300,18 @@ def test_an_old_id_dies_after_a_newer_one_is_used(browser: Browser, world: World
     assert [event.event for event in world.audit(account)].count("session_superseded") == 1
 
 
+def test_the_owner_is_told_of_an_old_id_where_the_counter_fails(browser: Browser, world: World) -> None:
+    """The count may be stored, and its answer lost: the next request would not be the first."""
+    account = browser.register().members["account_id"]
+    old = browser.copy()
+    for _ in range(2):
+        world.clock.skip(seconds=6 * MINUTE)
+        browser.request("GET", "/me")
+    world.storage.fail(when="after", verb="consume_ticket")
+    assert [old.request("GET", "/me").code for _ in range(2)] == ["session_superseded"] * 2
+    assert [event.event for event in world.audit(account)].count("session_superseded") == 1
+
+
 def test_a_lost_set_cookie_logs_nobody_out(browser: Browser, world: World) -> None:
     """T18. The newer id was never used, so the old one goes on."""
     browser.register()
