@@ -1749,7 +1749,7 @@ class LoginStep:
         return self._send_code(self._patience(deadline_s))
 
     def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
-        """Prove the mailbox with that code. Then `enrolment` is possible, and `factors` is empty.
+        """Prove the mailbox with the code of `send_email_code`. Then `enrolment` is possible, and `factors` is empty.
 
         After a wrong code (`Refused`, `invalid_code`) call this again.
         """

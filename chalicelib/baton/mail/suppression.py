@@ -74,7 +74,7 @@ _REPORTS = msgspec.json.Decoder(_Report)
 
 
 class Ignored(Exception):
-    """The report changes nothing. The message is the reason for the log, without an address."""
+    """The report changes nothing. The message says why. It is logged, so it contains no address."""
 
 
 class TakeFeedback(Struct, frozen=True, kw_only=True):
