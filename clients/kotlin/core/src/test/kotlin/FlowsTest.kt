@@ -186,6 +186,7 @@ class FlowsTest {
         device.storage.update { it.copy(key = it.key!!.copy(data = other.data)) }
         val ended = failure { device.client.me() } as LoggedOut
         assertEquals(listOf("logged_out", "key_lost"), listOf(ended.kind, ended.reason))
+        assertEquals(State.SignedOut("key_lost", server.time), device.client.state())
         device.login()
         assertNotNull(device.client.me())
     }
