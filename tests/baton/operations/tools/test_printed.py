@@ -46,7 +46,7 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
         SimpleNamespace(id=name, mechanism=SimpleNamespace(name="rotating_refresh"), form="opaque", binding="required")
         for name in names
     ]
-    registry = type("Registry", (list,), {"demonstration": True})(clients)
+    registry = type("Registry", (list,), {"demonstration": True, "by_cookie": ()})(clients)
     monkeypatch.setattr(Clients, "from_toml", lambda *_: registry)
     running: Any = SimpleNamespace(
         url=f"http://localhost:{port}/api",
