@@ -226,9 +226,9 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return SessionSuperseded("older than the floor")
 
     def _is_first_today(self, lineage: LineageId) -> bool:
-        """Check that the owner was not told today: a crashed browser may send its old cookie for weeks.
+        """Check that the event was not recorded today: a crashed browser may send its old cookie for weeks.
 
-        It is a ticket of this login and day, used once. If that fails, the owner is told: its answer may be lost.
+        One ticket for each login and day remembers it. If the database does not answer, the event is recorded again.
         """
         now = self.clock()
         day = now // DAY_S

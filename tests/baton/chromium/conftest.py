@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.chromium.chromium import Chromium, Platform, missing
-from tests.baton.fixture import load_environment
 from tests.baton.report import NO_BROWSER
 from tests.baton.wire.conftest import make_client
+from tests.baton.wire.second_factor import factors_gateway
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 __all__ = ["make_client"]
@@ -18,9 +18,7 @@ __all__ = ["make_client"]
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """Put the gateway in front of an environment whose registry has passkeys, over tables in DynamoDB."""
-    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
-    monkeypatch.setenv("BATON_CLIENTS", "clients-factors.toml")
-    return Gateway([load_environment(clock).app])
+    return factors_gateway(tables, clock, monkeypatch)
 
 
 def browser_or_skip() -> None:

@@ -13,11 +13,12 @@ from baton_client import content_digest
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.storage.memory import storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import JSON, PASSWORD, PREFIX, Device, Said
-from tools.dev.gateway import DevelopmentClock
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 EMAIL = "ada@example.com"
 
@@ -161,3 +162,10 @@ def set_status(baton: Any, status: Status) -> None:
         lineage_store=baton.lineage_store,
         record=baton.recorder,
     )(EMAIL, status)
+
+
+def factors_gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Put the gateway in front of an environment with the registry of second factors, over tables in DynamoDB."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_CLIENTS", "clients-factors.toml")
+    return Gateway([load_environment(clock).app])

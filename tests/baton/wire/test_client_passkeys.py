@@ -8,9 +8,8 @@ import pytest
 from baton_client import BatonClient, FactorNeeded, MemoryStorage, Proof, Refused
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.factors.authenticator import Authenticator
-from tests.baton.fixture import load_environment
 from tests.baton.wire.conftest import PASSWORD, Line
-from tests.baton.wire.second_factor import EMAIL
+from tests.baton.wire.second_factor import EMAIL, factors_gateway
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 MakeClient = Callable[..., tuple[BatonClient, Line]]
@@ -19,9 +18,7 @@ MakeClient = Callable[..., tuple[BatonClient, Line]]
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """Put the gateway in front of an environment whose registry has passkeys, over tables in DynamoDB."""
-    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
-    monkeypatch.setenv("BATON_CLIENTS", "clients-factors.toml")
-    return Gateway([load_environment(clock).app])
+    return factors_gateway(tables, clock, monkeypatch)
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.factors.model import key_id
-from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX, TICKET_PURPOSES
-from chalicelib.baton.testing.world import ARGON2_COST
 from tests.baton.factors.authenticator import BS, Authenticator
 from tests.baton.wire.contract import Contract
-from tests.baton.wire.conversation import JSON, NEW_PASSWORD, PASSWORD, Device, Said, Send, through
+from tests.baton.wire.conversation import JSON, NEW_PASSWORD, PASSWORD, Device, Send, through
 from tests.baton.wire.passkeys import OPTIONS as PASSKEY_OPTIONS
 from tests.baton.wire.passkeys import (
     UPGRADE,
@@ -67,17 +65,8 @@ def clock(deployment: Deployment) -> DevelopmentClock:
 
 @pytest.fixture
 def send(deployment: Deployment, judge: Contract) -> Send:
-    """Send a request through the gateway, with cheap password hashes, and hold the answer against the description."""
-    judged = judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
-
-    def cheap(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
-        token = TEST_COST.set(ARGON2_COST)
-        try:
-            return judged(method, target, headers, body)
-        finally:
-            TEST_COST.reset(token)
-
-    return cheap
+    """Send a request through the gateway, and compare the answer with the description."""
+    return judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
 
 
 @pytest.fixture

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
-from chalicelib.baton.testing.world import ARGON2_COST
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, Send, through
 from tests.baton.wire.second_factor import (
@@ -59,17 +57,8 @@ def clock(deployment: Deployment) -> DevelopmentClock:
 
 @pytest.fixture
 def send(deployment: Deployment, judge: Contract) -> Send:
-    """Send a request through the gateway, with cheap password hashes, and hold the answer against the description."""
-    judged = judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
-
-    def cheap(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
-        token = TEST_COST.set(ARGON2_COST)
-        try:
-            return judged(method, target, headers, body)
-        finally:
-            TEST_COST.reset(token)
-
-    return cheap
+    """Send a request through the gateway, and compare the answer with the description."""
+    return judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ export class Baton {
   }
 
   /**
-   * End this login. It never waits for a network: the person is signed out here in one write, and the server is told
+   * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
    * then. `confirmed` is false if it has not answered yet. The revocation is stored and sent again.
    * @returns {Promise<{ confirmed: boolean }>}
    */

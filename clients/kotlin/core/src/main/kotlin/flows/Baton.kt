@@ -42,7 +42,7 @@ public class Baton(
     public suspend fun pendingStep(): LoginStep? = pendingStep(core)
 
     /**
-     * End this login. It never waits for a network: the person is signed out here in one write, and the server is told
+     * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
      * then.
      */
     public suspend fun logout(): LogoutResult {
