@@ -134,7 +134,7 @@ def test_the_passkey_of_a_thief_is_told_with_a_link_that_removes_it(with_passkey
 
 
 def test_the_passkey_of_a_long_used_phone_is_told_without_a_link(with_passkeys: Town) -> None:
-    """A thief of the mailbox must not remove it. The mail about a removed passkey has a link, also if a known device removed it."""
+    """A thief of the mailbox must not remove it. The mail about a removed passkey has a link from any device."""
     town = with_passkeys
     phone = town.verified(town.registered())
     town.world.clock.skip(seconds=NEW_KEY_S + DAY_S)
