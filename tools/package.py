@@ -4,7 +4,8 @@ Chalice would download some wheels by name and version alone. Here pip downloads
 in requirements.txt, and installs the wheels offline into ``vendor/``. Chalice copies that folder and runs no pip.
 
 The zip gets bytecode, which Lambda cannot write for itself (a third of a cold start), in the very file that
-``chalice deploy`` finds and takes: what was checked here is what is uploaded.
+``chalice deploy`` finds and takes: what was checked here is what is uploaded. Of the packages that Baton requires it
+has the bytecode only.
 """
 
 import contextlib
@@ -54,6 +55,7 @@ RUNTIME = {
     "_argon2_cffi_bindings",
     "_cffi_backend",
     "argon2",
+    "bcrypt",
     "cbor2",
     "chalice",
     "cryptography",
@@ -327,10 +329,19 @@ def _digest(file: Path) -> str:
 
 def _rewrite(archive: Path) -> None:
     """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
-    left_out = _left_out()
+    pinned = (ROOT / requirements.PINNED).read_text("utf-8")
+    teams = requirements.brought_by("requirements-app.in", pinned)
+    # A team's own packages may import any part of theirs.
+    left_out = [pattern for package, pattern in LEFT_OUT.items() if package not in teams]
     entries = {name: content for name, content in _entries(archive) if not any(one.match(name) for one in left_out)}
     with tempfile.TemporaryDirectory() as place:
-        entries |= dict(_bytecode(entries, Path(place)))
+        compiled = dict(_bytecode(entries, Path(place)))
+    for source, content in compiled.items():
+        if top_level(source).removesuffix(".py") in RUNTIME:
+            del entries[source]
+            entries[f"{source}c"] = content
+        else:
+            entries[importlib.util.cache_from_source(source)] = content
     written = archive.with_suffix(".new")
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
         for name, content in sorted(entries.items()):
@@ -341,13 +352,6 @@ def _rewrite(archive: Path) -> None:
     written.replace(archive)
 
 
-def _left_out() -> list[re.Pattern[str]]:
-    """Return the files that are never imported. A team's own packages may import any part of theirs."""
-    pinned = (ROOT / requirements.PINNED).read_text("utf-8")
-    teams = requirements.brought_by("requirements-app.in", pinned)
-    return [pattern for package, pattern in LEFT_OUT.items() if package not in teams]
-
-
 def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
@@ -356,7 +360,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
-    """Compile the imported modules, in a new process, because earlier interned strings change the bytecode.
+    """Compile the sources, in a new process, because earlier interned strings change the bytecode. Yield by source.
 
     Python does not compare the bytecode with its source, whose file time after unpacking is unknown.
     """
@@ -368,8 +372,7 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
     where = ["-s", str(place), "-p", "/var/task", str(place)]
     subprocess.run([*command, *where], check=True)
     for name in sources:
-        compiled = importlib.util.cache_from_source(name)
-        yield compiled, (place / compiled).read_bytes()
+        yield name, (place / importlib.util.cache_from_source(name)).read_bytes()
 
 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
@@ -466,7 +469,9 @@ def top_level(name: str) -> str:
     parts_ = name.split("/")
     if parts_[0] == "__pycache__":
         return f"{parts_[1].split('.', maxsplit=1)[0]}.py"
-    return parts_[0].split(".", maxsplit=1)[0] if parts_[0].endswith(".so") else parts_[0]
+    if parts_[0].endswith(".so"):
+        return parts_[0].split(".", maxsplit=1)[0]
+    return f"{parts_[0].removesuffix('.pyc')}.py" if parts_[0].endswith(".pyc") else parts_[0]
 
 
 def parts(archive: Path) -> Counter[str]:
