@@ -9,7 +9,6 @@ take turns, so that a busy machine affects all of them.
 import contextlib
 import functools
 import itertools
-import os
 import statistics
 import sys
 import tempfile
@@ -183,7 +182,6 @@ def main() -> int:
             "first exchange": lambda: made.first(BatonClient.exchange),
             "first signed call": lambda: made.first(BatonClient.me),
             "first exchange, over TLS": lambda: made.first(BatonClient.exchange, **made.over_tls),
-            "exchange, no bytecode": lambda: made.first(BatonClient.exchange, PYTHONPYCACHEPREFIX=os.devnull),
         }
         starts: dict[str, list[Start]] = {name: [] for name in cases}
         for number in range(ROUNDS + 1):

@@ -24,9 +24,9 @@ from chalicelib.baton.accounts.activity import Activity
 from chalicelib.baton.accounts.export import Export
 from chalicelib.baton.accounts.login_email import CodeSent
 from chalicelib.baton.accounts.login_factor import LoginTokens
+from chalicelib.baton.accounts.own_routes import Devices
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
-from chalicelib.baton.accounts.shapes import Devices
 from chalicelib.baton.browser.delivery import WebLogin
 from chalicelib.baton.browser.refusals import CookiesTooLarge, CrossSite, SessionSuperseded
 from chalicelib.baton.browser.routes import ShownSession
@@ -58,6 +58,7 @@ from chalicelib.baton.factors.refusals import (
 from chalicelib.baton.factors.step_up import Grant
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
+from chalicelib.baton.http.register import made
 from chalicelib.baton.http.shapes import (
     AppleFile,
     Health,
@@ -781,7 +782,7 @@ def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
     for path, methods in app.routes.items():
         for method, entry in methods.items():
             if method != "OPTIONS":
-                yield path, method, entry.view_function
+                yield path, method, made(entry.view_function)
 
 
 def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function

@@ -1,4 +1,7 @@
-"""Make the flows of each package, and the routes that run them: one function for each package."""
+"""Make the flows of the other packages, and the routes that run them: one function for each package.
+
+A cold start does not import this module. The first request to a route of ``later_routes.py`` does.
+"""
 
 from chalicelib.baton.accounts import routes as accounts
 from chalicelib.baton.accounts.activity import ShowActivity
@@ -12,25 +15,20 @@ from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
-from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
-from chalicelib.baton.accounts.ports import EmailStatus
-from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.browser import routes as browser
 from chalicelib.baton.browser.delivery import Deliver
 from chalicelib.baton.browser.sessions import WebSessions
+from chalicelib.baton.core_assembly import email_status_of
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
-from chalicelib.baton.http import public_routes
-from chalicelib.baton.http.signed import Web
 from chalicelib.baton.mail.flows import MailFlows
-from chalicelib.baton.mail.suppression import ReadEmailStatus
 from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.passkey_assembly import (
     enrollable_of,
@@ -41,18 +39,11 @@ from chalicelib.baton.passkey_assembly import (
 )
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
-from chalicelib.baton.tokens import routes as tokens
-from chalicelib.baton.tokens.exchange import Exchange
-from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
-from chalicelib.baton.tokens.revoke import Revoke
 
 
-def web_of(parts: Parts) -> Web | None:
-    """Make the check and the delivery of the logins of browsers, if a client delivers cookies."""
-    if not parts.clients.by_cookie:
-        return None
-    sessions = WebSessions(
+def sessions_of(parts: Parts) -> WebSessions:
+    """Make the check of the logins of browsers."""
+    return WebSessions(
         clock=parts.clock,
         entropy=parts.entropy,
         proof=parts.proof,
@@ -63,39 +54,29 @@ def web_of(parts: Parts) -> Web | None:
         log=parts.log,
         record=parts.record,
     )
-    deliver = Deliver(
+
+
+def delivery_of(parts: Parts) -> Deliver:
+    """Make the delivery of the logins of browsers."""
+    return Deliver(
         entropy=parts.entropy,
         proof=parts.proof,
         clients=parts.clients,
         lineage_store=parts.storage.lineages,
         record=parts.record,
     )
-    return Web(sessions, deliver)
 
 
-def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
-    """List every route of Baton."""
+def routes_of(parts: Parts, sessions: WebSessions | None) -> tuple[Route, ...]:
+    """Make the routes of ``later_routes.py``."""
     return (
-        *browser.routes(web.sessions if web else None),
-        *_public(parts),
+        *browser.routes(sessions),
         *_accounts(parts),
         *_own_view(parts),
         *_factors(parts),
         *passkey_routes_of(parts),
         *restore_routes_of(parts),
-        *_tokens(parts),
         *_mail(parts).routes(),
-    )
-
-
-def _public(parts: Parts) -> tuple[Route, ...]:
-    return public_routes.routes(
-        clock=parts.clock,
-        key_ring=parts.storage.key_ring,
-        lineage_store=parts.storage.lineages,
-        names=parts.names,
-        clients=parts.clients,
-        region=parts.settings.region,
     )
 
 
@@ -175,12 +156,6 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             admit=admit,
         ),
         restore_login=restore_login_of(parts, _introduce(parts), admit),
-        logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
-        show=ShowAccount(
-            clock=clock,
-            users=users,
-            email_status=_email_status(parts),
-        ),
         delete=DeleteAccount(
             clock=clock,
             users=users,
@@ -197,19 +172,12 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             record=record,
         ),
-        list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
     )
 
 
 def _introduce(parts: Parts) -> ReadLoginRequest:
     return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof, site=parts.site)
-
-
-def _email_status(parts: Parts) -> EmailStatus:
-    return (
-        never_suppressed if parts.settings.mail == "off" else ReadEmailStatus(suppressions=parts.storage.suppressions)
-    )
 
 
 def _new_password(parts: Parts) -> NewPassword:
@@ -229,7 +197,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
             clock=parts.clock,
             clients=parts.clients,
             users=parts.storage.accounts,
-            email_status=_email_status(parts),
+            email_status=email_status_of(parts),
             audit=audit,
             list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
             record=parts.record,
@@ -272,40 +240,6 @@ def _prove_totp(parts: Parts) -> ProveTotp:
         log=parts.log,
         record=parts.record,
         limits=parts.settings.limits,
-    )
-
-
-def _tokens(parts: Parts) -> tuple[Route, ...]:
-    clock, proof, lineage_store, log = parts.clock, parts.proof, parts.storage.lineages, parts.log
-    end_reused = EndReused(lineage_store=lineage_store, record=parts.record)
-    return tokens.routes(
-        exchange=Exchange(
-            clock=clock,
-            entropy=parts.entropy,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            foreign_keys=ForeignKeys(log),
-            log=log,
-            issue=parts.issue,
-            revoke_on_wrong_key=parts.settings.revoke_on_wrong_key,
-        ),
-        revoke=Revoke(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            log=log,
-            record=parts.record,
-        ),
-        introspect=Introspect(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            resource_servers=parts.settings.resource_servers,
-            names=parts.names,
-            add_claims=parts.add_claims,
-        ),
     )
 
 

@@ -9,7 +9,7 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.mail.deliver import DeliverMail
 from chalicelib.baton.mail.links import MailLinks
-from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueForget, QueueMail
+from chalicelib.baton.mail.outbox import OF_THIS_PROCESS, Mailbox, PendingOrders, QueueForget, QueueMail
 from chalicelib.baton.mail.ports import Outbox, Sender
 from chalicelib.baton.mail.suppression import TakeFeedback
 from chalicelib.baton.policy import FORGET_ORDER
@@ -55,7 +55,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
     storage: Storage
     log: Log
     product: str
-    mailbox: Mailbox
+    mailbox: Mailbox | None
     service: Callable[[str, str], AwsClient]
     on_delete: Callable[[], OnDelete | None]
 
@@ -63,7 +63,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
         """Make the queue and the flows. No connection is opened."""
         pending = PendingOrders()
         outbox: Outbox = pending
-        sender: Sender = self.mailbox
+        sender: Sender = self.mailbox or OF_THIS_PROCESS
         configuration_set = f"{self.settings.deployment}-mail"
         if self.settings.mail_queue and self.settings.mail != "mailbox":
             outbox = SqsOutbox(self.settings.mail_queue, self.service("sqs", self.settings.sqs_endpoint))
@@ -73,7 +73,11 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
         return Background(
             pending=pending,
             queue_mail=QueueMail(clock=self.clock, entropy=self.entropy, key_ring=self.storage.key_ring, outbox=outbox),
-            forget_later=self._forget_later(outbox),
+            forget_later=(
+                QueueForget(entropy=self.entropy, key_ring=self.storage.key_ring, outbox=outbox)
+                if self.settings.has_queue
+                else None
+            ),
             deliver_mail=DeliverMail(
                 clock=self.clock,
                 key_ring=self.storage.key_ring,
@@ -103,12 +107,6 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
                 configuration_set=configuration_set,
             ),
         )
-
-    def _forget_later(self, outbox: Outbox) -> QueueForget | None:
-        """Return the queue of deletions. A deployed stage without a queue has none."""
-        if isinstance(outbox, PendingOrders) and not self.settings.development:
-            return None
-        return QueueForget(entropy=self.entropy, key_ring=self.storage.key_ring, outbox=outbox)
 
 
 def audit_of(settings: Settings, tables: Tables, log: Log) -> AuditConfiguration:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from chalicelib.baton.browser.pages import is_next
 from chalicelib.baton.http.signed import Decorator, Views, demanded
 from chalicelib.baton.routing import Body, Once, Query, RouteSpec, StepUp
 
@@ -86,6 +85,8 @@ class Decorators:
             TypeError: at import, as for ``signed``, or if ``login`` is not a path of this site.
 
         """
+        from chalicelib.baton.browser.pages import is_next  # noqa: PLC0415 - cold start
+
         if not is_next(login) or "?" in login:
             raise TypeError(f"login is a path of this site, such as /login, without a query: {login!r}")
         spec = RouteSpec(

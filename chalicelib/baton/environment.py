@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
-from chalicelib.baton.factors.ports import Fetch
-from chalicelib.baton.mail.outbox import OF_THIS_PROCESS, Mailbox
 from chalicelib.baton.storage.ports import Storage
+
+if TYPE_CHECKING:
+    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.mail.outbox import Mailbox
 
 
 class Effects(Struct, frozen=True):
@@ -23,9 +26,9 @@ class Effects(Struct, frozen=True):
     """Return the storage to use instead of the storage that the settings select."""
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
-    mailbox: Mailbox = OF_THIS_PROCESS
-    """Where the mails are with ``BATON_MAIL=mailbox``."""
-    fetch: Fetch | None = None
+    mailbox: "Mailbox | None" = None
+    """Where the mails are with ``BATON_MAIL=mailbox``. ``None``: in the mailbox of this process."""
+    fetch: "Fetch | None" = None
     """Send the requests to services of others. ``None``: over HTTPS."""
 
 

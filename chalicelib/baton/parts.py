@@ -1,26 +1,30 @@
 """The parts of which the flows of several packages are made."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.export import OnExport
-from chalicelib.baton.accounts.ports import ForgetLater
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.credentials import Credentials
-from chalicelib.baton.factors.ports import Fetch
+from chalicelib.baton.late_parts import LateParts
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.mail.outbox import QueueMail
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.claims import AddClaims
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import RequestVerifier
 from chalicelib.baton.tokens.token import Names
+
+if TYPE_CHECKING:
+    from chalicelib.baton.accounts.export import OnExport
+    from chalicelib.baton.accounts.ports import ForgetLater
+    from chalicelib.baton.factors.credentials import Credentials
+    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.mail.outbox import QueueMail
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -30,19 +34,36 @@ class Parts(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     storage: Storage
-    fetch: Fetch
     log: Log
     record: Record
     clients: Clients
     names: Names
     issue: Issue
     add_claims: AddClaims | None
-    on_export: Callable[[], OnExport | None]
+    on_export: Callable[[], "OnExport | None"]
     proof: RequestVerifier
     site: SiteRule
-    credentials: Credentials
-    queue_mail: QueueMail
-    forget_later: ForgetLater | None
+    late: LateParts
+
+    @property
+    def fetch(self) -> "Fetch":
+        """The requests to services of others."""
+        return self.late.fetch
+
+    @property
+    def credentials(self) -> "Credentials":
+        """The check of passwords."""
+        return self.late.credentials
+
+    @property
+    def queue_mail(self) -> "QueueMail":
+        """The queue of mails."""
+        return self.late.background.queue_mail
+
+    @property
+    def forget_later(self) -> "ForgetLater | None":
+        """The queue of deletions, if the deployment has one."""
+        return self.late.background.forget_later
 
 
 def product_of(settings: Settings) -> str:

@@ -3,31 +3,26 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from chalice.app import Chalice
 
 from chalicelib.baton.accounts.attributes import Accounts
-from chalicelib.baton.accounts.export import OnExport
-from chalicelib.baton.accounts.forget import OnDelete
-from chalicelib.baton.assembly import routes_of, web_of
-from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.browser.sites import SiteRule, own_origins
+from chalicelib.baton.core_assembly import core_routes
 from chalicelib.baton.decorators import Decorators
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
-from chalicelib.baton.http.register import register, watch
-from chalicelib.baton.http.signed import Views
+from chalicelib.baton.http.register import register, register_later, watch
+from chalicelib.baton.http.signed import Later, Views, Web
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.keys.daily import RotateKeys
-from chalicelib.baton.mail.notices import QueueNotice
-from chalicelib.baton.mail.outbox import Mailbox
+from chalicelib.baton.late_parts import LateParts
+from chalicelib.baton.later_routes import LATER
 from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings, read_settings
@@ -38,7 +33,6 @@ from chalicelib.baton.storage.aws.snapshot import import_late_modules
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
-from chalicelib.baton.storage.fetch import HttpsFetch
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
@@ -46,6 +40,13 @@ from chalicelib.baton.tokens.claims import AddClaims, Claims
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import Names
+
+if TYPE_CHECKING:
+    from chalicelib.baton.accounts.export import OnExport
+    from chalicelib.baton.accounts.forget import OnDelete
+    from chalicelib.baton.background import Background
+    from chalicelib.baton.browser.delivery import Deliver
+    from chalicelib.baton.browser.sessions import WebSessions
 
 E = TypeVar("E")
 
@@ -71,16 +72,24 @@ class Baton(Decorators):
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
         self._on_delete: OnDelete | None = None
-        self.background = self._background(effects.mailbox)
-        self._pending = self.background.pending
-        self.recorder = Record(
+        self._late = LateParts(
+            settings=settings,
+            effects=effects,
+            storage=self.storage,
+            log=self.log,
+            product=product_of(settings),
+            service=self._service,
+            time_budget=self._time_budget,
+            on_delete=lambda: self._on_delete,
+        )
+        self._late.record = self.recorder = Record(
             clock=self.clock,
             moment=time.time,
             entropy=self.entropy,
             ephemeral=self.ephemeral,
             audit=self.audit,
             log=self.log,
-            notices=QueueNotice(queue=self.background.queue_mail, log=self.log) if settings.mail != "off" else None,
+            notices=self._late.tell if settings.mail != "off" else None,
         )
         self._proof = RequestVerifier(
             key_ring=self.key_ring,
@@ -89,14 +98,6 @@ class Baton(Decorators):
             authorities=settings.authorities,
             mismatches=Mismatches(self.log),
             development=settings.development,
-        )
-        self._credentials = Credentials(
-            entropy=self.entropy,
-            users=self.users,
-            ephemeral=self.ephemeral,
-            log=self.log,
-            record=self.recorder,
-            limits=settings.limits,
         )
         self._dispatch = Dispatch(
             clock=self.clock,
@@ -111,8 +112,7 @@ class Baton(Decorators):
             self._dispatch.begin = self._time_budget.begin
         if settings.development:
             self._dispatch.after = self._work_off
-        parts = self._parts()
-        web = web_of(parts)
+        self._parts = self._make_parts()
         self._views = Views(
             self._dispatch,
             Call(
@@ -122,13 +122,14 @@ class Baton(Decorators):
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
                 log=self.log,
-                own_factors=self._credentials.own_factors,
+                own_factors=self._late.own_factors,
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
-            web,
+            self._web(),
         )
-        self.routes: tuple[Route, ...] = routes_of(parts, web)
+        self._core_routes = tuple(core_routes(self._parts))
+        self._later = Later(self._make_later, self._views)
 
     @classmethod
     def from_environment(
@@ -152,6 +153,11 @@ class Baton(Decorators):
             import_late_modules()
         return cls(settings, effects, claims)
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every route of Baton. This makes those of ``LATER`` too."""
+        return (*self._core_routes, *self._later.routes)
+
     def install(self, app: Chalice) -> None:
         """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
         if self._dispatch.app is not None:
@@ -159,14 +165,15 @@ class Baton(Decorators):
         self._dispatch.app = app
         watch(app, self._dispatch)
         app.register_middleware(self._dispatch.middleware, "http")
-        register(app, self.routes, self._views)
+        register(app, self._core_routes, self._views)
+        register_later(app, LATER, self._later)
         jobs.install(
             jobs.Jobs(
                 dispatch=self._dispatch,
-                rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
-                audit_configuration=audit_of(self.settings, self.database.tables, self.log),
-                carry_out=self.background.carry_out,
-                take_feedback=self.background.take_feedback,
+                rotate_keys=self._rotate_keys,
+                audit_configuration=self._audit_configuration,
+                carry_out=self._late.carry_out,
+                take_feedback=self._late.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",
             )
         )
@@ -201,7 +208,7 @@ class Baton(Decorators):
         """
         if self._on_delete is not None:
             raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
-        if self.background.forget_later is None:
+        if not self.settings.has_queue:
             raise RuntimeError(
                 "on_delete needs the queue of jobs: set BATON_MAIL_QUEUE. docs/baton/mail.md, The queue without mail"
             )
@@ -240,7 +247,6 @@ class Baton(Decorators):
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
         self.once = self.storage.once
-        self._fetch = effects.fetch or HttpsFetch(self._time_budget)
 
     def _storage(self) -> Storage:
         if self.settings.storage == "memory":
@@ -251,23 +257,46 @@ class Baton(Decorators):
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
-    def _background(self, mailbox: Mailbox) -> Background:
-        return MakeBackground(
-            settings=self.settings,
-            clock=self.clock,
-            entropy=self.entropy,
-            storage=self.storage,
-            log=self.log,
-            product=product_of(self.settings),
-            mailbox=mailbox,
-            service=self._service,
-            on_delete=lambda: self._on_delete,
-        )()
+    def _web(self) -> Web | None:
+        """Return the logins of browsers, if a client delivers cookies."""
+
+        def sessions() -> "WebSessions":
+            from chalicelib.baton.assembly import sessions_of  # noqa: PLC0415 - cold start
+
+            return sessions_of(self._parts)
+
+        def delivery() -> "Deliver":
+            from chalicelib.baton.assembly import delivery_of  # noqa: PLC0415 - cold start
+
+            return delivery_of(self._parts)
+
+        return Web(sessions, delivery) if self.clients.by_cookie else None
+
+    def _make_later(self) -> tuple[Route, ...]:
+        from chalicelib.baton.assembly import routes_of  # noqa: PLC0415 - cold start
+
+        web = self._views.web
+        return routes_of(self._parts, web.sessions if web else None)
+
+    def _rotate_keys(self) -> None:
+        from chalicelib.baton.keys.daily import RotateKeys  # noqa: PLC0415 - cold start
+
+        RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log)()
+
+    def _audit_configuration(self) -> None:
+        from chalicelib.baton.background import audit_of  # noqa: PLC0415 - cold start
+
+        audit_of(self.settings, self.database.tables, self.log)()
+
+    @property
+    def background(self) -> "Background":
+        """The queue of jobs, and the flows that carry out its orders."""
+        return self._late.background
 
     def _work_off(self) -> None:
         """Carry out the queued orders of the answer. An error here is a defect of the log, never of the answer."""
         try:
-            self._pending.work_off(self.background.carry_out)
+            self.background.pending.work_off(self.background.carry_out)
         except Exception as defect:  # noqa: BLE001 - the answer has left
             self._dispatch.note_defect(defect)
 
@@ -276,13 +305,12 @@ class Baton(Decorators):
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
         return AwsClient(name, endpoint=small, time_budget=self._time_budget)
 
-    def _parts(self) -> Parts:
+    def _make_parts(self) -> Parts:
         return Parts(
             settings=self.settings,
             clock=self.clock,
             entropy=self.entropy,
             storage=self.storage,
-            fetch=self._fetch,
             log=self.log,
             record=self.recorder,
             clients=self.clients,
@@ -292,7 +320,5 @@ class Baton(Decorators):
             on_export=lambda: self._on_export,
             proof=self._proof,
             site=SiteRule(own_origins(self.settings.authorities, development=self.settings.development), self.log),
-            credentials=self._credentials,
-            queue_mail=self.background.queue_mail,
-            forget_later=self.background.forget_later,
+            late=self._late,
         )

@@ -150,6 +150,11 @@ class Settings(Struct, frozen=True):
     kms_endpoint: str
     """The URL of KMS: ``AWS_ENDPOINT_URL_KMS``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether the deployment has the queue of jobs. In development, the server itself works it off."""
+        return self.development or (self.mail_queue != "" and self.mail != "mailbox")
+
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ``SettingsProblems``."""

@@ -1,10 +1,9 @@
 """The port of registered people."""
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.auth_session import OpenSession
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import Passwords
@@ -12,6 +11,9 @@ from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import AccountState, Actor, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
+
+if TYPE_CHECKING:
+    from chalicelib.baton.accounts.auth_session import OpenSession
 
 
 class AddressTaken(Struct, frozen=True):
@@ -30,13 +32,13 @@ class AddressProof(Protocol):
 class LoginCodes(Protocol):
     """The codes from the mailbox that a login needs before it enrols the first second factor of its account."""
 
-    def send(self, user: User, account_state: AccountState, session: OpenSession, *, source: str, now: int) -> int:
+    def send(self, user: User, account_state: AccountState, session: "OpenSession", *, source: str, now: int) -> int:
         """Send the code of a session to the address of its account. Return for how many seconds it is valid.
 
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
 
-    def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
+    def check(self, user: User, account_state: AccountState, session: "OpenSession", typed: str, *, now: int) -> None:
         """Compare the code that a person typed. Raises ``InvalidCode`` and ``TooManyRequests``."""
 
 

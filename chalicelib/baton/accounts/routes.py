@@ -1,11 +1,11 @@
-"""Routes of the account: register, login, logout, ``/me`` and its devices."""
+"""Routes of the account: register, login, and changes of the account. ``own_routes.py`` has the frequent ones."""
 
 from collections.abc import Callable
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
-from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.devices import EndDevice
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_email import ProveLoginEmail
@@ -13,19 +13,15 @@ from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Device
 from chalicelib.baton.accounts.login_restore import RestoreLogin
-from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
-from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.accounts.shapes import (
     ActivityQuery,
-    Devices,
     DeviceShape,
     EnrolShape,
     Entry,
     FactorOptionsShape,
     FactorShape,
-    LogoutShape,
     PasskeyLoginOptionsShape,
     PasskeyLoginShape,
     PasswordShape,
@@ -46,11 +42,8 @@ def routes(  # noqa: PLR0913 - one flow for each route
     prove_email: ProveLoginEmail,
     login_with_passkey: LoginWithPasskey,
     restore_login: RestoreLogin,
-    logout: Logout,
-    show: ShowAccount,
     delete: DeleteAccount,
     change_password: ChangePassword,
-    list_devices: ListDevices,
     end_device: EndDevice,
 ) -> tuple[Route, ...]:
     """List the routes of accounts."""
@@ -81,15 +74,6 @@ def routes(  # noqa: PLR0913 - one flow for each route
         )
         return Answer(200, tokens)
 
-    def log_out(caller: Caller, body: LogoutShape) -> Answer:
-        if body.everywhere:
-            caller.require_step_up()
-        logout(caller, everywhere=body.everywhere)
-        return Answer(204)
-
-    def show_account(caller: Caller) -> Answer:
-        return Answer(200, show(caller))
-
     def delete_account(caller: Caller) -> Answer:
         delete(caller)
         return Answer(204)
@@ -97,9 +81,6 @@ def routes(  # noqa: PLR0913 - one flow for each route
     def new_password(caller: Caller, body: PasswordShape) -> Answer:
         change_password(caller, body.new_password)
         return Answer(204)
-
-    def devices(caller: Caller) -> Answer:
-        return Answer(200, Devices(list_devices(caller)))
 
     def end(caller: Caller, device_id: str) -> Answer:
         end_device(caller, device_id)
@@ -110,11 +91,8 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
         *_second_steps(finish_login, prove_email),
         *_login_by_key(login_with_passkey, restore_login),
-        Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true", session="ended"),
-        Route("GET", "/me", show_account),
         Route("DELETE", "/me", delete_account, step_up=StepUp(), session="ended"),
         Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp()),
-        Route("GET", "/me/devices", devices),
         Route("DELETE", "/me/devices/{device_id}", end, step_up=StepUp()),
     )
 

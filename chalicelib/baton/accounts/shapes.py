@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from chalicelib.baton.accounts.devices import ListedDevice
 from chalicelib.baton.factors.passkey_routes import Credential
 from chalicelib.baton.factors.routes import TicketText, TotpCode
 from chalicelib.baton.routing import Body, Query
@@ -128,19 +127,7 @@ class PasswordShape(Body):
     new_password: str
 
 
-class LogoutShape(Body):
-    """``POST /logout``."""
-
-    everywhere: bool = False
-
-
 class ActivityQuery(Query):
     """``GET /me/activity``."""
 
     before: Annotated[str, msgspec.Meta(max_length=75)] = ""
-
-
-class Devices(msgspec.Struct):
-    """The logins of the account, the newest first."""
-
-    devices: list[ListedDevice]

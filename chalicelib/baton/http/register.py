@@ -1,13 +1,13 @@
 """Register routes with Chalice. If web pages may call, every path answers OPTIONS."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from chalice.app import Chalice
 
 from chalicelib.baton.http.dispatch import Dispatch
-from chalicelib.baton.http.signed import Views, check_arguments
+from chalicelib.baton.http.signed import Later, Views, check_arguments
 from chalicelib.baton.routing import Route, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 
@@ -16,6 +16,18 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
     """Register Baton's own routes."""
     for route in routes:
         app.route(route.path, methods=[route.method], name=route.view.__name__)(views.make(route.view, route))
+
+
+def register_later(app: Chalice, listed: Iterable[str], later: Later) -> None:
+    """Register the routes that are ``listed`` as ``METHOD path``, without making them."""
+    for method, path in map(str.split, listed):
+        app.route(path, methods=[method], name="later")(later.view(method, path))
+
+
+def made(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the view itself, in place of one that makes it at its first request."""
+    make: Callable[[], Callable[..., Any]] | None = vars(view).get("made")
+    return view if make is None else make()
 
 
 def watch(app: Chalice, dispatch: Dispatch) -> None:
@@ -55,6 +67,8 @@ class _Methods(dict[str, Any]):
 
     def __setitem__(self, method: str, entry: Any) -> None:  # noqa: ANN401 - Chalice's RouteEntry
         spec: RouteSpec | None = vars(entry.view_function).get("spec")
+        if "made" in vars(entry.view_function):
+            entry.content_types = []
         if spec is not None:
             if spec.once and method in SAFE_METHODS:
                 raise TypeError(f"{method} {self._path}: once is for methods that change something")

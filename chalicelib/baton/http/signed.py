@@ -1,17 +1,14 @@
 """Make the views of routes: read the input, authorize the caller, and run the view."""
 
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Response
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.browser.cookies import CLEARED
-from chalicelib.baton.browser.delivery import Deliver
-from chalicelib.baton.browser.pages import login_url, navigates
-from chalicelib.baton.browser.sessions import WebSessions, presents_session
 from chalicelib.baton.http.answer import answered, rendered, response_of, with_cookies
 from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_query
 from chalicelib.baton.http.dispatch import Dispatch, Request
@@ -19,28 +16,46 @@ from chalicelib.baton.http.once import RenderedAnswer, RunOnce
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import DEMANDED_ACR_LEVELS
 from chalicelib.baton.proof.refusals import IdempotencyUnsupported
-from chalicelib.baton.routing import Answer, Dialect, Message, Once, Query, RouteSpec, StepUp
+from chalicelib.baton.routing import Answer, Dialect, Message, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.tokens.call import SAFE_METHODS, Call
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.issue import TokenResponse
 from chalicelib.baton.tokens.opaque import OPAQUE_PREFIX
 
+if TYPE_CHECKING:
+    from chalicelib.baton.browser.delivery import Deliver
+    from chalicelib.baton.browser.sessions import WebSessions
+
 View = Callable[..., Answer]
 Decorator = Callable[[View], Callable[..., Response]]
-_NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+_VARIABLE = 0x04 | 0x08
+"""``*arguments`` and ``**arguments``, in ``co_flags`` (docs of ``inspect``)."""
+_NOT_PLAIN = 0x20 | 0x80 | 0x200
+"""A generator, a coroutine, an asynchronous generator."""
 _SERVER_ERROR = 500
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Nothing(Struct, forbid_unknown_fields=True):
     """No body, or the body ``{}``."""
 
 
-class Web(Struct, frozen=True):
-    """The logins of browsers: check them, and deliver them."""
+class Web:
+    """The logins of browsers: check them, and deliver them. The first request that needs them makes them."""
 
-    sessions: WebSessions
-    deliver: Deliver
+    def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
+        """Use these functions to make them, once each."""
+        self._make_sessions = sessions
+        self._make_delivery = deliver
+
+    @cached_property
+    def sessions(self) -> "WebSessions":
+        """The check of the logins."""
+        return self._make_sessions()
+
+    @cached_property
+    def deliver(self) -> "Deliver":
+        """The delivery of new logins."""
+        return self._make_delivery()
 
 
 class Views(Struct, frozen=True):
@@ -99,7 +114,7 @@ class Views(Struct, frozen=True):
             self.web is not None
             and "authorization" not in message.fields  # it alone is judged
             and "cookie" in message.fields
-            and presents_session(message)
+            and _presents_session(message)
         ):
             return self._by_cookie(view, spec, request, self.web.sessions)
         verified = self.call.authenticate(message, bound=spec.bound)
@@ -110,8 +125,10 @@ class Views(Struct, frozen=True):
         caller = self.call.authorize(verified, spec=spec)
         return answered(view(caller, *arguments, **request.path))
 
-    def _by_cookie(self, view: View, spec: RouteSpec, request: Request, sessions: WebSessions) -> Response:
+    def _by_cookie(self, view: View, spec: RouteSpec, request: Request, sessions: "WebSessions") -> Response:
         """Answer a caller whose login is in cookies. The answer has the new session id, if there is one."""
+        from chalicelib.baton.browser.cookies import CLEARED  # noqa: PLC0415 - cold start
+
         call = sessions.authenticate(request.message, bound=spec.bound)
         arguments = self._arguments(spec, request.message)
         session = sessions.go_on(call)
@@ -182,9 +199,46 @@ class Views(Struct, frozen=True):
                 raise TypeError(f"the client registry has no {kind} {names}: add it there, or correct the route")
 
 
+class Later:
+    """Routes that are made at the first request to one of them, because a cold start needs none of them."""
+
+    def __init__(self, make: Callable[[], Iterable[Route]], views: Views) -> None:
+        """Use ``make`` to make the routes, once."""
+        self._make = make
+        self._views = views
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes."""
+        return tuple(self._make())
+
+    @cached_property
+    def _by_route(self) -> Mapping[tuple[str, str], Callable[..., Response]]:
+        return {(route.method, route.path): self._views.make(route.view, route) for route in self.routes}
+
+    def view(self, method: str, path: str) -> Callable[..., Response]:
+        """Return the view of one of the routes, which makes them at its first request."""
+
+        def later(**parameters: str) -> Response:
+            return self._by_route[method, path](**parameters)
+
+        vars(later)["made"] = lambda: self._by_route[method, path]
+        return later
+
+
+def _presents_session(message: Message) -> bool:
+    from chalicelib.baton.browser.sessions import presents_session  # noqa: PLC0415 - cold start
+
+    return presents_session(message)
+
+
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.InvalidToken) -> Response:
     """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal."""
-    if not spec.login_page or message.method not in SAFE_METHODS or not navigates(message):
+    if not spec.login_page or message.method not in SAFE_METHODS:
+        raise refusal
+    from chalicelib.baton.browser.pages import login_url, navigates  # noqa: PLC0415 - cold start
+
+    if not navigates(message):
         raise refusal
     return with_cookies(answered(Answer.redirect(login_url(spec.login_page, message))), refusal.cookies)
 
@@ -202,31 +256,42 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 
 
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
-    """Compare the arguments of a view with those of its route; with ``path``, the names of path parameters too.
+    """Compare the arguments of a view with those of its route, as `arguments.check` does. Raises ``TypeError``.
 
-    The first arguments are the caller (or the message), then the body and the query, if the route has them. The path
-    parameters follow by name. Raises ``TypeError``.
+    An ordinary view is read from its code: a cold start does without ``inspect``.
     """
+    if not _takes(view, arguments_of(spec), path):
+        from chalicelib.baton.http.arguments import check  # noqa: PLC0415 - cold start
+
+        check(view, arguments_of(spec), path)
+
+
+def arguments_of(spec: RouteSpec) -> list[str]:
+    """Return the first arguments of a view. The path parameters follow by name."""
     first = ["caller" if spec.signed else "message"]
     first += ["body"] if spec.body or spec.form else []
     first += ["query"] if spec.query else []
-    parameters = list(inspect.signature(view).parameters.values())
-    given, named = parameters[: len(first)], parameters[len(first) :]
-    wanted = ", ".join([*first, *(sorted(path) if path is not None else ["path parameters by name"])])
-    complaint = f"{view.__name__} must take ({wanted}): that is what its route passes"
-    if any(kind(view) for kind in _NOT_PLAIN):
-        raise TypeError(f"{view.__name__} must be a plain function that returns an Answer: use def, without yield")
-    if len(given) < len(first) or any(one.kind not in _POSITIONAL for one in given):
-        raise TypeError(complaint)
-    if any(one.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL) for one in named):
-        raise TypeError(complaint)
-    if path is not None and not path.isdisjoint(one.name for one in given):
-        raise TypeError(complaint)
-    if path is None or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in named):
-        return
-    required = {one.name for one in named if one.default is inspect.Parameter.empty}
-    if not required <= path <= {one.name for one in named}:
-        raise TypeError(complaint)
+    return first
+
+
+def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
+    """Return whether a view is an ordinary function with these arguments. If not, it may still be right."""
+    inner: object = view
+    while "__wrapped__" in getattr(inner, "__dict__", ()):
+        inner = vars(inner)["__wrapped__"]
+    if not isinstance(view, FunctionType) or not isinstance(inner, FunctionType):
+        return False
+    code = inner.__code__
+    if (view.__code__.co_flags | code.co_flags) & _NOT_PLAIN or code.co_flags & _VARIABLE:
+        return False
+    if code.co_posonlyargcount or code.co_kwonlyargcount or "__signature__" in vars(inner):
+        return False
+    given = code.co_varnames[: code.co_argcount]
+    named = given[len(first) :]
+    required = named[: len(named) - len(inner.__defaults__ or ())]
+    return len(given) >= len(first) and (
+        path is None or (path.isdisjoint(given[: len(first)]) and set(required) <= path <= set(named))
+    )
 
 
 def refuse_key(message: Message) -> None:

@@ -21,6 +21,7 @@ import pytest
 from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.ring_format import ring_to_bytes
+from chalicelib.baton.later_routes import LATER
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
@@ -93,6 +94,9 @@ if "event" in given:
 json.dump({**seen, "answering": sorted(sys.modules.keys() - there)}, told)
 """
 
+
+MODULES_MAX = 125
+"""Modules of Baton that an exchange may import, of more than 200: each takes a quarter of a millisecond."""
 
 IMPORTED = "from tests.baton.fixture_app import app\n"
 
@@ -236,13 +240,24 @@ def test_frequent_calls_of_a_phone_import_nothing_heavy(
     """Argon2, botocore and mail are not imported. With the ring in the cache, KMS is not called: it would be a 503."""
     monkeypatch.setattr(cold, "cached", cached)
     act(phone)
-    assert heavy(cold.last().answering) == set()
+    answering = cold.last().answering
+    assert heavy(answering) == set()
+    assert "chalicelib.baton.assembly" not in answering
+    assert len([module for module in answering if module.startswith("chalicelib.baton")]) <= MODULES_MAX
+
+
+def test_the_routes_that_a_start_does_not_make_are_listed() -> None:
+    """Each is listed once, and each listed one is made."""
+    baton = load_environment().baton
+    made = [f"{route.method} {route.path}" for route in baton._later.routes]
+    assert sorted(LATER) == sorted(made)
 
 
 def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone: BatonClient) -> None:
     """Transactions included. The breach check is on, and a login does not need it."""
     phone.login("ada@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2"}
+    assert "chalicelib.baton.assembly" in cold.last().answering  # the tests above can fail
 
 
 def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> None:

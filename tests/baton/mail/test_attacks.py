@@ -114,7 +114,7 @@ def test_a_notice_that_waits_in_the_queue_reaches_the_address_of_its_time(town: 
     town.world.clock.skip(seconds=60)
     town.moved(thief, THIEF, totp=eve.fresh_code())
     for order in waiting:
-        puts(town.world._baton._pending, order)
+        puts(town.world._baton.background.pending, order)
     assert thief.get("/me").status == 200
     told = [mail.subject for mail in town.mails(THIEF)]
     assert told == ["Confirm your new e-mail address for api.example.com"]

@@ -1,0 +1,101 @@
+"""The parts that a cold start does without. Each is imported and made when it is first used."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chalicelib.baton.environment import Effects
+from chalicelib.baton.events.log import Log
+from chalicelib.baton.events.ports import Told
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.settings import Settings
+from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
+from chalicelib.baton.storage.ports import Storage
+from chalicelib.baton.tokens.caller import OwnFactors
+
+if TYPE_CHECKING:
+    from chalicelib.baton.accounts.forget import OnDelete
+    from chalicelib.baton.background import Background
+    from chalicelib.baton.factors.credentials import Credentials
+    from chalicelib.baton.factors.ports import Fetch
+
+
+class LateParts:
+    """The queue of jobs with its flows, the check of passwords, and the requests to services of others."""
+
+    def __init__(  # noqa: PLR0913 - parts of the deployment
+        self,
+        *,
+        settings: Settings,
+        effects: Effects,
+        storage: Storage,
+        log: Log,
+        product: str,
+        service: Callable[[str, str], AwsClient],
+        time_budget: TimeBudget,
+        on_delete: Callable[[], "OnDelete | None"],
+    ) -> None:
+        """Use these parts. ``service`` returns the client of an AWS service, by its name and its endpoint."""
+        self._settings, self._effects, self._storage, self._log = settings, effects, storage, log
+        self._product = product
+        self._service = service
+        self._time_budget = time_budget
+        self._on_delete = on_delete
+        self.record: Record
+
+    @cached_property
+    def background(self) -> "Background":
+        """The queue of jobs, and the flows that carry out its orders."""
+        from chalicelib.baton.background import MakeBackground  # noqa: PLC0415 - cold start
+
+        return MakeBackground(
+            settings=self._settings,
+            clock=self._effects.clock,
+            entropy=self._effects.entropy,
+            storage=self._storage,
+            log=self._log,
+            product=self._product,
+            mailbox=self._effects.mailbox,
+            service=self._service,
+            on_delete=self._on_delete,
+        )()
+
+    @cached_property
+    def credentials(self) -> "Credentials":
+        """The check of passwords."""
+        from chalicelib.baton.factors.credentials import Credentials  # noqa: PLC0415 - cold start
+
+        return Credentials(
+            entropy=self._effects.entropy,
+            users=self._storage.accounts,
+            ephemeral=self._storage.one_time,
+            log=self._log,
+            record=self.record,
+            limits=self._settings.limits,
+        )
+
+    @cached_property
+    def fetch(self) -> "Fetch":
+        """The requests to services of others."""
+        from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415 - cold start
+
+        return self._effects.fetch or HttpsFetch(self._time_budget)
+
+    def own_factors(self, account: AccountId) -> OwnFactors:
+        """Read which factors an account has."""
+        return self.credentials.own_factors(account)
+
+    def carry_out(self, order: str) -> None:
+        """Carry out an order of the queue. Every exception leaves it in the queue."""
+        self.background.carry_out(order)
+
+    def take_feedback(self, report: str) -> None:
+        """Take a report of Amazon SES."""
+        self.background.take_feedback(report)
+
+    def tell(self, event: str, *, account: AccountId, at: int, told: Told) -> None:
+        """Tell the owner of an account about an event (`events.ports.Notices`)."""
+        from chalicelib.baton.mail.notices import QueueNotice  # noqa: PLC0415 - cold start
+
+        QueueNotice(queue=self.background.queue_mail, log=self._log)(event, account=account, at=at, told=told)
