@@ -170,7 +170,8 @@ class Dispatch(Struct, kw_only=True):
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
-        readable = readable_by(_field(event, "origin"), self.origins, self.cookie_origins)
+        listed = self.origins or self.cookie_origins
+        readable = readable_by(_field(event, "origin"), self.origins, self.cookie_origins) if listed else {}
         if readable or BY_COOKIE in str(headers.get("Vary", "")):
             vary = next((name for name in headers if name.lower() == "vary"), "Vary")
             if headers.get(vary):

@@ -1,6 +1,7 @@
 """Find, read and write the signature with the tag ``baton`` (RFC 9421 section 4). It is not verified here. No I/O."""
 
 import re
+from binascii import a2b_base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,6 +17,14 @@ COMPONENTS_MAX = 64
 NONCE_CHARACTERS_MAX = 128
 _KEYID_CHARACTERS_MAX = 128
 _PARAMETERS = {"created": int, "expires": int, "keyid": str, "nonce": str, "alg": str, "tag": str}
+_STRING = r'"[ !#-\[\]-~]*"'
+_PLAIN_PARAMETERS = rf"(?:;[a-z*][a-z0-9_.*-]*=(?:{_STRING}|0|-?[1-9][0-9]{{0,14}}))*+"
+_PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=((\((?:{_STRING}(?: (?=\"))?)*+\))({_PLAIN_PARAMETERS}))")
+"""The form of nearly every field: one member in canonical form, whose values are integers and strings without escapes.
+To read it in one step takes a third of the time."""
+_PLAIN_PARAMETER = re.compile(r';([^=]*)=(?:"([^"]*)"|([-0-9]*))')
+_LISTED = re.compile(_STRING)
+_PLAIN_VALUE = re.compile(r"([a-z*][a-z0-9_.*-]*)=:((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?):")
 _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
@@ -107,6 +116,9 @@ def find_input(text: str) -> SignatureInput | None:
         InputDefective: two members have the tag, or the member does not list plain components and parameters.
 
     """
+    plain = _find_plain(text)
+    if plain is not None:
+        return plain
     ours = [(label, *member) for label, member in parse_dictionary(text).items() if _has_our_tag(member[1])]
     if not ours:
         return None
@@ -120,6 +132,19 @@ def find_input(text: str) -> SignatureInput | None:
     if len(parameters) < len(given):
         raise InputDefective("a parameter's type", "A signature parameter has the wrong type.")
     return SignatureInput(label, components, parameters, write_input(components, parameters))
+
+
+def _find_plain(text: str) -> SignatureInput | None:
+    """Read a field of the form of ``_PLAIN`` in one step. ``None``: it has another form, and may be right."""
+    found = _PLAIN.fullmatch(text)
+    if found is None:
+        return None
+    label, written, listed, follows = found.groups()
+    given = _PLAIN_PARAMETER.findall(follows)
+    parameters = {name: int(integer) if integer else string for name, string, integer in given}
+    if len(parameters) < len(given) or parameters.get("tag") != TAG or '"@query-param"' in listed:
+        return None
+    return SignatureInput(label, tuple(_LISTED.findall(listed)), parameters, written)
 
 
 def component(name: str, parameter: str | None = None) -> str:
@@ -180,6 +205,9 @@ def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> 
 
 def _value(message: Message, label: str) -> bytes:
     text = _combined(message.fields.get("signature", ()))
+    plain = _PLAIN_VALUE.fullmatch(text)
+    if plain is not None and plain[1] == label:
+        return a2b_base64(plain[2])
     try:
         members = parse_dictionary(text)
     except NotStructured as error:

@@ -1,9 +1,17 @@
 """Find Baton's member of Signature-Input among others and write it in canonical form."""
 
-import pytest
+import re
+from collections.abc import Callable
 
-from chalicelib.baton.proof.signature_input import InputDefective, find_input
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.baton.proof import signature_input
+from chalicelib.baton.proof.refusals import SignatureDefective
+from chalicelib.baton.proof.signature_input import InputDefective, find_input, read_signature
 from chalicelib.baton.proof.structured_fields import NotStructured
+from chalicelib.baton.routing import Message
 
 OURS = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
 
@@ -66,3 +74,51 @@ def test_a_field_that_is_not_a_dictionary_is_refused() -> None:
     """The refusal names the position of the error."""
     with pytest.raises(NotStructured, match="at character 17"):
         find_input('baton=("@method","@path")')
+
+
+USUAL = 'baton=("@method" "@path");created=1;keyid="k";nonce="n";tag="baton"'
+PIECES = [
+    *('"', "\\", "(", ")", " ", ";", "=", ",", "0", "-0", "01", "-1", "1.5", "?1", "@", "k", "é", "\t", "", '("', '")'),
+    *('"@query-param"', ';created=2;created="x"', ';tag="baton"', ';tag="other"', ';x="a)b;c=1"', '"a b"', "()"),
+]
+
+
+def outcome(read: Callable[[], object]) -> object:
+    """Return what reading gives: the value, or the class and the words of the refusal."""
+    try:
+        return read()
+    except (InputDefective, NotStructured, SignatureDefective) as refused:
+        return type(refused), str(refused)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(USUAL)), st.sampled_from(PIECES), st.integers(0, 3)), max_size=4))
+def test_a_plain_field_is_read_in_one_step_as_step_by_step(changes: list[tuple[int, str, int]]) -> None:
+    """The short way gives what the parser of structured fields gives, or leaves the field to it."""
+    text = USUAL
+    for at, piece, left_out in changes:
+        text = text[:at] + piece + text[at + left_out :]
+    plain = signature_input._find_plain(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signature_input, "_find_plain", lambda _: None)
+        assert plain is None or plain == find_input(text)
+
+
+def test_the_usual_field_is_read_in_one_step() -> None:
+    """The test above compares something. A field with parameters of components goes the long way."""
+    assert signature_input._find_plain(USUAL) == find_input(USUAL) is not None
+    assert signature_input._find_plain(OURS) is None
+
+
+@given(st.from_regex(r"baton=:[A-Za-z0-9+/]{0,12}={0,3}:?( |,x)?", fullmatch=True))
+def test_a_plain_value_is_read_in_one_step_as_step_by_step(value: str) -> None:
+    """Every spelling of the signature gives the same bytes, or the same refusal."""
+    message = Message("GET", "localhost", "/me", (), {"signature-input": (USUAL,), "signature": (value,)}, b"")
+
+    def read() -> object:
+        found = read_signature(message)
+        return found and found.value
+
+    short = outcome(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signature_input, "_PLAIN_VALUE", re.compile("(?!)"))
+        assert short == outcome(read)
