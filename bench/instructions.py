@@ -39,7 +39,7 @@ P256_CHECKS = "its two signature checks alone"
 
 HMAC_WANTED, P256_WANTED = 1.7, 1.3
 """The targets for a signed call. With HMAC, up to the first read: in trivial routes. With P-256: in trivial routes plus
-the two necessary signature checks."""
+the checks of the token and of the request. The environment knows the token here, so it makes only the second one."""
 
 _REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)
 

@@ -39,7 +39,7 @@ from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.claims import AddClaims, Claims
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
-from chalicelib.baton.tokens.token import Names
+from chalicelib.baton.tokens.token import KnownTokens, Names
 
 if TYPE_CHECKING:
     from chalicelib.baton.accounts.export import OnExport
@@ -68,7 +68,8 @@ class Baton(Decorators):
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store(effects)
         self._add_claims = claims and self._noting(claims)
-        self.issue = Issue(self._names, self.clients, self._add_claims)
+        known = KnownTokens()
+        self.issue = Issue(self._names, self.clients, known, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
         self._on_delete: OnDelete | None = None
@@ -97,6 +98,7 @@ class Baton(Decorators):
             names=self._names,
             authorities=settings.authorities,
             mismatches=Mismatches(self.log),
+            known=known,
             development=settings.development,
         )
         self._dispatch = Dispatch(

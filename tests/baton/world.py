@@ -58,7 +58,7 @@ from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.shapes import Introspection
-from chalicelib.baton.tokens.token import Names
+from chalicelib.baton.tokens.token import KnownTokens, Names
 from tests.baton.memory import GivenKeyRing, LeakedPasswords, MemoryLog, MemoryStores
 
 START = 1_800_000_000
@@ -216,8 +216,9 @@ class World:
             names=names,
             authorities=frozenset({AUTHORITY}),
             mismatches=Mismatches(log),
+            known=(known := KnownTokens()),
         )
-        self.issue = issue = Issue(names, clients)
+        self.issue = issue = Issue(names, clients, known)
         record = Record(clock=clock, moment=time.time, entropy=entropy, ephemeral=ephemeral, audit=audit, log=log)
         credentials = Credentials(
             entropy=entropy, users=users, ephemeral=ephemeral, log=log, record=record, limits=self.limits

@@ -84,6 +84,11 @@ LISTED: Final[list[Mutant]] = [
         ("a token of another configuration is refused as forged", "class ConfigurationMismatch(Unavailable):", "class ConfigurationMismatch(TokenInvalid):"),
     ),
     *_of(
+        "chalicelib/baton/tokens/token.py",
+        ("a token is known for every ring", "            if of != ring:\n                return None\n", ""),
+        ("a known token is one of the same length", "sha256(text.encode()).digest()", "str(len(text)).encode()"),
+    ),
+    *_of(
         "chalicelib/baton/tokens/presented.py",
         ("a token of any length is parsed", "if len(text) > TOKEN_BYTES_MAX:", "if len(text) > 1024 * TOKEN_BYTES_MAX:"),
     ),

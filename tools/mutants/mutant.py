@@ -54,7 +54,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/proof/structured_fields.py": ("tests/baton/proof/test_structured_fields.py",),
     "chalicelib/baton/tokens/jwt.py": ("tests/baton/tokens/test_tokens.py", "tests/baton/tokens/test_rights.py"),
     "chalicelib/baton/tokens/opaque.py": ("tests/baton/tokens/test_tokens.py",),
-    "chalicelib/baton/tokens/token.py": ("tests/baton/tokens/test_tokens.py",),
+    "chalicelib/baton/tokens/token.py": (
+        "tests/baton/tokens/test_tokens.py",
+        "tests/baton/tokens/test_known_tokens.py",
+    ),
     "chalicelib/baton/tokens/presented.py": (
         "tests/baton/tokens/test_tokens.py",
         "tests/baton/tokens/test_exchange.py",

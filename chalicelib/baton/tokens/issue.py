@@ -20,7 +20,7 @@ from chalicelib.baton.lineages.rules import expiry
 from chalicelib.baton.tokens.claims import AddClaims, claims_of_team
 from chalicelib.baton.tokens.jwt import mint_jwt
 from chalicelib.baton.tokens.opaque import mint_opaque
-from chalicelib.baton.tokens.token import Kind, Names, Token
+from chalicelib.baton.tokens.token import Kind, KnownTokens, Names, Token
 
 Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch.")]
 
@@ -57,6 +57,7 @@ class Issue(Struct, frozen=True):
 
     names: Names
     clients: Clients
+    known: KnownTokens
     add_claims: AddClaims | None = None
 
     def __call__(  # noqa: PLR0913 - every argument goes into a token
@@ -118,7 +119,7 @@ class Issue(Struct, frozen=True):
             roles = self.clients.roles_of_login(rights.roles, acr=lineage.assurance.acr)
             if self.add_claims is not None:
                 added = claims_of_team(self.add_claims, token.account, client, roles, rights.attributes)
-        return mint_token(
+        text = mint_token(
             token,
             form=client.form,
             ring=ring,
@@ -130,6 +131,9 @@ class Issue(Struct, frozen=True):
             roles=roles,
             added=added,
         )
+        if client.form == "jwt":
+            self.known.add(text, token, ring)
+        return text
 
 
 def with_secret(issued: TokenResponse, lineage: Lineage, ring: Ring) -> TokenResponse:

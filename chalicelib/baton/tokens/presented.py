@@ -31,7 +31,7 @@ from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.jwt import read_jwt
 from chalicelib.baton.tokens.opaque import OPAQUE_PREFIX, read_opaque
 from chalicelib.baton.tokens.refusals import TokenInvalid, UnauthorizedClient, UnknownClient
-from chalicelib.baton.tokens.token import ConfigurationMismatch, Names, Token
+from chalicelib.baton.tokens.token import ConfigurationMismatch, KnownTokens, Names, Token
 
 
 class VerifiedToken(Struct, frozen=True):
@@ -85,6 +85,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     names: Names
     authorities: frozenset[str]
     mismatches: Mismatches
+    known: KnownTokens
     development: bool = False
     """Whether errors list the accepted hosts."""
 
@@ -111,14 +112,23 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def _token(self, text: str, *, now: int) -> VerifiedToken:
         ring = self.key_ring.current(now=now)
         try:
-            token = read_token(text, ring=ring, names=self.names, clients=self.clients)
+            token = self._read(text, ring)
         except tokens.UnknownKey:
             ring = self.key_ring.refreshed(now=now)
-            token = read_token(text, ring=ring, names=self.names, clients=self.clients)
+            token = self._read(text, ring)
         client = self.clients.of(token.client)
         if client is None:
             raise ConfigurationMismatch("client")
         return VerifiedToken(token, client, ring)
+
+    def _read(self, text: str, ring: Ring) -> Token:
+        if text.startswith(OPAQUE_PREFIX) or len(text) > TOKEN_BYTES_MAX or not text.isascii():
+            return read_token(text, ring=ring, names=self.names, clients=self.clients)
+        token = self.known.find(text, ring)
+        if token is None:
+            token = read_token(text, ring=ring, names=self.names, clients=self.clients)
+            self.known.add(text, token, ring)
+        return token
 
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
         """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).

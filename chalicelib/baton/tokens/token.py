@@ -2,19 +2,22 @@
 
 Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
 gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
-verify. Therefore Baton never identifies a token by its string or its signature, only by its claims.
+verify. Therefore Baton never identifies a token by its string or its signature, only by its claims. ``KnownTokens`` is
+no exception: it only remembers that a text was verified.
 """
 
 import re
 from enum import StrEnum
+from hashlib import sha256
 
 from msgspec import Struct
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import Binding, KeyBinding
-from chalicelib.baton.policy import MINUTE_S
+from chalicelib.baton.policy import KNOWN_TOKENS_MAX, MINUTE_S
 from chalicelib.baton.tokens.refusals import TokenInvalid
 
 _NUMBER_MAX = 2**32 - 1
@@ -90,3 +93,39 @@ class Token(Struct, frozen=True):
     def jti(self) -> str:
         """The id of the token (claim ``jti``), the same in both forms."""
         return f"{self.lineage}.{self.generation}.{self.kind}.{self.issued_at}"
+
+
+class KnownTokens:
+    """The tokens that this environment verified or issued, so that it verifies no signature of a JWT twice.
+
+    What a JWT says depends only on its text and on the key ring. So a token is known by the SHA-256 of its text, while
+    the ring is the same. Expiry and kind are checked at each use. The oldest tokens are dropped first.
+    """
+
+    def __init__(self, capacity: int = KNOWN_TOKENS_MAX) -> None:
+        """Begin empty."""
+        self._capacity = capacity
+        self._known: tuple[Ring | None, dict[bytes, Token]] = (None, {})
+
+    def find(self, text: str, ring: Ring) -> Token | None:
+        """Return what the text says, if it is known for this ring."""
+        of, tokens = self._known
+        if of is not ring:
+            if of != ring:
+                return None
+            self._known = ring, tokens  # read again, and the same
+        return tokens.get(_digest(text))
+
+    def add(self, text: str, token: Token, ring: Ring) -> None:
+        """Remember a token that this ring verified or issued."""
+        of, tokens = self._known
+        if of is not ring:
+            tokens = {}
+            self._known = ring, tokens
+        if len(tokens) >= self._capacity:
+            tokens.pop(next(iter(tokens)), None)
+        tokens[_digest(text)] = token
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()

@@ -57,7 +57,7 @@ from chalicelib.baton.storage.dynamodb.one_time import key_of
 from chalicelib.baton.tokens.issue import Issue, mint_token, with_secret
 from chalicelib.baton.tokens.jwt import jwks
 from chalicelib.baton.tokens.presented import read_token
-from chalicelib.baton.tokens.token import Kind, Names, Token
+from chalicelib.baton.tokens.token import Kind, KnownTokens, Names, Token
 from tests.baton.golden.fixed import START, Entropy, ed25519_key, p256, written
 
 Entry = tuple[str, list[str]]
@@ -155,7 +155,7 @@ def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
         lineage = _lineage(ring, client, bound_to)
         key = bound_to if isinstance(bound_to, PublicKey) else None
         account = ring.account_ids(EMAIL, ATTEMPT, now=START)[0]
-        issue = Issue(NAMES, clients)
+        issue = Issue(NAMES, clients, KnownTokens())
         issued = issue(lineage, account=account, client=client, key=key, ring=ring, now=START + 60, rights=NO_RIGHTS)
         issued = with_secret(issued, lineage, ring)
         texts = dict.fromkeys(text for text in (issued.access_token, issued.refresh_token) if text)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.baton import settings
+from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.testing.world import World
 from tests.baton.fixture import APP, FOLDER
 from tests.baton.mail.town import Town
@@ -18,7 +19,9 @@ def make_town() -> Callable[..., Town]:
         chosen = {f"BATON_{name.upper()}": value for name, value in named.items()}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_FOLDER", FOLDER)
-            return Town(World(APP, settings=chosen))
+            town = Town(World(APP, settings=chosen))
+        town.world.clock.skip(seconds=DAY_S - town.world.clock.now % DAY_S)  # a day begins: some limits are for a day
+        return town
 
     return make
 

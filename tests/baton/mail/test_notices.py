@@ -79,7 +79,6 @@ def test_changes_and_trouble_of_the_second_factor_are_told(town: Town) -> None:
 
 def test_an_account_has_twenty_notices_a_day_and_a_reuse_is_told_always(town: Town) -> None:
     """A thief cannot use them up to hide a theft. The next day counts anew."""
-    town.world.clock.skip(seconds=DAY_S - town.world.clock.now % DAY_S)  # the test begins when a day begins
     phone = town.registered()
     for _ in range(NOTICES_PER_DAY_MAX + 3):
         assert town.device(bound=False, client_id="simple").login(ADA).status == 200
