@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.cases import fleet, logins, trivial
-from chalicelib.baton.policy import KNOWN_TOKENS_MAX
+from chalicelib.baton.tokens.token import KNOWN_TOKENS_MAX
 
 ROUNDS, CALLS = 9, 200
 PLAINEST = "HMAC, opaque"

@@ -249,7 +249,6 @@ EMAIL_BYTES_MAX = 254
 # Input from outside.
 BODY_BYTES_MAX = 64 * 1024
 TOKEN_BYTES_MAX = 8 * 1024
-KNOWN_TOKENS_MAX = 1000  # JWTs that an environment verifies once: about 1 MB
 FIELD_BYTES_MAX = 8 * 1024
 JSON_DEPTH_MAX = 16
 

@@ -17,13 +17,16 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import Binding, KeyBinding
-from chalicelib.baton.policy import KNOWN_TOKENS_MAX, MINUTE_S
+from chalicelib.baton.policy import MINUTE_S
 from chalicelib.baton.tokens.refusals import TokenInvalid
 
 _NUMBER_MAX = 2**32 - 1
 """Generations and times have four bytes. This is enough until the year 2106."""
 
 _CLIENT_MAX = 255
+
+KNOWN_TOKENS_MAX = 1000
+"""How many JWTs an environment knows: about 1 MB."""
 
 _ID = re.compile("[A-Za-z0-9_-]{16}")
 """Base64url of 12 bytes, which has no second spelling."""
