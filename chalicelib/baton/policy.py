@@ -105,6 +105,14 @@ SLIDE_AFTER_FRACTION = 6
 # Pages with a cookie.
 WEB_LOGIN_S = 12 * HOUR_S
 """The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
+HANDED_OVER_KEPT_S = 3 * MINUTE_S
+"""How long a session that an app handed over is kept at least after its end: its code has expired in every clock."""
+BROWSER_PROOF_GRACE_S = MINUTE_S
+"""How long after its binding a login needs no proof of the browser: the first page can overtake the binding."""
+BOUND_COOKIE_S = 10 * MINUTE_S
+"""How long a browser keeps the proof of its key. Chromium makes about six signatures in a few minutes."""
+BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older it may be: requests are under way
+BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
 COOKIE_BYTES_MAX = 4096
 
@@ -191,6 +199,12 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
         TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
         # A link in a mail. The longest-lived one undoes a change of the address.
         TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
+        # From an app to a browser. A person taps meanwhile.
+        TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
+        # A browser is offered to bind its cookies to a key, proves that it has the key, and gets the next challenge.
+        TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
+        TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
+        TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),
     )
 }
 
@@ -328,6 +342,8 @@ def _assert_relations() -> None:
     assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
+    assert TICKET_PURPOSES["handover"].life_s + TICKET_CONSUMED_KEPT_S < HANDED_OVER_KEPT_S < LINEAGE_KEPT_S
+    assert TICKET_PURPOSES["browser_challenge"].life_s > TICKET_PURPOSES["browser_bound"].life_s
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
     assert not {MAIL_ORDER.prefix, FORGET_ORDER.prefix} & {row.prefix for row in TICKET_PURPOSES.values()}
     assert not {MAIL_ORDER.name, FORGET_ORDER.name} & TICKET_PURPOSES.keys()
