@@ -18,9 +18,7 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.ports import EmailStatus
 from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.browser import routes as browser
-from chalicelib.baton.browser.delivery import Deliver
-from chalicelib.baton.browser.sessions import WebSessions
+from chalicelib.baton.browser_assembly import browser_routes_of
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.changes import ChangeFactors
@@ -48,35 +46,10 @@ from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 
 
-def web_of(parts: Parts) -> Web | None:
-    """Make the check and the delivery of the logins of browsers, if a client delivers cookies."""
-    if not parts.clients.by_cookie:
-        return None
-    sessions = WebSessions(
-        clock=parts.clock,
-        entropy=parts.entropy,
-        proof=parts.proof,
-        clients=parts.clients,
-        lineage_store=parts.storage.lineages,
-        tickets=parts.storage.one_time,
-        site=parts.site,
-        log=parts.log,
-        record=parts.record,
-    )
-    deliver = Deliver(
-        entropy=parts.entropy,
-        proof=parts.proof,
-        clients=parts.clients,
-        lineage_store=parts.storage.lineages,
-        record=parts.record,
-    )
-    return Web(sessions, deliver)
-
-
 def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """List every route of Baton."""
     return (
-        *browser.routes(web.sessions if web else None),
+        *browser_routes_of(parts, web, _admit(parts)),
         *_public(parts),
         *_accounts(parts),
         *_own_view(parts),
@@ -102,12 +75,11 @@ def _public(parts: Parts) -> tuple[Route, ...]:
 def _accounts(parts: Parts) -> tuple[Route, ...]:
     clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
-    first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
     mail, judge = _mail(parts), Judge(clients=parts.clients, enrollable=enrollable_of(parts))
     ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
     read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof, site=parts.site)
-    admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
+    admit = _admit(parts)
     return accounts.routes(
         register=Register(
             clock=clock,
@@ -119,7 +91,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             users=users,
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
-            first_tokens=first_tokens,
+            first_tokens=admit.first_tokens,
             judge=judge,
             ask=ask,
             log=log,
@@ -199,6 +171,16 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         ),
         list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
+    )
+
+
+def _admit(parts: Parts) -> Admit:
+    return Admit(
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        first_tokens=FirstTokens(issue=parts.issue),
+        log=parts.log,
+        record=parts.record,
     )
 
 

@@ -10,9 +10,10 @@ from chalice.app import Chalice
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
-from chalicelib.baton.assembly import routes_of, web_of
+from chalicelib.baton.assembly import routes_of
 from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.browser.sites import SiteRule, own_origins
+from chalicelib.baton.browser_assembly import web_of
 from chalicelib.baton.decorators import Decorators
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log

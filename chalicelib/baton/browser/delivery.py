@@ -63,7 +63,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     record: Record
 
-    def __call__(self, message: Message, answer: Answer) -> Answer:
+    def __call__(self, message: Message, answer: Answer, *, offer: bool = True) -> Answer:
         """Put the tokens of a cookie client into cookies. Any other answer is returned as it is.
 
         Every answer with tokens passes here, so the tokens of a cookie client are in no body.

@@ -13,7 +13,7 @@ _NEXT: Final = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 def is_next(text: str) -> bool:
     """Check a path to which a browser may be sent: it must lead to this site."""
-    return _NEXT.match(text) is not None and len(text.encode()) <= NEXT_BYTES_MAX
+    return _NEXT.match(text) is not None and len(text.encode(errors="replace")) <= NEXT_BYTES_MAX
 
 
 def login_url(login: str, message: Message) -> str:

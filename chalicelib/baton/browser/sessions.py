@@ -209,6 +209,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         if isinstance(lineage, Inactive):
             raise _ended(lineage.reason)
         assert account_state is not None
+        if lineage.app is not None:
+            app = self.clients.of(account_state.lineages[lineage.app].client)
+            if app is None or app.retired:
+                raise _ended(None)
         return account_state, lineage
 
     def _stored(self, after: Lineage, before: Lineage, proved: VerifiedToken, *, now: int) -> bool:

@@ -12,6 +12,7 @@ from chalicelib.baton.routing import Message
 ONCE_FIELDS = (
     "authorization",
     "baton-grant",
+    "baton-handover",
     "content-digest",
     "content-type",
     "dpop",

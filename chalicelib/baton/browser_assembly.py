@@ -1,0 +1,54 @@
+"""Make the flows of browsers: logins by cookie, and the handover from an app."""
+
+from chalicelib.baton.accounts.first_tokens import Admit
+from chalicelib.baton.accounts.handover import HandOver
+from chalicelib.baton.accounts.handover_routes import handover_routes
+from chalicelib.baton.browser import routes as browser
+from chalicelib.baton.browser.delivery import Deliver
+from chalicelib.baton.browser.sessions import WebSessions
+from chalicelib.baton.http.signed import Web
+from chalicelib.baton.parts import Parts
+from chalicelib.baton.routing import Route
+
+
+def web_of(parts: Parts) -> Web | None:
+    """Make the check and the delivery of the logins of browsers, if a client delivers cookies."""
+    if not parts.clients.by_cookie:
+        return None
+    sessions = WebSessions(
+        clock=parts.clock,
+        entropy=parts.entropy,
+        proof=parts.proof,
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        tickets=parts.storage.one_time,
+        site=parts.site,
+        log=parts.log,
+        record=parts.record,
+    )
+    deliver = Deliver(
+        entropy=parts.entropy,
+        proof=parts.proof,
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        record=parts.record,
+    )
+    return Web(sessions, deliver)
+
+
+def browser_routes_of(parts: Parts, web: Web | None, admit: Admit) -> tuple[Route, ...]:
+    """List the routes of browsers."""
+    hand_over = HandOver(
+        clock=parts.clock,
+        entropy=parts.entropy,
+        key_ring=parts.storage.key_ring,
+        clients=parts.clients,
+        users=parts.storage.accounts,
+        lineage_store=parts.storage.lineages,
+        tickets=parts.storage.one_time,
+        proof=parts.proof,
+        site=parts.site,
+        admit=admit,
+        deliver=web.deliver if web else None,
+    )
+    return (*browser.routes(web.sessions if web else None), *handover_routes(hand_over))
