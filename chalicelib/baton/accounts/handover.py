@@ -157,7 +157,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
             now=now,
             basis=HandingOver(offered.app, HandoverInvalid("handover: the login of the app ended")),
         )
-        return offered, self.deliver(message, Answer(200, tokens), offer=False).cookies
+        return offered, self.deliver(message, Answer(200, tokens), proved=False).cookies
 
     def _opened(self, message: Message, code: str, *, changes: bool) -> Offered:
         """Open a code: the page may send it, it is genuine, and the login of the app is live."""

@@ -10,7 +10,8 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.browser.cookies import CLEARED
 from chalicelib.baton.browser.delivery import Deliver
-from chalicelib.baton.browser.pages import login_url, navigates
+from chalicelib.baton.browser.pages import comes_from_elsewhere, login_url, navigates, reloading_page
+from chalicelib.baton.browser.refusals import DeviceProofRequired
 from chalicelib.baton.browser.sessions import WebSessions, presents_session
 from chalicelib.baton.http.answer import answered, rendered, response_of, with_cookies
 from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_query
@@ -66,7 +67,7 @@ class Views(Struct, frozen=True):
             if spec.signed:
                 try:
                     return self._signed(view, spec, request)
-                except errors.InvalidToken as refusal:
+                except (errors.InvalidToken, DeviceProofRequired) as refusal:
                     return _to_login(spec, request.message, refusal)
             if not (spec.takes_attempt or spec.repeatable):
                 refuse_key(request.message)
@@ -130,6 +131,8 @@ class Views(Struct, frozen=True):
             raise
         if spec.session == "ended":
             return with_cookies(response, CLEARED)
+        if spec.session == "renewed":
+            response.headers.update(sessions.offer(session, call.proved.client))
         if spec.session == "renewed" or caller.stepped_up is not None:
             return with_cookies(response, sessions.cookies(session.active.lineage, call))
         return with_cookies(response, session.cookies)
@@ -182,10 +185,16 @@ class Views(Struct, frozen=True):
                 raise TypeError(f"the client registry has no {kind} {names}: add it there, or correct the route")
 
 
-def _to_login(spec: RouteSpec, message: Message, refusal: errors.InvalidToken) -> Response:
-    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal."""
+def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
+    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal.
+
+    A browser renews its proof for no link from another site. It gets a page that reloads itself, which it does renew
+    the proof for.
+    """
     if not spec.login_page or message.method not in SAFE_METHODS or not navigates(message):
         raise refusal
+    if isinstance(refusal, DeviceProofRequired) and comes_from_elsewhere(message):
+        return with_cookies(answered(reloading_page()), ())
     return with_cookies(answered(Answer.redirect(login_url(spec.login_page, message))), refusal.cookies)
 
 

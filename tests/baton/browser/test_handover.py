@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from chalicelib.baton import Baton
 from chalicelib.baton.accounts.handover import masked
+from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_TOTP
-from chalicelib.baton.testing.phone import Phone
-from chalicelib.baton.testing.world import PHONE_PASSWORD, World
+from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone
+from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, PAGE, REMEMBER, SESSION, Browser, Shown
 from tests.baton.wire.conversation import NEW_PASSWORD
 from tests.baton.wire.second_factor import totp
@@ -242,11 +243,13 @@ def test_a_second_factor_since_the_login_is_asked_for(make_world: Callable[..., 
 
 def test_a_strong_login_is_handed_over_to_a_strict_client(phone: Phone, world: World) -> None:
     """The browser has the level of the app."""
-    store, account_state = baton_of(world).storage, baton_of(world).storage.lineages.get(phone.account)
+    store = baton_of(world).storage.lineages
+    account_state = store.get(phone.account)
     assert account_state is not None
-    strong = replace(account_state.lineages[LineageId(phone.device_id)], assurance=PASSWORD_AND_TOTP)
-    tables = store.lineages._tables
-    tables.lineages[phone.account] = replace(account_state, lineages={strong.id: strong})
+    login = account_state.lineages[LineageId(phone.device_id)]
+    strong = replace(login, assurance=PASSWORD_AND_TOTP)
+    stored = store.record_use(strong, account=phone.account, expected=login, now=world.clock.now, not_before=0)
+    assert stored == Done()
     own = Browser(world, "web-strict")
     assert redeem(own, code_of(phone, client_id="web-strict")).status == 200
     assert own.request("GET", "/me").members["acr"] == "aal2"
