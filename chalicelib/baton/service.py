@@ -105,6 +105,7 @@ class Baton(Decorators):
             log=self.log,
             origins=settings.origins,
             cookie_origins=self.clients.cookie_origins,
+            origin_secret=settings.origin_secret,
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
         )

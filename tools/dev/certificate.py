@@ -34,7 +34,7 @@ def self_signed(folder: Path) -> Path:
 def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     """Write a certificate for host names with its key, and the certificate of its authority. Return both files.
 
-    The key of the authority is written nowhere, so nobody can issue another certificate. Both end after 30 days.
+    The key of the authority is written nowhere, so no other certificate can be issued. Both end after 30 days.
     """
     now = dt.datetime.now(dt.UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

@@ -39,6 +39,7 @@ from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature, check_digest
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.presented import RequestVerifier, attempt_header
+from chalicelib.baton.tokens.source import source_of
 
 
 class AuthSession(Ticket, frozen=True):
@@ -178,7 +179,9 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:
             raise InvalidSession("auth_session: of another attempt")
         over = lineage_over(self.proof, message, client, now=now)
-        return OpenSession(ticket, replace(_login_request(ticket, client, key), over=over), ring)
+        return OpenSession(
+            ticket, replace(_login_request(ticket, client, key), over=over, source=source_of(message, client)), ring
+        )
 
     def _check_signer(self, message: Message, ticket: AuthSession, key: PublicKey | None, *, now: int) -> None:
         signature: VerifiedSignature | None

@@ -1,4 +1,4 @@
-"""Hand a login over from an app to a browser: the app asks for a code, and the browser redeems it once.
+"""Hand a login over from an app to a browser: the app gets a code, and the browser redeems it once.
 
 The code is a ticket, and nothing is stored for it. The login of the browser lives only while that of the app lives, and
 every condition of a write has this (`storage`). So the end of the app's login, by theft too, ends it.
@@ -93,7 +93,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         Raises:
             UnknownClient: the registry has no such client that delivers cookies, or it is out of service.
             NextInvalid: ``next_page`` is no path of this site.
-            InsufficientAcr: the browser's client asks for a second factor, and the login of the app has proved none.
+            InsufficientAcr: the browser's client requires a second factor, and the login of the app has proved none.
 
         """
         client = self.clients.get(client_id)
@@ -208,8 +208,8 @@ class HandOver(Struct, frozen=True, kw_only=True):
         )
         if not isinstance(verdict, Admitted):
             raise InsufficientAcr(
-                f"the login has acr {acr}, and client {client.id} asks for a second factor",
-                detail="The client of the browser asks for a second factor, and this login has proved none. Log in "
+                f"the login has acr {acr}, and client {client.id} requires a second factor",
+                detail="The client of the browser requires a second factor, and this login has proved none. Log in "
                 "again in the app, with the factor.",
             )
 

@@ -187,7 +187,9 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         """Answer a browser whose cookie expired. One read, no write. Raises ``ProofInvalid``."""
         now, session = self.clock(), bare(_one(message, _SESSION))
         if not _SESSION_ID.fullmatch(session):
-            raise ProofInvalid("refresh: not a session id of ours", hint="`Sec-Secure-Session-Id` is not ours.")
+            raise ProofInvalid(
+                "refresh: not a session id", hint="`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."
+            )
         account, lineage_id = AccountId(session[:16]), LineageId(session[16:])
         try:
             proof = read_proof(_one(message, _PROOF), registers=False) if _PROOF in message.fields else None

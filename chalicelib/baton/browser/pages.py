@@ -36,7 +36,7 @@ def comes_from_elsewhere(message: Message) -> bool:
 
 
 def reloading_page() -> Answer:
-    """Return a page that reloads itself at once."""
+    """Return a page that reloads itself immediately."""
     return Answer.html(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0">'
         "<title>One moment</title><p>One moment. If this page stays, reload it.</p></html>"

@@ -30,7 +30,7 @@ class DeviceProofRequired(Refusal):
     action = "retry"
     detail = (
         "These cookies are bound to the key of a browser, and the proof of that key is missing or too old. The browser "
-        "renews it by itself: reload once. If the next request is refused too, log in."
+        "renews it before the next request: reload once. If the next request is refused too, log in."
     )
 
 

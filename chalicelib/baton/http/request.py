@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from chalicelib.baton import errors
+from chalicelib.baton.http.source import viewer_of
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, TOKEN_BYTES_MAX
 from chalicelib.baton.routing import Message
 
@@ -27,10 +29,13 @@ _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 
 
-def read_request(event: Mapping[str, Any], *, development: bool = False) -> Message:
+def read_request(
+    event: Mapping[str, Any], *, development: bool = False, origin_secret: Secret | None = None
+) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    In ``development`` a request may come over plain http, whose default port is 80.
+    In ``development`` a request may come over plain http, whose default port is 80. ``origin_secret`` is what a CDN
+    sends, so that the address of its viewer counts as the source.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """
@@ -61,7 +66,7 @@ def read_request(event: Mapping[str, Any], *, development: bool = False) -> Mess
         query=_query(event),
         fields=fields,
         body=body,
-        source=str((context.get("identity") or {}).get("sourceIp") or ""),
+        source=viewer_of(fields, origin_secret) or str((context.get("identity") or {}).get("sourceIp") or ""),
     )
 
 

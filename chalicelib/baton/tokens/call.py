@@ -18,6 +18,7 @@ from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation, OwnFact
 from chalicelib.baton.tokens.ports import OneTime
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_of
 from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, TokenExpired, TokenInvalid
+from chalicelib.baton.tokens.source import source_of
 from chalicelib.baton.tokens.token import Kind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -125,7 +126,7 @@ class Call(Struct, frozen=True, kw_only=True):
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
             now=call.now,
-            source=call.message.source,
+            source=source_of(call.message, call.proved.client),
             attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
             demands_second_factor=self.proof.clients.demand_second_factor(call.proved.client, live.account_state),
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,

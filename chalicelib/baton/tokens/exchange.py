@@ -31,6 +31,7 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_header, attempt_of
 from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.source import source_of
 from chalicelib.baton.tokens.token import Kind
 
 _NO_ATTEMPT_SENT = (
@@ -64,14 +65,12 @@ class Exchange(Struct, frozen=True, kw_only=True):
     issue: Issue
     revoke_on_wrong_key: bool = False
 
-    def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same tokens. Other verdicts raise their error.
-
-        ``source`` is the network address of the sender, for the evidence of a reuse.
-        """
+    def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
+        """Return the next tokens. A retry with the same attempt gets the same ones. Other verdicts raise an error."""
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
+        source = source_of(message, client)
         self.log.set_lineage(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise UnauthorizedClient("its mechanism renews nothing")

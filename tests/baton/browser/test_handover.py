@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton import Baton
 from chalicelib.baton.accounts.handover import masked
 from chalicelib.baton.effects import Done
@@ -16,6 +17,7 @@ from chalicelib.baton.lineages.assurance import PASSWORD_AND_TOTP
 from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, PAGE, REMEMBER, SESSION, Browser, Shown
+from tests.baton.wire.conftest import BASE_URL, Line
 from tests.baton.wire.conversation import NEW_PASSWORD
 from tests.baton.wire.second_factor import totp
 
@@ -263,6 +265,18 @@ def test_no_page_of_another_site_is_opened(phone: Phone, path: str) -> None:
     refused = phone.post("/session/handover", json={"client_id": "web", "next": path})
     assert (refused.status, refused.code) == (400, "next_invalid")
     assert phone.post("/session/handover", json={"client_id": "web", "next": "/" + "x" * 511}).status == 200
+
+
+def test_the_python_client_hands_a_login_over(world: World, browser: Browser) -> None:
+    """A lost answer is asked for again: nothing is written."""
+    line = Line(world.gateway)
+    clock = lambda: float(world.clock.now)  # noqa: E731 - a function of the world
+    client = BatonClient(BASE_URL, "mobile", MemoryStorage(), clock=clock, transport=line, sleep=lambda _: None)
+    client.register(EMAIL, PHONE_PASSWORD, "Ada's phone")
+    line.lose_answers = 1
+    code = client.handover("web", "/orders")
+    assert redeem(browser, code).members["next"] == "/orders"
+    assert redeem(Browser(world), client.handover("web")).members["next"] == "/"
 
 
 def test_no_other_site_redeems(phone: Phone, browser: Browser, world: World) -> None:
