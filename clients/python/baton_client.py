@@ -1146,7 +1146,7 @@ class BatonClient:
     def handover(self, client_id: str, next_page: str = "/") -> str:
         """Return a code with which a browser takes over this login: as `client_id`, for one minute and one use.
 
-        Open `<base URL>/session/open#<code>` in the browser, which asks the person, or send the code as header
+        Open `<base URL>/session/open#<code>` in the browser, for a tap of the person, or send the code as header
         `Baton-Handover` with the first request of an embedded view. `next_page` is the path that it opens then.
         """
         asked = {"client_id": client_id, "next": next_page}

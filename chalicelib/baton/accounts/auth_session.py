@@ -34,10 +34,11 @@ from chalicelib.baton.lineages.model import (
     SecretBinding,
     UnfinishedLogin,
 )
-from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES, TicketPurpose
+from chalicelib.baton.policy import TICKET_ID_BYTES
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature, check_digest
 from chalicelib.baton.routing import Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 from chalicelib.baton.tokens.presented import RequestVerifier, attempt_header
 from chalicelib.baton.tokens.source import source_of
 

@@ -28,9 +28,10 @@ from chalicelib.baton.lineages.clients import Client, Clients, level
 from chalicelib.baton.lineages.model import AccountState, Lineage, NoBinding, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
-from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES
+from chalicelib.baton.policy import TICKET_ID_BYTES
 from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Answer, Cookie, Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.ports import Tickets
 from chalicelib.baton.tokens.presented import RequestVerifier, attempt_of

@@ -157,7 +157,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             proved=LineageId(signature.keyid) if signature and device.hmac else None,
             remember=remember,
             over=lineage_over(self.proof, message, client, now=now),
-            source=source_of(message, client),
+            source=source_of(message, client) if client.trusted_sources else message.source,
         )
 
     def _check_browser(self, client: Client, device: Device, *, remember: bool) -> None:

@@ -33,8 +33,9 @@ from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import Actor, BrowserKey, Lineage, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
-from chalicelib.baton.policy import BROWSER_PROOF_GRACE_S, TICKET_ID_BYTES, TICKET_PURPOSES
+from chalicelib.baton.policy import BROWSER_PROOF_GRACE_S, TICKET_ID_BYTES
 from chalicelib.baton.routing import Answer, Cookie, Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from chalicelib.baton.tokens.presented import RequestVerifier
 
 OFFER: Final = "Secure-Session-Registration"
@@ -42,7 +43,12 @@ _CHALLENGE: Final = "Secure-Session-Challenge"
 _PROOF: Final = "secure-session-response"
 _SESSION: Final = "sec-secure-session-id"
 _SKIPPED: Final = "secure-session-skipped"
-_SKIP_REASONS: Final = frozenset({"quota_exceeded", "server_error", "unreachable"})
+SKIPPED_EVENTS: Final = {
+    "quota_exceeded": "proof_skipped_quota_exceeded",
+    "server_error": "proof_skipped_server_error",
+    "unreachable": "proof_skipped_unreachable",
+}
+SKIPPED_OTHERWISE: Final = "proof_skipped_other"
 _SESSION_ID: Final = re.compile("[A-Za-z0-9_-]{32}")
 """The ids of account and lineage, 16 characters each."""
 
@@ -187,9 +193,8 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         """Answer a browser whose cookie expired. One read, no write. Raises ``ProofInvalid``."""
         now, session = self.clock(), bare(_one(message, _SESSION))
         if not _SESSION_ID.fullmatch(session):
-            raise ProofInvalid(
-                "refresh: not a session id", hint="`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."
-            )
+            hint = "`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."
+            raise ProofInvalid("refresh: not a session id", hint=hint)
         account, lineage_id = AccountId(session[:16]), LineageId(session[16:])
         try:
             proof = read_proof(_one(message, _PROOF), registers=False) if _PROOF in message.fields else None
@@ -220,7 +225,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         skipped = message.fields.get(_SKIPPED)
         if skipped is not None:  # counted, and believed by no rule: a thief can send it too
             reason = skipped[0].partition(";")[0].strip(" \t")
-            self.log.record(f"proof_skipped_{reason if reason in _SKIP_REASONS else 'other'}")
+            self.log.record(SKIPPED_EVENTS.get(reason, SKIPPED_OTHERWISE))
         if now - key.at <= BROWSER_PROOF_GRACE_S:
             return
         ticket = self._opened(BrowserBound, read_cookies(message).get(BOUND, ""), now=now)

@@ -9,8 +9,9 @@ from typing import Final
 
 from chalicelib.baton import errors
 from chalicelib.baton.browser.refusals import CookiesTooLarge
-from chalicelib.baton.policy import BOUND_COOKIE_S, COOKIE_BYTES_MAX, TICKET_PURPOSES
+from chalicelib.baton.policy import BOUND_COOKIE_S, COOKIE_BYTES_MAX
 from chalicelib.baton.routing import Cookie, Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 
 SESSION: Final = "__Host-baton"
 """The session id: a token for calls. The browser keeps it until it closes."""

@@ -59,6 +59,7 @@ def read_request(
     path = str(context.get("path") or "/")
     if not _PATH.match(path):
         raise errors.Malformed("path", detail="The path has characters that a request line cannot carry.")
+    viewer = viewer_of(fields, origin_secret) if origin_secret is not None else ""
     return Message(
         method=str(context.get("httpMethod") or ""),
         authority=_authority(fields, development=development),
@@ -66,7 +67,7 @@ def read_request(
         query=_query(event),
         fields=fields,
         body=body,
-        source=viewer_of(fields, origin_secret) or str((context.get("identity") or {}).get("sourceIp") or ""),
+        source=viewer or str((context.get("identity") or {}).get("sourceIp") or ""),
     )
 
 
