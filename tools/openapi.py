@@ -262,6 +262,8 @@ class Row:
     cached: bool = False
     web: bool = False
     """A client that delivers cookies gets the body `WebLogin`."""
+    may_be_empty: bool = False
+    """An answer whose body is described may also have none."""
     fields: tuple[str, ...] = ()
     """Further header fields that the request has or may have."""
 
@@ -561,6 +563,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "Renew the proof of the browser's key (DBSC). 403 has the challenge to sign. The browser itself sends this.",
         {200: Instructions, 403: None},
         (ProofInvalid, *OURS),
+        may_be_empty=True,
         fields=("Sec-Secure-Session-Id", "Secure-Session-Response"),
     ),
     ("POST", "/session/handover"): Row(
@@ -877,6 +880,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
         **_refused(_refusals(method, row, spec, ours=ours), spec.dialect, shapes, page=spec.page),
         **({} if ours else _unforeseen(row, spec.dialect, shapes)),
     }
+    if row.may_be_empty:
+        for status in row.answers:
+            described["responses"][str(status)]["x-may-be-empty"] = True
     if method == "HEAD":  # no answer has a body (RFC 9110 section 9.3.2)
         for answer in described["responses"].values():
             answer.pop("content", None)

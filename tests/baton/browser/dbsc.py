@@ -24,6 +24,25 @@ def encoded(value: object) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
+def make_proof(
+    key: EllipticCurvePrivateKey, challenge: str, header: Mapping[str, object] | None = None, **payload: object
+) -> str:
+    """Make a JWT. Without ``header`` it is that of a refresh."""
+    signed = f"{encoded(header or REFRESH)}.{encoded({'jti': challenge, **payload})}"
+    r, s = decode_dss_signature(key.sign(signed.encode(), ECDSA(SHA256())))
+    return f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def answer_to(offer: str, key: EllipticCurvePrivateKey, challenge: str | None = None) -> tuple[str, str]:
+    """Return the path and the proof with which a browser answers an offer."""
+    found = re.fullmatch(r'\(ES256\);path="(/[^"]+)";challenge="([\w-]+)";authorization="(bd\.[\w-]+)"', offer)
+    assert found is not None, offer
+    path, of_server, ticket = found.groups()
+    header = {"typ": "dbsc+jwt", "alg": "ES256", "jwk": public_key(key).to_jwk()}
+    proof = make_proof(key, of_server if challenge is None else challenge, header, authorization=ticket)
+    return path.removeprefix("/api"), proof
+
+
 @dataclass
 class BoundBrowser(Browser):
     """A browser that binds its cookies."""
@@ -40,19 +59,12 @@ class BoundBrowser(Browser):
         key: EllipticCurvePrivateKey | None = None,
         **payload: object,
     ) -> str:
-        """Make a JWT. Without ``header`` it is that of a refresh."""
-        signed = f"{encoded(header or REFRESH)}.{encoded({'jti': challenge, **payload})}"
-        r, s = decode_dss_signature((key or self.key).sign(signed.encode(), ECDSA(SHA256())))
-        return f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        """Make a JWT with the own key, or another one."""
+        return make_proof(key or self.key, challenge, header, **payload)
 
     def bind(self, offer: str, *, key: EllipticCurvePrivateKey | None = None, challenge: str | None = None) -> Shown:
         """Answer an offer."""
-        found = re.fullmatch(r'\(ES256\);path="(/[^"]+)";challenge="([\w-]+)";authorization="(bd\.[\w-]+)"', offer)
-        assert found is not None, offer
-        path, of_server, ticket = found.groups()
-        header = {"typ": "dbsc+jwt", "alg": "ES256", "jwk": public_key(key or self.key).to_jwk()}
-        jwt = self.proof(of_server if challenge is None else challenge, header=header, key=key, authorization=ticket)
-        answer = self.send_proof(path.removeprefix("/api"), jwt)
+        answer = self.send_proof(*answer_to(offer, key or self.key, challenge))
         if answer.status == 200:
             self.session = str(answer.members["session_identifier"])
         return answer
