@@ -217,13 +217,14 @@ class Admit(Struct, frozen=True, kw_only=True):
                 told=Told(device=lineage.label, address=basis.address, undo_since=now),
             )
             return
-        if isinstance(basis, HandingOver):  # no notice: the owner's own device has it
+        if isinstance(basis, HandingOver):
             self.record(
                 "logged_in",
                 account=account_state.account,
                 lineage=lineage.id,
                 client=client,
                 details={"handed_over_from": basis.parent.id},
+                told=None,  # it is no new device
             )
             return
         is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)

@@ -337,6 +337,10 @@ def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
         "enrolment": ("enrolment", "en.", 900),
         "mail_session": ("mail_session", "ms.", 3600),
         "mail_link": ("mail_link", "ml.", 604_800),
+        "handover": ("handover", "ho.", 60),
+        "browser_offer": ("browser_offer", "bd.", 300),
+        "browser_bound": ("browser_bound", "bc.", 660),
+        "browser_challenge": ("browser_challenge", "dc.", 900),
     }
 
 
