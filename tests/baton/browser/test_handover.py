@@ -96,6 +96,9 @@ def test_an_embedded_view_sends_the_code_in_a_header(phone: Phone, browser: Brow
     assert browser.request("GET", "/me").members["email"] == EMAIL
     again = Browser(browser.world).request("GET", "/session/open", page=OPENS, extra=[("baton-handover", code)])
     assert (again.status, again.code, again.set_cookies) == (400, "handover_invalid", [])
+    fresh = [("baton-handover", code_of(phone)), *KEY]
+    first, same = (Browser(browser.world).request("GET", "/session/open", page=OPENS, extra=fresh) for _ in range(2))
+    assert (first.status, first.set_cookies) == (same.status, same.set_cookies) == (303, first.set_cookies)
     twice = [("baton-handover", code), ("baton-handover", code)]
     assert browser.request("GET", "/session/open", page=OPENS, extra=twice).code == "duplicate_field"
     script = {**CROSS, "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
