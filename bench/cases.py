@@ -53,7 +53,8 @@ from chalicelib.baton.lineages.model import (  # noqa: E402
     Status,
 )
 from chalicelib.baton.routing import Answer  # noqa: E402
-from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E402
+from chalicelib.baton.storage.dynamodb.items import state_item  # noqa: E402
+from chalicelib.baton.storage.dynamodb.values import Item  # noqa: E402
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 
 NOW = 1_800_000_000

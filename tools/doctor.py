@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.message import Message
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -73,6 +74,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
     shown = msgspec.structs.asdict(settings) | {
         "resource_servers": ", ".join(settings.resource_servers),
         "registry": ", ".join(client.id for client in settings.registry),
+        "origin_secret": "set" if settings.origin_secret else "",
     }
     for name, value in shown.items():
         listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
@@ -122,6 +124,25 @@ def public_files(settings: Settings) -> Iterator[Row]:
         yield Row(
             "passkeys", url.rpartition("/")[2], f"{url}: {problem}" if problem else url, remedy if problem else ""
         )
+
+
+def browser_rows(settings: Settings) -> Iterator[Row]:
+    """Check what pages with a cookie, and a CDN or a server in front of Baton, need."""
+    host = urlsplit(settings.issuer).hostname or ""
+    if settings.registry.by_cookie and host.endswith(".amazonaws.com"):
+        remedy = (
+            "use a domain of your own: every other page is of another site" if settings.registry.cookie_origins else ""
+        )
+        yield Row("browsers", "site", f"{host} is a site of its own: only pages that the API serves work", remedy)
+    if settings.origin_secret is not None:
+        yield Row("browsers", "source", "CloudFront-Viewer-Address, beside the secret of the CDN")
+    elif settings.registry.by_cookie:
+        advice = "what the gateway sees. Behind a CDN, set BATON_ORIGIN_SECRET: otherwise all people have its address"
+        yield Row("browsers", "source", advice)
+    for client in settings.registry:
+        if client.trusted_sources:
+            networks = ", ".join(client.trusted_sources)
+            yield Row("browsers", f"client {client.id}", f"Baton-Client-Address counts from {networks}")
 
 
 def body_member(body: str, name: str) -> int | None:
@@ -263,6 +284,7 @@ def examine(stage: str | None) -> Iterator[Row]:
     yield from (Row("mail", *found) for found in mail_rows(settings, deploy=deploy, remedy_for=remedy_for))
     yield from endpoint(settings.issuer, remedy=deploy)
     yield from public_files(settings)
+    yield from browser_rows(settings)
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:

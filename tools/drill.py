@@ -24,9 +24,9 @@ from chalicelib.baton.storage.aws.deployment.look import Deployment
 from chalicelib.baton.storage.aws.deployment.required import ObservedTable, judge
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, DynamoDB, Tables
-from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, key_of
+from chalicelib.baton.storage.dynamodb.values import Item
 from tools import aws, restore, smoke
 from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment

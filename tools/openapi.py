@@ -22,13 +22,24 @@ from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import Activity
 from chalicelib.baton.accounts.export import Export
+from chalicelib.baton.accounts.handover import HandoverCode
+from chalicelib.baton.accounts.handover_routes import Redeemed
 from chalicelib.baton.accounts.login_email import CodeSent
 from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.own_routes import Devices
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
+from chalicelib.baton.browser.bound import Instructions
 from chalicelib.baton.browser.delivery import WebLogin
-from chalicelib.baton.browser.refusals import CookiesTooLarge, CrossSite, SessionSuperseded
+from chalicelib.baton.browser.refusals import (
+    CookiesTooLarge,
+    CrossSite,
+    DeviceProofRequired,
+    HandoverInvalid,
+    NextInvalid,
+    ProofInvalid,
+    SessionSuperseded,
+)
 from chalicelib.baton.browser.routes import ShownSession
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.changes import FactorsShown, NewRecoveryCodes
@@ -214,7 +225,7 @@ JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.Wrong
 SIGNATURE: Refusals = (*InvalidSignature.__subclasses__(), InvalidDigest, ClockSkew)
 TOKEN: Refusals = (TokenExpired, errors.LoginRequired, TokenInvalid)
 SITE: Refusals = (CrossSite, CookiesTooLarge)
-BROWSER: Refusals = (*SITE, SessionSuperseded)
+BROWSER: Refusals = (*SITE, SessionSuperseded, DeviceProofRequired)
 STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
 ASKED: Refusals = (FactorRequired, EnrolmentRequired, SecondFactorUnsupported)
 SESSION: Refusals = (*JSON, *SIGNATURE, *SITE, InvalidSession)
@@ -252,6 +263,10 @@ class Row:
     cached: bool = False
     web: bool = False
     """A client that delivers cookies gets the body `WebLogin`."""
+    may_be_empty: bool = False
+    """An answer whose body is described may also have none."""
+    fields: tuple[str, ...] = ()
+    """Further header fields that the request has or may have."""
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -535,7 +550,42 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "getSession",
         "Show whether this browser is logged in, by its cookies.",
         {200: ShownSession},
-        (*SITE, *OURS),
+        (*SITE, DeviceProofRequired, *OURS),
+    ),
+    ("POST", "/session/bind"): Row(
+        "bindBrowser",
+        "Bind the cookies of a login to the key of its browser (DBSC). The browser itself sends this request.",
+        {200: Instructions},
+        (ProofInvalid, *OURS),
+        fields=("Secure-Session-Response",),
+    ),
+    ("POST", "/session/proof"): Row(
+        "renewBrowserProof",
+        "Renew the proof of the browser's key (DBSC). 403 has the challenge to sign. The browser itself sends this.",
+        {200: Instructions, 403: None},
+        (ProofInvalid, *OURS),
+        may_be_empty=True,
+        fields=("Sec-Secure-Session-Id", "Secure-Session-Response"),
+    ),
+    ("POST", "/session/handover"): Row(
+        "handOver",
+        "Get a code with which a browser takes over this login: for one minute and one use.",
+        {200: HandoverCode},
+        (UnknownClient, NextInvalid, InsufficientAcr, *OURS),
+    ),
+    ("GET", "/session/open"): Row(
+        "openBrowser",
+        "Open the page that redeems the code in its fragment. With the header, log in immediately.",
+        {200: str, 303: None},
+        (HandoverInvalid, InsufficientAcr, errors.TooManyRequests, *SITE, *OURS),
+        fields=("Baton-Handover",),
+    ),
+    ("POST", "/session/redeem"): Row(
+        "redeemCode",
+        "Show whose code it is, or log this browser in with it. Send an attempt with `confirm`.",
+        {200: Redeemed},
+        (*JSON, HandoverInvalid, InsufficientAcr, InvalidDigest, errors.TooManyRequests, *SITE, *OURS),
+        fields=("Idempotency-Key",),
     ),
     ("POST", "/logout"): Row(
         "logOut",
@@ -649,6 +699,18 @@ _PARAMETERS: Mapping[str, Json] = {
             "pattern": rf'^("[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}"|'
             rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}})$",
         },
+    },
+    "Baton-Handover": {
+        "description": "The code of `POST /session/handover`, at the first request of an embedded view.",
+        "schema": {"type": "string"},
+    },
+    "Sec-Secure-Session-Id": {
+        "description": "The `session_identifier` of the binding (DBSC).",
+        "schema": {"type": "string"},
+    },
+    "Secure-Session-Response": {
+        "description": "The proof of the browser's key: a JWT with `typ` `dbsc+jwt` and `alg` ES256 (DBSC).",
+        "schema": {"type": "string", "maxLength": 2048},
     },
     "Baton-Grant": {
         "description": "The grant of `POST /step-up` for exactly this request. Without it: `step_up_required`.",
@@ -819,6 +881,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
         **_refused(_refusals(method, row, spec, ours=ours), spec.dialect, shapes, page=spec.page),
         **({} if ours else _unforeseen(row, spec.dialect, shapes)),
     }
+    if row.may_be_empty:
+        for status in row.answers:
+            described["responses"][str(status)]["x-may-be-empty"] = True
     if method == "HEAD":  # no answer has a body (RFC 9110 section 9.3.2)
         for answer in described["responses"].values():
             answer.pop("content", None)
@@ -870,7 +935,7 @@ def _parameters(path: str, row: Row, spec: RouteSpec, *, ours: bool) -> Iterator
         wanted.append("Idempotency-Key")
     if _may_step_up(spec, ours=ours):
         wanted.append("Baton-Grant")
-    for name in wanted:
+    for name in (*wanted, *row.fields):
         yield _header(name, spec)
 
 

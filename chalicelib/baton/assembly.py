@@ -18,9 +18,7 @@ from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.browser import routes as browser
-from chalicelib.baton.browser.delivery import Deliver
-from chalicelib.baton.browser.sessions import WebSessions
+from chalicelib.baton.browser_assembly import browser_routes_of
 from chalicelib.baton.core_assembly import email_status_of
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
@@ -28,6 +26,7 @@ from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.http.signed import Web
 from chalicelib.baton.mail.flows import MailFlows
 from chalicelib.baton.parts import Parts, product_of
 from chalicelib.baton.passkey_assembly import (
@@ -41,36 +40,10 @@ from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSW
 from chalicelib.baton.routing import Route
 
 
-def sessions_of(parts: Parts) -> WebSessions:
-    """Make the check of the logins of browsers."""
-    return WebSessions(
-        clock=parts.clock,
-        entropy=parts.entropy,
-        proof=parts.proof,
-        clients=parts.clients,
-        lineage_store=parts.storage.lineages,
-        tickets=parts.storage.one_time,
-        site=parts.site,
-        log=parts.log,
-        record=parts.record,
-    )
-
-
-def delivery_of(parts: Parts) -> Deliver:
-    """Make the delivery of the logins of browsers."""
-    return Deliver(
-        entropy=parts.entropy,
-        proof=parts.proof,
-        clients=parts.clients,
-        lineage_store=parts.storage.lineages,
-        record=parts.record,
-    )
-
-
-def routes_of(parts: Parts, sessions: WebSessions | None) -> tuple[Route, ...]:
+def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """Make the routes of ``later_routes.py``."""
     return (
-        *browser.routes(sessions),
+        *browser_routes_of(parts, web, _admit(parts)),
         *_accounts(parts),
         *_own_view(parts),
         *_factors(parts),
@@ -83,12 +56,11 @@ def routes_of(parts: Parts, sessions: WebSessions | None) -> tuple[Route, ...]:
 def _accounts(parts: Parts) -> tuple[Route, ...]:
     clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
-    first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
     mail, judge = _mail(parts), Judge(clients=parts.clients, enrollable=enrollable_of(parts))
     ask = AskForFactor(entropy=entropy, email_first=mail.enabled)
     read_session = ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof, site=parts.site)
-    admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
+    admit = _admit(parts)
     return accounts.routes(
         register=Register(
             clock=clock,
@@ -100,7 +72,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             users=users,
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
-            first_tokens=first_tokens,
+            first_tokens=admit.first_tokens,
             judge=judge,
             ask=ask,
             log=log,
@@ -173,6 +145,16 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             record=record,
         ),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
+    )
+
+
+def _admit(parts: Parts) -> Admit:
+    return Admit(
+        clients=parts.clients,
+        lineage_store=parts.storage.lineages,
+        first_tokens=FirstTokens(issue=parts.issue),
+        log=parts.log,
+        record=parts.record,
     )
 
 

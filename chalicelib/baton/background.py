@@ -12,7 +12,6 @@ from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.outbox import OF_THIS_PROCESS, Mailbox, PendingOrders, QueueForget, QueueMail
 from chalicelib.baton.mail.ports import Outbox, Sender
 from chalicelib.baton.mail.suppression import TakeFeedback
-from chalicelib.baton.policy import FORGET_ORDER
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
@@ -20,6 +19,7 @@ from chalicelib.baton.storage.aws.mail import SEND_READ_TIMEOUT_S, SesSender, Sq
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, Tables
 from chalicelib.baton.storage.ports import Storage
+from chalicelib.baton.ticket_purposes import FORGET_ORDER
 
 
 class Background(Struct, frozen=True, kw_only=True):

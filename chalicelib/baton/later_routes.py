@@ -8,6 +8,11 @@ from typing import Final
 
 LATER: Final = (
     "GET /session",
+    "POST /session/bind",
+    "POST /session/handover",
+    "GET /session/open",
+    "POST /session/proof",
+    "POST /session/redeem",
     "POST /register",
     "POST /register/start",
     "POST /login",

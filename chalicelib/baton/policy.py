@@ -105,6 +105,14 @@ SLIDE_AFTER_FRACTION = 6
 # Pages with a cookie.
 WEB_LOGIN_S = 12 * HOUR_S
 """The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
+HANDED_OVER_KEPT_S = 3 * MINUTE_S
+"""How long a session that an app handed over is kept at least after its end: its code has expired in every clock."""
+BROWSER_PROOF_GRACE_S = MINUTE_S
+"""How long after its binding a login needs no proof of the browser: the first page can overtake the binding."""
+BOUND_COOKIE_S = 10 * MINUTE_S
+"""How long a browser keeps the proof of its key. Chromium makes about six signatures in a few minutes."""
+BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older it may be: requests are under way
+BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
 COOKIE_BYTES_MAX = 4096
 
@@ -164,38 +172,6 @@ TICKET_BYTES_MAX = 1024
 """The maximum size of a ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of
 it."""
 TICKET_ID_BYTES = 16
-
-
-class TicketPurpose(Struct, frozen=True):
-    """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
-
-    ``prefix`` begins the text of a ticket, so secret scanners can find a leaked ticket. ``life_s`` is the longest life
-    of a ticket: a single ticket may have a shorter life.
-    """
-
-    name: str
-    prefix: str
-    life_s: int
-
-
-TICKET_PURPOSES: dict[str, TicketPurpose] = {
-    row.name: row
-    for row in (
-        # A half-finished login. Shorter than LINEAGE_KEPT_S, in which no entry of a login is removed.
-        TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
-        # A WebAuthn challenge, raw bytes in base64url. The sheets of the platforms give up earlier.
-        TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
-        # A TOTP enrolment: people install an authenticator app meanwhile.
-        TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
-        # A mail code on its way: the session that it is typed into. That of a reset lives for 20 minutes.
-        TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
-        # A link in a mail. The longest-lived one undoes a change of the address.
-        TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
-    )
-}
-
-MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps it for an hour
-FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
 FORGET_AFTER_S = MINUTE_S
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
@@ -327,17 +303,9 @@ def _assert_relations() -> None:
     assert ISSUED_AFTER_KEY_MAX_S > RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S
     assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
-    assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
-    assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
-    assert not {MAIL_ORDER.prefix, FORGET_ORDER.prefix} & {row.prefix for row in TICKET_PURPOSES.values()}
-    assert not {MAIL_ORDER.name, FORGET_ORDER.name} & TICKET_PURPOSES.keys()
     assert FORGET_AFTER_S > REQUEST_MAX_S  # by then the deletion has happened, or has failed
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
-    assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
-    assert MAIL_UNDO_S <= ADDRESS_KEPT_S <= TICKET_PURPOSES["mail_link"].life_s
-    assert MAIL_SESSIONS_WINDOW_S <= MAIL_RESET_LINK_S <= TICKET_PURPOSES["mail_link"].life_s
     assert 0 < REMEMBER_DAYS <= REMEMBER_DAYS_MAX
-    assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert FLOOR_GRACE_S < MECHANISMS[MechanismName.SESSION].access_s // SLIDE_AFTER_FRACTION < WEB_LOGIN_S

@@ -107,6 +107,7 @@ class Baton(Decorators):
             log=self.log,
             origins=settings.origins,
             cookie_origins=self.clients.cookie_origins,
+            origin_secret=settings.origin_secret,
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
         )
@@ -263,12 +264,12 @@ class Baton(Decorators):
         """Return the logins of browsers, if a client delivers cookies."""
 
         def sessions() -> "WebSessions":
-            from chalicelib.baton.assembly import sessions_of  # noqa: PLC0415 - cold start
+            from chalicelib.baton.browser_assembly import sessions_of  # noqa: PLC0415 - cold start
 
             return sessions_of(self._parts)
 
         def delivery() -> "Deliver":
-            from chalicelib.baton.assembly import delivery_of  # noqa: PLC0415 - cold start
+            from chalicelib.baton.browser_assembly import delivery_of  # noqa: PLC0415 - cold start
 
             return delivery_of(self._parts)
 
@@ -277,8 +278,7 @@ class Baton(Decorators):
     def _make_later(self) -> tuple[Route, ...]:
         from chalicelib.baton.assembly import routes_of  # noqa: PLC0415 - cold start
 
-        web = self._views.web
-        return routes_of(self._parts, web.sessions if web else None)
+        return routes_of(self._parts, self._views.web)
 
     def _rotate_keys(self) -> None:
         from chalicelib.baton.keys.daily import RotateKeys  # noqa: PLC0415 - cold start

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
 from chalicelib.baton.urls import may_be_same_site
 
@@ -24,7 +25,7 @@ KNOWN = frozenset(
         "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_BREACH_CHECK", "BATON_CLIENTS",
         "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
         "BATON_LOG_LEVEL", "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM", "BATON_MAIL_QUEUE",
-        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION", "BATON_RESOURCE_SERVERS",
+        "BATON_ORIGIN_SECRET", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION", "BATON_RESOURCE_SERVERS",
         "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE", "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
@@ -80,6 +81,10 @@ class Settings(Struct, frozen=True):
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
     header ``Origin``: ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development
     ``:*`` means any port of localhost."""
+
+    origin_secret: Secret | None
+    """``BATON_ORIGIN_SECRET``: what your CDN sends in the header ``Baton-Origin-Secret``, at least 32 characters. Only
+    beside it does ``CloudFront-Viewer-Address`` count as the source of a request. Default: none."""
 
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: the servers that may introspect, as ``<id>:<SHA-256 of the secret in hex>``."""
@@ -180,6 +185,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         clients=clients,
         registry=_registry(clients, issuer, development=development, problems=problems),
         origins=variables.origins_of(environ, development=development, problems=problems),
+        origin_secret=variables.origin_secret(environ, problems),
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.urls import canonical_authority, is_issuer, is_origin
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
@@ -12,6 +13,9 @@ _UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
 
 
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
+
+
+_ORIGIN_SECRET = re.compile(r"[!-~]{32,256}")
 
 
 _SENDER = re.compile(r"([^\s<>@]+@[^\s<>@]+|[^<>@\r\n]{1,64} <[^\s<>@]+@[^\s<>@]+>)\Z")
@@ -112,6 +116,16 @@ def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[
         if not is_origin(origin, development=development)
     ]
     return origins
+
+
+def origin_secret(environ: Mapping[str, str], problems: list[str]) -> Secret | None:
+    """Read what a CDN sends. A short secret could be guessed, and would let everybody choose a source."""
+    value = environ.get("BATON_ORIGIN_SECRET", "")
+    if value and not _ORIGIN_SECRET.fullmatch(value):
+        problems.append(
+            "BATON_ORIGIN_SECRET must have at least 32 visible ASCII characters: openssl rand -hex 32 makes one"
+        )
+    return Secret(value.encode()) if value else None
 
 
 def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:

@@ -1143,6 +1143,15 @@ class BatonClient:
         path = f"/me/devices/{quote(device_id, safe='')}"
         self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
 
+    def handover(self, client_id: str, next_page: str = "/") -> str:
+        """Return a code with which a browser takes over this login: as `client_id`, for one minute and one use.
+
+        Open `<base URL>/session/open#<code>` in the browser, for a tap of the person, or send the code as header
+        `Baton-Handover` with the first request of an embedded view. `next_page` is the path that it opens then.
+        """
+        asked = {"client_id": client_id, "next": next_page}
+        return str(self._call("POST", "/session/handover", _with(code=str), json=asked, repeat=True)["code"])
+
     def change_password(self, password: str | Proof, new_password: str) -> None:
         """Change the password and log out every other device. After `AnswerLost`, either password may be valid."""
         self._own("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)

@@ -13,6 +13,7 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from msgspec.structs import replace
 
 from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.auth_session import AskForFactor
@@ -355,7 +356,7 @@ class World:
         """Register from a device."""
         message = phone.message("POST", "/api/register", body=b"{}", attempt=attempt or self.attempt())
         issued = self._register(
-            message, source=source, email=email, password=password, client_id=client_id, device=phone.device
+            replace(message, source=source), email=email, password=password, client_id=client_id, device=phone.device
         )
         phone.keep(issued)
         return issued
@@ -373,7 +374,7 @@ class World:
         """Log in from a device."""
         message = phone.message("POST", "/api/login", body=b"{}", attempt=attempt or self.attempt())
         issued = self._login(
-            message, source=source, email=email, password=password, client_id=client_id, device=phone.device
+            replace(message, source=source), email=email, password=password, client_id=client_id, device=phone.device
         )
         phone.keep(issued)
         return issued

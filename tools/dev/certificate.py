@@ -1,7 +1,8 @@
-"""A certificate for a database on loopback with TLS, as in AWS."""
+"""Certificates for servers on this machine: of a database on loopback, and of `make dev TLS=1`."""
 
 import datetime as dt
 import ssl
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -28,6 +29,45 @@ def self_signed(folder: Path) -> Path:
     unencrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(made.public_bytes(Encoding.PEM) + unencrypted)
     return file
+
+
+def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
+    """Write a certificate for host names with its key, and the certificate of its authority. Return both files.
+
+    The key of the authority is written nowhere, so no other certificate can be issued. Both end after 30 days.
+    """
+    now = dt.datetime.now(dt.UTC)
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name, name = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("Baton development", names[0])
+    )
+    authority = (
+        _for_a_month(authority_name, authority_name, authority_key, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    made = (
+        _for_a_month(authority_name, name, key, now)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    server, trusted = folder / "server.pem", folder / "authority.pem"
+    unencrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    server.touch(mode=0o600)
+    server.write_bytes(made.public_bytes(Encoding.PEM) + unencrypted)
+    trusted.write_bytes(authority.public_bytes(Encoding.PEM))
+    return server, trusted
+
+
+def _for_a_month(
+    issuer: x509.Name, name: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(days=30))
+    )
 
 
 def trusted_too(certificate: Path) -> Path:

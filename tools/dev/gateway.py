@@ -2,8 +2,12 @@
 
 import json
 import socketserver
+import ssl
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 from chalicelib.baton.testing.clock import SKIP_MAX_S, DevelopmentClock
 from chalicelib.baton.testing.gateway import (
@@ -169,9 +173,22 @@ class GatewayServer(ThreadingHTTPServer):
     gateway: Gateway
     clock: DevelopmentClock
 
-    def __init__(self, port: int, host: str = THIS_MACHINE) -> None:
-        """Listen on ``host:port``. Port 0 takes a free port. Call ``open`` before serving."""
+    def __init__(self, port: int, host: str = THIS_MACHINE, *, certificate: Path | None = None) -> None:
+        """Listen on ``host:port``. Port 0 takes a free port. Call ``open`` before serving.
+
+        With a ``certificate`` and its key, in one PEM file, the server speaks TLS.
+        """
         super().__init__((host, port), _Handler)
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            # The thread of the connection shakes hands: a slow client must not block the others.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the signature of socketserver
+        """Ignore a browser that does not trust the certificate. Print every other error."""
+        if not isinstance(sys.exception(), ssl.SSLError):
+            super().handle_error(request, client_address)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock) -> None:
         """Set the applications behind the gateway."""

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TextIO
 
@@ -21,6 +23,7 @@ from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
+from tools.dev.certificate import issued_for
 from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
 from tools.dev.gateway import MAILS_PATH, DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
@@ -45,16 +48,24 @@ class Development:
     demo_account: str
     own_routes: Sequence[str]
     """The routes of the app that are not Baton's, such as ``POST /orders``."""
+    authority: Path | None = None
+    """The certificate to trust, if the server speaks TLS."""
 
 
 @contextlib.contextmanager
-def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
-    """Serve on ``host:port`` within this context. Port 0 takes a free port."""
+def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> Iterator[Development]:
+    """Serve on ``host:port`` within this context. Port 0 takes a free port.
+
+    ``tls``: serve over https, with a new certificate for ``localhost``. Its authority ends with this context.
+    """
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
-        server = GatewayServer(port, host)
+        certificate = authority = None
+        if tls:
+            certificate, authority = issued_for(Path(after.enter_context(TemporaryDirectory())), ["localhost"])
+        server = GatewayServer(port, host, certificate=certificate)
         after.callback(server.server_close)
-        url = f"http://localhost:{server.server_port}/api"
+        url = f"{'https' if tls else 'http'}://localhost:{server.server_port}/api"
         secret = secrets.token_urlsafe(32)
         _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
@@ -67,7 +78,7 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         thread.start()
         after.callback(thread.join)
         after.callback(server.shutdown)
-        yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]))
+        yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]), authority)
 
 
 def environments(clock: DevelopmentClock) -> list[ModuleType]:
@@ -128,6 +139,7 @@ def table(running: Development, out: TextIO) -> str:
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
         ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "because Lambda may start several"),
         ("reload", "when app.py or chalicelib/ changes", "the data stays"),
+        *([("certificate", str(running.authority), "trust it while this server runs")] if running.authority else []),
     ]
     name, _, _ = widths(rows)
     width = max(len(second) for _, second, third in rows if third)
@@ -136,17 +148,19 @@ def table(running: Development, out: TextIO) -> str:
         f"  {dye(f'{first:<{name}}', '2')}  {second:<{width}}  {dye(third, '2')}".rstrip()
         for first, second, third in rows
     ]
-    lines += ["", *for_phones(str(running.server.server_address[0]), running.server.server_port, own_addresses())]
+    if running.authority is None:  # the certificate is for localhost
+        lines += ["", *for_phones(str(running.server.server_address[0]), running.server.server_port, own_addresses())]
     registered = [[str(one.id), str(one.mechanism.name), str(one.form), str(one.binding)] for one in clients]
     head, *listed = aligned([["client", "mechanism", "token", "binding"], *registered])
     lines += ["", dye(f"  {head}", "2"), *(f"  {line}" for line in listed)]
     if running.own_routes:
         lines += ["", dye("  your routes", "2"), *(f"  {route}" for route in running.own_routes)]
+    trusting = f"--cacert {running.authority} " if running.authority else ""
     login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
     lines += [
         "",
         dye("Next", "1"),
-        f"  curl -s {running.url}/login -H 'Content-Type: application/json' -d '{login}'",
+        f"  curl -s {trusting}{running.url}/login -H 'Content-Type: application/json' -d '{login}'",
         *(f"  {line}" for line in aligned(_next(running))),
         "",
     ]
@@ -171,6 +185,13 @@ def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
 
 def _next(running: Development) -> list[list[str]]:
     port = "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
+    if running.authority is not None:
+        database = '-d sql:"$HOME/.pki/nssdb" -A -t C,, -n baton-dev'
+        return [
+            [f"certutil {database} -i {running.authority}", "let Chromium trust it"],
+            ['certutil -d sql:"$HOME/.pki/nssdb" -D -n baton-dev', "and end that"],
+            ["Ctrl-C", "stop"],
+        ]
     return [
         [f"make demo{port}", "login, lost answer and theft, against this server"],
         [f"make doctor{port}", "the cause, if a request fails"],
@@ -184,7 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     host = read_host(os.environ.get("HOST") or THIS_MACHINE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with development(port, host) as running:
+        with development(port, host, tls=os.environ.get("TLS") == "1") as running:
             print(table(running, sys.stdout), flush=True)
             with reloading(running.server.gateway, lambda: [one.app for one in environments(running.server.clock)]):
                 threading.Event().wait()

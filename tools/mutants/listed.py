@@ -429,8 +429,11 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/storage/dynamodb/items.py",
         ("a replaced login has another end reason", '":replaced": number(END_REASON_CODES[EndReason.REPLACED])', '":replaced": number(END_REASON_CODES[EndReason.LOGOUT])'),
-        ("an unreadable item causes an internal error instead of 503", "except (KeyError, ValueError, TypeError, IndexError) as error:", "except IndexError as error:"),
         ("a label of any length is stored", "if len(lineage.label.encode()) > LABEL_BYTES_MAX:", "if False:"),
+    ),
+    *_of(
+        "chalicelib/baton/storage/dynamodb/values.py",
+        ("an unreadable item causes an internal error instead of 503", "except (KeyError, ValueError, TypeError, IndexError) as error:", "except IndexError as error:"),
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",

@@ -34,11 +34,13 @@ from chalicelib.baton.lineages.model import (
     SecretBinding,
     UnfinishedLogin,
 )
-from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES, TicketPurpose
+from chalicelib.baton.policy import TICKET_ID_BYTES
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature, check_digest
 from chalicelib.baton.routing import Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 from chalicelib.baton.tokens.presented import RequestVerifier, attempt_header
+from chalicelib.baton.tokens.source import source_of
 
 
 class AuthSession(Ticket, frozen=True):
@@ -178,7 +180,9 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:
             raise InvalidSession("auth_session: of another attempt")
         over = lineage_over(self.proof, message, client, now=now)
-        return OpenSession(ticket, replace(_login_request(ticket, client, key), over=over), ring)
+        return OpenSession(
+            ticket, replace(_login_request(ticket, client, key), over=over, source=source_of(message, client)), ring
+        )
 
     def _check_signer(self, message: Message, ticket: AuthSession, key: PublicKey | None, *, now: int) -> None:
         signature: VerifiedSignature | None

@@ -19,7 +19,8 @@ from chalicelib.baton.tokens.issue import Seconds
 class ListedDevice(Struct, frozen=True, kw_only=True):
     """One login of the account, active or ended.
 
-    ``restored_from`` is the login of the old phone from which this one was restored.
+    ``restored_from`` is the login of the old phone from which this one was restored. ``handed_over_from`` is the login
+    of the app that handed this one over to a browser. It ends with that login.
     """
 
     device_id: str
@@ -32,6 +33,7 @@ class ListedDevice(Struct, frozen=True, kw_only=True):
     ended_at: Seconds | None
     ended_reason: EndReason | None
     restored_from: str | None
+    handed_over_from: str | None
 
 
 class ListDevices(Struct, frozen=True, kw_only=True):
@@ -69,7 +71,8 @@ class ListDevices(Struct, frozen=True, kw_only=True):
                     bound=not isinstance(lineage.binding, NoBinding),
                     ended_at=ended.at if ended else None,
                     ended_reason=ended.reason if ended else None,
-                    restored_from=lineage.parent,
+                    restored_from=lineage.parent if lineage.app is None else None,
+                    handed_over_from=lineage.app,
                 )
             )
         return entries

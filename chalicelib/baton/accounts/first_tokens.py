@@ -14,7 +14,15 @@ from chalicelib.baton.factors.refusals import InvalidCredentials, InvalidSession
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login, restored
+from chalicelib.baton.lineages.login_rules import (
+    NoRoom,
+    handed_over,
+    has_device,
+    removed_by_login,
+    replaced_by_handover,
+    replaced_by_login,
+    restored,
+)
 from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of, may_go_on, rights_of
@@ -89,6 +97,17 @@ class Restoring(Struct, frozen=True):
         return "Restoring('**********')"
 
 
+class HandingOver(Struct, frozen=True):
+    """A login that an app hands over to a browser. ``refusal`` is raised if the login of the app has ended."""
+
+    parent: Lineage
+    refusal: Refusal
+
+
+Basis = UnfinishedLogin | Restoring | HandingOver
+"""What justifies a login beside the factors that were proved for it."""
+
+
 class Admit(Struct, frozen=True, kw_only=True):
     """Begin a lineage for a person who has proved every factor that is required, and issue its first tokens."""
 
@@ -106,12 +125,12 @@ class Admit(Struct, frozen=True, kw_only=True):
         assurance: Assurance,
         ring: Ring,
         now: int,
-        basis: UnfinishedLogin | Restoring | None = None,
+        basis: Basis | None = None,
     ) -> TokenResponse:
         """Return the first tokens. ``proved_at`` is the account state that the factors were proved with.
 
         ``basis`` is the login of an ``auth_session``, which nothing may have ended since its password was proved, or
-        the login of the old phone, which must be live.
+        the login of the old phone or of the app, which must be live.
 
         A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
         meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room, and
@@ -133,8 +152,14 @@ class Admit(Struct, frozen=True, kw_only=True):
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, assurance=assurance, now=now)
             if isinstance(basis, Restoring):
                 lineage = restored(lineage, basis.parent)
-            replaced = replaced_by_login(
-                account_state, login_request.binding, proved=login_request.proved, over=login_request.over
+            if isinstance(basis, HandingOver):
+                lineage = handed_over(lineage, basis.parent, idle_s=idle_s_of.get(basis.parent.client, 0))
+            replaced = (
+                replaced_by_handover(account_state, lineage, over=login_request.over)
+                if isinstance(basis, HandingOver)
+                else replaced_by_login(
+                    account_state, login_request.binding, proved=login_request.proved, over=login_request.over
+                )
             )
             removed = removed_by_login(
                 account_state,
@@ -144,12 +169,16 @@ class Admit(Struct, frozen=True, kw_only=True):
                 idle_s_of=idle_s_of,
                 lineages_max=LINEAGES_MAX,
                 parent=lineage.parent,
+                live_too=not isinstance(basis, HandingOver),
             )
             if isinstance(removed, NoRoom):
                 raise errors.TooManyRequests(
                     "no entry is old enough to make room",
                     retry_after=removed.until - now,
-                    detail=f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
+                    detail=f"This account has {LINEAGES_MAX} logins, and none of them can make room. Wait as "
+                    "`Retry-After` says."
+                    if isinstance(basis, HandingOver)
+                    else f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
                 )
             admitted = self.lineage_store.add_lineage(
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
@@ -172,7 +201,7 @@ class Admit(Struct, frozen=True, kw_only=True):
         account_state: AccountState,
         lineage: Lineage,
         login_request: LoginRequest,
-        basis: UnfinishedLogin | Restoring | None,
+        basis: Basis | None,
         *,
         now: int,
     ) -> None:
@@ -188,22 +217,32 @@ class Admit(Struct, frozen=True, kw_only=True):
                 told=Told(device=lineage.label, address=basis.address, undo_since=now),
             )
             return
+        if isinstance(basis, HandingOver):
+            self.record(
+                "logged_in",
+                account=account_state.account,
+                lineage=lineage.id,
+                client=client,
+                details={"handed_over_from": basis.parent.id},
+                told=None,  # it is no new device
+            )
+            return
         is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)
         told = Told(device=lineage.label) if is_new else None
         self.record("logged_in", account=account_state.account, lineage=lineage.id, client=client, told=told)
 
 
-def _check_basis(
-    account_state: AccountState | None, basis: UnfinishedLogin | Restoring | None, *, not_before: int, now: int
-) -> None:
+def _check_basis(account_state: AccountState | None, basis: Basis | None, *, not_before: int, now: int) -> None:
     """Refuse a login that nothing justifies any more: the account state has moved since it was read."""
     if isinstance(basis, UnfinishedLogin) and not may_go_on(account_state, basis):
         raise InvalidSession("auth_session: the account changed before the admission")
-    if isinstance(basis, Restoring):
+    if isinstance(basis, Restoring | HandingOver):
         parent = account_state.lineages.get(basis.parent.id) if account_state else None
         if account_state is None or parent is None:
             raise basis.refusal
         if ended_of(account_state, parent, now=now, not_before=not_before, idle_s=None) is not None:
             raise basis.refusal
+    if isinstance(basis, HandingOver) and account_state is not None and account_state.status is not Status.ACTIVE:
+        raise basis.refusal
     if account_state is not None and account_state.status is not Status.ACTIVE:
         raise InvalidCredentials("disabled while it was logging in")

@@ -18,7 +18,7 @@ from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.tickets import Ticket, UnknownRoot, open_ticket
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.policy import FORGET_ORDER, TicketPurpose
+from chalicelib.baton.ticket_purposes import FORGET_ORDER, TicketPurpose
 
 OnDelete = Callable[[AccountId], object]
 """A team's function: it deletes what the team stores about an account."""

@@ -33,11 +33,10 @@ class Login(Struct, frozen=True, kw_only=True):
     ask: AskForFactor
     admit: Admit
 
-    def __call__(  # noqa: PLR0913 - the members of a login
+    def __call__(
         self,
         message: Message,
         *,
-        source: str,
         email: str,
         password: str,
         client_id: str,
@@ -59,7 +58,7 @@ class Login(Struct, frozen=True, kw_only=True):
         account = claimed or ring.decoy_account(login_request.email)
         account_state = self.lineage_store.get(account)
         rate_limits = login_limits(
-            account, account_state, login_request.binding, proved=login_request.proved, source=source
+            account, account_state, login_request.binding, proved=login_request.proved, source=login_request.source
         )
         user = self.credentials.check(
             secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now

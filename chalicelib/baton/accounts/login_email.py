@@ -51,7 +51,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)
-        return CodeSent(codes.send(user, account_state, session, source=message.source, now=now))
+        return CodeSent(codes.send(user, account_state, session, source=session.login_request.source, now=now))
 
     def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
         """Check the code, and return the refusal with which the login goes on: its ``auth_session`` may enrol a factor.

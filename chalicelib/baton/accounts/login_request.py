@@ -30,6 +30,7 @@ from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.presented import RequestVerifier, attempt_of
 from chalicelib.baton.tokens.refusals import UnauthorizedClient, UnknownClient
+from chalicelib.baton.tokens.source import source_of
 
 _RETIRED = "This client_id is out of service. Update the app, or use the client_id that replaces it."
 
@@ -58,6 +59,8 @@ class LoginRequest(Struct, frozen=True):
     """The browser keeps the login after it is closed."""
     over: LineageId | None = None
     """The login whose cookies this login replaces."""
+    source: str = ""
+    """The address of the person, as far as it is known."""
 
     @property
     def label(self) -> str:
@@ -154,6 +157,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             proved=LineageId(signature.keyid) if signature and device.hmac else None,
             remember=remember,
             over=lineage_over(self.proof, message, client, now=now),
+            source=source_of(message, client) if client.trusted_sources else message.source,
         )
 
     def _check_browser(self, client: Client, device: Device, *, remember: bool) -> None:

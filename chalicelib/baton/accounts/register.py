@@ -56,7 +56,6 @@ class Register(Struct, frozen=True, kw_only=True):
         self,
         message: Message,
         *,
-        source: str,
         email: str,
         password: str,
         client_id: str,
@@ -80,7 +79,7 @@ class Register(Struct, frozen=True, kw_only=True):
         self.new_password.check_strength(password, email=login_request.email)
         if self.verify_first and not (mail_session and code):
             raise VerificationRequired
-        self._take_slot(source, now=now)
+        self._take_slot(login_request.source, now=now)
         self._check_breach(secret, login_request, ring=ring, now=now)
         proved = None
         if mail_session or code:
@@ -104,7 +103,7 @@ class Register(Struct, frozen=True, kw_only=True):
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
             try:
-                issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
+                issued = self._taken(outcome, login_request, secret, ring=ring, now=now)
             except AccountExists:
                 if self.verify_first:  # an address with an account looks like a wrong code
                     raise InvalidCode("the address has an account") from None
@@ -165,7 +164,7 @@ class Register(Struct, frozen=True, kw_only=True):
         return user, account_state
 
     def _taken(
-        self, taken: AddressTaken, login_request: LoginRequest, secret: bytes, *, source: str, ring: Ring, now: int
+        self, taken: AddressTaken, login_request: LoginRequest, secret: bytes, *, ring: Ring, now: int
     ) -> TokenResponse | None:
         """Answer a retry of this attempt, finish an interrupted deletion, and refuse any other registration."""
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
@@ -179,7 +178,7 @@ class Register(Struct, frozen=True, kw_only=True):
             raise AccountExists
         if account_state is None:
             raise errors.Unavailable("inconsistent account: the account state is missing")
-        rate_limits = login_limits(taken.account, account_state, login_request.binding, source=source)
+        rate_limits = login_limits(taken.account, account_state, login_request.binding, source=login_request.source)
         return self._again(
             login_request, secret, account_state=account_state, rate_limits=rate_limits, ring=ring, now=now
         )

@@ -51,7 +51,6 @@ def routes(  # noqa: PLR0913 - one flow for each route
     def enter(message: Message, entry: Registration) -> Answer:
         tokens = register(
             message,
-            source=message.source,
             email=entry.email,
             password=entry.password,
             client_id=entry.client_id,
@@ -65,7 +64,6 @@ def routes(  # noqa: PLR0913 - one flow for each route
     def log_in(message: Message, entry: Entry) -> Answer:
         tokens = login(
             message,
-            source=message.source,
             email=entry.email,
             password=entry.password,
             client_id=entry.client_id,

@@ -9,8 +9,9 @@ from typing import Final
 
 from chalicelib.baton import errors
 from chalicelib.baton.browser.refusals import CookiesTooLarge
-from chalicelib.baton.policy import COOKIE_BYTES_MAX, TICKET_PURPOSES
+from chalicelib.baton.policy import BOUND_COOKIE_S, COOKIE_BYTES_MAX
 from chalicelib.baton.routing import Cookie, Message
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 
 SESSION: Final = "__Host-baton"
 """The session id: a token for calls. The browser keeps it until it closes."""
@@ -18,8 +19,10 @@ REMEMBER: Final = "__Host-baton-remember"
 """The remember token: a token that renews. Only a login with ``"remember": true`` has it."""
 LOGIN: Final = "__Host-baton-login"
 """The ``auth_session`` between the password and the second factor."""
+BOUND: Final = "__Host-baton-bound"
+"""A recent proof of the key of the browser (DBSC)."""
 
-_OURS: Final = frozenset({SESSION, REMEMBER, LOGIN})
+_OURS: Final = frozenset({SESSION, REMEMBER, LOGIN, BOUND})
 
 
 def session_cookie(token: str) -> Cookie:
@@ -37,10 +40,16 @@ def login_cookie(auth_session: str) -> Cookie:
     return Cookie(LOGIN, auth_session, max_age=TICKET_PURPOSES["auth_session"].life_s, same_site="Strict")
 
 
+def bound_cookie(ticket: str) -> Cookie:
+    """Set the proof of the browser's key. It is accepted for a minute longer: requests are under way."""
+    return Cookie(BOUND, ticket, max_age=BOUND_COOKIE_S, same_site="Lax")
+
+
 CLEARED: Final = (
     Cookie(SESSION, "", max_age=0, same_site="Lax"),
     Cookie(REMEMBER, "", max_age=0, same_site="Lax"),
     Cookie(LOGIN, "", max_age=0),
+    Cookie(BOUND, "", max_age=0, same_site="Lax"),
 )
 """The cookies of a login that has ended."""
 LOGIN_CLEARED: Final = CLEARED[2]

@@ -1,6 +1,7 @@
 """Deliver a login to a browser: its tokens go into cookies, and the body has none."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from chalicelib.baton.effects import Done, Entropy
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import EndReason
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.routing import Answer, Message
@@ -54,6 +55,13 @@ class WebLogin(Struct, frozen=True, kw_only=True):
         return f"WebLogin(device_id={self.device_id!r}, '**********')"
 
 
+class Offer(Protocol):
+    """Offer a browser to bind the cookies of a new login to its key."""
+
+    def __call__(self, account: AccountId, lineage: LineageId, client: Client) -> Mapping[str, str]:
+        """Return the header field of the offer, or none."""
+
+
 class Deliver(Struct, frozen=True, kw_only=True):
     """Put the tokens of a cookie client into cookies."""
 
@@ -62,9 +70,12 @@ class Deliver(Struct, frozen=True, kw_only=True):
     clients: Clients
     lineage_store: LineageStore
     record: Record
+    offer: Offer
 
-    def __call__(self, message: Message, answer: Answer) -> Answer:
+    def __call__(self, message: Message, answer: Answer, *, proved: bool = True) -> Answer:
         """Put the tokens of a cookie client into cookies. Any other answer is returned as it is.
+
+        ``proved``: the person has just proved a factor, so the browser is offered to bind the cookies.
 
         Every answer with tokens passes here, so the tokens of a cookie client are in no body.
         """
@@ -97,7 +108,8 @@ class Deliver(Struct, frozen=True, kw_only=True):
         )
         codes, left = (getattr(issued, name, UNSET) for name in ("recovery_codes", "recovery_codes_left"))
         shown = replace(shown, recovery_codes=codes, recovery_codes_left=left)
-        return Answer(answer.status, shown, cookies=tuple(cookies))
+        headers = self.offer(token.account, token.lineage, client) if proved else {}
+        return Answer(answer.status, shown, headers=headers, cookies=tuple(cookies))
 
     def _end_other(self, message: Message, token: Token, *, now: int) -> None:
         """End the login of another account whose cookie this login replaces."""

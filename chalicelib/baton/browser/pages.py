@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from chalicelib.baton.routing import Message
+from chalicelib.baton.routing import Answer, Message
 
 NEXT_BYTES_MAX: Final = 512
 _NEXT: Final = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
@@ -13,7 +13,7 @@ _NEXT: Final = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 def is_next(text: str) -> bool:
     """Check a path to which a browser may be sent: it must lead to this site."""
-    return _NEXT.match(text) is not None and len(text.encode()) <= NEXT_BYTES_MAX
+    return _NEXT.match(text) is not None and len(text.encode(errors="replace")) <= NEXT_BYTES_MAX
 
 
 def login_url(login: str, message: Message) -> str:
@@ -25,3 +25,19 @@ def login_url(login: str, message: Message) -> str:
 def navigates(message: Message) -> bool:
     """Check whether the browser shows the answer as a page. An old browser does not say it."""
     return list(message.fields.get("sec-fetch-mode", ("navigate",))) == ["navigate"]
+
+
+def comes_from_elsewhere(message: Message) -> bool:
+    """Check whether a link of another site, or no page at all, opened this one. An old browser does not say it.
+
+    The reload of a page comes from the page itself, so a page that reloads itself does this once.
+    """
+    return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
+
+
+def reloading_page() -> Answer:
+    """Return a page that reloads itself immediately."""
+    return Answer.html(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0">'
+        "<title>One moment</title><p>One moment. If this page stays, reload it.</p></html>"
+    )

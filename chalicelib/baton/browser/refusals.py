@@ -22,6 +22,41 @@ class SessionSuperseded(InvalidToken):
     detail = "This session cookie is an old one: a newer one of the same login is in use. Log in again."
 
 
+class DeviceProofRequired(Refusal):
+    """The cookies are bound to the key of a browser (DBSC), and this request has no fresh proof of that key."""
+
+    status = 401
+    error = code = "device_proof_required"
+    action = "retry"
+    detail = (
+        "These cookies are bound to the key of a browser, and the proof of that key is missing or too old. The browser "
+        "renews it before the next request: reload once. If the next request is refused too, log in."
+    )
+
+
+class ProofInvalid(Refusal):
+    """A browser did not prove its key (DBSC). The login goes on."""
+
+    error = code = "proof_invalid"
+    action = "log_in"
+    detail = "The proof of the key of this browser is not valid. No login ended."
+
+
+class HandoverInvalid(Refusal):
+    """The code of a handover is late, used, or the login of the app has ended or changed."""
+
+    error = code = "handover_invalid"
+    action = "log_in"
+    detail = "This code is no longer valid. Ask for a new one in the app."
+
+
+class NextInvalid(Refusal):
+    """The page to open is no path of this site."""
+
+    error = code = "next_invalid"
+    detail = "`next` must begin with one `/`, followed by neither `/` nor `\\`. It has at most 512 bytes."
+
+
 class CookiesTooLarge(InvalidRequest):
     """The cookies of a request are longer than 4,096 bytes."""
 

@@ -1,7 +1,8 @@
 """The login that the cookies of a request hold: check it, store its use, and deliver it as cookies.
 
 A cookie is worth less than a signed call, so each request passes these checks in this order: the site (`sites`), the
-session id is genuine, the login is live (one read), and the id is not superseded. Nothing is adopted: an id is only
+session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and the id
+is not superseded. Nothing is adopted: an id is only
 what Baton made, and each login begins a new lineage.
 """
 
@@ -10,6 +11,7 @@ import hashlib
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.browser.bound import BoundBrowsers
 from chalicelib.baton.browser.cookies import CLEARED, REMEMBER, SESSION, read_cookies, remember_cookie, session_cookie
 from chalicelib.baton.browser.csrf import csrf_token, is_csrf_token, sent_token
 from chalicelib.baton.browser.delivery import WebLogin, genuine_cookie, web_login
@@ -20,7 +22,7 @@ from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import AccountState, EndReason, Lineage, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Inactive, active_lineage, expiry
@@ -69,6 +71,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     tickets: Tickets
     site: SiteRule
+    bound: BoundBrowsers
     log: Log
     record: Record
 
@@ -95,13 +98,15 @@ class WebSessions(Struct, frozen=True, kw_only=True):
 
         If the session id is absent, idle or superseded, a genuine remember token renews the session in this request.
 
-        Raises ``LoginRequired``, which deletes the cookies, and ``SessionSuperseded``, which does not.
+        Raises ``LoginRequired``, which deletes the cookies, ``DeviceProofRequired`` and ``SessionSuperseded``, which
+        do not.
         """
         proved, now = call.proved, call.now
         if proved.client.retired:
             raise _ended(None)
         for _ in range(START_OVER_MAX):
             account_state, lineage = self._active(proved, now=now)
+            self.bound.check(call.message, account_state.account, lineage, now=now)
             active = Active(account_state, lineage)
             verdict = SessionVerdict.IDLE
             if call.issued_at is not None:
@@ -145,15 +150,18 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         max_age = min(proved.client.mechanism.idle_s, max(0, lineage.expires_at - now))
         return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max_age)
 
-    def show(self, message: Message) -> tuple[WebLogin | None, tuple[Cookie, ...]]:
-        """Return the login of a browser, or ``None``, and the cookies to set. Raises ``CrossSite``."""
+    def show(self, message: Message) -> tuple[WebLogin | None, bool, tuple[Cookie, ...]]:
+        """Return the login of a browser, or ``None``, whether it is bound to a key, and the cookies to set.
+
+        Raises ``CrossSite`` and ``DeviceProofRequired``.
+        """
         call = self._presented(message)
         if call is None:
-            return None, ()
+            return None, False, ()
         try:
             session = self.go_on(call)
         except (errors.LoginRequired, SessionSuperseded) as over:
-            return None, over.cookies
+            return None, False, over.cookies
         lineage, proved = session.active.lineage, call.proved
         shown = web_login(
             proved.token,
@@ -163,7 +171,13 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             remembered=is_remembered(lineage.auth_time, lineage.expires_at),
             now=call.now,
         )
-        return shown, session.cookies
+        return shown, lineage.browser_key is not None, session.cookies
+
+    def offer(self, session: LiveSession, client: Client) -> dict[str, str]:
+        """Return the offer to bind the cookies, for the answer to a fresh proof of the person."""
+        account_state, lineage = session.active.account_state, session.active.lineage
+        version = account_state.credentials_version
+        return self.bound.offer(account_state.account, lineage, client, credentials_version=version)
 
     def csrf_token(self, call: CookieCall) -> str:
         """Make a CSRF token of this session."""
@@ -209,6 +223,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         if isinstance(lineage, Inactive):
             raise _ended(lineage.reason)
         assert account_state is not None
+        if lineage.app is not None:
+            app = self.clients.of(account_state.lineages[lineage.app].client)
+            if app is None or app.retired:
+                raise _ended(None)
         return account_state, lineage
 
     def _stored(self, after: Lineage, before: Lineage, proved: VerifiedToken, *, now: int) -> bool:

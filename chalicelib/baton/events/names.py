@@ -55,6 +55,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     "cross_site_refused": Event("info"),
     # Once a day for each login, by a browser that sends an old cookie.
     "session_superseded": Event("warning", audited=True),
+    "browser_bound": Event("info"),
+    # A proof by another key than that of the browser, or with another header. A stranger can cause it.
+    "proof_wrong_key": Event("warning"),
+    # A browser says that it did not renew its proof. No rule believes it.
+    "proof_skipped_quota_exceeded": Event("info"),
+    "proof_skipped_server_error": Event("info"),
+    "proof_skipped_unreachable": Event("info"),
+    "proof_skipped_other": Event("info"),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
     # Once a day, by somebody who has the password.

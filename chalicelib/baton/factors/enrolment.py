@@ -19,7 +19,8 @@ from chalicelib.baton.factors.totp import matching_step, otpauth_uri, shown_secr
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, open_ticket, seal_ticket
-from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES, TOTP_SECRET_BYTES, TicketPurpose
+from chalicelib.baton.policy import TICKET_ID_BYTES, TOTP_SECRET_BYTES
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 
 _BEFORE_EVERY_STEP = -1
 

@@ -24,7 +24,8 @@ from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.relying_party import RelyingParty
-from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES, TicketPurpose
+from chalicelib.baton.policy import TICKET_ID_BYTES
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 from chalicelib.baton.tokens.caller import Operation
 
 

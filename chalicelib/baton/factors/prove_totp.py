@@ -19,11 +19,11 @@ from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.policy import (
     DAY_S,
     SECOND_FACTOR_FAILING_AT,
-    TICKET_PURPOSES,
     WRONG_TOTP_IN_A_ROW_KEPT_S,
     WRONG_TOTP_IN_A_ROW_MAX,
     WRONG_TOTP_PER_DAY_MAX,
 )
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 
 _MARK_BYTES: Final = 16
 

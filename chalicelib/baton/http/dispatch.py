@@ -13,6 +13,7 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.http.answer import ALLOWED_FIELDS, BY_COOKIE, PREFLIGHT_KEPT_S, as_page, readable_by, refused
 from chalicelib.baton.http.request import decoded_path, read_request
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.routing import Dialect, Message, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 
@@ -41,6 +42,8 @@ class Dispatch(Struct, kw_only=True):
     origins: tuple[str, ...] = ()
     cookie_origins: tuple[str, ...] = ()
     """The origins whose pages may send cookies too."""
+    origin_secret: Secret | None = None
+    """What a CDN in front of the API sends."""
     development: bool = False
     """Show tracebacks on the terminal."""
     resource_metadata: str = ""
@@ -66,7 +69,7 @@ class Dispatch(Struct, kw_only=True):
 
             refusal: errors.Refusal | None = None
             try:
-                message = read_request(event, development=self.development)
+                message = read_request(event, development=self.development, origin_secret=self.origin_secret)
                 path = decoded_path(path_parameters) if path_parameters else path_parameters
                 response = self.carried(run(Request(message, _template(event), path, refuse)))
             except errors.Refusal as raised:

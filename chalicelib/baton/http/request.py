@@ -6,12 +6,15 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from chalicelib.baton import errors
+from chalicelib.baton.http.source import viewer_of
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, TOKEN_BYTES_MAX
 from chalicelib.baton.routing import Message
 
 ONCE_FIELDS = (
     "authorization",
     "baton-grant",
+    "baton-handover",
     "content-digest",
     "content-type",
     "dpop",
@@ -26,10 +29,13 @@ _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 
 
-def read_request(event: Mapping[str, Any], *, development: bool = False) -> Message:
+def read_request(
+    event: Mapping[str, Any], *, development: bool = False, origin_secret: Secret | None = None
+) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    In ``development`` a request may come over plain http, whose default port is 80.
+    In ``development`` a request may come over plain http, whose default port is 80. ``origin_secret`` is what a CDN
+    sends, so that the address of its viewer counts as the source.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """
@@ -53,6 +59,7 @@ def read_request(event: Mapping[str, Any], *, development: bool = False) -> Mess
     path = str(context.get("path") or "/")
     if not _PATH.match(path):
         raise errors.Malformed("path", detail="The path has characters that a request line cannot carry.")
+    viewer = viewer_of(fields, origin_secret) if origin_secret is not None else ""
     return Message(
         method=str(context.get("httpMethod") or ""),
         authority=_authority(fields, development=development),
@@ -60,7 +67,7 @@ def read_request(event: Mapping[str, Any], *, development: bool = False) -> Mess
         query=_query(event),
         fields=fields,
         body=body,
-        source=str((context.get("identity") or {}).get("sourceIp") or ""),
+        source=viewer or str((context.get("identity") or {}).get("sourceIp") or ""),
     )
 
 

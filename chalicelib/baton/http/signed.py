@@ -9,6 +9,7 @@ from chalice.app import Response
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.browser.refusals import DeviceProofRequired
 from chalicelib.baton.http.answer import answered, rendered, response_of, with_cookies
 from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_query
 from chalicelib.baton.http.dispatch import Dispatch, Request
@@ -81,7 +82,7 @@ class Views(Struct, frozen=True):
             if spec.signed:
                 try:
                     return self._signed(view, spec, request)
-                except errors.InvalidToken as refusal:
+                except (errors.InvalidToken, DeviceProofRequired) as refusal:
                     return _to_login(spec, request.message, refusal)
             if not (spec.takes_attempt or spec.repeatable):
                 refuse_key(request.message)
@@ -147,6 +148,8 @@ class Views(Struct, frozen=True):
             raise
         if spec.session == "ended":
             return with_cookies(response, CLEARED)
+        if spec.session == "renewed":
+            response.headers.update(sessions.offer(session, call.proved.client))
         if spec.session == "renewed" or caller.stepped_up is not None:
             return with_cookies(response, sessions.cookies(session.active.lineage, call))
         return with_cookies(response, session.cookies)
@@ -232,15 +235,21 @@ def _presents_session(message: Message) -> bool:
     return presents_session(message)
 
 
-def _to_login(spec: RouteSpec, message: Message, refusal: errors.InvalidToken) -> Response:
-    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal."""
+def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
+    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal.
+
+    A browser renews its proof for no link from another site. It gets a page that reloads itself, which it does renew
+    the proof for.
+    """
     if not spec.login_page or message.method not in SAFE_METHODS:
         raise refusal
-    from chalicelib.baton.browser.pages import login_url, navigates  # noqa: PLC0415 - cold start
+    from chalicelib.baton.browser import pages  # noqa: PLC0415 - cold start
 
-    if not navigates(message):
+    if not pages.navigates(message):
         raise refusal
-    return with_cookies(answered(Answer.redirect(login_url(spec.login_page, message))), refusal.cookies)
+    if isinstance(refusal, DeviceProofRequired) and pages.comes_from_elsewhere(message):
+        return with_cookies(answered(pages.reloading_page()), ())
+    return with_cookies(answered(Answer.redirect(pages.login_url(spec.login_page, message))), refusal.cookies)
 
 
 def _is_derived(shape: object, base: type) -> bool:

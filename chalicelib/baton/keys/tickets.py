@@ -34,7 +34,8 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Ring, derive
-from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, TICKET_BYTES_MAX, TICKET_ID_BYTES, TicketPurpose
+from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, TICKET_BYTES_MAX, TICKET_ID_BYTES
+from chalicelib.baton.ticket_purposes import TicketPurpose
 
 _DOMAIN = b"baton ticket 1"
 _SIV_KEY_BYTES = 64

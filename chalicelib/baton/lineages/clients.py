@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.lineages.delivery import Delivery, delivery_problems
+from chalicelib.baton.lineages.delivery import Delivery, DeviceBound, delivery_problems
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.relying_party import HOST, Apps, RelyingParty, read_apps, read_relying_party
 from chalicelib.baton.policy import (
@@ -28,7 +28,7 @@ SecondFactorRule = Literal["off", "optional", "required"]
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {
     *("retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"),
-    *("delivery", "origins"),
+    *("delivery", "origins", "device_bound", "trusted_sources"),
 }
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
@@ -65,7 +65,8 @@ class Client(Struct, frozen=True):
     cannot (``off``). ``remember_days``: how long a device that proved one is not asked
     again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
     logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
-    ``origins`` are the origins beside the API's own whose pages may send these cookies.
+    ``origins`` are the origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers are
+    offered to bind them to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
     """
 
     id: str
@@ -81,6 +82,8 @@ class Client(Struct, frozen=True):
     restore: bool = False
     delivery: Delivery = "body"
     origins: tuple[str, ...] = ()
+    device_bound: DeviceBound = "off"
+    trusted_sources: tuple[str, ...] = ()
 
 
 class MailRow(Struct, frozen=True):
@@ -219,6 +222,8 @@ class Clients:
                 restore=row.get("restore", False),
                 delivery=cast("Delivery", row.get("delivery", "body")),
                 origins=tuple(row.get("origins", ())),
+                device_bound=cast("DeviceBound", row.get("device_bound", "off")),
+                trusted_sources=tuple(row.get("trusted_sources", ())),
             )
         if not clients and not problems:
             problems = ["no client is registered"]

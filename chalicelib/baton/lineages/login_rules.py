@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import AccountState, Binding, EndReason, KeyBinding, Lineage
 from chalicelib.baton.lineages.rules import ended_of
-from chalicelib.baton.policy import DAY_S, LINEAGE_KEPT_S
+from chalicelib.baton.policy import DAY_S, HANDED_OVER_KEPT_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
@@ -17,6 +17,8 @@ class NoRoom(Struct, frozen=True):
     until: int
 
 
+_LIVE = 2
+"""The rank of a live lineage: it is removed last."""
 _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
 """The reasons after which no earlier login request is valid any more, because its password is not."""
 
@@ -30,6 +32,31 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
     """Return the lineage of a restored login: it ends when the login of the old phone would at the latest."""
     return replace(lineage, parent=parent.id, expires_at=min(lineage.expires_at, parent.expires_at))
+
+
+def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
+    """Return the lineage of a login that an app hands over to a browser: it ends when that of the app would at latest.
+
+    ``idle_s`` is the idle limit of the app's login. So no rule must compare it again.
+    """
+    expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
+    return replace(lineage, parent=app.id, expires_at=expires_at, assurance=app.assurance, label=app.label)
+
+
+def replaced_by_handover(
+    account_state: AccountState, lineage: Lineage, *, over: LineageId | None
+) -> tuple[Lineage, ...]:
+    """Return the lineages that a handover ends: the earlier ones of this app at this client, and that of the cookies.
+
+    ``over`` is the lineage whose cookies the browser sent.
+    """
+    return tuple(
+        one
+        for one in account_state.lineages.values()
+        if one.ended is None
+        and one.epoch == account_state.epoch
+        and (one.id == over or (one.app == lineage.app and one.client == lineage.client))
+    )
 
 
 def replaced_by_login(
@@ -58,6 +85,7 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     idle_s_of: Mapping[int, int],
     lineages_max: int,
     parent: LineageId | None = None,
+    live_too: bool = True,
 ) -> tuple[Lineage, ...] | NoRoom:
     """Return the lineages to remove for a new lineage: ended, then expired or idle, then the least recently used.
 
@@ -65,7 +93,7 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
     change or a reset can be removed at any age, because that request has a password that is no longer valid.
     ``replaced`` are the lineages that this login ends. ``parent`` is the login of the old phone, if this login is
-    restored from it. It is kept: both phones are in use during a move.
+    restored from it. It is kept: both phones are in use during a move. ``live_too=False``: no live lineage is removed.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
@@ -77,7 +105,7 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
         if ended is None and lineage.id in ending:
             return (0, now, lineage.id)
         if ended is None:
-            return (2, last_used(lineage, now=now), lineage.id)
+            return (_LIVE, last_used(lineage, now=now), lineage.id)
         return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
     def age(lineage: Lineage) -> int:
@@ -90,11 +118,18 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
     void = account_state.raised is not None and account_state.raised.reason in _VOID
     ages = {lineage.id: age(lineage) for lineage in account_state.lineages.values()}
-    others = (one for one in account_state.lineages.values() if one.id != parent)
-    removable = sorted((one for one in others if ages[one.id] >= LINEAGE_KEPT_S), key=order)
+    others = [one for one in account_state.lineages.values() if one.id != parent]
+    if not live_too:
+        others = [one for one in others if order(one)[0] < _LIVE]
+    waits = {
+        one.id: (HANDED_OVER_KEPT_S if one.app and order(one)[0] < _LIVE else LINEAGE_KEPT_S) - ages[one.id]
+        for one in others
+    }
+    removable = sorted((one for one in others if waits[one.id] <= 0), key=order)
     if len(removable) < surplus:
-        kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
-        return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])
+        later = sorted(wait for wait in waits.values() if wait > 0)
+        missing = surplus - len(removable)
+        return NoRoom(until=now + (later[missing - 1] if len(later) >= missing else LINEAGE_KEPT_S))
     return tuple(removable[:surplus])
 
 

@@ -74,6 +74,13 @@ NO_ATTEMPT = bytes(8)
 """The value of an attempt slot before its generation is exchanged."""
 
 
+class BrowserKey(Struct, frozen=True):
+    """The key of a browser, a compressed P-256 point. Its cookies were bound to it at the time ``at``."""
+
+    at: int
+    point: bytes
+
+
 class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
@@ -82,7 +89,8 @@ class Lineage(Struct, frozen=True):
     limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
     own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
     and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone
-    from which this login was restored on a new one.
+    from which this login was restored on a new one, or the login of the app that handed this login over to a browser.
+    ``browser_key`` is the key of the browser, if its cookies are bound to one.
     """
 
     id: LineageId
@@ -100,6 +108,15 @@ class Lineage(Struct, frozen=True):
     last_used_day: int | None = None
     ended: Ended | None = None
     parent: LineageId | None = None
+    browser_key: BrowserKey | None = None
+
+    @property
+    def app(self) -> LineageId | None:
+        """The login of the app that handed this login over. This login is live only while that one is.
+
+        A restored login has a parent too, and goes on without it. It is always bound to a key.
+        """
+        return self.parent if isinstance(self.binding, NoBinding) else None
 
 
 class Rights(Struct, frozen=True):
@@ -157,13 +174,15 @@ class Actor(Struct, frozen=True):
     """The login that requests a write. The write happens only while this login is active.
 
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
-    authenticated. If the person proved a password for this operation, it is the version of that password.
+    authenticated. If the person proved a password for this operation, it is the version of that password. ``app`` is
+    the login that handed this one over, which must be live too.
     """
 
     account: AccountId
     lineage: LineageId
     not_before: int
     credentials_version: int
+    app: LineageId | None = None
 
 
 class UnfinishedLogin(Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import AccountState, Actor, EndReason, Lineage, PresentedToken, Status
+from chalicelib.baton.lineages.model import AccountState, Actor, BrowserKey, EndReason, Lineage, PresentedToken, Status
 from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOutdated, Retry, Reused, Superseded
 
 
@@ -44,7 +44,7 @@ class LineageStore(Protocol):
         bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
         with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
 
-        For a restored lineage, its parent is live at ``auth_time`` of the new one, with the binding that it has in
+        For a lineage with a parent, its parent is live at ``auth_time`` of the new one, with the binding that it has in
         ``expected``, which has the parent. The not-before time is not compared: the caller has compared it.
         """
 
@@ -58,6 +58,12 @@ class LineageStore(Protocol):
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
         """End one lineage of the actor's account. ``Refused``: it has already ended, or it does not exist."""
+
+    def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
+        """Bind the actor's own login to the key of its browser, in one write. It stays bound to the first key.
+
+        ``Done`` if it is bound to this key. ``Refused``: it is bound to another key.
+        """
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising its epoch, in one write."""

@@ -104,8 +104,8 @@ def judge(
     Lineages that began before ``not_before`` have ended. ``idle_s`` is the idle limit of the client's mechanism.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
-    if isinstance(lineage, Inactive):
-        return lineage
+    if isinstance(lineage, Inactive) or lineage.app is not None:  # the session of a browser is never exchanged
+        return lineage if isinstance(lineage, Inactive) else Inactive()
     behind = lineage.generation - presented.generation
     if behind == 0:
         # The current token has the stored iat. A token with another iat was signed with a leaked key.
@@ -146,7 +146,8 @@ def ended_of(
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
     A rise of the epoch ended every lineage of an older epoch. The account state stores only the last rise. A rise of
-    the not-before time ended every lineage that began earlier, with reason ``ended_everywhere``.
+    the not-before time ended every lineage that began earlier, with reason ``ended_everywhere``. A lineage that an app
+    handed over ended with that of the app.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -156,9 +157,24 @@ def ended_of(
         return Ended(at=not_before, reason=EndReason.ENDED_EVERYWHERE)
     if lineage.expires_at <= now:
         return Ended(at=lineage.expires_at, reason=EndReason.EXPIRED)
-    if idle_s is not None and lineage.issued_at + idle_s < now:
+    ended = _end_of_app(account_state, lineage, now=now, not_before=not_before)
+    if ended is None and idle_s is not None and lineage.issued_at + idle_s < now:
         return Ended(at=lineage.issued_at + idle_s, reason=EndReason.IDLE)
-    return None
+    return ended
+
+
+def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
+    """Return when and why the login of the app ended that handed this lineage over, or ``None``.
+
+    It was removed if it is not there, or if a later login has its id. The last use of this lineage is then the time.
+    The idle limit is not checked: a lineage never lives until that of its app.
+    """
+    if lineage.app is None:
+        return None
+    app = account_state.lineages.get(lineage.app)
+    if app is None or app.auth_time > lineage.auth_time:
+        return Ended(at=lineage.issued_at, reason=EndReason.REPLACED)
+    return ended_of(account_state, app, now=now, not_before=not_before, idle_s=None)
 
 
 def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
@@ -239,7 +255,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     ended = ended_of(account_state, lineage, now=now, not_before=actor.not_before, idle_s=None)
     if ended is not None:
         return Inactive(ended.reason)
-    if account_state.status is not Status.ACTIVE:
+    if account_state.status is not Status.ACTIVE or lineage.app != actor.app:
         return Inactive()
     return lineage if account_state.credentials_version == actor.credentials_version else ProofOutdated()
 

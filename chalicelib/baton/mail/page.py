@@ -4,12 +4,11 @@ The link is behind ``#``, so only the script of the page reads it. The script is
 it may send requests to this API alone (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
-import hashlib
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from chalicelib.baton.browser.open_page import inline_source
 from chalicelib.baton.routing import PAGE, Answer
 
 _FILE: Final = Path(__file__).with_name("action.html")
@@ -20,16 +19,8 @@ def action_page() -> Answer:
     """Return the page. It is the same for everybody."""
     html = _FILE.read_text("utf-8")
     policy = (
-        f"default-src 'none'; script-src {_source(html, 'script')}; style-src {_source(html, 'style')}; "
+        f"default-src 'none'; script-src {inline_source(html, 'script')}; style-src {inline_source(html, 'style')}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
     return Answer(200, html, headers=headers, media_type=PAGE)
-
-
-def _source(html: str, element: str) -> str:
-    """Return the source expression of the one inline script or style (Content Security Policy Level 3)."""
-    from base64 import b64encode  # noqa: PLC0415 - cold start
-
-    (text,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
-    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

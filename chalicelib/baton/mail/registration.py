@@ -20,9 +20,7 @@ class StartRegistration(Struct, frozen=True, kw_only=True):
     introduce: ReadLoginRequest
     start: StartMailSession
 
-    def __call__(
-        self, message: Message, *, source: str, email: str, client_id: str, device: Device, language: str
-    ) -> Started:
+    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, language: str) -> Started:
         """Return the session of the code. No account is read, so the answer is the same for every address."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -35,7 +33,7 @@ class StartRegistration(Struct, frozen=True, kw_only=True):
             key=device.public_key,
             language=language,
         )
-        return self.start(wanted, source=source, ring=ring, now=now)
+        return self.start(wanted, source=login_request.source, ring=ring, now=now)
 
 
 class ProveAddress(Struct, frozen=True, kw_only=True):

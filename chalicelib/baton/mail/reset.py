@@ -44,9 +44,7 @@ class ForgotPassword(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     start: StartMailSession
 
-    def __call__(
-        self, message: Message, *, source: str, email: str, client_id: str, device: Device, language: str
-    ) -> Started:
+    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, language: str) -> Started:
         """Return the session of the code. The answer does not depend on whether an account has the address."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -61,7 +59,7 @@ class ForgotPassword(Struct, frozen=True, kw_only=True):
             key=device.public_key,
             language=language,
         )
-        return self.start(wanted, source=source, ring=ring, now=now)
+        return self.start(wanted, source=login_request.source, ring=ring, now=now)
 
 
 class ResetPassword(Struct, frozen=True, kw_only=True):

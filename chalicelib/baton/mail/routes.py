@@ -38,7 +38,6 @@ def routes(
         _require_mail(enabled=enabled)
         started = flow(
             message,
-            source=message.source,
             email=body.email,
             client_id=body.client_id,
             device=device_of(body.device),

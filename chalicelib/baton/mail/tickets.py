@@ -9,14 +9,12 @@ from chalicelib.baton.keys.tickets import Ticket
 from chalicelib.baton.policy import (
     ADDRESS_KEPT_S,
     HOUR_S,
-    MAIL_ORDER,
     MAIL_RESET_LINK_S,
     MAIL_RESET_S,
     MAIL_UNDO_S,
     TICKET_ID_BYTES,
-    TICKET_PURPOSES,
-    TicketPurpose,
 )
+from chalicelib.baton.ticket_purposes import MAIL_ORDER, TICKET_PURPOSES, TicketPurpose
 
 Use = Literal["reset", "verify", "register", "new_address", "login"]
 """What a code is for. It names the template of its mail too."""

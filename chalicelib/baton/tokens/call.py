@@ -18,6 +18,7 @@ from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation, OwnFact
 from chalicelib.baton.tokens.ports import OneTime
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_of
 from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, TokenExpired, TokenInvalid
+from chalicelib.baton.tokens.source import source_of
 from chalicelib.baton.tokens.token import Kind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -111,12 +112,12 @@ class Call(Struct, frozen=True, kw_only=True):
         return caller
 
     def _caller(self, call: VerifiedCall, live: Active, grant: str, *, spec: RouteSpec) -> Caller:
-        account = live.account_state.account
+        account, client = live.account_state.account, call.proved.client
         return Caller(
             account=account,
             device_id=live.lineage.id,
-            client_id=call.proved.client.id,
-            scope=call.proved.client.scope,
+            client_id=client.id,
+            scope=client.scope,
             roles=self.proof.clients.roles_of_login(live.account_state.roles, acr=live.lineage.assurance.acr),
             bound=not isinstance(live.lineage.binding, NoBinding),
             auth_time=live.lineage.auth_time,
@@ -125,9 +126,9 @@ class Call(Struct, frozen=True, kw_only=True):
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
             now=call.now,
-            source=call.message.source,
+            source=source_of(call.message, client) if client.trusted_sources else call.message.source,
             attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
-            demands_second_factor=self.proof.clients.demand_second_factor(call.proved.client, live.account_state),
+            demands_second_factor=self.proof.clients.demand_second_factor(client, live.account_state),
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,
             _own_factors=lambda: self.own_factors(account),
             _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),

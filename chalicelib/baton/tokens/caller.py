@@ -81,8 +81,11 @@ class Caller(Struct, kw_only=True, eq=False):
     @property
     def actor(self) -> Actor:
         """The login of the caller, for the condition of a write on its behalf."""
-        version = self.account_state.credentials_version if self.account_state else 0
-        return Actor(self.account, self.device_id, not_before=self.not_before, credentials_version=version)
+        version, app = 0, None
+        if self.account_state is not None:
+            version, own = self.account_state.credentials_version, self.account_state.lineages.get(self.device_id)
+            app = own.app if own else None
+        return Actor(self.account, self.device_id, self.not_before, credentials_version=version, app=app)
 
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.

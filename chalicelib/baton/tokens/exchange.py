@@ -31,6 +31,7 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_header, attempt_of
 from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.source import source_of
 from chalicelib.baton.tokens.token import Kind
 
 _NO_ATTEMPT_SENT = (
@@ -64,11 +65,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     issue: Issue
     revoke_on_wrong_key: bool = False
 
-    def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same tokens. Other verdicts raise their error.
-
-        ``source`` is the network address of the sender, for the evidence of a reuse.
-        """
+    def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
+        """Return the next tokens. A retry with the same attempt gets the same ones. Other verdicts raise an error."""
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
@@ -77,21 +75,21 @@ class Exchange(Struct, frozen=True, kw_only=True):
             raise UnauthorizedClient("its mechanism renews nothing")
         if token.kind is Kind.ACCESS:
             raise TokenInvalid("a token for calls cannot be exchanged")
-        signature = self._signature(message, proved, source=source, now=now)
+        signature = self._signature(message, proved, now=now)
         proved.check_in_service()
         attempt = attempt_of(message, signature, self.entropy)
         if request.scope is not None and not set(request.scope.split()) <= client.scope:
             raise InvalidScope
         if client.mechanism.single_use:
             try:
-                return self._exchange(message, proved, attempt, source=source, now=now)
+                return self._exchange(message, proved, attempt, now=now)
             except TokenReused as reused:
                 if attempt_header(message) is not None:
                     raise
                 raise TokenReused(reused.reason, detail=_NO_ATTEMPT_SENT, reason=EndReason.REUSE.value) from None
         return self._renew(proved, now=now)
 
-    def _signature(self, message: Message, proved: VerifiedToken, *, source: str, now: int) -> VerifiedSignature | None:
+    def _signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature. E2 is checked before E8, so a leaked used token cannot log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
@@ -100,14 +98,18 @@ class Exchange(Struct, frozen=True, kw_only=True):
             self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
             if self.revoke_on_wrong_key:
                 ended = self.end_reused(
-                    proved, message, source=source, attempt="", lineage=None, key="another", now=now
+                    proved,
+                    message,
+                    source=source_of(message, proved.client),
+                    attempt="",
+                    lineage=None,
+                    key="another",
+                    now=now,
                 )
                 raise self._reused(proved, ended, now=now) from None
             raise
 
-    def _exchange(
-        self, message: Message, proved: VerifiedToken, attempt: str, *, source: str, now: int
-    ) -> TokenResponse:
+    def _exchange(self, message: Message, proved: VerifiedToken, attempt: str, *, now: int) -> TokenResponse:
         verdict = self.lineage_store.exchange(
             proved.presented(attempt), now=now, not_before=proved.ring.not_before, idle_s=proved.client.mechanism.idle_s
         )
@@ -124,7 +126,13 @@ class Exchange(Struct, frozen=True, kw_only=True):
             case Reused(lineage):
                 key: Literal["own", "none"] = "none" if isinstance(lineage.binding, NoBinding) else "own"
                 ended = self.end_reused(
-                    proved, message, source=source, attempt=attempt, lineage=lineage, key=key, now=now
+                    proved,
+                    message,
+                    source=source_of(message, proved.client),
+                    attempt=attempt,
+                    lineage=lineage,
+                    key=key,
+                    now=now,
                 )
                 raise self._reused(proved, ended, now=now)
             case Ahead():

@@ -12,6 +12,7 @@ from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.reuse import EndReused
+from chalicelib.baton.tokens.source import source_of
 
 
 class Revoke(Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
     log: Log
     record: Record
 
-    def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
+    def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
         To end a bound lineage, the request must be signed with its key: a token is not enough. An app reports a copy of
@@ -46,6 +47,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
         if isinstance(lineage, Inactive):
             return  # it has ended, or the token is not of this login: a leaked key could sign it
         if self._is_reuse(proved, lineage):
+            source = source_of(message, proved.client)
             self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)
         elif isinstance(
             self.lineage_store.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done

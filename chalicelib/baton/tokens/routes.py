@@ -22,10 +22,10 @@ def routes(*, exchange: Exchange, revoke: Revoke, introspect: Introspect) -> tup
         if _required(form, "grant_type") != "refresh_token":
             raise UnsupportedGrantType
         asked = TokenRequest(_required(form, "refresh_token"), form.get("client_id"), form.get("scope"))
-        return Answer(200, exchange(message, asked, source=message.source))
+        return Answer(200, exchange(message, asked))
 
     def revoke_token(message: Message, form: Form) -> Answer:
-        revoke(message, token=_required(form, "token"), client_id=form.get("client_id"), source=message.source)
+        revoke(message, token=_required(form, "token"), client_id=form.get("client_id"))
         return Answer(200)
 
     def introspect_token(message: Message, form: Form) -> Answer:

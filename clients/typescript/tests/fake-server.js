@@ -94,6 +94,7 @@ export class FakeServer {
     const lineage = this.#caller(request);
     const route = `${request.method} ${path}`;
     if (route === "GET /me") return ok({ device_id: lineage.id, email: lineage.email });
+    if (route === "POST /session/handover") return ok({ code: "ho.code", expires_in: 60 });
     if (route === "GET /me/devices") return ok({ devices: [...this.lineages.values()].map(({ id, ended }) => ({ device_id: id, ended_reason: ended })) });
     if (route === "POST /step-up") {
       if (json.password !== PASSWORD) throw new Refusal(401, "invalid_credentials", "invalid_credentials", "fix_request");

@@ -243,6 +243,8 @@ test("the own verbs", async () => {
   const { client, storage } = await loggedIn(server);
   assert.equal((await client.devices()).length, 1);
   await client.changePassword("another lantern drifting sideways", confirm);
+  assert.equal(await client.handover("web", "/orders"), "ho.code");
+  assert.deepEqual(JSON.parse(server.log.at(-1).body), { client_id: "web", next: "/orders" });
   await client.endDevice("a b/c", confirm);
   assert.equal(server.log.at(-1).path, "/me/devices/a%20b%2Fc");
   await client.logoutEverywhere(confirm);
@@ -366,7 +368,7 @@ test("a portal answers every verb: nothing succeeds, nothing ends", async () => 
   const server = new FakeServer();
   const { client, storage } = await loggedIn(server);
   const portal = device(server, { storage, transport: async (request) => server.portal(request) }).client;
-  const safe = [() => portal.me(), () => portal.devices(), () => portal.endDevice("x", confirm), () => portal.logoutEverywhere(confirm), () => portal.syncClock()];
+  const safe = [() => portal.me(), () => portal.handover("web"), () => portal.devices(), () => portal.endDevice("x", confirm), () => portal.logoutEverywhere(confirm), () => portal.syncClock()];
   const once = [() => portal.changePassword("x", confirm), () => portal.deleteAccount(confirm), () => portal.call("POST", "/x")];
   for (const work of safe) assert.equal((await failure(work())).kind, "offline");
   for (const work of once) assert.equal((await failure(work())).kind, "answer_lost");

@@ -363,7 +363,7 @@ def test_a_new_key_must_sign_the_request_that_contains_it(world: World) -> None:
     foreign = thief.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
     for message, refusal in ((unsigned, SignatureRequired), (foreign, WrongKey)):
         with pytest.raises(refusal):
-            world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device)
+            world._register(message, email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device)
     assert not world.stores.tables.lineages
 
 
@@ -445,7 +445,7 @@ def test_a_device_cannot_have_a_key_and_an_hmac_secret(world: World) -> None:
     message = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
     both = Device(name="x", public_key=phone.public_key, hmac=True)
     with pytest.raises(errors.Malformed):
-        world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=both)
+        world._register(message, email=EMAIL, password=PASSWORD, client_id="mobile", device=both)
 
 
 def test_a_repetition_through_another_client_is_superseded(world: World) -> None:

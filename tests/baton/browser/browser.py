@@ -15,6 +15,7 @@ OWN: Final = "https://api.example.com"
 PAGE: Final = "https://app.example.com"
 EMAIL: Final = "ada@example.com"
 SESSION, REMEMBER, LOGIN = "__Host-baton", "__Host-baton-remember", "__Host-baton-login"
+BOUND: Final = "__Host-baton-bound"
 SAME_ORIGIN: Final = {"sec-fetch-site": "same-origin", "origin": OWN}
 
 
@@ -38,6 +39,12 @@ class Shown:
     def code(self) -> str:
         """Return the error code. It is empty on success."""
         return str(self.members.get("code", "")) if self.status >= 400 else ""
+
+
+def cleared(answer: Shown) -> bool:
+    """Check whether the answer deletes every cookie."""
+    deleted = {line.partition("=")[0] for line in answer.set_cookies if "Max-Age=0" in line}
+    return deleted == {SESSION, REMEMBER, LOGIN, BOUND}
 
 
 def shown(answer: GatewayResponse) -> Shown:

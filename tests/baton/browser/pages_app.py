@@ -10,9 +10,11 @@ baton.install(app)
 
 
 class Place(Query):
-    """Where in the list."""
+    """Where in the list, and what was done."""
 
     page: int = 1
+    by: str = ""
+    said: str = ""
 
 
 class Order(Body):

@@ -12,7 +12,7 @@ from chalicelib.baton.effects import Moved
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.testing.world import World
-from tests.baton.browser.browser import EMAIL, LOGIN, PAGE, REMEMBER, SESSION, Browser, Shown
+from tests.baton.browser.browser import EMAIL, LOGIN, PAGE, REMEMBER, SESSION, Browser, cleared
 from tests.baton.factors.authenticator import Authenticator
 from tests.baton.wire.conversation import NEW_PASSWORD
 from tests.baton.wire.second_factor import totp
@@ -20,11 +20,6 @@ from tests.baton.wire.second_factor import totp
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 CROSS = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
 HANDED_OUT = r"__Host-baton=baton_[\w-]{60,130}; Path=/; Secure; HttpOnly; SameSite=Lax"
-
-
-def cleared(answer: Shown) -> bool:
-    """Check whether the answer deletes every cookie."""
-    return {line.partition("=")[0] for line in answer.set_cookies if "Max-Age=0" in line} == {SESSION, REMEMBER, LOGIN}
 
 
 def test_a_login_is_in_cookies_and_in_no_body(browser: Browser) -> None:
@@ -379,6 +374,7 @@ def test_the_page_learns_whether_it_is_logged_in(browser: Browser) -> None:
     registered = browser.register()
     answer = browser.request("GET", "/session")
     members = {**registered.members, "active": True, "csrf_token": answer.members["csrf_token"]}
+    members["device_bound"] = "none"
     assert answer.members == {**members, "server_time": answer.members["server_time"]}
     assert answer.headers["vary"] == "Cookie, Origin"
     assert browser.request("GET", "/session", page={**CROSS, "sec-fetch-mode": "cors"}).code == "cross_site"

@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +26,11 @@ def missing() -> str:
     return ""
 
 
+def missing_certutil() -> str:
+    """Return how to get the program that makes a browser trust a certificate. It is empty if it is there."""
+    return "" if shutil.which("certutil") else "certutil is not installed (Debian: apt-get install libnss3-tools)"
+
+
 class PlatformError(Exception):
     """The browser refused a ceremony, or did not answer. The message is the browser's."""
 
@@ -32,12 +38,16 @@ class PlatformError(Exception):
 class Chromium:
     """A running browser. Use it as a context manager."""
 
-    def __init__(self, driver: str = "platform.mjs") -> None:
-        """Start the browser with one of the drivers of this folder."""
+    def __init__(
+        self, driver: str = "platform.mjs", *, home: Path | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        """Start the browser with one of the drivers of this folder, a home folder and further arguments."""
         self._process = subprocess.Popen(
             [shutil.which("node") or "node", driver],
             cwd=HERE,
-            env=os.environ | {"CHROMIUM": shutil.which("chromium") or ""},
+            env=os.environ
+            | {"CHROMIUM": shutil.which("chromium") or "", "CHROMIUM_ARGUMENTS": json.dumps(list(arguments))}
+            | ({"HOME": str(home)} if home else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

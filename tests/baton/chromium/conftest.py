@@ -24,9 +24,14 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 def browser_or_skip() -> None:
     """Skip where the browser or its driver is missing. `make browser` fails there."""
     if reason := missing():
-        if os.environ.get("BROWSER") == "required":
-            pytest.fail(f"{reason}: the browser tests cannot run")
-        pytest.skip(f"{NO_BROWSER}: {reason}")
+        skip_or_fail(reason)
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip for a reason that the end of the run shows. `make browser` fails."""
+    if os.environ.get("BROWSER") == "required":
+        pytest.fail(f"{reason}: the browser tests cannot run")
+    pytest.skip(f"{NO_BROWSER}: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,26 @@ const browser = await chromium.launch({
     "--no-sandbox",
     "--disable-background-networking",
     "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    ...JSON.parse(process.env.CHROMIUM_ARGUMENTS),
   ],
 });
 const contexts = [];
 const pages = [];
+const troubles = [];
+
+// A violation of a Content-Security-Policy, or an error that no script catches, of any page.
+async function watched(context) {
+  await context.exposeBinding("batonTrouble", (_, what) => troubles.push(what));
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => batonTrouble(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  context.on("weberror", (error) => troubles.push(String(error.error())));
+  return context;
+}
 
 const commands = {
   async person() {
-    return contexts.push(await browser.newContext()) - 1;
+    return contexts.push(await watched(await browser.newContext())) - 1;
   },
   async open({ person, url }) {
     const page = await contexts[person].newPage();
@@ -38,6 +50,22 @@ const commands = {
     const answer = await pages[page].goto(url);
     return { status: answer.status(), body: await answer.text() };
   },
+  // Wait for an element with this role and name, and return the text of the page. `click`: click the element.
+  async find({ page, role, name, click }) {
+    const found = pages[page].getByRole(role, { name });
+    await found.waitFor();
+    const text = await pages[page].locator("body").innerText();
+    if (click) await found.click();
+    return text;
+  },
+  async at({ page, url }) {
+    await pages[page].waitForURL(url);
+    return await pages[page].locator("body").innerText();
+  },
+  end: ({ page }) => pages[page].close(),
+  troubles: () => troubles.splice(0),
+  // As if their time were over.
+  forget: ({ person, name }) => contexts[person].clearCookies({ name }),
   cookies: ({ person }) => contexts[person].cookies(),
   close: ({ person }) => contexts[person].close(),
 };

@@ -1,8 +1,9 @@
 """A deployment over HTTP on this machine, with empty pages and the scripts of the TypeScript client."""
 
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,9 @@ from chalicelib.baton.testing.world import World
 from tests.baton.fixture import APP, FOLDER
 from tests.baton.repository import ROOT
 
+HELD_S: Final = 20
+SECURE_HOST: Final = "app.example.test"
+PAGES_APP: Final = ROOT / "tests/baton/browser/pages_app.py"
 SCRIPTS: Final = ROOT / "clients/typescript/src"
 
 
@@ -24,12 +28,28 @@ class Site:
 
     world: World
     port: int
+    host: str = "http://localhost"
+    holds: dict[str, threading.Event] = field(default_factory=dict)
+    """The paths whose answers wait for an event, after their effect."""
+    loses: list[str] = field(default_factory=list)
+    """The paths whose next answers are lost."""
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+    def arrives(self, method: str, path: str) -> bool:
+        """Wait as the answer must. Return whether it arrives, and strike a lost one off the list."""
+        if method == "OPTIONS":
+            return True
+        if path in self.holds:
+            self.holds[path].wait(HELD_S)
+        lost = path in self.loses
+        if lost:
+            self.loses.remove(path)
+        return not lost
 
     @property
     def url(self) -> str:
         """Return the origin of the API."""
-        return f"http://localhost:{self.port}"
+        return f"{self.host}:{self.port}"
 
 
 @contextmanager
@@ -39,7 +59,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Site, int, int]]:
     own, listed, unlisted = (server.server_address[1] for server in servers)
     registry = (FOLDER / "clients-web.toml").read_text("utf-8")
     page = f'origins = ["http://localhost:{listed}"]'
-    registry = registry.replace('\norigins = ["https://app.example.com"]\nweb', f"\n{page}\nweb")
+    registry = registry.replace('\norigins = ["https://app.example.com"]\ndevice', f"\n{page}\ndevice")
     (tmp_path / "site.toml").write_text(registry.replace("https://other.example.com", "http://localhost:1"), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "_FOLDER", tmp_path)
@@ -63,6 +83,30 @@ def served(tmp_path: Path) -> Iterator[tuple[Site, int, int]]:
             server.server_close()
 
 
+@contextmanager
+def served_securely(server_file: Path) -> Iterator[Site]:
+    """Serve an API with pages of its own over https, at ``app.example.test``, and empty pages at ``evil.test``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server_file)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    port = server.server_address[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_FOLDER", FOLDER)
+        issuer = f"https://{SECURE_HOST}:{port}/api"
+        world = World(
+            PAGES_APP, settings={"BATON_CLIENTS": "clients.toml", "BATON_ISSUER": issuer, "BATON_DEVELOPMENT": "1"}
+        )
+    site = Site(world, port, f"https://{SECURE_HOST}")
+    server.RequestHandlerClass = _handler(site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Answers from the gateway, from the scripts, or with an empty page."""
@@ -78,7 +122,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             fields = [(name.lower(), value) for name, value in self.headers.items()]
             site.seen.append((self.command, self.path, dict(fields)))
             answer = site.world.gateway.call(self.command, self.path, fields, body)
-            self._send(answer.status, list(answer.headers), answer.body)
+            if not site.arrives(self.command, self.path):
+                self.close_connection = True
+                return
+            with suppress(ConnectionError):  # its tab is closed
+                self._send(answer.status, list(answer.headers), answer.body)
 
         do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815 - the names of the library
 

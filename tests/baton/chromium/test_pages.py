@@ -1,6 +1,7 @@
 """Pages in Chromium: cookies, Fetch Metadata and preflights from real origins, and a key that no script can read."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ def town(driver: Chromium, tmp_path: Path) -> Iterator[Town]:
         person = driver.ask("person")
         yield Town(driver, site, listed, unlisted, person)
         driver.ask("close", person=person)
+        assert driver.ask("troubles") == []
 
 
 def test_no_script_sees_the_login(town: Town) -> None:
@@ -246,6 +248,32 @@ def test_four_tabs_exchange_once(town: Town) -> None:
     assert [tab.run("return await window.outcome;") for tab in tabs] == [EMAIL] * 4
     exchanges = [path for method, path, _ in town.site.seen if (method, path) == ("POST", "/api/oauth/token")]
     assert len(exchanges) == 1
+
+
+def test_a_tab_is_killed_between_send_and_store(town: Town) -> None:
+    """T5. The attempt is stored before the request. So the next tab sends it again, and gets the same child."""
+    page = town.visit(f"http://localhost:{town.listed}")
+    page.run(REGISTER, api=town.api, email=EMAIL, password=PASSWORD)
+    town.site.world.clock.skip(minutes=16)
+    path = "/api/oauth/token"
+    town.site.holds[path] = threading.Event()
+    page.run(
+        "window.outcome = (async () => {" + CLIENT + "await baton.me(); })().catch(() => {});",
+        api=town.api,
+    )
+    end = time.monotonic() + 10
+    while (exchanges := [fields for method, at, fields in town.site.seen if (method, at) == ("POST", path)]) == []:
+        assert time.monotonic() < end, "no exchange"
+        time.sleep(0.02)
+    town.browser.ask("end", page=page.page)
+    town.site.holds.pop(path).set()
+    again = town.visit(f"http://localhost:{town.listed}")
+    assert again.run(CLIENT + "return (await baton.me()).email;", api=town.api) == EMAIL
+    (first, second) = [fields for method, at, fields in town.site.seen if (method, at) == ("POST", path)]
+    assert [first] == exchanges
+    assert first["idempotency-key"] == second["idempotency-key"]
+    told = [line["message"] for line in town.site.world.lines if line["message"].startswith("exchange")]
+    assert told == ["exchanged", "exchange_retried"]
 
 
 def test_lost_storage_is_one_login_screen(town: Town) -> None:

@@ -19,13 +19,8 @@ from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Root
 from chalicelib.baton.keys.rotation import KEY_KEPT_AFTER_USE_S, make_ring, raise_not_before, rotate_root
 from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
-from chalicelib.baton.policy import (
-    ISSUED_AHEAD_MAX_S,
-    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
-    TICKET_BYTES_MAX,
-    TICKET_PURPOSES,
-    TicketPurpose,
-)
+from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TICKET_BYTES_MAX
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 from tests.baton.keys.test_key_ring import counted_entropy
 from tests.vectors import load
 
@@ -342,6 +337,10 @@ def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
         "enrolment": ("enrolment", "en.", 900),
         "mail_session": ("mail_session", "ms.", 3600),
         "mail_link": ("mail_link", "ml.", 604_800),
+        "handover": ("handover", "ho.", 60),
+        "browser_offer": ("browser_offer", "bd.", 300),
+        "browser_bound": ("browser_bound", "bc.", 660),
+        "browser_challenge": ("browser_challenge", "dc.", 900),
     }
 
 

@@ -6,12 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.baton.effects import Done
-from chalicelib.baton.policy import (
-    MAIL_CODE_TRIES_MAX,
-    MAIL_SESSIONS_MAX,
-    MAIL_SESSIONS_WINDOW_S,
-    TICKET_PURPOSES,
-)
+from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.mail.town import ADA, WRONG, Town
 from tests.baton.wire.conversation import Device, Said
 from tests.baton.wire.second_factor import Person, ask, prove, stepped

@@ -305,7 +305,7 @@ def test_a_digest_of_an_unsigned_login_must_match(world: World) -> None:
     message = phone.message("POST", "/api/login", body=b"{}", attempt=world.attempt())
     wrong = _with(message, "content-digest", content_digest(b"other"))
     with pytest.raises(InvalidDigest):
-        world._login(wrong, source="192.0.2.1", email=EMAIL, password=PASSWORD, client_id="simple", device=phone.device)
+        world._login(wrong, email=EMAIL, password=PASSWORD, client_id="simple", device=phone.device)
 
 
 def test_a_login_during_a_disable_is_refused_as_usual(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

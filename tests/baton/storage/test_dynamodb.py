@@ -15,12 +15,13 @@ from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
-from chalicelib.baton.storage.dynamodb.items import Item, number, of_account, state_item
+from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, _ticket_key, key_of
 from chalicelib.baton.storage.dynamodb.passkeys import credential_key
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
+from chalicelib.baton.storage.dynamodb.values import Item, number
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import (

@@ -40,11 +40,12 @@ from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.factors import Factors
-from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, state_item
+from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.values import Item, Value
 from chalicelib.baton.testing.contract.addresses import BACK
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import PASSKEY

@@ -98,6 +98,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
     "lineages.end": NoCaller("it ends only the caller's own login"),
     "lineages.end_device": Carries(_LAW),
+    "lineages.bind_browser": Carries(LineagesContract.test_no_browser_is_bound_on_behalf_of_a_login_that_is_not_live),
     "lineages.end_all": Carries(_LAW),
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("only the operator calls it; no route does"),

@@ -21,9 +21,9 @@ from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.baton.storage.dynamodb.values import Item
 from chalicelib.baton.testing.contract.values import NOW
 from tests.baton.storage.test_lost_answers import Line, line
 

@@ -18,12 +18,14 @@ from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import AccountState, Actor, EndReason, Lineage, NoBinding, Status
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.storage.aws.service import CONFLICT_PAUSES_S
+from chalicelib.baton.storage.dynamodb import state_writes
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import of_account
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from chalicelib.baton.storage.dynamodb.state_writes import ACTOR_LIVE
+from chalicelib.baton.storage.dynamodb.state_writes import ACTOR_LIVE, APP_LIVE, HANDED_OVER, NOT_HANDED_OVER
 from chalicelib.baton.testing.contract.ends import INACTIVE
+from chalicelib.baton.testing.contract.handovers import APP_GONE, BY_COOKIE, IN_BROWSER
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -199,18 +201,43 @@ def test_an_exchange_does_not_stop_a_transaction(team: Team) -> None:
     assert team.order()
 
 
-@pytest.mark.parametrize("part", ACTOR_LIVE)
+@pytest.mark.parametrize("part", [*ACTOR_LIVE, NOT_HANDED_OVER])
 def test_each_part_of_the_condition_is_required(team: Team, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one part, a login that is not active can write."""
-    from chalicelib.baton.storage.dynamodb import lineages
-
-    monkeypatch.setattr(lineages, "ACTOR_LIVE", tuple(one for one in ACTOR_LIVE if one != part))
+    monkeypatch.setattr(state_writes, "ACTOR_LIVE", tuple(one for one in ACTOR_LIVE if one != part))
+    if part == NOT_HANDED_OVER:
+        monkeypatch.setattr(state_writes, "NOT_HANDED_OVER", ACTOR_LIVE[0])
     written = 0
     for inactive in (case.values[0] for case in INACTIVE):
         assert isinstance(inactive, AccountState)
         put_state(team.engine, inactive)
         written += team.order()
     assert written == 1
+
+
+@pytest.mark.parametrize("part", [*APP_LIVE, *HANDED_OVER])
+def test_each_part_about_the_app_is_required(team: Team, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one part, a browser can write whose app is no longer logged in."""
+    put_state(team.engine, state_with(MINE_LIVE, IN_BROWSER))
+    assert team.order(actor=BY_COOKIE)
+    for name, parts in (("APP_LIVE", APP_LIVE), ("HANDED_OVER", HANDED_OVER)):
+        monkeypatch.setattr(state_writes, name, tuple(one for one in parts if one != part))
+    written = 0
+    for gone in (case.values[0] for case in APP_GONE):
+        assert isinstance(gone, AccountState)
+        put_state(team.engine, gone)
+        written += team.order(actor=BY_COOKIE)
+    assert written == 1
+
+
+@pytest.mark.parametrize(("gone", "verdict"), APP_GONE)
+def test_a_transaction_of_a_browser_fails_after_the_end_of_its_app(
+    team: Team, gone: AccountState, verdict: object
+) -> None:
+    """The condition that a team gets has it too."""
+    assert may_act(gone, BY_COOKIE, now=NOW) == verdict
+    put_state(team.engine, gone)
+    assert not team.order(actor=BY_COOKIE)
 
 
 def test_storage_in_memory_reports_that_it_has_no_transactions() -> None:

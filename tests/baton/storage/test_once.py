@@ -5,8 +5,8 @@ import pytest
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, binary, number, text
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.storage.dynamodb.values import Item, binary, number, text
 from chalicelib.baton.testing.contract.once import ANSWER, DIGEST, KEY, OURS, THEIRS
 from chalicelib.baton.testing.contract.values import NOW
 

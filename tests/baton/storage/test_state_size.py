@@ -21,8 +21,9 @@ from chalicelib.baton.policy import (
     ROLES_MAX,
     MechanismName,
 )
-from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Item, Value, state_item
+from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, state_item
 from chalicelib.baton.storage.dynamodb.passkeys import passkey_value
+from chalicelib.baton.storage.dynamodb.values import Item, Value
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
 

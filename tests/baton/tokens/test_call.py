@@ -539,9 +539,9 @@ def test_the_audit_has_both_presentations_of_a_reused_token(world: World) -> Non
     world.clock.skip(60)
     message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=second)
     agent = "\x1bExample/1.0 " + "x" * 500
-    message = replace(message, fields={**message.fields, "user-agent": (agent,)})
+    message = replace(message, fields={**message.fields, "user-agent": (agent,)}, source="2001:db8::1")
     with pytest.raises(TokenReused):
-        world._exchange(message, TokenRequest(issued.access_token), source="2001:db8::1")
+        world._exchange(message, TokenRequest(issued.access_token))
     event = world.stores.audit.events[-1]
     assert (event.event, event.at, event.lineage) == ("token_reused", world.clock(), issued.device_id)
     assert dict(event.details) == {

@@ -43,7 +43,7 @@ class Said:
     @property
     def code(self) -> str:
         """Return the error code. It is empty on success."""
-        return str(self.members.get("code", ""))
+        return str(self.members.get("code", "")) if self.status >= 400 else ""
 
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Said]

@@ -29,7 +29,6 @@ OF_NO_ROUTE = {
     "idempotency_key_required",
     "idempotency_key_reused",
     "in_progress",
-    "insufficient_acr",
     "insufficient_role",
     "insufficient_scope",
     "outcome_unknown",
@@ -53,8 +52,9 @@ OF_SECOND_FACTORS = {
 """Codes that accounts with a second factor get: `tests/baton/wire/test_second_factor.py`,
 `tests/baton/wire/test_passkeys.py` and `tests/baton/wire/test_restore.py` test them."""
 
-OF_BROWSERS = {"session_superseded"}
-"""Codes that only the cookies of a browser get: `tests/baton/browser/test_sessions.py` tests them."""
+OF_BROWSERS = {"device_proof_required", "handover_invalid", "insufficient_acr", "next_invalid", "proof_invalid"}
+OF_BROWSERS |= {"session_superseded"}
+"""Codes of logins in a browser: `tests/baton/browser` tests them."""
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.lineages.model import Status
-from chalicelib.baton.policy import TICKET_PURPOSES
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.factors.authenticator import BE, BS, UP, UV, Authenticator
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import PASSWORD, PREFIX, Device, Send, through

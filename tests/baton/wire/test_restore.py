@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from chalicelib.baton.factors.model import key_id
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
-from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX, TICKET_PURPOSES
+from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.factors.authenticator import BS, Authenticator
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import JSON, NEW_PASSWORD, PASSWORD, Device, Send, through

@@ -15,7 +15,7 @@ from chalicelib.baton.storage.aws.connection import NoResponse
 from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, Endpoint, ErrorResponse
 
 if TYPE_CHECKING:
-    from chalicelib.baton.storage.dynamodb.items import Item
+    from chalicelib.baton.storage.dynamodb.values import Item
 
 
 CONNECT_TIMEOUT_S: Final = 1

@@ -21,7 +21,7 @@ from msgspec.json import Decoder
 from chalicelib.baton.access_key import AccessKey
 from chalicelib.baton.storage.aws.connection import NoResponse, _Connection, _left
 from chalicelib.baton.storage.aws.credentials import Source
-from chalicelib.baton.storage.dynamodb.items import Item
+from chalicelib.baton.storage.dynamodb.values import Item
 
 PAUSE_S: Final = 0.05
 """The pause before a retry is a random part of this, doubled after each attempt (full jitter)."""

@@ -13,6 +13,7 @@ LATE: Final = (
     "base64",
     "chalicelib.baton.assembly",
     "chalicelib.baton.background",
+    "chalicelib.baton.browser",
     "chalicelib.baton.browser.cookies",
     "chalicelib.baton.browser.pages",
     "chalicelib.baton.browser.sessions",

@@ -11,20 +11,11 @@ from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import (
-    Item,
-    Value,
-    all_of,
-    binary,
-    expression,
-    number,
-    of_account,
-    reading,
-    text,
-)
+from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
 from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
+from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 # An old address that was kept for its account. `until` is a reserved word.

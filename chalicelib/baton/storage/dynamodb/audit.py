@@ -8,7 +8,8 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, expression, number, of_account, reading, text
+from chalicelib.baton.storage.dynamodb.items import expression, of_account
+from chalicelib.baton.storage.dynamodb.values import Item, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 OLDER: Final = "pk = :account AND sk < :before"

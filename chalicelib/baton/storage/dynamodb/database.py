@@ -13,7 +13,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.aws.service import AwsClient, TransactionFailed
 
 if TYPE_CHECKING:
-    from chalicelib.baton.storage.dynamodb.items import Item
+    from chalicelib.baton.storage.dynamodb.values import Item
 
 
 HELD_PER_PAGE: Final = 100

@@ -31,17 +31,9 @@ from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFai
 from chalicelib.baton.storage.dynamodb import passkeys, restore_keys
 from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, factor_values, remembered_value, user_of
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import (
-    Item,
-    Value,
-    all_of,
-    binary,
-    expression,
-    number,
-    of_account,
-    text,
-)
+from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.state_writes import live, raise_version
+from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, text
 
 TOTP_AS_READ: Final = "totp = :totp_as_read"
 NEWER_STEP: Final = "totp_step < :step"

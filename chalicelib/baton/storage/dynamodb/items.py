@@ -1,15 +1,10 @@
-"""DynamoDB items: attribute values, expressions, and the account state with its one-letter attribute names. No I/O.
-
-A stored item that cannot be read is a server error (``errors.Unavailable``), never a verdict.
-"""
+"""DynamoDB items: expressions, and the account state with its one-letter attribute names. No I/O."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, TypedDict
+from typing import Final
 
-from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.lineages.assurance import ASSURANCES, CODE_BITS, CODES
@@ -19,6 +14,7 @@ from chalicelib.baton.lineages.model import (
     AccountState,
     Assurance,
     Binding,
+    BrowserKey,
     Ended,
     EndReason,
     KeyBinding,
@@ -30,24 +26,12 @@ from chalicelib.baton.lineages.model import (
 )
 from chalicelib.baton.lineages.rules import check_attributes
 from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
-
-
-class Value(TypedDict, total=False):
-    """One attribute value: a string, a number, bytes, a list, a map or a set of bytes."""
-
-    S: str
-    N: str
-    B: bytes
-    L: "list[Value]"
-    M: "dict[str, Value]"
-    BS: list[bytes]
-
-
-Item = dict[str, Value]
+from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
 
 THUMBPRINT_BYTES: Final = 32
+_TIME_BYTES: Final = 4
 BY_SECRET: Final = b"h"
 BY_NOTHING: Final = b"-"
 """The stored values of bindings without a key, instead of a thumbprint."""
@@ -92,24 +76,11 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#roles": "r",
     "#second_factor_required": "q",
     "#team_attributes": "A",
+    "#parent_id": "p",
+    "#browser_key": "w",
 }
 """The stored attribute names of account state and lineage. In an account state, the end is that of the last rise of the
 epoch."""
-
-
-def text(value: str) -> Value:
-    """Return the value of a string."""
-    return {"S": value}
-
-
-def number(value: int) -> Value:
-    """Return the value of an integer."""
-    return {"N": str(value)}
-
-
-def binary(value: bytes) -> Value:
-    """Return the value of bytes."""
-    return {"B": value}
 
 
 REQUIRED: Final = number(1)
@@ -147,20 +118,6 @@ def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str,
         tuple(name for name in mentioned if name.startswith("#")),
         tuple(value for value in mentioned if value.startswith(":")),
     )
-
-
-def all_of(*conditions: str) -> str:
-    """Join conditions, all of which must be true."""
-    return " AND ".join(conditions)
-
-
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Raise ``Unavailable`` for an item that is not as Baton writes it."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise Unavailable(f"malformed {what}: {type(error).__name__}") from None
 
 
 def state_item(account_state: AccountState) -> Item:
@@ -240,7 +197,9 @@ def lineage_value(lineage: Lineage) -> Value:
     if lineage.last_used_day is not None:
         stored["d"] = number(lineage.last_used_day)
     if lineage.parent is not None:
-        stored["p"] = binary(decode_base64url(lineage.parent))
+        stored["p"] = lineage_id_value(lineage.parent)
+    if lineage.browser_key is not None:
+        stored["w"] = browser_key_value(lineage.browser_key)
     return {"M": stored | _ended_value(lineage.ended)}
 
 
@@ -256,6 +215,16 @@ def binding_value(binding: Binding) -> Value:
             return binary(BY_SECRET)
         case NoBinding():
             return binary(BY_NOTHING)
+
+
+def lineage_id_value(lineage: LineageId) -> Value:
+    """Return the value of the id of another lineage: 12 bytes."""
+    return binary(decode_base64url(lineage))
+
+
+def browser_key_value(key: BrowserKey) -> Value:
+    """Return the value of the key of a browser: the time in four bytes, then the compressed point."""
+    return binary(key.at.to_bytes(_TIME_BYTES, "big") + key.point)
 
 
 def roles_value(roles: frozenset[int]) -> Value:
@@ -294,6 +263,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
         last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
         parent=LineageId(encode_base64url(stored["p"]["B"])) if "p" in stored else None,
+        browser_key=_browser_key(stored["w"]["B"]) if "w" in stored else None,
         ended=ended,
     )
 
@@ -309,6 +279,10 @@ def _binding(stored: bytes) -> Binding:
     if len(stored) == THUMBPRINT_BYTES:
         return KeyBinding(stored)
     return _BINDINGS[stored]
+
+
+def _browser_key(stored: bytes) -> BrowserKey:
+    return BrowserKey(at=int.from_bytes(stored[:_TIME_BYTES], "big"), point=stored[_TIME_BYTES:])
 
 
 def _ended_value(ended: Ended | None) -> Item:
@@ -327,6 +301,7 @@ _CONSTANTS: Final[dict[str, Value]] = {
     ":disabled": number(Status.DISABLED),
     ":one": number(1),
     ":no_lineages": {"M": {}},
+    ":unbound": binary(BY_NOTHING),
     ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
 }
 

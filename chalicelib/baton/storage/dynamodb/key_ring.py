@@ -12,8 +12,9 @@ from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, expression, number, reading, text
+from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.key_wrapping import Wrapper
+from chalicelib.baton.storage.dynamodb.values import Item, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 REVISION_AS_READ: Final = "revision = :revision"

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.aws.service import AwsClient
-from chalicelib.baton.storage.dynamodb.items import Item, binary
+from chalicelib.baton.storage.dynamodb.values import Item, binary
 
 PURPOSE: Final = {"purpose": "baton key ring"}
 """The encryption context. It has no table name: a ring that is restored into another table must still decrypt."""

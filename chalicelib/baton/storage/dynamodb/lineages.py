@@ -12,9 +12,11 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import (
     AccountState,
     Actor,
+    BrowserKey,
     Ended,
     EndReason,
     Lineage,
+    NoBinding,
     PresentedToken,
     Status,
 )
@@ -35,23 +37,21 @@ from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
-    Item,
-    Value,
-    binary,
     binding_value,
+    browser_key_value,
     lineage_of,
     lineage_value,
-    number,
     of_account,
     roles_value,
     state_of,
     state_update,
     stored_rights,
-    text,
 )
+from chalicelib.baton.storage.dynamodb.outcomes import done_when_stored, ended_as, not_acting, state_or_none
 from chalicelib.baton.storage.dynamodb.state_writes import (
     ACTIVE,
-    ACTOR_LIVE,
+    APP_LIVE,
+    BIND_BROWSER,
     CURRENT,
     DELETE,
     DELETE_BY_ACTOR,
@@ -59,6 +59,8 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     END_ONE,
     ENDABLE,
     EXISTS,
+    NO_BROWSER_KEY,
+    NO_PARENT,
     NOT_DELETED,
     RAISE_EPOCH_AND_END_ACTOR,
     RECORDABLE,
@@ -70,11 +72,14 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     SET_ROLES,
     SET_STATUS,
     TO_THE_NEXT_GENERATION,
+    actor_live,
+    actor_names,
     actor_values,
     add_one,
     end_values,
     roles_condition,
 )
+from chalicelib.baton.storage.dynamodb.values import Value, binary, number, text
 
 
 class LineageStore:
@@ -98,7 +103,7 @@ class LineageStore:
             self._table,
             presented.account,
             TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
-            CURRENT,
+            (*CURRENT, NO_PARENT) if isinstance(presented.binding, NoBinding) else CURRENT,
             lineage=presented.lineage,
             values={
                 ":now": number(now),
@@ -116,7 +121,7 @@ class LineageStore:
         try:
             item = self._database.write("update_item", ReturnValues="ALL_NEW", **update)
         except ConditionFailed as failed:
-            verdict = judge(_state(failed.item), presented, now=now, not_before=not_before, idle_s=idle_s)
+            verdict = judge(state_or_none(failed.item), presented, now=now, not_before=not_before, idle_s=idle_s)
             if isinstance(verdict, Current):
                 raise Unavailable("the condition of an exchange and the rule disagree") from None
             return verdict
@@ -143,7 +148,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            return _done_when_stored(failed.item, lineage)
+            return done_when_stored(failed.item, lineage)
         return Done()
 
     def record_use(
@@ -154,8 +159,9 @@ class LineageStore:
             self._table,
             account,
             "SET #lineages.#lineage = :lineage",
-            RECORDABLE,
+            RECORDABLE if expected.app is None else (*RECORDABLE, *APP_LIVE),
             lineage=lineage.id,
+            names={} if expected.app is None else {"#actor": lineage.id, "#app": expected.app},
             values={
                 ":lineage": lineage_value(lineage),
                 ":lineage_as_read": lineage_value(expected),
@@ -166,7 +172,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            return _done_when_stored(failed.item, lineage)
+            return done_when_stored(failed.item, lineage)
         return Done()
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
@@ -176,7 +182,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            return _ended_as(failed.item, lineage, ended)
+            return ended_as(failed.item, lineage, ended)
         return Done()
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
@@ -185,10 +191,22 @@ class LineageStore:
         try:
             self._act(actor, END_ONE, ENDABLE, ended, lineage=lineage)
         except ConditionFailed as failed:
-            if isinstance(_ended_as(failed.item, lineage, ended), Done):
+            if isinstance(ended_as(failed.item, lineage, ended), Done):
                 return Done()
-            acting = may_act(_state(failed.item), actor, now=now)
+            acting = may_act(state_or_none(failed.item), actor, now=now)
             return Refused() if isinstance(acting, Lineage) else acting
+        return Done()
+
+    def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
+        """Bind the actor's own login to the key of its browser, if it has none."""
+        values = {":browser_key": browser_key_value(key), ":now": number(now)}
+        try:
+            self._act(actor, BIND_BROWSER, (NO_BROWSER_KEY,), None, values=values)
+        except ConditionFailed as failed:
+            acting = may_act(state_or_none(failed.item), actor, now=now)
+            if not isinstance(acting, Lineage):
+                return acting
+            return Done() if acting.browser_key is not None and acting.browser_key.point == key.point else Refused()
         return Done()
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -197,9 +215,9 @@ class LineageStore:
         try:
             self._act(actor, RAISE_EPOCH_AND_END_ACTOR, (), ended)
         except ConditionFailed as failed:
-            if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
+            if isinstance(ended_as(failed.item, actor.lineage, ended), Done):
                 return Done()
-            return _not_acting(_state(failed.item), actor, now=now)
+            return not_acting(state_or_none(failed.item), actor, now=now)
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -214,9 +232,9 @@ class LineageStore:
                 values={":status": number(Status.DELETED), ":deleted_by": text(actor.lineage)},
             )
         except ConditionFailed as failed:
-            account_state = _state(failed.item)
+            account_state = state_or_none(failed.item)
             ours = account_state is not None and account_state.deleted_by == actor.lineage
-            return Done() if ours else _not_acting(account_state, actor, now=now)
+            return Done() if ours else not_acting(account_state, actor, now=now)
         return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
@@ -235,7 +253,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            account_state = _state(failed.item)
+            account_state = state_or_none(failed.item)
             return Done() if account_state is not None and account_state.status is status else Refused()
         return Done()
 
@@ -254,7 +272,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            account_state = _state(failed.item)
+            account_state = state_or_none(failed.item)
             if account_state is None or account_state.status is Status.DELETED:
                 return Refused()
             if account_state.roles == roles:
@@ -288,8 +306,8 @@ class LineageStore:
             self._table,
             actor.account,
             "",
-            ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition),
-            names={"#actor": actor.lineage},
+            actor_live(actor) if condition is None else (*actor_live(actor), condition),
+            names=actor_names(actor),
             values={**actor_values(actor), ":now": number(now), **values},
         )
         return {"ConditionCheck": check}
@@ -299,7 +317,7 @@ class LineageStore:
         actor: Actor,
         update: str,
         conditions: tuple[str, ...],
-        ended: Ended,
+        ended: Ended | None,
         *,
         lineage: LineageId | None = None,
         values: dict[str, Value] | None = None,
@@ -309,34 +327,9 @@ class LineageStore:
             self._table,
             actor.account,
             update,
-            (*ACTOR_LIVE, *conditions),
+            (*actor_live(actor), *conditions),
             lineage=lineage,
-            names={"#actor": actor.lineage},
-            values={**actor_values(actor), **end_values(ended), **(values or {})},
+            names=actor_names(actor),
+            values={**actor_values(actor), **(end_values(ended) if ended else {}), **(values or {})},
         )
         self._database.write("update_item", **write)
-
-
-def _not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
-    """Return why the condition of a write on behalf of a login failed, by `rules.may_act`."""
-    acting = may_act(account_state, actor, now=now)
-    if isinstance(acting, Lineage):
-        raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
-    return acting
-
-
-def _ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
-    """Return ``Done`` if an earlier attempt of this call wrote this end."""
-    account_state = _state(item)
-    stored = account_state.lineages.get(lineage) if account_state else None
-    return Done() if stored is not None and stored.ended == ended else Refused()
-
-
-def _state(item: Item | None) -> AccountState | None:
-    return state_of(item) if item is not None else None
-
-
-def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
-    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored lineage is equal."""
-    account_state = _state(item)
-    return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

@@ -26,19 +26,11 @@ from chalicelib.baton.storage.dynamodb.accounts import (
     user_of,
 )
 from chalicelib.baton.storage.dynamodb.factors import RECOVERY, SWITCH, TOTP
-from chalicelib.baton.storage.dynamodb.items import (
-    Value,
-    all_of,
-    binary,
-    expression,
-    number,
-    of_account,
-    state_of,
-    text,
-)
+from chalicelib.baton.storage.dynamodb.items import expression, of_account, state_of
 from chalicelib.baton.storage.dynamodb.one_time import use_ticket
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential
 from chalicelib.baton.storage.dynamodb.state_writes import delete_active, end_logins, live, raise_version
+from chalicelib.baton.storage.dynamodb.values import Value, all_of, binary, number, text
 
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"

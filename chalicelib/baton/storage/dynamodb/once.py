@@ -12,8 +12,9 @@ from chalicelib.baton.policy import ONCE_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, all_of, binary, expression, number, reading, text
+from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.one_time import IS_NEW, IS_OVER
+from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
 
 RUN_BY_US: Final = "mark = :mark"
 RUN_AS_READ: Final = "mark = :old_mark"

@@ -14,17 +14,8 @@ from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import (
-    Item,
-    all_of,
-    assurance_code,
-    assurance_of,
-    binary,
-    expression,
-    number,
-    reading,
-    text,
-)
+from chalicelib.baton.storage.dynamodb.items import assurance_code, assurance_of, expression
+from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 IS_NEW: Final = "attribute_not_exists(pk)"

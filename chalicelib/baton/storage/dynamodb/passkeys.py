@@ -10,7 +10,8 @@ from typing import Final
 from chalicelib.baton.factors.model import PASSKEYS_MAX, Passkey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import encode_base64url
-from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, expression, number, reading, text
+from chalicelib.baton.storage.dynamodb.items import expression
+from chalicelib.baton.storage.dynamodb.values import Item, Value, binary, number, reading, text
 
 ROOM_FOR_ONE: Final = "size(passkeys) < :passkeys_max"
 NO_PASSKEY: Final = "attribute_not_exists(passkeys.#passkey)"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from chalicelib.baton.factors.restore_model import RestoreKey
-from chalicelib.baton.storage.dynamodb.items import Item, Value, binary, number
+from chalicelib.baton.storage.dynamodb.values import Item, Value, binary, number
 
 # `restore` is a reserved word.
 NAMES: Final = {"#restore": "restore"}

@@ -21,16 +21,15 @@ from chalicelib.baton.lineages.model import (
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
     END_REASON_CODES,
-    Value,
     binding_value,
     expression,
+    lineage_id_value,
     lineage_value,
-    number,
     roles_value,
     state_item,
     state_update,
-    text,
 )
+from chalicelib.baton.storage.dynamodb.values import Value, number, text
 
 # Of the account state.
 EXISTS: Final = "attribute_exists(pk)"
@@ -80,7 +79,8 @@ TO_THE_NEXT_GENERATION: Final = tuple(
     for slot in range(ATTEMPT_SLOTS)
 )
 
-# The rule `rules.may_act` permits the write: the login of the actor is live, and its password has not changed.
+# The rule `rules.may_act` permits the write: the login of the actor is live, and its password has not changed. If an
+# app handed this login over to a browser, the actor names the login of the app, and `APP_LIVE` must be true too.
 ACTOR_LIVE: Final = (
     ACTIVE,
     "#lineages.#actor.#epoch = #epoch",
@@ -89,6 +89,18 @@ ACTOR_LIVE: Final = (
     "#lineages.#actor.#auth_time >= :not_before",
     CREDENTIALS_AS_READ,
 )
+NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
+HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
+# A later login may have the id of a login that was removed: it began after the one that was handed over.
+APP_LIVE: Final = (
+    "#lineages.#app.#epoch = #epoch",
+    "attribute_not_exists(#lineages.#app.#ended_at)",
+    "#lineages.#app.#expires_at > :now",
+    "#lineages.#app.#auth_time >= :not_before",
+    "#lineages.#app.#auth_time <= #lineages.#actor.#auth_time",
+)
+# The session of a browser is never exchanged. (A token that is bound to a key is of no such session.)
+NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
 # The rule `rules.may_go_on` permits the write: the account is as it was when the login proved its password.
 AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
@@ -107,8 +119,9 @@ PARENT_LIVE: Final = (
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# The password changes only while the login that changes it is live and nothing else has changed it.
-KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
+# A browser is bound to one key. A second key would let a thief of the cookies in.
+NO_BROWSER_KEY: Final = "attribute_not_exists(#lineages.#actor.#browser_key)"
+BIND_BROWSER: Final = "SET #lineages.#actor.#browser_key = :browser_key"
 
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
@@ -205,8 +218,8 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
         table,
         actor.account,
         RAISE_EPOCH_AND_KEEP_ONE,
-        KEEPABLE,
-        names={"#actor": actor.lineage},
+        (*actor_live(actor), EPOCH_AS_READ),  # nothing else has changed the password
+        names=actor_names(actor),
         values={
             **actor_values(actor),
             **end_values(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
@@ -221,8 +234,8 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
 def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that checks that a login is live, or that an unfinished one may go on."""
     if isinstance(by, Actor):
-        names, values = {"#actor": by.lineage}, {**actor_values(by), ":now": number(now)}
-        return {"ConditionCheck": state_update(table, by.account, "", ACTOR_LIVE, names=names, values=values)}
+        names, values = actor_names(by), {**actor_values(by), ":now": number(now)}
+        return {"ConditionCheck": state_update(table, by.account, "", actor_live(by), names=names, values=values)}
     values = {":epoch": number(by.epoch), ":credentials_version": number(by.credentials_version)}
     return {"ConditionCheck": state_update(table, by.account, "", AS_PROVED, values=values)}
 
@@ -275,8 +288,8 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
             table,
             by.account,
             RAISE_CREDENTIALS_VERSION,
-            ACTOR_LIVE,
-            names={"#actor": by.lineage},
+            actor_live(by),
+            names=actor_names(by),
             values={**actor_values(by), **next_version, ":now": number(now)},
         )
     else:
@@ -299,6 +312,20 @@ def end_values(ended: Ended) -> dict[str, Value]:
     return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
 
 
+def actor_live(actor: Actor) -> tuple[str, ...]:
+    """Return the condition that the login of an actor is live, and that of the app that handed it over."""
+    return (*ACTOR_LIVE, NOT_HANDED_OVER) if actor.app is None else (*ACTOR_LIVE, *HANDED_OVER, *APP_LIVE)
+
+
+def actor_names(actor: Actor) -> dict[str, LineageId]:
+    """Return the lineages that ``actor_live`` names."""
+    return {"#actor": actor.lineage} | ({"#app": actor.app} if actor.app is not None else {})
+
+
 def actor_values(actor: Actor) -> dict[str, Value]:
-    """Return the values that ``ACTOR_LIVE`` compares, except the time."""
-    return {":not_before": number(actor.not_before), ":credentials_version": number(actor.credentials_version)}
+    """Return the values that ``actor_live`` compares, except the time."""
+    return {
+        ":not_before": number(actor.not_before),
+        ":credentials_version": number(actor.credentials_version),
+        **({":app": lineage_id_value(actor.app)} if actor.app is not None else {}),
+    }

@@ -7,7 +7,8 @@ from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, expression, number, reading, text
+from chalicelib.baton.storage.dynamodb.items import expression
+from chalicelib.baton.storage.dynamodb.values import Item, number, reading, text
 
 _NAMES: Final = {"#until": "until"}
 # A complaint has no `until`, and a comparison with a missing attribute is false: no bounce replaces a complaint.

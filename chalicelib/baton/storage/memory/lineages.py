@@ -11,6 +11,7 @@ from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
     Actor,
+    BrowserKey,
     Ended,
     EndReason,
     KeyBinding,
@@ -28,6 +29,7 @@ from chalicelib.baton.lineages.rules import (
     Reused,
     Superseded,
     check_attributes,
+    ended_of,
     exchange,
     judge,
     may_act,
@@ -111,7 +113,7 @@ class MemoryLineageStore:
             stored = account_state.lineages.get(lineage.id) if account_state else None
             if account_state is None or stored is None:
                 return Moved()
-            if stored == expected and _may_act(account_state, stored, now=now, not_before=not_before):
+            if stored == expected and _is_live(account_state, stored, now=now, not_before=not_before):
                 self._put(account_state, lineage)
                 return Done()
             return Done() if stored == lineage else Moved()
@@ -137,6 +139,19 @@ class MemoryLineageStore:
             if not isinstance(acting, Lineage):
                 return acting
             return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
+
+    def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
+        """Bind the actor's own login to the key of its browser, if it has none."""
+        with self._tables.lock:
+            account_state = self._tables.lineages.get(actor.account)
+            acting = may_act(account_state, actor, now=now)
+            if not isinstance(acting, Lineage):
+                return acting
+            assert account_state is not None
+            if acting.browser_key is not None:
+                return Done() if acting.browser_key.point == key.point else Refused()
+            self._put(account_state, replace(acting, browser_key=key))
+            return Done()
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising the epoch."""
@@ -237,14 +252,14 @@ def _parent_lives(restored: Lineage, account_state: AccountState, expected: Acco
     parent = account_state.lineages.get(restored.parent) if restored.parent is not None else None
     if parent is None or parent.binding != expected.lineages[parent.id].binding:
         return False
-    return _may_act(account_state, parent, now=restored.auth_time, not_before=parent.auth_time)
+    return _is_live(account_state, parent, now=restored.auth_time, not_before=parent.auth_time)
 
 
 def _raised(account_state: AccountState, raised: Ended) -> AccountState:
     return replace(account_state, epoch=account_state.epoch + 1, raised=raised)
 
 
-def _may_act(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> bool:
+def _is_live(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> bool:
     """Decide whether a lineage is live. The idle limit is not checked, because it depends on the mechanism."""
-    alive = lineage.ended is None and lineage.epoch == account_state.epoch and lineage.expires_at > now
-    return alive and lineage.auth_time >= not_before and account_state.status is Status.ACTIVE
+    ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=None)
+    return ended is None and account_state.status is Status.ACTIVE

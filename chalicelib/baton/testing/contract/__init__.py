@@ -16,6 +16,7 @@ from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
 from chalicelib.baton.testing.contract.factors import FactorsContract
+from chalicelib.baton.testing.contract.handovers import HandoversContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
@@ -31,7 +32,9 @@ from chalicelib.baton.testing.contract.uses import UsesContract
 __all__ = ["LineagesContract", "StorageContract", "StorageUnderTest"]
 
 
-class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContract, StatusesContract):
+class LineagesContract(
+    ExchangeContract, LoginsContract, UsesContract, EndsContract, HandoversContract, StatusesContract
+):
     """The store ``lineages``: `lineages.ports.LineageStore`."""
 
 

@@ -12,6 +12,7 @@ from chalicelib.baton.lineages.model import (
     Ended,
     EndReason,
     Lineage,
+    NoBinding,
     Status,
 )
 from chalicelib.baton.lineages.rules import (
@@ -65,6 +66,11 @@ INACTIVE: Final = [
     ),
     pytest.param(
         replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1), ProofOutdated(), id="new password"
+    ),
+    pytest.param(
+        state_with(replace(MINE_LIVE, binding=NoBinding(), parent=OTHER), OTHER_LIVE),
+        Inactive(),
+        id="handed over, and the actor does not say by which app",
     ),
 ]
 """Every state of an account in which a login may not write, and the verdict."""

@@ -111,6 +111,16 @@ export class Baton {
     return (await call(this.#core, "GET", "/me/devices", {}, having({ devices: "list" }), false)).devices;
   }
 
+  /**
+   * Return a code with which a browser takes over this login: as `clientId`, for one minute and one use. Open
+   * `<base URL>/session/open#<code>`, or send it as `Baton-Handover` with the first request of an embedded view.
+   * @param {string} clientId @param {string} [next] The path that the browser opens then. @returns {Promise<string>}
+   */
+  async handover(clientId, next = "/") {
+    const json = { client_id: clientId, next };
+    return (await call(this.#core, "POST", "/session/handover", { json, repeat: true }, having({ code: "string" }), false)).code;
+  }
+
   /** End the login of a device. @param {string} deviceId @param {Confirm} confirm */
   endDevice(deviceId, confirm) {
     return this.#own("DELETE", `/me/devices/${encodeURIComponent(deviceId)}`, { confirm, repeat: true });

@@ -11,12 +11,14 @@ from typing import Any
 import boto3
 import pytest
 from moto.kms.responses import KmsResponse
+from msgspec.structs import replace
 
 from chalicelib.baton import settings
 from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from tests.baton.fixture import FOLDER
 from tools import doctor, restore
 from tools.dev.serve import development
 from tools.doctor import Row, clock_row, show
@@ -126,6 +128,33 @@ def test_an_invalid_registry_is_found(deployed: Tables, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
+def test_what_pages_with_a_cookie_need_is_shown(
+    deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of another site, a CDN without its secret, and a server that names its people."""
+    registry = (FOLDER / "clients-web.toml").read_text("utf-8").replace('device_bound = "offer"\n', "")
+    site = '[client.site]\ncode = 20\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
+    (tmp_path / "mine.toml").write_text(f'{registry}\n{site}trusted_sources = ["198.51.100.0/24"]\n', "utf-8")
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    assert deployed.prefix
+    environ = {**os.environ, "BATON_CLIENTS": "mine.toml"}
+
+    def rows(**more: str) -> dict[str, tuple[str, str]]:
+        issuer = more.pop("issuer", "")
+        found = settings.read_settings(environ | more)
+        found = replace(found, issuer=issuer or found.issuer)
+        return {row.name: (row.found, row.remedy) for row in doctor.browser_rows(found)}
+
+    plain = rows()
+    assert plain.keys() == {"source", "client site"}
+    assert "BATON_ORIGIN_SECRET" in plain["source"][0]
+    assert plain["client site"] == ("Baton-Client-Address counts from 198.51.100.0/24", "")
+    assert rows(BATON_ORIGIN_SECRET="s" * 32)["source"][0].startswith("CloudFront-Viewer-Address")
+    of_aws = rows(issuer="https://abc.execute-api.eu-central-1.amazonaws.com/api")["site"]
+    assert "a site of its own" in of_aws[0]
+    assert of_aws[1] == "use a domain of your own: https://app.example.com is of another site"
+
+
 def test_a_misspelt_setting_is_found(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a deployment, and in the development server."""
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))

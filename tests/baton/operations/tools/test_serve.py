@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +91,35 @@ def test_make_dev_serves_prints_its_addresses_and_stops(serving: tuple[int, subp
     for what in (url, "demo@example.com", "mobile-opaque", "rotating_refresh", "make demo", "Stopped."):
         assert what in shown
     assert "\033[" not in shown  # no colours outside a terminal
+
+
+def test_make_dev_serves_over_https(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``TLS=1``: a certificate that only who trusts its authority accepts. Cookies are offered a binding there."""
+    for name in [name for name in os.environ if name.startswith("BATON_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("BATON_TABLE_PREFIX", "baton-tls")
+    with serve.development(0, tls=True) as running:
+        assert running.url.startswith("https://localhost:")
+        assert running.authority is not None
+        context = ssl.create_default_context(cafile=running.authority)
+        entry = {"email": "tls@example.com", "password": DEMO_PASSWORD, "client_id": "web"}
+        origin = running.url.removesuffix("/api")
+        request = urllib.request.Request(
+            f"{running.url}/register",
+            data=json.dumps(entry).encode(),
+            headers={"Content-Type": "application/json", "Origin": origin},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            assert answer.headers["Secure-Session-Registration"].startswith('(ES256);path="/api/session/bind";')
+        with pytest.raises(urllib.error.URLError, match="certificate"):
+            urllib.request.urlopen(request, timeout=20)
+        printed = serve.table(running, sys.stdout)
+        assert f"--cacert {running.authority} {running.url}/login" in printed
+        assert "certutil" in printed
+        assert "http://" not in printed.replace("https://", "")
+        gone = running.authority
+    assert not gone.exists()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_make_dev_lists_the_routes_of_the_team() -> None:

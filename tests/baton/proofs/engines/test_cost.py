@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import boto3
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from baton_client import content_digest
 from chalicelib.baton.effects import Done
@@ -42,7 +43,9 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.testing.contract.values import NOW
+from chalicelib.baton.testing.phone import new_key
 from chalicelib.baton.tokens.caller import Caller
+from tests.baton.browser.dbsc import CHALLENGE, OFFER, answer_to, make_proof
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.baton.factors.authenticator import Authenticator
 from tests.baton.fixture import load_environment
@@ -113,8 +116,20 @@ GET /me/devices                             by an old session id                
 GET /me/devices                             by a cookie, for another site            0      0      0      0
 GET /session                                without cookies                          0      0      0      0
 GET /session                                by a cookie                              0      1      1      0
-POST /login                                 in a browser                             5      3      8      1
-POST /login                                 in a browser, over a cookie              5      3      8      2
+POST /login                                 in a browser                             5      4      9      1
+POST /login                                 in a browser, over a cookie              5      4      9      2
+POST /session/handover                      a code, of a login by password           1      2      3      0
+POST /session/redeem                        whose code it is                         0      2      2      0
+POST /session/redeem                        the tap                                  2      2      4      1
+POST /session/redeem                        a forged code                            0      0      0      0
+GET /session/open                           the page                                 0      0      0      0
+GET /session/open                           with a code                              2      2      4      1
+GET /me/devices                             by a cookie that an app handed over      0      1      1      0
+GET /me/devices                             the same, that slides                    1      1      2      0
+POST /session/bind                          an offer                                 1      0      1      0
+POST /session/proof                         without a proof: a challenge             0      1      1      0
+POST /session/proof                         with a proof                             0      1      1      0
+GET /me/devices                             by a bound cookie                        0      1      1      0
 POST /nothing                               a signed state-changing call             1      1      2      0
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
@@ -274,6 +289,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     """Put one environment behind the gateway, with an empty signed route, as an app would add it."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_MAIL", "mailbox")
+    monkeypatch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
     environment = load_environment(clock)
     environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
     QUEUES[:] = [environment.baton]
@@ -642,6 +658,113 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     browser, cookies = browser_of(home)
     return lambda: browser.post("/login", browser.entry(home.email), {**PAGE, "cookie": cookies}, token=None)
+
+
+def code_of(phone: Device) -> str:
+    """Ask for a code to hand the login over."""
+    return str(phone.post("/session/handover", {"client_id": "web"}).members["code"])
+
+
+def redeeming(home: Home, *, confirm: bool, cookies: str = "") -> Act:
+    """Redeem a code in a browser."""
+    code, browser = code_of(home.registered()), home.device("web")
+    headers = {**PAGE, **({"cookie": cookies} if cookies else {})}
+    return lambda: browser.post("/session/redeem", {"code": code, "confirm": confirm}, headers, token=None)
+
+
+@row("POST /session/handover", "a code, of a login by password")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.post("/session/handover", {"client_id": "web"})
+
+
+@row("POST /session/redeem", "whose code it is")
+def _(home: Home) -> Act:
+    return redeeming(home, confirm=False)
+
+
+@row("POST /session/redeem", "the tap")
+def _(home: Home) -> Act:
+    return redeeming(home, confirm=True)
+
+
+@row("POST /session/redeem", "a forged code", 400)
+def _(home: Home) -> Act:
+    browser = home.device("web")
+    return lambda: browser.post("/session/redeem", {"code": "ho.x", "confirm": True}, PAGE, token=None)
+
+
+@row("GET /session/open", "the page")
+def _(home: Home) -> Act:
+    return request_without_token("/session/open")(home)
+
+
+@row("GET /session/open", "with a code", 303)
+def _(home: Home) -> Act:
+    headers, browser = {"baton-handover": code_of(home.registered())}, home.device("web")
+    return lambda: browser.get("/session/open", headers=headers, token=None)
+
+
+@row("GET /me/devices", "by a cookie that an app handed over")
+def _(home: Home) -> Act:
+    return with_cookies(home.device("web"), redeeming(home, confirm=True)().cookies)
+
+
+@row("GET /me/devices", "the same, that slides")
+def _(home: Home) -> Act:
+    cookies = redeeming(home, confirm=True)().cookies
+    home.skip(600)
+    return with_cookies(home.device("web"), cookies)
+
+
+def bound_browser(home: Home) -> tuple[Device, str, EllipticCurvePrivateKey, str]:
+    """Register a browser and bind it. Return it with its cookies, its key and its session."""
+    browser, key = home.device("web"), new_key()
+    browser.bound = False
+    said = browser.post("/register", browser.entry(home.email), PAGE, token=None)
+    path, proof = answer_to(said.headers[OFFER], key)
+    bound = browser.request("POST", path, headers={"secure-session-response": proof}, token=None)
+    return browser, f"{said.cookies}; {bound.cookies}", key, bound.members["session_identifier"]
+
+
+def proving(browser: Device, session: str, key: EllipticCurvePrivateKey, *, challenge: bool) -> Act:
+    """Renew the proof of a browser."""
+    headers = {"sec-secure-session-id": session}
+
+    def ask() -> Said:
+        return browser.request("POST", "/session/proof", headers=headers, token=None)
+
+    if challenge:
+        headers["secure-session-response"] = make_proof(key, ask().headers[CHALLENGE].split('"')[1])
+    return ask
+
+
+@row("POST /session/bind", "an offer")
+def _(home: Home) -> Act:
+    browser, key = home.device("web"), new_key()
+    browser.bound = False
+    said = browser.post("/register", browser.entry(home.email), PAGE, token=None)
+    path, proof = answer_to(said.headers[OFFER], key)
+    return lambda: browser.request("POST", path, headers={"secure-session-response": proof}, token=None)
+
+
+@row("POST /session/proof", "without a proof: a challenge", 403)
+def _(home: Home) -> Act:
+    browser, _, key, session = bound_browser(home)
+    return proving(browser, session, key, challenge=False)
+
+
+@row("POST /session/proof", "with a proof")
+def _(home: Home) -> Act:
+    browser, _, key, session = bound_browser(home)
+    return proving(browser, session, key, challenge=True)
+
+
+@row("GET /me/devices", "by a bound cookie")
+def _(home: Home) -> Act:
+    browser, cookies, _, _ = bound_browser(home)
+    home.skip(61)
+    return with_cookies(browser, cookies)
 
 
 @row("POST /nothing", "a signed state-changing call", 204)

@@ -10,6 +10,7 @@ from tests.baton.fixture import load_environment
 from tests.baton.proofs.faults.line import Line
 from tests.baton.proofs.faults.stage import Stage
 from tests.baton.proofs.faults.transports import TRANSPORTS
+from tests.baton.wire.conversation import HOST
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import DevelopmentClock
 
@@ -25,6 +26,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
         patch.setenv("BATON_MAIL", "mailbox")
+        patch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
         module = load_environment(clock)
         module.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
         module.baton.key_ring.create(now=int(clock.time()))

@@ -16,7 +16,8 @@ from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.mail.links import MailLinks
 from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
-from chalicelib.baton.storage.dynamodb.items import Item, state_of
+from chalicelib.baton.storage.dynamodb.items import state_of
+from chalicelib.baton.storage.dynamodb.values import Item
 from tests.baton.proofs.faults.line import Line
 from tests.baton.wire.conversation import Device, Said, through
 from tools.dev.engine import REGION

@@ -84,7 +84,7 @@ def complaints(
 def unlike_the_table(answer: Answered) -> list[str]:
     """Return the part of an answer that is not in the code table of the wire format."""
     said = answer.said
-    if said.status < 300:
+    if said.status < 400 or "secure-session-challenge" in said.headers:  # a challenge is no refusal
         return []
     found = []
     if (said.status, said.members.get("error"), said.code) not in TABLE:

@@ -72,11 +72,14 @@ REFUSED_HERE = {
     ("/password/forgot", "post"),
     ("/password/reset", "post"),
     ("/register/start", "post"),
+    ("/session/bind", "post"),
+    ("/session/proof", "post"),
+    ("/session/redeem", "post"),
 }
 """Routes that accept only what earlier steps gave, such as the code of an authenticator app or a passkey, files of
-apps, which the registry has none of, and routes of mail, which is off here. `tests/baton/wire/test_second_factor.py`,
-`tests/baton/wire/test_passkeys.py`, `tests/baton/wire/test_restore.py` and `tests/baton/mail` test the accepted
-requests."""
+apps, which the registry has none of, proofs of a browser, and routes of mail, which is off here.
+`tests/baton/wire/test_second_factor.py`, `tests/baton/wire/test_passkeys.py`, `tests/baton/wire/test_restore.py`,
+`tests/baton/browser` and `tests/baton/mail` test the accepted requests."""
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
 CHECKS = [
     not_a_server_error,
@@ -169,6 +172,7 @@ def helped(hand: Hand, path: str, body: Any, path_parameters: dict[str, Any]) ->
         "/oauth/token": {"refresh_token": phone.tokens["refresh_token"], "client_id": "mobile", "scope": "account"},
         "/oauth/revoke": {"token": phone.token, "client_id": "mobile"},
         "/oauth/introspect": {"token": phone.token},
+        "/session/handover": {"client_id": "web", "next": "/"},
     }.get(path, {})
 
 

@@ -45,6 +45,7 @@ class Deployment:
     now: int = START
     scheduler: Scheduler | None = None
     course: Course | None = None
+    clients: str = "clients-factors.toml"
     written: list[str] = field(default_factory=list)
     """The writes that took effect, in order."""
 
@@ -53,7 +54,7 @@ class Deployment:
         effects = Effects(lambda: self.now, secrets.token_bytes, None, self.around)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BATON_STORAGE", "memory")
-            patch.setenv("BATON_CLIENTS", "clients-factors.toml")
+            patch.setenv("BATON_CLIENTS", self.clients)
             patch.setattr(memory, "OF_THIS_PROCESS", self.tables)
             self.gateway = Gateway([load_app(APP, effects).app for _ in range(2)])
 

@@ -1,0 +1,26 @@
+"""The source of a request behind a CDN: everybody has the CDN's address, so the CDN names the viewer's."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+
+from chalicelib.baton.ids import Secret
+
+_SECRET, _VIEWER = "baton-origin-secret", "cloudfront-viewer-address"
+
+
+def viewer_of(fields: Mapping[str, Sequence[str]], secret: Secret) -> str:
+    """Return the address of ``CloudFront-Viewer-Address`` beside the right ``Baton-Origin-Secret``, or an empty text.
+
+    Anybody who finds the gateway's own address can send the first field, and only the CDN the second one.
+    """
+    sent, viewer = fields.get(_SECRET), fields.get(_VIEWER)
+    if sent is None or viewer is None or len(sent) != 1 or len(viewer) != 1:
+        return ""
+    if not hmac.compare_digest(sent[0].encode(), secret.reveal()):
+        return ""
+    import ipaddress  # noqa: PLC0415 - cold start: only behind a CDN
+
+    try:
+        return str(ipaddress.ip_address(viewer[0].rpartition(":")[0].strip("[]")))  # without the port
+    except ValueError:
+        return ""

@@ -1,0 +1,35 @@
+"""What the failed condition of a write on an account state means. `lineages.rules` decides it. No I/O."""
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, Lineage
+from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
+from chalicelib.baton.storage.dynamodb.items import state_of
+from chalicelib.baton.storage.dynamodb.values import Item
+
+
+def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
+    """Return why the condition of a write on behalf of a login failed, by `rules.may_act`."""
+    acting = may_act(account_state, actor, now=now)
+    if isinstance(acting, Lineage):
+        raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
+    return acting
+
+
+def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
+    """Return ``Done`` if an earlier attempt of this call wrote this end."""
+    account_state = state_or_none(item)
+    stored = account_state.lineages.get(lineage) if account_state else None
+    return Done() if stored is not None and stored.ended == ended else Refused()
+
+
+def state_or_none(item: Item | None) -> AccountState | None:
+    """Read an account state, if there is one."""
+    return state_of(item) if item is not None else None
+
+
+def done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
+    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored lineage is equal."""
+    account_state = state_or_none(item)
+    return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

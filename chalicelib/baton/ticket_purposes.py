@@ -1,0 +1,75 @@
+"""The purposes of tickets: what a client holds between two steps of one flow, and for how long. No I/O."""
+
+from msgspec import Struct
+
+from chalicelib.baton.policy import (
+    ADDRESS_KEPT_S,
+    BOUND_COOKIE_GRACE_S,
+    BOUND_COOKIE_S,
+    DAY_S,
+    HANDED_OVER_KEPT_S,
+    HOUR_S,
+    LINEAGE_KEPT_S,
+    MAIL_RESET_LINK_S,
+    MAIL_RESET_S,
+    MAIL_SESSIONS_WINDOW_S,
+    MAIL_UNDO_S,
+    MINUTE_S,
+    RECOVERED_LOGIN_S,
+    TICKET_CONSUMED_KEPT_S,
+)
+
+
+class TicketPurpose(Struct, frozen=True):
+    """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
+
+    ``prefix`` begins the text of a ticket, so secret scanners can find a leaked ticket. ``life_s`` is the longest life
+    of a ticket: a single ticket may have a shorter life.
+    """
+
+    name: str
+    prefix: str
+    life_s: int
+
+
+TICKET_PURPOSES: dict[str, TicketPurpose] = {
+    row.name: row
+    for row in (
+        # A half-finished login. Shorter than LINEAGE_KEPT_S, in which no entry of a login is removed.
+        TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
+        # A WebAuthn challenge, raw bytes in base64url. The sheets of the platforms give up earlier.
+        TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
+        # A TOTP enrolment: people install an authenticator app meanwhile.
+        TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
+        # A mail code on its way: the session that it is typed into. That of a reset lives for 20 minutes.
+        TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
+        # A link in a mail. The longest-lived one undoes a change of the address.
+        TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
+        # From an app to a browser. A person taps meanwhile.
+        TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
+        # A browser is offered to bind its cookies to a key, proves that it has the key, and gets the next challenge.
+        TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
+        TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
+        TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),
+    )
+}
+
+MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps it for an hour
+FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
+
+
+def _assert_relations() -> None:
+    """Refuse to load lives that contradict each other."""
+    assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
+    assert TICKET_PURPOSES["handover"].life_s + TICKET_CONSUMED_KEPT_S < HANDED_OVER_KEPT_S < LINEAGE_KEPT_S
+    assert TICKET_PURPOSES["browser_challenge"].life_s > TICKET_PURPOSES["browser_bound"].life_s
+    assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
+    assert not {MAIL_ORDER.prefix, FORGET_ORDER.prefix} & {row.prefix for row in TICKET_PURPOSES.values()}
+    assert not {MAIL_ORDER.name, FORGET_ORDER.name} & TICKET_PURPOSES.keys()
+    assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
+    assert MAIL_UNDO_S <= ADDRESS_KEPT_S <= TICKET_PURPOSES["mail_link"].life_s
+    assert MAIL_SESSIONS_WINDOW_S <= MAIL_RESET_LINK_S <= TICKET_PURPOSES["mail_link"].life_s
+    assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S
+
+
+_assert_relations()
