@@ -5,6 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+HANDOVER = ("tests/baton/browser/test_handover.py",)
+BOUND = ("tests/baton/browser/test_bound.py",)
 BROWSER = (
     "tests/baton/browser/test_sites.py",
     "tests/baton/browser/test_sessions.py",
@@ -13,11 +15,22 @@ BROWSER = (
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/browser/sites.py": BROWSER,
     "chalicelib/baton/browser/csrf.py": BROWSER,
-    "chalicelib/baton/browser/cookies.py": BROWSER,
+    "chalicelib/baton/browser/cookies.py": (*BROWSER, *BOUND),
     "chalicelib/baton/browser/rules.py": BROWSER,
     "chalicelib/baton/browser/delivery.py": BROWSER,
-    "chalicelib/baton/browser/sessions.py": BROWSER,
-    "chalicelib/baton/browser/pages.py": BROWSER,
+    "chalicelib/baton/browser/sessions.py": (*BROWSER, *BOUND, *HANDOVER),
+    "chalicelib/baton/browser/pages.py": (*BROWSER, "tests/baton/browser/test_bound_pages.py"),
+    "chalicelib/baton/browser/bound.py": BOUND,
+    "chalicelib/baton/browser/proofs.py": BOUND,
+    "chalicelib/baton/browser/open_page.py": HANDOVER,
+    "chalicelib/baton/accounts/handover.py": HANDOVER,
+    "chalicelib/baton/http/source.py": ("tests/baton/http/test_source.py",),
+    "chalicelib/baton/tokens/source.py": ("tests/baton/http/test_source.py",),
+    "chalicelib/baton/storage/dynamodb/values.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/outcomes.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers.py",
+    ),
     "chalicelib/baton/lineages/delivery.py": ("tests/baton/lineages/test_clients.py",),
     "chalicelib/baton/keys/base64url.py": ("tests/baton/keys/test_base64url.py",),
     "chalicelib/baton/accounts/email.py": (
@@ -37,8 +50,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/lineages/login_rules.py": (
         "tests/baton/lineages/test_lineage.py",
         "tests/baton/wire/test_restore.py",
+        *HANDOVER,
     ),
-    "chalicelib/baton/lineages/rules.py": ("tests/baton/lineages/test_lineage.py",),
+    "chalicelib/baton/lineages/rules.py": ("tests/baton/lineages/test_lineage.py", *HANDOVER),
     "chalicelib/baton/factors/strength.py": ("tests/baton/factors/test_strength.py",),
     "chalicelib/baton/factors/block_list.py": ("tests/baton/factors/test_strength.py",),
     "chalicelib/baton/factors/context_words.py": ("tests/baton/factors/test_strength.py",),
