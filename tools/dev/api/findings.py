@@ -11,7 +11,7 @@ Finding = dict[str, str]
 
 _CLOCK_S: Final = 60
 _REMEDIES: Final[Mapping[str, str]] = {
-    "signature_invalid": "compare the signature base with the one of your app, line by line",
+    "invalid_signature": "compare the signature base with the one of your app, line by line",
     "signature_encoding": "send r and s, 32 bytes each, instead of a DER sequence",
     "wrong_key": "sign with the key of this login: each login has its own key",
     "clock_skew": "set the offset of your clock from `server_time`, and sign again, once",

@@ -14,7 +14,7 @@ MASK: Final = "********"
 BODY_BYTES_MAX: Final = 16 * 1024
 
 _SECRET: Final = re.compile(
-    r"authorization|cookie|csrf|code|dpop|grant|handover|otpauth|passw|restore_key|secret|session|token|uri",
+    r"authorization|cookie|csrf|code|dpop|grant|handover|link|otpauth|passw|restore_key|secret|session|token|totp|uri",
     re.IGNORECASE,
 )
 """A member, field or parameter with one of these words in its name is a secret, except the following."""
