@@ -117,7 +117,8 @@ def test_the_clock_is_read_and_moved(server: Server) -> None:
     assert (status, said["skipped"]) == (200, 3600)
     assert said["server_time"] - before["server_time"] >= 3600
     assert server.dev("POST", "/clock", {"skip": -9999})[1]["skipped"] == 0
-    for wrong in ({}, {"skip": "1"}, {"skip": True}, {"skip": None}, {"skip": 1, "to": 2}, []):
+    refused: tuple[object, ...] = ({}, {"skip": "1"}, {"skip": True}, {"skip": None}, {"skip": 1, "to": 2}, [])
+    for wrong in refused:
         assert server.dev("POST", "/clock", wrong)[0] == 400
 
 

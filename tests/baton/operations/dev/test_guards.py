@@ -1,6 +1,7 @@
 """T36: only this machine, by an own name, and no foreign page may open the console and the development API."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static.page, "__defaults__", (tmp_path,))
 
 
-def status(server: Server, path: str, method: str = "GET", body: bytes = b"", **fields: str | list[str]) -> int:
-    """Send a request with these fields. A list is a field with several lines."""
+def status(server: Server, path: str, /, **fields: str | list[str]) -> int:
+    """Send a GET with these fields. A list is a field with several lines."""
+    return sent(server, "GET", path, b"", fields)
+
+
+def sent(server: Server, method: str, path: str, body: bytes, fields: Mapping[str, str | list[str]]) -> int:
+    """Send a request."""
     given: list[tuple[str, str]] = [] if "Host" in fields else [("Host", f"localhost:{server.port}")]
     for name, value in fields.items():
         given += [(name.replace("_", "-"), one) for one in ([value] if isinstance(value, str) else value)]
@@ -89,7 +95,7 @@ def test_a_program_and_an_own_page_on_this_machine_are_let_in(server: Server, ho
     """Without the headers of a browser, and with those of the console."""
     own = host.format(port=server.port)
     assert status(server, "/", Host=own) == 200
-    page = {"Host": own, "Origin": f"http://{own.lower()}", "Sec_Fetch_Site": "same-origin"}
+    page: dict[str, str | list[str]] = {"Host": own, "Origin": f"http://{own.lower()}", "Sec_Fetch_Site": "same-origin"}
     assert status(server, "/_dev/clock", **page) == 200
     assert status(server, "/", Host=own, Sec_Fetch_Site="none") == 200
 
@@ -97,11 +103,11 @@ def test_a_program_and_an_own_page_on_this_machine_are_let_in(server: Server, ho
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", None])
 def test_a_change_must_be_json(server: Server, media_type: str | None) -> None:
     """A browser sends other types across origins without a preflight."""
-    fields = {"Content_Type": media_type} if media_type else {}
+    fields: dict[str, str | list[str]] = {"Content_Type": media_type} if media_type else {}
     body = json.dumps({"skip": 60}).encode()
-    assert status(server, "/_dev/clock", "POST", body, **fields) == 415
+    assert sent(server, "POST", "/_dev/clock", body, fields) == 415
     assert server.got("/clock")["skipped"] == 0
-    assert status(server, "/_dev/faults", "DELETE") == 204
+    assert sent(server, "DELETE", "/_dev/faults", b"", {}) == 204
 
 
 def test_the_pages_of_the_console_have_a_strict_policy(server: Server) -> None:
