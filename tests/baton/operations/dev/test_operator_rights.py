@@ -2,7 +2,7 @@
 
 import fnmatch
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,13 +25,13 @@ def filled(stage: str) -> list[dict[str, Any]]:
     return list(policy["Statement"])
 
 
-def listed(value: Any) -> list[str]:  # noqa: ANN401 - a member of a policy
+def listed(value: Any) -> list[str]:
     """Return the values of a member that may have one value, with their names filled in."""
     values = value if isinstance(value, list) else [value]
     return [one["Fn::Sub"] if isinstance(one, dict) else one for one in values]
 
 
-def permits(policy: list[Mapping[str, Any]], action: str, resource: str) -> bool:
+def permits(policy: Sequence[Mapping[str, Any]], action: str, resource: str) -> bool:
     """Evaluate a policy without conditions as IAM does: Deny beats Allow, and nothing is allowed otherwise."""
 
     def applies(statement: Mapping[str, Any]) -> bool:
