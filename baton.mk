@@ -188,6 +188,10 @@ browser: $(READY) ## Run the tests in a real browser (needs Node.js, npm and Deb
 	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@BROWSER=required $(PYTHON) -m pytest tests/baton/chromium
 
+.PHONY: console
+console: $(READY) ## Open the console of a deployed stage for its operators (STAGE=prod)
+	@STAGE=$(STAGE) $(PYTHON) -m tools.stage_console
+
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)
 	@$(PYTHON) -m tools.drill

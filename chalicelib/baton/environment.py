@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.ports import Storage
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Effects(Struct, frozen=True):
     """Where the mails are with ``BATON_MAIL=mailbox``. ``None``: in the mailbox of this process."""
     fetch: "Fetch | None" = None
     """Send the requests to services of others. ``None``: over HTTPS."""
+    aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
+    """Return the client to use for the AWS service with this name, instead of the given client."""
 
 
 EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)

@@ -62,6 +62,8 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     NO_BROWSER_KEY,
     NO_PARENT,
     NOT_DELETED,
+    NOT_RAISED_BY_THIS,
+    RAISE_EPOCH,
     RAISE_EPOCH_AND_END_ACTOR,
     RECORDABLE,
     RELEASE_SECOND_FACTOR,
@@ -218,6 +220,19 @@ class LineageStore:
             if isinstance(ended_as(failed.item, actor.lineage, ended), Done):
                 return Done()
             return not_acting(state_or_none(failed.item), actor, now=now)
+        return Done()
+
+    def end_every(self, account: AccountId, *, now: int) -> Done | Refused:
+        """End every lineage of an active account by raising its epoch, in one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OPERATOR)
+        conditions = (ACTIVE, NOT_RAISED_BY_THIS)
+        update = state_update(self._table, account, RAISE_EPOCH, conditions, values=end_values(ended))
+        try:
+            self._database.write("update_item", **update)
+        except ConditionFailed as failed:
+            state = state_or_none(failed.item)
+            own = state is not None and state.status is Status.ACTIVE and state.raised == ended
+            return Done() if own else Refused()
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:

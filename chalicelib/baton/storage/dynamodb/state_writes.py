@@ -122,6 +122,8 @@ ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
 # A browser is bound to one key. A second key would let a thief of the cookies in.
 NO_BROWSER_KEY: Final = "attribute_not_exists(#lineages.#actor.#browser_key)"
 BIND_BROWSER: Final = "SET #lineages.#actor.#browser_key = :browser_key"
+# Not raised by this very call: a repetition after a lost answer must not end the logins that began since.
+NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
