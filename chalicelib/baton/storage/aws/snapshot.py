@@ -11,6 +11,7 @@ LATE: Final = (
     "argon2.exceptions",
     "argon2.low_level",
     "base64",
+    "chalicelib.baton.accounts.operate",
     "chalicelib.baton.assembly",
     "chalicelib.baton.background",
     "chalicelib.baton.browser.cookies",
