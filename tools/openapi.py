@@ -27,6 +27,12 @@ from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
 from chalicelib.baton.accounts.shapes import Devices
+from chalicelib.baton.attestation.refusals import (
+    AttestationChallengeInvalid,
+    AttestationFailed,
+    AttestationFailedOnce,
+)
+from chalicelib.baton.attestation.shapes import AttestedAnswer, ChallengeAnswer
 from chalicelib.baton.browser.delivery import WebLogin
 from chalicelib.baton.browser.refusals import CookiesTooLarge, CrossSite, SessionSuperseded
 from chalicelib.baton.browser.routes import ShownSession
@@ -86,6 +92,7 @@ from chalicelib.baton.routing import PAGE, Dialect, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.issue import Seconds, TokenResponse
 from chalicelib.baton.tokens.refusals import (
+    AttestationRequired,
     GrantInvalid,
     InsufficientAcr,
     InsufficientRole,
@@ -222,6 +229,12 @@ STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
 PASSKEY: Refusals = (InvalidPasskey, UnknownPasskey, ChallengeInvalid, errors.NotFound)
 MAIL: Refusals = (errors.NotFound, errors.TooManyRequests, *OURS)
+EVIDENCE: Refusals = (
+    AttestationRequired,
+    AttestationChallengeInvalid,
+    AttestationFailed,
+    AttestationFailedOnce,
+)
 ENTRY: Refusals = (
     *JSON,
     *SIGNATURE,
@@ -230,6 +243,7 @@ ENTRY: Refusals = (
     InvalidKey,
     UnknownClient,
     errors.Superseded,
+    *EVIDENCE,
 )
 
 # --- Texts of Baton's routes -------------------------------------------------------------------------------------
@@ -342,6 +356,18 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
         proof=True,
     ),
+    ("POST", "/attestation-challenge"): Row(
+        "getAttestationChallenge",
+        "Get a challenge for evidence of the app and its device. It may be used more than once in its time.",
+        {200: ChallengeAnswer},
+        (*JSON, UnknownClient, UnauthorizedClient),
+    ),
+    ("POST", "/attest"): Row(
+        "attest",
+        "Send evidence of the app and its device for a login that has begun, or to renew it.",
+        {200: AttestedAnswer},
+        (*EVIDENCE, errors.NotFound, *OURS),
+    ),
     ("POST", "/login/email-code"): Row(
         "sendLoginCode",
         "Send a code to the address of an account whose login must enrol a factor. Sign with the key of the login.",
@@ -373,6 +399,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             InvalidKey,
             UnknownClient,
             errors.Superseded,
+            *EVIDENCE,
             *PASSKEY,
             InvalidCredentials,
             errors.TooManyRequests,
@@ -398,6 +425,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             InvalidKey,
             UnknownClient,
             errors.Superseded,
+            *EVIDENCE,
             *PASSKEY,
             RestoreRefused,
             InvalidCredentials,
@@ -914,6 +942,7 @@ def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals
         refusals += [InsufficientScope] if spec.scope else []
         refusals += [InsufficientRole] if spec.roles else []
         refusals += [InsufficientAcr] if spec.acr else []
+        refusals += [AttestationRequired] if spec.attested else []
     if spec.once:
         refusals += ONCE
     elif method not in SAFE_METHODS:

@@ -18,6 +18,8 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.ports import EmailStatus
 from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation_assembly import attestation_routes_of, judge_evidence_of
 from chalicelib.baton.browser import routes as browser
 from chalicelib.baton.browser.delivery import Deliver
 from chalicelib.baton.browser.sessions import WebSessions
@@ -75,10 +77,12 @@ def web_of(parts: Parts) -> Web | None:
 
 def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """List every route of Baton."""
+    judge_evidence = judge_evidence_of(parts)
     return (
         *browser.routes(web.sessions if web else None),
         *_public(parts),
-        *_accounts(parts),
+        *_accounts(parts, judge_evidence),
+        *attestation_routes_of(parts, judge_evidence),
         *_own_view(parts),
         *_factors(parts),
         *passkey_routes_of(parts),
@@ -99,7 +103,7 @@ def _public(parts: Parts) -> tuple[Route, ...]:
     )
 
 
-def _accounts(parts: Parts) -> tuple[Route, ...]:
+def _accounts(parts: Parts, judge_evidence: JudgeEvidence) -> tuple[Route, ...]:
     clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     first_tokens = FirstTokens(issue=parts.issue)
@@ -114,6 +118,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             entropy=entropy,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             new_password=new_password,
             credentials=parts.credentials,
             users=users,
@@ -132,6 +137,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
@@ -169,12 +175,13 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             passkeys=passkey_ceremonies(parts),
             users=users,
             lineage_store=lineage_store,
             admit=admit,
         ),
-        restore_login=restore_login_of(parts, _introduce(parts), admit),
+        restore_login=restore_login_of(parts, _introduce(parts), admit, judge_evidence),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(
             clock=clock,

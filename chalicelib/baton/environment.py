@@ -5,6 +5,7 @@ from contextvars import ContextVar
 
 from msgspec import Struct
 
+from chalicelib.baton.attestation.ports import Anchors
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
 from chalicelib.baton.factors.ports import Fetch
@@ -25,6 +26,8 @@ class Effects(Struct, frozen=True):
     """Write one log line."""
     mailbox: Mailbox = OF_THIS_PROCESS
     """Where the mails are with ``BATON_MAIL=mailbox``."""
+    anchors: Anchors | None = None
+    """The certificates that attest apps and devices. ``None``: those of Apple and Google."""
     fetch: Fetch | None = None
     """Send the requests to services of others. ``None``: over HTTPS."""
 

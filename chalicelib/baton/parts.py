@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.ports import ForgetLater
+from chalicelib.baton.attestation.ports import Anchors
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
@@ -43,6 +44,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     queue_mail: QueueMail
     forget_later: ForgetLater | None
+    anchors: Anchors
 
 
 def product_of(settings: Settings) -> str:

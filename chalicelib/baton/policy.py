@@ -126,9 +126,6 @@ ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With them, six logins still cost on
 TEAM_CLAIMS_BYTES_MAX = 1024
 """The claims that a team adds to a token, as JSON. Each call sends the token."""
 
-PROVIDERS_MAX = 15
-"""The highest code of an identity provider: four bits of a number that each lineage stores."""
-
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""

@@ -11,6 +11,8 @@ from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
 from chalicelib.baton.assembly import routes_of, web_of
+from chalicelib.baton.attestation.judge import pinned_anchors
+from chalicelib.baton.attestation.revocations import FetchRevocations
 from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.browser.sites import SiteRule, own_origins
 from chalicelib.baton.decorators import Decorators
@@ -64,6 +66,7 @@ class Baton(Decorators):
             write=effects.write,
         )
         self.clients = settings.registry
+        self._anchors = effects.anchors or pinned_anchors()
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store(effects)
         self._add_claims = claims and self._noting(claims)
@@ -165,6 +168,9 @@ class Baton(Decorators):
                 dispatch=self._dispatch,
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
                 audit_configuration=audit_of(self.settings, self.database.tables, self.log),
+                fetch_revocations=FetchRevocations(
+                    clock=self.clock, fetch=self._fetch, store=self.storage.attestations, log=self.log
+                ),
                 carry_out=self.background.carry_out,
                 take_feedback=self.background.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",
@@ -295,4 +301,5 @@ class Baton(Decorators):
             credentials=self._credentials,
             queue_mail=self.background.queue_mail,
             forget_later=self.background.forget_later,
+            anchors=self._anchors,
         )

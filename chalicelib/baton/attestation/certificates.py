@@ -6,7 +6,6 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chalicelib.baton.attestation.rules import CLOCK_S, EvidenceRefused, refusing, require
 
@@ -47,6 +46,8 @@ def point_of(certificate: x509.Certificate) -> bytes | None:
     """Return the P-256 key of a certificate (SEC 1, uncompressed). ``None``: it has a key of another kind."""
     with refusing("chain", "the key of a certificate cannot be read", *UNREADABLE):
         key = certificate.public_key()
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - cold start
+
     if not (isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)):
         return None
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -54,6 +55,8 @@ def point_of(certificate: x509.Certificate) -> bytes | None:
 
 def key_digest(certificate: x509.Certificate) -> bytes:
     """Return the SHA-256 of the key (SubjectPublicKeyInfo) of a certificate."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - cold start
+
     with refusing("chain", "the key of a certificate cannot be read", *UNREADABLE):
         return sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 

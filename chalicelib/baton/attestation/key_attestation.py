@@ -21,6 +21,7 @@ from chalicelib.baton.attestation.certificates import (
 )
 from chalicelib.baton.attestation.key_description import OID, KeyDescription, read_key_description
 from chalicelib.baton.attestation.rules import Accepted, EvidenceRefused, is_revoked, require
+from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import Attestation
 
 _FACTORY_CERTIFICATES: Final = 3
@@ -51,7 +52,7 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
     chain: Sequence[bytes],
     *,
     challenge: bytes,
-    device_point: bytes | None,
+    thumbprint: bytes,
     rules: AndroidRules,
     revoked: frozenset[bytes],
     anchors: Sequence[x509.Certificate],
@@ -59,8 +60,8 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
 ) -> Accepted:
     """Verify a chain of certificates (DER, the leaf first). Raises ``EvidenceRefused``.
 
-    ``device_point`` is the P-256 key of the device (SEC 1, uncompressed); ``None``: its key is of another curve.
-    ``anchors`` are Google's root certificates, and ``revoked`` the digests of revoked serials.
+    ``thumbprint`` is that of the key of the device (RFC 7638, 32 bytes). ``anchors`` are Google's root certificates,
+    and ``revoked`` the digests of revoked serials.
     """
     certificates = read_certificates(chain)
     below = _checked_chain(certificates, anchors, now=now)
@@ -68,8 +69,8 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
     require(not is_revoked(serials, revoked), "revoked", "a certificate of the chain is revoked")
     described = _described(below)
     require(described.challenge == challenge, "challenge", "the key was made for another challenge")
-    leaf = point_of(below[0])
-    require(leaf is not None and leaf == device_point, "key", "the attested key is not the key of the device")
+    point = point_of(below[0])
+    require(point and _thumbprint(point) == thumbprint, "key", "the attested key is not the key of the device")
     _check_key(described)
     level = _LEVELS.get(described.level, Attestation.NONE)
     require(level >= rules.security, "security", f"security level {described.level}")
@@ -117,6 +118,12 @@ def _described(below: list[x509.Certificate]) -> KeyDescription:
     if extensions[0] is None:
         raise EvidenceRefused("chain", "the leaf has no key description")
     return read_key_description(extensions[0])
+
+
+def _thumbprint(point: bytes) -> bytes:
+    """Return the thumbprint of a P-256 key (SEC 1, uncompressed)."""
+    compressed = bytes([2 + point[-1] % 2]) + point[1:33]
+    return PublicKey("P-256", compressed).thumbprint
 
 
 def _check_key(described: KeyDescription) -> None:

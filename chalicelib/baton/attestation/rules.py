@@ -1,7 +1,7 @@
 """The outcome of evidence, its refusal, and what a client requires of it. No I/O.
 
 Two verifiers judge evidence: ``app_attest`` (iOS) and ``key_attestation`` (Android). Both are pure: the trusted
-certificates and the time are arguments. They raise ``EvidenceRefused`` and nothing else, whatever the evidence is.
+certificates and the time are arguments. They raise ``EvidenceRefused`` and nothing else, for any evidence.
 """
 
 from collections.abc import Iterator, Sequence

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from chalicelib.baton.lineages.model import Assurance, Attestation
-from chalicelib.baton.policy import PROVIDERS_MAX
 
 Attested = Literal["app", "tee", "strongbox"]
 
@@ -36,6 +35,8 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
 }
 CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
 
+PROVIDERS_MAX: Final = 15
+"""The highest code of an identity provider."""
 _CODES_MAX: Final = 64
 _ATTESTATIONS_MAX: Final = 8
 """A lineage stores one number: the code, plus 64 times the attestation, plus 512 times the code of the provider."""

@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
+from chalicelib.baton.lineages.attestation_policy import AttestationPolicy, read_attestation
 from chalicelib.baton.lineages.delivery import Delivery, delivery_problems
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.relying_party import HOST, Apps, RelyingParty, read_apps, read_relying_party
@@ -28,7 +29,7 @@ SecondFactorRule = Literal["off", "optional", "required"]
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {
     *("retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"),
-    *("delivery", "origins"),
+    *("delivery", "origins", "attestation"),
 }
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
@@ -81,6 +82,7 @@ class Client(Struct, frozen=True):
     restore: bool = False
     delivery: Delivery = "body"
     origins: tuple[str, ...] = ()
+    attestation: AttestationPolicy = AttestationPolicy()
 
 
 class MailRow(Struct, frozen=True):
@@ -199,6 +201,7 @@ class Clients:
         for client_id, row in tables.items():
             wrong = list(_problems(row))
             apps = read_apps(row, relying_party, wrong)
+            attestation = read_attestation(row, apps, wrong)
             if not wrong and row["code"] in codes:
                 wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
             if wrong:
@@ -219,6 +222,7 @@ class Clients:
                 restore=row.get("restore", False),
                 delivery=cast("Delivery", row.get("delivery", "body")),
                 origins=tuple(row.get("origins", ())),
+                attestation=attestation,
             )
         if not clients and not problems:
             problems = ["no client is registered"]

@@ -82,7 +82,7 @@ def test_altered_assertions_are_refused() -> None:
     signed = assert_again(made.key, apple.APP, apple.HASH, counter=9, extras=cbor(apple.IOS_27))
     point = point_of(made.key)
     for one in altered(signed):
-        run = lambda one=one: verify_assertion(  # type: ignore[misc]  # noqa: E731 - short
+        run = lambda one=one: verify_assertion(  # noqa: E731 - short
             one, point=point, app=apple.APP, client_data_hash=apple.HASH
         )
         assert refused(run)
@@ -132,7 +132,7 @@ def test_short_long_and_deep_values_are_refused(value: bytes) -> None:
         lambda: verify_key_attestation(
             [],
             challenge=value,
-            device_point=value,
+            thumbprint=value,
             rules=android.RULES,
             revoked=frozenset(),
             anchors=(android.GOOGLE.root,),

@@ -17,6 +17,7 @@ from chalicelib.baton.attestation.certificates import extension_of, key_digest, 
 from chalicelib.baton.attestation.key_attestation import AndroidRules, verify_key_attestation
 from chalicelib.baton.attestation.key_description import OID, read_key_description
 from chalicelib.baton.attestation.rules import Accepted, AppleRules, EvidenceRefused
+from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import Attestation
 
 FOLDER: Final = Path(__file__).parents[2] / "vectors" / "attestation"
@@ -152,12 +153,18 @@ def verify(name: str, *, now: int, **changes: Any) -> Accepted:
     return verify_key_attestation(
         [one.public_bytes(Encoding.DER) for one in certificates],
         challenge=read.challenge,
-        device_point=point_of(certificates[0]),
+        thumbprint=thumbprint_of(certificates[0]),
         rules=replace(rules, **changes),
         revoked=frozenset(),
         anchors=google_roots(),
         now=now,
     )
+
+
+def thumbprint_of(certificate: x509.Certificate) -> bytes:
+    """Return the thumbprint of the P-256 key of a certificate, or zeros if its key is of another kind."""
+    point = point_of(certificate)
+    return PublicKey("P-256", bytes([2 + point[-1] % 2]) + point[1:33]).thumbprint if point else bytes(32)
 
 
 def valid_at(name: str) -> int:

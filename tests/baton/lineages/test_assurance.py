@@ -4,9 +4,15 @@ from itertools import product
 
 import pytest
 
-from chalicelib.baton.lineages.assurance import ASSURANCES, PASSWORD, TOTP_ALONE, assurance_number, read_assurance
+from chalicelib.baton.lineages.assurance import (
+    ASSURANCES,
+    PASSWORD,
+    PROVIDERS_MAX,
+    TOTP_ALONE,
+    assurance_number,
+    read_assurance,
+)
 from chalicelib.baton.lineages.model import Attestation
-from chalicelib.baton.policy import PROVIDERS_MAX
 
 
 def test_the_number_is_the_code_with_attestation_and_provider_above_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.assurance import ASSURANCES
+from chalicelib.baton.lineages.assurance import ASSURANCES, PROVIDERS_MAX
 from chalicelib.baton.lineages.model import AccountState, Attestation, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
     ATTRIBUTES_BYTES_MAX,
@@ -18,7 +18,6 @@ from chalicelib.baton.policy import (
     LINEAGES_IN_ONE_UNIT,
     LINEAGES_MAX,
     MECHANISMS,
-    PROVIDERS_MAX,
     ROLES_MAX,
     MechanismName,
 )

@@ -7,7 +7,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 Key = ec.EllipticCurvePrivateKey
@@ -62,11 +61,15 @@ def issue(
 
 def der_of(certificate: x509.Certificate) -> bytes:
     """Encode a certificate."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as in all that ships
+
     return certificate.public_bytes(Encoding.DER)
 
 
 def point_of(key: Key | ec.EllipticCurvePublicKey) -> bytes:
     """Return a public key, 65 bytes (SEC 1, uncompressed)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - the same
+
     public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
     return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 

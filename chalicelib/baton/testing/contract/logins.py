@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import PROVIDERS_MAX
 from chalicelib.baton.lineages.model import (
     AccountState,
     Attestation,
@@ -18,7 +19,6 @@ from chalicelib.baton.lineages.model import (
 )
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Exchanged, Inactive
-from chalicelib.baton.policy import PROVIDERS_MAX
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
