@@ -169,7 +169,11 @@ class Baton(Decorators):
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
                 audit_configuration=audit_of(self.settings, self.database.tables, self.log),
                 fetch_revocations=FetchRevocations(
-                    clock=self.clock, fetch=self._fetch, store=self.storage.attestations, log=self.log
+                    clock=self.clock,
+                    fetch=self._fetch,
+                    store=self.storage.attestations,
+                    log=self.log,
+                    clients=self.clients,
                 ),
                 carry_out=self.background.carry_out,
                 take_feedback=self.background.take_feedback,

@@ -5,6 +5,7 @@ import socketserver
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.clock import SKIP_MAX_S, DevelopmentClock
 from chalicelib.baton.testing.gateway import (
     HEADER_BYTES_MAX,
@@ -16,8 +17,10 @@ from chalicelib.baton.testing.gateway import (
     load_environment,
 )
 from tools.dev.addresses import THIS_MACHINE, is_this_machine, names_no_domain
+from tools.dev.attestation import ATTESTATION_PATH, attestation_answer
 
 __all__ = [
+    "ATTESTATION_PATH",
     "CLOCK_PATH",
     "HEADER_BYTES_MAX",
     "MAILS_PATH",
@@ -59,6 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
             response = mails_answer()
         elif self.path == CLOCK_PATH and self.command == "POST" and self._is_from_here():
             response = self._skip(body)
+        elif self.path == ATTESTATION_PATH and self.command == "POST" and self._may_attest():
+            assert self.server.attester is not None
+            response = attestation_answer(self.server.attester, body)
         else:
             response = self.server.gateway.call(
                 self.command, self.path, list(self.headers.items()), body, source=self.client_address[0]
@@ -74,6 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_from_here(self) -> bool:
         """Decide whether the request is from this machine. Other machines may use only the API."""
         return is_this_machine(self.client_address[0], self.connection.getsockname()[0])
+
+    def _may_attest(self) -> bool:
+        """Decide whether the server has an attester, and the request is of a program on this machine."""
+        return self.server.attester is not None and self._is_from_here() and "origin" not in self.headers
 
     def _names_no_domain(self) -> bool:
         """Decide whether the host is ``localhost`` or an address. A page can make its domain lead to this machine."""
@@ -168,6 +178,7 @@ class GatewayServer(ThreadingHTTPServer):
 
     gateway: Gateway
     clock: DevelopmentClock
+    attester: Attester | None = None
 
     def __init__(self, port: int, host: str = THIS_MACHINE) -> None:
         """Listen on ``host:port``. Port 0 takes a free port. Call ``open`` before serving."""

@@ -19,6 +19,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib.baton.service import Baton
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.testing.attesters.kit import Attester
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
@@ -59,7 +60,8 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         create_own_tables(read_settings().deployment)
-        loaded = environments(clock)
+        server.attester = Attester(lambda: int(clock.time()))
+        loaded = environments(clock, server.attester)
         gateway = Gateway([one.app for one in loaded], clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)
@@ -70,9 +72,10 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]))
 
 
-def environments(clock: DevelopmentClock) -> list[ModuleType]:
-    """Load ``app.py`` for each environment. They take turns."""
-    return [load_environment(clock) for _ in range(ENVIRONMENTS)]
+def environments(clock: DevelopmentClock, attester: Attester | None = None) -> list[ModuleType]:
+    """Load ``app.py`` for each environment. They take turns. They trust the roots of ``attester``."""
+    anchors = attester.anchors if attester else None
+    return [load_environment(clock, anchors=anchors) for _ in range(ENVIRONMENTS)]
 
 
 def own_routes(environment: ModuleType) -> list[str]:
@@ -186,7 +189,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with development(port, host) as running:
             print(table(running, sys.stdout), flush=True)
-            with reloading(running.server.gateway, lambda: [one.app for one in environments(running.server.clock)]):
+            server = running.server
+            with reloading(server.gateway, lambda: [one.app for one in environments(server.clock, server.attester)]):
                 threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.")

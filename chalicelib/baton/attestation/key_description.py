@@ -1,6 +1,6 @@
 """Read the extension of Android Key Attestation (``KeyDescription``). No I/O.
 
-The two lists of authorizations are read as tagged values: phones have tags that no schema knows, and an order of tags
+The two lists of authorizations are read as tagged values: phones have tags that are in no schema, and an order of tags
 and of sets that DER forbids. Unknown tags are ignored, and a tag that is given twice is refused.
 """
 

@@ -10,6 +10,7 @@ from chalicelib.baton.attestation.ports import Attestations, FetchList
 from chalicelib.baton.attestation.rules import revoked_digest
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Log
+from chalicelib.baton.lineages.clients import Clients
 
 URL: Final = "https://android.googleapis.com/attestation/status"
 _STATUSES: Final = frozenset({"REVOKED", "SUSPENDED"})
@@ -28,16 +29,23 @@ class NotAList(ValueError):
 
 
 class FetchRevocations(Struct, frozen=True, kw_only=True):
-    """Fetch the list, and store it. A failed fetch keeps the old list: an outage of Google refuses no login."""
+    """Fetch the list, and store it, if a client judges evidence of Android.
+
+    A failed fetch keeps the old list: an outage of Google refuses no login.
+    """
 
     clock: Clock
     fetch: FetchList
     store: Attestations
     log: Log
+    clients: Clients
 
     def __call__(self) -> None:
         """Replace the list. Without an answer, record ``revocation_list_stale`` once the old list is a week old."""
         now = self.clock()
+        if not any(client.attestation.rule != "off" and client.apps.packages for client in self.clients):
+            self.log.record("revocation_list_checked", reason="no client judges evidence of Android")
+            return
         answer = self.fetch(
             URL, headers={"Accept": "application/json"}, within_s=LIST_WITHIN_S, bytes_max=LIST_BYTES_MAX
         )

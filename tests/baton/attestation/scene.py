@@ -84,6 +84,7 @@ class Scene:
             fetch=lambda *_, **__: self.fetched,
             store=self.baton.storage.attestations,
             log=self.baton.log,
+            clients=self.baton.clients,
         )
         job()
 

@@ -17,6 +17,11 @@ from chalicelib.baton.testing.attesters.certificates import cbor, point_of
 from tests.baton.attestation import test_app_attest as apple
 from tests.baton.attestation import test_key_attestation as android
 
+# The library warns of a serial number that is not positive. Such a certificate is refused for its signature.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning"
+)
+
 SEED: Final = 20261129
 ROUNDS: Final = 1500
 

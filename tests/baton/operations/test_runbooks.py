@@ -27,6 +27,7 @@ ASKED_FOR = {
     "signing-key-leak",
     "throttling",
     "token-theft-wave",
+    "attestation",
     "daily-jobs",
     "mail",
 }

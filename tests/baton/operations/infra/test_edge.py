@@ -38,10 +38,16 @@ RUNBOOKS = {
     "throttling",
     "lock-out-complaints",
     "rollback",
+    "attestation",
     "daily-jobs",
     "mail",
 }
-FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
+FUNCTIONS = {
+    "APIHandler": "",
+    "RotateKeys": "-rotate_keys",
+    "AuditConfiguration": "-audit_configuration",
+    "AndroidRevocations": "-android_revocations",
+}
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
 LOGGED = {
     "$context.requestId",
