@@ -153,13 +153,21 @@ class Story:
         else:
             raise Surprise(f"expected {code}, and it was let through")
 
-    def client(self, who: str, record: Record | None = None, *, wrong_by_s: int = 0, defect: str = "") -> BatonClient:
+    def client(
+        self,
+        who: str,
+        record: Record | None = None,
+        *,
+        client_id: str = "mobile",
+        wrong_by_s: int = 0,
+        defect: str = "",
+    ) -> BatonClient:
         """Make a device. Its clock may be wrong by some seconds, and its app may have a defect."""
         wire = Wire(who)
         self.wires.append(wire)
         return BatonClient(
             f"{self.origin}/api",
-            "mobile",
+            client_id,
             MemoryStorage(record),
             clock=lambda: time.time() + self.skipped_s + wrong_by_s,
             transport=wire,
@@ -171,7 +179,7 @@ class Story:
         """Make evidence, as Android does for the app on this device."""
         self.expect(key is not None, "the device has no key")
         assert key is not None
-        asked = {"format": "android-key", "client_id": "mobile", "challenge": challenge, "public_key": key.jwk()}
+        asked = {"format": "android-key", "client_id": "genuine", "challenge": challenge, "public_key": key.jwk()}
         body = json.dumps({**asked, "defect": defect}).encode()
         request = urllib.request.Request(self.origin + ATTESTATION_PATH, body)  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
@@ -195,9 +203,11 @@ class Story:
             wire.close()
 
 
-def prove_app(story: Story, phone: BatonClient) -> None:
-    """Attest the app of the phone, and refuse a tampered one."""
-    story.tell("The phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
+def prove_app(story: Story) -> None:
+    """Attest the app of a phone, and refuse a tampered one."""
+    story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
+    phone = story.client("attested", client_id="genuine")
+    phone.login(story.email, PASSWORD, "a genuine app")
     story.expect(phone.attest() == "tee", "the phone is not attested")
     phone.exchange()
     claims = _session(phone).access_token.split(".")[1]
@@ -205,11 +215,12 @@ def prove_app(story: Story, phone: BatonClient) -> None:
     story.note("the next token says so, and a route with attested=True accepts this login")
 
     story.tell("A tampered app, signed by another maker, logs in and tries the same")
-    tampered = story.client("tampered app", defect="app")
+    tampered = story.client("tampered", client_id="genuine", defect="app")
     tampered.login(story.email, PASSWORD, "a tampered app")
     story.refused("attestation_failed", tampered.attest)
     story.note('with attestation = "required" it could not even have logged in; here the client reports')
     tampered.logout()
+    phone.logout()
 
 
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
@@ -343,7 +354,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
     story.tell("A signed call: method, path, query, body, token, time and nonce are covered")
     story.expect(phone.me()["email"] == story.email, "the account is another")
 
-    prove_app(story, phone)
+    prove_app(story)
 
     story.tell("An attacker changes the body of a request")
     wire.tamper_next = lambda request: replace(request, body=request.body.replace(b"false", b"true "))

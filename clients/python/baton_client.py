@@ -837,7 +837,7 @@ class BatonClient:
     ) -> None:
         """Use the server at `base_url` (with its stage) as `client_id`. `binding` and `key` are for future logins.
 
-        `evidence` makes evidence of the app. It is called when the server asks for it, once for each attempt.
+        `evidence` makes evidence of the app. It is called when the server requires it, once for each attempt.
         `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses between attempts.
         """
         self._origin, self._authority, self._prefix = _parsed_base_url(base_url)

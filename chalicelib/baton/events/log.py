@@ -48,7 +48,7 @@ FACTS: Final[Mapping[str, str]] = {
 _LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited", "revocation_list_checked"})
 """The last event of a request or of a scheduled job. It sends the metrics."""
 
-_MEASURED: Final = ("signing_key_age_days", "configuration_findings", "revoked_certificates")
+_MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are also metrics, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}

@@ -14,7 +14,6 @@ from chalicelib.baton.factors.ports import NotFetched
 from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.testing.attesters.kit import DEFECTS
 from tests.baton.attestation.scene import Scene
-from tests.baton.fixture import CLIENTS
 from tools.dev.attestation import attestation_answer
 from tools.doctor_attestation import attestation_rows
 
@@ -92,7 +91,7 @@ def test_serials_are_compared_without_case_and_leading_zeros() -> None:
 
 def test_a_deployment_without_android_fetches_nothing(scene: Scene) -> None:
     """No client needs the list, so no alarm may tell that it is missing."""
-    plain = Scene({"BATON_CLIENTS": CLIENTS.name})
+    plain = Scene({"BATON_CLIENTS": "clients-factors.toml"})
     plain.fetch_revocations()
     assert plain.tables.revoked is None
     assert not plain.events("revocation_list_stale")
@@ -133,7 +132,7 @@ def test_the_doctor_tells_of_a_client_that_is_lowered(scene: Scene) -> None:
     """And of nothing where no client judges evidence."""
     scene.lower("bank", hours=2)
     assert "lowered it to report until" in doctor(scene)["bank"][0]
-    assert doctor(Scene({"BATON_CLIENTS": CLIENTS.name})) == {}
+    assert doctor(Scene({"BATON_CLIENTS": "clients-factors.toml"})) == {}
 
 
 # --- The development server --------------------------------------------------------------------------------------

@@ -259,6 +259,8 @@ NOT_A_STRANGERS = {
         "audit_write_failed",
         "configuration_findings",
         "signing_key_age_days",
+        "attestation_lowered",  # by an operator alone
+        "revocation_list_stale",  # by Google, or a network
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
     *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
