@@ -979,7 +979,9 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
     for refusal in refusals:
         said = refusal()
         status, _ = status_and_error(said, dialect)
-        codes.setdefault(status, {})[said.code] = said.action
+        of_status = codes.setdefault(status, {})
+        actions = {*of_status.get(said.code, said.action).split(" or "), said.action}  # it may depend on the reason
+        of_status[said.code] = " or ".join(sorted(actions))
         if refusal in {errors.Unavailable, errors.TooManyRequests, CallInProgress}:
             waits.add(status)
     return {

@@ -51,7 +51,8 @@ class Scene:
             loaded = [load_app(APP, self._effects()) for _ in range(2)]
         self.batons = [module.baton for module in loaded]
         self.baton = self.batons[0]
-        self.send = through(Gateway([module.app for module in loaded], clock=self.clock))
+        self.gateway = Gateway([module.app for module in loaded], clock=self.clock)
+        self.send = through(self.gateway)
 
     def _effects(self) -> Effects:
         return Effects(
