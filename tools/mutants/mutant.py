@@ -10,7 +10,27 @@ BROWSER = (
     "tests/baton/browser/test_sessions.py",
     "tests/baton/browser/test_pages.py",
 )
+ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 TESTS: dict[str, tuple[str, ...]] = {
+    "chalicelib/baton/attestation/app_attest.py": ("tests/baton/attestation/test_app_attest.py",),
+    "chalicelib/baton/attestation/certificates.py": (
+        "tests/baton/attestation/test_app_attest.py",
+        "tests/baton/attestation/test_key_attestation.py",
+    ),
+    "chalicelib/baton/attestation/key_attestation.py": ("tests/baton/attestation/test_key_attestation.py",),
+    "chalicelib/baton/attestation/key_description.py": ("tests/baton/attestation/test_key_attestation.py",),
+    "chalicelib/baton/attestation/attest.py": ATTESTED,
+    "chalicelib/baton/attestation/judge.py": ATTESTED,
+    "chalicelib/baton/attestation/model.py": ATTESTED,
+    "chalicelib/baton/attestation/revocations.py": ATTESTED,
+    "chalicelib/baton/attestation/switches.py": ATTESTED,
+    "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
+    "chalicelib/baton/lineages/attestation_policy.py": ("tests/baton/lineages/test_attestation_policy.py",),
+    "chalicelib/baton/lineages/assurance.py": (
+        "tests/baton/lineages/test_assurance.py",
+        "tests/baton/tokens/test_rights.py",
+    ),
+    "chalicelib/baton/storage/dynamodb/attestations.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/browser/sites.py": BROWSER,
     "chalicelib/baton/browser/csrf.py": BROWSER,
     "chalicelib/baton/browser/cookies.py": BROWSER,

@@ -26,7 +26,7 @@ from chalicelib.baton.attestation.refusals import AttestationChallengeInvalid, f
 from chalicelib.baton.attestation.rules import Accepted, AppleRules, EvidenceRefused, client_data
 from chalicelib.baton.attestation.switches import ReadSwitches
 from chalicelib.baton.effects import Refused
-from chalicelib.baton.errors import Refusal
+from chalicelib.baton.errors import Refusal, Unavailable
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
@@ -86,8 +86,10 @@ class JudgeEvidence(Struct, kw_only=True):
                 self.log.record("attestation_refused", client=client.id, reason=missing.reason)
                 raise
             self.log.record("attestation_missing", client=client.id, reason=missing.reason)
+        except Unavailable:  # no verdict
+            raise
         except Refusal as refused:
-            if required or refused.status >= 500:  # noqa: PLR2004 - a server error is no verdict
+            if required:
                 self.log.record("attestation_refused", client=client.id, reason=refused.reason)
                 raise
             self.log.record("attestation_reported", client=client.id, reason=refused.reason)

@@ -74,7 +74,8 @@ def _apple_problems(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _android_problems(table: dict[str, Any]) -> Iterator[str]:
-    if table.get("security", "tee") not in _SECURITY:
+    security = table.get("security", "tee")
+    if not isinstance(security, str) or security not in _SECURITY:
         yield f"android.security is one of {', '.join(_SECURITY)}"
     if table.get("boot", "verified") != "verified":
         yield 'android.boot is "verified", or is left out; android.boot_keys lists the keys of other systems'
