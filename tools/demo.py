@@ -153,18 +153,39 @@ class Story:
         else:
             raise Surprise(f"expected {code}, and it was let through")
 
-    def client(self, who: str, record: Record | None = None, *, wrong_by_s: int = 0) -> BatonClient:
-        """Make a device. Its clock may be wrong by some seconds."""
+    def client(
+        self,
+        who: str,
+        record: Record | None = None,
+        *,
+        client_id: str = "mobile",
+        wrong_by_s: int = 0,
+        defect: str = "",
+    ) -> BatonClient:
+        """Make a device. Its clock may be wrong by some seconds, and its app may have a defect."""
         wire = Wire(who)
         self.wires.append(wire)
         return BatonClient(
             f"{self.origin}/api",
-            "mobile",
+            client_id,
             MemoryStorage(record),
             clock=lambda: time.time() + self.skipped_s + wrong_by_s,
             transport=wire,
             sleep=lambda _: None,
+            evidence=lambda challenge, key: self.evidence(challenge, key, defect),
         )
+
+    def evidence(self, challenge: str, key: DeviceKey | None, defect: str) -> dict[str, object]:
+        """Make evidence, as Android does for the app on this device."""
+        self.expect(key is not None, "the device has no key")
+        assert key is not None
+        asked = {"format": "android-key", "client_id": "genuine", "challenge": challenge, "public_key": key.jwk()}
+        body = json.dumps({**asked, "defect": defect}).encode()
+        fields = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.origin + "/_dev/attestation", body, fields)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+            member: dict[str, object] = json.load(answer)
+        return member
 
     def skip(self, seconds: int) -> None:
         """Move the clocks of the server and of all devices."""
@@ -181,6 +202,26 @@ class Story:
                 self.skip(-self.skipped_s)
         for wire in self.wires:
             wire.close()
+
+
+def prove_app(story: Story) -> None:
+    """Attest the app of a phone, and refuse a tampered one."""
+    story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
+    phone = story.client("attested", client_id="genuine")
+    phone.login(story.email, PASSWORD, "a genuine app")
+    story.expect(phone.attest() == "tee", "the phone is not attested")
+    phone.exchange()
+    claims = _session(phone).access_token.split(".")[1]
+    story.expect('"attested":"tee"' in base64.urlsafe_b64decode(claims + "==").decode(), "the token does not tell it")
+    story.note("the next token says so, and a route with attested=True accepts this login")
+
+    story.tell("A tampered app, signed by another maker, logs in and tries the same")
+    tampered = story.client("tampered", client_id="genuine", defect="app")
+    tampered.login(story.email, PASSWORD, "a tampered app")
+    story.refused("attestation_failed", tampered.attest)
+    story.note('with attestation = "required" it could not even have logged in; here the client reports')
+    tampered.logout()
+    phone.logout()
 
 
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
@@ -313,6 +354,8 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
 
     story.tell("A signed call: method, path, query, body, token, time and nonce are covered")
     story.expect(phone.me()["email"] == story.email, "the account is another")
+
+    prove_app(story)
 
     story.tell("An attacker changes the body of a request")
     wire.tamper_next = lambda request: replace(request, body=request.body.replace(b"false", b"true "))

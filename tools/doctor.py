@@ -33,10 +33,12 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.settings import Settings, SettingsProblems, read_settings, unknown_settings
 from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.dynamodb.attestations import StoredAttestations
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from tools import aws, well_known
+from tools.doctor_attestation import attestation_rows
 from tools.doctor_mail import mail_rows
 from tools.printed import counted
 from tools.stages import UnknownStage, enter
@@ -281,10 +283,24 @@ def examine(stage: str | None) -> Iterator[Row]:
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
+    engine = DynamoDB(tables)
+    evidence = attestation_rows(
+        settings.registry,
+        StoredAttestations(engine),
+        KeyRing(engine, wrapper, _no_entropy),
+        now=now,
+        remedy_for=remedy_for,
+    )
+    yield from (Row("attestation", *found) for found in evidence)
     yield from (Row("mail", *found) for found in mail_rows(settings, deploy=deploy, remedy_for=remedy_for))
     yield from endpoint(settings.issuer, remedy=deploy)
     yield from public_files(settings)
     yield from browser_rows(settings)
+
+
+def _no_entropy(_: int) -> bytes:
+    """Refuse to make a ring: the doctor changes nothing."""
+    raise errors.Unavailable("the key ring is absent")
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:

@@ -29,6 +29,12 @@ from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.own_routes import Devices
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
+from chalicelib.baton.attestation.refusals import (
+    AttestationChallengeInvalid,
+    AttestationFailed,
+    AttestationFailedOnce,
+)
+from chalicelib.baton.attestation.shapes import AttestedAnswer, ChallengeAnswer
 from chalicelib.baton.browser.bound import Instructions
 from chalicelib.baton.browser.delivery import WebLogin
 from chalicelib.baton.browser.refusals import (
@@ -98,6 +104,7 @@ from chalicelib.baton.routing import PAGE, Dialect, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.issue import Seconds, TokenResponse
 from chalicelib.baton.tokens.refusals import (
+    AttestationRequired,
     GrantInvalid,
     InsufficientAcr,
     InsufficientRole,
@@ -234,6 +241,12 @@ STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
 PASSKEY: Refusals = (InvalidPasskey, UnknownPasskey, ChallengeInvalid, errors.NotFound)
 MAIL: Refusals = (errors.NotFound, errors.TooManyRequests, *OURS)
+EVIDENCE: Refusals = (
+    AttestationRequired,
+    AttestationChallengeInvalid,
+    AttestationFailed,
+    AttestationFailedOnce,
+)
 ENTRY: Refusals = (
     *JSON,
     *SIGNATURE,
@@ -242,6 +255,7 @@ ENTRY: Refusals = (
     InvalidKey,
     UnknownClient,
     errors.Superseded,
+    *EVIDENCE,
 )
 
 # --- Texts of Baton's routes -------------------------------------------------------------------------------------
@@ -358,6 +372,18 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
         proof=True,
     ),
+    ("POST", "/attestation-challenge"): Row(
+        "getAttestationChallenge",
+        "Get a challenge for evidence of the app and its device. It may be used more than once in its time.",
+        {200: ChallengeAnswer},
+        (*JSON, UnknownClient, UnauthorizedClient),
+    ),
+    ("POST", "/attest"): Row(
+        "attest",
+        "Send evidence of the app and its device for a login that has begun, or to renew it.",
+        {200: AttestedAnswer},
+        (*EVIDENCE, errors.NotFound, *OURS),
+    ),
     ("POST", "/login/email-code"): Row(
         "sendLoginCode",
         "Send a code to the address of an account whose login must enrol a factor. Sign with the key of the login.",
@@ -389,6 +415,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             InvalidKey,
             UnknownClient,
             errors.Superseded,
+            *EVIDENCE,
             *PASSKEY,
             InvalidCredentials,
             errors.TooManyRequests,
@@ -414,6 +441,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             InvalidKey,
             UnknownClient,
             errors.Superseded,
+            *EVIDENCE,
             *PASSKEY,
             RestoreRefused,
             InvalidCredentials,
@@ -980,6 +1008,7 @@ def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals
         refusals += [InsufficientScope] if spec.scope else []
         refusals += [InsufficientRole] if spec.roles else []
         refusals += [InsufficientAcr] if spec.acr else []
+        refusals += [AttestationRequired] if spec.attested else []
     if spec.once:
         refusals += ONCE
     elif method not in SAFE_METHODS:
@@ -1016,7 +1045,9 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
     for refusal in refusals:
         said = refusal()
         status, _ = status_and_error(said, dialect)
-        codes.setdefault(status, {})[said.code] = said.action
+        of_status = codes.setdefault(status, {})
+        actions = {*of_status.get(said.code, said.action).split(" or "), said.action}  # it may depend on the reason
+        of_status[said.code] = " or ".join(sorted(actions))
         if refusal in {errors.Unavailable, errors.TooManyRequests, CallInProgress}:
             waits.add(status)
     return {

@@ -16,6 +16,7 @@ forget ACCOUNT          delete the events of an account that its owner deleted, 
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
+attestation --client ID --report --hours N   judge a client as report instead of required for some hours; 0 ends it
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 """
@@ -34,6 +35,7 @@ from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.accounts.roles import SetRoles, ShowRoles
 from chalicelib.baton.accounts.second_factor import RemoveFactors, RequireSecondFactor
 from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.attestation.switches import LowerToReport
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
@@ -50,6 +52,7 @@ from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.aws.mail import SqsOutbox
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.attestations import StoredAttestations
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.factors import Factors
@@ -222,6 +225,26 @@ class Operator:
         until = time.strftime("%Y-%m-%d", time.gmtime(stored.until)) if stored.until else "an operator lifts this"
         return f"ok: no mail to this address is sent, because a mail {said} on {since}, until {until}"
 
+    def lower_attestation(self, client_id: str, hours: str) -> str:
+        """Judge a client as ``report`` in place of ``required`` for some hours. The event is in the log group.
+
+        Raises ``NotFound`` for an unknown client, a client without ``required``, and hours out of range.
+        """
+        client = self._clients.get(client_id)
+        if client is None:
+            raise errors.NotFound(f"the client registry has no client {client_id!r}")
+        lower = LowerToReport(
+            entropy=secrets.token_bytes, key_ring=self._key_ring, store=StoredAttestations(self._database)
+        )
+        try:
+            until = lower(client, hours=int(hours) if hours.isdecimal() else -1, now=clock())
+        except ValueError as wrong:
+            raise errors.NotFound(str(wrong)) from None
+        if hours == "0":
+            return f"ok: {client_id} is required again, within five minutes"
+        end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+        return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
+
     def lift_suppression(self, email: str) -> str:
         """Send mails to an address again. Raises ``NotFound`` if no mail bounced or was reported as spam."""
         if not isinstance(SuppressedAddresses(self._database).lift(self._index_of(email)), Done):
@@ -316,12 +339,22 @@ def _run_for_a_person(words: list[str]) -> str | None:
 
 def _run_other(words: list[str]) -> str | None:
     match words:
+        case ["attestation", "--client", client_id, "--report", "--hours", hours]:
+            return Operator().lower_attestation(client_id, hours)
+        case ["after-restore", *_]:
+            return _after_restore(words)
         case ["mail", email]:
             return Operator().show_mail(email)
         case ["mail", email, "lift"]:
             return Operator().lift_suppression(email)
         case ["well-known", folder]:
             return write_well_known(folder)
+        case _:
+            return None
+
+
+def _after_restore(words: list[str]) -> str | None:
+    match words:
         case ["after-restore", "--since", since]:
             return Operator().after_restore(since)
         case ["after-restore", "--since", since, "--audit", prefix]:

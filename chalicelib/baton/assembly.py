@@ -18,6 +18,8 @@ from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation_assembly import attestation_routes_of, judge_evidence_of
 from chalicelib.baton.browser_assembly import browser_routes_of
 from chalicelib.baton.core_assembly import email_status_of
 from chalicelib.baton.factors import routes as factors
@@ -42,9 +44,11 @@ from chalicelib.baton.routing import Route
 
 def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """Make the routes of ``later_routes.py``."""
+    judge_evidence = judge_evidence_of(parts)
     return (
         *browser_routes_of(parts, web, _admit(parts)),
-        *_accounts(parts),
+        *_accounts(parts, judge_evidence),
+        *attestation_routes_of(parts, judge_evidence),
         *_own_view(parts),
         *_factors(parts),
         *passkey_routes_of(parts),
@@ -53,7 +57,7 @@ def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     )
 
 
-def _accounts(parts: Parts) -> tuple[Route, ...]:
+def _accounts(parts: Parts, judge_evidence: JudgeEvidence) -> tuple[Route, ...]:
     clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     new_password = _new_password(parts)
@@ -67,6 +71,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             entropy=entropy,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             new_password=new_password,
             credentials=parts.credentials,
             users=users,
@@ -85,6 +90,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
@@ -122,12 +128,13 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             key_ring=key_ring,
             introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
             passkeys=passkey_ceremonies(parts),
             users=users,
             lineage_store=lineage_store,
             admit=admit,
         ),
-        restore_login=restore_login_of(parts, _introduce(parts), admit),
+        restore_login=restore_login_of(parts, _introduce(parts), admit, judge_evidence),
         delete=DeleteAccount(
             clock=clock,
             users=users,

@@ -12,6 +12,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.ports import Storage
 
 if TYPE_CHECKING:
+    from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.factors.ports import Fetch
     from chalicelib.baton.mail.outbox import Mailbox
 
@@ -29,6 +30,8 @@ class Effects(Struct, frozen=True):
     """Write one log line."""
     mailbox: "Mailbox | None" = None
     """Where the mails are with ``BATON_MAIL=mailbox``. ``None``: in the mailbox of this process."""
+    anchors: "Anchors | None" = None
+    """The certificates that attest apps and devices. ``None``: those of Apple and Google."""
     fetch: "Fetch | None" = None
     """Send the requests to services of others. ``None``: over HTTPS."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client

@@ -15,6 +15,7 @@
     ├── FactorRequired, EnrolmentRequired, SecondFactorUnsupported, SecondFactorRequired, InvalidSession
     ├── InvalidFactor, FactorExists, FactorMissing
     ├── InvalidPasskey, UnknownPasskey, ChallengeInvalid, PasskeyExists, TooManyPasskeys, EmailUnverified
+    ├── AttestationRequired, AttestationChallengeInvalid, AttestationFailed
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
@@ -33,7 +34,7 @@ from typing import Any, ClassVar, Literal
 
 Action = Literal[
     "retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome",
-    "prove_factor", "enrol_factor", "verify_email",
+    "prove_factor", "enrol_factor", "verify_email", "attest",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from chalicelib.baton.tokens.caller import OwnFactors
 
 if TYPE_CHECKING:
     from chalicelib.baton.accounts.forget import OnDelete
+    from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.background import Background
     from chalicelib.baton.factors.credentials import Credentials
     from chalicelib.baton.factors.ports import Fetch
@@ -81,6 +82,25 @@ class LateParts:
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415 - cold start
 
         return self._effects.fetch or HttpsFetch(self._time_budget)
+
+    @cached_property
+    def anchors(self) -> "Anchors":
+        """The certificates that attest apps and devices."""
+        from chalicelib.baton.attestation.judge import pinned_anchors  # noqa: PLC0415 - cold start
+
+        return self._effects.anchors or pinned_anchors()
+
+    def fetch_revocations(self) -> None:
+        """Fetch the list of revoked certificates of Android devices."""
+        from chalicelib.baton.attestation.revocations import FetchRevocations  # noqa: PLC0415 - cold start
+
+        FetchRevocations(
+            clock=self._effects.clock,
+            fetch=self.fetch,
+            store=self._storage.attestations,
+            log=self._log,
+            clients=self._settings.registry,
+        )()
 
     def own_factors(self, account: AccountId) -> OwnFactors:
         """Read which factors an account has."""

@@ -13,6 +13,8 @@ LATER: Final = (
     "GET /session/open",
     "POST /session/proof",
     "POST /session/redeem",
+    "POST /attest",
+    "POST /attestation-challenge",
     "POST /register",
     "POST /register/start",
     "POST /login",

@@ -22,6 +22,7 @@ from chalicelib.baton.tokens.token import Names
 if TYPE_CHECKING:
     from chalicelib.baton.accounts.export import OnExport
     from chalicelib.baton.accounts.ports import ForgetLater
+    from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.factors.credentials import Credentials
     from chalicelib.baton.factors.ports import Fetch
     from chalicelib.baton.mail.outbox import QueueMail
@@ -64,6 +65,11 @@ class Parts(Struct, frozen=True, kw_only=True):
     def forget_later(self) -> "ForgetLater | None":
         """The queue of deletions, if the deployment has one."""
         return self.late.background.forget_later
+
+    @property
+    def anchors(self) -> "Anchors":
+        """The certificates that attest apps and devices."""
+        return self.late.anchors
 
 
 def product_of(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.login_restore import RestoreLogin
+from chalicelib.baton.attestation.judge import JudgeEvidence
 from chalicelib.baton.factors import passkey_routes, restore_routes
 from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
@@ -58,12 +59,15 @@ def restore_routes_of(parts: Parts) -> tuple[Route, ...]:
     )
 
 
-def restore_login_of(parts: Parts, introduce: ReadLoginRequest, admit: Admit) -> RestoreLogin:
+def restore_login_of(
+    parts: Parts, introduce: ReadLoginRequest, admit: Admit, judge_evidence: JudgeEvidence
+) -> RestoreLogin:
     """Make the flow that restores a login on a new phone."""
     return RestoreLogin(
         clock=parts.clock,
         key_ring=parts.storage.key_ring,
         introduce=introduce,
+        judge_evidence=judge_evidence,
         clients=parts.clients,
         challenges=_challenges(parts),
         users=parts.storage.accounts,

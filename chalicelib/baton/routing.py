@@ -158,6 +158,8 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     may_step_up: str = ""
     """The requests for which the view itself calls ``require_step_up``, for the description."""
     bound: bool = False
+    attested: bool = False
+    """Whether the login must have evidence of the app and its device."""
     once: Once | None = None
     takes_attempt: bool = False
     """Whether the route uses ``Idempotency-Key`` as its attempt: the request may be repeated."""

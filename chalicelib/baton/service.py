@@ -175,6 +175,7 @@ class Baton(Decorators):
                 dispatch=self._dispatch,
                 rotate_keys=self._rotate_keys,
                 audit_configuration=self._audit_configuration,
+                fetch_revocations=self._late.fetch_revocations,
                 carry_out=self._late.carry_out,
                 take_feedback=self._late.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",

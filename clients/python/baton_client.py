@@ -551,6 +551,8 @@ Confirm = Callable[[Refused], str | Proof | None]
 called once: after a wrong password or code, `Refused` is raised.
 """
 AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
+MakeEvidence = Callable[[str, "DeviceKey | None"], Mapping[str, object]]
+"""Make evidence of the app for a challenge and the key of the device: the member `attestation` of the request."""
 """Ask the platform for a passkey: options of WebAuthn in, its answer (`toJSON()`) out. It raises if the person refuses.
 """
 Transport = Callable[[Request, float], Answer]
@@ -827,6 +829,7 @@ class BatonClient:
         *,
         binding: Binding = "key",
         key: KeyAlgorithm = "p256",
+        evidence: MakeEvidence | None = None,
         clock: Callable[[], float] = time.time,
         transport: Transport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -834,10 +837,12 @@ class BatonClient:
     ) -> None:
         """Use the server at `base_url` (with its stage) as `client_id`. `binding` and `key` are for future logins.
 
+        `evidence` makes evidence of the app. It is called when the server requires it, once for each attempt.
         `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses between attempts.
         """
         self._origin, self._authority, self._prefix = _parsed_base_url(base_url)
         self._client_id, self._storage, self._binding, self._key = client_id, storage, binding, key
+        self._evidence = evidence
         self._clock, self._sleep, self._random = clock, sleep, random
         self._transport: Transport = transport or HttpTransport()
         self._offset_s = 0.0
@@ -938,14 +943,32 @@ class BatonClient:
             body = {**entry, "credential": dict(get(dict(options)))}
             patience = self._patience(deadline_s)  # The person's time for the gesture does not count.
             assert record.pending is not None
-            request = ask(path, body, attempt=record.pending.attempt)
+            attempt = record.pending.attempt
             try:
-                return self._begun(self._ask(request, _first_tokens(self._binding), patience), record)
+                try:
+                    tokens = self._ask(ask(path, body, attempt=attempt), _first_tokens(self._binding), patience)
+                except Refused as refusal:
+                    if refusal.action != "attest" or self._evidence is None:
+                        raise
+                    body["attestation"] = self._made_evidence(record, patience)
+                    tokens = self._ask(ask(path, body, attempt=attempt), _first_tokens(self._binding), patience)
+                return self._begun(tokens, record)
             except Refused as refusal:
                 if refusal.code != "superseded" or not anew:
                     raise
                 self._storage.update(partial(_without, finished=record.pending))
         raise AssertionError("the second round returns or raises")
+
+    def attest(self, *, deadline_s: float | None = DEADLINE_S) -> str:
+        """Attest this login with evidence of the app. Return what is attested now: `app`, `tee` or `strongbox`.
+
+        For a route that requires it (`attestation_required`), and for a login that began without evidence. A repetition
+        after `Offline` is safe. After `Refused` wait an hour.
+        """
+        evidence = self._made_evidence(self._storage.read(), self._patience(deadline_s))
+        sent = {"attestation": evidence}
+        said = self._call("POST", "/attest", _with(attested=str), json=sent, repeat=True, deadline_s=deadline_s)
+        return str(said["attested"])
 
     def pending_step(self) -> "LoginStep | None":
         """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
@@ -1331,16 +1354,19 @@ class BatonClient:
         self._revoke_copied(patience)  # Rule 8: first, because the new login has another key.
         address = unicodedata.normalize("NFKC", email).strip().lower()
         anew, by_last = True, path == "/login" and self._binding == "hmac"
+        more = dict(more or {})
         while True:
             # Rule 1: attempt and key are stored before they are sent.
             record = self._storage.update(self._pending_for(address))
             signer = self._introduction(record, by_last=by_last)
-            request = self._entry(path, record, email, password, device_name, signer=signer, more=more or {})
+            request = self._entry(path, record, email, password, device_name, signer=signer, more=more)
             try:
                 tokens = self._ask(request, _first_tokens(self._binding), patience)
             except Refused as refusal:
                 if by_last and signer and refusal.error in {"invalid_signature", "stale_signature"}:
                     by_last = False  # The server cannot verify the last secret any more. It is not needed to log in.
+                elif refusal.action == "attest" and "attestation" not in more and self._evidence is not None:
+                    more["attestation"] = self._made_evidence(record, patience)
                 elif refusal.code == "superseded" and anew:
                     anew = False  # Another process has finished this login, or its lineage has ended.
                     pending, record = record.pending, self._storage.read()
@@ -1354,6 +1380,15 @@ class BatonClient:
                     raise FactorNeeded(step) from refusal
             else:
                 return self._begun(tokens, record)
+
+    def _made_evidence(self, record: Record, patience: _Patience) -> Mapping[str, object]:
+        """Get a challenge, and make evidence for the key of the device."""
+        if self._evidence is None:
+            raise TypeError("Give the client a function `evidence`.")
+        ask = self._by_key("/attestation-challenge", {"client_id": self._client_id}, record)
+        challenge = self._ask(ask, _with(attestation_challenge=str), patience)["attestation_challenge"]
+        with patience.person():  # The platform may ask its own server.
+            return dict(self._evidence(challenge, record.key))
 
     def _pending_for(self, email: str) -> Callable[[Record], Record]:
         """Return the change that stores the attempt of a login, or keeps that of the same login, and makes the key."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.baton import settings
+from chalicelib.baton.attestation.ports import Anchors
 from chalicelib.baton.testing import gateway
 from chalicelib.baton.testing.clock import DevelopmentClock
 from tools.openapi import describe
@@ -19,11 +20,11 @@ CLIENTS = FOLDER / "clients.toml"
 """The registries in that folder are those of the repository. ``BATON_CLIENTS`` names one of them."""
 
 
-def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
+def load_environment(clock: DevelopmentClock | None = None, *, anchors: Anchors | None = None) -> ModuleType:
     """Import the fixture's ``app.py`` as a new module, as a new Lambda environment does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "_FOLDER", FOLDER)
-        return gateway.load_environment(clock, APP)
+        return gateway.load_environment(clock, APP, anchors=anchors)
 
 
 @functools.cache

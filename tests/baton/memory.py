@@ -9,6 +9,7 @@ from chalicelib.baton.factors.ports import NotFetched
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
+from chalicelib.baton.storage.memory.attestations import MemoryAttestations
 from chalicelib.baton.storage.memory.audit import MemoryAudit
 from chalicelib.baton.storage.memory.factors import MemoryFactors
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
@@ -96,5 +97,6 @@ class MemoryStores:
         self.factors = MemoryFactors(self.tables)
         self.lineage_store = MemoryLineageStore(self.tables)
         self.ephemeral = MemoryOneTime(self.tables)
+        self.attestations = MemoryAttestations(self.tables)
         self.audit = MemoryAudit(self.tables)
         self.log = MemoryLog()

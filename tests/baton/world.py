@@ -29,6 +29,8 @@ from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.attestation.judge import JudgeEvidence, pinned_anchors
+from chalicelib.baton.attestation.switches import ReadSwitches
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.errors import NotFound
@@ -242,11 +244,20 @@ class World:
         end_reused = EndReused(lineage_store=lineage_store, record=record)
         breaches = BreachCheck(fetch=self.leaked, log=log)
         new_password = NewPassword(characters_min=PASSWORD_CHARACTERS_MIN, breaches=breaches)
+        judge_evidence = JudgeEvidence(
+            key_ring=key_ring,
+            store=stores.attestations,
+            anchors=pinned_anchors(),
+            switches=ReadSwitches(key_ring=key_ring, store=stores.attestations, log=log),
+            log=log,
+            record=record,
+        )
         self._register = Register(
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
             introduce=introduce,
+            judge_evidence=judge_evidence,
             new_password=new_password,
             credentials=credentials,
             users=users,
@@ -264,6 +275,7 @@ class World:
             clock=clock,
             key_ring=key_ring,
             introduce=introduce,
+            judge_evidence=judge_evidence,
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,

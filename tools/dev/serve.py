@@ -21,6 +21,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib.baton.service import Baton
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.testing.attesters.kit import Attester
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.api.routes import DevApi
@@ -77,13 +78,15 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
         def mailed(to: str, subject: str) -> None:
             api.mailed(to, subject)
 
-        watch = Watch(clock, mailed, counts=ENDPOINT in os.environ)
+        attester = Attester(lambda: int(clock.time()))
+        watch = Watch(clock, mailed, counts=ENDPOINT in os.environ, anchors=attester.anchors)
         loaded = environments(watch)
         gateway = Gateway([one.app for one in loaded], clock=clock)
         api = DevApi(
             gateway,
             clock,
             watch=watch,
+            attester=attester,
             engine=engine_name,
             register_demo=lambda: _demo_account(gateway, server.server_port),
         )

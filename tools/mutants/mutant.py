@@ -12,6 +12,7 @@ BROWSER = (
     "tests/baton/browser/test_sessions.py",
     "tests/baton/browser/test_pages.py",
 )
+ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 DEVELOPMENT = "tests/baton/operations/dev"
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (f"{DEVELOPMENT}/test_accounts.py",),
@@ -22,6 +23,25 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tools/dev/api/masks.py": (f"{DEVELOPMENT}/test_masks.py", f"{DEVELOPMENT}/test_requests.py"),
     "tools/dev/api/watch.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/stage_console.py": (f"{DEVELOPMENT}/test_stage_console.py",),
+    "chalicelib/baton/attestation/app_attest.py": ("tests/baton/attestation/test_app_attest.py",),
+    "chalicelib/baton/attestation/certificates.py": (
+        "tests/baton/attestation/test_app_attest.py",
+        "tests/baton/attestation/test_key_attestation.py",
+    ),
+    "chalicelib/baton/attestation/key_attestation.py": ("tests/baton/attestation/test_key_attestation.py",),
+    "chalicelib/baton/attestation/key_description.py": ("tests/baton/attestation/test_key_attestation.py",),
+    "chalicelib/baton/attestation/attest.py": ATTESTED,
+    "chalicelib/baton/attestation/judge.py": ATTESTED,
+    "chalicelib/baton/attestation/model.py": ATTESTED,
+    "chalicelib/baton/attestation/revocations.py": ATTESTED,
+    "chalicelib/baton/attestation/switches.py": ATTESTED,
+    "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
+    "chalicelib/baton/lineages/attestation_policy.py": ("tests/baton/lineages/test_attestation_policy.py",),
+    "chalicelib/baton/lineages/assurance.py": (
+        "tests/baton/lineages/test_assurance.py",
+        "tests/baton/tokens/test_rights.py",
+    ),
+    "chalicelib/baton/storage/dynamodb/attestations.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/browser/sites.py": BROWSER,
     "chalicelib/baton/browser/csrf.py": BROWSER,
     "chalicelib/baton/browser/cookies.py": (*BROWSER, *BOUND),

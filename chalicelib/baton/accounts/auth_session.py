@@ -29,6 +29,7 @@ from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, op
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import (
     AccountState,
+    Attestation,
     KeyBinding,
     NoBinding,
     SecretBinding,
@@ -48,7 +49,7 @@ class AuthSession(Ticket, frozen=True):
 
     ``hmac``: the device requests an HMAC secret. ``proved``: its last login, whose secret signed the request, if any.
     ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again. ``email_proved``: this
-    login has proved a code from the mailbox.
+    login has proved a code from the mailbox. ``attestation`` is what the device attested at the first step.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -65,6 +66,7 @@ class AuthSession(Ticket, frozen=True):
     credentials_version: int
     email_proved: bool = False
     remember: bool = False
+    attestation: Attestation = Attestation.NONE
 
     @property
     def login(self) -> UnfinishedLogin:
@@ -123,6 +125,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
             credentials_version=account_state.credentials_version,
             email_proved=email_proved,
             remember=login_request.remember,
+            attestation=login_request.attestation,
         )
         sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.expires_at - now
         by_cookie = login_request.client.delivery == "cookie"
@@ -209,4 +212,5 @@ def _login_request(ticket: AuthSession, client: Client, key: PublicKey | None) -
         attempt_sent=ticket.attempt_sent,
         proved=ticket.proved,
         remember=ticket.remember,
+        attestation=ticket.attestation,
     )

@@ -7,8 +7,10 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import Admit
-from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest, attested
 from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation.model import Evidence
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.normal_form import normalise
@@ -30,10 +32,11 @@ class Login(Struct, frozen=True, kw_only=True):
     users: Users
     lineage_store: LineageStore
     judge: Judge
+    judge_evidence: JudgeEvidence
     ask: AskForFactor
     admit: Admit
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 - members of a body
         self,
         message: Message,
         *,
@@ -42,6 +45,7 @@ class Login(Struct, frozen=True, kw_only=True):
         client_id: str,
         device: Device,
         remember: bool = False,
+        evidence: Evidence | None = None,
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
@@ -52,18 +56,25 @@ class Login(Struct, frozen=True, kw_only=True):
         login_request = self.introduce(
             message, email=email, client_id=client_id, device=device, now=now, remember=remember
         )
+        judged = self.judge_evidence(login_request.client, login_request.binding, evidence, now=now)
         ring = self.key_ring.current(now=now)
         claimed = self.users.find(ring.email_index(login_request.email))
         # An unknown address gets the same reads, the same hashing and the same answer as a known one.
         account = claimed or ring.decoy_account(login_request.email)
         account_state = self.lineage_store.get(account)
         rate_limits = login_limits(
-            account, account_state, login_request.binding, proved=login_request.proved, source=login_request.source
+            account,
+            account_state,
+            login_request.binding,
+            proved=login_request.proved,
+            source=login_request.source,
+            attested=judged.required,
         )
         user = self.credentials.check(
             secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
         )
         assert account_state is not None  # the password of an account without one is never right
+        login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             # Before the look for an earlier lineage of this attempt: repeating the first step fetches no tokens.

@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.first_tokens import Admit
-from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest, attested
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation.model import Evidence
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
 from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions, party_of, request_options
@@ -34,6 +36,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
     clock: Clock
     key_ring: KeyRing
     introduce: ReadLoginRequest
+    judge_evidence: JudgeEvidence
     passkeys: PasskeyCeremonies
     users: Passwords
     lineage_store: LineageStore
@@ -60,6 +63,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
         device: Device,
         credential: Mapping[str, Any],
         remember: bool = False,
+        evidence: Evidence | None = None,
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
@@ -76,6 +80,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
             message, email=None, client_id=client_id, device=device, now=now, remember=remember
         )
         client = login_request.client
+        judged = self.judge_evidence(client, login_request.binding, evidence, now=now)
         party_of(self.passkeys.clients, client)
         assertion = read_assertion(credential)
         challenge = self.passkeys.challenges.open(
@@ -97,6 +102,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
             raise InvalidCredentials("the account is not active")
         if proved.user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while the passkey was being checked", by_caller=True)
+        login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         self.passkeys.prove.use(proved, attempt=login_request.attempt, effect="login", remember=None, now=now)
         ring = self.key_ring.current(now=now)
         return self.admit(login_request, account_state, assurance=PASSKEY, ring=ring, now=now)

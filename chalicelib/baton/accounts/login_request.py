@@ -1,16 +1,18 @@
 """The common parts of a registration and a login: address, client, device key, attempt, and the rule about factors."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.attestation.judge import Judged, JudgeEvidence
 from chalicelib.baton.browser.delivery import replaced_login
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.factors.add_passkey import Enrollable
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.rules import Verdict, judge_login
-from chalicelib.baton.ids import LineageId
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
@@ -18,6 +20,7 @@ from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
     Assurance,
+    Attestation,
     Binding,
     KeyBinding,
     Lineage,
@@ -61,6 +64,8 @@ class LoginRequest(Struct, frozen=True):
     """The login whose cookies this login replaces."""
     source: str = ""
     """The address of the person, as far as it is known."""
+    attestation: Attestation = Attestation.NONE
+    """What the device attested. The new login has it."""
 
     @property
     def label(self) -> str:
@@ -90,6 +95,7 @@ class LoginRequest(Struct, frozen=True):
             assurance=assurance,
             label=self.label,
             in_use_since=now if mechanism.slides else None,
+            attestation=self.attestation,
         )
 
 
@@ -212,3 +218,18 @@ class Judge(Struct, frozen=True, kw_only=True):
             now=now,
             not_before=ring.not_before,
         )
+
+
+def attested(
+    login_request: LoginRequest, judge_evidence: JudgeEvidence, judged: Judged, *, account: AccountId, now: int
+) -> LoginRequest:
+    """Remember the evidence of a login whose person was proved. Return the request of the login that has it."""
+    attestation = judge_evidence.remember(
+        judged,
+        client=login_request.client,
+        binding=login_request.binding,
+        account=account,
+        attempt=login_request.attempt,
+        now=now,
+    )
+    return replace(login_request, attestation=attestation)

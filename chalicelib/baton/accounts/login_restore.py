@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.first_tokens import Admit, Restoring
-from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest, attested
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation.model import Evidence
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User, key_id
@@ -51,6 +53,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     clock: Clock
     key_ring: KeyRing
     introduce: ReadLoginRequest
+    judge_evidence: JudgeEvidence
     clients: Clients
     challenges: Challenges
     users: Passwords
@@ -73,7 +76,13 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         return request_options(challenge, party, allowed=(), user_verification="discouraged")
 
     def __call__(
-        self, message: Message, *, client_id: str, device: Device, credential: Mapping[str, Any]
+        self,
+        message: Message,
+        *,
+        client_id: str,
+        device: Device,
+        credential: Mapping[str, Any],
+        evidence: Evidence | None = None,
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
@@ -91,6 +100,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         now = self.clock()
         login_request, key = self._introduce(message, client_id, device, now=now)
         client, ring = login_request.client, self.key_ring.current(now=now)
+        judged = self.judge_evidence(client, login_request.binding, evidence, now=now)
         assertion = read_assertion(credential)
         challenge = self.challenges.open(
             assertion.client_data.challenge, Ceremony.RESTORE, client=client, now=now, key=key
@@ -102,6 +112,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
             raise RestoreRefused("the login is of another client")
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed during a restore", by_caller=True)
+        login_request = attested(login_request, self.judge_evidence, judged, account=user.account, now=now)
         ids = ring.lineage_ids(user.account, login_request.attempt, now=now)
         mark = mark_of(login_request.attempt, "restore")
         used = self.tickets.consume_ticket(challenge.id, expires_at=challenge.expires_at, now=now, mark=mark)

@@ -6,9 +6,11 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import FirstTokens
-from chalicelib.baton.accounts.login_request import Device, Judge, LoginRequest, ReadLoginRequest
+from chalicelib.baton.accounts.login_request import Device, Judge, LoginRequest, ReadLoginRequest, attested
 from chalicelib.baton.accounts.ports import AddressProof, AddressTaken, Users
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, VerificationRequired
+from chalicelib.baton.attestation.judge import JudgeEvidence
+from chalicelib.baton.attestation.model import Evidence
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
@@ -45,6 +47,7 @@ class Register(Struct, frozen=True, kw_only=True):
     ephemeral: RateLimits
     first_tokens: FirstTokens
     judge: Judge
+    judge_evidence: JudgeEvidence
     ask: AskForFactor
     log: Log
     record: Record
@@ -61,6 +64,7 @@ class Register(Struct, frozen=True, kw_only=True):
         client_id: str,
         device: Device,
         remember: bool = False,
+        evidence: Evidence | None = None,
         mail_session: str = "",
         code: str = "",
     ) -> TokenResponse:
@@ -75,6 +79,7 @@ class Register(Struct, frozen=True, kw_only=True):
         login_request = self.introduce(
             message, email=email, client_id=client_id, device=device, now=now, remember=remember
         )
+        judged = self.judge_evidence(login_request.client, login_request.binding, evidence, now=now)
         ring = self.key_ring.current(now=now)
         self.new_password.check_strength(password, email=login_request.email)
         if self.verify_first and not (mail_session and code):
@@ -84,6 +89,8 @@ class Register(Struct, frozen=True, kw_only=True):
         proved = None
         if mail_session or code:
             proved = self.address_proof(mail_session, code, email=login_request.email, key=device.public_key, now=now)
+        account = ring.account_ids(login_request.email, login_request.attempt, now=now)[0]
+        login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         password_hash = hash_password(secret, salt=self.entropy(16)).encode()
         for _ in range(START_OVER_MAX):
             user, account_state = self._begin(login_request, password_hash, ring=ring, now=now)

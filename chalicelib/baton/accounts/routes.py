@@ -29,6 +29,7 @@ from chalicelib.baton.accounts.shapes import (
     RestoreLoginShape,
     SessionShape,
 )
+from chalicelib.baton.attestation.shapes import evidence_of
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.routing import Answer, Message, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller
@@ -56,6 +57,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
             client_id=entry.client_id,
             device=device_of(entry.device),
             remember=entry.remember,
+            evidence=evidence_of(entry.attestation),
             mail_session=entry.mail_session,
             code=entry.code,
         )
@@ -69,6 +71,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
             client_id=entry.client_id,
             device=device_of(entry.device),
             remember=entry.remember,
+            evidence=evidence_of(entry.attestation),
         )
         return Answer(200, tokens)
 
@@ -151,12 +154,19 @@ def _login_by_key(login: LoginWithPasskey, restore: RestoreLogin) -> tuple[Route
             device=device_of(body.device),
             credential=body.credential,
             remember=body.remember,
+            evidence=evidence_of(body.attestation),
         )
         return Answer(200, tokens)
 
     def log_in_restored(message: Message, body: RestoreLoginShape) -> Answer:
-        device = device_of(body.device)
-        return Answer(200, restore(message, client_id=body.client_id, device=device, credential=body.credential))
+        tokens = restore(
+            message,
+            client_id=body.client_id,
+            device=device_of(body.device),
+            credential=body.credential,
+            evidence=evidence_of(body.attestation),
+        )
+        return Answer(200, tokens)
 
     def options_of(flow: LoginWithPasskey | RestoreLogin) -> Callable[..., Answer]:
         def options(message: Message, body: PasskeyLoginOptionsShape) -> Answer:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from chalicelib.baton.attestation.shapes import EvidenceShape
 from chalicelib.baton.factors.passkey_routes import Credential
 from chalicelib.baton.factors.routes import TicketText, TotpCode
 from chalicelib.baton.routing import Body, Query
@@ -57,6 +58,7 @@ class Entry(Body):
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
     remember: bool = False
+    attestation: EvidenceShape | None = None
 
 
 class Registration(Entry):
@@ -113,6 +115,7 @@ class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
     """``POST /login/restore``. The options must have been fetched by the same key."""
 
     credential: Credential
+    attestation: EvidenceShape | None = None
 
 
 class PasskeyLoginShape(RestoreLoginShape, kw_only=True):

@@ -41,10 +41,11 @@ FACTS: Final[Mapping[str, str]] = {
     "subject": "the table, key, log group, stage or function of a finding",
     "finding": "the difference from the required configuration",
     "configuration_findings": "the number of findings",
+    "revoked_certificates": "the number of revoked certificates in the list of Android",
 }
 """Every fact that a line may have. None is a secret, an address or the name of a person."""
 
-_LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited"})
+_LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited", "revocation_list_checked"})
 """The last event of a request or of a scheduled job. It sends the metrics."""
 
 _MEASURED: Final = ("signing_key_age_days", "configuration_findings")

@@ -40,6 +40,16 @@ EVENTS: Final[Mapping[str, Event]] = {
     "restored_on_new_device": Event("info", audited=True, notice="restored_on_new_device"),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),
+    "attested": Event("info", audited=True),
+    "attestation_refused": Event("info"),
+    "attestation_reported": Event("info"),
+    "attestation_missing": Event("info"),
+    # Two devices with one App Attest key, or a request that was recorded and sent again.
+    "attestation_counter_regressed": Event("warning"),
+    # An operator has lowered "required" to "report": for each login that is judged meanwhile.
+    "attestation_lowered": Event("warning"),
+    "revocation_list_stale": Event("warning"),
+    "revocation_list_checked": Event("info"),
     "password_refused": Event("info"),
     "throttled": Event("info", per_account=True),
     "exchanged": Event("debug"),  # the line of its metric already has request and lineage

@@ -1,5 +1,7 @@
 """The rate limits of logins and step-ups: names and maximum counts. No I/O."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from chalicelib.baton.factors.model import SecondFactors, key_id
@@ -9,6 +11,8 @@ from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, S
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_SOURCE_MAX
 from chalicelib.baton.routing import source_network
 from chalicelib.baton.tokens.caller import Caller
+
+FAILURES_PER_ATTESTED_DEVICE_MAX: Final = 30
 
 
 class RateLimit(Struct, frozen=True):
@@ -25,15 +29,19 @@ def login_limits(
     *,
     proved: LineageId | None = None,
     source: str,
+    attested: bool = False,
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
+
+    ``attested``: the client requires evidence of each device key, so keys are dear, and one has a higher limit.
 
     A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
     bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
     device = known_device(account_state, binding, proved=proved)
     if device is not None:
-        return (_of_device(account, device),)
+        limit = FAILURES_PER_ATTESTED_DEVICE_MAX if attested else FAILURES_PER_KNOWN_DEVICE_MAX
+        return (RateLimit(_of_device(account, device).name, limit),)
     return (
         RateLimit(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
         RateLimit(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),

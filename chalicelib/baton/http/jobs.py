@@ -1,6 +1,6 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Two are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
+Three are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
 the bounces and complaints of Amazon SES.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
@@ -29,6 +29,7 @@ class Jobs(Struct, frozen=True, kw_only=True):
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
     audit_configuration: Callable[[], object]
+    fetch_revocations: Callable[[], object]
     carry_out: Callable[[str], object]
     """Carry out one order of the queue."""
     take_feedback: Callable[[str], object]
@@ -97,6 +98,13 @@ def audit_configuration(event: CloudWatchEvent) -> None:
     """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
     jobs = _jobs()
     jobs.run(event, jobs.audit_configuration)
+
+
+@blueprint.schedule(Rate(1, unit=Rate.DAYS))
+def android_revocations(event: CloudWatchEvent) -> None:
+    """Fetch Google's list of revoked certificates of Android devices."""
+    jobs = _jobs()
+    jobs.run(event, jobs.fetch_revocations)
 
 
 @blueprint.lambda_function(name="operate")

@@ -5,9 +5,11 @@ RFC 8176 has none for a recovery code. A new way of authentication adds a row. A
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
-from chalicelib.baton.lineages.model import Assurance
+from chalicelib.baton.lineages.model import Assurance, Attestation
+
+Attested = Literal["app", "tee", "strongbox"]
 
 PASSWORD: Final = Assurance(acr="aal1", amr=("pwd",))
 PASSWORD_AND_TOTP: Final = Assurance(acr="aal2", amr=("pwd", "otp", "mfa"))
@@ -32,5 +34,48 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
     8: TOTP_ALONE,
 }
 CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
-CODE_BITS: Final = 6
-"""A stored number has the code in its lowest bits. The bits above are free for facts about the device."""
+
+PROVIDERS_MAX: Final = 15
+"""The highest code of an identity provider."""
+_CODES_MAX: Final = 64
+_ATTESTATIONS_MAX: Final = 8
+"""A lineage stores one number: the code, plus 64 times the attestation, plus 512 times the code of the provider."""
+
+_ATTESTED: Final[Mapping[Attestation, Attested]] = {
+    Attestation.APP: "app",
+    Attestation.APP_IN_DEVELOPMENT: "app",
+    Attestation.TEE: "tee",
+    Attestation.STRONGBOX: "strongbox",
+}
+_HARDWARE_KEY: Final = "hwk"
+"""RFC 8176: a key in hardware. App Attest proves the app, but not where the key of the device is."""
+
+
+def assurance_number(assurance: Assurance, attestation: Attestation = Attestation.NONE, provider: int = 0) -> int:
+    """Return the stored number of a way of authentication, an attestation and a provider.
+
+    Raises ``ValueError`` for a provider that cannot be stored.
+    """
+    if not 0 <= provider <= PROVIDERS_MAX:
+        raise ValueError("the code of a provider is 1 to 15, or 0 for none")
+    return CODES[assurance] + _CODES_MAX * (attestation + _ATTESTATIONS_MAX * provider)
+
+
+def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
+    """Read a stored number. Raises ``KeyError`` for an unknown code, and ``ValueError`` for another unknown part."""
+    above, code = divmod(number, _CODES_MAX)
+    provider, attestation = divmod(above, _ATTESTATIONS_MAX)
+    if not 0 <= provider <= PROVIDERS_MAX:
+        raise ValueError("not the code of a provider")
+    return ASSURANCES[code], Attestation(attestation), provider
+
+
+def attested_as(attestation: Attestation) -> Attested | None:
+    """Return the word for an attestation, as tokens and introspection have it. ``None``: nothing is attested."""
+    return _ATTESTED.get(attestation)
+
+
+def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
+    """Return the methods of RFC 8176 of a login. A key in hardware is one of them."""
+    hardware = attestation in {Attestation.TEE, Attestation.STRONGBOX}
+    return (*assurance.amr, _HARDWARE_KEY) if hardware else assurance.amr

@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
+from chalicelib.baton.lineages.attestation_policy import AttestationPolicy, read_attestation
 from chalicelib.baton.lineages.delivery import Delivery, DeviceBound, delivery_problems
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.relying_party import HOST, Apps, RelyingParty, read_apps, read_relying_party
@@ -28,7 +29,7 @@ SecondFactorRule = Literal["off", "optional", "required"]
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {
     *("retired", "second_factor", "remember_days", "restore", "webauthn_origins", "apple", "android"),
-    *("delivery", "origins", "device_bound", "trusted_sources"),
+    *("delivery", "origins", "device_bound", "trusted_sources", "attestation"),
 }
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
@@ -84,6 +85,7 @@ class Client(Struct, frozen=True):
     origins: tuple[str, ...] = ()
     device_bound: DeviceBound = "off"
     trusted_sources: tuple[str, ...] = ()
+    attestation: AttestationPolicy = AttestationPolicy()
 
 
 class MailRow(Struct, frozen=True):
@@ -202,6 +204,7 @@ class Clients:
         for client_id, row in tables.items():
             wrong = list(_problems(row))
             apps = read_apps(row, relying_party, wrong)
+            attestation = read_attestation(row, apps, wrong)
             if not wrong and row["code"] in codes:
                 wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
             if wrong:
@@ -224,6 +227,7 @@ class Clients:
                 origins=tuple(row.get("origins", ())),
                 device_bound=cast("DeviceBound", row.get("device_bound", "off")),
                 trusted_sources=tuple(row.get("trusted_sources", ())),
+                attestation=attestation,
             )
         if not clients and not problems:
             problems = ["no client is registered"]

@@ -64,6 +64,19 @@ class Assurance(Struct, frozen=True):
     amr: tuple[str, ...]
 
 
+class Attestation(IntEnum):
+    """What the platform of a device attested about a login: its app, or the hardware that keeps its key.
+
+    The stored value is the number.
+    """
+
+    NONE = 0
+    APP = 1
+    APP_IN_DEVELOPMENT = 2
+    TEE = 3
+    STRONGBOX = 4
+
+
 class Ended(Struct, frozen=True):
     """When and why a lineage ended."""
 
@@ -91,7 +104,8 @@ class Lineage(Struct, frozen=True):
     own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
     and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone
     from which this login was restored on a new one, or the login of the app that handed this login over to a browser.
-    ``browser_key`` is the key of the browser, if its cookies are bound to one.
+    ``browser_key`` is the key of the browser, if its cookies are bound to one. ``attestation`` is what the device
+    proved about itself, and ``provider`` the code of the identity provider that the person logged in with; 0: none.
     """
 
     id: LineageId
@@ -110,6 +124,8 @@ class Lineage(Struct, frozen=True):
     ended: Ended | None = None
     parent: LineageId | None = None
     browser_key: BrowserKey | None = None
+    attestation: Attestation = Attestation.NONE
+    provider: int = 0
 
     @property
     def app(self) -> LineageId | None:

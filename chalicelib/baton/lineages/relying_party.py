@@ -18,6 +18,8 @@ _NAME_CHARACTERS_MAX: Final = 64
 _APP_ID: Final = re.compile(r"[A-Z0-9]{10}\.[A-Za-z0-9.-]{1,155}")
 _PACKAGE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 _CERTIFICATE: Final = re.compile(r"[0-9a-f]{64}")
+_APPLE_MEMBERS: Final = ("app_ids", "environments", "categories")
+_ANDROID_MEMBERS: Final = ("packages", "security", "boot", "boot_keys")
 _MEMBERS: Final = {"rp_id", "rp_name", "origins", "enroll_url", "manage_url"}
 _SECOND_LEVEL_CHARACTERS_MAX: Final = 3
 """``co.uk`` and ``com.cn`` are registries. Their second level is short."""
@@ -86,9 +88,9 @@ def read_apps(row: Any, party: RelyingParty | None, problems: list[str]) -> Apps
     if not (isinstance(web_origins, list) and all(party and one in party.origins for one in web_origins)):
         problems.append("webauthn_origins is a list of origins of the table [webauthn]")
         return Apps()
-    for name, table, known in (("apple", apple, {"app_ids"}), ("android", android, {"packages"})):
-        if not isinstance(table, dict) or table.keys() - known:
-            problems.append(f"{name} is a table with the member {', '.join(known)}")
+    for name, table, known in (("apple", apple, _APPLE_MEMBERS), ("android", android, _ANDROID_MEMBERS)):
+        if not isinstance(table, dict) or table.keys() - set(known):
+            problems.append(f"{name} is a table with the members {', '.join(known)}")
             return Apps()
     app_ids, packages = apple.get("app_ids", []), android.get("packages", {})
     if not _are_texts(app_ids, _APP_ID):

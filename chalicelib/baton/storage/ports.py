@@ -1,15 +1,16 @@
 """The port of a storage: every store that Baton needs, by name.
 
 The verbs (methods) of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
-``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``proof/ports.py``,
-``events/ports.py`` and ``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and
-``dynamodb/``. docs/baton/storage-port.md describes how to write another storage.
+``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``attestation/ports.py``,
+``proof/ports.py``, ``events/ports.py`` and ``keys/ports.py``. There are two storages: ``memory/``, for development and
+tests, and ``dynamodb/``. docs/baton/storage-port.md describes how to write another storage.
 """
 
 from typing import Protocol
 
 from msgspec import Struct
 
+from chalicelib.baton.attestation.ports import Attestations
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
@@ -50,6 +51,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Calls that run once, and their answers (``proof/ports.py``)."""
     suppressions: Suppressions
     """The addresses that get no mails (``mail/ports.py``)."""
+    attestations: Attestations
+    """Evidence of device keys, revoked certificates and the operator's switches (``attestation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""
     key_ring: ChangingKeyRing

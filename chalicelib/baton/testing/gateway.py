@@ -29,6 +29,7 @@ from chalicelib.baton.http.answer import readable_by
 from chalicelib.baton.testing.clock import Clock, DevelopmentClock
 
 if TYPE_CHECKING:
+    from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.environment import Effects
 
 ROOT = Path(__file__).parents[3]
@@ -65,11 +66,15 @@ class LambdaContext:
         return 15_000
 
 
-def load_environment(clock: DevelopmentClock | None = None, app: Path | None = None) -> ModuleType:
+def load_environment(
+    clock: DevelopmentClock | None = None, app: Path | None = None, *, anchors: "Anchors | None" = None
+) -> ModuleType:
     """Import ``app.py`` or another file with this clock, as a new Lambda environment does."""
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 
-    return load_app(app or APP, None if clock is None else Effects(lambda: int(clock.time()), secrets.token_bytes))
+    if clock is None:
+        return load_app(app or APP)
+    return load_app(app or APP, Effects(lambda: int(clock.time()), secrets.token_bytes, anchors=anchors))
 
 
 def load_app(path: Path, effects: "Effects | None" = None) -> ModuleType:

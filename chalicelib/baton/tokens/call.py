@@ -8,6 +8,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.assurance import attested_as
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
@@ -79,9 +80,10 @@ class Call(Struct, frozen=True, kw_only=True):
     ) -> Caller:
         """Compare a verified call with the account state and with what its route requires, and name the caller.
 
-        Order of checks: the login is live; scope, role and acr; a required grant was sent; the nonce; the grant. One
-        conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this method consumes
-        neither: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+        Order of checks: the login is live; scope, role, acr and attestation; a required grant was sent; the nonce; the
+        grant. One conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this
+        method consumes neither: the key of the call replaces the nonce, and the view consumes the grant
+        (``Caller.require_step_up``).
         ``live``: the account state was read before, and the login is live.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
@@ -96,6 +98,8 @@ class Call(Struct, frozen=True, kw_only=True):
             caller.require_any_role(spec.roles)
         if spec.acr:
             caller.require_acr(spec.acr)
+        if spec.attested:
+            caller.require_attested()
         if spec.step_up and not grant:
             raise caller.step_up_required(spec.step_up, after_recovery=spec.after_recovery)
         if once:
@@ -123,6 +127,7 @@ class Call(Struct, frozen=True, kw_only=True):
             auth_time=live.lineage.auth_time,
             acr=live.lineage.assurance.acr,
             amr=live.lineage.assurance.amr,
+            attested=attested_as(live.lineage.attestation),
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
             now=call.now,

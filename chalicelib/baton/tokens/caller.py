@@ -5,12 +5,18 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE, Attested
 from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
 from chalicelib.baton.policy import DEMANDED_ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp
-from chalicelib.baton.tokens.refusals import InsufficientAcr, InsufficientRole, InsufficientScope, StepUpRequired
+from chalicelib.baton.tokens.refusals import (
+    AttestationRequired,
+    InsufficientAcr,
+    InsufficientRole,
+    InsufficientScope,
+    StepUpRequired,
+)
 
 
 class Operation(Struct, frozen=True):
@@ -59,6 +65,8 @@ class Caller(Struct, kw_only=True, eq=False):
     auth_time: int
     acr: str
     amr: tuple[str, ...]
+    attested: Attested | None = None
+    """What the device proved about itself: ``app``, ``tee`` or ``strongbox``. ``None``: nothing."""
     stepped_up: GrantUsed | None = None
     account_state: AccountState | None = None
     not_before: int = 0
@@ -170,6 +178,11 @@ class Caller(Struct, kw_only=True, eq=False):
             raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(DEMANDED_ACR_LEVELS)}")
         if level(self.acr) < level(acr):
             raise InsufficientAcr(f"the login has acr {self.acr}, and the route requires {acr}")
+
+    def require_attested(self) -> None:
+        """Require evidence of a genuine app on a genuine device. Raises ``AttestationRequired``."""
+        if self.attested is None:
+            raise AttestationRequired("the login has no evidence")
 
     def live(self) -> dict[str, object]:
         """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.

@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock
+from chalicelib.baton.lineages.assurance import amr_of, attested_as
 from chalicelib.baton.lineages.model import KeyBinding, Lineage, NoBinding, SecretBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, judge_access, rights_of
@@ -92,8 +93,9 @@ class Introspect(Struct, frozen=True, kw_only=True):
             token_use=token.kind,
             auth_time=lineage.auth_time,
             acr=lineage.assurance.acr,
-            amr=lineage.assurance.amr,
+            amr=amr_of(lineage.assurance, lineage.attestation),
             roles=tuple(sorted(roles)) if roles else UNSET,
+            attested=attested_as(lineage.attestation) or UNSET,
             cnf=_confirmation(token),
         )
 

@@ -15,7 +15,7 @@ from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients, Form
-from chalicelib.baton.lineages.model import Assurance, Lineage, Rights, SecretBinding
+from chalicelib.baton.lineages.model import Assurance, Attestation, Lineage, Rights, SecretBinding
 from chalicelib.baton.lineages.rules import expiry
 from chalicelib.baton.tokens.claims import AddClaims, claims_of_team
 from chalicelib.baton.tokens.jwt import mint_jwt
@@ -128,6 +128,7 @@ class Issue(Struct, frozen=True):
             client=client,
             auth_time=lineage.auth_time,
             assurance=lineage.assurance,
+            attestation=lineage.attestation,
             roles=roles,
             added=added,
         )
@@ -156,12 +157,13 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     client: Client,
     auth_time: int,
     assurance: Assurance,
+    attestation: Attestation = Attestation.NONE,
     roles: frozenset[str] = frozenset(),
     added: bytes = b"",
 ) -> str:
-    """Return the text of a token. ``auth_time``, ``assurance`` and ``roles`` are those of its login.
+    """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
-    ``added`` are the claims of the team, an object in JSON. An opaque token has none of these.
+    The time, the assurance, the attestation and the roles are those of its login. An opaque token has none of these.
     """
     if form == "opaque":
         return mint_opaque(token, ring)
@@ -173,6 +175,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
         client=client,
         auth_time=auth_time,
         assurance=assurance,
+        attestation=attestation,
         roles=roles,
         added=added,
     )

@@ -10,8 +10,9 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring, SigningKey
+from chalicelib.baton.lineages.assurance import Attested, amr_of, attested_as
 from chalicelib.baton.lineages.clients import Client, Clients
-from chalicelib.baton.lineages.model import Assurance, Binding, KeyBinding, NoBinding, SecretBinding
+from chalicelib.baton.lineages.model import Assurance, Attestation, Binding, KeyBinding, NoBinding, SecretBinding
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import ConfigurationMismatch, Kind, Names, Token, UnknownKey
 
@@ -50,6 +51,8 @@ class _Claims(Struct):
     """For resource servers (RFC 9068 section 2.2.3). Baton does not read it: the registry has the scope of a client."""
     roles: tuple[str, ...] | UnsetType = UNSET
     """For resource servers (RFC 9068 section 2.2.3.1). Baton reads the roles of the account state on each call."""
+    attested: Attested | UnsetType = UNSET
+    """For resource servers. Baton reads it from the account state on each call."""
     cnf: _Confirmation | UnsetType = UNSET
 
 
@@ -70,6 +73,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     client: Client,
     auth_time: int,
     assurance: Assurance,
+    attestation: Attestation,
     roles: frozenset[str],
     added: bytes,
 ) -> str:
@@ -84,12 +88,13 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         exp=token.expires_at,
         auth_time=auth_time,
         acr=assurance.acr,
-        amr=assurance.amr,
+        amr=amr_of(assurance, attestation),
         sid=token.lineage,
         gen=token.generation,
         token_use=token.kind,
         scope=" ".join(sorted(client.scope)),
         roles=tuple(sorted(roles)) if roles else UNSET,
+        attested=attested_as(attestation) or UNSET,
         cnf=_confirmation(token),
     )
     # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.

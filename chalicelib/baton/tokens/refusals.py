@@ -90,6 +90,18 @@ class InsufficientRole(Refusal):
     detail = "The account does not have the role of this route. An operator must grant the role."
 
 
+class AttestationRequired(Refusal):
+    """The client or the route requires evidence of the app and the device. There is none, or it is too old."""
+
+    status = 403
+    error = code = "attestation_required"
+    action = "attest"
+    detail = (
+        "This request requires evidence of the app. Get a challenge at `POST /attestation-challenge`, and make "
+        "evidence. Send it as `attestation`, or at `POST /attest` for a login that has begun."
+    )
+
+
 class InvalidClient(Refusal):
     """The resource server did not authenticate at introspection (RFC 6749 5.2)."""
 

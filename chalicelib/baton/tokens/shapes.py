@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from chalicelib.baton.lineages.assurance import Attested
 from chalicelib.baton.tokens.issue import Seconds
 from chalicelib.baton.tokens.token import Kind
 
@@ -59,4 +60,5 @@ class Introspection(msgspec.Struct, kw_only=True):
     acr: str | UnsetType = UNSET
     amr: tuple[str, ...] | UnsetType = UNSET
     roles: tuple[str, ...] | UnsetType = UNSET
+    attested: Attested | UnsetType = UNSET
     cnf: Confirmation | UnsetType = UNSET

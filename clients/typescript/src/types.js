@@ -96,6 +96,8 @@
  * @typedef {Sent & Waiting} CallOptions
  *
  * @typedef {object} BatonOptions
+ * @property {(challenge: string, publicKey: object | null) => Promise<object>} [evidence] makes evidence of the app when
+ *   the server asks for it, once for each attempt
  * @property {string} baseUrl
  * @property {string} clientId
  * @property {Storage} storage

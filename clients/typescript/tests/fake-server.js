@@ -85,10 +85,15 @@ export class FakeServer {
       return ok({ options: { challenge: "c" }, mail_session: "ms.1", expires_in: 300 });
     }
     if (path === "/password/reset") return json.code === "1234 5678" ? { status: 204 } : { status: 401, members: { error: "invalid_code", code: "invalid_code", action: "fix_request" } };
+    if (this.requiresEvidence && /^\/(register|login|login\/passkey)$/.test(path)) {
+      if (!json.attestation) throw new Refusal(403, "attestation_required", "attestation_required", "attest");
+      if (json.attestation.challenge !== "at.1") throw new Refusal(403, "attestation_failed", "attestation_failed", "attest");
+    }
     if (path === "/login/passkey") {
       if (json.credential.challenge !== "c") throw new Refusal(409, "challenge_invalid", "challenge_invalid", "fix_request");
       return this.#enter(request, path, { ...json, email: EMAIL, password: PASSWORD });
     }
+    if (path === "/attestation-challenge") return ok({ attestation_challenge: "at.1", expires_in: 86400 });
     if (path === "/register" || path === "/login") return this.#enter(request, path, json);
     if (path.startsWith("/login/")) return this.#factor(request, path, json);
     const lineage = this.#caller(request);

@@ -318,6 +318,26 @@ test("a passkey alone: options for the key, then a login with its attempt", asyn
   assert.ok((await client.state()).signedIn);
 });
 
+test("row 12: evidence when the server requires it, once for each attempt", async () => {
+  const server = new FakeServer();
+  server.requiresEvidence = true;
+  const asked = [];
+  const evidence = async (challenge, key) => (asked.push(key.kty), { format: "android-key", challenge });
+  const { client } = device(server, { evidence });
+  assert.ok((await client.login(EMAIL, PASSWORD, NAME)).done);
+  const [first, second] = server.sent("/login");
+  assert.equal(first.headers["idempotency-key"], second.headers["idempotency-key"]);
+  assert.deepEqual(JSON.parse(second.body).attestation, { format: "android-key", challenge: "at.1" });
+  assert.deepEqual([server.sent("/login").length, server.sent("/attestation-challenge").length, asked], [2, 1, ["EC"]]);
+  assert.ok((await client.loginWithPasskey(async (options) => ({ challenge: options.challenge }), NAME)).done);
+
+  const tampered = device(server, { evidence: async () => ({ format: "android-key", challenge: "at.0" }) });
+  server.log.length = 0;
+  const error = await failure(tampered.client.login(EMAIL, PASSWORD, NAME));
+  assert.deepEqual([error.code, server.sent("/login").length], ["attestation_failed", 2]);
+  assert.equal((await failure(device(server).client.login(EMAIL, PASSWORD, NAME))).code, "attestation_required");
+});
+
 test("codes by mail: one key for the code and for what follows", async () => {
   const server = new FakeServer();
   const { client, storage } = device(server);

@@ -31,10 +31,11 @@ SIGNATURES = {
     "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",
     "Baton.signed": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, scope: str | None = "
     "None, role: str | tuple[str, ...] | None = None, acr: str | None = None, step_up: StepUp | None = None, bound: "
-    "bool = False, once: bool | Once = False, answers: Mapping[int, type] | None = None) -> "
+    "bool = False, attested: bool = False, once: bool | Once = False, answers: Mapping[int, type] | None = None) -> "
     "Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Body": "()",
     "Caller.live": "(self) -> dict[str, object]",
+    "Caller.require_attested": "(self) -> None",
     "Caller.require_role": "(self, role: str) -> None",
     "Caller.require_scope": "(self, scope: str) -> None",
     "Caller.require_step_up": "(self, *, max_age: int = 300, acr: str = 'account') -> GrantUsed",
@@ -50,6 +51,7 @@ CALLER = {
     "account": "AccountId",
     "acr": "str",
     "amr": "tuple[str, ...]",
+    "attested": "Optional[Literal['app', 'tee', 'strongbox']]",
     "auth_time": "int",
     "bound": "bool",
     "client_id": "str",

@@ -42,6 +42,7 @@ HOMES = {
         "chalicelib/baton/testing",
     },
     "cryptography": {
+        "chalicelib/baton/attestation",
         "chalicelib/baton/keys",
         "chalicelib/baton/proof",
         "chalicelib/baton/tokens",

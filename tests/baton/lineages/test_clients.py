@@ -12,7 +12,7 @@ SHIPPED = CLIENTS.read_text("utf-8")
 ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
 
 
-def test_the_shipped_registry_has_the_eight_clients() -> None:
+def test_the_shipped_registry_has_the_nine_clients() -> None:
     """The table has id, code and mechanism of each client."""
     clients = Clients.from_toml(SHIPPED)
     assert {client.id: (client.mechanism.name, client.form, client.binding) for client in clients} == {
@@ -24,6 +24,7 @@ def test_the_shipped_registry_has_the_eight_clients() -> None:
         "oauth": ("rotating_refresh", "jwt", "optional"),
         "iot": ("long_lived", "opaque", "optional"),
         "web": ("session", "opaque", "optional"),
+        "genuine": ("exchange", "jwt", "required"),
     }
     for client in clients:
         assert clients.get(client.id) is clients.of(client.code) is client

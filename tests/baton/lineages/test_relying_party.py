@@ -66,7 +66,7 @@ def test_a_wrong_table_is_refused(change: tuple[str, str], problem: str) -> None
         ('webauthn_origins = ["https://other.example"]', "webauthn_origins is a list of origins of the table"),
         ('webauthn_origins = "https://example.com"', "webauthn_origins is a list of origins of the table"),
         ('apple = { app_ids = ["com.example.app"] }', "apple.app_ids is a list"),
-        ('apple = { bundles = ["com.example.app"] }', "apple is a table with the member app_ids"),
+        ('apple = { bundles = ["com.example.app"] }', "apple is a table with the members app_ids,"),
         ("apple = 1", "apple is a table"),
         ('android = { packages = { "com.example.app" = [] } }', "android.packages has the SHA-256"),
         ('android = { packages = { "com.example.app" = ["ab"] } }', "android.packages has the SHA-256"),

@@ -27,6 +27,7 @@ ASKED_FOR = {
     "signing-key-leak",
     "throttling",
     "token-theft-wave",
+    "attestation",
     "daily-jobs",
     "mail",
 }
@@ -46,6 +47,7 @@ def test_everything_that_a_page_names_exists(page: Path) -> None:
         assert set(re.findall(r"by ([a-z_]+)", query)) <= FACTS.keys() | {"bin", "count"}
     for command in re.findall(r"tools\.operate ([a-z-]+)", text):
         assert command in operate.CHANGES.keys() | operate.STATUSES.keys() | {
+            "attestation",
             "make-ring",
             "forget",
             "factors",

@@ -28,7 +28,7 @@ ours_alone()
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
-SCHEDULED = ["rotate_keys", "audit_configuration"]
+SCHEDULED = ["rotate_keys", "audit_configuration", "android_revocations"]
 FUNCTIONS = [None, *SCHEDULED, "operate", "jobs", "mail_feedback"]
 
 
@@ -356,6 +356,23 @@ def test_the_rotation_can_read_only_the_key_ring(stage: str) -> None:
     assert re.fullmatch(
         r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", conditions[2]["StringEquals"]["kms:ViaService"]
     )
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_job_of_revocations_can_change_only_its_list(stage: str) -> None:
+    """One item of one table. It reads no key ring, so it can sign nothing."""
+    assert allowed(stage, "android_revocations") == {
+        f"baton-{stage}-users": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        statements(stage, "android_revocations")[1]["Resource"][0].rsplit("/")[-1]: {"kms:Decrypt"},
+        f"baton-{stage}-android_revocations": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    }
+    conditions = [statement.get("Condition", {}) for statement in statements(stage, "android_revocations")]
+    assert conditions[0] == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["K#android-revoked"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    assert conditions[1].keys() == {"StringEquals"}
+    assert conditions[1]["StringEquals"].keys() == {"kms:ViaService"}
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.attestation.ports import Attestations
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
@@ -118,6 +119,12 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "once.release": NoCaller("it undoes the claim of the same request, which had no effect"),
     "suppressions.suppress": NoCaller("Amazon SES reports a bounce or a complaint; no route calls it"),
     "suppressions.lift": NoCaller("only the operator calls it; no route does"),
+    "attestations.keep": Consumes("a login, or the login that `attest` writes"),
+    "attestations.count": Consumes("a login, or the login that `attest` writes"),
+    "attestations.extend": Consumes("a login; it moves the end of what the device key proved before"),
+    "attestations.attest": Carries(StorageContract.test_no_login_is_attested_that_is_not_live),
+    "attestations.replace_revoked": NoCaller("only the daily job calls it; an older list replaces no newer one"),
+    "attestations.replace_switches": NoCaller("only the operator calls it; no route does"),
     "audit.append": NoCaller("it records an action that has happened"),
     "audit.erase": NoCaller("the account is deleted and has no login; a job and the operator call it, never a request"),
     "key_ring.current": NoCaller("a development environment makes a missing ring"),
@@ -137,7 +144,11 @@ class OwnOfMail:
     delete_unproved = MailUsers.delete_unproved
 
 
-READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get", "suppressions.get"})
+READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get", "suppressions.get"}) | {
+    "attestations.get",
+    "attestations.revoked",
+    "attestations.switches",
+}
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """Methods that neither read nor write: they return a part of a team's transaction."""
 
@@ -217,6 +228,7 @@ def test_every_method_of_a_port_reads_or_is_listed() -> None:
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
             "suppressions": (Suppressions,),
+            "attestations": (Attestations,),
             "audit": (Audit,),
             "key_ring": (ChangingKeyRing,),
         }.items()
@@ -243,9 +255,13 @@ def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
     """The method also gets the not-before time. The condition needs both."""
-    port = {"accounts": Users, "factors": FactorStore, "lineages": LineageStore, "mail_users": MailUsers}[
-        verb.partition(".")[0]
-    ]
+    port = {
+        "accounts": Users,
+        "attestations": Attestations,
+        "factors": FactorStore,
+        "lineages": LineageStore,
+        "mail_users": MailUsers,
+    }[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
     assert parameters.keys() & {"actor", "by"} or {"not_before", "now"} <= parameters.keys()
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.assurance import ASSURANCES
-from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
+from chalicelib.baton.lineages.assurance import ASSURANCES, PROVIDERS_MAX
+from chalicelib.baton.lineages.model import AccountState, Attestation, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
     ATTRIBUTES_BYTES_MAX,
     DAY_S,
@@ -94,6 +94,23 @@ def test_with_every_role_six_lineages_still_cost_one_write_unit(largest: Lineage
         count = units * LINEAGES_IN_ONE_UNIT
         assert size_of_item(state_item(state_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
     assert size_of_item(state_item(state_of(SESSION, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES))) < 2 * WRITE_UNIT_BYTES
+
+
+def test_with_every_right_and_fact_of_the_device_six_lineages_still_cost_one_write_unit() -> None:
+    """The largest number of assurance, attestation and provider takes one byte more than a password alone.
+
+    The owner ended every login 98 times. From the hundredth time on, the numbers of epochs would take seven bytes more.
+    """
+    attested = replace(LARGEST, attestation=Attestation.STRONGBOX, provider=PROVIDERS_MAX, epoch=99)
+    largest = replace(
+        state_of(attested, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES),
+        epoch=99,
+        attributes=bytes(ATTRIBUTES_BYTES_MAX),
+        second_factor_required=True,
+    )
+    plain = {one.id: replace(one, attestation=Attestation.NONE, provider=0) for one in largest.lineages.values()}
+    assert size_of_item(state_item(largest)) == 1023 < WRITE_UNIT_BYTES
+    assert size_of_item(state_item(replace(largest, lineages=plain))) == 1023 - LINEAGES_IN_ONE_UNIT
 
 
 @pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])

@@ -12,7 +12,7 @@ from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.model import Assurance, Status
+from chalicelib.baton.lineages.model import Assurance, Attestation, Status
 from chalicelib.baton.policy import TEAM_CLAIMS_BYTES_MAX
 from chalicelib.baton.tokens.claims import REGISTERED, AddClaims
 from chalicelib.baton.tokens.jwt import _Claims
@@ -39,6 +39,14 @@ def prove_second_factor(world: World, account: AccountId) -> None:
     tables = world.stores.tables
     stored = tables.lineages[account]
     lineages = {key: replace(one, assurance=SECOND_FACTOR) for key, one in stored.lineages.items()}
+    tables.lineages[account] = replace(stored, lineages=lineages)
+
+
+def attest(world: World, account: AccountId, attestation: Attestation) -> None:
+    """Give every login of the account this attestation."""
+    tables = world.stores.tables
+    stored = tables.lineages[account]
+    lineages = {key: replace(one, attestation=attestation) for key, one in stored.lineages.items()}
     tables.lineages[account] = replace(stored, lineages=lineages)
 
 
@@ -73,6 +81,29 @@ def test_a_token_has_the_roles_of_the_account_from_the_next_exchange(world: Worl
     world.set_roles(EMAIL, ["support"])
     assert claims_of(world.exchange(phone, first, attempt=attempt).access_token)["roles"] == ["support"]
     assert claims_of(world.exchange(phone, second).access_token)["roles"] == ["support"]
+
+
+@pytest.mark.parametrize(
+    ("attestation", "attested", "amr"),
+    [
+        (Attestation.APP, "app", ["pwd"]),
+        (Attestation.APP_IN_DEVELOPMENT, "app", ["pwd"]),
+        (Attestation.TEE, "tee", ["pwd", "hwk"]),
+        (Attestation.STRONGBOX, "strongbox", ["pwd", "hwk"]),
+    ],
+)
+def test_tokens_and_introspections_tell_what_is_attested(
+    world: World, attestation: Attestation, attested: str, amr: list[str]
+) -> None:
+    """From the next exchange on. Only Android attests that the key is in hardware (RFC 8176)."""
+    phone = world.phone()
+    first = world.register(phone).access_token
+    assert "attested" not in claims_of(first)
+    attest(world, world.use(phone, first).account, attestation)
+    child = world.exchange(phone, first).access_token
+    assert (claims_of(child)["attested"], claims_of(child)["amr"]) == (attested, amr)
+    facts = introspected(world, child)
+    assert (facts["attested"], list(facts["amr"])) == (attested, amr)
 
 
 @pytest.mark.parametrize("client_id", ["mobile", "oauth", "legacy"])

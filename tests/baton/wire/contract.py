@@ -93,7 +93,8 @@ class Contract:
         complaint = self._headers(described, said) or self._content(described, said)
         if said.headers.get("content-type", "").startswith("text/html"):
             return complaint
-        if not complaint and "x-codes" in described and described["x-codes"].get(said.code) != said.members["action"]:
+        codes = described.get("x-codes")
+        if not complaint and codes is not None and said.members["action"] not in codes.get(said.code, "").split(" or "):
             complaint = f"{said.status} {said.code} ({said.members['action']}) is not described"
         if not complaint:
             self.seen.add((method, template, said.status, said.code if said.status >= 400 else ""))

@@ -601,7 +601,10 @@ def test_the_jobs_of_baton_have_their_own_function_names() -> None:
     """Chalice deploys each job under its name, with a handler that Lambda can import."""
     app = load_environment().app
     jobs = {source.name: source.handler_string for source in app.event_sources}
-    assert jobs == {name: f"chalicelib.baton.http.jobs.{name}" for name in ("rotate_keys", "audit_configuration")}
+    assert jobs == {
+        name: f"chalicelib.baton.http.jobs.{name}"
+        for name in ("rotate_keys", "audit_configuration", "android_revocations")
+    }
 
 
 def test_a_public_view_gets_the_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.clock import SKIP_MAX_S, DevelopmentClock
 from chalicelib.baton.testing.gateway import Gateway, GatewayResponse
 from tools.dev.api import facts, inspect, reset
@@ -15,6 +16,7 @@ from tools.dev.api.front import Front, tokens_in
 from tools.dev.api.history import History
 from tools.dev.api.records import Records
 from tools.dev.api.watch import Watch
+from tools.dev.attestation import attestation_answer
 
 LISTED: Final = 100
 LISTED_MAX: Final = 2_000
@@ -32,11 +34,13 @@ class DevApi:
         clock: DevelopmentClock,
         *,
         watch: Watch | None = None,
+        attester: Attester | None = None,
         engine: str = "",
         register_demo: Callable[[], object] = lambda: None,
     ) -> None:
         """Serve a gateway. Without ``watch`` the apps are not Baton's, and the routes about accounts answer 404."""
         self.clock, self._watch, self._engine, self._register_demo = clock, watch, engine, register_demo
+        self._attester = attester
         self.events = Events(clock.time)
         self.history = History()
         self.faults = Faults(lambda change, fault: self.events.publish("fault", change=change, fault=fault))
@@ -63,6 +67,7 @@ class DevApi:
             "GET doctor": self._doctor,
             "GET settings": self._settings,
             "POST tokens/inspect": self._inspect,
+            "POST attestation": self._attest,
             "POST reset": self._reset,
         }
 
@@ -73,6 +78,11 @@ class DevApi:
     def mailed(self, to: str, subject: str) -> None:
         """Publish a mail. Its text is only in ``mails``: it may have a code."""
         self.events.publish("mail", to=to, subject=subject)
+
+    def _attest(self, request: DevRequest) -> Answer:
+        if self._attester is None:
+            raise DevRefusal(404, "not_found", "This server attests no app.")
+        return attestation_answer(self._attester, request.body)
 
     @property
     def _baton(self) -> Any:  # noqa: ANN401 - of the current modules

@@ -23,6 +23,7 @@ from tools.dev.api.seen import CURRENT, OUTCOMES, EngineCall, ExchangeSeen, Pres
 from tools.dev.engine import stored_size
 
 if TYPE_CHECKING:
+    from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.environment import Effects
     from chalicelib.baton.service import Baton
     from chalicelib.baton.storage.ports import Storage
@@ -33,9 +34,19 @@ _HOOKED: Final = "hooked_by_the_development_server"
 class Watch:
     """Loads environments that are observed."""
 
-    def __init__(self, clock: DevelopmentClock, mailed: Callable[[str, str], object], *, counts: bool = False) -> None:
-        """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the engine counts units."""
-        self._clock, self._mailed, self._counts = clock, mailed, counts
+    def __init__(
+        self,
+        clock: DevelopmentClock,
+        mailed: Callable[[str, str], object],
+        *,
+        counts: bool = False,
+        anchors: "Anchors | None" = None,
+    ) -> None:
+        """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the engine counts units.
+
+        ``anchors`` are the certificates that attest apps and devices.
+        """
+        self._clock, self._mailed, self._counts, self._anchors = clock, mailed, counts, anchors
         self._baton: Any = None
 
     def load(self) -> ModuleType:
@@ -61,6 +72,7 @@ class Watch:
             storage=_watched_storage,
             aws=lambda name, client: cast("Any", _WatchedClient(name, client, counts=self._counts)),
             mailbox=cast("Any", self._mailbox),
+            anchors=self._anchors,
         )
 
     def _mailbox(self, mail: Any) -> None:  # noqa: ANN401 - of the current modules

@@ -7,12 +7,11 @@ from typing import Final
 
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
-from chalicelib.baton.lineages.assurance import ASSURANCES, CODE_BITS, CODES
+from chalicelib.baton.lineages.assurance import assurance_number, read_assurance
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     NO_RIGHTS,
     AccountState,
-    Assurance,
     Binding,
     BrowserKey,
     Ended,
@@ -188,7 +187,7 @@ def lineage_value(lineage: Lineage) -> Value:
         "b": binding_value(lineage.binding),
         "c": number(lineage.client),
         "t": number(lineage.auth_time),
-        "k": number(assurance_code(lineage.assurance)),
+        "k": number(assurance_number(lineage.assurance, lineage.attestation, lineage.provider)),
         "n": text(lineage.label),
     }
     if lineage.ended is None:
@@ -235,18 +234,9 @@ def roles_value(roles: frozenset[int]) -> Value:
     return number(sum(1 << (code - 1) for code in roles))
 
 
-def assurance_code(assurance: Assurance) -> int:
-    """Return the stored code of a way of authentication."""
-    return CODES[assurance]
-
-
-def assurance_of(stored: Value) -> Assurance:
-    """Read a way of authentication. Raises ``KeyError`` for an unknown code, which `reading` makes a server error."""
-    return ASSURANCES[int(stored["N"]) % (1 << CODE_BITS)]
-
-
 def _lineage(key: LineageId, stored: Item) -> Lineage:
     ended = _ended(stored)
+    assurance, attestation, provider = read_assurance(int(stored["k"]["N"]))
     first, second, third, fourth = [slot["B"] for slot in stored["a"]["L"]] if ended is None else NO_ATTEMPTS
     return Lineage(
         id=key,
@@ -258,13 +248,15 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         binding=_binding(stored["b"]["B"]),
         client=int(stored["c"]["N"]),
         auth_time=int(stored["t"]["N"]),
-        assurance=assurance_of(stored["k"]),
+        assurance=assurance,
         label=stored["n"]["S"],
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
         last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
         parent=LineageId(encode_base64url(stored["p"]["B"])) if "p" in stored else None,
         browser_key=_browser_key(stored["w"]["B"]) if "w" in stored else None,
         ended=ended,
+        attestation=attestation,
+        provider=provider,
     )
 
 

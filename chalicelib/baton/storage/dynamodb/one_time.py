@@ -11,10 +11,11 @@ from typing import Final
 from chalicelib.baton.effects import Again, Done, Refused
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.lineages.assurance import assurance_number, read_assurance
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import assurance_code, assurance_of, expression
+from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
@@ -69,7 +70,7 @@ class Ephemeral:
             "lineage": text(lineage),
             "operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
             "proved_at": number(step_up.at),
-            "assurance": number(assurance_code(step_up.assurance)),
+            "assurance": number(assurance_number(step_up.assurance)),
             "v": number(credentials_version),
             EXPIRY: number(expires_at),
         }
@@ -202,6 +203,6 @@ def _step_up(item: Item) -> GrantUsed:
     with reading("grant"):
         return GrantUsed(
             at=int(item["proved_at"]["N"]),
-            assurance=assurance_of(item["assurance"]),
+            assurance=read_assurance(int(item["assurance"]["N"]))[0],
             second_factor="second_factor" in item,
         )

@@ -2,6 +2,7 @@
 
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.ports import Log
+from chalicelib.baton.storage.dynamodb.attestations import StoredAttestations
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
@@ -29,5 +30,6 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
         once=OnceCalls(database),
         audit=Audit(database, log),
         suppressions=SuppressedAddresses(database),
+        attestations=StoredAttestations(database),
         key_ring=KeyRing(database, wrapper, entropy),
     )

@@ -1,6 +1,7 @@
 """Build the storage in memory."""
 
 from chalicelib.baton.effects import Entropy
+from chalicelib.baton.storage.memory.attestations import MemoryAttestations
 from chalicelib.baton.storage.memory.audit import MemoryAudit
 from chalicelib.baton.storage.memory.factors import MemoryFactors
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
@@ -27,5 +28,6 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
         once=MemoryOnceCalls(tables),
         audit=MemoryAudit(tables),
         suppressions=MemorySuppressions(tables),
+        attestations=MemoryAttestations(tables),
         key_ring=MemoryKeyRing(tables, entropy),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Final
 
+from chalicelib.baton.attestation.model import AttestedKey, RevokedList
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
@@ -57,6 +58,10 @@ class MemoryTables:
     events: dict[tuple[AccountId, int, str], AuditEvent] = field(default_factory=dict)
     """Account, time and event id -> event, in the order of writing."""
     suppressions: dict[EmailIndex, Suppression] = field(default_factory=dict)
+    attested: dict[tuple[int, bytes], AttestedKey] = field(default_factory=dict)
+    """Code of the client and thumbprint of the device key -> the evidence that is remembered."""
+    revoked: RevokedList | None = None
+    switches: str = ""
     ring: Ring | None = None
     swept_at: int = 0
 
@@ -70,6 +75,7 @@ class MemoryTables:
         self.tickets = {key: consumed for key, consumed in self.tickets.items() if consumed[1] > ended}
         self.grants = {key: grant for key, grant in self.grants.items() if grant.expires_at > ended}
         self.windows = {window: count for window, count in self.windows.items() if window[1] > ended}
+        self.attested = {key: known for key, known in self.attested.items() if known.expires_at > ended}
         self.calls = {key: call for key, call in self.calls.items() if call.expires_at > ended}
         self.events = {key: event for key, event in self.events.items() if event.at + AUDIT_KEPT_S > ended}
 

@@ -12,6 +12,7 @@ docs/baton/storage-port.md has the steps.
 
 from chalicelib.baton.testing.contract.accounts import AccountsContract
 from chalicelib.baton.testing.contract.addresses import AddressesContract
+from chalicelib.baton.testing.contract.attestations import AttestationsContract
 from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
@@ -49,6 +50,7 @@ class StorageContract(
     OneTimeContract,
     OnceContract,
     SuppressionsContract,
+    AttestationsContract,
     AuditContract,
     KeyRingContract,
 ):

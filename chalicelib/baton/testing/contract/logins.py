@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import PROVIDERS_MAX
 from chalicelib.baton.lineages.model import (
     AccountState,
+    Attestation,
     Ended,
     EndReason,
     KeyBinding,
@@ -16,14 +18,13 @@ from chalicelib.baton.lineages.model import (
     Status,
 )
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import (
-    Inactive,
-)
+from chalicelib.baton.lineages.rules import Exchanged, Inactive
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     EPOCH,
+    IDLE_S,
     MINE,
     MINE_LIVE,
     NEW,
@@ -46,6 +47,21 @@ class LoginsContract(LineagesUnderTest):
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
+
+    @pytest.mark.parametrize("attestation", Attestation)
+    @pytest.mark.parametrize("provider", [0, 1, PROVIDERS_MAX])
+    def test_a_login_keeps_what_its_device_attested_and_its_provider(
+        self, storage: StorageUnderTest, attestation: Attestation, provider: int
+    ) -> None:
+        """Both stay beside the assurance, and an exchange does not change them."""
+        newborn = replace(NEWBORN, attestation=attestation, provider=provider)
+        storage.seed(state_with(newborn))
+        assert self.account_state(storage) == state_with(newborn)
+        exchanged = storage.lineages.exchange(
+            presented(lineage=newborn), now=NOW + 1, not_before=NOW - 1, idle_s=IDLE_S
+        )
+        assert isinstance(exchanged, Exchanged)
+        assert (exchanged.lineage.attestation, exchanged.lineage.provider) == (attestation, provider)
 
     def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
         """At the maximum number, a login removes as many lineages as would be too many."""

@@ -40,6 +40,7 @@ export class Core {
     this.storage = options.storage;
     this.keys = options.keys;
     this.binding = options.binding ?? "key";
+    this.evidence = options.evidence ?? null;
     this.transport = options.transport;
     this.clock = options.clock ?? (() => Date.now() / 1000);
     this.sleep = options.sleep ?? sleep;

@@ -29,6 +29,8 @@ export async function begin(core, verb, email, password, o, get) {
   const address = email.normalize("NFKC").trim().toLowerCase();
   const mail = o.mail ? { mail_session: o.mail.session, code: o.mail.code } : {};
   let anew = false;
+  /** @type {{ attestation?: object }} */
+  let evidence = {};
   let byLast = verb === "login" && core.binding === "hmac";
   for (;;) {
     const record = await pendingFor(core, verb, address); // Rule 1: attempt and key are stored before they are sent.
@@ -40,11 +42,12 @@ export async function begin(core, verb, email, password, o, get) {
       proof = /** @type {any} */ ({ credential: await get(options) });
       patience = core.patience(o, DEADLINE); // The person's time for the gesture does not count.
     }
-    const body = utf8(JSON.stringify({ ...proof, ...entry }));
+    const body = utf8(JSON.stringify({ ...proof, ...entry, ...evidence }));
     const attempt = record.pending?.attempt ?? "";
     const facts = async () => {
       const now = await core.read();
-      return { anew, session: now.session !== null && now.pending?.attempt !== attempt };
+      const session = now.session !== null && now.pending?.attempt !== attempt;
+      return { anew, session, evidence: core.evidence !== null, attested: "attestation" in evidence };
     };
     const plan = { method: "POST", path: get ? "/login/passkey" : `/${verb}`, body, fields: { "idempotency-key": quotedKey(attempt) } };
     const prepare = (/** @type {number} */ created) => core.prepared(plan, created, signer);
@@ -56,6 +59,13 @@ export async function begin(core, verb, email, password, o, get) {
     if (asked.step === "new_attempt") {
       anew = true; // Another process has finished this login, or its lineage has ended.
       await dropPending(core, attempt);
+    } else if (asked.step === "attest" && core.evidence) {
+      const json = { client_id: core.clientId };
+      const { attestation_challenge: challenge } = await byKey(
+        core, "/attestation-challenge", json, having({ attestation_challenge: "string" }), o, signer,
+      );
+      evidence = { attestation: await core.evidence(challenge, device.public_key ?? null) };
+      patience = core.patience(o, DEADLINE); // The time of the platform does not count.
     } else if (byLast && signer && refused && /^(invalid|stale)_signature$/.test(refused.error)) {
       byLast = false; // The server cannot verify the last secret any more. It is not needed to log in.
     } else {

@@ -38,6 +38,7 @@ RUNBOOKS = {
     "throttling",
     "lock-out-complaints",
     "rollback",
+    "attestation",
     "daily-jobs",
     "mail",
 }
@@ -45,6 +46,7 @@ FUNCTIONS = {
     "APIHandler": "",
     "RotateKeys": "-rotate_keys",
     "AuditConfiguration": "-audit_configuration",
+    "AndroidRevocations": "-android_revocations",
     "Operate": "-operate",
 }
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
@@ -258,6 +260,8 @@ NOT_A_STRANGERS = {
         "audit_write_failed",
         "configuration_findings",
         "signing_key_age_days",
+        "attestation_lowered",  # by an operator alone
+        "revocation_list_stale",  # by Google, or a network
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
     *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),

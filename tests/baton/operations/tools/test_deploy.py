@@ -35,7 +35,12 @@ from tools.dev.gateway import Gateway
 
 PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
 ROLE = "baton-dev-api_handler"
-JOBS = ["baton-dev-audit_configuration", "baton-dev-operate", "baton-dev-rotate_keys"]
+JOBS = [
+    "baton-dev-android_revocations",
+    "baton-dev-audit_configuration",
+    "baton-dev-operate",
+    "baton-dev-rotate_keys",
+]
 ours_alone()
 CONFIG = package.configuration()
 CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
@@ -494,7 +499,8 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     stage = stage_named("prod", with_mail("prod"))
     assert stage.parameters["Mail"] == "ses"
     assert list(stage.policies) == [
-        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-operate", *QUEUE_FUNCTIONS)
+        f"baton-prod{job}"
+        for job in ("", "-rotate_keys", "-audit_configuration", "-android_revocations", "-operate", *QUEUE_FUNCTIONS)
     ]
     filled = filled_config(with_mail("prod"), stage, PLACE, None)["stages"]["prod"]["environment_variables"]
     assert filled["BATON_MAIL_QUEUE"] == "https://sqs.us-east-1.amazonaws.com/123456789012/baton-prod-mail"
@@ -507,7 +513,7 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     without = stage_named("prod", CONFIG)
     assert without.parameters["Mail"] == "off"
     assert list(without.policies) == [
-        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-operate")
+        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-android_revocations", "-operate")
     ]
 
 

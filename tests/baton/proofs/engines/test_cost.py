@@ -23,6 +23,7 @@ from baton_client import content_digest
 from chalicelib.baton.effects import Done
 from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.model import Actor, PresentedToken
@@ -42,6 +43,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.contract.values import NOW
 from chalicelib.baton.testing.phone import new_key
 from chalicelib.baton.tokens.caller import Caller
@@ -202,6 +204,14 @@ POST /me/passkeys                           a new passkey                       
 GET /me/passkeys                            the passkeys                             0      2      2      0
 PATCH /me/passkeys/{passkey_id}             a name                                   5      2      4      0
 DELETE /me/passkeys/{passkey_id}            with a grant                             8      2      5      1
+POST /attestation-challenge                 a challenge                              0      0      0      0
+POST /register                              with evidence                            8      0      3      2
+POST /login                                 an unknown device, with evidence         6      3      9      2
+POST /login                                 a known device, known evidence           3      4      7      2
+POST /login                                 a known device, an assertion             4      4      8      2
+POST /oauth/token                           exchange, an attested login              1      0      1      0
+POST /attest                                a login without evidence                 3      1      4      1
+POST /attest                                bad evidence                             1      1      2      0
 """
 
 EXCHANGES = 1000
@@ -290,7 +300,9 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_MAIL", "mailbox")
     monkeypatch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
-    environment = load_environment(clock)
+    attester = Attester(lambda: int(clock.time()))
+    environment = load_environment(clock, anchors=attester.anchors)
+    ATTESTERS[:] = [attester]
     environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
     QUEUES[:] = [environment.baton]
 
@@ -311,6 +323,8 @@ ROWS: dict[tuple[str, str], tuple[int, Prepare]] = {}
 
 QUEUES: list[Any] = []
 """The deployment whose queue of mails the rows read."""
+ATTESTERS: list[Attester] = []
+"""The authorities that attest the phones of the rows."""
 
 
 class Home:
@@ -329,6 +343,22 @@ class Home:
         device = self.device(client_id)
         assert device.register(self.email).status == 201
         return device
+
+    def evidence(self, phone: Device, form: str = "android-key", **named: Any) -> dict[str, Any]:
+        """Make evidence for a phone of the client ``genuine``."""
+        (attester,), (baton,) = ATTESTERS, QUEUES
+        said = phone.post("/attestation-challenge", {"client_id": "genuine"}, token=None)
+        challenge = said.members["attestation_challenge"]
+        public_key = PublicKey.from_jwk(phone.key.jwk())
+        client = baton.clients.get("genuine")
+        return attester.member(form, client, challenge=challenge, public_key=public_key, **named)
+
+    def genuine(self, form: str = "android-key") -> tuple[Device, dict[str, Any]]:
+        """Register a phone with evidence. Return the evidence too."""
+        phone = self.make(client_id="genuine")
+        evidence = self.evidence(phone, form)
+        assert phone.register(self.email, attestation=evidence).status == 201
+        return phone, evidence
 
     def code(self) -> str:
         """Read the code of the newest order in the queue."""
@@ -1155,8 +1185,8 @@ ORIGIN = "http://localhost:8000"
 """The origin of client `mobile` in the demonstration."""
 
 for _name, _status in (
-    ("apple-app-site-association", 404),
-    ("assetlinks.json", 404),
+    ("apple-app-site-association", 200),
+    ("assetlinks.json", 200),
     ("webauthn", 200),
     ("passkey-endpoints", 200),
 ):
@@ -1334,6 +1364,63 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     phone, mine = with_a_passkey(home)
     return changing(phone, "DELETE", f"/me/passkeys/{passkey_id(mine.credential_id)}")
+
+
+@row("POST /attestation-challenge", "a challenge")
+def _(home: Home) -> Act:
+    phone = home.make(client_id="genuine")
+    return lambda: phone.post("/attestation-challenge", {"client_id": "genuine"}, token=None)
+
+
+@row("POST /register", "with evidence", 201)
+def _(home: Home) -> Act:
+    home.genuine()  # the environment reads the list of revoked certificates once an hour
+    phone, home.email = home.make(client_id="genuine"), f"genuine-{home.email}"
+    evidence = home.evidence(phone)
+    return lambda: phone.register(home.email, attestation=evidence)
+
+
+@row("POST /login", "an unknown device, with evidence")
+def _(home: Home) -> Act:
+    home.genuine()
+    phone = home.make(client_id="genuine")
+    evidence = home.evidence(phone)
+    return lambda: phone.login(home.email, attestation=evidence)
+
+
+@row("POST /login", "a known device, known evidence")
+def _(home: Home) -> Act:
+    phone, _ = home.genuine()
+    return lambda: phone.login(home.email)
+
+
+@row("POST /login", "a known device, an assertion")
+def _(home: Home) -> Act:
+    phone, made = home.genuine("apple-attestation")
+    evidence = home.evidence(phone, "apple-assertion", key_id=made["key_id"])
+    return lambda: phone.login(home.email, attestation=evidence)
+
+
+@row("POST /oauth/token", "exchange, an attested login")
+def _(home: Home) -> Act:
+    phone, _ = home.genuine()
+    return phone.exchange
+
+
+@row("POST /attest", "a login without evidence")
+def _(home: Home) -> Act:
+    home.genuine()
+    phone = home.make(client_id="genuine")
+    assert phone.login(home.email).status == 200
+    evidence = home.evidence(phone)
+    return lambda: phone.post("/attest", {"attestation": evidence})
+
+
+@row("POST /attest", "bad evidence", 403)
+def _(home: Home) -> Act:
+    phone, _ = home.genuine()
+    evidence = home.evidence(phone, defect="app")
+    return lambda: phone.post("/attest", {"attestation": evidence})
 
 
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:

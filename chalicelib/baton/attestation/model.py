@@ -1,0 +1,115 @@
+"""Evidence, and what is remembered of it. No I/O. Times and durations are integer seconds."""
+
+from typing import ClassVar, Final
+
+from msgspec import Struct
+
+from chalicelib.baton.keys.tickets import Ticket
+from chalicelib.baton.lineages.clients import Client
+from chalicelib.baton.lineages.model import Attestation
+from chalicelib.baton.policy import DAY_S
+from chalicelib.baton.ticket_purposes import TicketPurpose
+
+RENEWED_AFTER_S: Final = 90 * DAY_S
+"""How long App Attest counts. Then the app makes an assertion. The evidence of Android is renewed with its key."""
+KEPT_S: Final = 400 * DAY_S
+"""How long evidence is remembered after the last login of its device key."""
+MOVED_AFTER_S: Final = 30 * DAY_S
+"""The end of the evidence is moved at most once in this time."""
+
+OBJECT_BYTES_MAX: Final = 16 * 1024
+CHAIN_BYTES_MAX: Final = 16 * 1024
+CHAIN_CERTIFICATES: Final = range(3, 7)
+
+REVOKED_MAX: Final = 40_000
+"""The number of revoked serials that one item holds: 320 KB."""
+LIST_BYTES_MAX: Final = 8 * 1024 * 1024
+LIST_WITHIN_S: Final = 10.0
+LIST_STALE_S: Final = 7 * DAY_S
+LIST_CACHED_S: Final = 3600
+
+REPORT_HOURS_MAX: Final = 168
+"""How long an operator can lower ``required`` to ``report`` with one command."""
+
+CHALLENGE_PURPOSE: Final = TicketPurpose("attestation", prefix="at.", life_s=DAY_S)
+SWITCHES_PURPOSE: Final = TicketPurpose("switches", prefix="sw.", life_s=(REPORT_HOURS_MAX + 1) * 3600)
+
+
+class Challenge(Ticket, frozen=True):
+    """What evidence is made for. ``client`` is the code of the client.
+
+    It is not stored and not spent. Evidence names the device key, so showing it again proves the same fact about the
+    same key.
+    """
+
+    purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE
+
+    client: int
+
+
+class Switches(Ticket, frozen=True):
+    """What an operator has switched: until when each client is judged as ``report`` in place of ``required``."""
+
+    purpose: ClassVar[TicketPurpose] = SWITCHES_PURPOSE
+
+    reported_until: dict[str, int]
+
+
+class Evidence(Struct, frozen=True):
+    """Evidence as it was sent, decoded. ``kind`` is its format. The members of other formats are empty.
+
+    ``unavailable`` is the reason why the app has none.
+    """
+
+    kind: str
+    challenge: str = ""
+    key_id: bytes = b""
+    object: bytes = b""
+    chain: tuple[bytes, ...] = ()
+    unavailable: str = ""
+
+
+class AttestedKey(Struct, frozen=True):
+    """The evidence that is remembered of a device key.
+
+    ``at`` is when the device last proved it. Of an iOS app there are the id and the point of its App Attest key, the
+    highest ``counter`` of its assertions, and ``attempt``, the digest of the attempt that sent it.
+    """
+
+    attestation: Attestation
+    app: str
+    at: int
+    expires_at: int
+    apple_key: bytes = b""
+    point: bytes = b""
+    counter: int = 0
+    attempt: bytes = b""
+
+
+class RevokedList(Struct, frozen=True):
+    """The digests of revoked serials (`rules.revoked_digest`), and when the list was fetched."""
+
+    at: int
+    digests: frozenset[bytes]
+
+
+def is_of_apple(attestation: Attestation) -> bool:
+    """Check whether an attestation is App Attest."""
+    return attestation in {Attestation.APP, Attestation.APP_IN_DEVELOPMENT}
+
+
+def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
+    """Return why remembered evidence does not suffice for a client. Empty: it does.
+
+    The client's present apps and its present policy count, and not those of the moment when it was proved.
+    """
+    policy, apps = client.attestation, client.apps
+    if is_of_apple(known.attestation):
+        if known.app not in apps.app_ids:
+            return "of an app that the client no longer has"
+        if known.attestation is Attestation.APP_IN_DEVELOPMENT and "development" not in policy.environments:
+            return "of an app in development"
+        return "older than 90 days" if now - known.at > RENEWED_AFTER_S else ""
+    if known.app not in apps.packages:
+        return "of an app that the client no longer has"
+    return "" if known.attestation >= policy.security else "of a lower security level"

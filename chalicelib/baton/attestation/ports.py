@@ -1,0 +1,73 @@
+"""The ports of attestation: remembered evidence, the revoked certificates and the operator's switches."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from chalicelib.baton.attestation.model import AttestedKey, RevokedList
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.lineages.model import Actor, Attestation, Lineage
+from chalicelib.baton.lineages.rules import Inactive, ProofOutdated
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+
+class Anchors(Struct, frozen=True):
+    """The trusted certificates. Only tests and the development server use others than the pinned ones."""
+
+    apple: "Callable[[], Certificate]"
+    google: "Callable[[], tuple[Certificate, ...]]"
+
+
+class FetchList(Protocol):
+    """Fetch a document over HTTPS."""
+
+    def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
+        """Return the bytes of the document, or anything else if there is no answer."""
+
+
+class Attestations(Protocol):
+    """Evidence of device keys, by the code of the client and the thumbprint of the key; and two shared values."""
+
+    def get(self, client: int, thumbprint: bytes, *, now: int) -> AttestedKey | None:
+        """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
+
+    def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
+        """Store evidence, in place of any other of the device key.
+
+        Evidence of the same App Attest key changes nothing, because it would begin the counter again.
+        """
+
+    def count(
+        self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
+    ) -> Done | Refused:
+        """Store the counter of an assertion, its attempt and its time, in one write.
+
+        The stored counter of the App Attest key of ``known`` must be lower, or equal and of this attempt: a repeated
+        request. Otherwise ``Refused``. ``known`` was read before.
+        """
+
+    def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
+        """Move the end of the evidence of a device key. Without evidence it does nothing."""
+
+    def attest(
+        self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
+    ) -> Done | Moved | Inactive | ProofOutdated:
+        """Store in the actor's login what its device attested, if `rules.may_act` permits the actor to write.
+
+        The stored attestation must be that of ``expected``, or already the new one. Otherwise ``Moved``.
+        """
+
+    def revoked(self) -> RevokedList | None:
+        """Return the list of revoked certificates, or ``None`` if it was never fetched."""
+
+    def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
+        """Replace the list, for the daily job. ``Refused``: the stored list is newer."""
+
+    def switches(self) -> str:
+        """Return the operator's switches, sealed. Empty: none was ever set."""
+
+    def replace_switches(self, sealed: str) -> None:
+        """Replace the operator's switches, for the operator."""

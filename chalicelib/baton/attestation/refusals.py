@@ -1,0 +1,36 @@
+"""Errors of attestation."""
+
+from chalicelib.baton.attestation.rules import Reason
+from chalicelib.baton.errors import Refusal
+
+
+class AttestationChallengeInvalid(Refusal):
+    """The challenge of the evidence is altered, of another client, or older than 24 hours."""
+
+    error = code = "attestation_challenge_invalid"
+    action = "attest"
+    detail = "The challenge is not valid, or is older than 24 hours. Get another one, and make evidence for it."
+
+
+class AttestationFailed(Refusal):
+    """The evidence does not prove what the client requires. ``reason`` names the check."""
+
+    status = 403
+    error = code = "attestation_failed"
+    detail = "The evidence is refused: `reason` names the check. The same evidence will be refused again."
+
+
+class AttestationFailedOnce(Refusal):
+    """The evidence is refused, but new evidence may be accepted (``reason`` is ``key`` or ``counter``)."""
+
+    status = 403
+    error = code = "attestation_failed"
+    action = "attest"
+    detail = "The evidence is refused: `reason` names the check. Make evidence with a new key, and send it."
+
+
+def failed(reason: Reason, why: str) -> Refusal:
+    """Return the refusal of evidence. ``why`` is private."""
+    if reason in {"key", "counter"}:
+        return AttestationFailedOnce(why, reason=reason)
+    return AttestationFailed(why, reason=reason)

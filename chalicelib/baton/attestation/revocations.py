@@ -1,0 +1,76 @@
+"""The daily job that fetches Google's list of revoked certificates of Android devices."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton.attestation.model import LIST_BYTES_MAX, LIST_STALE_S, LIST_WITHIN_S, REVOKED_MAX, RevokedList
+from chalicelib.baton.attestation.ports import Attestations, FetchList
+from chalicelib.baton.attestation.rules import revoked_digest
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.lineages.clients import Clients
+
+URL: Final = "https://android.googleapis.com/attestation/status"
+_STATUSES: Final = frozenset({"REVOKED", "SUSPENDED"})
+
+
+class _Entry(Struct):
+    status: str
+
+
+class _Status(Struct):
+    entries: dict[str, _Entry]
+
+
+class NotAList(ValueError):
+    """The answer is not a list that this job can store. The message is a reason for the operator."""
+
+
+class FetchRevocations(Struct, frozen=True, kw_only=True):
+    """Fetch the list, and store it, if a client judges evidence of Android.
+
+    A failed fetch keeps the old list: an outage of Google refuses no login.
+    """
+
+    clock: Clock
+    fetch: FetchList
+    store: Attestations
+    log: Log
+    clients: Clients
+
+    def __call__(self) -> None:
+        """Replace the list. Without an answer, record ``revocation_list_stale`` once the old list is a week old."""
+        now = self.clock()
+        if not any(client.attestation.rule != "off" and client.apps.packages for client in self.clients):
+            self.log.record("revocation_list_checked", reason="no client judges evidence of Android")
+            return
+        answer = self.fetch(
+            URL, headers={"Accept": "application/json"}, within_s=LIST_WITHIN_S, bytes_max=LIST_BYTES_MAX
+        )
+        try:
+            listed = RevokedList(now, read_list(answer))
+        except NotAList as error:
+            stored = self.store.revoked()
+            if stored is None or now - stored.at > LIST_STALE_S:
+                self.log.record("revocation_list_stale", reason=str(error))
+            count = len(stored.digests) if stored else 0
+            self.log.record("revocation_list_checked", reason=str(error), revoked_certificates=count)
+            return
+        self.store.replace_revoked(listed)
+        self.log.record("revocation_list_checked", revoked_certificates=len(listed.digests))
+
+
+def read_list(answer: object) -> frozenset[bytes]:
+    """Read the list: the digests of the serials that are revoked or suspended. Raises ``NotAList``."""
+    if not isinstance(answer, bytes):
+        raise NotAList("no answer")
+    try:
+        entries = msgspec.json.decode(answer, type=_Status).entries
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise NotAList(f"not the expected JSON: {type(error).__name__}") from None
+    serials = [serial.lower().lstrip("0") for serial, entry in entries.items() if entry.status in _STATUSES]
+    if len(serials) > REVOKED_MAX:
+        raise NotAList(f"{len(serials)} revoked certificates: more than {REVOKED_MAX} do not fit one item")
+    return frozenset(map(revoked_digest, serials))

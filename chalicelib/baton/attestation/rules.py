@@ -1,0 +1,87 @@
+"""The outcome of evidence, its refusal, and what a client requires of it. No I/O.
+
+Two verifiers judge evidence: ``app_attest`` (iOS) and ``key_attestation`` (Android). Both are pure: the trusted
+certificates and the time are arguments. They raise ``EvidenceRefused`` and nothing else, for any evidence.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from chalicelib.baton.lineages.model import Attestation
+
+Reason = Literal["chain", "challenge", "key", "app", "environment", "security", "device", "revoked", "counter"]
+"""Which check refused the evidence. App developers read it."""
+
+CLOCK_S: Final = 300
+"""How much the clock of the platform's certificate authority may differ from ours."""
+
+_TEXT: Final = "baton-attest-v1\n{client_id}\n{challenge}\n{keyid}"
+
+
+class EvidenceRefused(Exception):
+    """The evidence does not prove what it must. The message is a private reason, for the operator."""
+
+    def __init__(self, reason: Reason, why: str) -> None:
+        """Keep the check that refused."""
+        super().__init__(f"{reason}: {why}")
+        self.reason: Reason = reason
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """What good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
+
+    ``serials`` are those of the certificates of the device, in hex, for a search after a later revocation. An iOS app
+    has the App Attest key: ``apple_key`` is its id and ``point`` the key, 65 bytes (SEC 1, uncompressed).
+    """
+
+    attestation: Attestation
+    app: str
+    serials: tuple[str, ...]
+    apple_key: bytes = b""
+    point: bytes = b""
+
+
+class AppleRules(Struct, frozen=True):
+    """The apps of a client, and the environments in which they may have been made.
+
+    ``categories`` are numbers of Apple's validation categories. Empty: any, and an app of iOS up to 26 has none.
+    """
+
+    app_ids: tuple[str, ...]
+    environments: frozenset[str]
+    categories: frozenset[int] = frozenset()
+
+
+def client_data(client_id: str, challenge: str, keyid: str) -> bytes:
+    """Return the text that App Attest signs: it names the client, the challenge and the device key."""
+    return _TEXT.format(client_id=client_id, challenge=challenge, keyid=keyid).encode("ascii", errors="strict")
+
+
+def revoked_digest(serial: str) -> bytes:
+    """Return the digest under which a revoked serial (hex, lower case) is stored."""
+    return sha256(serial.encode()).digest()[:8]
+
+
+def is_revoked(serials: Sequence[str], revoked: frozenset[bytes]) -> bool:
+    """Check whether any of these certificates is revoked."""
+    return any(revoked_digest(serial) in revoked for serial in serials)
+
+
+@contextmanager
+def refusing(reason: Reason, why: str, *errors: type[Exception]) -> Iterator[None]:
+    """Refuse for ``reason`` if the block raises one of ``errors``, or ``ValueError`` or ``TypeError``."""
+    unreadable: tuple[type[Exception], ...] = (ValueError, TypeError, *errors)
+    try:
+        yield
+    except unreadable as error:
+        raise EvidenceRefused(reason, f"{why} ({type(error).__name__})") from None
+
+
+def require(fact: object, reason: Reason, why: str) -> None:
+    """Refuse unless ``fact`` is true."""
+    if not fact:
+        raise EvidenceRefused(reason, why)

@@ -1,0 +1,135 @@
+"""Devices that attest, for tests and the development server: the member ``attestation`` for a client and a key."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
+from chalicelib.baton.attestation.ports import Anchors
+from chalicelib.baton.attestation.rules import client_data
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.lineages.clients import Client
+from chalicelib.baton.testing.attesters.android import STRONGBOX, Android, described
+from chalicelib.baton.testing.attesters.apple import Apple, assert_again
+from chalicelib.baton.testing.attesters.certificates import Key, new_key
+
+APPLE_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "challenge": {"nonce": bytes(32)},
+    "key": {"credential_id": bytes(32)},
+    "environment": {"environment": "appattestsandbox"},
+    "development": {"environment": "development"},
+    "counter": {"counter": 1},
+}
+"""Defects of an attestation by name. ``app``, ``chain`` and ``device_key`` are made otherwise."""
+ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "app": {"certificates": [bytes(32)]},
+    "security": {"levels": (0, 0)},
+    "device": {"locked": b"\0"},
+    "key": {"origin": 2},
+}
+DEFECTS: Final = sorted({*APPLE_DEFECTS, *ANDROID_DEFECTS, "app", "chain", "challenge", "device_key", "revoked"})
+REVOKED_SERIAL: Final = 0xBAD0BAD0
+"""The serial of a revoked certificate. The list must have it: ``revoked_digest("bad0bad0")``."""
+
+
+class Attester:
+    """Apple, Google, and the devices of people. Its roots are not the real ones."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        """Make two authorities. Their certificates are valid now, and for a day."""
+        self._clock = clock
+        self._apple, self._android = Apple(now=clock()), Android(now=clock())
+        self._strangers = Apple(now=clock()), Android(now=clock())
+        self._keys: dict[bytes, tuple[Key, str]] = {}
+        self._counters: dict[bytes, int] = {}
+        self.anchors = Anchors(lambda: self._apple.root, lambda: (self._android.root,))
+
+    def member(
+        self,
+        form: str,
+        client: Client,
+        *,
+        challenge: str,
+        public_key: PublicKey,
+        key_id: str = "",
+        defect: str = "",
+        strongbox: bool = False,
+    ) -> dict[str, Any]:
+        """Make the member ``attestation``.
+
+        An assertion is by the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
+
+        Raises ``ValueError`` for a format, a defect or a key that there is not, and for a client without such an app.
+        """
+        if defect and defect not in DEFECTS:
+            raise ValueError(f"defect is one of {', '.join(DEFECTS)}")
+        self._apple.now = self._android.now = self._clock()
+        keyid = _other_keyid() if defect == "device_key" else public_key.keyid
+        text_hash = sha256(client_data(client.id, challenge, keyid)).digest()
+        match form:
+            case "apple-attestation":
+                return {"format": form, "challenge": challenge, **self._attest(client, text_hash, defect)}
+            case "apple-assertion":
+                return {"format": form, "challenge": challenge, **self._assert(key_id, text_hash, defect)}
+            case "android-key":
+                chain = self._chain(client, challenge, public_key, defect, strongbox=strongbox)
+                return {"format": form, "challenge": challenge, "chain": [_base64(one) for one in chain]}
+            case _:
+                raise ValueError("format is apple-attestation, apple-assertion or android-key")
+
+    def _attest(self, client: Client, text_hash: bytes, defect: str) -> dict[str, str]:
+        app = _first(client.apps.app_ids, "apple.app_ids")
+        app_id = "OTHER12345.com.example.tampered" if defect == "app" else app
+        authority = self._strangers[0] if defect == "chain" else self._apple
+        knobs = APPLE_DEFECTS.get(defect, {})
+        made = authority.attest(app_id, text_hash, **knobs)
+        self._keys[made.key_id] = made.key, app_id
+        return {"key_id": _base64(made.key_id), "object": _base64(made.attestation)}
+
+    def _assert(self, key_id: str, text_hash: bytes, defect: str) -> dict[str, str]:
+        known = self._keys.get(b64decode(key_id))
+        if known is None:
+            raise ValueError("key_id is that of an earlier apple-attestation of this process")
+        key, app_id = known
+        counter = self._counters.get(b64decode(key_id), 0) + (defect != "counter")
+        self._counters[b64decode(key_id)] = counter
+        signer = new_key() if defect == "key" else key
+        app_id = "OTHER12345.com.example.tampered" if defect == "app" else app_id
+        return {"key_id": key_id, "object": _base64(assert_again(signer, app_id, text_hash, counter=counter))}
+
+    def _chain(
+        self, client: Client, challenge: str, public_key: PublicKey, defect: str, *, strongbox: bool
+    ) -> list[bytes]:
+        package = _first(tuple(client.apps.packages), "android.packages")
+        authority = self._strangers[1] if defect == "chain" else self._android
+        level = {"levels": (STRONGBOX, STRONGBOX)} if strongbox else {}
+        description = described(
+            b"another" if defect == "challenge" else challenge.encode(),
+            package=package,
+            certificate=client.apps.packages[package][0],
+            **{**level, **ANDROID_DEFECTS.get(defect, {})},
+        )
+        device = new_key().public_key() if defect == "device_key" else _ec_key(public_key)
+        return authority.chain(device, description, serials={1: REVOKED_SERIAL} if defect == "revoked" else {})
+
+
+def _ec_key(public_key: PublicKey) -> EllipticCurvePublicKey:
+    if public_key.curve != "P-256":
+        raise ValueError("Android attests P-256 keys only")
+    return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public_key.raw)
+
+
+def _other_keyid() -> str:
+    return "another-thumbprint"
+
+
+def _first(values: tuple[str, ...], name: str) -> str:
+    if not values:
+        raise ValueError(f"the client has no {name}")
+    return values[0]
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode()
