@@ -97,6 +97,7 @@ class Baton(Decorators):
             log=self.log,
             record=self.recorder,
             limits=settings.limits,
+            decoys=settings.decoys,
         )
         self._dispatch = Dispatch(
             clock=self.clock,

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
+from chalicelib.baton.factors.decoys import Decoys
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
 from chalicelib.baton.urls import may_be_same_site
 
@@ -22,7 +23,7 @@ _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
     {
         "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_BREACH_CHECK", "BATON_CLIENTS",
-        "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
+        "BATON_DECOYS", "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
         "BATON_LOG_LEVEL", "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM", "BATON_MAIL_QUEUE",
         "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION", "BATON_RESOURCE_SERVERS",
         "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE", "BATON_TABLE_PREFIX",
@@ -95,6 +96,11 @@ class Settings(Struct, frozen=True):
     """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services. Baton asks Pwned Passwords at
     ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on, in development off. Set it to ``off`` if the
     function has no way to the internet: each new password would wait."""
+
+    decoys: Decoys
+    """``BATON_DECOYS``: after an import, the shares of the accounts that still have hashes of other systems:
+    ``kind=percent now/percent after the import``, such as ``bcrypt12=41/60,fbscrypt=3/5``. Default: none. An unknown
+    address then takes as long as one of these accounts. ``operate hashes`` prints the value."""
 
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
@@ -179,6 +185,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
         breach_check=variables.switch(environ, "BATON_BREACH_CHECK", default=not development, problems=problems),
+        decoys=variables.decoys_of(environ, problems),
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),

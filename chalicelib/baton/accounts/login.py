@@ -49,7 +49,7 @@ class Login(Struct, frozen=True, kw_only=True):
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """
         now = self.clock()
-        secret = normalise(password)
+        normalise(password)  # refuses what is no password before anything else is read
         login_request = self.introduce(
             message, email=email, client_id=client_id, device=device, now=now, remember=remember
         )
@@ -62,7 +62,7 @@ class Login(Struct, frozen=True, kw_only=True):
             account, account_state, login_request.binding, proved=login_request.proved, source=source
         )
         user = self.credentials.check(
-            secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
+            password, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
         )
         assert account_state is not None  # the password of an account without one is never right
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)

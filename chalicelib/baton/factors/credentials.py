@@ -8,7 +8,9 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.decoys import Decoys
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
 from chalicelib.baton.factors.ports import Passwords, RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit
@@ -29,10 +31,11 @@ class Credentials(Struct, frozen=True, kw_only=True):
     log: Log
     record: Record
     limits: bool = True
+    decoys: Decoys = Decoys()
 
     def check(
         self,
-        password: bytes,
+        password: str,
         *,
         account: AccountId,
         account_state: AccountState | None,
@@ -52,15 +55,18 @@ class Credentials(Struct, frozen=True, kw_only=True):
             Unavailable: a store failed, the account is inconsistent, or the password was just changed.
 
         """
+        secret = normalise(password)
         self._count(rate_limits, account=account, now=now)
         try:
-            user, verified = self._verify(password, account=account, account_state=account_state, ring=ring)
+            user, verified = self._verify(
+                secret, password.encode(), account=account, account_state=account_state, ring=ring
+            )
         except errors.Unavailable:
             self._try_to_uncount(rate_limits, now=now)
             raise
         self._uncount(rate_limits, now=now)
         if verified.rehash:
-            self._rehash(password, user, ring)
+            self._rehash(secret, user, ring)
         return user
 
     def own_factors(self, account: AccountId) -> OwnFactors:
@@ -72,17 +78,20 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return OwnFactors(on=factors.on, totp=factors.totp is not None, passkey=bool(factors.passkeys))
 
     def _verify(
-        self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
+        self, password: bytes, as_sent: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
     ) -> tuple[User, Verified]:
         user = self.users.get(account)
         password_hash = _opened(user, ring) if user else None
         active = account_state is not None and account_state.status is Status.ACTIVE
         try:
-            verified = verify_password(password, password_hash=password_hash)
+            verified = verify_password(
+                password, password_hash=password_hash, as_sent=as_sent, decoy=self.decoys.of(account)
+            )
             if user is None or account_state is None or not active:
                 raise InvalidCredentials("the account is not active")
         except InvalidCredentials:
-            if (active and password_hash is None) or (user is not None and account_state is None):
+            unreadable = user is not None and user.password_hash is not None and password_hash is None
+            if (active and (user is None or unreadable)) or (user is not None and account_state is None):
                 raise errors.Unavailable(
                     "inconsistent account: the account state, the user or the password hash is missing"
                 ) from None
@@ -130,6 +139,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
                 self._uncount((rate_limit,), now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
+        assert user.password_hash is not None  # it was verified
         sealed = ring.encrypt_for(
             hash_password(password, salt=self.entropy(16)).encode(),
             account=user.account,
@@ -141,7 +151,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def _opened(user: User, ring: Ring) -> str | None:
-    """Decrypt the password hash of a user. ``None`` if it does not belong to this account."""
+    """Decrypt the password hash of a user. ``None`` if there is none, or if it does not belong to this account."""
+    if user.password_hash is None:
+        return None
     try:
         return ring.decrypt_for(user.password_hash, account=user.account).decode()
     except CannotDecrypt:

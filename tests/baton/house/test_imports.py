@@ -38,6 +38,7 @@ NOBODY = "http://127.0.0.1:9"
 
 HEAVY = {
     "argon2",
+    "bcrypt",
     "boto3",
     *LATE,
     "OpenSSL",
@@ -243,6 +244,8 @@ def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone:
     """Transactions included. The breach check is on, and a login does not need it."""
     phone.login("ada@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2"}
+    kinds = {name for name in cold.last().answering if name.startswith("chalicelib.baton.factors.hashes.")}
+    assert {name.rpartition(".")[2] for name in kinds} == {"argon2_hash", "kinds", "reading"}
 
 
 def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> None:

@@ -166,10 +166,13 @@ def _user_item(user: User) -> Item:
     fields: dict[str, Value] = {
         "email": text(user.email),
         "email_index": text(user.email_index),
-        "verifier": binary(user.password_hash),
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
+    if user.password_hash is not None:
+        fields["verifier"] = binary(user.password_hash)
+    if user.migrate:
+        fields["migrate"] = number(1)
     if user.verified_at is not None:
         fields["verified_at"] = number(user.verified_at)
     if user.language is not None:
@@ -205,6 +208,7 @@ def user_of(item: Item) -> User:
             ),
             kept=_kept_of(item),
             restore=restore_keys_of(item) if item["restore"]["M"] else {},
+            migrate="migrate" in item,
         )
 
 
@@ -219,9 +223,9 @@ def _kept_of(item: Item) -> tuple[KeptAddress, ...]:
     return tuple(KeptAddress(EmailIndex(one["i"]["S"]), int(one["at"]["N"]), "r" in one) for one in stored)
 
 
-def _password_hash_of(item: Item) -> tuple[bytes, int]:
+def _password_hash_of(item: Item) -> tuple[bytes | None, int]:
     with reading("user"):
-        return item["verifier"]["B"], int(item["v"]["N"])
+        return item["verifier"]["B"] if "verifier" in item else None, int(item["v"]["N"])
 
 
 def factor_values(factors: SecondFactors) -> Item:
