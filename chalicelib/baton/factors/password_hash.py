@@ -1,12 +1,16 @@
 """Password hashes: Baton makes Argon2id (RFC 9106), and verifies the hashes of other systems (``hashes/``)."""
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from chalicelib.baton import policy
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.refusals import InvalidCredentials
+
+if TYPE_CHECKING:
+    from chalicelib.baton.factors.hashes.reading import StoredHash
 
 _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
@@ -50,7 +54,7 @@ def verify_password(
             from that string, so a wrong string is a server error.
 
     """
-    from chalicelib.baton.factors.hashes import argon2_hash, kinds  # noqa: PLC0415 - cold start
+    from chalicelib.baton.factors.hashes import kinds  # noqa: PLC0415 - cold start
 
     stored = (decoy or _NOBODYS_PASSWORD_HASH) if password_hash is None else password_hash
     try:
@@ -58,7 +62,7 @@ def verify_password(
     except kinds.HashRefused as refused:
         raise Unavailable(f"a stored password hash cannot be verified: {refused.why}: {refused}") from None
     if read.matches(password):
-        rehash = read.name != argon2_hash.name_of("id", TEST_COST.get() or _CURRENT)
+        rehash = not is_current(read)
     elif as_sent and as_sent != password and read.matches(as_sent):
         rehash = True
     else:
@@ -66,3 +70,10 @@ def verify_password(
     if password_hash is None:
         raise InvalidCredentials("no such account")  # the password of an unknown account is never right
     return Verified(rehash=rehash)
+
+
+def is_current(stored: "StoredHash") -> bool:
+    """Check whether a hash is of the kind and cost that Baton makes now."""
+    from chalicelib.baton.factors.hashes import argon2_hash  # noqa: PLC0415 - cold start
+
+    return stored.name == argon2_hash.name_of("id", TEST_COST.get() or _CURRENT)
