@@ -35,6 +35,8 @@ COMMANDS = frozenset({"import", "export", "hashes"})
 EXIT_REFUSED = 3
 RATE = 200.0
 READ_UNITS = 400.0
+EXPORTED = "exported"
+"""The event of an export, and its metric, which has an alarm."""
 OPERATOR = AccountId("operator")
 """The key of audit rows that concern no account."""
 
@@ -153,7 +155,7 @@ def _export(options: argparse.Namespace, place: Place) -> int:
         Namespace="Baton",
         MetricData=[
             {
-                "MetricName": "exported",
+                "MetricName": EXPORTED,
                 "Dimensions": [{"Name": "service", "Value": place.deployment}],
                 "Value": 1,
                 "Unit": "Count",
@@ -167,7 +169,7 @@ def _export(options: argparse.Namespace, place: Place) -> int:
     finally:
         details = {"count": str(exported.count), "caller": caller}
         event_id = f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(4)}"
-        place.audit.append(AuditEvent(place.clock(), "exported", OPERATOR, None, details), event_id=event_id)
+        place.audit.append(AuditEvent(place.clock(), EXPORTED, OPERATOR, None, details), event_id=event_id)
     print(
         f"ok: {options.to} has {counted(exported.count, 'account')}, encrypted to "
         f"{counted(len(recipients), 'recipient')}; the event `exported` names {caller}"

@@ -8,7 +8,7 @@ from tools.moving.run import Progress
 from tools.printed import aligned
 
 REMEDIES: Mapping[str, str] = {
-    "refused: hash_too_costly": "a login would take seconds: import those people without `password`, for a reset by mail",
+    "refused: hash_too_costly": "one login would take seconds: import those people without `password`",
     "refused: hash_too_weak": "the hash protects nothing: import those people without `password`",
     "refused: hash_unknown": "docs/baton/moving.md lists the kinds; import those people without `password`",
     "refused: identities_unsupported": "this release has no login with another provider: keep these lines for later",

@@ -27,6 +27,7 @@ from chalicelib.baton.routing import Dialect
 from tests.baton.repository import ours_only
 from tools import package, template
 from tools.errors_page import leaves
+from tools.moving.commands import EXPORTED
 from tools.package import hardened, readable_by_pages
 
 ROOT = template.ROOT
@@ -40,6 +41,7 @@ RUNBOOKS = {
     "rollback",
     "daily-jobs",
     "mail",
+    "accounts-exported",
 }
 FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
@@ -207,7 +209,7 @@ def open_firewall(read: dict[str, Any]) -> Iterator[str]:
 
 def metrics() -> set[str]:
     """Collect the metrics of the code: every event of a flow, and one for each refusal."""
-    recorded = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
+    recorded = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED) | {EXPORTED}
     recorded |= {f"{event}_accounts" for event, kind in EVENTS.items() if kind.per_account}
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -253,6 +255,7 @@ NOT_A_STRANGERS = {
         "audit_write_failed",
         "configuration_findings",
         "signing_key_age_days",
+        EXPORTED,
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
     *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
