@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from chalicelib.baton.accounts.export import OnExport
+from chalicelib.baton.accounts.migration import Migration
 from chalicelib.baton.accounts.ports import ForgetLater
 from chalicelib.baton.browser.sites import SiteRule
 from chalicelib.baton.effects import Clock, Entropy
@@ -38,6 +39,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     issue: Issue
     add_claims: AddClaims | None
     on_export: Callable[[], OnExport | None]
+    migration: Callable[[], Migration | None]
     proof: RequestVerifier
     site: SiteRule
     credentials: Credentials

@@ -3,13 +3,15 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from chalice.app import Chalice
 
+from chalicelib.baton import errors
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
+from chalicelib.baton.accounts.migration import Hook, Migrated, Migration
 from chalicelib.baton.assembly import routes_of, web_of
 from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.browser.sites import SiteRule, own_origins
@@ -29,6 +31,7 @@ from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.notices import QueueNotice
 from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.parts import Parts, product_of
+from chalicelib.baton.policy import DAY_S, MIGRATION_DAYS_MAX
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
@@ -47,7 +50,13 @@ from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import Names
 
+if TYPE_CHECKING:
+    from datetime import date
+
 E = TypeVar("E")
+
+_FIRST_DAY = 719_163
+"""The ordinal of 1970-01-01 in the calendar of ``datetime.date``."""
 
 
 class Baton(Decorators):
@@ -70,6 +79,7 @@ class Baton(Decorators):
         self.issue = Issue(self._names, self.clients, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
         self._on_export: OnExport | None = None
+        self._migration: Migration | None = None
         self._on_delete: OnDelete | None = None
         self.background = self._background(effects.mailbox)
         self._pending = self.background.pending
@@ -209,6 +219,32 @@ class Baton(Decorators):
         self._on_delete = function
         return function
 
+    def migrate_with(self, hook: Hook, *, until: "date") -> None:
+        """Ask ``hook(email, password)`` about people whom another system knows, until a date (UTC), a year at most.
+
+        It is asked at a login whose address has no account here, or an account that was imported with ``migrate``. It
+        returns ``Migrated`` if the password is right there, or ``None``. It has three seconds. If it raises or is too
+        slow, the answer is 503. docs/baton/moving.md describes it.
+
+        Raises ``RuntimeError`` if a function is already registered, ``ValueError`` for a date that is too far away.
+        """
+        if self._migration is not None:
+            raise RuntimeError("migrate_with was called before: one function asks all other systems")
+        ends = (until.toordinal() - _FIRST_DAY) * DAY_S
+        if ends - self.clock() > MIGRATION_DAYS_MAX * DAY_S:
+            raise ValueError(f"until is at most {MIGRATION_DAYS_MAX} days ahead: meanwhile time tells who has moved")
+
+        def noted(email: str, password: str) -> Migrated | None:
+            try:
+                return hook(email, password)
+            except errors.Refusal:
+                raise
+            except Exception as defect:
+                self._dispatch.note_defect(defect)
+                raise
+
+        self._migration = Migration(noted, ends)
+
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -291,6 +327,7 @@ class Baton(Decorators):
             issue=self.issue,
             add_claims=self._add_claims,
             on_export=lambda: self._on_export,
+            migration=lambda: self._migration,
             proof=self._proof,
             site=SiteRule(own_origins(self.settings.authorities, development=self.settings.development), self.log),
             credentials=self._credentials,

@@ -5,9 +5,11 @@ If the account is asked for a second factor, the login continues in ``login_fact
 
 from msgspec import Struct
 
+from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest
+from chalicelib.baton.accounts.migration import Migrate
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.factors.credentials import Credentials
@@ -29,6 +31,7 @@ class Login(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
+    migrate: Migrate
     judge: Judge
     ask: AskForFactor
     admit: Admit
@@ -62,9 +65,20 @@ class Login(Struct, frozen=True, kw_only=True):
             account, account_state, login_request.binding, proved=login_request.proved, source=source
         )
         user = self.credentials.check(
-            password, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
+            password,
+            account=account,
+            account_state=account_state,
+            ring=ring,
+            rate_limits=rate_limits,
+            now=now,
+            elsewhere=lambda user, state: self.migrate(
+                login_request.email, password, claimed=claimed, user=user, account_state=state, ring=ring, now=now
+            ),
         )
-        assert account_state is not None  # the password of an account without one is never right
+        if account_state is None or account_state.credentials_version != user.credentials_version:
+            account_state = self.lineage_store.get(user.account)  # the account has just moved here
+        if account_state is None or account_state.credentials_version != user.credentials_version:
+            raise errors.Unavailable("the account changed during a migration", by_caller=True)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             # Before the look for an earlier lineage of this attempt: repeating the first step fetches no tokens.

@@ -78,8 +78,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_forgotten": Event("info"),
     "forget_dropped": Event("info"),
     "account_exported": Event("info", audited=True),
-    # By an operator, for no account: the row is under the key of the operator.
-    "exported": Event("warning", audited=True),
+    "exported": Event("warning"),  # by an operator: the row of the audit belongs to no account
     "account_migrated": Event("info", audited=True),
     "roles_changed": Event("info", audited=True),
     "second_factor_required": Event("info", audited=True),

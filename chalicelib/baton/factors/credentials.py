@@ -1,6 +1,7 @@
 """Check a password: rate limits first, then the same work for existing and unknown accounts."""
 
 import contextlib
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
+Elsewhere = Callable[[User | None, AccountState | None], User | None]
+"""Ask another system for a password, and move the account. The arguments are what is stored here."""
+
 
 class Credentials(Struct, frozen=True, kw_only=True):
     """Check a password for an account that may not exist."""
@@ -33,7 +37,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
     limits: bool = True
     decoys: Decoys = Decoys()
 
-    def check(
+    def check(  # noqa: PLR0913 - what a check compares
         self,
         password: str,
         *,
@@ -42,8 +46,12 @@ class Credentials(Struct, frozen=True, kw_only=True):
         ring: Ring,
         rate_limits: tuple[RateLimit, ...],
         now: int,
+        elsewhere: Elsewhere | None = None,
     ) -> User:
         """Check the password and return the user.
+
+        ``elsewhere`` is asked about a password that is not right here. If it returns a user, the password is right, and
+        that user was just written: its credentials version may be newer than that of ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. Read the account state before the user: a password change between the two reads then shows as a
@@ -58,13 +66,22 @@ class Credentials(Struct, frozen=True, kw_only=True):
         secret = normalise(password)
         self._count(rate_limits, account=account, now=now)
         try:
-            user, verified = self._verify(
-                secret, password.encode(), account=account, account_state=account_state, ring=ring
-            )
+            user = self.users.get(account)
+            try:
+                verified = self._verify(
+                    secret, password.encode(), user, account=account, account_state=account_state, ring=ring
+                )
+            except InvalidCredentials:
+                user = elsewhere(user, account_state) if elsewhere else None
+                if user is None:
+                    self.log.record("password_refused", account=account)
+                    raise
+                verified = Verified(rehash=False)
         except errors.Unavailable:
             self._try_to_uncount(rate_limits, now=now)
             raise
         self._uncount(rate_limits, now=now)
+        assert user is not None  # it was verified
         if verified.rehash:
             self._rehash(secret, user, ring)
         return user
@@ -78,9 +95,15 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return OwnFactors(on=factors.on, totp=factors.totp is not None, passkey=bool(factors.passkeys))
 
     def _verify(
-        self, password: bytes, as_sent: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
-    ) -> tuple[User, Verified]:
-        user = self.users.get(account)
+        self,
+        password: bytes,
+        as_sent: bytes,
+        user: User | None,
+        *,
+        account: AccountId,
+        account_state: AccountState | None,
+        ring: Ring,
+    ) -> Verified:
         password_hash = _opened(user, ring) if user else None
         active = account_state is not None and account_state.status is Status.ACTIVE
         try:
@@ -95,11 +118,10 @@ class Credentials(Struct, frozen=True, kw_only=True):
                 raise errors.Unavailable(
                     "inconsistent account: the account state, the user or the password hash is missing"
                 ) from None
-            self.log.record("password_refused", account=account)
             raise
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
-        return user, verified
+        return verified
 
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
         """Count the attempt in every rate limit, or in none: a refused attempt did not check the password."""

@@ -294,6 +294,26 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
     return {"Update": update}
 
 
+def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that raises the credentials version of an active account, which is as read.
+
+    ``demands`` requires a second factor at each login from now on.
+    """
+    version = expected.credentials_version
+    update = state_update(
+        table,
+        expected.account,
+        f"{RAISE_CREDENTIALS_VERSION}, #second_factor_required = :one" if demands else RAISE_CREDENTIALS_VERSION,
+        AS_PROVED,
+        values={
+            ":epoch": number(expected.epoch),
+            ":credentials_version": number(version),
+            ":next_credentials_version": number(version + 1),
+        },
+    )
+    return {"Update": update}
+
+
 def end_values(ended: Ended) -> dict[str, Value]:
     """Return the values of an end: its time and its reason."""
     return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}

@@ -16,6 +16,7 @@ from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
 from chalicelib.baton.testing.contract.factors import FactorsContract
+from chalicelib.baton.testing.contract.first_passwords import FirstPasswordsContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
@@ -37,6 +38,7 @@ class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContr
 
 class StorageContract(
     AccountsContract,
+    FirstPasswordsContract,
     FactorsContract,
     PasskeysContract,
     RestoresContract,
