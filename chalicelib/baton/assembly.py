@@ -42,11 +42,7 @@ from chalicelib.baton.passkey_assembly import (
 )
 from chalicelib.baton.policy import PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN, PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
-from chalicelib.baton.tokens import routes as tokens
-from chalicelib.baton.tokens.exchange import Exchange
-from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
-from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.token_assembly import token_routes_of
 
 
 def web_of(parts: Parts) -> Web | None:
@@ -84,7 +80,7 @@ def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
         *_factors(parts),
         *passkey_routes_of(parts),
         *restore_routes_of(parts),
-        *_tokens(parts),
+        *token_routes_of(parts),
         *_mail(parts).routes(),
     )
 
@@ -96,6 +92,7 @@ def _public(parts: Parts) -> tuple[Route, ...]:
         lineage_store=parts.storage.lineages,
         names=parts.names,
         clients=parts.clients,
+        narrows=bool(parts.settings.resources),
         region=parts.settings.region,
     )
 
@@ -274,40 +271,6 @@ def _prove_totp(parts: Parts) -> ProveTotp:
         log=parts.log,
         record=parts.record,
         limits=parts.settings.limits,
-    )
-
-
-def _tokens(parts: Parts) -> tuple[Route, ...]:
-    clock, proof, lineage_store, log = parts.clock, parts.proof, parts.storage.lineages, parts.log
-    end_reused = EndReused(lineage_store=lineage_store, record=parts.record)
-    return tokens.routes(
-        exchange=Exchange(
-            clock=clock,
-            entropy=parts.entropy,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            foreign_keys=ForeignKeys(log),
-            log=log,
-            issue=parts.issue,
-            revoke_on_wrong_key=parts.settings.revoke_on_wrong_key,
-        ),
-        revoke=Revoke(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            log=log,
-            record=parts.record,
-        ),
-        introspect=Introspect(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            resource_servers=parts.settings.resource_servers,
-            names=parts.names,
-            add_claims=parts.add_claims,
-        ),
     )
 
 

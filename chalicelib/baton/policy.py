@@ -239,10 +239,6 @@ PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
-MIGRATION_ANSWER_MAX_S = 3
-"""How long a login waits for the function of ``Baton.migrate_with``."""
-MIGRATION_DAYS_MAX = 366
-"""How far ahead its end may be. While it is asked, time tells which addresses have moved."""
 BREACH_ANSWER_BYTES_MAX = 256 * 1024
 """Three times the largest answer: 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024

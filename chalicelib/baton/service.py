@@ -11,7 +11,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.accounts.forget import OnDelete
-from chalicelib.baton.accounts.migration import Hook, Migrated, Migration
+from chalicelib.baton.accounts.migration import MIGRATION_DAYS_MAX, Hook, Migrated, Migration
 from chalicelib.baton.assembly import routes_of, web_of
 from chalicelib.baton.background import Background, MakeBackground, audit_of
 from chalicelib.baton.browser.sites import SiteRule, own_origins
@@ -31,7 +31,7 @@ from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.notices import QueueNotice
 from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.parts import Parts, product_of
-from chalicelib.baton.policy import DAY_S, MIGRATION_DAYS_MAX
+from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of

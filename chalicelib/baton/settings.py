@@ -15,9 +15,11 @@ from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
 from chalicelib.baton.factors.decoys import Decoys
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
+from chalicelib.baton.lineages.resources import ResourceProblems, Resources, read_resources
 from chalicelib.baton.urls import may_be_same_site
 
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
+_RESOURCES = "resources.toml"
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
@@ -76,6 +78,9 @@ class Settings(Struct, frozen=True):
 
     registry: Clients
     """The clients of the file that ``clients`` names."""
+
+    resources: Resources
+    """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""
 
     origins: tuple[str, ...]
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
@@ -170,16 +175,19 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if not limits and not development:
         problems.append("BATON_RATE_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
     clients = _clients(environ, development=development, problems=problems)
+    registry = _registry(clients, issuer, development=development, problems=problems)
+    audience = environ.get("BATON_AUDIENCE") or issuer
     settings = Settings(
         issuer=issuer,
-        audience=environ.get("BATON_AUDIENCE") or issuer,
+        audience=audience,
         earlier_issuers=variables.earlier_issuers(environ, development=development, problems=problems),
         authorities=variables.authorities_of(environ, issuer, development=development, problems=problems),
         table_prefix=variables.table_prefix(environ, problems),
         deployment=variables.deployment_of(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=variables.kms_key_id(environ, development=development, problems=problems),
         clients=clients,
-        registry=_registry(clients, issuer, development=development, problems=problems),
+        registry=registry,
+        resources=_resources(registry, {issuer, audience}, development=development, problems=problems),
         origins=variables.origins_of(environ, development=development, problems=problems),
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
@@ -256,6 +264,25 @@ def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]
                     "so browsers send it no cookies"
                 )
     return clients
+
+
+def _resources(registry: Clients, own: set[str], *, development: bool, problems: list[str]) -> Resources:
+    """Read the servers for which tokens are narrowed, if the team has the file."""
+    path = _FOLDER / _RESOURCES
+    if not path.is_file():
+        return Resources()
+    file = f"chalicelib/{_RESOURCES}"
+    try:
+        return read_resources(
+            decode_registry(path.read_bytes(), file),
+            clients=[client.id for client in registry],
+            own=own,
+            development=development,
+            file=file,
+        )
+    except (RegistryProblems, ResourceProblems) as wrong:
+        problems += wrong.problems
+        return Resources()
 
 
 def _access_key(

@@ -21,7 +21,13 @@ from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Status
-from chalicelib.baton.policy import MIGRATION_ANSWER_MAX_S
+from chalicelib.baton.policy import REQUEST_MAX_S
+
+MIGRATION_ANSWER_MAX_S = 3
+"""How long a login waits for the function of ``Baton.migrate_with``."""
+MIGRATION_DAYS_MAX = 366
+"""How far ahead its end may be. While it is asked, time tells which addresses have moved."""
+assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 
 class Migrated(Struct, frozen=True):

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.accounts import migration as migrating
 from chalicelib.baton.accounts.arriving import Arrival, account_of
-from chalicelib.baton.accounts.migration import Migrated, Migration
+from chalicelib.baton.accounts.migration import MIGRATION_DAYS_MAX, Migrated, Migration
 from chalicelib.baton.effects import Done
 from chalicelib.baton.factors.refusals import EnrolmentRequired, InvalidCredentials
 from chalicelib.baton.lineages.model import AccountState, Status
-from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, MIGRATION_DAYS_MAX
+from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX
 from tests.baton.fixture import load_environment
 from tests.baton.world import EMAIL, PASSWORD, START, World
 
