@@ -11,6 +11,20 @@ BROWSER = (
     "tests/baton/browser/test_pages.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
+    "chalicelib/baton/storage/aws/cognito.py": ("tests/baton/storage/test_cognito.py",),
+    "chalicelib/baton/tokens/narrow.py": ("tests/baton/wire/test_narrowed.py",),
+    "chalicelib/baton/lineages/resources.py": ("tests/baton/wire/test_narrowed.py",),
+    "chalicelib/baton/factors/credentials.py": (
+        "tests/baton/accounts/test_migration.py",
+        "tests/baton/operations/tools/test_import.py",
+    ),
+    "chalicelib/baton/accounts/migration.py": ("tests/baton/accounts/test_migration.py",),
+    "chalicelib/baton/factors/decoys.py": ("tests/baton/factors/test_hashes.py",),
+    "chalicelib/baton/factors/hashes/pbkdf2_hash.py": ("tests/baton/factors/test_hashes.py",),
+    "chalicelib/baton/factors/hashes/firebase_hash.py": ("tests/baton/factors/test_hashes.py",),
+    "chalicelib/baton/factors/hashes/scrypt_hash.py": ("tests/baton/factors/test_hashes.py",),
+    "chalicelib/baton/factors/hashes/bcrypt_hash.py": ("tests/baton/factors/test_hashes.py",),
+    "chalicelib/baton/factors/hashes/argon2_hash.py": ("tests/baton/factors/test_hashes.py",),
     "chalicelib/baton/browser/sites.py": BROWSER,
     "chalicelib/baton/browser/csrf.py": BROWSER,
     "chalicelib/baton/browser/cookies.py": BROWSER,
@@ -27,6 +41,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/proof/signature_input.py": (
         "tests/baton/proof/test_fields.py",
         "tests/baton/proof/test_signatures.py",
+        "tests/baton/proof/test_httpsig.py",
     ),
     "chalicelib/baton/factors/normal_form.py": (
         "tests/baton/factors/test_other_runtimes.py",
@@ -50,7 +65,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/password.py": ("tests/baton/accounts/test_new_passwords.py",),
     "chalicelib/baton/storage/fetch.py": ("tests/baton/storage/test_fetch.py",),
     "chalicelib/baton/keys/public_key.py": ("tests/baton/keys/test_public_key.py",),
-    "chalicelib/baton/proof/signature.py": ("tests/baton/proof/test_signatures.py",),
+    "chalicelib/baton/proof/signature.py": (
+        "tests/baton/proof/test_signatures.py",
+        "tests/baton/proof/test_httpsig.py",
+    ),
     "chalicelib/baton/proof/structured_fields.py": ("tests/baton/proof/test_structured_fields.py",),
     "chalicelib/baton/tokens/jwt.py": ("tests/baton/tokens/test_tokens.py", "tests/baton/tokens/test_rights.py"),
     "chalicelib/baton/tokens/opaque.py": ("tests/baton/tokens/test_tokens.py",),
@@ -59,7 +77,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/tokens/test_tokens.py",
         "tests/baton/tokens/test_exchange.py",
         "tests/baton/wire/test_must_tell.py",
-        *BROWSER,
+        "tests/baton/proof/test_httpsig.py",
     ),
     "chalicelib/baton/urls.py": (
         "tests/baton/app/test_settings.py",
@@ -148,7 +166,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/templates.py": ("tests/baton/mail/test_texts.py",),
     "chalicelib/baton/keys/ring_format.py": ("tests/baton/keys/test_key_ring.py",),
     "chalicelib/baton/keys/rotation.py": ("tests/baton/keys/test_key_ring.py",),
-    "chalicelib/baton/factors/password_hash.py": ("tests/baton/factors/test_passwords.py",),
+    "chalicelib/baton/factors/password_hash.py": (
+        "tests/baton/factors/test_passwords.py",
+        "tests/baton/factors/test_hashes.py",
+    ),
     "chalicelib/baton/proof/once_rules.py": ("tests/baton/proof/test_once_rules.py",),
     "chalicelib/baton/keys/once_answers.py": ("tests/baton/keys/test_once_answers.py",),
     "chalicelib/baton/http/once.py": ("tests/baton/http/test_once.py",),

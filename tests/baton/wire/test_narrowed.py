@@ -256,7 +256,7 @@ def read(text: str, *, development: bool = False) -> Any:
         (toml(identifier='"https://api.example.com/api"'), "audience of Baton's own tokens"),
         (toml(scopes="[]"), "scopes is a list"),
         (toml(scopes='["a b"]'), "no scope"),
-        (toml(clients='["nobody"]'), "no client nobody"),
+        (toml(clients='["nobody"]'), "none of nobody"),
         (toml(max_s="0"), "max_s"),
         (toml(max_s="901"), "max_s"),
         (toml() + toml("two"), "that of another resource"),

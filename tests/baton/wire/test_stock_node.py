@@ -48,15 +48,9 @@ def read(make_device: Callable[..., Device]) -> dict[str, Any]:
         "narrowed": narrow(phone).members,
         "refreshed": phone.exchange().members,
     }
-    ran = subprocess.run(
-        ["node", "read.js"],
-        check=False,
-        cwd=FOLDER,
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = [shutil.which("node") or "node", "read.js"]
+    sent = json.dumps(given)
+    ran = subprocess.run(command, check=False, cwd=FOLDER, input=sent, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)
     return {**found, "given": given}
