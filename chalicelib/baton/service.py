@@ -220,7 +220,7 @@ class Baton(Decorators):
         return function
 
     def migrate_with(self, hook: Hook, *, until: "date") -> None:
-        """Ask ``hook(email, password)`` about people whom another system knows, until a date (UTC), a year at most.
+        """Ask ``hook(email, password)`` about people of another system, until a date (UTC), a year at most.
 
         It is asked at a login whose address has no account here, or an account that was imported with ``migrate``. It
         returns ``Migrated`` if the password is right there, or ``None``. It has three seconds. If it raises or is too
@@ -229,7 +229,7 @@ class Baton(Decorators):
         Raises ``RuntimeError`` if a function is already registered, ``ValueError`` for a date that is too far away.
         """
         if self._migration is not None:
-            raise RuntimeError("migrate_with was called before: one function asks all other systems")
+            raise RuntimeError("migrate_with was called before: one function calls all other systems")
         ends = (until.toordinal() - _FIRST_DAY) * DAY_S
         if ends - self.clock() > MIGRATION_DAYS_MAX * DAY_S:
             raise ValueError(f"until is at most {MIGRATION_DAYS_MAX} days ahead: meanwhile time tells who has moved")

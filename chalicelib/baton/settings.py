@@ -269,7 +269,7 @@ def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]
 def _resources(registry: Clients, own: set[str], *, development: bool, problems: list[str]) -> Resources:
     """Read the servers for which tokens are narrowed, if the team has the file."""
     path = _FOLDER / _RESOURCES
-    if not path.is_file():
+    if not path.is_file() or not list(registry):  # without a registry, each client would be unknown
         return Resources()
     file = f"chalicelib/{_RESOURCES}"
     try:

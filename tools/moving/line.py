@@ -120,7 +120,7 @@ def _refused(line: Line, *, now: int) -> Refused | None:
     if line.created_at is not None and not 0 <= line.created_at <= now:
         return Refused("created_at_invalid", "seconds since the epoch, not in the future")
     if line.password is not None and line.migrate:
-        return Refused("password_and_migrate", "`migrate` asks elsewhere for a password that is not in the file")
+        return Refused("password_and_migrate", "`migrate` is for a password that is not in the file")
     return None
 
 

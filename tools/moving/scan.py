@@ -40,7 +40,7 @@ class Scan(Struct, frozen=True, kw_only=True):
     pause: Callable[[float], None] = time.sleep
 
     def __call__(self) -> Iterator[Stored]:
-        """Read page by page, some segments at once. An account that changes meanwhile is read before or after that."""
+        """Read page by page, some segments at the same time. An account that changes meanwhile is read once."""
         begun, used = self.monotonic(), 0.0
         places: dict[int, dict[str, Any]] = {segment: {} for segment in range(SEGMENTS)}
         with ThreadPoolExecutor(SEGMENTS) as threads:

@@ -87,7 +87,7 @@ class Write(Struct, frozen=True, kw_only=True):
         return ("created", "", "") if found is None else self._found(arrival, found)
 
     def _found(self, arrival: Arrival, account: AccountId) -> tuple[str, str, str]:
-        """Say what an account is that stands in the way. It is never changed.
+        """Return what the existing account is. It is never changed.
 
         The id of another person's account is not told: the team's tables must not be joined with it.
         """

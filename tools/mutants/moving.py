@@ -78,7 +78,7 @@ MOVING: Final[list[Mutant]] = [
         "chalicelib/baton/storage/aws/cognito.py",
         ("a user name that looks like an address verifies it", ' and str(claims.get("email", "")).lower() == email', ""),
         ("an error of the pool is a wrong password", "            return None\n        raise\n", "            return None\n        return None\n"),
-        ("a challenge for a second factor moves nobody", 'if answer.get("ChallengeName") in FACTORS:', "if False:"),
+        ("a challenge for a second factor is a wrong password", 'if answer.get("ChallengeName") in FACTORS:', "if False:"),
     ),
     *_of(
         "chalicelib/baton/tokens/narrow.py",

@@ -1,4 +1,4 @@
-"""The first login of a person whom another system knows: the app's function says whether the password is right there.
+"""The first login of a person from another system: the app's function returns whether the password is right there.
 
 The function is asked only for an address without an account, or for an account that waits (``User.migrate``): after the
 rate limits have counted the attempt, and after the decoy has been compared with the password. So guessing costs as much
@@ -34,7 +34,7 @@ class Migrated(Struct, frozen=True):
     """The password is right in the other system, and the person moves now.
 
     ``email_verified``: the person proved the address there. ``source_id`` is the id of the account there, which the
-    audit of the new account has. ``second_factor``: the other system also asks for a second factor, which was not
+    audit of the new account has. ``second_factor``: the other system also requires a second factor, which was not
     proved. Then the person proves the mailbox and enrols a factor here before the first token.
     """
 
@@ -44,7 +44,7 @@ class Migrated(Struct, frozen=True):
 
 
 Hook = Callable[[str, str], Migrated | None]
-"""A team's function of address and password. ``None``: the password is wrong, or nobody there has the address."""
+"""A team's function of address and password. ``None``: the password is wrong, or no account there has the address."""
 
 
 class Migration(Struct, frozen=True):
@@ -75,7 +75,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> User | None:
-        """Return the user, who has a password now. ``None``: the function was not asked, or says no.
+        """Return the user, who has a password now. ``None``: the function was not called, or returned ``None``.
 
         ``claimed`` is the account that has the address. Raises ``Unavailable`` if the function raises or is too slow,
         or if another request has made the account meanwhile.

@@ -95,7 +95,7 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
     """Return the setting for the shares of now, in percent by kind. ``before`` has the shares after the import.
 
-    A kind that nobody has any more stays, with the percent 0: the ranges of the others must not move.
+    A kind that no account has any more stays, with the percent 0: the ranges of the others must not move.
     """
     firsts = {one.name: one.first for one in before.ranges}
     rows = []

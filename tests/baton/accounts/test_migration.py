@@ -1,4 +1,4 @@
-"""The first login of people whom another system knows: `Baton.migrate_with`."""
+"""The first login of people of another system: `Baton.migrate_with`."""
 
 import threading
 from collections.abc import Callable
@@ -153,7 +153,7 @@ def test_a_failure_of_the_other_system_is_never_a_wrong_password(
 
 
 class TestSecondFactor:
-    """The other system asks for a second factor, which its password login did not prove."""
+    """The other system requires a second factor, which its password login did not prove."""
 
     def test_the_person_proves_the_mailbox_and_enrols_before_any_token(self) -> None:
         """Also at the next login: the requirement is stored with the account."""

@@ -12,7 +12,7 @@ from chalicelib.baton.accounts.migration import Migrated
 from chalicelib.baton.storage.aws.service import AwsClient
 
 FACTORS: Final = frozenset({"SMS_MFA", "SOFTWARE_TOKEN_MFA", "EMAIL_OTP", "SELECT_MFA_TYPE", "MFA_SETUP"})
-"""The challenges with which Cognito says that the password is right, and asks for a second factor."""
+"""The challenges with which Cognito says that the password is right, and requires a second factor."""
 WRONG: Final = frozenset({
     "NotAuthorizedException",
     "PasswordResetRequiredException",

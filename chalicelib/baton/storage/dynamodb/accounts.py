@@ -197,11 +197,10 @@ def _user_item(user: User) -> Item:
     fields: dict[str, Value] = {
         "email": text(user.email),
         "email_index": text(user.email_index),
+        **({} if user.password_hash is None else {"verifier": binary(user.password_hash)}),
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
-    if user.password_hash is not None:
-        fields["verifier"] = binary(user.password_hash)
     if user.migrate:
         fields["migrate"] = number(1)
     if user.verified_at is not None:

@@ -175,7 +175,7 @@ def test_each_refusal_has_its_reason_and_the_other_lines_are_imported(
 def test_a_repeated_line_is_unchanged_and_an_existing_account_is_never_changed(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]], make_device: Callable[..., Device]
 ) -> None:
-    """Neither its password nor its status, whatever the line says."""
+    """Neither its password nor its status."""
     make_device().register("bob@example.com")
     lines = (line(password={"hash": HASH}), line("Bob@example.com", password={"hash": HASH}, disabled=True))
     assert bring(*lines) == 3
