@@ -89,7 +89,9 @@ clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm
 	$$tsc -p clients/typescript --noEmit false --emitDeclarationOnly --declaration --rootDir clients/typescript/src --outDir $$package/types && \
 	cp clients/typescript/tests/types.ts build/typescript/ && $$tsc --noEmit --strict --exactOptionalPropertyTypes --module nodenext \
 	  --target es2022 --lib es2022,dom,dom.iterable --types node build/typescript/types.ts && \
-	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript"
+	echo "3/3 tests and size" && node --test --test-reporter=dot clients/typescript/tests/ && echo "ok: clients/typescript" && \
+	(cd tests/baton/stock_clients && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
+	$(PYTHON) -m pytest tests/baton/wire/test_stock_node.py && echo "ok: AppAuth-JS and oauth4webapi read Baton's documents"
 	@if ! command -v mvn > /dev/null || ! command -v javac > /dev/null; then \
 	echo "skipped: no mvn or no JDK, so clients/kotlin is not checked"; exit 0; fi; \
 	echo "compile without warnings, then vectors, flows, storage, transport and quick start" && \
@@ -207,7 +209,7 @@ doctor: $(READY) ## Examine settings, clocks, tables and keys, and print the rem
 .PHONY: clean
 clean: ## Remove all generated files and the virtual environments
 	@rm -rf $(VENV) $(AUDIT_VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments \
-	  tests/baton/chromium/node_modules
+	  tests/baton/chromium/node_modules tests/baton/stock_clients/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment with exactly the pinned, hashed requirements.

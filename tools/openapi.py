@@ -103,6 +103,7 @@ from chalicelib.baton.proof.refusals import (
 from chalicelib.baton.routing import PAGE, Dialect, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.issue import Seconds, TokenResponse
+from chalicelib.baton.tokens.narrow import NarrowedResponse
 from chalicelib.baton.tokens.refusals import (
     AttestationRequired,
     GrantInvalid,
@@ -111,8 +112,10 @@ from chalicelib.baton.tokens.refusals import (
     InsufficientScope,
     InvalidClient,
     InvalidScope,
+    InvalidTarget,
     ReplayedNonce,
     StepUpRequired,
+    SubjectTokenInvalid,
     TokenExpired,
     TokenInvalid,
     TokenReused,
@@ -281,6 +284,8 @@ class Row:
     """An answer whose body is described may also have none."""
     fields: tuple[str, ...] = ()
     """Further header fields that the request has or may have."""
+    other: type | None = None
+    """Another body of a successful answer."""
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -520,7 +525,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/oauth/token"): Row(
         "exchangeToken",
-        "Exchange a token for the next token. A bound login must sign.",
+        "Exchange a token for the next token, or for a narrowed one (RFC 8693). A bound login must sign.",
         {200: TokenResponse},
         (
             *FORM,
@@ -529,6 +534,8 @@ ROWS: Mapping[tuple[str, str], Row] = {
             UnknownClient,
             UnauthorizedClient,
             InvalidScope,
+            InvalidTarget,
+            SubjectTokenInvalid,
             TokenInvalid,
             errors.LoginRequired,
             TokenReused,
@@ -536,6 +543,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *OURS,
         ),
         proof=True,
+        other=NarrowedResponse,
     ),
     ("POST", "/oauth/revoke"): Row(
         "revokeToken",
@@ -904,7 +912,8 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
         }
     described["responses"] = {
         **{
-            str(status): _answer(shape, shapes, cached=row.cached, web=row.web) for status, shape in row.answers.items()
+            str(status): _answer(shape, shapes, cached=row.cached, other=WebLogin if row.web else row.other)
+            for status, shape in row.answers.items()
         },
         **_refused(_refusals(method, row, spec, ours=ours), spec.dialect, shapes, page=spec.page),
         **({} if ours else _unforeseen(row, spec.dialect, shapes)),
@@ -1017,7 +1026,7 @@ def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals
     return tuple(dict.fromkeys(refusals))
 
 
-def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False, web: bool = False) -> Json:
+def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False, other: type | None = None) -> Json:
     headers = _header_references(*(() if cached else ("Baton-Time",)), "Baton-Request-Id")
     if shape is None:
         return {"description": "Done.", "headers": headers}
@@ -1029,7 +1038,7 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False, web: b
         "description": words.replace("``", "`"),
         "headers": headers,
         "content": {
-            "application/json": {"schema": _either(shape, WebLogin, shapes) if web else shapes.reference(shape)}
+            "application/json": {"schema": _either(shape, other, shapes) if other else shapes.reference(shape)}
         },
     }
 

@@ -19,6 +19,9 @@ mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL 
 attestation --client ID --report --hours N   judge a client as report instead of required for some hours; 0 ends it
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
+import FILE --from SYSTEM  make the accounts of another system: docs/baton/moving.md; `import --help` lists the options
+export --to FILE --recipient age1…  write every account and its password hash to a file that only age opens
+hashes                  count the kinds of password hashes, and print the setting BATON_DECOYS
 """
 
 import os
@@ -62,6 +65,7 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from tools import after_restore, aws, well_known
+from tools.moving import commands as moving
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -115,8 +119,20 @@ class Operator:
         self._clients = settings.registry
         self._resets_by_mail = settings.mail != "off"
         self._sends_mail = settings.mail == "ses"
+        self._deployment, self._decoys = settings.deployment, settings.decoys
         self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
+
+    def place(self) -> moving.Place:
+        """Return what the commands that move accounts use."""
+        return moving.Place(
+            database=self._database,
+            ring=self._key_ring.current(now=clock()),
+            audit=Audit(self._database, self._log),
+            deployment=self._deployment,
+            decoys=self._decoys,
+            clock=clock,
+        )
 
     def make_ring(self) -> str:
         """Make the key ring, if there is none. If the tables have accounts, the operator must type the table prefix.
@@ -380,6 +396,8 @@ def main(
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)
+        if arguments and arguments[0] in moving.COMMANDS:
+            return moving.run(arguments, lambda: Operator().place())
         result = _run(list(arguments), pause=pause, ask=ask)
         if result is None:
             print(__doc__, file=sys.stderr)

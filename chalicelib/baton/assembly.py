@@ -15,6 +15,7 @@ from chalicelib.baton.accounts.login_email import ProveLoginEmail
 from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_passkey import LoginWithPasskey
 from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
+from chalicelib.baton.accounts.migration import Migrate
 from chalicelib.baton.accounts.passkey_factor import PasskeysOfLogin
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.register import Register
@@ -94,6 +95,7 @@ def _accounts(parts: Parts, judge_evidence: JudgeEvidence) -> tuple[Route, ...]:
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
+            migrate=Migrate(entropy=entropy, users=users, record=record, migration=parts.migration, mail=mail.enabled),
             judge=judge,
             ask=ask,
             admit=admit,

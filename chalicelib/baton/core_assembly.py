@@ -10,16 +10,12 @@ from chalicelib.baton.accounts.profile import ShowAccount, never_suppressed
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.parts import Parts
 from chalicelib.baton.routing import Route
-from chalicelib.baton.tokens import routes as tokens
-from chalicelib.baton.tokens.exchange import Exchange
-from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
-from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.token_assembly import token_routes_of
 
 
 def core_routes(parts: Parts) -> Iterable[Route]:
     """Make the routes."""
-    return (*_public(parts), *_own(parts), *_tokens(parts))
+    return (*_public(parts), *_own(parts), *token_routes_of(parts))
 
 
 def email_status_of(parts: Parts) -> EmailStatus:
@@ -47,39 +43,6 @@ def _public(parts: Parts) -> tuple[Route, ...]:
         lineage_store=parts.storage.lineages,
         names=parts.names,
         clients=parts.clients,
+        narrows=bool(parts.settings.resources),
         region=parts.settings.region,
-    )
-
-
-def _tokens(parts: Parts) -> tuple[Route, ...]:
-    clock, proof, lineage_store, log = parts.clock, parts.proof, parts.storage.lineages, parts.log
-    end_reused = EndReused(lineage_store=lineage_store, record=parts.record)
-    return tokens.routes(
-        exchange=Exchange(
-            clock=clock,
-            entropy=parts.entropy,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            foreign_keys=ForeignKeys(log),
-            log=log,
-            issue=parts.issue,
-            revoke_on_wrong_key=parts.settings.revoke_on_wrong_key,
-        ),
-        revoke=Revoke(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            end_reused=end_reused,
-            log=log,
-            record=parts.record,
-        ),
-        introspect=Introspect(
-            clock=clock,
-            proof=proof,
-            lineage_store=lineage_store,
-            resource_servers=parts.settings.resource_servers,
-            names=parts.names,
-            add_claims=parts.add_claims,
-        ),
     )

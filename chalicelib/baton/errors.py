@@ -3,7 +3,7 @@
     Refusal
     ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, PasswordTooLarge, DuplicateField,
     │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
-    │                    InvalidEmail, InvalidKey, Superseded
+    │                    InvalidEmail, InvalidKey, Superseded, SubjectTokenInvalid
     ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists, VerificationRequired
     ├── WeakPassword ─── TooShort, TooCommon, ContainsContext, Breached
     ├── InvalidCredentials, InvalidCode
@@ -17,6 +17,7 @@
     ├── InvalidPasskey, UnknownPasskey, ChallengeInvalid, PasskeyExists, TooManyPasskeys, EmailUnverified
     ├── AttestationRequired, AttestationChallengeInvalid, AttestationFailed
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
+    ├── InvalidTarget                                                                          (RFC 8707 2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
     └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                    (server errors)

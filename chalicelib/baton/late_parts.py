@@ -74,6 +74,7 @@ class LateParts:
             log=self._log,
             record=self.record,
             limits=self._settings.limits,
+            decoys=self._settings.decoys,
         )
 
     @cached_property

@@ -21,6 +21,7 @@ from chalicelib.baton.tokens.token import Names
 
 if TYPE_CHECKING:
     from chalicelib.baton.accounts.export import OnExport
+    from chalicelib.baton.accounts.migration import Migration
     from chalicelib.baton.accounts.ports import ForgetLater
     from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.factors.credentials import Credentials
@@ -42,6 +43,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     issue: Issue
     add_claims: AddClaims | None
     on_export: Callable[[], "OnExport | None"]
+    migration: Callable[[], "Migration | None"]
     proof: RequestVerifier
     site: SiteRule
     late: LateParts

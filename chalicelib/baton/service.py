@@ -20,7 +20,6 @@ from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, register_later, watch
 from chalicelib.baton.http.signed import Later, Views, Web
-from chalicelib.baton.ids import AccountId
 from chalicelib.baton.late_parts import LateParts
 from chalicelib.baton.later_routes import LATER
 from chalicelib.baton.parts import Parts, product_of
@@ -34,6 +33,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.ports import Storage
+from chalicelib.baton.team import TeamFunctions
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.claims import AddClaims, Claims
@@ -42,8 +42,6 @@ from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import KnownTokens, Names
 
 if TYPE_CHECKING:
-    from chalicelib.baton.accounts.export import OnExport
-    from chalicelib.baton.accounts.forget import OnDelete
     from chalicelib.baton.background import Background
     from chalicelib.baton.browser.delivery import Deliver
     from chalicelib.baton.browser.sessions import WebSessions
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 
-class Baton(Decorators):
+class Baton(Decorators, TeamFunctions):
     """A login backend for one Chalice application."""
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
@@ -71,8 +69,6 @@ class Baton(Decorators):
         known = KnownTokens()
         self.issue = Issue(self._names, self.clients, known, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
-        self._on_export: OnExport | None = None
-        self._on_delete: OnDelete | None = None
         self._late = LateParts(
             settings=settings,
             effects=effects,
@@ -192,34 +188,6 @@ class Baton(Decorators):
         """Decorate a scheduled job, below ``@app.schedule``: log lines get a request id, and Baton logs defects."""
         return jobs.as_job(self._dispatch, handler)
 
-    def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
-        """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
-
-        The function gets the id of the account. The export has the result, as JSON, in the member ``app``. Raises
-        ``RuntimeError`` if a function is already registered.
-        """
-        if self._on_export is not None:
-            raise RuntimeError("on_export was called before: one function returns all that your app stores")
-        self._on_export = function
-        return function
-
-    def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
-        """Decorate the function that deletes what your app stores about an account.
-
-        The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
-        If the function raises, it is called again, at most three times in all. After the third failure an alarm fires.
-        Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
-        (``BATON_MAIL_QUEUE``).
-        """
-        if self._on_delete is not None:
-            raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
-        if not self.settings.has_queue:
-            raise RuntimeError(
-                "on_delete needs the queue of jobs: set BATON_MAIL_QUEUE. docs/baton/mail.md, The queue without mail"
-            )
-        self._on_delete = function
-        return function
-
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -338,6 +306,7 @@ class Baton(Decorators):
             issue=self.issue,
             add_claims=self._add_claims,
             on_export=lambda: self._on_export,
+            migration=lambda: self._migration,
             proof=self._proof,
             site=SiteRule(own_origins(self.settings.authorities, development=self.settings.development), self.log),
             late=self._late,

@@ -13,19 +13,23 @@ from msgspec import Struct
 
 from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
+from chalicelib.baton.factors.decoys import Decoys
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
+from chalicelib.baton.lineages.resources import ResourceProblems, Resources, read_resources
 from chalicelib.baton.urls import may_be_same_site
 
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
+_RESOURCES = "resources.toml"
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
     {
         "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_BREACH_CHECK", "BATON_CLIENTS",
-        "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
-        "BATON_LOG_LEVEL", "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM", "BATON_MAIL_QUEUE",
-        "BATON_ORIGIN_SECRET", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION", "BATON_RESOURCE_SERVERS",
+        "BATON_DECOYS", "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER",
+        "BATON_KEY_RING", "BATON_LOG_LEVEL", "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM",
+        "BATON_MAIL_QUEUE", "BATON_ORIGIN_SECRET", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION",
+        "BATON_RESOURCE_SERVERS",
         "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE", "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
@@ -77,6 +81,9 @@ class Settings(Struct, frozen=True):
     registry: Clients
     """The clients of the file that ``clients`` names."""
 
+    resources: Resources
+    """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""
+
     origins: tuple[str, ...]
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
     header ``Origin``: ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development
@@ -100,6 +107,11 @@ class Settings(Struct, frozen=True):
     """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services. Baton asks Pwned Passwords at
     ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on, in development off. Set it to ``off`` if the
     function has no way to the internet: each new password would wait."""
+
+    decoys: Decoys
+    """``BATON_DECOYS``: after an import, the shares of the accounts that still have hashes of other systems:
+    ``kind=percent now/percent after the import``, such as ``bcrypt12=41/60,fbscrypt=3/5``. Default: none. An unknown
+    address then takes as long as one of these accounts. ``operate hashes`` prints the value."""
 
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
@@ -174,22 +186,26 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if not limits and not development:
         problems.append("BATON_RATE_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
     clients = _clients(environ, development=development, problems=problems)
+    registry = _registry(clients, issuer, development=development, problems=problems)
+    audience = environ.get("BATON_AUDIENCE") or issuer
     settings = Settings(
         issuer=issuer,
-        audience=environ.get("BATON_AUDIENCE") or issuer,
+        audience=audience,
         earlier_issuers=variables.earlier_issuers(environ, development=development, problems=problems),
         authorities=variables.authorities_of(environ, issuer, development=development, problems=problems),
         table_prefix=variables.table_prefix(environ, problems),
         deployment=variables.deployment_of(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=variables.kms_key_id(environ, development=development, problems=problems),
         clients=clients,
-        registry=_registry(clients, issuer, development=development, problems=problems),
+        registry=registry,
+        resources=_resources(registry, {issuer, audience}, development=development, problems=problems),
         origins=variables.origins_of(environ, development=development, problems=problems),
         origin_secret=variables.origin_secret(environ, problems),
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
         breach_check=variables.switch(environ, "BATON_BREACH_CHECK", default=not development, problems=problems),
+        decoys=variables.decoys_of(environ, problems),
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),
@@ -260,6 +276,25 @@ def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]
                     "so browsers send it no cookies"
                 )
     return clients
+
+
+def _resources(registry: Clients, own: set[str], *, development: bool, problems: list[str]) -> Resources:
+    """Read the servers for which tokens are narrowed, if the team has the file."""
+    path = _FOLDER / _RESOURCES
+    if not path.is_file() or not list(registry):  # without a registry, each client would be unknown
+        return Resources()
+    file = f"chalicelib/{_RESOURCES}"
+    try:
+        return read_resources(
+            decode_registry(path.read_bytes(), file),
+            clients=[client.id for client in registry],
+            own=own,
+            development=development,
+            file=file,
+        )
+    except (RegistryProblems, ResourceProblems) as wrong:
+        problems += wrong.problems
+        return Resources()
 
 
 def _access_key(

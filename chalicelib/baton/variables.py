@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from chalicelib.baton.factors.decoys import DecoyProblem, Decoys, read_decoys
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.urls import canonical_authority, is_issuer, is_origin
 
@@ -141,6 +142,15 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
         else:
             rows[match[1]] = bytes.fromhex(match[2])
     return rows
+
+
+def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
+    """Read the shares of hashes that unknown addresses imitate."""
+    try:
+        return read_decoys(words_of(environ, "BATON_DECOYS"))
+    except DecoyProblem as wrong:
+        problems.append(f"BATON_DECOYS: {wrong}; `python -m tools.operate hashes` prints the value")
+        return Decoys()
 
 
 def storage_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:

@@ -24,6 +24,7 @@ from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.migration import Migrate, Migration
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
@@ -204,6 +205,9 @@ class World:
     entropy: Entropy = secrets.token_bytes
     log: MemoryLog = field(default_factory=MemoryLog)
     leaked: LeakedPasswords = field(default_factory=LeakedPasswords)
+    migration: Migration | None = None
+    """What the app gave to ``migrate_with``."""
+    mail: bool = False
 
     def __post_init__(self) -> None:
         """Create the flows, as ``app.py`` does."""
@@ -229,7 +233,8 @@ class World:
         site = SiteRule(frozenset({f"https://{AUTHORITY}"}), log)
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof, site=site)
         first_tokens = FirstTokens(issue=issue)
-        ask, enrollable = AskForFactor(entropy=entropy), Enrollable(clients=clients, mail=False)
+        ask = AskForFactor(entropy=entropy, email_first=self.mail)
+        enrollable = Enrollable(clients=clients, mail=self.mail)
         judge = Judge(clients=clients, enrollable=enrollable)
         passkeys = PasskeyCeremonies(
             clients=clients,
@@ -279,6 +284,9 @@ class World:
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
+            migrate=Migrate(
+                entropy=entropy, users=users, record=record, migration=lambda: self.migration, mail=self.mail
+            ),
             judge=judge,
             ask=ask,
             admit=admit,

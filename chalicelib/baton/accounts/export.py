@@ -141,7 +141,7 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
                 second_factor_required=account_state.second_factor_required,
                 attributes=dict(decode_attributes(account_state.attributes)),
             ),
-            factors=[ExportedFactor(kind="password"), *_second_factors(user.factors), *_restore_keys(user)],
+            factors=[*_password(user), *_second_factors(user.factors), *_restore_keys(user)],
             devices=[self._device(caller, listed) for listed in self.list_devices(caller)],
             events=[shown(one, account_state) for one in stored[:EXPORT_EVENTS_MAX]],
             truncated=len(stored) > EXPORT_EVENTS_MAX,
@@ -164,6 +164,11 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
             acr=login.assurance.acr,
             amr=login.assurance.amr,
         )
+
+
+def _password(user: User) -> Iterator[ExportedFactor]:
+    if user.password_hash is not None:
+        yield ExportedFactor(kind="password")
 
 
 def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:

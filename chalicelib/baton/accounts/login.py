@@ -5,9 +5,11 @@ If the account is asked for a second factor, the login continues in ``login_fact
 
 from msgspec import Struct
 
+from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import Device, Judge, ReadLoginRequest, attested
+from chalicelib.baton.accounts.migration import Migrate
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.attestation.judge import JudgeEvidence
 from chalicelib.baton.attestation.model import Evidence
@@ -31,6 +33,7 @@ class Login(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
+    migrate: Migrate
     judge: Judge
     judge_evidence: JudgeEvidence
     ask: AskForFactor
@@ -52,7 +55,7 @@ class Login(Struct, frozen=True, kw_only=True):
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """
         now = self.clock()
-        secret = normalise(password)
+        normalise(password)  # refuses what is no password before anything else is read
         login_request = self.introduce(
             message, email=email, client_id=client_id, device=device, now=now, remember=remember
         )
@@ -71,9 +74,20 @@ class Login(Struct, frozen=True, kw_only=True):
             attested=judged.required,
         )
         user = self.credentials.check(
-            secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
+            password,
+            account=account,
+            account_state=account_state,
+            ring=ring,
+            rate_limits=rate_limits,
+            now=now,
+            elsewhere=lambda user, state: self.migrate(
+                login_request.email, password, claimed=claimed, user=user, account_state=state, ring=ring, now=now
+            ),
         )
-        assert account_state is not None  # the password of an account without one is never right
+        if account_state is None or account_state.credentials_version != user.credentials_version:
+            account_state = self.lineage_store.get(user.account)  # the account has just moved here
+        if account_state is None or account_state.credentials_version != user.credentials_version:
+            raise errors.Unavailable("the account changed during a migration", by_caller=True)
         login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):

@@ -79,6 +79,17 @@ class Users(Passwords, Protocol):
         in ``actor``, and the actor's lineage is active. Every other lineage ends with reason ``password_changed``.
         """
 
+    def set_first_password(
+        self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
+    ) -> Done | Moved:
+        """Set the password of an account that has none and waits for one (``User.migrate``). It waits no more.
+
+        ``verified``: the address is proved. ``demands``: a second factor is required from now on. This is one
+        transaction, with these conditions: the account has no password and waits, the credentials version is as in
+        ``user``, and the account state is active, with status, epoch and credentials version as in ``expected``. The
+        credentials version rises in both items. No login ends.
+        """
+
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
         """Delete the user, then the e-mail index entry, so that the address becomes free. A repetition is safe.
 

@@ -110,7 +110,7 @@ class Register(Struct, frozen=True, kw_only=True):
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
             try:
-                issued = self._taken(outcome, login_request, secret, ring=ring, now=now)
+                issued = self._taken(outcome, login_request, password, ring=ring, now=now)
             except AccountExists:
                 if self.verify_first:  # an address with an account looks like a wrong code
                     raise InvalidCode("the address has an account") from None
@@ -171,7 +171,7 @@ class Register(Struct, frozen=True, kw_only=True):
         return user, account_state
 
     def _taken(
-        self, taken: AddressTaken, login_request: LoginRequest, secret: bytes, *, ring: Ring, now: int
+        self, taken: AddressTaken, login_request: LoginRequest, password: str, *, ring: Ring, now: int
     ) -> TokenResponse | None:
         """Answer a retry of this attempt, finish an interrupted deletion, and refuse any other registration."""
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
@@ -187,13 +187,13 @@ class Register(Struct, frozen=True, kw_only=True):
             raise errors.Unavailable("inconsistent account: the account state is missing")
         rate_limits = login_limits(taken.account, account_state, login_request.binding, source=login_request.source)
         return self._again(
-            login_request, secret, account_state=account_state, rate_limits=rate_limits, ring=ring, now=now
+            login_request, password, account_state=account_state, rate_limits=rate_limits, ring=ring, now=now
         )
 
     def _again(
         self,
         login_request: LoginRequest,
-        secret: bytes,
+        password: str,
         *,
         account_state: AccountState,
         rate_limits: tuple[RateLimit, ...],
@@ -202,7 +202,7 @@ class Register(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         try:
             user = self.credentials.check(
-                secret,
+                password,
                 account=account_state.account,
                 account_state=account_state,
                 ring=ring,

@@ -97,6 +97,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_forgotten": Event("info"),
     "forget_dropped": Event("info"),
     "account_exported": Event("info", audited=True),
+    "exported": Event("warning"),  # by an operator: the row of the audit belongs to no account
+    "account_migrated": Event("info", audited=True),
     "roles_changed": Event("info", audited=True),
     "second_factor_required": Event("info", audited=True),
     "second_factor_released": Event("info", audited=True),

@@ -1,6 +1,7 @@
 """Check a password: rate limits first, then the same work for existing and unknown accounts."""
 
 import contextlib
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -8,7 +9,9 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.decoys import Decoys
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
 from chalicelib.baton.factors.ports import Passwords, RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit
@@ -18,6 +21,9 @@ from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
+
+Elsewhere = Callable[[User | None, AccountState | None], User | None]
+"""Ask another system for a password, and move the account. The arguments are what is stored here."""
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
@@ -29,18 +35,23 @@ class Credentials(Struct, frozen=True, kw_only=True):
     log: Log
     record: Record
     limits: bool = True
+    decoys: Decoys = Decoys()
 
-    def check(
+    def check(  # noqa: PLR0913 - what a check compares
         self,
-        password: bytes,
+        password: str,
         *,
         account: AccountId,
         account_state: AccountState | None,
         ring: Ring,
         rate_limits: tuple[RateLimit, ...],
         now: int,
+        elsewhere: Elsewhere | None = None,
     ) -> User:
         """Check the password and return the user.
+
+        ``elsewhere`` is asked about a password that is not right here. If it returns a user, the password is right, and
+        that user was just written: its credentials version may be newer than that of ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. Read the account state before the user: a password change between the two reads then shows as a
@@ -52,15 +63,27 @@ class Credentials(Struct, frozen=True, kw_only=True):
             Unavailable: a store failed, the account is inconsistent, or the password was just changed.
 
         """
+        secret = normalise(password)
         self._count(rate_limits, account=account, now=now)
         try:
-            user, verified = self._verify(password, account=account, account_state=account_state, ring=ring)
+            user = self.users.get(account)
+            try:
+                verified = self._verify(
+                    secret, password.encode(), user, account=account, account_state=account_state, ring=ring
+                )
+            except InvalidCredentials:
+                user = elsewhere(user, account_state) if elsewhere else None
+                if user is None:
+                    self.log.record("password_refused", account=account)
+                    raise
+                verified = Verified(rehash=False)
         except errors.Unavailable:
             self._try_to_uncount(rate_limits, now=now)
             raise
         self._uncount(rate_limits, now=now)
+        assert user is not None  # it was verified
         if verified.rehash:
-            self._rehash(password, user, ring)
+            self._rehash(secret, user, ring)
         return user
 
     def own_factors(self, account: AccountId) -> OwnFactors:
@@ -72,25 +95,33 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return OwnFactors(on=factors.on, totp=factors.totp is not None, passkey=bool(factors.passkeys))
 
     def _verify(
-        self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
-    ) -> tuple[User, Verified]:
-        user = self.users.get(account)
+        self,
+        password: bytes,
+        as_sent: bytes,
+        user: User | None,
+        *,
+        account: AccountId,
+        account_state: AccountState | None,
+        ring: Ring,
+    ) -> Verified:
         password_hash = _opened(user, ring) if user else None
         active = account_state is not None and account_state.status is Status.ACTIVE
         try:
-            verified = verify_password(password, password_hash=password_hash)
+            verified = verify_password(
+                password, password_hash=password_hash, as_sent=as_sent, decoy=self.decoys.of(account)
+            )
             if user is None or account_state is None or not active:
                 raise InvalidCredentials("the account is not active")
         except InvalidCredentials:
-            if (active and password_hash is None) or (user is not None and account_state is None):
+            unreadable = user is not None and user.password_hash is not None and password_hash is None
+            if (active and (user is None or unreadable)) or (user is not None and account_state is None):
                 raise errors.Unavailable(
                     "inconsistent account: the account state, the user or the password hash is missing"
                 ) from None
-            self.log.record("password_refused", account=account)
             raise
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
-        return user, verified
+        return verified
 
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
         """Count the attempt in every rate limit, or in none: a refused attempt did not check the password."""
@@ -130,6 +161,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
                 self._uncount((rate_limit,), now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
+        assert user.password_hash is not None  # it was verified
         sealed = ring.encrypt_for(
             hash_password(password, salt=self.entropy(16)).encode(),
             account=user.account,
@@ -141,7 +173,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def _opened(user: User, ring: Ring) -> str | None:
-    """Decrypt the password hash of a user. ``None`` if it does not belong to this account."""
+    """Decrypt the password hash of a user. ``None`` if there is none, or if it does not belong to this account."""
+    if user.password_hash is None:
+        return None
     try:
         return ring.decrypt_for(user.password_hash, account=user.account).decode()
     except CannotDecrypt:

@@ -121,6 +121,9 @@ class KeptAddress(Struct, frozen=True):
 class User(Struct, frozen=True):
     """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
 
+    ``None``: the account has no password. ``migrate``: the app's hook (``Baton.migrate_with``) may then say whether a
+    password is right.
+
     ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
     undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id.
     """
@@ -128,7 +131,7 @@ class User(Struct, frozen=True):
     account: AccountId
     email: str
     email_index: EmailIndex
-    password_hash: bytes
+    password_hash: bytes | None
     credentials_version: int
     created_at: int
     verified_at: int | None = None
@@ -137,6 +140,7 @@ class User(Struct, frozen=True):
     factors: SecondFactors = SecondFactors()
     kept: tuple[KeptAddress, ...] = ()
     restore: Mapping[str, RestoreKey] = {}
+    migrate: bool = False
 
 
 class Remember(Struct, frozen=True):

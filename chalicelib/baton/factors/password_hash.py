@@ -1,7 +1,7 @@
-"""Password hashes: Argon2id (RFC 9106)."""
+"""Password hashes: Baton makes Argon2id (RFC 9106), and verifies the hashes of other systems (``hashes/``)."""
 
-import re
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -9,14 +9,9 @@ from chalicelib.baton import policy
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.refusals import InvalidCredentials
 
-_PASSWORD_HASH = re.compile(
-    r"\$argon2id\$v=19\$m=([1-9][0-9]{0,7}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
-    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
-)
+if TYPE_CHECKING:
+    from chalicelib.baton.factors.hashes.reading import StoredHash
 
-_MEMORY_KIB_MAX = 64 * 1024
-_PASSES_MAX = 8
-_LANES_MAX = 4
 _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
 
@@ -31,7 +26,7 @@ _NOBODYS_PASSWORD_HASH = (
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its stored hash has other parameters than the current parameters."""
+    """The password is right. ``rehash``: its stored hash is not the one that Baton makes of the password now."""
 
     rehash: bool
 
@@ -44,36 +39,41 @@ def hash_password(password: bytes, *, salt: bytes) -> str:
     return hash_secret(password, salt, passes, memory_kib, lanes, _TAG_BYTES, Type.ID).decode("ascii")
 
 
-def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
-    """Verify a normalised password, always with one Argon2 computation. ``None``: the account does not exist.
+def verify_password(
+    password: bytes, *, password_hash: str | None, as_sent: bytes = b"", decoy: str | None = None
+) -> Verified:
+    """Verify a normalised password. ``None``: the account has no password, or does not exist.
+
+    A hash that Baton did not make may be of the password as the person typed it. So ``as_sent``, the bytes before the
+    normal form, is tried too if it differs. This depends on the password alone, so it tells nothing about an account.
+    ``decoy`` is compared with the password for ``None``. By default it costs as much as a hash that Baton makes.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.
-        Unavailable: the stored string is not an Argon2id hash, or its cost is higher than Baton ever uses. Argon2
-            reads the cost from that string, so a wrong string is a server error.
+        Unavailable: the stored string is not a hash that Baton verifies, or its cost is out of bounds. The cost is read
+            from that string, so a wrong string is a server error.
 
     """
-    from argon2.exceptions import VerificationError, VerifyMismatchError  # noqa: PLC0415 - cold start
-    from argon2.low_level import Type, verify_secret  # noqa: PLC0415 - cold start
+    from chalicelib.baton.factors.hashes import kinds  # noqa: PLC0415 - cold start
 
-    stored = _NOBODYS_PASSWORD_HASH if password_hash is None else password_hash
-    cost = _cost(stored)
+    stored = (decoy or _NOBODYS_PASSWORD_HASH) if password_hash is None else password_hash
     try:
-        verify_secret(stored.encode("ascii"), password, Type.ID)
-    except VerifyMismatchError:
-        raise InvalidCredentials("wrong password, or no such account") from None
-    except VerificationError as error:
-        raise Unavailable(f"argon2 could not verify: {error}") from None
+        read = kinds.read_hash(stored)
+    except kinds.HashRefused as refused:
+        raise Unavailable(f"a stored password hash cannot be verified: {refused.why}: {refused}") from None
+    if read.matches(password):
+        rehash = not is_current(read)
+    elif as_sent and as_sent != password and read.matches(as_sent):
+        rehash = True
+    else:
+        raise InvalidCredentials("wrong password, or no such account")
     if password_hash is None:
         raise InvalidCredentials("no such account")  # the password of an unknown account is never right
-    return Verified(rehash=cost != (TEST_COST.get() or _CURRENT))
+    return Verified(rehash=rehash)
 
 
-def _cost(password_hash: str) -> tuple[int, int, int]:
-    match = _PASSWORD_HASH.fullmatch(password_hash)
-    if match is None:
-        raise Unavailable("a stored password hash is not an Argon2id string")
-    memory_kib, passes, lanes = (int(number) for number in match.groups())
-    if memory_kib > _MEMORY_KIB_MAX or passes > _PASSES_MAX or lanes > _LANES_MAX:
-        raise Unavailable(f"a stored password hash requires m={memory_kib}, t={passes}, p={lanes}: out of bounds")
-    return memory_kib, passes, lanes
+def is_current(stored: "StoredHash") -> bool:
+    """Check whether a hash is of the kind and cost that Baton makes now."""
+    from chalicelib.baton.factors.hashes import argon2_hash  # noqa: PLC0415 - cold start
+
+    return stored.name == argon2_hash.name_of("id", TEST_COST.get() or _CURRENT)

@@ -10,7 +10,6 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
-from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
 from chalicelib.baton.factors.passkey_challenge import (
     Ceremony,
@@ -151,7 +150,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         """Read the user, and check the password if there is one."""
         if password is not None:
             return self.credentials.check(
-                normalise(password),
+                password,
                 account=caller.account,
                 account_state=caller.account_state,
                 ring=self.key_ring.current(now=now),

@@ -20,6 +20,7 @@ from chalicelib.baton.lineages.well_known import WELL_KNOWN, well_known
 from chalicelib.baton.policy import ACR_LEVELS, MINUTE_S
 from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.jwt import jwks as published_keys
+from chalicelib.baton.tokens.routes import TOKEN_EXCHANGE
 from chalicelib.baton.tokens.token import Names
 
 _NOBODY = AccountId("health")
@@ -33,8 +34,15 @@ READ = ("GET", "HEAD")
 """The methods that read a public document (RFC 9110 section 9.1). The gateway omits the body for HEAD."""
 
 
-def routes(
-    *, clock: Clock, key_ring: KeyRing, lineage_store: LineageStore, names: Names, clients: Clients, region: str
+def routes(  # noqa: PLR0913 - what the documents describe
+    *,
+    clock: Clock,
+    key_ring: KeyRing,
+    lineage_store: LineageStore,
+    names: Names,
+    clients: Clients,
+    region: str,
+    narrows: bool = False,
 ) -> tuple[Route, ...]:
     """List the public routes."""
     issuer = names.issuer
@@ -51,11 +59,11 @@ def routes(
         return Answer(200, published_keys(key_ring.current(now=clock())), cache_s=_KEPT_S)
 
     def metadata(_: Message) -> Answer:
-        return Answer(200, Metadata(**_metadata(issuer)), cache_s=_KEPT_S)
+        return Answer(200, Metadata(**_metadata(issuer, narrows=narrows)), cache_s=_KEPT_S)
 
     def openid_metadata(_: Message) -> Answer:
         described = OpenIdMetadata(
-            **_metadata(issuer),
+            **_metadata(issuer, narrows=narrows),
             authorization_endpoint=f"{issuer}/oauth/authorize",
             subject_types_supported=["public"],
             id_token_signing_alg_values_supported=["ES256"],
@@ -106,8 +114,8 @@ def _description(issuer: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode({**described, "servers": [{"url": issuer}]}))
 
 
-def _metadata(issuer: str) -> dict[str, Any]:
-    """Describe the authorization server (RFC 8414 section 2)."""
+def _metadata(issuer: str, *, narrows: bool) -> dict[str, Any]:
+    """Describe the authorization server (RFC 8414 section 2). ``narrows``: it has the grant type of RFC 8693."""
     return {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/oauth/token",
@@ -117,7 +125,7 @@ def _metadata(issuer: str) -> dict[str, Any]:
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
         "jwks_uri": f"{issuer}{_JWKS}",
-        "grant_types_supported": ["refresh_token"],
+        "grant_types_supported": ["refresh_token", *([TOKEN_EXCHANGE] if narrows else [])],
         "response_types_supported": ["none"],  # stock libraries refuse an empty list
         "refresh_token_expiration_types_supported": ["authorization", "token_timeout"],
         "acr_values_supported": list(ACR_LEVELS),

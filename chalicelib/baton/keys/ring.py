@@ -147,6 +147,14 @@ class Ring(Struct, frozen=True):
         """
         return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
 
+    def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
+        """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
+
+        ``source_id`` is the id there. So a repetition finds its own account, and two accounts that had two spellings of
+        one address there stay two.
+        """
+        return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
+
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 

@@ -144,6 +144,8 @@ def _follows(user: User, session: MailSession | MailLink) -> bool:
 
 def _check_same_password(password: bytes, user: User, ring: Ring) -> None:
     """Check that a repeated reset has the password that the first one set. Raises ``InvalidCode``."""
+    if user.password_hash is None:
+        raise InvalidCode("the code was used, and the account has no password")
     try:
         stored = ring.decrypt_for(user.password_hash, account=user.account).decode()
         verify_password(password, password_hash=stored)

@@ -1,6 +1,6 @@
-"""Verify signed calls: HTTP Message Signatures (RFC 9421) with the tag ``baton``. No I/O.
+"""Verify signed calls: HTTP Message Signatures (RFC 9421) with the tag ``baton`` or ``httpsig-oauth``. No I/O.
 
-The profile is small. A signature may cover ``@method``, ``@authority``, ``@path``, each query parameter as
+Baton's own profile is small. A signature may cover ``@method``, ``@authority``, ``@path``, each query parameter as
 ``@query-param``, and header fields by their name without parameters. The component parameters ``sf``, ``key``, ``bs``,
 ``tr`` and ``req`` are refused. ``@query``, ``@target-uri`` and ``@request-target`` are refused too: API Gateway does
 not pass the raw query, so Baton could not verify them.
@@ -55,8 +55,12 @@ class VerifiedSignature(Struct, frozen=True):
     created: int
 
 
-def signature_base(message: Message, signature: Signature, *, redacted: bool = False) -> bytes:
+def signature_base(
+    message: Message, signature: Signature, *, target_uri: str | None = None, redacted: bool = False
+) -> bytes:
     """Build the signature base (RFC 9421 section 2.5).
+
+    ``target_uri`` is the value of ``@target-uri`` in the profile that has it. Baton's own profile has not.
 
     ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown.
 
@@ -66,6 +70,8 @@ def signature_base(message: Message, signature: Signature, *, redacted: bool = F
 
     """
     derived = {'"@method"': message.method, '"@authority"': message.authority, '"@path"': message.path}
+    if target_uri is not None:
+        derived = {'"@method"': message.method, '"@target-uri"': target_uri}
     lines = []
     for identifier in signature.components:
         value = derived.get(identifier)
@@ -127,6 +133,41 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     return VerifiedSignature(signature.keyid, str(signature.parameters["nonce"]), created)
 
 
+def verify_target(  # noqa: PLR0913 - verified against expectations, each of them named
+    message: Message,
+    signature: Signature,
+    *,
+    key: PublicKey | bytes,
+    keyid: str,
+    scheme: str,
+    expected_authorities: frozenset[str],
+    now: int,
+    window_s: int,
+) -> VerifiedSignature:
+    """Verify a signature with the tag ``httpsig-oauth`` (draft-richer-oauth-httpsig), with the key of the token.
+
+    ``@target-uri`` is built from ``scheme`` (that of the issuer), host and path. API Gateway does not pass the raw
+    query, so a request with a query is refused. Raises the errors of `verify_signature`, but never ``WrongKey``.
+    """
+    if message.query:
+        raise defective(
+            message,
+            "a query beside @target-uri",
+            "The query cannot be verified with the tag `httpsig-oauth`. Send `Bearer`, and sign with the tag `baton`.",
+        )
+    wanted = ['"@method"', '"@target-uri"', *(['"content-digest"'] if message.body else [])]
+    wanted += [identifier for name, identifier in COVERED_WHEN_PRESENT.items() if name in message.fields]
+    missing = [identifier for identifier in wanted if identifier not in signature.components]
+    if missing:
+        raise InsufficientCoverage("missing", missing=missing, path=message.path)
+    if not _is_accepted(message.authority, expected_authorities):
+        raise defective(message, "the host is not accepted", "The host of this request is not accepted.")
+    target_uri = f"{scheme}://{message.authority}{message.path}"
+    _check_value(message, signature, key, target_uri)
+    created = _check_body_and_time(message, signature, now=now, window_s=window_s)
+    return VerifiedSignature(keyid, str(signature.parameters["nonce"]), created)
+
+
 def _check_body_and_time(message: Message, signature: Signature, *, now: int, window_s: int) -> int:
     """Check the digest of the body and the time window, and return ``created``."""
     check_digest(message)
@@ -163,8 +204,8 @@ def _check_coverage(message: Message, signature: Signature) -> None:
         raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 
 
-def _check_value(message: Message, signature: Signature, key: PublicKey | bytes) -> None:
-    if _verifies(key, signature.value, signature_base(message, signature)):
+def _check_value(message: Message, signature: Signature, key: PublicKey | bytes, target_uri: str | None = None) -> None:
+    if _verifies(key, signature.value, signature_base(message, signature, target_uri=target_uri)):
         return
     if isinstance(key, PublicKey) and key.curve == "P-256" and _looks_like_der(signature.value):
         raise SignatureEncoding(
@@ -174,7 +215,7 @@ def _check_value(message: Message, signature: Signature, key: PublicKey | bytes)
     raise SignatureDefective(
         "does not verify",
         path=message.path,
-        signature_base=signature_base(message, signature, redacted=True).decode(),
+        signature_base=signature_base(message, signature, target_uri=target_uri, redacted=True).decode(),
     )
 
 

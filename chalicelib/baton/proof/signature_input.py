@@ -1,4 +1,7 @@
-"""Find, read and write the signature with the tag ``baton`` (RFC 9421 section 4). It is not verified here. No I/O."""
+"""Find, read and write the signature with a tag (RFC 9421 section 4). It is not verified here. No I/O.
+
+There are two profiles: Baton's own, and that of draft-richer-oauth-httpsig, whose key is that of the token.
+"""
 
 import re
 from binascii import a2b_base64
@@ -16,7 +19,6 @@ WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;
 COMPONENTS_MAX = 64
 NONCE_CHARACTERS_MAX = 128
 _KEYID_CHARACTERS_MAX = 128
-_PARAMETERS = {"created": int, "expires": int, "keyid": str, "nonce": str, "alg": str, "tag": str}
 _STRING = r'"[ !#-\[\]-~]*"'
 _PLAIN_PARAMETERS = rf"(?:;[a-z*][a-z0-9_.*-]*=(?:{_STRING}|0|-?[1-9][0-9]{{0,14}}))*+"
 _PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=((\((?:{_STRING}(?: (?=\"))?)*+\))({_PLAIN_PARAMETERS}))")
@@ -30,6 +32,23 @@ _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
 _MILLISECONDS_MIN = 10**11
 """From this number on, a time is in milliseconds: in seconds it would be in the year 5138 or later."""
+
+
+class Profile(Struct, frozen=True):
+    """What a signature with a tag has: its parameters with their types, and which of them it must have."""
+
+    tag: str
+    parameters: Mapping[str, type]
+    required: tuple[str, ...]
+
+
+BATON = Profile(
+    TAG,
+    {"created": int, "expires": int, "keyid": str, "nonce": str, "alg": str, "tag": str},
+    ("created", "keyid", "nonce"),
+)
+HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str, "tag": str}, ("created", "nonce"))
+"""Key and algorithm are those of the token. A message that names its own key is refused."""
 
 
 class SignatureInput(Struct, frozen=True):
@@ -56,7 +75,7 @@ class InputDefective(ValueError):
 
 
 class Signature(Struct, frozen=True):
-    """The signature with the tag ``baton``, as it was sent. It is not verified.
+    """The signature with a tag, as it was sent. It is not verified.
 
     ``components`` are identifiers as ``component`` writes them. ``written`` is the value of ``@signature-params``.
     """
@@ -68,12 +87,12 @@ class Signature(Struct, frozen=True):
 
     @property
     def keyid(self) -> str:
-        """The keyid that the signature names."""
+        """The keyid that a signature of Baton's profile names."""
         return str(self.parameters["keyid"])
 
 
-def read_signature(message: Message) -> Signature | None:
-    """Return the signature with the tag ``baton``, or ``None`` if there is none. Other tags are ignored.
+def read_signature(message: Message, profile: Profile = BATON) -> Signature | None:
+    """Return the signature with the tag of a profile, or ``None`` if there is none. Other tags are ignored.
 
     Raises ``SignatureDefective`` if a field cannot be read, if two signatures have the tag, or if the signature is not
     of this profile.
@@ -83,7 +102,7 @@ def read_signature(message: Message) -> Signature | None:
         if "signature" in message.fields:
             raise defective(message, "no Signature-Input", "`Signature` came without `Signature-Input`. Send both.")
         return None
-    ours = _our_input(message, _combined(given))
+    ours = _our_input(message, _combined(given), profile)
     if ours is None:
         return None
     if len(ours.components) > COMPONENTS_MAX:
@@ -93,37 +112,38 @@ def read_signature(message: Message) -> Signature | None:
     if len(set(ours.components)) < len(ours.components):
         twice = Counter(ours.components).most_common(1)[0][0]
         raise defective(message, "a component twice", f"The signature covers {twice} twice. Cover it once.")
-    _check_parameters(message, ours.parameters)
+    _check_parameters(message, ours.parameters, profile)
     return Signature(ours.components, ours.parameters, ours.written, _value(message, ours.label))
 
 
-def signature_missing(message: Message) -> SignatureRequired:
+def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
     """Return the error for a request without a signature with the tag. Its detail says if only the tag is missing."""
-    if not _combined(message.fields.get("signature-input", ())):
+    if profile is BATON and not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
     return SignatureRequired(
         "no tag",
         path=message.path,
-        detail=f'No signature of this request has the tag. Add `;tag="{TAG}"` to its parameters in `Signature-Input`.',
+        detail=f'No signature of this request has the tag. Add `;tag="{profile.tag}"` to its parameters in '
+        "`Signature-Input`.",
     )
 
 
-def find_input(text: str) -> SignatureInput | None:
-    """Return the member with the tag ``baton``, or ``None`` if there is none.
+def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
+    """Return the member with this tag, or ``None`` if there is none.
 
     Raises:
         NotStructured: the field is not a dictionary.
         InputDefective: two members have the tag, or the member does not list plain components and parameters.
 
     """
-    plain = _find_plain(text)
+    plain = _find_plain(text, tag)
     if plain is not None:
         return plain
-    ours = [(label, *member) for label, member in parse_dictionary(text).items() if _has_our_tag(member[1])]
+    ours = [(label, *member) for label, member in parse_dictionary(text).items() if _has_tag(member[1], tag)]
     if not ours:
         return None
     if len(ours) > 1:
-        raise InputDefective("two of our tag", f'Two signatures have the tag "{TAG}". Send exactly one.')
+        raise InputDefective("two of our tag", f'Two signatures have the tag "{tag}". Send exactly one.')
     label, items, given = ours[0]
     if not isinstance(items, list):
         raise InputDefective("no list of components", f"`Signature-Input` does not list the components. {WRITE_INPUT}")
@@ -134,7 +154,7 @@ def find_input(text: str) -> SignatureInput | None:
     return SignatureInput(label, components, parameters, write_input(components, parameters))
 
 
-def _find_plain(text: str) -> SignatureInput | None:
+def _find_plain(text: str, tag: str) -> SignatureInput | None:
     """Read a field of the form of ``_PLAIN`` in one step. ``None``: it has another form, and may be right."""
     found = _PLAIN.fullmatch(text)
     if found is None:
@@ -142,7 +162,7 @@ def _find_plain(text: str) -> SignatureInput | None:
     label, written, listed, follows = found.groups()
     given = _PLAIN_PARAMETER.findall(follows)
     parameters = {name: int(integer) if integer else string for name, string, integer in given}
-    if len(parameters) < len(given) or parameters.get("tag") != TAG or '"@query-param"' in listed:
+    if len(parameters) < len(given) or parameters.get("tag") != tag or '"@query-param"' in listed:
         return None
     return SignatureInput(label, tuple(_LISTED.findall(listed)), parameters, written)
 
@@ -165,25 +185,25 @@ def defective(message: Message, reason: str, detail: str) -> SignatureDefective:
     return SignatureDefective(reason, detail=detail, hint=detail, path=message.path)
 
 
-def _our_input(message: Message, text: str) -> SignatureInput | None:
+def _our_input(message: Message, text: str, profile: Profile) -> SignatureInput | None:
     try:
-        return find_input(text)
+        return find_input(text, profile.tag)
     except InputDefective as error:
         raise defective(message, error.reason, error.detail) from None
     except NotStructured as error:
         raise _unreadable(message, "Signature-Input", error, WRITE_INPUT) from None
 
 
-def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
+def _check_parameters(message: Message, parameters: Mapping[str, str | int], profile: Profile) -> None:
     for name, value in parameters.items():
         # type(), not isinstance(): a Boolean is not an Integer, and a Token is not a String.
-        if name not in _PARAMETERS:
-            known = ", ".join(f"`{parameter}`" for parameter in sorted(_PARAMETERS))
+        if name not in profile.parameters:
+            known = ", ".join(f"`{parameter}`" for parameter in sorted(profile.parameters))
             raise defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
-        if type(value) is not _PARAMETERS[name]:
-            wanted = "an integer" if _PARAMETERS[name] is int else "a string"
+        if type(value) is not profile.parameters[name]:
+            wanted = "an integer" if profile.parameters[name] is int else "a string"
             raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {wanted}.")
-    for name in ("created", "keyid", "nonce"):
+    for name in profile.required:
         if name not in parameters:
             raise defective(message, f"no {name}", f"The signature parameter `{name}` is missing.")
     for name in ("created", "expires"):
@@ -199,7 +219,7 @@ def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> 
             "the nonce is not plain",
             f"`nonce` must have 1 to {NONCE_CHARACTERS_MAX} visible ASCII characters.",
         )
-    if len(str(parameters["keyid"])) > _KEYID_CHARACTERS_MAX:
+    if len(str(parameters.get("keyid", ""))) > _KEYID_CHARACTERS_MAX:
         raise defective(message, "the keyid is too long", f"`keyid` has more than {_KEYID_CHARACTERS_MAX} characters.")
 
 
@@ -237,9 +257,9 @@ def _unreadable(message: Message, field: str, error: NotStructured, write: str) 
     return defective(message, reason, f"`{field}` cannot be read: {error}. {write}")
 
 
-def _has_our_tag(parameters: Mapping[str, object]) -> bool:
+def _has_tag(parameters: Mapping[str, object], tag: str) -> bool:
     """Check for the tag. A token instead of a string counts too: ``find_input`` then refuses its type."""
-    return parameters.get("tag") in {TAG, Token(TAG)}
+    return parameters.get("tag") in {tag, Token(tag)}
 
 
 def _identifier(item: Item) -> str:

@@ -23,7 +23,8 @@ from chalicelib.baton.tokens.source import source_of
 from chalicelib.baton.tokens.token import Kind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_SCHEME = "bearer "
+_HTTPSIG = "httpsig"
+_SCHEMES = frozenset({"bearer", _HTTPSIG})
 _SEND_ONE = "Send `Authorization: Bearer <token>`."
 _ANY = RouteSpec()
 """A route that requires a login and nothing else."""
@@ -56,7 +57,8 @@ class Call(Struct, frozen=True, kw_only=True):
         ``bound`` refuses tokens without a binding.
         """
         now = self.clock()
-        proved = self.proof.token(bearer(message), now=now)
+        httpsig, text = presented_token(message)
+        proved = self.proof.token(text, now=now)
         token, mechanism = proved.token, proved.client.mechanism
         self.log.set_lineage(lineage=token.lineage)
         if token.kind is Kind.REFRESH:
@@ -67,7 +69,7 @@ class Call(Struct, frozen=True, kw_only=True):
                 path=message.path,
                 detail="This route requires a login that is bound to a key, and this login is not. Log in with a key.",
             )
-        signature = self.proof.signature(message, proved, now=now)
+        signature = self.proof.call_signature(message, proved, httpsig=httpsig, now=now)
         proved.check_in_service()
         if token.expires_at <= now and not mechanism.slides:
             if not mechanism.renewable:
@@ -206,12 +208,16 @@ def refuse_inactive(outcome: object) -> None:
             return
 
 
-def bearer(message: Message) -> str:
-    """Return the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1). Raises ``TokenInvalid``."""
+def presented_token(message: Message) -> tuple[bool, str]:
+    """Return whether the scheme is ``HTTPSig`` (draft-richer-oauth-httpsig), and the token.
+
+    Any other call sends ``Authorization: Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid``.
+    """
     values = message.fields.get("authorization")
     if values is None:
         raise TokenInvalid("no Authorization field", detail=f"The Authorization header is missing. {_SEND_ONE}")
     value = values[0].strip(" \t")
-    if value[: len(_SCHEME)].lower() != _SCHEME:
+    scheme, blank, text = value.partition(" ")
+    if not blank or scheme.lower() not in _SCHEMES:
         raise TokenInvalid("not a Bearer token", detail=f"No access token was sent. {_SEND_ONE}")
-    return value[len(_SCHEME) :].strip(" ")
+    return scheme.lower() == _HTTPSIG, text.strip(" ")

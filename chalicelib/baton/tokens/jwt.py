@@ -23,7 +23,7 @@ _HEADER = re.compile(re.escape(_LEAD.encode()) + rb'[A-Za-z0-9_-]{42}[AEIMQUYcgk
 """A kid is a thumbprint: the canonical base64url of 32 bytes. Only such a kid can cause a new read of the ring."""
 
 
-class _Confirmation(Struct, omit_defaults=True, forbid_unknown_fields=True):
+class Binds(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The binding of a token (RFC 7800). It contains the public key, so a call is verified without a database."""
 
     jkt: str | UnsetType = UNSET
@@ -53,7 +53,7 @@ class _Claims(Struct):
     """For resource servers (RFC 9068 section 2.2.3.1). Baton reads the roles of the account state on each call."""
     attested: Attested | UnsetType = UNSET
     """For resource servers. Baton reads it from the account state on each call."""
-    cnf: _Confirmation | UnsetType = UNSET
+    cnf: Binds | UnsetType = UNSET
 
 
 _CLAIMS = msgspec.json.Decoder(_Claims)
@@ -95,13 +95,17 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         scope=" ".join(sorted(client.scope)),
         roles=tuple(sorted(roles)) if roles else UNSET,
         attested=attested_as(attestation) or UNSET,
-        cnf=_confirmation(token),
+        cnf=binding_claim(token),
     )
-    # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.
-    signer = ring.signer(max(now, token.issued_at))
     payload = msgspec.json.encode(claims)
     if len(added) > len(b"{}"):
         payload = payload[:-1] + b"," + added[1:]
+    # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.
+    return sign_claims(payload, ring.signer(max(now, token.issued_at)))
+
+
+def sign_claims(payload: bytes, signer: SigningKey) -> str:
+    """Return the JWT of claims, in JSON."""
     signing_input = f"{_header(signer.kid)}.{encode_base64url(payload)}"
     return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
 
@@ -112,15 +116,16 @@ def _header(kid: str) -> str:
     return encode_base64url(f'{_LEAD}{kid}"}}'.encode())
 
 
-def _confirmation(token: Token) -> _Confirmation | UnsetType:
+def binding_claim(token: Token) -> Binds | UnsetType:
+    """Return the claim ``cnf`` of a token."""
     if token.key is not None:
-        return _Confirmation(jkt=token.key.keyid, jwk=token.key.to_jwk())
-    return _Confirmation(kid=token.lineage) if isinstance(token.binding, SecretBinding) else UNSET
+        return Binds(jkt=token.key.keyid, jwk=token.key.to_jwk())
+    return Binds(kid=token.lineage) if isinstance(token.binding, SecretBinding) else UNSET
 
 
 def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
     """Verify and read a JWT that Baton signed."""
-    payload, signed_by = _payload(text, ring)
+    payload, signed_by = verified_payload(text, ring)
     claims = _CLAIMS.decode(payload)
     if not ring.serves(signed_by, claims.iat):
         raise TokenInvalid("signed by a key whose time was over")
@@ -152,7 +157,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
     cnf = claims.cnf
     if isinstance(cnf, UnsetType):
         return NoBinding(), None
-    if cnf == _Confirmation(kid=claims.sid):
+    if cnf == Binds(kid=claims.sid):
         return SecretBinding(), None
     if isinstance(cnf.jwk, UnsetType) or not isinstance(cnf.kid, UnsetType):
         raise TokenInvalid("cnf is not one of Baton's bindings")
@@ -162,7 +167,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
     return KeyBinding(key.thumbprint), key
 
 
-def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
+def verified_payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
     """Verify a JWT with the public key that its header names. Return its payload, byte for byte, and that key.
 
     The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.

@@ -23,9 +23,9 @@ from chalicelib.baton.policy import (
     SIGNATURE_WINDOW_S,
     TOKEN_BYTES_MAX,
 )
-from chalicelib.baton.proof.refusals import WrongKey
-from chalicelib.baton.proof.signature import VerifiedSignature, check_digest, verify_signature
-from chalicelib.baton.proof.signature_input import read_signature, signature_missing
+from chalicelib.baton.proof.refusals import SignatureRequired, WrongKey
+from chalicelib.baton.proof.signature import VerifiedSignature, check_digest, verify_signature, verify_target
+from chalicelib.baton.proof.signature_input import HTTPSIG, defective, read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.jwt import read_jwt
@@ -154,20 +154,73 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
 
     def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of the request of a bound token. Return ``None`` for an unbound token."""
+        if isinstance(proved.token.binding, NoBinding):
+            check_digest(message)
+            return None
+        key, keyid = self._key_of(message, proved, now=now)
+        return self._verify(message, key, keyid, now=now)
+
+    def call_signature(
+        self, message: Message, proved: VerifiedToken, *, httpsig: bool, now: int
+    ) -> VerifiedSignature | None:
+        """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
+
+        Then the request has a signature with the tag ``httpsig-oauth``. One with the tag ``baton`` may be there too:
+        both must verify and have the same nonce. Otherwise a captured call would work again with one of them.
+        """
+        if not httpsig:
+            if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
+                self._refuse_other_scheme(message)
+            return self.signature(message, proved, now=now)
+        key, keyid = self._key_of(message, proved, now=now)
+        signature = read_signature(message, HTTPSIG)
+        if signature is None:
+            raise signature_missing(message, HTTPSIG)
+        verified = verify_target(
+            message,
+            signature,
+            key=key,
+            keyid=keyid,
+            scheme=self.names.issuer.partition("://")[0],
+            expected_authorities=self.authorities,
+            now=now,
+            window_s=SIGNATURE_WINDOW_S,
+        )
+        if read_signature(message) is not None:
+            other = self.signature(message, proved, now=now)
+            if other is None or other.nonce != verified.nonce:
+                raise defective(
+                    message, "two nonces", "Both signatures of this request must have the same `nonce`. Send one."
+                )
+        return verified
+
+    def _refuse_other_scheme(self, message: Message) -> None:
+        if read_signature(message, HTTPSIG) is not None:
+            raise defective(
+                message,
+                "httpsig-oauth with Bearer",
+                "A signature with the tag `httpsig-oauth` needs `Authorization: HTTPSig <token>`.",
+            )
+
+    def _key_of(self, message: Message, proved: VerifiedToken, *, now: int) -> tuple[PublicKey | bytes, str]:
+        """Return the key of a bound token and its id. Raises ``SignatureRequired`` for an unbound token."""
         token = proved.token
         match token.binding:
             case NoBinding():
-                check_digest(message)
-                return None
+                raise SignatureRequired(
+                    "httpsig without a key",
+                    path=message.path,
+                    detail="This login has no key, so nothing can be verified. Send `Authorization: Bearer <token>`.",
+                )
             case SecretBinding():
                 secret = self._lineage_secret(token.lineage, proved.ring, now=now)
                 if secret is None:
                     raise errors.Unavailable("the root of a genuine token is not in the ring")
-                return self._verify(message, secret.reveal(), token.lineage, now=now)
+                return secret.reveal(), token.lineage
             case KeyBinding():
                 if token.key is None:
                     raise TokenInvalid("bound to a key it does not carry")
-                return self._verify(message, token.key, token.key.keyid, now=now)
+                return token.key, token.key.keyid
 
     def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
         """Verify that a registration or login is signed with the key in its body."""

@@ -1,6 +1,6 @@
 """Errors of tokens, grants and OAuth requests."""
 
-from chalicelib.baton.errors import InvalidToken, Refusal
+from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
 
 class TokenExpired(InvalidToken):
@@ -143,3 +143,18 @@ class InvalidScope(Refusal):
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."
+
+
+class InvalidTarget(Refusal):
+    """The server of a token exchange is unknown, or is not for this client (RFC 8707 section 2)."""
+
+    error = code = "invalid_target"
+    detail = "This client has no such server. Send the `audience` or the `resource` of a server that it may use."
+
+
+class SubjectTokenInvalid(InvalidRequest):
+    """The subject token of a token exchange is not valid on calls (RFC 8693 section 2.2.2)."""
+
+    code = "subject_token_invalid"
+    action = "exchange"
+    detail = "The subject token cannot be used on calls. Exchange it for the next token and repeat with that."

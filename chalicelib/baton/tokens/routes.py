@@ -1,7 +1,8 @@
 """The OAuth routes: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from chalicelib.baton import errors
@@ -12,14 +13,23 @@ from chalicelib.baton.tokens.refusals import InvalidClient, UnsupportedGrantType
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.shapes import IntrospectionForm, RevocationForm, TokenForm
 
+if TYPE_CHECKING:
+    from chalicelib.baton.tokens.narrow import Narrow
+
 Form = Mapping[str, str]
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type
 
 
-def routes(*, exchange: Exchange, revoke: Revoke, introspect: Introspect) -> tuple[Route, ...]:
-    """List the OAuth routes."""
+def routes(
+    *, exchange: Exchange, revoke: Revoke, introspect: Introspect, narrow: "Callable[[], Narrow] | None" = None
+) -> tuple[Route, ...]:
+    """List the OAuth routes. ``narrow`` makes the flow of a token exchange, if the deployment has a resource."""
 
     def token(message: Message, form: Form) -> Answer:
-        if _required(form, "grant_type") != "refresh_token":
+        grant_type = _required(form, "grant_type")
+        if grant_type == TOKEN_EXCHANGE and narrow is not None:
+            return Answer(200, narrow()(message, form))
+        if grant_type != "refresh_token":
             raise UnsupportedGrantType
         asked = TokenRequest(_required(form, "refresh_token"), form.get("client_id"), form.get("scope"))
         return Answer(200, exchange(message, asked))

@@ -7,16 +7,25 @@ from msgspec import UNSET, UnsetType
 
 from chalicelib.baton.lineages.assurance import Attested
 from chalicelib.baton.tokens.issue import Seconds
-from chalicelib.baton.tokens.token import Kind
+
+TokenUse = Literal["access", "refresh", "both", "narrowed"]
+"""The value of ``token.Kind``, or that of a narrowed token, which is none of Baton's own kinds."""
 
 
 class TokenForm(msgspec.Struct):
-    """``POST /oauth/token`` (RFC 6749 section 6)."""
+    """``POST /oauth/token`` (RFC 6749 section 6), and the members of a token exchange (RFC 8693 section 2.1)."""
 
-    grant_type: Literal["refresh_token"]
-    refresh_token: str
+    grant_type: Literal["refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]
+    refresh_token: str = ""
     client_id: str = ""
     scope: str = ""
+    subject_token: str = ""
+    subject_token_type: str = ""
+    audience: str = ""
+    resource: str = ""
+    requested_token_type: str = ""
+    actor_token: str = ""
+    actor_token_type: str = ""
 
 
 class RevocationForm(msgspec.Struct):
@@ -55,7 +64,7 @@ class Introspection(msgspec.Struct, kw_only=True):
     exp: Seconds | UnsetType = UNSET
     sid: str | UnsetType = UNSET
     gen: int | UnsetType = UNSET
-    token_use: Kind | UnsetType = UNSET
+    token_use: TokenUse | UnsetType = UNSET
     auth_time: Seconds | UnsetType = UNSET
     acr: str | UnsetType = UNSET
     amr: tuple[str, ...] | UnsetType = UNSET

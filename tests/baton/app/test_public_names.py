@@ -8,9 +8,10 @@ import inspect
 from pathlib import Path
 
 import chalicelib.baton
-from chalicelib.baton import Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp
+from chalicelib.baton import Answer, Baton, Body, Caller, Claims, Cookie, Migrated, Once, Query, StepUp, cognito_hook
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.decorators import Decorators
+from chalicelib.baton.team import TeamFunctions
 
 SIGNATURES = {
     "Answer": "(status: int = 200, body: object = None, headers: Mapping[str, str] = <factory>, cookies: "
@@ -21,6 +22,7 @@ SIGNATURES = {
     "Mapping[str, object]] | None = None) -> Self",
     "Baton.install": "(self, app: Chalice) -> None",
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
+    "Baton.migrate_with": "(self, hook: Callable[[str, str], Migrated | None], *, until: 'date') -> None",
     "Baton.on_delete": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.page": "(self, *, login: str, form: type[Body] | None = None, query: type[Query] | None = None, "
@@ -43,9 +45,12 @@ SIGNATURES = {
     "attributes: Mapping[str, object])",
     "Cookie": "(name: str, value: str, max_age: int | None = None, path: str = '/', "
     "same_site: Literal['Strict', 'Lax'] = 'Strict')",
+    "Migrated": "(email_verified: bool = False, source_id: str = '', second_factor: bool = False)",
     "Once": "(retry_safe: bool = False)",
     "Query": "()",
     "StepUp": "(max_age: int = 300, acr: str = 'account')",
+    "cognito_hook": "(pool: str, client: str, *, client_secret: str = '', cognito: AwsClient | None = None) -> "
+    "Callable[[str, str], Migrated | None]",
 }
 CALLER = {
     "account": "AccountId",
@@ -89,25 +94,27 @@ def _modules() -> list[str]:
 
 
 def test_the_public_names_are_the_documented_ones() -> None:
-    """Baton has ten public names. ``__all__`` contains each name that the module imports."""
-    names = ["Answer", "Baton", "Body", "Caller", "Claims", "Cookie", "Once", "Query", "StepUp", "errors"]
+    """Baton has twelve public names. ``__all__`` contains each name that the module imports."""
+    names = ["Answer", "Baton", "Body", "Caller", "Claims", "Cookie", "Migrated", "Once", "Query", "StepUp"]
+    names += ["cognito_hook", "errors"]
     assert chalicelib.baton.__all__ == names
     tree = ast.parse(Path(chalicelib.baton.__file__).read_text("utf-8"))
-    imported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
-    assert sorted(imported) == chalicelib.baton.__all__
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert sorted(imported - {"TYPE_CHECKING"}) == chalicelib.baton.__all__
 
 
 def test_every_signature_equals_the_recorded_one() -> None:
     """The list has each public class and each public method."""
     found = {}
-    for of in (Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp):
+    for of in (Answer, Baton, Body, Caller, Claims, Cookie, Migrated, Once, Query, StepUp):
         if of not in (Baton, Caller):
             found[of.__name__] = signature(of)
-        inherited = vars(Decorators) if of is Baton else {}
+        inherited = {**vars(Decorators), **vars(TeamFunctions)} if of is Baton else {}
         for name, member in {**inherited, **vars(of)}.items():
             called = getattr(of, name) if isinstance(member, classmethod) else member
             if name[0] != "_" and name not in OF_BATON and inspect.isroutine(called):
                 found[f"{of.__name__}.{name}"] = signature(called)
+    found["cognito_hook"] = signature(cognito_hook)
     assert found == SIGNATURES
 
 

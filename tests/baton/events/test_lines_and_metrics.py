@@ -22,6 +22,7 @@ from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device
 from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext
+from tools.moving.commands import EXPORTED
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "baton" / "metrics.md"
@@ -304,7 +305,7 @@ def test_every_event_and_every_fact_is_listed() -> None:
     """The list has no others."""
     said = list(emissions())
     named = {event for _, event, _ in said if event}
-    computed = {"answered", "refused", *STATUS_EVENTS.values(), *SKIPPED_EVENTS.values(), SKIPPED_OTHERWISE}
+    computed = {"answered", "refused", EXPORTED, *STATUS_EVENTS.values(), *SKIPPED_EVENTS.values(), SKIPPED_OTHERWISE}
     assert len([event for _, event, _ in said if event is None]) == 3, "status.py, dispatch.py, bound.py"
     assert named | computed == EVENTS.keys()
     unknown = {(where, fact) for where, _, facts in said for fact in facts if fact not in FACTS}

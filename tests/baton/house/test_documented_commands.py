@@ -219,6 +219,7 @@ def test_the_curl_command_of_the_readme_gets_the_documented_answer(server: str) 
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
     ROOT / "docs" / "baton" / "mail.md": "a test of a team: tests/baton/mail/test_documented.py",
+    ROOT / "docs" / "baton" / "moving.md": "the lines of an app: tests/baton/accounts/test_documented_migration.py",
     ROOT / "docs" / "baton" / "routes.md": "a feature of a team: tests/baton/wire/test_documented_routes.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
     ROOT / "docs" / "baton" / "tables.md": "a feature of a team: tests/baton/wire/test_own_tables.py",

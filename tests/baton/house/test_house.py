@@ -32,7 +32,8 @@ WITHOUT_A_CLOCK = {
 """Packages and modules that get the time and random bytes as arguments."""
 VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util", "utils"}
 HOMES = {
-    "argon2": {"chalicelib/baton/factors/password_hash.py"},
+    "argon2": {"chalicelib/baton/factors/hashes/argon2_hash.py", "chalicelib/baton/factors/password_hash.py"},
+    "bcrypt": {"chalicelib/baton/factors/hashes/bcrypt_hash.py"},
     "botocore": {"chalicelib/baton/storage/aws", "chalicelib/baton/testing/dynamodb.py"},
     "chalice": {
         "app.py",
@@ -49,6 +50,7 @@ HOMES = {
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
         "chalicelib/baton/testing",
         "chalicelib/baton/factors/totp.py",
+        "chalicelib/baton/factors/hashes/firebase_hash.py",
         "chalicelib/baton/factors/verify_passkey.py",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
@@ -237,7 +239,7 @@ def test_every_package_of_lambda_has_a_home() -> None:
     """The packages are those of requirements.in. Lambda itself has botocore, and Chalice adds itself."""
     distributions = {"argon2-cffi": "argon2"}
     lines = (ROOT / "requirements.in").read_text("utf-8").split("\n")
-    named = {re.split("[<>=]", line)[0] for line in lines if line and line[0] != "#"}
+    named = {re.split("[<>= ]", line)[0] for line in lines if line and line[0] != "#"}
     packages = {distributions.get(name, name.replace("-", "_")) for name in named}
     assert packages == HOMES.keys() - {"botocore", "chalice"}
 

@@ -39,6 +39,7 @@ NOBODY = "http://127.0.0.1:9"
 
 HEAVY = {
     "argon2",
+    "bcrypt",
     "boto3",
     *LATE,
     "OpenSSL",
@@ -257,6 +258,8 @@ def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone:
     """Transactions included. The breach check is on, and a login does not need it."""
     phone.login("ada@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2"}
+    kinds = {name for name in cold.last().answering if name.startswith("chalicelib.baton.factors.hashes.")}
+    assert {name.rpartition(".")[2] for name in kinds} == {"argon2_hash", "kinds", "reading"}
     assert "chalicelib.baton.assembly" in cold.last().answering  # the tests above can fail
 
 

@@ -16,6 +16,7 @@ from chalicelib.baton.policy import (
 )
 from tools import operate, template
 from tools.errors_page import leaves
+from tools.moving import commands as moving
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted((ROOT / "docs" / "baton" / "runbooks").glob("*.md"))
@@ -30,11 +31,12 @@ ASKED_FOR = {
     "attestation",
     "daily-jobs",
     "mail",
+    "accounts-exported",
 }
 
 
 def test_every_required_runbook_exists() -> None:
-    """Seven runbooks, one for the daily jobs, and one for mail."""
+    """Seven runbooks, and one each for the daily jobs, mail and an export."""
     assert {page.stem for page in PAGES} == ASKED_FOR
 
 
@@ -52,6 +54,7 @@ def test_everything_that_a_page_names_exists(page: Path) -> None:
             "forget",
             "factors",
             "after-restore",
+            *moving.COMMANDS,
         }
     known = (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
     assert [name for name in re.findall(r"BATON_[A-Z_]+", text) if f'"{name}"' not in known] == []

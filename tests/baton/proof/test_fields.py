@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.baton.proof import signature_input
 from chalicelib.baton.proof.refusals import SignatureDefective
-from chalicelib.baton.proof.signature_input import InputDefective, find_input, read_signature
+from chalicelib.baton.proof.signature_input import TAG, InputDefective, find_input, read_signature
 from chalicelib.baton.proof.structured_fields import NotStructured
 from chalicelib.baton.routing import Message
 
@@ -97,16 +97,16 @@ def test_a_plain_field_is_read_in_one_step_as_step_by_step(changes: list[tuple[i
     text = USUAL
     for at, piece, left_out in changes:
         text = text[:at] + piece + text[at + left_out :]
-    plain = signature_input._find_plain(text)
+    plain = signature_input._find_plain(text, TAG)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signature_input, "_find_plain", lambda _: None)
+        patch.setattr(signature_input, "_find_plain", lambda *_: None)
         assert plain is None or plain == find_input(text)
 
 
 def test_the_usual_field_is_read_in_one_step() -> None:
     """The test above compares something. A field with parameters of components goes the long way."""
-    assert signature_input._find_plain(USUAL) == find_input(USUAL) is not None
-    assert signature_input._find_plain(OURS) is None
+    assert signature_input._find_plain(USUAL, TAG) == find_input(USUAL) is not None
+    assert signature_input._find_plain(OURS, TAG) is None
 
 
 @given(st.from_regex(r"baton=:[A-Za-z0-9+/]{0,12}={0,3}:?( |,x)?", fullmatch=True))

@@ -150,6 +150,9 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "users.rehash": lambda engine: Users(engine).rehash(
         ACCOUNT, b"new", expected_version=1, expected_password_hash=b"old"
     ),
+    "users.set_first_password": lambda engine: Users(engine).set_first_password(
+        USER, b"new", expected=state_with(), verified=True, demands=True, now=NOW
+    ),
     "users.verify_address": lambda engine: MailUsers(engine).verify_address(ACTOR, language="en", now=NOW),
     "users.reset_password": lambda engine: MailUsers(engine).reset_password(
         ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW

@@ -66,6 +66,9 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
         LineagesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
     ),
     "accounts.rehash": NoCaller("the same password, verified in this request; a changed hash is not overwritten"),
+    "accounts.set_first_password": NoCaller(
+        "a login before its lineage; the account has no password, and its state is as it was read"
+    ),
     "accounts.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
     "factors.consume_totp_step": Consumes(
         "a login, or the keeping of a grant; a device is remembered by its own proof"

@@ -99,6 +99,11 @@ def case(status: int, error: str, code: str) -> Callable[[Case], Case]:
     return claim
 
 
+NARROW = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+}
+
 ENTRY = b'{"email":"%s","password":"%s","client_id":"simple"}'
 
 
@@ -386,6 +391,16 @@ def _(setting: Setting) -> Said:
 @case(400, "invalid_scope", "invalid_scope")
 def _(setting: Setting) -> Said:
     return setting.phone.exchange(scope="account admin")
+
+
+@case(400, "invalid_target", "invalid_target")
+def _(setting: Setting) -> Said:
+    return setting.form("/oauth/token", **NARROW, subject_token=setting.phone.token, audience="nobody")
+
+
+@case(400, "invalid_request", "subject_token_invalid")
+def _(setting: Setting) -> Said:
+    return setting.form("/oauth/token", **NARROW, subject_token="garbage", audience="files")
 
 
 @case(400, "invalid_session", "invalid_session")

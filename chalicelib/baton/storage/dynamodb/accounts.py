@@ -14,7 +14,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
-from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
+from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first, raise_version_as_read
 from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
@@ -27,6 +27,10 @@ PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an
 
 # A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
 REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
+# The first password of an account that came without one.
+WAITS_FOR_PASSWORD: Final = "attribute_not_exists(verifier) AND attribute_exists(migrate)"  # noqa: S105 - an expression
+SET_FIRST_PASSWORD: Final = "SET verifier = :verifier, v = :next_version"  # noqa: S105 - an expression
+VERIFIED_NOW: Final = "verified_at = if_not_exists(verified_at, :now)"
 REHASH_PASSWORD_HASH: Final = "SET verifier = :verifier"  # noqa: S105 - an expression
 
 
@@ -86,6 +90,33 @@ class Users:
             stored, _state = failed.items
             # As in `register`: only an earlier attempt of this call can have written this ciphertext.
             ours = stored is not None and _password_hash_of(stored) == (password_hash, actor.credentials_version + 1)
+            return Done() if ours else Moved()
+        return Done()
+
+    def set_first_password(
+        self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
+    ) -> Done | Moved:
+        """Set the password of an account that has none and waits for one."""
+        tables, version = self._database.tables, user.credentials_version
+        set_password = expression(
+            {
+                ":verifier": binary(password_hash),
+                ":version": number(version),
+                ":next_version": number(version + 1),
+                ":now": number(now),
+            },
+            condition=all_of(VERSION_AS_READ, WAITS_FOR_PASSWORD),
+            update=f"{SET_FIRST_PASSWORD}{', ' + VERIFIED_NOW if verified else ''} REMOVE migrate",
+        )
+        try:
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(user.account), **set_password}},
+                raise_version_as_read(tables.lineages, expected, demands=demands),
+            )
+        except TransactionFailed as failed:
+            stored, _state = failed.items
+            # As in `register`: only an earlier attempt of this call can have written this ciphertext.
+            ours = stored is not None and _password_hash_of(stored) == (password_hash, version + 1)
             return Done() if ours else Moved()
         return Done()
 
@@ -157,10 +188,12 @@ def _user_item(user: User) -> Item:
     fields: dict[str, Value] = {
         "email": text(user.email),
         "email_index": text(user.email_index),
-        "verifier": binary(user.password_hash),
+        **({} if user.password_hash is None else {"verifier": binary(user.password_hash)}),
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
+    if user.migrate:
+        fields["migrate"] = number(1)
     if user.verified_at is not None:
         fields["verified_at"] = number(user.verified_at)
     if user.language is not None:
@@ -196,6 +229,7 @@ def user_of(item: Item) -> User:
             ),
             kept=_kept_of(item),
             restore=restore_keys_of(item) if item["restore"]["M"] else {},
+            migrate="migrate" in item,
         )
 
 
@@ -210,9 +244,9 @@ def _kept_of(item: Item) -> tuple[KeptAddress, ...]:
     return tuple(KeptAddress(EmailIndex(one["i"]["S"]), int(one["at"]["N"]), "r" in one) for one in stored)
 
 
-def _password_hash_of(item: Item) -> tuple[bytes, int]:
+def _password_hash_of(item: Item) -> tuple[bytes | None, int]:
     with reading("user"):
-        return item["verifier"]["B"], int(item["v"]["N"])
+        return item["verifier"]["B"] if "verifier" in item else None, int(item["v"]["N"])
 
 
 def factor_values(factors: SecondFactors) -> Item:

@@ -35,6 +35,7 @@ from chalicelib.baton.lineages.rules import (
 )
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.aws.service import ConditionFailed
+from chalicelib.baton.storage.dynamodb.browser_writes import BIND_BROWSER, NO_BROWSER_KEY
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
     binding_value,
@@ -51,7 +52,6 @@ from chalicelib.baton.storage.dynamodb.outcomes import done_when_stored, ended_a
 from chalicelib.baton.storage.dynamodb.state_writes import (
     ACTIVE,
     APP_LIVE,
-    BIND_BROWSER,
     CURRENT,
     DELETE,
     DELETE_BY_ACTOR,
@@ -59,7 +59,6 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     END_ONE,
     ENDABLE,
     EXISTS,
-    NO_BROWSER_KEY,
     NO_PARENT,
     NOT_DELETED,
     NOT_RAISED_BY_THIS,

@@ -119,9 +119,6 @@ PARENT_LIVE: Final = (
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# A browser is bound to one key. A second key would let a thief of the cookies in.
-NO_BROWSER_KEY: Final = "attribute_not_exists(#lineages.#actor.#browser_key)"
-BIND_BROWSER: Final = "SET #lineages.#actor.#browser_key = :browser_key"
 # Not raised by this very call: a repetition after a lost answer must not end the logins that began since.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
@@ -131,7 +128,7 @@ END_ONE: Final = (
 # A lineage is active only while its epoch equals that of the state. Raising the epoch ends any number of lineages.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
-# The actor's lineage gets an end of its own: it distinguishes a repetition of this call from another device's.
+# The actor's lineage gets an end of its own, which tells a repetition of this call from another device's.
 RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
@@ -306,6 +303,26 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
                 **next_version,
             },
         )
+    return {"Update": update}
+
+
+def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that raises the credentials version of an active account, which is as read.
+
+    ``demands`` requires a second factor at each login from now on.
+    """
+    version = expected.credentials_version
+    update = state_update(
+        table,
+        expected.account,
+        f"{RAISE_CREDENTIALS_VERSION}, #second_factor_required = :one" if demands else RAISE_CREDENTIALS_VERSION,
+        AS_PROVED,
+        values={
+            ":epoch": number(expected.epoch),
+            ":credentials_version": number(version),
+            ":next_credentials_version": number(version + 1),
+        },
+    )
     return {"Update": update}
 
 

@@ -12,6 +12,7 @@ from chalicelib.baton.lineages.model import (
     Ended,
     EndReason,
     Lineage,
+    Status,
 )
 from chalicelib.baton.lineages.rules import (
     may_act,
@@ -82,6 +83,33 @@ class MemoryUsers:
                 credentials_version=account_state.credentials_version + 1,
                 lineages={**account_state.lineages, kept.id: replace(kept, epoch=account_state.epoch + 1)},
                 raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
+            )
+            return Done()
+
+    def set_first_password(
+        self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
+    ) -> Done | Moved:
+        """Set the password of an account that has none and waits for one."""
+        tables, account, version = self._tables, user.account, user.credentials_version
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
+                return Moved()
+            if (stored.password_hash, stored.credentials_version) == (password_hash, version + 1):
+                return Done()
+            waits = stored.password_hash is None and stored.migrate and stored.credentials_version == version
+            as_read = (expected.status, expected.epoch, expected.credentials_version)
+            as_stored = (account_state.status, account_state.epoch, account_state.credentials_version)
+            if not waits or as_stored != as_read or account_state.status is not Status.ACTIVE:
+                return Moved()
+            proved = stored.verified_at if stored.verified_at is not None or not verified else now
+            tables.users[account] = replace(
+                stored, password_hash=password_hash, credentials_version=version + 1, verified_at=proved, migrate=False
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                credentials_version=account_state.credentials_version + 1,
+                second_factor_required=account_state.second_factor_required or demands,
             )
             return Done()
 

@@ -17,6 +17,7 @@ from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
 from chalicelib.baton.testing.contract.factors import FactorsContract
+from chalicelib.baton.testing.contract.first_passwords import FirstPasswordsContract
 from chalicelib.baton.testing.contract.handovers import HandoversContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
@@ -41,6 +42,7 @@ class LineagesContract(
 
 class StorageContract(
     AccountsContract,
+    FirstPasswordsContract,
     FactorsContract,
     PasskeysContract,
     RestoresContract,

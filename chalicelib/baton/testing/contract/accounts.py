@@ -213,6 +213,7 @@ class AccountsContract(Contract):
 
     def test_a_rehash_of_an_unknown_user_makes_no_user(self, storage: StorageUnderTest) -> None:
         """A user who was deleted meanwhile is not created again."""
+        assert USER.password_hash is not None
         storage.accounts.rehash(
             ACCOUNT, NEW_PASSWORD_HASH, expected_version=VERSION, expected_password_hash=USER.password_hash
         )

@@ -27,6 +27,7 @@ from chalicelib.baton.routing import Dialect
 from tests.baton.repository import ours_only
 from tools import package, template
 from tools.errors_page import leaves
+from tools.moving.commands import EXPORTED
 from tools.package import hardened, readable_by_pages
 
 ROOT = template.ROOT
@@ -41,6 +42,7 @@ RUNBOOKS = {
     "attestation",
     "daily-jobs",
     "mail",
+    "accounts-exported",
 }
 FUNCTIONS = {
     "APIHandler": "",
@@ -214,7 +216,7 @@ def open_firewall(read: dict[str, Any]) -> Iterator[str]:
 
 def metrics() -> set[str]:
     """Collect the metrics of the code: every event of a flow, and one for each refusal."""
-    recorded = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
+    recorded = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED) | {EXPORTED}
     recorded |= {f"{event}_accounts" for event, kind in EVENTS.items() if kind.per_account}
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -262,6 +264,7 @@ NOT_A_STRANGERS = {
         "signing_key_age_days",
         "attestation_lowered",  # by an operator alone
         "revocation_list_stale",  # by Google, or a network
+        EXPORTED,
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
     *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),

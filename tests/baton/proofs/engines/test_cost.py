@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import bcrypt
 import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from baton_client import content_digest
+from chalicelib.baton.accounts.arriving import Arrival, account_of
+from chalicelib.baton.accounts.migration import Migrated, Migration
 from chalicelib.baton.effects import Done
 from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.ids import AccountId, LineageId
@@ -66,6 +69,7 @@ from tests.baton.wire.passkeys import (
 )
 from tests.baton.wire.restore import keep, put_key, restore_options, send_restore
 from tests.baton.wire.second_factor import Person, ask, grant_of, prove
+from tests.baton.wire.test_narrowed import narrow
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 # Write units, read units and round trips before the answer, and separately the units of the audit entry
@@ -93,6 +97,10 @@ POST /login                                 a known device's retry              
 POST /login                                 a known device, wrong password           1      3      4      0
 POST /login                                 an unknown device, wrong password        2      3      5      0
 POST /login                                 an address nobody has                    2      3      5      0
+POST /login                                 an imported person, the first login      6      3      9      1
+POST /login                                 a person who moves, not known here      11      4     10      2
+POST /login                                 a person who moves, imported before      9      5     11      2
+POST /oauth/token                           a narrowed token                         0      1      1      0
 POST /oauth/token                           exchange                                 1      0      1      0
 POST /oauth/token                           exchange, a retry                        1      0      1      0
 POST /oauth/token                           exchange, a late repetition              1      0      1      0
@@ -482,6 +490,39 @@ def _(home: Home) -> Act:
 @row("POST /login", "an address nobody has", 401)
 def _(home: Home) -> Act:
     return lambda: home.device().login(home.email)
+
+
+def arrive(home: Home, **members: Any) -> None:
+    """Make the account of a person who comes from another system."""
+    (baton,), now = QUEUES, int(home.clock.time())
+    arrival = Arrival(email=home.email, source_id="old", **members)
+    made = account_of(arrival, baton.key_ring.current(now=now), entropy=secrets.token_bytes, now=now)
+    assert baton.users.register(*made) == Done()
+
+
+@row("POST /login", "an imported person, the first login")
+def _(home: Home) -> Act:
+    arrive(home, password_hash=bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode())
+    return lambda: home.device().login(home.email)
+
+
+@row("POST /login", "a person who moves, not known here")
+def _(home: Home) -> Act:
+    QUEUES[0]._migration = Migration(lambda email, _: Migrated() if email == home.email else None, 2**33)
+    return lambda: home.device().login(home.email)
+
+
+@row("POST /login", "a person who moves, imported before")
+def _(home: Home) -> Act:
+    QUEUES[0]._migration = Migration(lambda email, _: Migrated() if email == home.email else None, 2**33)
+    arrive(home, migrate=True)
+    return lambda: home.device().login(home.email)
+
+
+@row("POST /oauth/token", "a narrowed token")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: narrow(phone)
 
 
 @row("POST /oauth/token", "exchange")

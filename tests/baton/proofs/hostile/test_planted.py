@@ -31,7 +31,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accept a token with ``alg: none``."""
-    genuine = jwt._payload
+    genuine = jwt.verified_payload
 
     def payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
         head, payload, _ = text.split(".")
@@ -39,7 +39,7 @@ def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
             return decode_base64url(payload), ring.signer(0)
         return genuine(text, ring)
 
-    monkeypatch.setattr(jwt, "_payload", payload)
+    monkeypatch.setattr(jwt, "verified_payload", payload)
 
 
 def zero_verifies(monkeypatch: pytest.MonkeyPatch) -> None:

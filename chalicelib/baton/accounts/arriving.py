@@ -1,0 +1,73 @@
+"""An account that comes from another system, by an import or at its owner's first login. No I/O."""
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.factors.model import SecondFactors, Totp, User
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import AccountState, Status
+
+_NO_MARK = bytes(16)
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """What is known about a person elsewhere. ``email`` is canonical.
+
+    ``source_id`` is the id of the account there. ``password_hash`` is a hash that Baton verifies (``factors/hashes``).
+    ``totp`` is the secret of an authenticator app. ``migrate``: ask the app's hook at the first login.
+    ``second_factor_required``: the person had a second factor there that cannot be moved.
+    """
+
+    email: str
+    source_id: str
+    email_verified: bool = False
+    password_hash: str | None = None
+    created_at: int | None = None
+    disabled: bool = False
+    totp: bytes | None = None
+    migrate: bool = False
+    second_factor_required: bool = False
+
+    def __repr__(self) -> str:
+        """Mask the secrets."""
+        return "Arrival('**********')"
+
+
+def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, ...]:
+    """Return the ids that the account may have: the first one if it is new, the others from before a rotation."""
+    return ring.arrived_ids(arrival.email, arrival.source_id, now=now)
+
+
+def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> tuple[User, AccountState]:
+    """Make the records of a new account. It has no login."""
+    account = account_ids(arrival, ring, now=now)[0]
+    totp = None
+    if arrival.totp is not None:
+        sealed = ring.encrypt_for(arrival.totp, account=account, nonce=entropy(12), kind="totp")
+        totp = Totp(sealed=sealed, step=0, mark=_NO_MARK, enrolled_at=now)
+    password_hash = None
+    if arrival.password_hash is not None:
+        password_hash = ring.encrypt_for(arrival.password_hash.encode(), account=account, nonce=entropy(12))
+    user = User(
+        account=account,
+        email=arrival.email,
+        email_index=ring.email_index(arrival.email),
+        password_hash=password_hash,
+        credentials_version=1,
+        created_at=now if arrival.created_at is None else arrival.created_at,
+        verified_at=now if arrival.email_verified else None,
+        # A store recognises the repetition of its own write by a random value: a nonce of a secret, or this mark.
+        reset_mark=entropy(16) if totp is None and password_hash is None else None,
+        factors=SecondFactors(on=totp is not None, totp=totp),
+        migrate=arrival.migrate,
+    )
+    account_state = AccountState(
+        account=account,
+        status=Status.DISABLED if arrival.disabled else Status.ACTIVE,
+        epoch=1,
+        credentials_version=1,
+        lineages={},
+        second_factor_required=arrival.second_factor_required,
+    )
+    return user, account_state

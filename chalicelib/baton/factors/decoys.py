@@ -1,0 +1,106 @@
+"""The hash that an unknown address is compared with. No I/O.
+
+After an import, many accounts have hashes of other systems until their owners log in. Such a hash takes another time
+than Baton's. If every unknown address took the time of Baton's hash, time would tell which addresses have accounts. So
+the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says
+that 41 percent of the accounts have bcrypt of cost 12 now, and 60 percent had it after the import.
+
+1. A point from 0 to 100 derives from the account id, which derives from the address. So an address has one point.
+2. The shares after the import divide the range: bcrypt12 begins at 0, fbscrypt at 60. The range of a kind begins there
+   as long as the setting has it, and is as long as its share now.
+3. An address whose point is in no range gets Baton's own hash.
+
+As a share falls, a point leaves its range once and never enters another: to a repeated question, an unknown address
+looks like a person who has logged in.
+"""
+
+import re
+
+from msgspec import Struct
+
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import decode_base64url
+
+_PERCENT = r"([0-9]{1,3}(?:\.[0-9]{1,2})?)"
+_ROW = re.compile(rf"([a-z0-9-]{{1,64}})={_PERCENT}(?:/{_PERCENT})?")
+_POINT_BYTES = 6
+_WHOLE = 100.0
+
+
+class DecoyProblem(ValueError):
+    """The setting is invalid."""
+
+
+class Range(Struct, frozen=True):
+    """The points of a kind: from ``begin`` on, as many as ``share``. ``decoy`` is a hash of this kind.
+
+    ``share`` and ``first`` are the percents now and after the import.
+    """
+
+    name: str
+    begin: float
+    share: float
+    first: float
+    decoy: str
+
+
+class Decoys(Struct, frozen=True):
+    """The decoys of a deployment."""
+
+    ranges: tuple[Range, ...] = ()
+
+    def of(self, account: AccountId) -> str | None:
+        """Return the decoy for an account id. ``None``: a hash as Baton makes it."""
+        if not self.ranges:
+            return None
+        # The first byte of an id is the version of its root. The rest is an HMAC.
+        point = int.from_bytes(decode_base64url(account)[1 : 1 + _POINT_BYTES]) / 256**_POINT_BYTES * _WHOLE
+        return next((one.decoy for one in self.ranges if one.begin <= point < one.begin + one.share), None)
+
+
+def read_decoys(words: tuple[str, ...]) -> Decoys:
+    """Read the rows of the setting. Raises ``DecoyProblem``."""
+    if not words:
+        return Decoys()
+    from chalicelib.baton.factors.hashes.kinds import decoy_of  # noqa: PLC0415 - cold start: only with this setting
+
+    ranges: list[Range] = []
+    begin = 0.0
+    for word in words:
+        match = _ROW.fullmatch(word)
+        if match is None:
+            message = f"{word!r} is not kind=percent or kind=percent/percent after the import"
+            raise DecoyProblem(message)
+        name, share = match[1], float(match[2])
+        first = float(match[3]) if match[3] else share
+        if share > first:
+            message = f"{word!r}: the percent now is more than the percent after the import"
+            raise DecoyProblem(message)
+        if name in {one.name for one in ranges}:
+            message = f"{name!r} is there twice"
+            raise DecoyProblem(message)
+        try:
+            decoy = decoy_of(name)
+        except ValueError as wrong:
+            message = f"{name!r}: {wrong}"
+            raise DecoyProblem(message) from None
+        ranges.append(Range(name, begin, share, first, decoy))
+        begin += first
+    if begin > _WHOLE:
+        message = "the percents after the import are more than 100 in all"
+        raise DecoyProblem(message)
+    return Decoys(tuple(ranges))
+
+
+def write_decoys(now: dict[str, float], before: Decoys) -> str:
+    """Return the setting for the shares of now, in percent by kind. ``before`` has the shares after the import.
+
+    A kind that no account has any more stays, with the percent 0: the ranges of the others must not move.
+    """
+    firsts = {one.name: one.first for one in before.ranges}
+    rows = []
+    for name in dict.fromkeys((*firsts, *sorted(now))):
+        share = now.get(name, 0.0)
+        first = max(firsts.get(name, share), share)
+        rows.append(f"{name}={share:.4g}/{first:.4g}")
+    return ",".join(rows)

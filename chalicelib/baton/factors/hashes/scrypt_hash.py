@@ -1,0 +1,81 @@
+"""scrypt (RFC 7914), as `$scrypt$ln=14,r=8,p=1$salt$hash`: base64 without padding, and N is 2 to the power of ln."""
+
+import hashlib
+import hmac
+import re
+
+from msgspec import Struct
+
+from chalicelib.baton.factors.hashes.reading import (
+    SALT_BYTES_MAX,
+    TAG_BYTES_MAX,
+    TAG_BYTES_MIN,
+    b64,
+    check_range,
+    unknown,
+    unpadded,
+)
+
+LN_MIN, LN_MAX = 10, 17
+R_MAX = 16
+WORK_MAX = 2**20
+"""The product N·r·p: the time of a computation is proportional to it."""
+
+_FORM = re.compile(
+    r"\$scrypt\$ln=([1-9][0-9]?),r=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,5})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
+)
+DECOY = re.compile(r"scrypt-n([0-9]{1,2})-r([0-9]{1,3})-p([0-9]{1,6})")
+
+
+class Scrypt(Struct, frozen=True):
+    """A checked scrypt string. ``cost`` is ln, r and p."""
+
+    cost: tuple[int, int, int]
+    salt: bytes
+    tag: bytes
+
+    @property
+    def name(self) -> str:
+        """The kind with its cost."""
+        ln, r, p = self.cost
+        return f"scrypt-n{ln}-r{r}-p{p}"
+
+    def matches(self, password: bytes) -> bool:
+        """Check a password."""
+        return hmac.compare_digest(derive(password, self.salt, self.cost, len(self.tag)), self.tag)
+
+
+def read(text: str) -> Scrypt:
+    """Read a hash. Raises ``HashRefused``."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise unknown("not a scrypt string with ln, r, p, salt and hash")
+    ln, r, p = (int(number) for number in match.groups()[:3])
+    check_cost(ln, r, p)
+    salt = unpadded(match[4], least=1, most=SALT_BYTES_MAX, what="salt")
+    return Scrypt((ln, r, p), salt, unpadded(match[5], least=TAG_BYTES_MIN, most=TAG_BYTES_MAX, what="hash"))
+
+
+def check_cost(ln: int, r: int, p: int, *, ln_max: int = LN_MAX, r_max: int = R_MAX) -> None:
+    """Check the cost. Raises ``HashRefused``."""
+    check_range("ln", ln, LN_MIN, ln_max)
+    check_range("r", r, 1, r_max)
+    check_range("N times r times p", 2**ln * r * p, 1, WORK_MAX)
+
+
+def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
+    """Return the string of a hash."""
+    return f"$scrypt$ln={ln},r={r},p={p}${b64(salt)}${b64(tag)}"
+
+
+def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
+    """Compute scrypt. OpenSSL refuses more memory than ``maxmem``: 128·r·(N + p + 2) bytes are needed."""
+    ln, r, p = cost
+    memory = 128 * r * (2**ln + p + 2)
+    return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)
+
+
+def decoy(match: re.Match[str]) -> str:
+    """Return a hash of this cost that no password has. ``match`` is a match of ``DECOY``."""
+    ln, r, p = (int(number) for number in match.groups())
+    return write(b"nobody's salt...", b"nobody's tag, which nothing hits", ln=ln, r=r, p=p)

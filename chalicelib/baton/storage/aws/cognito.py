@@ -1,0 +1,76 @@
+"""A ready-made function for ``Baton.migrate_with``: people of an Amazon Cognito user pool move at their first login."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from chalicelib.baton.accounts.migration import Migrated
+from chalicelib.baton.storage.aws.service import AwsClient
+
+FACTORS: Final = frozenset({"SMS_MFA", "SOFTWARE_TOKEN_MFA", "EMAIL_OTP", "SELECT_MFA_TYPE", "MFA_SETUP"})
+"""The challenges with which Cognito says that the password is right, and requires a second factor."""
+WRONG: Final = frozenset({
+    "NotAuthorizedException",
+    "PasswordResetRequiredException",
+    "UserNotConfirmedException",
+    "UserNotFoundException",
+})  # fmt: skip
+_SPENT_S: Final = 2
+
+
+def cognito_hook(
+    pool: str, client: str, *, client_secret: str = "", cognito: AwsClient | None = None
+) -> Callable[[str, str], Migrated | None]:
+    """Return the function. ``pool`` and ``client`` are the ids of the user pool and of an app client.
+
+    The app client allows ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people sign in with their address. The role of the
+    function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. A person who must choose a new password there
+    is refused: a reset by mail is the way, for an account that was imported with ``migrate``.
+    """
+    service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
+
+    def ask(email: str, password: str) -> Migrated | None:
+        parameters = {"USERNAME": email, "PASSWORD": password}
+        if client_secret:
+            digest = hmac.digest(client_secret.encode(), f"{email}{client}".encode(), hashlib.sha256)
+            parameters["SECRET_HASH"] = base64.b64encode(digest).decode()
+        answer = _answer(service, UserPoolId=pool, ClientId=client, AuthParameters=parameters)
+        if answer is None:
+            return None
+        if answer.get("ChallengeName") in FACTORS:
+            return Migrated(
+                source_id=answer.get("ChallengeParameters", {}).get("USER_ID_FOR_SRP", ""), second_factor=True
+            )
+        token = answer.get("AuthenticationResult", {}).get("IdToken")
+        if token is None:  # another challenge, such as NEW_PASSWORD_REQUIRED
+            return None
+        claims = _claims(token)
+        # A pool may let people sign in with a name that looks like the address of another person.
+        verified = claims.get("email_verified") is True and str(claims.get("email", "")).lower() == email
+        return Migrated(email_verified=verified, source_id=str(claims.get("sub", "")))
+
+    return ask
+
+
+def _answer(service: AwsClient, **request: object) -> Mapping[str, Any] | None:
+    """Send the request. ``None``: the password is wrong, or the pool does not know the address."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - cold start
+
+    try:
+        answer: Mapping[str, Any] = service.client.admin_initiate_auth(AuthFlow="ADMIN_USER_PASSWORD_AUTH", **request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in WRONG:
+            return None
+        raise
+    return answer
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    """Read the claims of an id token. It came from Cognito over TLS, so its signature need not be verified."""
+    payload = token.split(".")[1]
+    claims: Mapping[str, Any] = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims

@@ -1,0 +1,88 @@
+"""The functions of a team that Baton calls: for the export, the deletion and the arrival of people."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.policy import DAY_S
+from chalicelib.baton.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from chalicelib.baton.accounts.export import OnExport
+    from chalicelib.baton.accounts.forget import OnDelete
+    from chalicelib.baton.accounts.migration import Hook, Migrated, Migration
+
+_FIRST_DAY = 719_163
+"""The ordinal of 1970-01-01 in the calendar of ``datetime.date``."""
+
+
+class TeamFunctions:
+    """Register the functions of a team. ``Baton`` is one."""
+
+    settings: Settings
+    clock: Clock
+    _dispatch: Dispatch
+    _on_export: "OnExport | None" = None
+    _on_delete: "OnDelete | None" = None
+    _migration: "Migration | None" = None
+
+    def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
+
+        The function gets the id of the account. The export has the result, as JSON, in the member ``app``. Raises
+        ``RuntimeError`` if a function is already registered.
+        """
+        if self._on_export is not None:
+            raise RuntimeError("on_export was called before: one function returns all that your app stores")
+        self._on_export = function
+        return function
+
+    def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that deletes what your app stores about an account.
+
+        The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
+        If the function raises, it is called again, at most three times in all. After the third failure an alarm fires.
+        Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
+        (``BATON_MAIL_QUEUE``).
+        """
+        if self._on_delete is not None:
+            raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
+        if not self.settings.has_queue:
+            raise RuntimeError(
+                "on_delete needs the queue of jobs: set BATON_MAIL_QUEUE. docs/baton/mail.md, The queue without mail"
+            )
+        self._on_delete = function
+        return function
+
+    def migrate_with(self, hook: "Hook", *, until: "date") -> None:
+        """Ask ``hook(email, password)`` about people of another system, until a date (UTC), a year at most.
+
+        It is asked at a login whose address has no account here, or an account that was imported with ``migrate``. It
+        returns ``Migrated`` if the password is right there, or ``None``. It has three seconds. If it raises or is too
+        slow, the answer is 503. docs/baton/moving.md describes it.
+
+        Raises ``RuntimeError`` if a function is already registered, ``ValueError`` for a date that is too far away.
+        """
+        from chalicelib.baton.accounts.migration import MIGRATION_DAYS_MAX, Migration  # noqa: PLC0415 - cold start
+
+        if self._migration is not None:
+            raise RuntimeError("migrate_with was called before: one function calls all other systems")
+        ends = (until.toordinal() - _FIRST_DAY) * DAY_S
+        if ends - self.clock() > MIGRATION_DAYS_MAX * DAY_S:
+            raise ValueError(f"until is at most {MIGRATION_DAYS_MAX} days ahead: meanwhile time tells who has moved")
+
+        def noted(email: str, password: str) -> "Migrated | None":
+            try:
+                return hook(email, password)
+            except errors.Refusal:
+                raise
+            except Exception as defect:
+                self._dispatch.note_defect(defect)
+                raise
+
+        self._migration = Migration(noted, ends)

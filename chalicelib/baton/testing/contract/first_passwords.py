@@ -1,0 +1,109 @@
+"""What the store ``accounts`` must do for an account that came without a password (``accounts/ports.py``)."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.testing.contract.factor_values import MOVED
+from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    MINE_LIVE,
+    NEW_PASSWORD_HASH,
+    NOW,
+    USER,
+    VERSION,
+    state_with,
+)
+
+WAITING: Final = replace(USER, password_hash=None, migrate=True)
+STATE: Final = state_with(MINE_LIVE)
+
+
+class FirstPasswordsContract(LineagesUnderTest):
+    """The store ``accounts``: accounts without a password, and `accounts.ports.Users.set_first_password`."""
+
+    def complete(
+        self,
+        storage: StorageUnderTest,
+        *,
+        password_hash: bytes = NEW_PASSWORD_HASH,
+        verified: bool = False,
+        demands: bool = False,
+    ) -> Done | Moved:
+        """Set the first password of the account as it was read."""
+        return storage.accounts.set_first_password(
+            WAITING, password_hash, expected=STATE, verified=verified, demands=demands, now=NOW
+        )
+
+    def test_an_account_without_a_password_is_read_as_it_was_written(self, storage: StorageUnderTest) -> None:
+        """It has none, whether or not it waits for one."""
+        assert storage.accounts.register(WAITING, STATE) == Done()
+        assert storage.accounts.get(ACCOUNT) == WAITING
+
+    def test_a_first_password_raises_the_version_and_ends_no_login(self, storage: StorageUnderTest) -> None:
+        """The account waits no more. A repetition is recognised."""
+        storage.accounts.register(WAITING, STATE)
+        for _ in range(2):
+            assert self.complete(storage) == Done()
+            assert storage.accounts.get(ACCOUNT) == replace(
+                USER, password_hash=NEW_PASSWORD_HASH, credentials_version=VERSION + 1
+            )
+            assert self.account_state(storage) == replace(STATE, credentials_version=VERSION + 1)
+
+    def test_a_proved_address_and_a_required_factor_come_in_the_same_write(self, storage: StorageUnderTest) -> None:
+        """An earlier proof keeps its time."""
+        storage.accounts.register(WAITING, STATE)
+        assert self.complete(storage, verified=True, demands=True) == Done()
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        assert user.verified_at == NOW
+        assert self.account_state(storage).second_factor_required
+
+    def test_an_earlier_proof_keeps_its_time(self, storage: StorageUnderTest) -> None:
+        """The address was proved before the import."""
+        storage.accounts.register(replace(WAITING, verified_at=NOW - 5), STATE)
+        assert self.complete(storage, verified=True) == Done()
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        assert user.verified_at == NOW - 5
+
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            pytest.param(USER, id="has a password"),
+            pytest.param(replace(WAITING, migrate=False), id="does not wait"),
+            pytest.param(replace(WAITING, credentials_version=VERSION + 1), id="another version"),
+        ],
+    )
+    def test_only_an_account_that_waits_gets_one(self, storage: StorageUnderTest, stored: User) -> None:
+        """Another system never replaces a password."""
+        storage.accounts.register(stored, STATE)
+        assert self.complete(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) == stored
+        assert self.account_state(storage) == STATE
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize("meanwhile", MOVED)
+    def test_an_account_state_that_moved_stops_it(self, storage: StorageUnderTest, meanwhile: AccountState) -> None:
+        """Status, epoch and credentials version are in the transaction."""
+        storage.accounts.register(WAITING, STATE)
+        storage.seed(meanwhile)
+        assert self.complete(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) == WAITING
+
+    @pytest.mark.guarantee(8)
+    def test_of_several_first_passwords_at_the_same_time_one_is_set(self, storage: StorageUnderTest) -> None:
+        """The others are told that the account moved."""
+        storage.accounts.register(WAITING, STATE)
+
+        def completing(number: int) -> Callable[[], Done | Moved]:
+            return lambda: self.complete(storage, password_hash=bytes([number]) * 40)
+
+        assert race([completing(number) for number in range(RACERS)]).count(Done()) == 1
+        assert self.account_state(storage).credentials_version == VERSION + 1

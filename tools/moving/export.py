@@ -1,0 +1,107 @@
+"""Export every account with its password hash, encrypted to recipients of age. Nothing is written unencrypted."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from chalicelib.baton import errors
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring
+from chalicelib.baton.lineages.model import Status
+from tools.moving.line import Line, PasswordMember, TotpMember
+from tools.moving.scan import Stored
+
+
+class BadRecipient(ValueError):
+    """A recipient is no public key of age."""
+
+
+def line_of(stored: Stored, ring: Ring) -> Line:
+    """Return the line of an account. Raises ``Unavailable`` if a stored secret does not decrypt."""
+    user = stored.user
+    totp = user.factors.totp if user.factors.on else None
+    try:
+        return Line(
+            v=1,
+            source_id=user.account,
+            email=user.email,
+            email_verified=user.verified_at is not None,
+            password=None
+            if user.password_hash is None
+            else PasswordMember(ring.decrypt_for(user.password_hash, account=user.account).decode()),
+            created_at=user.created_at,
+            disabled=stored.account_state.status is Status.DISABLED,
+            totp=None
+            if totp is None
+            else TotpMember(
+                base64.b32encode(ring.decrypt_for(totp.sealed, account=user.account, kind="totp")).decode().rstrip("=")
+            ),
+            migrate=user.migrate and user.password_hash is None,
+        )
+    except CannotDecrypt:
+        raise errors.Unavailable(f"a stored secret of account {user.account} does not decrypt") from None
+
+
+def written(line: Line) -> bytes:
+    """Return a line as it is in the file: members without a value are left out."""
+    members = {name: value for name, value in msgspec.to_builtins(line).items() if value not in (None, False, [], "")}
+    return msgspec.json.encode(members) + b"\n"
+
+
+class _Stream(io.RawIOBase):
+    """The lines as a file that age reads. ``count`` is the number of lines that were read."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines, self._rest, self.count = lines, b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type] # any buffer
+        while not self._rest:
+            line = next(self._lines, None)
+            if line is None:
+                return 0
+            self._rest = line
+            self.count += 1
+        taken = self._rest[: len(view)]
+        view[: len(taken)] = taken
+        self._rest = self._rest[len(taken) :]
+        return len(taken)
+
+
+def recipients_of(words: list[str]) -> list[object]:
+    """Read the public keys. Raises ``BadRecipient``."""
+    import pyrage  # type: ignore[import-untyped] # noqa: PLC0415 - a tool of operators
+
+    try:
+        return [pyrage.x25519.Recipient.from_str(word) for word in words]
+    except pyrage.RecipientError:
+        raise BadRecipient("a recipient is a public key of age, such as age1…: `age-keygen` makes one") from None
+
+
+class Exported(msgspec.Struct):
+    """How many accounts an export has written so far."""
+
+    count: int = 0
+
+
+def export(file: Path, recipients: list[object], lines: Iterator[Line], exported: Exported) -> None:
+    """Write the lines to a new file. An unfinished file is deleted. Raises ``FileExistsError``."""
+    import pyrage  # noqa: PLC0415 - a tool of operators
+
+    def counted() -> Iterator[bytes]:
+        for line in lines:
+            yield written(line)
+            exported.count += 1
+
+    with file.open("xb") as out:
+        file.chmod(0o600)
+        try:
+            pyrage.encrypt_io(_Stream(counted()), out, recipients)
+        except BaseException:
+            file.unlink()
+            raise

@@ -1,0 +1,144 @@
+"""One account of an import: its form, and the judgement whether Baton takes it. No I/O.
+
+The form is described in docs/baton/moving.md. An unknown member refuses the line: it would be lost silently.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton.accounts.arriving import Arrival
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.accounts.refusals import InvalidEmail
+from chalicelib.baton.factors.hashes.kinds import HashRefused, read_hash
+from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S
+
+LINE_BYTES_MAX = 16 * 1024
+SOURCE_ID_CHARACTERS_MAX = 256
+TOTP_BYTES_MIN, TOTP_BYTES_MAX = 10, 64
+"""RFC 4226 section 4 demands 16 bytes; many systems give authenticator apps 10."""
+
+
+class Refused(Struct, frozen=True):
+    """A line that is not imported. ``reason`` is a code, and ``text`` explains it without a secret."""
+
+    reason: str
+    text: str = ""
+
+
+class PasswordMember(Struct, forbid_unknown_fields=True):
+    """The hash of the password."""
+
+    hash: str
+
+
+class IdentityMember(Struct, forbid_unknown_fields=True):
+    """An account at an identity provider."""
+
+    provider: str
+    sub: str
+
+
+class TotpMember(Struct, forbid_unknown_fields=True):
+    """An authenticator app: its secret in base32."""
+
+    secret: str
+    digits: int = TOTP_DIGITS
+    period: int = TOTP_STEP_S
+
+
+class Line(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One line of the file."""
+
+    v: Literal[1]
+    source_id: str = ""
+    email: str | None = None
+    email_verified: bool = False
+    password: PasswordMember | None = None
+    created_at: int | None = None
+    disabled: bool = False
+    identities: list[IdentityMember] = []
+    totp: TotpMember | None = None
+    migrate: bool = False
+
+
+_LINES = msgspec.json.Decoder(Line)
+
+
+def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
+    """Read a line of JSON, or the members of one."""
+    if isinstance(body, bytes) and len(body) > LINE_BYTES_MAX:
+        return Refused("line_too_long", f"more than {LINE_BYTES_MAX} bytes")
+    try:
+        return _LINES.decode(body) if isinstance(body, bytes) else msgspec.convert(body, Line)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        # The text names the member and its type, not its value. A message of the parser may quote a character.
+        known = isinstance(wrong, msgspec.ValidationError)
+        return Refused("malformed", str(wrong) if known else "not one JSON object in UTF-8")
+
+
+def judge(line: Line, *, now: int) -> Arrival | Refused:
+    """Decide whether Baton takes the account, without reading a table."""
+    refused = _refused(line, now=now)
+    if refused is not None:
+        return refused
+    try:
+        email = canonical_email(line.email or "")
+        if line.password is not None:
+            read_hash(line.password.hash)
+    except InvalidEmail as wrong:
+        return Refused("email_invalid", wrong.reason)
+    except HashRefused as costly:
+        return Refused(costly.why, str(costly))
+    secret = None if line.totp is None else _secret(line.totp, verified=line.email_verified)
+    if isinstance(secret, Refused):
+        return secret
+    return Arrival(
+        email=email,
+        source_id=line.source_id,
+        email_verified=line.email_verified,
+        password_hash=line.password.hash if line.password else None,
+        created_at=line.created_at,
+        disabled=line.disabled,
+        totp=secret,
+        migrate=line.migrate,
+    )
+
+
+def _refused(line: Line, *, now: int) -> Refused | None:
+    """Check the members that need no other package."""
+    if line.identities:
+        return Refused("identities_unsupported", "this release has no login with another provider")
+    if line.email is None:
+        return Refused("email_missing")
+    if len(line.source_id) > SOURCE_ID_CHARACTERS_MAX:
+        return Refused("source_id_too_long", f"more than {SOURCE_ID_CHARACTERS_MAX} characters")
+    if line.created_at is not None and not 0 <= line.created_at <= now:
+        return Refused("created_at_invalid", "seconds since the epoch, not in the future")
+    if line.password is not None and line.migrate:
+        return Refused("password_and_migrate", "`migrate` is for a password that is not in the file")
+    return None
+
+
+def _secret(totp: TotpMember, *, verified: bool) -> bytes | Refused:
+    """Read the secret of an authenticator app.
+
+    The first reset by mail of an account with an unproved address claims the account, and removes its factors. So the
+    factor would protect nothing.
+    """
+    if not verified:
+        return Refused("totp_unverified", "a second factor needs a verified address")
+    if (totp.digits, totp.period) != (TOTP_DIGITS, TOTP_STEP_S):
+        return Refused("totp_unsupported", f"only {TOTP_DIGITS} digits every {TOTP_STEP_S} seconds, with SHA-1")
+    text = totp.secret.replace(" ", "").rstrip("=").upper()
+    try:
+        secret = base64.b32decode(text + "=" * (-len(text) % 8))
+    except (binascii.Error, ValueError):
+        return Refused("totp_invalid", "the secret is not base32")
+    if not TOTP_BYTES_MIN <= len(secret) <= TOTP_BYTES_MAX:
+        return Refused("totp_invalid", f"the secret has {len(secret)} bytes, not {TOTP_BYTES_MIN} to {TOTP_BYTES_MAX}")
+    return secret

@@ -1,0 +1,108 @@
+"""Read every account within a budget of read units: a scan of the table `users`, and the states of each page."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import AccountState, Status
+from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.dynamodb.accounts import user_of
+from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.storage.dynamodb.items import of_account, state_of
+
+SEGMENTS = 4
+PAGE_ITEMS = 500
+BATCH_KEYS = 100
+SHARE = 0.25
+"""The part of the stated read units that the scan uses: the deployment needs the others."""
+
+
+class Stored(Struct, frozen=True):
+    """An account as it is stored."""
+
+    user: User
+    account_state: AccountState
+
+
+class Scan(Struct, frozen=True, kw_only=True):
+    """Read every account that is not deleted. ``read_units``: what the tables can read in a second."""
+
+    dynamodb: AwsClient
+    tables: Tables
+    read_units: float
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def __call__(self) -> Iterator[Stored]:
+        """Read page by page, some segments at the same time. An account that changes meanwhile is read once."""
+        begun, used = self.monotonic(), 0.0
+        places: dict[int, dict[str, Any]] = {segment: {} for segment in range(SEGMENTS)}
+        with ThreadPoolExecutor(SEGMENTS) as threads:
+            while places:
+                for segment, page in zip(tuple(places), threads.map(self._page, places.items()), strict=True):
+                    users, units, place = page
+                    used += units
+                    if place is None:
+                        del places[segment]
+                    else:
+                        places[segment] = {"ExclusiveStartKey": place}
+                    states, more = self._states([user.account for user in users])
+                    used += more
+                    yield from self._joined(users, states)
+                early = begun + used / (self.read_units * SHARE) - self.monotonic()
+                if early > 0:
+                    self.pause(early)
+
+    def _joined(self, users: list[User], states: dict[AccountId, AccountState]) -> Iterator[Stored]:
+        for user in users:
+            account_state = states.get(user.account)
+            if account_state is None:
+                raise errors.Unavailable(f"inconsistent account {user.account}: its account state is missing")
+            if account_state.status is not Status.DELETED:
+                yield Stored(user, account_state)
+
+    def _page(self, segment: tuple[int, dict[str, Any]]) -> tuple[list[User], float, dict[str, Any] | None]:
+        number, place = segment
+        answer = self.dynamodb.call(
+            "scan",
+            TableName=self.tables.users,
+            ConsistentRead=True,
+            FilterExpression="begins_with(pk, :user)",
+            ExpressionAttributeValues={":user": {"S": "U#"}},
+            Limit=PAGE_ITEMS,
+            Segment=number,
+            TotalSegments=SEGMENTS,
+            ReturnConsumedCapacity="TOTAL",
+            **place,
+        )
+        users = [user_of(item) for item in answer["Items"]]
+        return users, _units(answer.get("ConsumedCapacity")), answer.get("LastEvaluatedKey")
+
+    def _states(self, accounts: list[AccountId]) -> tuple[dict[AccountId, AccountState], float]:
+        found: dict[AccountId, AccountState] = {}
+        units, table = 0.0, self.tables.lineages
+        for first in range(0, len(accounts), BATCH_KEYS):
+            asked: dict[str, Any] = {
+                table: {
+                    "Keys": [of_account(account) for account in accounts[first : first + BATCH_KEYS]],
+                    "ConsistentRead": True,
+                }
+            }
+            while asked:
+                answer = self.dynamodb.call("batch_get_item", RequestItems=asked, ReturnConsumedCapacity="TOTAL")
+                for item in answer.get("Responses", {}).get(table, ()):
+                    account_state = state_of(item)
+                    found[account_state.account] = account_state
+                units += sum(_units(one) for one in answer.get("ConsumedCapacity", ()))
+                asked = answer.get("UnprocessedKeys") or {}
+        return found, units
+
+
+def _units(consumed: Any) -> float:  # noqa: ANN401 - botocore's own
+    return float((consumed or {}).get("CapacityUnits", 0.0))

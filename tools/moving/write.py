@@ -1,0 +1,100 @@
+"""Write one account of an import: one transaction, whose three items must not exist."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.arriving import Arrival, account_ids, account_of
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.effects import Done, Entropy
+from chalicelib.baton.factors.hashes.kinds import read_hash
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ring import Ring
+from tools.moving.line import Refused, judge, read_line
+from tools.moving.pace import Pace
+from tools.moving.sources import Record
+
+TRIES = 8
+_THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """What happened to a record. This is a line of ``FILE.result``, but for ``kind``, the kind of its hash."""
+
+    source_id: str
+    outcome: str
+    account_id: str = ""
+    reason: str = ""
+    text: str = ""
+    kind: str = ""
+
+
+class Write(Struct, frozen=True, kw_only=True):
+    """Import records. Several threads may share it. ``dry_run`` reads what exists, and writes nothing."""
+
+    users: Users
+    ring: Ring
+    entropy: Entropy
+    now: int
+    pace: Pace
+    pause: Callable[[float], None]
+    dry_run: bool = False
+
+    def __call__(self, record: Record) -> Outcome:
+        """Import a record. Raises ``Unavailable`` if the store stays unavailable."""
+        if record.skipped:
+            return Outcome(record.source_id, "skipped", reason=record.skipped)
+        if record.body is None:
+            return Outcome(record.source_id, "refused", reason=record.refused)
+        line = read_line(record.body)
+        if isinstance(line, Refused):
+            return Outcome(record.source_id, "refused", reason=line.reason, text=line.text)
+        arrival = judge(line, now=self.now)
+        if isinstance(arrival, Refused):
+            return Outcome(line.source_id, "refused", reason=arrival.reason, text=arrival.text)
+        kind = "migrate" if arrival.migrate else "no password"
+        if arrival.password_hash is not None:
+            kind = read_hash(arrival.password_hash).name
+        outcome, account_id, reason = self._patiently(arrival)
+        return Outcome(line.source_id, outcome, account_id, reason, kind=kind)
+
+    def _patiently(self, arrival: Arrival) -> tuple[str, str, str]:
+        """Repeat what DynamoDB refused. A repetition is safe: it finds its own account."""
+        for once in range(TRIES):
+            self.pace.wait()
+            try:
+                return self._look(arrival) if self.dry_run else self._write(arrival)
+            except errors.Unavailable as unavailable:
+                if any(word in unavailable.reason for word in _THROTTLING):
+                    self.pace.throttled()
+                if once == TRIES - 1:
+                    raise
+                self.pause(min(4.0, 0.1 * 2**once))
+        raise AssertionError  # the last round returns or raises
+
+    def _write(self, arrival: Arrival) -> tuple[str, str, str]:
+        user, account_state = account_of(arrival, self.ring, entropy=self.entropy, now=self.now)
+        taken = self.users.register(user, account_state)
+        if isinstance(taken, Done):
+            return "created", user.account, ""
+        return self._found(arrival, taken.account)
+
+    def _look(self, arrival: Arrival) -> tuple[str, str, str]:
+        found = self.users.find(self.ring.email_index(arrival.email))
+        if found is None:
+            found = next((one for one in self._ids(arrival) if self.users.get(one) is not None), None)
+        return ("created", "", "") if found is None else self._found(arrival, found)
+
+    def _found(self, arrival: Arrival, account: AccountId) -> tuple[str, str, str]:
+        """Return what the existing account is. It is never changed.
+
+        The id of another person's account is not told: the team's tables must not be joined with it.
+        """
+        if account not in self._ids(arrival):
+            return "conflict", "", "address_taken"
+        own = next((one for one in self._ids(arrival) if self.users.get(one) is not None), None)
+        return ("refused", "", "account_deleted") if own is None else ("unchanged", own, "")
+
+    def _ids(self, arrival: Arrival) -> tuple[AccountId, ...]:
+        return account_ids(arrival, self.ring, now=self.now)
