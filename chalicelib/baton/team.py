@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from chalicelib.baton.accounts.export import OnExport
     from chalicelib.baton.accounts.forget import OnDelete
-    from chalicelib.baton.accounts.migration import Hook, Migrated, Migration
+    from chalicelib.baton.accounts.migration import Migrated, Migration
 
 _FIRST_DAY = 719_163
 """The ordinal of 1970-01-01 in the calendar of ``datetime.date``."""
@@ -59,7 +59,7 @@ class TeamFunctions:
         self._on_delete = function
         return function
 
-    def migrate_with(self, hook: "Hook", *, until: "date") -> None:
+    def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
         """Ask ``hook(email, password)`` about people of another system, until a date (UTC), a year at most.
 
         It is asked at a login whose address has no account here, or an account that was imported with ``migrate``. It

@@ -1178,6 +1178,10 @@ LISTED: Final[list[Mutant]] = [
         ("a second key is bound", "(NO_BROWSER_KEY,), None", "(), None"),
     ),
     *_of(
+        "chalicelib/baton/storage/dynamodb/browser_writes.py",
+        ("a second key replaces the first", '"attribute_not_exists(#lineages.#actor.#browser_key)"', '"(attribute_not_exists(#lineages.#actor.#browser_key) OR attribute_exists(pk))"'),
+    ),
+    *_of(
         "chalicelib/baton/accounts/handover.py",
         ("a code is used twice", "        if isinstance(used, Refused):\n", "        if False:\n"),
         ("a weak login is handed over to a strict client", "        if not isinstance(verdict, Admitted):\n", "        if False:\n"),

@@ -70,6 +70,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/source.py": ("tests/baton/http/test_source.py",),
     "chalicelib/baton/tokens/source.py": ("tests/baton/http/test_source.py",),
     "chalicelib/baton/storage/dynamodb/values.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/browser_writes.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/dynamodb/outcomes.py": (
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",

@@ -22,7 +22,7 @@ SIGNATURES = {
     "Mapping[str, object]] | None = None) -> Self",
     "Baton.install": "(self, app: Chalice) -> None",
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
-    "Baton.migrate_with": "(self, hook: Callable[[str, str], Migrated | None], *, until: 'date') -> None",
+    "Baton.migrate_with": "(self, hook: 'Callable[[str, str], Migrated | None]', *, until: 'date') -> None",
     "Baton.on_delete": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.page": "(self, *, login: str, form: type[Body] | None = None, query: type[Query] | None = None, "
