@@ -1192,7 +1192,6 @@ LISTED: Final[list[Mutant]] = [
         ("a code outlives a change of the credentials", "if (account_state.epoch, account_state.credentials_version) != (ticket.epoch, ticket.credentials_version):", "if False:"),
         ("a code outlives the login of its app", "if ended_of(account_state, app, now=now, not_before=ring.not_before, idle_s=idle_s) is not None:", "if False:"),
         ("the whole address is shown", 'shown = f"{local[0]}…{local[-1]}" if', "shown = local if"),
-        ("a handover is a proof of the person", "Answer(200, tokens), proved=False)", "Answer(200, tokens))"),
     ),
     *_of(
         "chalicelib/baton/browser/bound.py",

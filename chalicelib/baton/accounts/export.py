@@ -89,6 +89,10 @@ class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
     key_thumbprint: Annotated[
         str | UnsetType, msgspec.Meta(description="RFC 7638, of a login that is bound to a key.")
     ] = UNSET
+    browser_key: Annotated[
+        str | UnsetType, msgspec.Meta(description="The compressed P-256 key to which the cookies are bound, base64url.")
+    ] = UNSET
+    browser_key_bound_at: Seconds | UnsetType = UNSET
     acr: str
     amr: tuple[str, ...]
 
@@ -161,6 +165,8 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
             last_used_at=UNSET if day is None else day * DAY_S,
             binding="key" if key else "hmac" if isinstance(login.binding, SecretBinding) else "none",
             key_thumbprint=encode_base64url(key) if key else UNSET,
+            browser_key=encode_base64url(login.browser_key.point) if login.browser_key else UNSET,
+            browser_key_bound_at=login.browser_key.at if login.browser_key else UNSET,
             acr=login.assurance.acr,
             amr=login.assurance.amr,
         )

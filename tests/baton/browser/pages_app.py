@@ -71,6 +71,13 @@ def order(caller: Caller, body: Order) -> Answer:
     return Answer(201, {"item": body.item, "by": caller.account}, cookies=(Cookie("ordered", "1"),))
 
 
+@app.route("/whence")
+@baton.signed()
+def whence(caller: Caller) -> Answer:
+    """Answer with the source of the request."""
+    return Answer(200, {"source": caller.source})
+
+
 @app.route("/kept")
 @baton.signed()
 def kept(caller: Caller) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
@@ -54,6 +55,18 @@ def test_a_login_is_offered_a_binding_and_bound(browser: BoundBrowser, world: Wo
     assert browser.request("GET", "/session").members["device_bound"] == "dbsc"
     world.clock.skip(seconds=61)
     assert browser.request("GET", "/me").status == 200
+
+
+def test_the_export_has_the_key_of_the_browser(browser: BoundBrowser, world: World) -> None:
+    """And the app that handed a login over."""
+    browser.log_in_bound()
+    grant = browser.step_up("GET", "/me/export")
+    export = browser.request("GET", "/me/export", extra=[("baton-grant", grant)]).members
+    (device,) = export["devices"]
+    point = browser.key.public_key().public_numbers()
+    assert device["browser_key"] == encoded(bytes([2 + point.y % 2]) + point.x.to_bytes(32, "big"))
+    assert device["browser_key_bound_at"] == world.clock.now - 61
+    assert device["handed_over_from"] is None
 
 
 def test_the_first_pages_can_overtake_the_binding(browser: BoundBrowser, world: World) -> None:
@@ -377,6 +390,17 @@ def test_a_key_that_is_no_key_is_not_bound(browser: BoundBrowser, jwk: object) -
     jwt = browser.proof(challenge, header=by_another, authorization=ticket)
     assert browser.send_proof("/session/bind", jwt).code == "proof_invalid"
     assert browser.bind(offer).status == 200
+
+
+def test_a_key_of_another_curve_is_not_bound_although_it_signs(browser: BoundBrowser) -> None:
+    """T29. ``alg`` says ES256, and the key is an Ed25519 key."""
+    offer = browser.register().headers[OFFER]
+    ticket, challenge = re.findall(r'="((?:bd\.)?[\w-]{22,})"', offer)[::-1]
+    key = Ed25519PrivateKey.generate()
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": encoded(key.public_key().public_bytes_raw())}
+    signed = f"{encoded({**REFRESH, 'jwk': jwk})}.{encoded({'jti': challenge, 'authorization': ticket})}"
+    refused = browser.send_proof("/session/bind", f"{signed}.{encoded(key.sign(signed.encode()))}")
+    assert (refused.code, "P-256" in refused.members["hint"]) == ("proof_invalid", True)
 
 
 def test_a_proof_and_an_id_may_be_quoted(browser: BoundBrowser) -> None:

@@ -15,7 +15,7 @@ from tests.baton.repository import ROOT
 
 def test_the_page_of_the_documentation_works(tmp_path: Path) -> None:
     """docs/baton/web.md, "Your own pages"."""
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/baton/web.md").read_text("utf-8"), re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/baton/web.md").read_text("utf-8"), re.DOTALL)
     head = APP.read_text("utf-8").partition("class Place")[0]
     file = tmp_path / "documented.py"
     file.write_text(head + block, "utf-8")

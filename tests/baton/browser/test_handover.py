@@ -14,6 +14,7 @@ from chalicelib.baton.accounts.handover import masked
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_TOTP
+from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, PAGE, REMEMBER, SESSION, Browser, Shown
@@ -200,8 +201,9 @@ def test_a_code_dies_with_the_app(phone: Phone, browser: Browser, world: World, 
     else:
         code = code_of(phone)
         end_app(phone, world, how)
-    refused = redeem(browser, code)
-    assert (refused.code, browser.cookies) == ("handover_invalid", {})
+    for confirm in (False, True):
+        refused = redeem(browser, code, confirm=confirm)
+        assert (refused.code, browser.cookies) == ("handover_invalid", {})
 
 
 def test_another_client_gets_no_code(phone: Phone, browser: Browser, world: World) -> None:
@@ -292,6 +294,16 @@ def test_no_other_site_redeems(phone: Phone, browser: Browser, world: World) -> 
     other = {"sec-fetch-site": "same-site", "origin": "https://other.example.com"}
     assert redeem(browser, code, page=other).code == "cross_site"
     assert redeem(Browser(world), code).status == 200
+
+
+def test_another_site_causes_no_call_of_the_storage(phone: Phone, browser: Browser, world: World) -> None:
+    """Not even for a genuine code: a page of another site could send it again and again."""
+    code = code_of(phone)
+    world.storage.fail(next=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(MemoryKeyRing, "current")
+        assert redeem(browser, code, page=CROSS).code == "cross_site"
+    assert redeem(browser, code).code == "unavailable"
 
 
 def test_nothing_happens_without_the_tap(phone: Phone, browser: Browser) -> None:

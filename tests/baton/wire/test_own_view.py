@@ -77,6 +77,7 @@ LOGIN: Mapping[str, str] = {
     "n": "name",
     "p": "restored_from",
     "d": "last_used_at",
+    "w": "browser_key",
     "z": "ended_at",
     "y": "ended_reason",
 }
