@@ -24,7 +24,7 @@ try { await dev.fault("throttled", {}, async () => {}); } catch (unmet) {
 try { await dev.fault("throttld", {}, async () => {}); } catch (refused) {
   said.push(refused instanceof DevelopmentError && refused.known.includes("throttled"));
 }
-said.push((await dev.faults()).length, await dev.skip(60) > 1e9, (await dev.mails()).length);
+said.push((await dev.faults()).length, await dev.skip(60) > 1e9, Array.isArray(await dev.mails()));
 await dev.skip(-60);
 console.log(JSON.stringify(said));
 """
@@ -36,6 +36,6 @@ def test_the_helper_plans_faults_and_notices_an_unmet_one(server: Server) -> Non
     command = [node(), "--input-type=module", "--eval", program, "--", server.url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [429, 200, "TypeError", True, True, 0, True, 0]
+    assert json.loads(done.stdout) == [429, 200, "TypeError", True, True, 0, True, True]
     package = json.loads((ROOT / "clients" / "typescript" / "package.json").read_text("utf-8"))
     assert "testing" not in json.dumps([package["files"], package["exports"]])
