@@ -8,7 +8,13 @@ import pytest
 
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.routing import Dialect
-from tests.baton.proofs.faults import browser_endpoints, factor_endpoints, passkey_endpoints, restore_endpoints
+from tests.baton.proofs.faults import (
+    attestation_endpoints,
+    browser_endpoints,
+    factor_endpoints,
+    passkey_endpoints,
+    restore_endpoints,
+)
 from tests.baton.proofs.faults.endpoints import SCENARIOS, Scenario
 from tests.baton.proofs.faults.line import FAULTS, Call, Fault
 from tests.baton.proofs.faults.stage import Act, Answered, Stage, dumped
@@ -18,6 +24,7 @@ pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
 assert factor_endpoints.KEY == restore_endpoints.KEY, "their scenarios are on the list, too"
 assert passkey_endpoints.RP_ID, "and its own"
+assert attestation_endpoints.CLIENT, "and those of attestation"
 assert browser_endpoints.PAGE, "and those of browsers"
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
 """Every row of the code table of the wire format: (status, error, code), from the refusal classes."""
