@@ -37,7 +37,7 @@ def attested(stage: Stage, form: str = "android-key") -> tuple[Device, dict[str,
     return phone, made
 
 
-@scenario("POST /attestation-challenge", asks_nobody=True)
+@scenario("POST /attestation-challenge")
 def _(stage: Stage) -> Act:
     phone = stage.device(CLIENT)
     return stage.by_device(phone, lambda it: it.post("/attestation-challenge", {"client_id": CLIENT}, token=None))
