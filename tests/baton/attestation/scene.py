@@ -51,7 +51,8 @@ class Scene:
             loaded = [load_app(APP, self._effects()) for _ in range(2)]
         self.batons = [module.baton for module in loaded]
         self.baton = self.batons[0]
-        self.gateway = Gateway([module.app for module in loaded], clock=self.clock)
+        self.apps = [module.app for module in loaded]
+        self.gateway = Gateway(self.apps, clock=self.clock)
         self.send = through(self.gateway)
 
     def _effects(self) -> Effects:

@@ -44,6 +44,8 @@ HEAVY = {
     *LATE,
     "OpenSSL",
     "cbor2",
+    "cryptography.hazmat.asn1",
+    "cryptography.x509",
     "email",
     "http.client",
     "jwt",

@@ -27,7 +27,7 @@ print(json.dumps({
     "handed": getattr(baton.access_key, "_known", None) is not None,
 }))
 """
-STARTED_ANYHOW = {"base64", "ipaddress"}
+STARTED_ANYHOW = {"base64", "ipaddress", "threading"}
 """Modules that other modules of the standard library import anyway."""
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.testing.attesters.kit import Attester
 from tests.baton.fixture import load_environment
 from tests.baton.proofs.faults.line import Line
 from tests.baton.proofs.faults.stage import Stage
@@ -27,9 +28,10 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
         patch.setenv("BATON_MAIL", "mailbox")
         patch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
-        module = load_environment(clock)
+        attester = Attester(lambda: int(clock.time()))
+        module = load_environment(clock, anchors=attester.anchors)
         module.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
         module.baton.key_ring.create(now=int(clock.time()))
-        yield Stage(request.param, module, tables, line, clock)
+        yield Stage(request.param, module, tables, line, clock, attester)
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))

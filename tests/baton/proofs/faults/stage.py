@@ -18,6 +18,7 @@ from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from chalicelib.baton.storage.dynamodb.items import state_of
 from chalicelib.baton.storage.dynamodb.values import Item
+from chalicelib.baton.testing.attesters.kit import Attester
 from tests.baton.proofs.faults.line import Line
 from tests.baton.wire.conversation import Device, Said, through
 from tools.dev.engine import REGION
@@ -54,6 +55,7 @@ class Stage:
     tables: Tables
     line: Line
     clock: DevelopmentClock
+    attester: Attester
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.routing import Dialect
 from tests.baton.proofs.faults import (
+    attestation_endpoints,
     browser_endpoints,
     factor_endpoints,
     moving_endpoints,
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
 assert factor_endpoints.KEY == restore_endpoints.KEY, "their scenarios are on the list, too"
 assert passkey_endpoints.RP_ID, "and its own"
+assert attestation_endpoints.CLIENT, "and those of attestation"
 assert browser_endpoints.PAGE, "and those of browsers"
 assert moving_endpoints.HASH, "and those of people from elsewhere"
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}

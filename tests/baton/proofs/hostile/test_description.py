@@ -40,10 +40,7 @@ STEPPED_UP = {"GET /me/export", "DELETE /me", "POST /me/password", "POST /transf
 REFUSED_HERE = {
     ("/login/email-code", "post"),
     ("/login/enrol", "post"),
-    ("/.well-known/apple-app-site-association", "get"),
-    ("/.well-known/apple-app-site-association", "head"),
-    ("/.well-known/assetlinks.json", "get"),
-    ("/.well-known/assetlinks.json", "head"),
+    ("/attest", "post"),
     ("/login/factor", "post"),
     ("/login/factor/options", "post"),
     ("/login/passkey", "post"),
