@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const browser = await chromium.launch({
+const options = {
   executablePath: process.env.CHROMIUM,
   // Chromium's own sandbox does not work for root. The only pages here are those of the test.
   args: [
@@ -11,13 +11,17 @@ const browser = await chromium.launch({
     "--disable-background-networking",
     "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
   ],
-});
+};
+const browser = await chromium.launch(options);
 const contexts = [];
 const pages = [];
+const sessions = [];
 
 const commands = {
-  async person() {
-    return contexts.push(await browser.newContext()) - 1;
+  // With a folder, the profile is on the disk, and can be copied.
+  async person({ folder }) {
+    const context = folder ? await chromium.launchPersistentContext(folder, options) : await browser.newContext();
+    return contexts.push(context) - 1;
   },
   async open({ person, url }) {
     const page = await contexts[person].newPage();
@@ -37,6 +41,14 @@ const commands = {
   async go({ page, url }) {
     const answer = await pages[page].goto(url);
     return { status: answer.status(), body: await answer.text() };
+  },
+  // Close without asking the page, as a tab that crashes.
+  shut: ({ page }) => pages[page].close({ runBeforeUnload: false }),
+  // The page stands still at its next step, as a tab that the browser suspends. It keeps its locks.
+  async freeze({ page, on }) {
+    const session = (sessions[page] ??= await pages[page].context().newCDPSession(pages[page]));
+    await session.send("Debugger.enable");
+    await session.send(on ? "Debugger.pause" : "Debugger.disable");
   },
   cookies: ({ person }) => contexts[person].cookies(),
   close: ({ person }) => contexts[person].close(),

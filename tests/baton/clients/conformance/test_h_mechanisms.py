@@ -2,12 +2,13 @@
 
 import pytest
 
-from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 
 CLIENTS = ("mobile", "mobile-opaque", "simple", "session-api", "legacy", "oauth", "iot")
 BINDINGS = ("key", "hmac", "none")
 
 
+@scenarios(91)
 @pytest.mark.parametrize("binding", BINDINGS)
 @pytest.mark.parametrize("client_id", CLIENTS)
 def test_91_a_mechanism_and_a_binding(scene: Scene, client_id: str, binding: str) -> None:
