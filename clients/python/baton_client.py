@@ -1153,7 +1153,7 @@ class BatonClient:
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
         The password is right in both results: a `LoginStep` waits for a second factor, also after a restart
-        (`pending_step`). With `second_factor`, this method asks for it: the function returns a `Proof` from the person,
+        (`pending_step`). `second_factor` gets it from the person: the function returns a `Proof` from the person,
         and after a wrong one it is called again, and `step.refusal` is the refusal. The fifth wrong one raises it. The
         function cancels with `None`, which returns the step, or with an error, which is passed on. `deadline_s` is for
         all requests together. The time of the function does not count.

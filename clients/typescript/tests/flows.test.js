@@ -229,6 +229,18 @@ test("a step-up asks the person once, and a spent grant is replaced", async () =
   assert.deepEqual([asked, server.sent("/step-up").length, server.effects], [1, 2, 2]);
 });
 
+test("a confirm that returns no proof is an error of the app, before a step-up is sent", async () => {
+  const server = new FakeServer();
+  const { client } = await loggedIn(server);
+  for (const given of [undefined, null, "a password", {}, { password: "" }, []]) {
+    const error = await failure(client.call("POST", "/things", { json: { a: 1 }, confirm: async () => given }));
+    assert.ok(error instanceof TypeError, String(error));
+    assert.match(error.message, /A proof is an object/);
+    assert.ok((await failure(client.stepUp(given, "POST", "/things"))) instanceof TypeError);
+  }
+  assert.equal(server.sent("/step-up").length, 0);
+});
+
 test("without confirm the demand is returned", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);

@@ -38,6 +38,7 @@ const MUTANTS = [
   ["flows/login.js", "a session of a factor is not stored", "pending: { ...now.pending, ...step }", "pending: now.pending", FLOWS],
   ["flows/step.js", "a void session of a factor is kept", 'if (refused?.code === "invalid_session") await', "if (false) await", FLOWS],
   ["flows/step.js", "a problem shows its session", "this.problem = shown;", "this.problem = problem;", FLOWS],
+  ["flows/call.js", "a step-up without a proof is sent", "  checkProof(proof);\n  const json", "  const json", FLOWS],
   ["flows/call.js", "the person is asked twice", "proof ??= await", "proof = await", FLOWS],
   ["flows/baton.js", "a deleted account stays logged in", "await work();\n    await this.#core.update(", "await work();\n    await (async (_) => {})(", FLOWS],
   ["edges/indexed-db.js", "a write that is not durable", '"strict"', '"relaxed"', ["browser"]],

@@ -22,6 +22,7 @@ SERVED: Final = ("clients/typescript/", "tests/baton/clients/conformance/")
 PAGE: Final = (
     b"<!doctype html><title>An agent</title><script type=module src=/tests/baton/clients/conformance/page.js></script>"
 )
+KINDS: Final = {".js": "javascript", ".html": "html"}
 POLL_S: Final = 5.0
 _numbers = itertools.count(1)
 
@@ -32,6 +33,8 @@ class Pages:
     def __init__(self) -> None:
         """Listen on a free port."""
         self.tabs: dict[str, Tab] = {}
+        self.replaced: dict[str, str] = {}
+        """Words of the pages, such as the address of an API, and what stands in their place here."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.origin = f"http://localhost:{self.server.server_address[1]}"
@@ -53,7 +56,10 @@ class Pages:
                 name = urlsplit(self.path).path.removeprefix("/")
                 file = (ROOT / name).resolve()
                 if name.startswith(SERVED) and file.is_file() and file.is_relative_to(ROOT):
-                    self._send(200, "text/javascript", file.read_bytes())
+                    text = file.read_text("utf-8")
+                    for word, instead in pages.replaced.items():
+                        text = text.replace(word, instead)
+                    self._send(200, f"text/{KINDS[file.suffix]}; charset=utf-8", text.encode())
                 else:
                     self._send(200, "text/html", PAGE)
 
