@@ -151,6 +151,16 @@ test("logout without a network: signed out here, revoked later, and a login sinc
   assert.deepEqual([...server.lineages.values()].map(({ ended }) => ended), ["logout", null]);
 });
 
+test("logout without the key of the login is not confirmed: no request can revoke it", async () => {
+  const server = new FakeServer();
+  const { client, storage } = await loggedIn(server);
+  await storage.update((now) => ({ ...now, key: null }));
+  assert.deepEqual(await client.logout(), { confirmed: false });
+  assert.equal((await client.state()).signedIn, false);
+  assert.deepEqual((await storage.read()).revocations, []);
+  assert.equal([...server.lineages.values()][0].ended, null);
+});
+
 test("logout with a network is confirmed, and a second one too", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);
