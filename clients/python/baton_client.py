@@ -1841,7 +1841,7 @@ class BatonClient:
         if not self._stored().revocations:
             return True
         wait_s = min(REVOCATION_S, max(0.0, left_s))
-        if not self._revoking.acquire(timeout=wait_s if now else 0):  # Another thread sends them.
+        if not self._revoking.acquire(timeout=wait_s if now and not once else 0):  # Another thread sends them.
             return True
         possible = True
         try:
