@@ -85,7 +85,7 @@ clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm
 	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
 	echo "2/3 types, also those that an app gets" && package=build/typescript/node_modules/baton-client && rm -rf $$package && \
 	tsc="build/typescript/node_modules/.bin/tsc --typeRoots build/typescript/node_modules/@types" && mkdir -p $$package && \
-	$$tsc -p clients/typescript && cp -R clients/typescript/package.json clients/typescript/src $$package/ && \
+	$$tsc -p clients/typescript && $$tsc -p clients/typescript/samples/expo && cp -R clients/typescript/package.json clients/typescript/src $$package/ && \
 	$$tsc -p clients/typescript --noEmit false --emitDeclarationOnly --declaration --rootDir clients/typescript/src --outDir $$package/types && \
 	cp clients/typescript/tests/types.ts build/typescript/ && $$tsc --noEmit --strict --exactOptionalPropertyTypes --module nodenext \
 	  --target es2022 --lib es2022,dom,dom.iterable --types node build/typescript/types.ts && \

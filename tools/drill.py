@@ -243,7 +243,7 @@ class Drill:
             lambda: device.call("POST", "/logout", json=EVERYWHERE, grant=grant),
             "grant_invalid",
         )
-        device.logout(everywhere=True, password=ada.password)
+        device.logout_everywhere(password=ada.password)
         self.prove("a new grant is accepted", device.session is None)
         for name, why in (("eve", "deleted"), ("kim", "disabled"), ("lea", "registered")):
             person = self.people[name]
@@ -257,8 +257,9 @@ class Drill:
             lambda: bob.device(line).login(bob.email, bob.password, "drill"),
             "invalid_credentials",
         )
-        reverted = bob.device(line).login(bob.email, old_password, "drill")
-        self.prove("the earlier password works again, so its owner must be informed", bool(reverted.access_token))
+        reverted = bob.device(line)
+        reverted.login(bob.email, old_password, "drill")
+        self.prove("the earlier password works again, so its owner must be informed", reverted.session is not None)
 
     def clean(self) -> None:
         """Delete the restored tables, the backups and the accounts of the drill."""

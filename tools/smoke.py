@@ -9,7 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoResponse, Request, Transport
+from baton_client import (
+    Answer,
+    BatonClient,
+    BatonError,
+    HttpTransport,
+    LoginStep,
+    MemoryStorage,
+    NoResponse,
+    Request,
+    Transport,
+)
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MechanismName
 
@@ -47,13 +57,19 @@ def smoke(
             raise NotServing(f"a token without its key was answered {answer.status}: {answer.body[:200]!r}")
         return "a token without its key is refused"
 
+    def registered() -> str:
+        begun = client.register(email, password, "smoke test")
+        if isinstance(begun, LoginStep):
+            raise BatonError(f"The client requires a second factor: {', '.join(begun.enrol)}.")
+        return f"{begun.device_id}, bound to a new key"
+
     def deleted() -> str:
         client.delete_account(password)
         return "the account is deleted"
 
     steps: list[tuple[str, Callable[[], object]]] = [
         ("health", lambda: _healthy(url, transport, pause)),
-        ("register", lambda: f"{client.register(email, password, 'smoke test').device_id}, bound to a new key"),
+        ("register", registered),
         ("signed call", lambda: client.me()["email"]),
         ("unsigned call", unsigned),
         ("exchange", lambda: f"{client.exchange().expires_at - int(time.time())} s until it expires"),

@@ -118,7 +118,7 @@ class Door:
 
 def dpop_proof(url: str, key: DeviceKey) -> str:
     """Make the DPoP proof for one POST (RFC 9449 section 4.2)."""
-    private = load_der_private_key(base64.b64decode(key.pkcs8), None)
+    private = load_der_private_key(base64.b64decode(key.data), None)
     claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_urlsafe(16)}
     return jwt.encode(claims, private, "ES256", headers={"typ": "dpop+jwt", "jwk": key.jwk()})  # type: ignore[arg-type]
 

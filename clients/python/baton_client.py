@@ -28,6 +28,7 @@ port to another language keeps them in the same places.
 8. `superseded` a second time, a moment later, while storage still holds the same token: another holder of this record
    went on, by a copy of the device or a restored backup. Revoke the login with the device's own key, drop session and
    key, tell the app, and log in again with a new key. Keep the revocation until Baton answers it.
+   A logout is kept in the same way: the record has no session immediately, and the server is informed when it answers.
 9. An answer that is not Baton's is no answer: one without `Baton-Request-Id`, one that is not JSON, a redirect, or a
    stored copy of an answer that no cache may store. It is never a success and never ends a session. An answer with
    `Age` does not set the clock.
@@ -78,6 +79,10 @@ SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
 MOMENT_S = 1.0  # The minimum wait before a second `superseded` counts (rule 8).
 REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. It is stored and sent again.
+REVOCATION_REST_S = 30.0  # The minimum time until an unanswered revocation is sent again.
+REVOCATION_LIFE_S = 30 * 86_400  # After this time the login has ended without it: it was not used.
+REVOCATIONS_MAX = 8
+STEP_LIFE_S = 600  # The life of a login that needs a second factor, unless the server states another.
 WRONG_PROOFS_MAX = 5  # `login` passes the refusal on after this number of wrong proofs: a function may be automatic.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
@@ -101,14 +106,20 @@ class BatonError(Exception):
     │   └── LoggedOut          the session has just ended; `reason` says why
     ├── Offline                no answer in time; nothing ended, and the next call continues
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
-    ├── BrokenStorage          the record cannot be read: nothing was sent, nothing ended
-    ├── FactorNeeded           the login needs a second factor: `step` continues it, and no session has ended
+    ├── StorageUnavailable     the record cannot be read or written now: nothing was sent, nothing ended
+    ├── BrokenStorage          the record cannot be parsed, or is of a newer version: nothing was sent, nothing ended
     └── Refused                the server returned an error: switch on `code`
+
+    `kind` is the name of the error in every language.
     """
+
+    kind = "error"
 
 
 class NotLoggedIn(BatonError):
     """There is no session in the storage."""
+
+    kind = "not_logged_in"
 
 
 class LoggedOut(NotLoggedIn):
@@ -119,6 +130,8 @@ class LoggedOut(NotLoggedIn):
     more. `confirmed` is false until the server has confirmed that the login has ended there too.
     """
 
+    kind = "logged_out"
+
     def __init__(self, reason: str | None, *, confirmed: bool = True) -> None:
         """Store the reason, and whether the server confirmed the end."""
         super().__init__(f"This login has ended ({reason or 'no reason given'}). Log in again.")
@@ -126,34 +139,49 @@ class LoggedOut(NotLoggedIn):
         self.confirmed = confirmed
 
 
-class Offline(BatonError):
-    """There was no answer within the caller's deadline. The session is kept."""
+class _Unanswered(BatonError):
+    def __init__(self, message: str, last: object = "") -> None:
+        """Keep what came instead of an answer."""
+        super().__init__(message)
+        self.last = str(last)
 
 
-class AnswerLost(BatonError):
+class Offline(_Unanswered):
+    """There was no answer within the caller's deadline. The session is kept. `last` is what came instead, if known."""
+
+    kind = "offline"
+
+
+class AnswerLost(_Unanswered):
     """The call was sent, and there is no answer that says whether it took effect. The session is kept.
 
     A repetition could take effect twice: each sending has a new signature, so the server cannot recognise it. Check the
     outcome first, or send an `idempotency_key` to a route that supports it. If the server answered `check_outcome`,
-    `__cause__` is its refusal.
+    `__cause__` is its refusal. `last` is what came instead of an answer, for example the page of a firewall.
     """
 
+    kind = "answer_lost"
 
-class FactorNeeded(BatonError):
-    """The password is right, and the login needs a second factor. `step.prove` finishes it. No session has ended."""
 
-    def __init__(self, step: "LoginStep") -> None:
-        """Keep the step."""
-        super().__init__(f"This login needs a second factor: {', '.join(step.factors) or 'enrol one'}.")
-        self.step = step
+class StorageUnavailable(BatonError):
+    """The record cannot be read or written at this moment: the disk is full, or locked. Nothing was sent or ended.
+
+    `__cause__` is the error of the storage.
+    """
+
+    kind = "storage_unavailable"
 
 
 class BrokenStorage(BatonError):
-    """The storage record cannot be read."""
+    """The record cannot be parsed, or a newer client wrote it. It was not changed."""
+
+    kind = "broken_storage"
 
 
 class Refused(BatonError):
     """The server returned an error. Switch on `code`: errors.md lists the codes. `problem` is the whole answer."""
+
+    kind = "refused"
 
     def __init__(self, answer: "Answer") -> None:
         """Read either error dialect. A team's own route may leave `code` and `action` out: the status gives them."""
@@ -178,13 +206,24 @@ class Refused(BatonError):
 
 @dataclass(frozen=True, slots=True)
 class DeviceKey:
-    """A device's private key, PKCS #8 in base64. On a phone this is a handle into the Keystore or Secure Enclave."""
+    """A device's private key. `data` is PKCS #8 in base64.
 
-    pkcs8: str = field(repr=False)
+    Another `store` is the key of another library of Baton, and `data` its handle there. This client cannot open it.
+    """
+
+    data: str = field(repr=False)
+    store: str = "pkcs8"
+    public: Mapping[str, str] | None = field(default=None, compare=False)  # Of another store.
 
     def __post_init__(self) -> None:
         """Parse the key, or raise `BrokenStorage`."""
-        _private_key(self.pkcs8)
+        if self.opens:
+            _private_key(self.data)
+
+    @property
+    def opens(self) -> bool:
+        """Whether this client can sign with the key."""
+        return self.store == "pkcs8"
 
     @classmethod
     def generate(cls, algorithm: KeyAlgorithm) -> "DeviceKey":
@@ -196,7 +235,9 @@ class DeviceKey:
 
     def jwk(self) -> dict[str, str]:
         """Return the public key, with the members that RFC 7638 requires, in its order."""
-        private = _private_key(self.pkcs8)
+        if not self.opens:
+            return dict(self.public or {})
+        private = _private_key(self.data)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
             return {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
@@ -210,7 +251,7 @@ class DeviceKey:
 
     def sign(self, message: bytes) -> bytes:
         """Sign in the encoding of RFC 9421 section 3.3.4: raw r and s. Libraries and phones return DER."""
-        private = _private_key(self.pkcs8)
+        private = _private_key(self.data)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
         r, s = decode_dss_signature(private.sign(message, ec.ECDSA(SHA256())))
@@ -233,6 +274,11 @@ class Session:
     key_id: str | None = None
     secret: str | None = field(default=None, repr=False)
 
+    @property
+    def done(self) -> bool:
+        """Whether the login is finished: always. A `LoginStep`, the other result of `login`, is not."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -243,28 +289,47 @@ class Pending:
     binding: str
     attempt: str = field(repr=False)
     auth_session: str | None = field(default=None, repr=False)  # The newest one of a login that needs a factor.
+    kind: str = "login"
+    factors: tuple[str, ...] = ()
+    enrol: tuple[str, ...] = ()
+    expires_at: int | None = None  # Of `auth_session`, by the server's clock.
     problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The answer that had it, without it.
+
+    def same_login(self, other: "Pending") -> bool:
+        """Whether a repetition of the login continues with this attempt."""
+        return (self.email, self.client_id, self.binding) == (other.email, other.client_id, other.binding)
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
 
-    Every `password` of a method of this client may be a `Proof`. It must be one if the account has a second factor.
-    `passkey` is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON.
+    Every `password` of a method of this client may be a `Proof`, or a dictionary with the same names. It must be one of
+    them if the account has a second factor. `passkey` is a function that calls the platform: it gets the options and
+    returns the answer, both as WebAuthn JSON. Or it is the answer, if your app has fetched the options.
     """
 
     password: str | None = field(default=None, repr=False)
     totp: str | None = field(default=None, repr=False)
     recovery_code: str | None = field(default=None, repr=False)
-    passkey: "AskPlatform | None" = field(default=None, repr=False)
+    passkey: "AskPlatform | Mapping[str, Any] | None" = field(default=None, repr=False)
     enrolment: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, given: object) -> "Proof":
+        """Read a password, a proof, or a dictionary. Raise `TypeError` for anything else, before anything is sent."""
+        if isinstance(given, str):
+            return cls(password=given)
+        proof = cls(**given) if isinstance(given, Mapping) else given
+        if not isinstance(proof, Proof) or not any(getattr(proof, name.name) for name in fields(proof)):
+            raise TypeError("A proof is the password, or a Proof or a dictionary with a password, a code or a passkey.")
+        return proof
 
     def members(self, options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the members of the body that are given. `options` fetches those for a passkey."""
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         if self.passkey is not None:
-            given["passkey"] = dict(self.passkey(options()))
+            given["passkey"] = dict(self.passkey(options()) if callable(self.passkey) else self.passkey)
         return given
 
 
@@ -282,10 +347,42 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login of which another device has a copy, and the key for its revocation (rule 8)."""
+    """A login that has ended here, until the server has answered that it has ended there.
 
-    session: Session
+    `key` is that of a login of which another device has a copy: the record has no key any more (rule 8).
+    """
+
+    token: str = field(repr=False)
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    since: int = 0
     key: DeviceKey | None = None
+
+    def signer(self, current: DeviceKey | None) -> "Signer | None":
+        """Return the signer of the login. `current` is the key of the device."""
+        return _signer_of(self.key_id, self.secret, self.key or current)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of the last session: its reason, and its time by the server's clock."""
+
+    reason: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What an app shows. `reason` and `at` are those of the last end, until the next login.
+
+    `reason` is one of the server, or `key_lost`, or `None`: there was no login, or your app has ended it by `forget`,
+    `logout_everywhere` or `delete_account`.
+    """
+
+    signed_in: bool
+    device_id: str | None = None
+    reason: str | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +397,7 @@ class Record:
     key: DeviceKey | None = None
     last: LastSecret | None = None
     revocations: tuple[Revocation, ...] = ()
+    ended: Ended | None = None
 
     @property
     def last_secret(self) -> LastSecret | None:
@@ -308,37 +406,177 @@ class Record:
             return LastSecret(self.session.key_id, self.session.secret)
         return self.last
 
-    def logged_out(self, *, copied: bool = False) -> "Record":
-        """Drop the session. The proof of this device for the next login is kept, except for a copied key."""
-        return replace(self, session=None, key=None if copied else self.key, last=self.last_secret)
+    @property
+    def state(self) -> State:
+        """What an app shows."""
+        if self.session:
+            return State(signed_in=True, device_id=self.session.device_id)
+        return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
+
+    def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
+        """Drop the session. The proof of this device for the next login is kept, except for a copied key.
+
+        After `reuse`, and after a login by this key that this record did not make, another device has the key.
+        """
+        key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
+        ended = None if reason is None else Ended(reason, at)
+        return replace(self, session=None, key=key, last=self.last_secret, ended=ended)
+
+    def revoked(self, reason: str, at: int) -> "Record":
+        """Move the token from the session to the revocations, in one write: no crash loses the revocation."""
+        session = self.session
+        if session is None:
+            return self
+        left = self.logged_out(reason, at)
+        key = self.key if left.key is None and session.secret is None else None
+        token = session.refresh_token or session.access_token
+        waiting = [one for one in self.revocations if one.since == 0 or at - one.since < REVOCATION_LIFE_S]
+        revocation = Revocation(token, session.key_id, session.secret, at, key)
+        return replace(left, revocations=(*waiting, revocation)[-REVOCATIONS_MAX:])
 
     def to_json(self) -> bytes:
-        """Serialise."""
-        return _json_bytes(asdict(self))
+        """Serialise, as all libraries of Baton do: version 2."""
+        return _json_bytes(
+            {
+                "v": 2,
+                "session": self.session and _written_session(self.session),
+                "key": self.key and _written_key(self.key),
+                "pending": self.pending and _written_pending(self.pending),
+                "last": self.last and asdict(self.last),
+                "revocations": [_written_revocation(one) for one in self.revocations],
+                "ended": self.ended and asdict(self.ended),
+            }
+        )
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse, or raise `BrokenStorage`: a record that cannot be read is not the same as no session."""
+        """Parse version 2 or 1, or raise `BrokenStorage`: such a record is not the same as no session."""
         try:
-            members = json_codec.loads(text)
-            if "v" in members:
-                raise BrokenStorage("Another client wrote this record, in a newer format. It was not changed.")
+            given = _object(json_codec.loads(text))
+            version = given.get("v", 1)
+            if type(version) is not int or version < 1:
+                raise TypeError("v")
+            if version > 2:
+                raise BrokenStorage("A newer client wrote this record. It was not changed. Update the app.")
+            if version == 1 and not {"session", "pending", "key"} <= given.keys():
+                raise KeyError("session")
+            revocations = given.get("revocations")
+            if not isinstance(revocations, list | None):
+                raise TypeError("revocations")
             return Record(
-                session=_parsed(Session, members["session"]),
-                pending=_parsed(Pending, members["pending"]),
-                key=_parsed(DeviceKey, members["key"]),
-                last=_parsed(LastSecret, members.get("last")),
-                revocations=tuple(
-                    Revocation(Session(**one["session"]), _parsed(DeviceKey, one["key"]))
-                    for one in members.get("revocations", ())
-                ),
+                session=_read(_session, given.get("session")),
+                pending=_read(_pending, given.get("pending")),
+                key=_read(_key, given.get("key")),
+                last=_read(_last, given.get("last")),
+                revocations=tuple(map(_revocation if version == 2 else _old_revocation, revocations or ())),
+                ended=_read(_ended, given.get("ended")),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BrokenStorage(f"The session record cannot be read: {type(error).__name__}.") from error
 
 
-def _parsed(kind: type[T], members: Mapping[str, Any] | None) -> T | None:
-    return None if members is None else kind(**members)
+def _written_session(session: Session) -> dict[str, object]:
+    """Leave the second token out if it is the first one: some key chains limit the size of a record."""
+    members = asdict(session)
+    if session.refresh_token == session.access_token:
+        del members["refresh_token"]
+    return members
+
+
+def _written_key(key: DeviceKey) -> dict[str, object]:
+    return {"store": key.store, "data": key.data, "jwk": key.jwk() or None}
+
+
+def _written_pending(pending: Pending) -> dict[str, object]:
+    optional = ("factors", "enrol", "expires_at", "problem")  # Of a login that waits for a factor.
+    return {name: value for name, value in asdict(pending).items() if value or name not in optional}
+
+
+def _written_revocation(one: Revocation) -> dict[str, object]:
+    members = {"token": one.token, "key_id": one.key_id, "secret": one.secret, "since": one.since}
+    return members | ({"key": _written_key(one.key)} if one.key else {})
+
+
+def _read(kind: "Callable[[Mapping[str, Any]], T]", given: object) -> T | None:
+    return None if given is None else kind(_object(given))
+
+
+def _object(given: object) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise TypeError("not an object")
+    return given
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError("not text")
+    return given
+
+
+def _text_or_none(given: object) -> str | None:
+    return None if given is None else _text(given)
+
+
+def _time(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError("not a time")
+    return int(given)
+
+
+def _session(given: Mapping[str, Any]) -> Session:
+    access_token = _text(given["access_token"])
+    return Session(
+        device_id=_text(given["device_id"]),
+        access_token=access_token,
+        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Absent: it is the first one.
+        expires_at=_time(given["expires_at"]),
+        attempt=_text(given["attempt"]),
+        key_id=_text_or_none(given.get("key_id")),
+        secret=_text_or_none(given.get("secret")),
+    )
+
+
+def _pending(given: Mapping[str, Any]) -> Pending:
+    return Pending(
+        email=_text(given["email"]),
+        client_id=_text(given["client_id"]),
+        binding=_text(given["binding"]),
+        attempt=_text(given["attempt"]),
+        auth_session=_text_or_none(given.get("auth_session")),
+        kind=_text(given.get("kind", "login")),
+        factors=tuple(map(_text, given.get("factors", ()))),
+        enrol=tuple(map(_text, given.get("enrol", ()))),
+        expires_at=None if given.get("expires_at") is None else _time(given["expires_at"]),
+        problem=_read(dict, given.get("problem")) if "kind" in given else None,  # Version 1 has no kind.
+    )
+
+
+def _key(given: Mapping[str, Any]) -> DeviceKey:
+    if "pkcs8" in given:
+        return DeviceKey(_text(given["pkcs8"]))
+    public = _read(lambda jwk: {name: _text(value) for name, value in jwk.items()}, given.get("jwk"))
+    return DeviceKey(_text(given["data"]), _text(given["store"]), public)
+
+
+def _last(given: Mapping[str, Any]) -> LastSecret:
+    return LastSecret(_text(given["key_id"]), _text(given["secret"]))
+
+
+def _ended(given: Mapping[str, Any]) -> Ended:
+    return Ended(_text_or_none(given.get("reason")), _time(given["at"]))
+
+
+def _revocation(one: object) -> Revocation:
+    given = _object(one)
+    key_id, secret = _text_or_none(given.get("key_id")), _text_or_none(given.get("secret"))
+    return Revocation(_text(given["token"]), key_id, secret, _time(given["since"]), _read(_key, given.get("key")))
+
+
+def _old_revocation(one: object) -> Revocation:
+    given = _object(one)
+    ended = _session(_object(given["session"]))
+    token = ended.refresh_token or ended.access_token
+    return Revocation(token, ended.key_id, ended.secret, key=_read(_key, given.get("key")))
 
 
 class Storage(Protocol):
@@ -544,7 +782,9 @@ class NoResponse(Exception):
         self.untouched, self.defect, self.retry_after_s = not sent, False, 0
 
 
-Confirm = Callable[[Refused], str | Proof | None]
+Given = str | Proof | Mapping[str, Any]
+"""What a person proves: the password, or a proof."""
+Confirm = Callable[[Refused], Given | None]
 """Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code.
 
 `None` cancels: the refusal is raised, as without this function. An error of the function is passed on. The function is
@@ -706,6 +946,13 @@ def _is_path(path: str) -> bool:
     return bool(_PATH.fullmatch(path)) and not any(_DOTS.fullmatch(segment) for segment in path.split("/"))
 
 
+def _checked_path(path: str) -> None:
+    if not _is_path(path):
+        raise ValueError(
+            "A path begins with /, is percent-encoded, and has no dot segments. Use `query` for the query."
+        )
+
+
 def signature_fields(request: Request, signer: Signer, *, created: int, nonce: str) -> dict[str, str]:
     """Sign a request (RFC 9421) with the tag `baton`, and return the two header fields to add."""
     url = urlsplit(request.url)
@@ -775,9 +1022,17 @@ def _private_key(pkcs8: str) -> ec.EllipticCurvePrivateKey | ed25519.Ed25519Priv
 class _Patience:
     """The remaining time of one caller, for all requests of its call."""
 
-    def __init__(self, deadline_s: float | None, sleep: Callable[[float], None], random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        deadline_s: float | None,
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+        *,
+        once: bool = False,
+    ) -> None:
+        """`once`: without a pause, so a request that is not answered is not repeated."""
         self._deadline_s = float("inf") if deadline_s is None else deadline_s
-        self._sleep, self._random = sleep, random
+        self._sleep, self._random, self._once = sleep, random, once
         self._started, self._skipped_s, self._pauses = time.monotonic(), 0.0, 0
 
     def left_s(self) -> float:
@@ -798,7 +1053,7 @@ class _Patience:
         """Wait before the next request: exponential back-off with full jitter (rule 5). False when the time is over."""
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(self._pauses, 16))
         wait_s = at_least_s + self._random() * longest
-        if wait_s >= self.left_s():
+        if self._once or wait_s >= self.left_s():
             return False
         began = time.monotonic()
         self._sleep(wait_s)
@@ -847,14 +1102,31 @@ class BatonClient:
         self._transport: Transport = transport or HttpTransport()
         self._offset_s = 0.0
         self._exchanging = threading.Lock()
-        self._refused_revocations: set[str] = set()
+        self._revoking, self._revoke_after, self._refused_revocations = threading.Lock(), 0.0, set[str]()
+        self._listeners: list[Callable[[State], None]] = []
+        self._telling, self._told = threading.RLock(), State(signed_in=False)
+        self._told_once = False
 
     # Sessions
 
     @property
     def session(self) -> Session | None:
         """The session in the storage, if any."""
-        return self._storage.read().session
+        return self._stored().session
+
+    def state(self) -> State:
+        """Return whether there is a session, and why the last one has ended. It needs no network."""
+        return self._stored().state
+
+    def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
+
+        This client finds a change of another process when it reads the record, at the next call of a method. A listener
+        is quick. Its error goes to `sys.excepthook`, because the change has already happened.
+        """
+        entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
+        self._listeners.append(entry)
+        return lambda: self._listeners.remove(entry) if entry in self._listeners else None
 
     def register(
         self,
@@ -865,11 +1137,11 @@ class BatonClient:
         mail_session: str = "",
         code: str = "",
         deadline_s: float | None = DEADLINE_S,
-    ) -> Session:
+    ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
         `mail_session` and `code` are those of `start_registration`. A server may require them: `verification_required`.
-        Raises `FactorNeeded` if the client of the server requires a second factor: enrol one with its `step`.
+        Returns a `LoginStep` if the client of the server requires a second factor: enrol one with it.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
@@ -880,38 +1152,34 @@ class BatonClient:
         password: str,
         device_name: str,
         *,
-        second_factor: Callable[["LoginStep"], Proof | None] | None = None,
+        second_factor: Callable[["LoginStep"], Proof | Mapping[str, Any] | None] | None = None,
         deadline_s: float | None = DEADLINE_S,
-    ) -> Session:
+    ) -> "Session | LoginStep":
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
-        `second_factor` returns a `Proof` from the person if the login needs one. After a wrong one it is called again,
-        and `step.refusal` is the refusal. The fifth wrong one raises it. The function cancels with `None`, which raises
-        `FactorNeeded`, or with an error, which is passed on. After each of these, and without the function, the login
-        waits for its step, also after a restart (`pending_step`). `deadline_s` is for all requests together. The time
-        of the function does not count.
+        The password is right in both results: a `LoginStep` waits for a second factor, also after a restart
+        (`pending_step`). `second_factor` gets it from the person: the function returns a `Proof` from the person,
+        and after a wrong one it is called again, and `step.refusal` is the refusal. The fifth wrong one raises it. The
+        function cancels with `None`, which returns the step, or with an error, which is passed on. `deadline_s` is for
+        all requests together. The time of the function does not count.
         """
         patience = self._patience(deadline_s)
-        try:
-            return self._begin("/login", email, password, device_name, patience)
-        except FactorNeeded as needed:
-            if second_factor is None:
-                raise
-            step, wrong = needed.step, 0
-            while True:
-                with patience.person():
-                    proof = second_factor(step)
-                if proof is None:
+        step, wrong = self._begin("/login", email, password, device_name, patience), 0
+        while isinstance(step, LoginStep) and second_factor is not None:
+            with patience.person():
+                proof = second_factor(step)
+            if proof is None:
+                break
+            if not isinstance(proof, Proof | Mapping):
+                raise TypeError("`second_factor` returns a Proof or a dictionary, or None to cancel.")
+            try:
+                return step._prove_within(patience, proof)  # noqa: SLF001 - of this module
+            except Refused as refusal:
+                wrong += 1
+                over = wrong == WRONG_PROOFS_MAX or patience.left_s() <= 0
+                if refusal.code != "invalid_factor" or over:
                     raise
-                if not isinstance(proof, Proof):
-                    raise TypeError("`second_factor` returns a Proof, or None to cancel.") from None
-                try:
-                    return step._prove_within(patience, proof)  # noqa: SLF001 - of this module
-                except Refused as refusal:
-                    wrong += 1
-                    over = wrong == WRONG_PROOFS_MAX or patience.left_s() <= 0
-                    if refusal.code != "invalid_factor" or over:
-                        raise
+        return step
 
     def login_with_passkey(
         self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S
@@ -933,9 +1201,9 @@ class BatonClient:
 
     def _begin_by_credential(self, path: str, get: AskPlatform, device_name: str, deadline_s: float | None) -> Session:
         patience = self._patience(deadline_s)
-        self._revoke_copied(patience)
+        self._revoke_waiting(patience.left_s())
         for anew in (True, False):
-            record = self._storage.update(self._pending_for(""))
+            record = self._change(self._pending_for(""))
             signer = self._introduction(record, by_last=self._binding == "hmac")
             entry = {"client_id": self._client_id, "device": self._device(record, device_name)}
             ask = partial(self._entry_request, signer=signer)
@@ -956,7 +1224,7 @@ class BatonClient:
             except Refused as refusal:
                 if refusal.code != "superseded" or not anew:
                     raise
-                self._storage.update(partial(_without, finished=record.pending))
+                self._change(partial(_without, finished=record.pending))
         raise AssertionError("the second round returns or raises")
 
     def attest(self, *, deadline_s: float | None = DEADLINE_S) -> str:
@@ -965,57 +1233,67 @@ class BatonClient:
         For a route that requires it (`attestation_required`), and for a login that began without evidence. A repetition
         after `Offline` is safe. After `Refused` wait an hour.
         """
-        evidence = self._made_evidence(self._storage.read(), self._patience(deadline_s))
+        evidence = self._made_evidence(self._stored(), self._patience(deadline_s))
         sent = {"attestation": evidence}
         said = self._call("POST", "/attest", _with(attested=str), json=sent, repeat=True, deadline_s=deadline_s)
         return str(said["attested"])
 
     def pending_step(self) -> "LoginStep | None":
         """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
-        pending = self._storage.read().pending
-        return self._step(pending.problem or {}) if pending is not None and pending.auth_session else None
+        pending = self._stored().pending
+        if pending is None or not pending.auth_session:
+            return None
+        over = pending.expires_at is not None and pending.expires_at <= self.now()
+        return None if over else self._step(pending)
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
         patience = self._patience(deadline_s)
-        self._revoke_copied(patience)
+        self._revoke_waiting(patience.left_s())
         return self._exchange(self._current(), patience)
 
-    def logout(
+    def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
+        """End this session. The person is signed out here in one write, before anything is sent. It needs no network.
+
+        Then the server is informed, by one request within `deadline_s`. Returns whether it has answered. Otherwise the
+        record keeps the revocation, and the next methods send it again, also after a restart and another login.
+        """
+        at = int(self.now())
+        self._change(lambda now: now.revoked("logout", at))
+        with contextlib.suppress(BatonError):  # The record has the revocation.
+            return self._revoke_waiting(deadline_s, now=True, once=True) and not self._stored().revocations
+        return False
+
+    def logout_everywhere(
         self,
-        *,
-        everywhere: bool = False,
-        password: str | Proof | None = None,
         confirm: "Confirm | None" = None,
+        *,
+        password: Given | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
-        """End this session. `everywhere` ends the sessions of all devices and requires the password as in `end_device`.
+        """End the sessions of all devices. Needs a proof, as `end_device`. After `Offline` nothing has ended.
 
-        After `Offline` the session is kept. `forget` then drops it on this device only. `LoggedOut` means that the
-        session had ended before, and that the server did not confirm this request.
+        `LoggedOut` means that this session had ended before for another reason. The other devices are then logged in.
         """
         ended = self.session
         try:
             self._own(
                 "POST",
                 "/logout",
-                json={"everywhere": everywhere},
+                json={"everywhere": True},
                 confirm=_confirming(password, confirm),
                 repeat=True,
                 deadline_s=deadline_s,
             )
         except LoggedOut as over:
             # A repetition finds the session ended by the first sending, whose answer was lost.
-            if not over.confirmed or (everywhere and over.reason != "ended_everywhere"):
-                raise
-        except NotLoggedIn:
-            if everywhere:
+            if not over.confirmed or over.reason != "ended_everywhere":
                 raise
         self._drop(ended)
 
     def forget(self) -> None:
         """Drop the session on this device without a request. The proof of the device for the next login is kept."""
-        self._storage.update(Record.logged_out)
+        self._change(Record.logged_out)
 
     # Calls
 
@@ -1054,7 +1332,7 @@ class BatonClient:
 
     def step_up(
         self,
-        proof: str | Proof,
+        proof: Given,
         method: str,
         path: str,
         *,
@@ -1068,7 +1346,7 @@ class BatonClient:
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
-        members = (Proof(password=proof) if isinstance(proof, str) else proof).members(
+        members = Proof.of(proof).members(
             lambda: self._options("/step-up/options", json={"operation": operation}, deadline_s=deadline_s)
         )
         answer = self._call(
@@ -1150,18 +1428,16 @@ class BatonClient:
         query = {"before": before} if before else None
         return dict(self._call("GET", "/me/activity", _with(events=list), query=query))
 
-    def export_account(self, password: str | Proof) -> dict[str, Any]:
+    def export_account(self, password: Given) -> dict[str, Any]:
         """Read everything that is stored about the account. It contains no secret."""
         read = _with(account=dict, events=list)
         return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
 
-    def end_device(
-        self, device_id: str, *, password: str | Proof | None = None, confirm: "Confirm | None" = None
-    ) -> None:
+    def end_device(self, device_id: str, confirm: "Confirm | None" = None, *, password: Given | None = None) -> None:
         """End the login of one device. A repetition is safe.
 
-        To end another device than this one, give the password of the account, or `confirm`, a function that gets
-        the password from the person.
+        To end another device than this one, give `confirm`, a function that gets the password from the person, or the
+        password itself.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
@@ -1175,11 +1451,11 @@ class BatonClient:
         asked = {"client_id": client_id, "next": next_page}
         return str(self._call("POST", "/session/handover", _with(code=str), json=asked, repeat=True)["code"])
 
-    def change_password(self, password: str | Proof, new_password: str) -> None:
+    def change_password(self, password: Given, new_password: str) -> None:
         """Change the password and log out every other device. After `AnswerLost`, either password may be valid."""
         self._own("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
 
-    def delete_account(self, password: str | Proof) -> None:
+    def delete_account(self, password: Given) -> None:
         """Delete the account. After `AnswerLost`, a repetition raises `LoggedOut` if the first request succeeded."""
         ended = self.session
         self._own("DELETE", "/me", confirm=lambda _: password)
@@ -1200,7 +1476,7 @@ class BatonClient:
 
     def _request_code(self, path: str, email: str, language: str, deadline_s: float | None) -> str:
         patience = self._patience(deadline_s)
-        record = self._storage.update(self._with_key)
+        record = self._change(self._with_key)
         body: dict[str, object] = {"email": email, "client_id": self._client_id, "device": self._device(record, "")}
         request = self._by_key(path, body | ({"language": language} if language else {}), record)
         return str(self._ask(request, _with(mail_session=str), patience)["mail_session"])
@@ -1209,7 +1485,7 @@ class BatonClient:
         self,
         new_email: str,
         *,
-        password: str | Proof | None = None,
+        password: Given | None = None,
         confirm: "Confirm | None" = None,
         language: str = "",
     ) -> str:
@@ -1233,7 +1509,7 @@ class BatonClient:
         A repetition is safe. `Refused` with code `invalid_code`: ask the person again. A session has five tries.
         """
         body = {"mail_session": mail_session, "code": code, "new_password": new_password}
-        request = self._by_key("/password/reset", body, self._storage.read())
+        request = self._by_key("/password/reset", body, self._stored())
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def use_link(self, link: str, *, new_password: str | None = None, deadline_s: float | None = DEADLINE_S) -> None:
@@ -1246,7 +1522,7 @@ class BatonClient:
         if new_password is None:
             self._own("POST", "/me/email/verify", json={"link": ticket}, repeat=True)
             return
-        request = self._by_key("/password/reset", {"link": ticket, "new_password": new_password}, self._storage.read())
+        request = self._by_key("/password/reset", {"link": ticket, "new_password": new_password}, self._stored())
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def request_address_code(self, *, language: str = "") -> str:
@@ -1268,7 +1544,7 @@ class BatonClient:
     def sync_clock(self) -> float:
         """Read the server's time and return the offset in seconds. Answers that no cache may store have it too."""
         patience = self._patience(DEADLINE_S)
-        self._revoke_copied(patience)
+        self._revoke_waiting(patience.left_s())
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
         return self._offset_s
 
@@ -1294,21 +1570,23 @@ class BatonClient:
         team: bool = False,
     ) -> T:
         """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer."""
+        _checked_path(path)
+        key = None if idempotency_key is None else _quoted(idempotency_key)
         patience = self._patience(deadline_s)
         body = b"" if json is None else _json_bytes(json)
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
         remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have consumed the first grant.
-        proof: str | Proof | None = None
+        proof: Given | None = None
         attempt = _random_name()  # Of the step-up: with it, the same code may be sent again.
         used: Session | None = None
 
         def prepare(created: int) -> Request:
             nonlocal used
-            record = self._storage.read()  # Rule 2: after `created` was read, before every request.
+            record = self._stored()  # Rule 2: after `created` was read, before every request.
             used = _session_of(record)
             fields = {"authorization": f"Bearer {used.access_token}"}
-            if idempotency_key is not None:
-                fields["idempotency-key"] = _quoted(idempotency_key)
+            if key is not None:
+                fields["idempotency-key"] = key
             if grant is not None:
                 fields["baton-grant"] = grant
             return self._request(
@@ -1318,13 +1596,12 @@ class BatonClient:
         while True:
             self._usable(patience)  # Rule 7.
             try:
-                keyed = idempotency_key is not None
-                return self._ask(prepare, read, patience, repeat=repeatable, keyed=keyed, team=team)
+                return self._ask(prepare, read, patience, repeat=repeatable, keyed=key is not None, team=team)
             except Refused as refusal:
                 if used is None:
                     raise
                 if remedies.get(refusal.action, 0) == 0:
-                    if self._storage.read().session == used:
+                    if self._stored().session == used:
                         self._session_after(refusal, used)  # The newer session has ended too.
                     raise
                 remedies[refusal.action] -= 1
@@ -1335,6 +1612,7 @@ class BatonClient:
                         proof = confirm(refusal)
                         if proof is None:
                             raise
+                        proof = Proof.of(proof)
                         patience = self._patience(deadline_s)  # The person's time for the input does not count.
                     left_s = patience.left_s()
                     grant = self.step_up(proof, method, path, json=json, attempt=attempt, deadline_s=left_s)
@@ -1349,15 +1627,15 @@ class BatonClient:
         device_name: str,
         patience: _Patience,
         more: Mapping[str, object] | None = None,
-    ) -> Session:
+    ) -> "Session | LoginStep":
         """Register or log in, with one attempt for all repetitions, also after a restart."""
-        self._revoke_copied(patience)  # Rule 8: first, because the new login has another key.
+        self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
         address = unicodedata.normalize("NFKC", email).strip().lower()
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         more = dict(more or {})
         while True:
             # Rule 1: attempt and key are stored before they are sent.
-            record = self._storage.update(self._pending_for(address))
+            record = self._change(self._pending_for(address, path.removeprefix("/")))
             signer = self._introduction(record, by_last=by_last)
             request = self._entry(path, record, email, password, device_name, signer=signer, more=more)
             try:
@@ -1369,15 +1647,15 @@ class BatonClient:
                     more["attestation"] = self._made_evidence(record, patience)
                 elif refusal.code == "superseded" and anew:
                     anew = False  # Another process has finished this login, or its lineage has ended.
-                    pending, record = record.pending, self._storage.read()
+                    pending, record = record.pending, self._stored()
                     if record.pending != pending and record.session is not None:
                         return record.session
-                    self._storage.update(partial(_without, finished=pending))
+                    self._change(partial(_without, finished=pending))
                 else:
                     step = self._step_after(refusal, record)
                     if step is None:
                         raise
-                    raise FactorNeeded(step) from refusal
+                    return step
             else:
                 return self._begun(tokens, record)
 
@@ -1390,35 +1668,38 @@ class BatonClient:
         with patience.person():  # The platform may ask its own server.
             return dict(self._evidence(challenge, record.key))
 
-    def _pending_for(self, email: str) -> Callable[[Record], Record]:
+    def _pending_for(self, email: str, kind: str = "login") -> Callable[[Record], Record]:
         """Return the change that stores the attempt of a login, or keeps that of the same login, and makes the key."""
-        fresh = Pending(email, self._client_id, self._binding, _random_name())
+        fresh = Pending(email, self._client_id, self._binding, _random_name(), kind=kind)
 
         def begun(record: Record) -> Record:
-            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None, problem=None)
-            same = begun == fresh
-            key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
-            return replace(record, pending=record.pending if same else fresh, key=key)
+            same = record.pending is not None and record.pending.same_login(fresh)
+            return replace(self._with_key(record), pending=record.pending if same else fresh)
 
         return begun
 
     def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
         """Store the newest `auth_session` of a login that needs a second factor, before anything is made of it."""
-        session = refusal.problem.get("auth_session")
+        problem = {name: value for name, value in refusal.problem.items() if name != "auth_session"}
+        session, left = refusal.problem.get("auth_session"), problem.get("expires_in")
         if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
             return None
-        attempt = sent.pending.attempt
-        problem = {name: value for name, value in refusal.problem.items() if name != "auth_session"}
+        factors, enrol = (
+            tuple(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()
+            for listed in (problem.get("factors"), problem.get("enrol"))
+        )
+        expires_at = int(self.now()) + (left if type(left) is int else STEP_LIFE_S)
+        told = replace(
+            sent.pending, auth_session=session, factors=factors, enrol=enrol, expires_at=expires_at, problem=problem
+        )
 
         def waiting(now: Record) -> Record:
-            if now.pending is None or now.pending.attempt != attempt:
-                return now
-            return replace(now, pending=replace(now.pending, auth_session=session, problem=problem))
+            return replace(now, pending=told) if now.pending and now.pending.attempt == told.attempt else now
 
-        self._storage.update(waiting)
-        return self._step(problem)
+        self._change(waiting)
+        return self._step(told)
 
-    def _step(self, problem: Mapping[str, Any]) -> "LoginStep":
+    def _step(self, pending: Pending) -> "LoginStep":
         def enrol(kind: str, patience: _Patience) -> dict[str, Any]:
             read = _with(enrolment=str, **({"options": dict} if kind == "passkey" else {"secret": str}))
             return dict(self._second_step("/login/enrol", {"kind": kind}, read, patience)[0])
@@ -1431,23 +1712,25 @@ class BatonClient:
             return float(self._second_step("/login/email-code", {}, _with(expires_in=int), patience)[0]["expires_in"])
 
         def prove(members: Mapping[str, object], patience: _Patience) -> tuple[Session, Mapping[str, Any]]:
-            before = self._storage.read().pending
+            before = self._stored().pending
             try:
                 tokens, record = self._second_step("/login/factor", members, _first_tokens(self._binding), patience)
             except Refused as refusal:
-                now = self._storage.read()
+                now = self._stored()
                 if refusal.code != "superseded" or now.session is None or now.pending == before:
                     raise
                 return now.session, {}  # Another process has finished this login.
             return self._begun(tokens, record), tokens
 
-        return LoginStep(problem, enrol, options, prove, send_code, self._patience)
+        return LoginStep(
+            pending, enrol=enrol, options=options, prove=prove, send_code=send_code, patience=self._patience
+        )
 
     def _second_step(
         self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
     ) -> tuple[T, Record]:
         """Send a step of a login that needs a factor, with its key and attempt. Return the answer and the record."""
-        record = self._storage.read()
+        record = self._stored()
         pending = record.pending
         if pending is None or pending.auth_session is None:
             raise NotLoggedIn("No login waits for a second factor: log in.")
@@ -1463,7 +1746,7 @@ class BatonClient:
         except Refused as refusal:
             self._step_after(refusal, record)
             if refusal.code == "invalid_session":  # Begin anew, with the password.
-                self._storage.update(partial(_without, finished=pending))
+                self._change(partial(_without, finished=pending))
             raise
         return answer, record
 
@@ -1476,7 +1759,8 @@ class BatonClient:
 
     def _with_key(self, record: Record) -> Record:
         """Make the key of the device, if logins are bound to one and there is none."""
-        return record if record.key or self._binding != "key" else replace(record, key=DeviceKey.generate(self._key))
+        has = record.key is not None and record.key.opens
+        return record if has or self._binding != "key" else replace(record, key=DeviceKey.generate(self._key))
 
     def _by_key(self, path: str, members: Mapping[str, object], record: Record) -> Callable[[int], Request]:
         """Prepare a request without a token, signed by the key of the device if there is one."""
@@ -1524,9 +1808,9 @@ class BatonClient:
             secret=tokens.get("secret"),
             **self._born(tokens),
         )
-        record = self._storage.update(
+        record = self._change(
             lambda now: (
-                replace(now, session=session, pending=None, last=None)
+                replace(now, session=session, pending=None, last=None, ended=None)
                 if (now.pending.attempt if now.pending else None) == attempt
                 else now
             )
@@ -1561,11 +1845,11 @@ class BatonClient:
         tokens = self._ask(lambda created: self._exchange_request(parent, created), _tokens, patience)
         child = replace(parent, **self._born(tokens, parent.refresh_token))
         return _session_of(  # Rules 3 and 4: stored if the parent is still stored, and only used after that.
-            self._storage.update(lambda now: replace(now, session=child) if now.session == parent else now)
+            self._change(lambda now: replace(now, session=child) if now.session == parent else now)
         )
 
     def _exchange_request(self, parent: Session, created: int) -> Request:
-        record = self._storage.read()  # Rule 2: after `created` was read, before every request.
+        record = self._stored()  # Rule 2: after `created` was read, before every request.
         if record.session != parent:
             raise _StorageMovedError
         if parent.refresh_token is None:
@@ -1580,46 +1864,72 @@ class BatonClient:
         Only a process that stored generation g+1 can have exchanged it (rule 4). The storage still has g, so that
         process has another copy of this record.
         """
-
-        def copied(now: Record) -> Record:
-            if now.session != parent:
-                return now
-            revocation = Revocation(parent, now.key if parent.secret is None else None)
-            return replace(now.logged_out(copied=True), revocations=(*now.revocations, revocation))
-
-        record = self._storage.update(copied)  # In one step with the end of the session: no crash loses it.
+        at, token = int(self.now()), parent.refresh_token or parent.access_token
+        record = self._change(lambda now: now.revoked("reuse", at) if now.session == parent else now)
         if record.session is not None:
             return record.session
-        if all(revocation.session != parent for revocation in record.revocations):
+        if all(revocation.token != token for revocation in record.revocations):
             raise NotLoggedIn("Another process has ended this session.")
-        self._revoke_copied(patience)
-        waiting = any(revocation.session == parent for revocation in self._storage.read().revocations)
+        self._revoke_waiting(patience.left_s(), now=True)
+        waiting = any(revocation.token == token for revocation in self._stored().revocations)
         raise LoggedOut("reuse", confirmed=not waiting)
 
-    def _revoke_copied(self, patience: _Patience) -> None:
-        """Send the revocations that Baton has not answered yet (rule 8). None of their errors concerns the caller."""
-        for revocation in self._storage.read().revocations:
-            if revocation.session.device_id in self._refused_revocations:
-                continue
-            form = {"token": revocation.session.refresh_token or revocation.session.access_token}
-            try:
-                signer = _signer_of(revocation.session, revocation.key)
-                request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
-                self._ask(request, lambda answer: answer, self._patience(min(REVOCATION_S, patience.left_s())))
-            except _KeyLostError:
-                continue
-            except (Offline, AnswerLost):
-                return
-            except Refused as refusal:
-                if not _ends_session(refusal):
-                    if refusal.action not in {"retry", "sync_clock"}:
-                        self._refused_revocations.add(revocation.session.device_id)  # Until the app restarts.
+    def _revoke_waiting(self, left_s: float, *, now: bool = False, once: bool = False) -> bool:
+        """Send the revocations that Baton has not answered yet (rule 8). None of their errors concerns the caller.
+
+        Without `now`, one that was not answered waits for half a minute. `once`: each is sent once. Returns false if
+        one was given up: its key does not exist any more, or it is too old.
+        """
+        if not now and time.monotonic() < self._revoke_after:
+            return True
+        if not self._stored().revocations:
+            return True
+        wait_s = min(REVOCATION_S, max(0.0, left_s))
+        if not self._revoking.acquire(timeout=wait_s if now and not once else 0):  # Another thread sends them.
+            return True
+        possible = True
+        try:
+            for revocation in self._stored().revocations:
+                signer, sendable = self._revoker(revocation)
+                possible = possible and sendable
+                if revocation.token in self._refused_revocations:
                     continue
-            self._storage.update(partial(_without, finished=revocation))
+                if not sendable or self._answered(revocation, signer, wait_s, once=once):
+                    self._change(partial(_without_revocation, token=revocation.token))
+        except (Offline, AnswerLost):
+            self._revoke_after = time.monotonic() + REVOCATION_REST_S
+        finally:
+            self._revoking.release()
+        return possible
+
+    def _revoker(self, revocation: Revocation) -> tuple[Signer | None, bool]:
+        """Return the signer of a revocation, and whether a request can still revoke this login."""
+        if revocation.since and self.now() - revocation.since > REVOCATION_LIFE_S:
+            return None, False
+        try:
+            return revocation.signer(self._stored().key), True
+        except _KeyLostError:
+            return None, False
+
+    def _answered(self, revocation: Revocation, signer: Signer | None, wait_s: float, *, once: bool) -> bool:
+        """Send a revocation. Return whether Baton has answered it."""
+        form = {"token": revocation.token, "client_id": self._client_id}
+        request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
+        try:
+            self._ask(request, lambda answer: answer, self._patience(wait_s, once=once))
+        except Refused as refusal:
+            if _ends_session(refusal):
+                return True
+            if refusal.action in {"retry", "sync_clock"}:
+                self._revoke_after = time.monotonic() + REVOCATION_REST_S
+            else:
+                self._refused_revocations.add(revocation.token)  # Until the app restarts.
+            return False
+        return True
 
     def _usable(self, patience: _Patience) -> None:
         """Exchange the token if it has expired. At most twice: a child that arrived late may have expired too."""
-        self._revoke_copied(patience)
+        self._revoke_waiting(patience.left_s())
         for _ in range(2):
             session = self._current()
             if session.refresh_token is None or self.now() < session.expires_at - EARLY_S:
@@ -1631,9 +1941,8 @@ class BatonClient:
         if _ends_session(refusal):
             told = refusal.problem.get("reason")
             reason = "reuse" if refusal.code == "token_reused" else str(told or refusal.code)
-            # A second holder used the token, so it has signed with this key. The key is therefore copied.
-            ended = partial(Record.logged_out, copied=reason == "reuse")
-            record = self._storage.update(lambda now: ended(now) if now.session == used else now)
+            at = int(self.now())
+            record = self._change(lambda now: now.logged_out(reason, at) if now.session == used else now)
             if record.session is None:
                 raise LoggedOut(reason) from refusal
             return record.session
@@ -1670,13 +1979,13 @@ class BatonClient:
             defects = defects + 1 if trouble.defect else 0
             unclear = isinstance(trouble, Refused) and trouble.action == "check_outcome" and not trouble.defect
             if not (repeat or trouble.untouched) or (keyed and (unclear or defects == DEFECTS_MAX)):
-                raise AnswerLost(f"The call may have been carried out, or not: {trouble}") from trouble
+                raise AnswerLost(f"The call may have been carried out, or not: {trouble}", trouble) from trouble
             if isinstance(trouble, Refused) and defects == DEFECTS_MAX:
                 raise trouble
             if not patience.pause(trouble.retry_after_s):
                 if isinstance(trouble, Refused) and trouble.untouched:
                     raise trouble
-                raise Offline(f"No answer in time; the session is kept. Last: {trouble}") from trouble
+                raise Offline(f"No answer in time; the session is kept. Last: {trouble}", trouble) from trouble
 
     def _send(self, request: Request, patience: _Patience, *, team: bool = False) -> Answer:
         before = self._clock()
@@ -1704,10 +2013,7 @@ class BatonClient:
         fields: Mapping[str, str] | None = None,
         signer: Signer | None = None,
     ) -> Request:
-        if not _is_path(path):
-            raise ValueError(
-                "A path begins with /, is percent-encoded, and has no dot segments. Use `query` for the query."
-            )
+        _checked_path(path)
         url = self._origin + self._prefix + path + (f"?{_query(query)}" if query else "")
         headers = {"host": self._authority, "accept": "application/json, application/problem+json"}
         if body:
@@ -1736,15 +2042,16 @@ class BatonClient:
                 return record
             return record.logged_out() if known else replace(record.logged_out(), last=None)
 
-        self._storage.update(dropped)
+        self._change(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
         """Return the key to which the session is bound; none for an unbound session."""
         session = _session_of(record)
         try:
-            return _signer_of(session, record.key)
+            return _signer_of(session.key_id, session.secret, record.key)
         except _KeyLostError:
-            self._storage.update(lambda now: now.logged_out() if now.session == session else now)
+            at = int(self.now())
+            self._change(lambda now: now.logged_out("key_lost", at) if now.session == session else now)
             raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the server does not report this end.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
@@ -1757,33 +2064,78 @@ class BatonClient:
         }
 
     def _current(self) -> Session:
-        return _session_of(self._storage.read())
+        return _session_of(self._stored())
 
-    def _patience(self, deadline_s: float | None) -> _Patience:
-        return _Patience(deadline_s, self._sleep, self._random)
+    def _patience(self, deadline_s: float | None, *, once: bool = False) -> _Patience:
+        return _Patience(deadline_s, self._sleep, self._random, once=once)
+
+    # The record
+
+    def _stored(self) -> Record:
+        """Read the record."""
+        with _storage_trouble():
+            record = self._storage.read()
+        self._tell(record)
+        return record
+
+    def _change(self, change: Callable[[Record], Record]) -> Record:
+        """Change the record. The listeners are told after it has changed."""
+
+        def changed(before: Record) -> Record:
+            if not self._told_once:  # What the app has seen until now.
+                self._told, self._told_once = before.state, True
+            return change(before)
+
+        with _storage_trouble():
+            record = self._storage.update(changed)
+        self._tell(record)
+        return record
+
+    def _tell(self, record: Record) -> None:
+        state = record.state
+        if not self._told_once:
+            self._told, self._told_once = state, True
+        if state == self._told:
+            return
+        with self._telling:
+            if self._listeners:  # Another thread may have changed the record since: the last state told is the newest.
+                with contextlib.suppress(BatonError), _storage_trouble():
+                    state = self._storage.read().state
+            if state == self._told:
+                return
+            self._told = state
+            for listener in tuple(self._listeners):
+                try:
+                    listener(state)
+                except Exception:  # noqa: BLE001 - an error of the app, which must not undo a login
+                    sys.excepthook(*sys.exc_info())
 
 
 class LoginStep:
     """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
 
-    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `problem` is the
-    answer that asked for one. `refusal` is the refusal of the last proof, `None` before the first one and after a
-    restart. `recovery_codes` are the codes that an enrolment made: show them once.
+    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `expires_at` is the
+    end of the login's life, by the server's clock. `problem` is the answer that asked for a factor. `refusal` is the
+    refusal of the last proof, `None` before the first one and after a restart. `recovery_codes` are the codes that an
+    enrolment made: show them once.
     """
+
+    done = False  # As of a `Session`, the other result of `login`.
 
     def __init__(
         self,
-        problem: Mapping[str, Any],
+        pending: Pending,
+        *,
         enrol: Callable[[str, _Patience], dict[str, Any]],
         options: Callable[[_Patience], dict[str, Any]],
         prove: Callable[[Mapping[str, object], _Patience], tuple[Session, Mapping[str, Any]]],
         send_code: Callable[[_Patience], float],
         patience: Callable[[float | None], _Patience],
     ) -> None:
-        """Continue the pending login of a client. `problem` is the answer to its first step."""
-        self.problem, self._enrol, self._options, self._prove = problem, enrol, options, prove
+        """Continue the pending login of a client."""
+        self.problem, self._enrol, self._options, self._prove = pending.problem or {}, enrol, options, prove
         self._send_code, self._patience = send_code, patience
-        self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
+        self.factors, self.enrol, self.expires_at = pending.factors, pending.enrol, pending.expires_at
         self.refusal: Refused | None = None
         self.recovery_codes: tuple[str, ...] = ()
         self.recovery_codes_left: int | None = None
@@ -1820,24 +2172,30 @@ class LoginStep:
         proof = Proof(passkey=lambda _: credential, enrolment=begun["enrolment"])
         return self._prove_within(patience, proof, remember_device=remember_device)
 
-    def prove(self, proof: Proof, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S) -> Session:
+    def prove(
+        self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
+    ) -> Session:
         """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
         return self._prove_within(self._patience(deadline_s), proof, remember_device=remember_device)
 
-    def _prove_within(self, patience: _Patience, proof: Proof, *, remember_device: bool = True) -> Session:
+    def _prove_within(
+        self, patience: _Patience, given: Proof | Mapping[str, Any], *, remember_device: bool = True
+    ) -> Session:
         """As `prove`, within the time that a login has left. For this client itself."""
+        proof = Proof.of(given)
+        asked = proof.passkey if callable(proof.passkey) else None
 
         def options() -> dict[str, Any]:
             return {} if proof.enrolment else self._options(patience)  # Those of an enrolment were fetched with it.
 
         def ask(offered: dict[str, Any]) -> Mapping[str, Any]:
             with patience.person():
-                return proof.passkey(offered) if proof.passkey else {}
+                return asked(offered) if asked else {}
 
-        members = (replace(proof, passkey=ask) if proof.passkey else proof).members(options)
+        members = (replace(proof, passkey=ask) if asked else proof).members(options)
         try:
             session, tokens = self._prove({**members, "remember_device": remember_device}, patience)
         except Refused as refusal:
@@ -1854,15 +2212,28 @@ def _session_of(record: Record) -> Session:
     return record.session
 
 
-def _signer_of(session: Session, key: DeviceKey | None) -> Signer | None:
-    """Return the signer of a session: its secret, or the device's key. `None` for an unbound session."""
-    if session.key_id is None:
+def _signer_of(key_id: str | None, secret: str | None, key: DeviceKey | None) -> Signer | None:
+    """Return the signer of a login: its secret, or the device's key. `None` for an unbound login."""
+    if key_id is None:
         return None
-    if session.secret is not None:
-        return _secret_signer(session.key_id, session.secret)
-    if key is None or key.thumbprint() != session.key_id:
+    if secret is not None:
+        return _secret_signer(key_id, secret)
+    if key is None or not key.opens or key.thumbprint() != key_id:
         raise _KeyLostError
-    return Signer(session.key_id, key.sign)
+    return Signer(key_id, key.sign)
+
+
+@contextlib.contextmanager
+def _storage_trouble() -> Iterator[None]:
+    """Pass on what says that the record is broken. Any other error of a storage ends nothing."""
+    try:
+        yield
+    except BatonError:
+        raise
+    except Exception as error:
+        raise StorageUnavailable(
+            f"The storage cannot be used now ({type(error).__name__}: {error}). Nothing was sent, and nothing ended."
+        ) from error
 
 
 def _secret_signer(key_id: str, secret: str) -> Signer:
@@ -1870,10 +2241,14 @@ def _secret_signer(key_id: str, secret: str) -> Signer:
     return Signer(key_id, lambda message: hmac.digest(raw, message, "sha256"))
 
 
-def _without(record: Record, finished: Pending | Revocation | None) -> Record:
-    """Remove a login in progress, or a revocation that was answered."""
-    pending = None if record.pending == finished else record.pending
-    return replace(record, pending=pending, revocations=tuple(one for one in record.revocations if one != finished))
+def _without(record: Record, finished: Pending | None) -> Record:
+    """Remove a login in progress."""
+    return replace(record, pending=None) if record.pending == finished else record
+
+
+def _without_revocation(record: Record, token: str) -> Record:
+    """Remove a revocation that was answered."""
+    return replace(record, revocations=tuple(one for one in record.revocations if one.token != token))
 
 
 def _ends_session(refusal: Refused) -> bool:
@@ -1881,7 +2256,7 @@ def _ends_session(refusal: Refused) -> bool:
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
-def _confirming(password: str | Proof | None, confirm: "Confirm | None") -> "Confirm | None":
+def _confirming(password: Given | None, confirm: "Confirm | None") -> "Confirm | None":
     return confirm if password is None else lambda _: password
 
 

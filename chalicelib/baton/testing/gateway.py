@@ -116,6 +116,8 @@ class Gateway:
         Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of the app.
         """
         self.stage = stage
+        """Empty: a domain of its own, whose paths have no stage."""
+        self._prefix = f"/{stage}" if stage else ""
         given = os.environ.get("BATON_ORIGINS", "").split(",") if origins is None else origins
         self._origins = tuple(filter(None, map(str.strip, given)))
         self._clock = clock or DevelopmentClock()
@@ -164,8 +166,7 @@ class Gateway:
     ) -> GatewayResponse:
         origin = next((value for name, value in given if name.lower() == "origin"), None)
         url = urlsplit(target)
-        prefix = f"/{self.stage}"
-        path = url.path.removeprefix(prefix) if url.path.startswith(prefix + "/") else ""
+        path = url.path.removeprefix(self._prefix) if url.path.startswith(f"{self._prefix}/") else ""
         template, parameters = self._match(path)
         if template is None or method not in self._routes[template]:
             return self._own(404, "not_found", "not_found", self._no_route(method, url.path, template), origin)
@@ -182,8 +183,8 @@ class Gateway:
     def _no_route(self, method: str, path: str, template: str | None) -> str:
         """Describe the missing route. AWS gives fewer details. Without a gateway response, it answers 403."""
         said = f"There is no route {method} {path[:200]} here."
-        if not path.startswith(f"/{self.stage}/"):
-            return f"{said} Routes begin with /{self.stage}/."
+        if not path.startswith(f"{self._prefix}/"):
+            return f"{said} Routes begin with {self._prefix}/."
         return f"{said} It takes {', '.join(sorted(self._routes[template]))}." if template else said
 
     def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
@@ -225,7 +226,7 @@ class Gateway:
         binary = media_type.split(";")[0].strip().lower() in self._binary_types
         return {
             "resource": template,
-            "path": path.removeprefix(f"/{self.stage}"),
+            "path": path.removeprefix(self._prefix),
             "httpMethod": method,
             "headers": {name: values[-1] for name, values in multi_headers.items()} or None,
             "multiValueHeaders": multi_headers or None,

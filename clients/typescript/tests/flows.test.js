@@ -151,6 +151,16 @@ test("logout without a network: signed out here, revoked later, and a login sinc
   assert.deepEqual([...server.lineages.values()].map(({ ended }) => ended), ["logout", null]);
 });
 
+test("logout without the key of the login is not confirmed: no request can revoke it", async () => {
+  const server = new FakeServer();
+  const { client, storage } = await loggedIn(server);
+  await storage.update((now) => ({ ...now, key: null }));
+  assert.deepEqual(await client.logout(), { confirmed: false });
+  assert.equal((await client.state()).signedIn, false);
+  assert.deepEqual((await storage.read()).revocations, []);
+  assert.equal([...server.lineages.values()][0].ended, null);
+});
+
 test("logout with a network is confirmed, and a second one too", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);
@@ -227,6 +237,18 @@ test("a step-up asks the person once, and a spent grant is replaced", async () =
   server.faults.push(serve, serve, server.loseAnswer); // The demand, the grant, and the lost answer.
   await client.call("POST", "/things", { json: { a: 1 }, confirm: ask, repeat: true });
   assert.deepEqual([asked, server.sent("/step-up").length, server.effects], [1, 2, 2]);
+});
+
+test("a confirm that returns no proof is an error of the app, before a step-up is sent", async () => {
+  const server = new FakeServer();
+  const { client } = await loggedIn(server);
+  for (const given of [undefined, null, "a password", {}, { password: "" }, []]) {
+    const error = await failure(client.call("POST", "/things", { json: { a: 1 }, confirm: async () => given }));
+    assert.ok(error instanceof TypeError, String(error));
+    assert.match(error.message, /A proof is an object/);
+    assert.ok((await failure(client.stepUp(given, "POST", "/things"))) instanceof TypeError);
+  }
+  assert.equal(server.sent("/step-up").length, 0);
 });
 
 test("without confirm the demand is returned", async () => {

@@ -26,20 +26,23 @@ test("the quick start", async (t) => {
     const answer = server.serve({ url, method, headers, body });
     return new Response(answer.status === 204 ? null : answer.bytes, { status: answer.status, headers: [...answer.headers] });
   };
-  const ask = async (what) => (what === "Code" ? "123456" : password);
-  const payment = { to: "bob", amount: 7 };
+  const codes = ["000000", "123456"]; // The first one is wrong.
+  const ask = async (what) => (what === "Code" ? codes.shift() : password);
+  const transfer = { to: "bob", amount: 7 };
   // [quick-start]
   const baton = nodeBaton({ baseUrl, clientId: "mobile", folder });
   let login = await baton.login(email, password, { deviceName: "Ada's laptop" });
-  while (!login.done) login = await login.step.prove({ totp: await ask("Code") });
+  const again = (error) => (error.code === "invalid_factor" ? login : Promise.reject(error)); // A wrong code: ask again.
+  while (!login.done) login = await login.step.prove({ totp: await ask("Code") }).catch(again);
   console.log(await baton.me());
 
-  const idempotencyKey = Baton.newIdempotencyKey(); // Store it with the payment, before the call.
+  const idempotencyKey = Baton.newIdempotencyKey(); // Store it with the transfer, before the call.
   const confirm = async () => ({ password: await ask("Password") }); // Called only if the route requires it.
-  const answer = await baton.call("POST", "/payments", { json: payment, idempotencyKey, confirm });
+  const answer = await baton.call("POST", "/transfers", { json: transfer, idempotencyKey, confirm });
   console.log(answer.json());
   console.log(await baton.logout());
   // [quick-start]
+  assert.deepEqual(codes, []);
   assert.deepEqual(printed.slice(1), [[{ paid: true }], [{ confirmed: true }]]);
 });
 

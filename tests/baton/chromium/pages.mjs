@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const browser = await chromium.launch({
+const options = {
   executablePath: process.env.CHROMIUM,
   // Chromium's own sandbox does not work for root. The only pages here are those of the test.
   args: [
@@ -12,7 +12,8 @@ const browser = await chromium.launch({
     "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     ...JSON.parse(process.env.CHROMIUM_ARGUMENTS),
   ],
-});
+};
+const browser = await chromium.launch(options);
 const contexts = [];
 const pages = [];
 const troubles = [];
@@ -26,10 +27,13 @@ async function watched(context) {
   context.on("weberror", (error) => troubles.push(String(error.error())));
   return context;
 }
+const sessions = [];
 
 const commands = {
-  async person() {
-    return contexts.push(await watched(await browser.newContext())) - 1;
+  // With a folder, the profile is on the disk, and can be copied.
+  async person({ folder }) {
+    const context = folder ? await chromium.launchPersistentContext(folder, options) : await browser.newContext();
+    return contexts.push(await watched(context)) - 1;
   },
   async open({ person, url }) {
     const page = await contexts[person].newPage();
@@ -66,6 +70,14 @@ const commands = {
   troubles: () => troubles.splice(0),
   // As if their time were over.
   forget: ({ person, name }) => contexts[person].clearCookies({ name }),
+  // Close without asking the page, as a tab that crashes.
+  shut: ({ page }) => pages[page].close({ runBeforeUnload: false }),
+  // The page stands still at its next step, as a tab that the browser suspends. It keeps its locks.
+  async freeze({ page, on }) {
+    const session = (sessions[page] ??= await pages[page].context().newCDPSession(pages[page]));
+    await session.send("Debugger.enable");
+    await session.send(on ? "Debugger.pause" : "Debugger.disable");
+  },
   cookies: ({ person }) => contexts[person].cookies(),
   close: ({ person }) => contexts[person].close(),
 };

@@ -120,12 +120,19 @@ def rows(heading: str) -> dict[str, tuple[list[str], set[str]]]:
     }
 
 
+STEP_MEMBERS = {"factors", "enrol", "expires_at", "problem", "refusal", "recovery_codes", "recovery_codes_left"}
+
+
 def test_every_method_is_on_the_page_with_its_parameters() -> None:
     """The required ones in their order, and the optional ones, except for `deadline_s`."""
     hidden = {"call": set(), "step_up": {"attempt"}}
     for kind, heading, others in (
         (BatonClient, "The methods", set()),
-        (LoginStep, SECOND, {"factors", "enrol", "problem", "refusal", "recovery_codes", "recovery_codes_left"}),
+        (
+            LoginStep,
+            SECOND,
+            {"factors", "enrol", "expires_at", "problem", "refusal", "recovery_codes", "recovery_codes_left"},
+        ),
     ):
         named = rows(heading)
         members = {name: value for name, value in vars(kind).items() if not name.startswith("_")}

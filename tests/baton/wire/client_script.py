@@ -10,7 +10,6 @@ from baton_client import (
     BatonClient,
     BatonError,
     DeviceKey,
-    FactorNeeded,
     MemoryStorage,
     NoResponse,
     Pending,
@@ -146,8 +145,6 @@ class Script:
                 self.played.value = begin("ada@example.com", "word", "d", deadline_s=deadline_s)
         except Stop:
             pass
-        except FactorNeeded as needed:
-            self.played.value = needed.step
         except BatonError as error:
             self.played.error = error
         self.played.record, self.played.left = self.storage.read(), len(self.answers)

@@ -40,9 +40,12 @@ from baton_client import (
     Refused,
     Request,
     Session,
+    State,
     Storage,
+    StorageUnavailable,
     signature_fields,
 )
+from tests.baton.finished import finished
 from tests.baton.wire.fake_server import BASE_URL, EMAIL, LIFE_S, PASSWORD, Clock, FakeServer, answered, problem
 
 pytestmark = pytest.mark.guarantee(2)
@@ -369,8 +372,9 @@ class TestRule4:
                 raise OSError(28, "No space left on device")
 
             patch.setattr(storage, "update", full)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(StorageUnavailable, match="No space left") as unavailable:
                 client.me()
+            assert isinstance(unavailable.value.__cause__, OSError)
         assert not server.sent("/me")
         assert client.me()
         assert server.exchanges == 1
@@ -563,7 +567,7 @@ class TestRule6:
         with pytest.raises(Offline):
             client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
         only_lineage(server).ended = "ended_by_owner"
-        session = client.login(EMAIL, PASSWORD, "a phone")
+        session = finished(client.login(EMAIL, PASSWORD, "a phone"))
         assert server.lineages[session.device_id].ended is None
         assert len(attempts(server.log)) == 2
 
@@ -649,7 +653,7 @@ class TestRule6:
         before = storage.read()
         demand = problem(401, error, "another_code", "log_in")
         strange = client_of(server, storage, transport=lambda _request, _timeout_s: demand)
-        for act in (strange.me, strange.exchange, strange.logout, lambda: strange.delete_account(PASSWORD)):
+        for act in (strange.me, strange.exchange, lambda: strange.delete_account(PASSWORD)):
             with pytest.raises(Refused, match="another_code"):
                 act()
         assert storage.read() == before
@@ -681,7 +685,7 @@ class TestRule6:
         assert len(sent) == 3
         answers[:], sent[:] = [defect] * 9, []
         with pytest.raises(Refused, match="id-of-the-defect"):
-            broken.logout()  # A repetition is harmless, so the outcome matters less than the defect.
+            broken.end_device("own")  # A repetition is harmless, so the outcome matters less than the defect.
         assert len(sent) == 3
         assert client.me()
 
@@ -723,9 +727,9 @@ class TestRule6:
     ) -> None:
         """The key is lost, so the login stays active on the server. The app learns this."""
         storage.update(lambda record: replace(record, key=None))
-        with pytest.raises(LoggedOut, match="key_lost"):
-            client.logout()
+        assert not client.logout()
         assert only_lineage(server).ended is None
+        assert (storage.read().session, storage.read().revocations) == (None, ())
 
     def test_a_key_that_an_attacker_may_have_is_replaced(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
@@ -933,14 +937,14 @@ class TestRule8:
         def client(transport: Any) -> BatonClient:
             return client_of(server, FileStorage(tmp_path / "s"), binding=binding, transport=transport)
 
-        session = client(server).login(EMAIL, PASSWORD, "a phone")
+        session = finished(client(server).login(EMAIL, PASSWORD, "a phone"))
         copy = self.copied(server, FileStorage(tmp_path / "s"))
         with pytest.raises(LoggedOut) as ended:
             client(self.offline(server)).exchange()
         assert (ended.value.reason, ended.value.confirmed) == ("reuse", False)
         record = FileStorage(tmp_path / "s").read()
         assert record.session is None
-        assert [revocation.session.device_id for revocation in record.revocations] == [session.device_id]
+        assert [revocation.token for revocation in record.revocations] == [session.access_token]
         assert copy.me()
         after = client(server)
         if chance == "login":
@@ -1016,6 +1020,8 @@ class TestRule8:
         assert len(storage.read().revocations) == kept
         before = len(asked)
         client.login(EMAIL, PASSWORD, "a phone")
+        assert len(asked) == before, "an unanswered revocation rests for half a minute"
+        client._revoke_after = 0.0
         client.me()
         assert (len(asked) == before) == (action in {"log_in", "fix_request", "look_up"})
 
@@ -1042,15 +1048,15 @@ class TestRule8:
     def test_a_logout_that_detects_a_copy_reports_the_open_revocation(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The login is not reported as ended before its revocation is answered."""
-        self.copied(server, storage)
+        """The login is not reported as ended before its revocation is answered. The copy then stops working."""
+        copy = self.copied(server, storage)
         server.clock.skip(LIFE_S)
-        with pytest.raises(LoggedOut) as ended:
-            client_of(server, storage, binding=owner._binding, transport=self.offline(server)).logout()
-        assert not ended.value.confirmed
+        assert not client_of(server, storage, binding=owner._binding, transport=self.offline(server)).logout()
         assert only_lineage(server).ended is None
-        owner.logout()
+        assert owner.logout()
         assert only_lineage(server).ended == "reuse"
+        with pytest.raises(LoggedOut):
+            copy.me()
 
     def test_a_restored_backup_counts_as_a_copy(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
@@ -1078,7 +1084,7 @@ class TestRule8:
         assert Record.from_json(after.to_json()) == after
         assert len(after.revocations) == 1
         secrets = [record.session.access_token, record.session.attempt, record.session.secret, record.key]
-        for secret in [secret.pkcs8 if isinstance(secret, DeviceKey) else secret for secret in secrets if secret]:
+        for secret in [secret.data if isinstance(secret, DeviceKey) else secret for secret in secrets if secret]:
             assert secret not in repr(after)
 
 
@@ -1364,14 +1370,14 @@ class TestLastSecret:
 class TestOtherDevices:
     """Ending other devices requires the password, so that a thief with one phone cannot end the others."""
 
-    @pytest.mark.parametrize("act", ["end_device", "logout"])
+    @pytest.mark.parametrize("act", ["end_device", "logout_everywhere"])
     @pytest.mark.parametrize("how", ["password", "confirm"])
     def test_the_password_is_verified_for_this_exact_request(
         self, act: str, how: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
         """The password is passed with the call, or requested from the user when the server requires it."""
         other = client_of(server, MemoryStorage())
-        device = other.login(EMAIL, PASSWORD, "another phone").device_id
+        device = finished(other.login(EMAIL, PASSWORD, "another phone")).device_id
         asked: list[Refused] = []
 
         def confirm(refusal: Refused) -> str:
@@ -1379,21 +1385,21 @@ class TestOtherDevices:
             return PASSWORD
 
         given: dict[str, Any] = {"password": PASSWORD} if how == "password" else {"confirm": confirm}
-        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {"everywhere": True}
+        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {}
         getattr(client, act)(**arguments, **given)
         assert server.lineages[device].ended == ("ended_by_owner" if act == "end_device" else "ended_everywhere")
         assert [refusal.code for refusal in asked] == (["step_up_required"] if how == "confirm" else [])
-        assert (storage.read().session is None) == (act == "logout")
+        assert (storage.read().session is None) == (act == "logout_everywhere")
 
-    @pytest.mark.parametrize("act", ["end_device", "logout"])
+    @pytest.mark.parametrize("act", ["end_device", "logout_everywhere"])
     def test_without_the_password_no_device_is_ended(
         self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
         """The refusal is raised and the session is kept. A wrong password has the same result."""
         before = storage.read()
         other = client_of(server, MemoryStorage())
-        device = other.login(EMAIL, PASSWORD, "another phone").device_id
-        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {"everywhere": True}
+        device = finished(other.login(EMAIL, PASSWORD, "another phone")).device_id
+        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {}
         with pytest.raises(Refused, match="step_up_required"):
             getattr(client, act)(**arguments)
         with pytest.raises(Refused, match="invalid_credentials"):
@@ -1421,7 +1427,7 @@ class TestOtherDevices:
             return server(request, timeout_s)
 
         client._transport = losing
-        client.logout(everywhere=True, password=PASSWORD)
+        client.logout_everywhere(password=PASSWORD)
         assert not lost
         assert client.session is None
 
@@ -1435,11 +1441,124 @@ class TestOtherDevices:
         assert client.session
         server.lineages[client.session.device_id].end(reason)
         with pytest.raises(LoggedOut) as ended:
-            client.logout(everywhere=True, password=PASSWORD)
+            client.logout_everywhere(password=PASSWORD)
         assert ended.value.reason == reason
         with pytest.raises(NotLoggedIn):
-            client.logout(everywhere=True, password=PASSWORD)
+            client.logout_everywhere(password=PASSWORD)
         assert other.me()
+
+
+class TestState:
+    """The record is the truth. Listeners are told after it has changed."""
+
+    def test_a_listener_is_told_each_change(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Once, and not for an exchange. After its removal it is told nothing."""
+        told: list[State] = []
+        remove = client.on_state(told.append)
+        client.exchange()
+        assert told == []
+        client.logout()
+        client.login(EMAIL, PASSWORD, "a phone")
+        device = session_in(storage).device_id
+        out = State(signed_in=False, reason="logout", at=int(server.clock()))
+        assert told == [out, State(signed_in=True, device_id=device)]
+        remove()
+        remove()
+        client.forget()
+        assert len(told) == 2
+        assert client.state() == State(signed_in=False)
+
+    def test_a_change_of_another_process_is_told_when_it_is_found(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """At the next read of the record. The other client stored the end and its reason."""
+        told: list[State] = []
+        client.on_state(told.append)
+        other = client_of(server, storage)
+        only_lineage(server).end("password_changed")
+        with pytest.raises(LoggedOut):
+            other.me()
+        assert told == []
+        with pytest.raises(NotLoggedIn):
+            client.me()
+        assert [state.reason for state in told] == ["password_changed"]
+
+    def test_an_error_of_a_listener_undoes_nothing(self, client: BatonClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It goes to the hook for errors. The other listeners are told."""
+        shown: list[object] = []
+        monkeypatch.setattr("sys.excepthook", lambda *error: shown.append(error[1]))
+        told: list[State] = []
+
+        def broken(_: State) -> None:
+            raise KeyError("a defect of the app")
+
+        client.on_state(broken)
+        client.on_state(told.append)
+        assert client.logout()
+        assert [type(error) for error in shown] == [KeyError]
+        assert len(told) == 1
+
+    def test_the_last_state_told_is_the_newest(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Another thread has logged in again before this one tells the logout."""
+        told: list[State] = []
+        client.on_state(told.append)
+        before = storage.read()
+        after = storage.update(lambda now: now.logged_out("logout", 7))
+        storage.update(lambda _: before)
+        client._told, client._told_once = before.state, True
+        client._tell(after)
+        assert told == []
+
+    def test_a_key_is_not_used_again_after_a_login_by_another_device(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """`replaced`: this record did not make that login, so another device has the key."""
+        key = storage.read().key
+        only_lineage(server).end("replaced")
+        with pytest.raises(LoggedOut):
+            client.me()
+        assert storage.read().key is None
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert storage.read().key != key
+
+    @pytest.mark.parametrize("given", [7, [], {}, {"pin": "1"}, b"word"])
+    def test_a_proof_of_another_type_is_an_error_of_the_program(
+        self, given: Any, server: FakeServer, client: BatonClient
+    ) -> None:
+        """Before a step-up is sent. `None` cancels, and the refusal is raised."""
+        with pytest.raises(TypeError):
+            client.call("POST", "/transfers", json={}, confirm=lambda _: given)
+        assert not server.sent("/step-up")
+        with pytest.raises(Refused, match="step_up_required"):
+            client.call("POST", "/transfers", json={}, confirm=lambda _: None)
+        assert client.call("POST", "/transfers", json={}, confirm=lambda _: {"password": PASSWORD}).status == 201
+
+    def test_a_wrong_path_or_key_is_refused_before_anything_is_sent(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """Also before the exchange of an expired token."""
+        server.clock.skip(LIFE_S)
+        server.log.clear()
+        for named in ({"path": "/a/../b"}, {"path": "/notes", "idempotency_key": "short"}):
+            with pytest.raises(ValueError, match=r"path|Idempotency"):
+                client.call("POST", **named)  # type: ignore[arg-type] # text
+        assert server.log == []
+
+    def test_an_error_says_what_came_instead_of_an_answer(self, server: FakeServer, client: BatonClient) -> None:
+        """`last` is for a developer: it shows the firewall."""
+        page = Answer(202, {"content-type": "text/html"}, b"")
+        strange = client_of(server, client._storage, transport=lambda _request, _timeout_s: page)
+        with pytest.raises(Offline) as offline:
+            strange.me()
+        with pytest.raises(AnswerLost) as lost:
+            strange.call("POST", "/notes", json={})
+        assert "202 text/html" in offline.value.last
+        assert "202 text/html" in lost.value.last
+        assert (offline.value.kind, lost.value.kind) == ("offline", "answer_lost")
 
 
 class TestUnknownMembers:
@@ -1497,7 +1616,7 @@ class TestJourneys:
         again().exchange() if mechanism != "long_lived" else None
         assert server.exchanges == (2 if mechanism in {"exchange", "rotating_refresh"} else 0)
         assert ("signature" in server.log[-1].headers) == (binding != "none")
-        again().logout(everywhere=True, password=PASSWORD)
+        again().logout_everywhere(password=PASSWORD)
         assert only_lineage(server).ended == "ended_everywhere"
         assert again().session is None
 
@@ -1544,14 +1663,48 @@ class TestJourneys:
         client.logout()
         assert only_lineage(server).ended == "logout"
 
-    def test_a_logout_without_network_keeps_the_session(self, server: FakeServer, client: BatonClient) -> None:
-        """The app decides whether to delete the session on this device only."""
+    def test_a_logout_without_network_is_a_logout_here(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Before, the session was kept, so the person was logged in at the next start. The revocation is sent later."""
+        sleep = Pauses()
         server.faults.extend([server.lose_request])
-        with pytest.raises(Offline):
-            client.logout(deadline_s=0)
-        assert client.session is not None
-        client.forget()
-        assert client.session is None
+        assert not client_of(server, storage, sleep=sleep).logout()
+        assert sleep == [], "a logout waits for no network"
+        state = client.state()
+        assert (state.signed_in, state.reason, state.at) == (False, "logout", int(server.clock()))
+        assert only_lineage(server).ended is None
+        with pytest.raises(NotLoggedIn):
+            client.me()
+        assert only_lineage(server).ended == "logout"
+        assert storage.read().revocations == ()
+
+    def test_a_logout_does_not_end_the_login_that_follows(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The revocation has the token of its own login."""
+        offline = client_of(server, storage, transport=TestRule8().offline(server))
+        assert not offline.logout()
+        offline.login(EMAIL, PASSWORD, "a phone")
+        assert client.me()
+        assert storage.read().revocations == ()
+        assert client.state().device_id == session_in(storage).device_id
+
+    def test_waiting_revocations_are_at_most_eight_and_end_after_thirty_days(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The oldest is dropped: its login ends at the server by itself."""
+        offline = client_of(server, storage, transport=TestRule8().offline(server))
+        for _ in range(9):
+            offline.logout()
+            offline.login(EMAIL, PASSWORD, "a phone")
+        tokens = [one.token for one in storage.read().revocations]
+        assert len(tokens) == len(set(tokens)) == 8
+        server.clock.skip(30 * 86_400 + 1)
+        server.log.clear()
+        client.sync_clock()
+        assert server.sent("/oauth/revoke") == []
+        assert storage.read().revocations == ()
 
     @pytest.mark.parametrize("act", ["logout", "delete_account"])
     def test_a_late_end_does_not_delete_a_newer_login(
@@ -1561,7 +1714,7 @@ class TestJourneys:
 
         def overtaken(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
-            if answer.status == 204:
+            if answer.status == 204 or request.url.endswith("/oauth/revoke"):
                 server.passwords[EMAIL] = PASSWORD
                 client.login(EMAIL, PASSWORD, "the same phone")
             return answer
@@ -1574,7 +1727,7 @@ class TestJourneys:
     def test_ending_a_device_ends_only_that_device(self, server: FakeServer, client: BatonClient) -> None:
         """The id is part of the path, and the path is signed."""
         other = client_of(server, MemoryStorage())
-        device = other.login(EMAIL, PASSWORD, "another phone").device_id
+        device = finished(other.login(EMAIL, PASSWORD, "another phone")).device_id
         client.end_device(device, password=PASSWORD)
         with pytest.raises(LoggedOut):
             other.me()
@@ -1782,7 +1935,7 @@ class TestStorage:
         shown = repr(record) + repr(server.log)
         assert not any(
             secret in shown
-            for secret in (record.session.access_token, record.session.attempt, record.key.pkcs8, "p" * 22, PASSWORD)
+            for secret in (record.session.access_token, record.session.attempt, record.key.data, "p" * 22, PASSWORD)
         )
 
 

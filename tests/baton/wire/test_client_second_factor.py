@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from baton_client import BatonClient, FactorNeeded, FileStorage, LoginStep, MemoryStorage, Offline, Proof, Refused
+from baton_client import BatonClient, FileStorage, LoginStep, MemoryStorage, Offline, Proof, Refused
+from tests.baton.finished import finished
 from tests.baton.wire.conftest import PASSWORD, Line
 from tests.baton.wire.second_factor import EMAIL, Person, wrong
 from tools.dev.gateway import DevelopmentClock
@@ -47,9 +48,9 @@ def test_a_login_in_two_steps(make_client: MakeClient, clock: DevelopmentClock, 
 
     storage = FileStorage(tmp_path / "session.json")
     laptop, _ = make_client(storage=storage)
-    with pytest.raises(FactorNeeded) as needed:
-        laptop.login(EMAIL, PASSWORD, "Ada's laptop")
-    assert needed.value.step.factors == ("totp", "recovery_code")
+    begun = laptop.login(EMAIL, PASSWORD, "Ada's laptop")
+    assert isinstance(begun, LoginStep)
+    assert (begun.done, begun.factors) == (False, ("totp", "recovery_code"))
     restarted, _ = make_client(storage=storage)
     step = restarted.pending_step()
     assert step is not None
@@ -77,12 +78,12 @@ def test_a_session_that_is_void_begins_anew(make_client: MakeClient, clock: Deve
     """After ten minutes the person logs in again, under another attempt."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client(storage=(storage := MemoryStorage()))
-    with pytest.raises(FactorNeeded) as needed:
-        tablet.login(EMAIL, PASSWORD, "Ada's tablet")
+    begun = tablet.login(EMAIL, PASSWORD, "Ada's tablet")
+    assert isinstance(begun, LoginStep)
     before = storage.read().pending
     clock.skip(601)
     with pytest.raises(Refused) as refused:
-        needed.value.step.prove(Proof(totp=ada.code()))
+        begun.prove(Proof(totp=ada.code()))
     assert refused.value.code == "invalid_session"
     assert tablet.pending_step() is None
     tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: Proof(totp=ada.code()))
@@ -149,9 +150,9 @@ def test_the_person_cancels_a_second_factor(make_client: MakeClient, clock: Deve
     """With `None`, or with an error of the app, which `login` passes on. The login waits for its step."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client()
-    with pytest.raises(FactorNeeded) as needed:
-        tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: None)
-    assert needed.value.step.factors == ("totp", "recovery_code")
+    begun = tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: None)
+    assert isinstance(begun, LoginStep)
+    assert begun.factors == ("totp", "recovery_code")
 
     def cancel(_: LoginStep) -> Proof:
         raise KeyError("cancelled")
@@ -179,15 +180,16 @@ def test_a_step_after_a_restart_says_which_screen_to_show(
     """What the account can prove, and why. A record of the earlier form is read too."""
     enrolled(make_client, clock)
     file = tmp_path / "session.json"
-    with pytest.raises(FactorNeeded) as needed:
-        make_client(storage=FileStorage(file))[0].login(EMAIL, PASSWORD, "tablet")
+    begun = make_client(storage=FileStorage(file))[0].login(EMAIL, PASSWORD, "tablet")
+    assert isinstance(begun, LoginStep)
     step = make_client(storage=FileStorage(file))[0].pending_step()
     assert step is not None
     assert (step.factors, step.problem["code"]) == (("totp", "recovery_code"), "factor_required")
-    assert step.problem == needed.value.step.problem
+    assert step.problem == begun.problem
     assert "auth_session" not in step.problem
     record = json.loads(file.read_bytes())
-    del record["pending"]["problem"]
+    for member in ("problem", "factors", "enrol"):
+        record["pending"].pop(member, None)
     file.write_text(json.dumps(record), "utf-8")
     step = make_client(storage=FileStorage(file))[0].pending_step()
     assert step is not None
@@ -201,7 +203,8 @@ def test_every_password_may_be_a_proof(make_client: MakeClient, clock: Developme
 
     def log_in(app: BatonClient) -> str:
         clock.skip(60)
-        return app.login(EMAIL, PASSWORD, "device", second_factor=lambda _: Proof(totp=ada.fresh_code())).device_id
+        begun = app.login(EMAIL, PASSWORD, "device", second_factor=lambda _: Proof(totp=ada.fresh_code()))
+        return finished(begun).device_id
 
     def both() -> Proof:
         clock.skip(60)
@@ -213,7 +216,7 @@ def test_every_password_may_be_a_proof(make_client: MakeClient, clock: Developme
     assert phone.export_account(both())["account"]["email"] == EMAIL
     phone.change_password(both(), PASSWORD)
     phone.end_device(log_in(tablet), password=both())
-    phone.logout(everywhere=True, password=both())
+    phone.logout_everywhere(password=both())
     log_in(phone)
     phone.delete_account(both())
     assert phone.session is None

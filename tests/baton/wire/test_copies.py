@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from baton_client import BatonClient, LoggedOut, MemoryStorage, NoResponse, NotLoggedIn, Offline, Record, Refused
+from tests.baton.finished import finished
 from tests.baton.wire.conftest import PASSWORD, Line
 from tools.dev.gateway import DevelopmentClock
 
@@ -117,7 +118,7 @@ def test_a_stranger_cannot_lock_out_an_hmac_device(make_client: Make, how: str) 
     """Before this rule, ten wrong passwords delayed the owner's login: the device was not recognised."""
     phone, line = make_client(binding="hmac")
     tablet, _ = make_client()
-    first = phone.register(EMAIL, PASSWORD, "phone").device_id
+    first = finished(phone.register(EMAIL, PASSWORD, "phone")).device_id
     tablet.login(EMAIL, PASSWORD, "tablet")
     if how == "ended":
         tablet.end_device(first, password=PASSWORD)

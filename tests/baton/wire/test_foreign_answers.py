@@ -108,8 +108,7 @@ METHODS = {
     ),
     "change_password": Method(lambda client: client.change_password(PASSWORD, PASSWORD), AnswerLost, steps=3),
     "delete_account": Method(lambda client: client.delete_account(PASSWORD), AnswerLost, steps=3),
-    "logout": Method(lambda client: client.logout()),
-    "logout everywhere": Method(lambda client: client.logout(everywhere=True, password=PASSWORD), steps=3),
+    "logout everywhere": Method(lambda client: client.logout_everywhere(password=PASSWORD), steps=3),
     "sync_clock": Method(lambda client: client.sync_clock()),
 }
 
@@ -208,17 +207,17 @@ def test_a_foreign_answer_to_an_executed_request_is_a_lost_answer(foreign: str, 
 
 @pytest.mark.parametrize("binding", ["key", "hmac", "none"])
 def test_a_logout_with_a_foreign_answer_is_repeated(binding: str) -> None:
-    """The app gets `Offline`, and the second logout ends the login."""
-    method, stranger = METHODS["logout"], Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    client, storage = client_behind(method, stranger, binding=binding)
-    assert (session := storage.read().session)
-    with pytest.raises(Offline, match="200 text/html"):
-        client.logout()
-    assert storage.read().session == session
-    stranger.away = True
-    client.logout()
-    assert storage.read().session is None
-    assert stranger.server.lineages[session.device_id].ended == "logout"
+    """It is not confirmed, and the person is logged out here. The second logout informs the server."""
+    for foreign in FOREIGN.values():
+        stranger = Stranger(FakeServer(), foreign)
+        client, storage = client_behind(METHODS["me"], stranger, binding=binding)
+        assert (session := storage.read().session)
+        assert not client.logout()
+        assert (storage.read().session, len(storage.read().revocations)) == (None, 1)
+        stranger.away = True
+        assert client.logout()
+        assert stranger.server.lineages[session.device_id].ended == "logout"
+        assert storage.read().revocations == ()
 
 
 @pytest.mark.parametrize("members", [{}, {"grant": 7}, {"devices": {}}, {"access_token": "x", "expires_in": "900"}, []])
@@ -327,13 +326,12 @@ def test_a_foreign_answer_over_http_does_not_count(raw: str, portal: Any) -> Non
     """For any bytes, the login stays active and the app gets `Offline`."""
     portal.raw = RAW[raw]
     stranger = Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    _, storage = client_behind(METHODS["logout"], stranger)
+    _, storage = client_behind(METHODS["me"], stranger)
     session = storage.read().session
     with closing(HttpTransport()) as transport:
         options: Any = {"transport": transport, "clock": stranger.server.clock, "sleep": lambda _: None}
         client = BatonClient(portal.url, "mobile", storage, **options)
         acts: list[Callable[[], object]] = [
-            lambda: client.logout(deadline_s=0.5),
             lambda: client.exchange(deadline_s=0.5),
             lambda: client.call("GET", "/me", deadline_s=0.5),
         ]
@@ -342,4 +340,6 @@ def test_a_foreign_answer_over_http_does_not_count(raw: str, portal: Any) -> Non
                 act()
         with pytest.raises(AnswerLost):
             client.delete_account(PASSWORD)
-    assert storage.read().session == session
+        assert storage.read().session == session
+        assert not client.logout(deadline_s=0.5)
+        assert len(storage.read().revocations) == 1

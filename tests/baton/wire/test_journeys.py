@@ -10,6 +10,7 @@ from joserfc import jwt as jose
 from joserfc.jwk import KeySet
 
 from baton_client import BatonClient, FileStorage, LoggedOut, MemoryStorage, Offline, Refused
+from tests.baton.finished import finished
 from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
 from tests.baton.wire.conversation import Said
 from tools.dev.gateway import DevelopmentClock
@@ -115,7 +116,7 @@ def test_a_restored_backup_counts_as_a_second_holder(make_client: Make) -> None:
 def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, send: Callable[..., Said]) -> None:
     """PyJWT and joserfc check issuer, audience and signature. The token contains the key of the device."""
     phone, _ = make_client()
-    session = phone.register("ada@example.com", PASSWORD, "phone")
+    session = finished(phone.register("ada@example.com", PASSWORD, "phone"))
     keys = send("GET", "/api/.well-known/jwks.json", [("host", "x")], b"").members
     header = jwt.get_unverified_header(session.access_token)
     assert header["typ"] == "at+jwt"

@@ -19,6 +19,7 @@ from requests_oauthlib import OAuth2Session
 from baton_client import BatonClient, DeviceKey, HttpTransport, MemoryStorage
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.finished import finished
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer
 
 PASSWORD = "copper lantern drifting sideways"
@@ -128,14 +129,14 @@ def test_an_independent_implementation_of_rfc_9421_signs_a_call(
     origin = "http://localhost:8000/api"  # the authority of the tests' settings
     with closing(_To(url)) as transport:
         client = BatonClient(origin, "mobile", storage, transport=transport, **options)  # type: ignore[arg-type] # options
-        session = client.register("ada@example.com", PASSWORD, "phone")
+        session = finished(client.register("ada@example.com", PASSWORD, "phone"))
     key: object
     if session.secret:
         key = base64.urlsafe_b64decode(session.secret + "=")
     else:
         device_key = storage.read().key
         assert isinstance(device_key, DeviceKey)
-        key = load_der_private_key(base64.b64decode(device_key.pkcs8), None)
+        key = load_der_private_key(base64.b64decode(device_key.data), None)
     headers = {"Authorization": f"Bearer {session.access_token}", "Host": "localhost:8000"}
     request = requests.Request("GET", f"{origin}/me", headers=headers).prepare()
     HTTPMessageSigner(signature_algorithm=algorithm, key_resolver=Keys(key)).sign(

@@ -80,8 +80,8 @@ export class Baton {
     const core = this.#core;
     const at = core.second();
     await core.update((now) => revoked(now, "logout", at));
-    await revokeWaiting(core, core.patience(undefined, REVOCATION), true).catch(() => undefined); // It is stored.
-    return { confirmed: (await core.read()).revocations.length === 0 };
+    const possible = await revokeWaiting(core, core.patience(undefined, REVOCATION), true).catch(() => false); // It is stored.
+    return { confirmed: possible && (await core.read()).revocations.length === 0 };
   }
 
   /** Drop the session on this device without a request. */

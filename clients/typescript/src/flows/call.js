@@ -1,6 +1,7 @@
 // A signed call with a usable token. It applies each remedy that a refusal names.
 
 import { checkPath, quotedKey } from "../rules/address.js";
+import { isObject } from "../rules/answer.js";
 import { utf8 } from "../rules/encoding.js";
 import { DEADLINE } from "../rules/numbers.js";
 import { renewal, same } from "../rules/record.js";
@@ -88,12 +89,19 @@ export function bodyOf({ json, body }) {
   return body ?? (json === undefined ? new Uint8Array() : utf8(JSON.stringify(json)));
 }
 
+/** Refuse what is no proof, before anything is sent. @param {unknown} proof */
+export function checkProof(proof) {
+  if (!isObject(proof) || !Object.values(proof).some(Boolean))
+    throw new TypeError("A proof is an object with a password, a code or a passkey. To cancel, `confirm` throws an error.");
+}
+
 /**
  * Prove a factor for one exact request. Return the grant.
  * @param {Core} core @param {import("../types.js").Proof} proof @param {string} method @param {string} path @param {Uint8Array} body
  * @param {string} attempt @param {import("../types.js").Waiting} waiting @returns {Promise<string>}
  */
 export async function stepUp(core, proof, method, path, body, attempt, waiting) {
+  checkProof(proof);
   const json = { operation: await operation(core, method, path, body), ...proof };
   const answer = await call(core, "POST", "/step-up", { json, idempotencyKey: attempt, ...only(waiting) }, having({ grant: "string" }), false);
   return answer.grant;

@@ -24,7 +24,7 @@ export class Core {
   offset = 0;
   /** @type {{ attempt: string, child: Promise<Session> } | null} */
   flight = null;
-  /** @type {Promise<void> | null} */
+  /** @type {Promise<boolean> | null} */
   revoking = null;
   revokeAfter = 0;
   /** @type {Set<string>} */

@@ -11,26 +11,29 @@ import { formPlan } from "./exchange.js";
  */
 
 /**
- * Send the revocations that wait. None of their errors concerns the caller.
+ * Send the revocations that wait. None of their errors concerns the caller. Return false if one was given up: its key
+ * does not exist any more, or it is too old.
  * @param {Core} core @param {import("./patience.js").Patience} patience
  * @param {boolean} now without it, a revocation that was not answered is sent again after half a minute at the earliest
  */
 export async function revokeWaiting(core, patience, now = false) {
-  if (!now && core.clock() < core.revokeAfter) return;
+  if (!now && core.clock() < core.revokeAfter) return true;
   core.revoking ??= sendAll(core).finally(() => {
     core.revoking = null;
   });
   core.revoking.catch(() => {}); // Its callers may all have cancelled.
-  await patience.wait(core.revoking);
+  return patience.wait(core.revoking);
 }
 
 /** @param {Core} core */
 async function sendAll(core) {
+  let possible = true;
   for (const one of (await core.read()).revocations) {
     if (core.refusedRevocations.has(one.token)) continue;
     const old = one.since > 0 && core.now() - one.since > REVOCATION_LIFE;
     const signer = old ? undefined : await signerOf(core, one);
     if (signer === undefined) {
+      possible = false;
       await forgetRevocation(core, one); // Its key does not exist any more: no request can revoke this login.
       continue;
     }
@@ -44,9 +47,10 @@ async function sendAll(core) {
     } catch (error) {
       if (!(error instanceof Offline || error instanceof AnswerLost)) throw error;
       core.revokeAfter = core.clock() + REVOCATION_REST;
-      return;
+      return possible;
     }
   }
+  return possible;
 }
 
 /** Return the signer, null for an unbound login, or undefined if its key is gone. @param {Core} core @param {Revocation} one */

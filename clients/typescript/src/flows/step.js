@@ -4,6 +4,7 @@ import { quotedKey } from "../rules/address.js";
 import { utf8 } from "../rules/encoding.js";
 import { DEADLINE } from "../rules/numbers.js";
 import { ask, having } from "./ask.js";
+import { checkProof } from "./call.js";
 import { NotLoggedIn } from "./errors.js";
 import { begun, dropPending, firstTokens, introduction, loginDone, stepAfter } from "./login.js";
 
@@ -56,6 +57,7 @@ export class LoginStep {
    * @param {{ rememberDevice?: boolean, enrolment?: string } & Waiting} [o] @returns {Promise<Login>}
    */
   async prove(proof, o = {}) {
+    checkProof(proof);
     const members = { ...proof, ...(o.enrolment === undefined ? {} : { enrolment: o.enrolment }), remember_device: o.rememberDevice ?? true };
     const { value, record, step, finished } = await this.#ask("/login/factor", members, firstTokens(this.#core), o);
     if (finished) return loginDone(await this.#core.session(), {}); // By another process.

@@ -12,35 +12,18 @@ from typing import Any
 
 from baton_client import (
     Answer,
-    AnswerLost,
     BatonClient,
     BatonError,
-    BrokenStorage,
     DeviceKey,
-    FactorNeeded,
     FileStorage,
     HttpTransport,
-    LoggedOut,
     LoginStep,
-    NotLoggedIn,
-    Offline,
-    Proof,
     Record,
     Refused,
     Request,
     Session,
 )
 
-KINDS: dict[type[BaseException], str] = {
-    LoggedOut: "logged_out",
-    NotLoggedIn: "not_logged_in",
-    Offline: "offline",
-    AnswerLost: "answer_lost",
-    BrokenStorage: "broken_storage",
-    Refused: "refused",
-    ValueError: "type_error",
-    OSError: "storage_unavailable",
-}
 writing = threading.Lock()
 
 
@@ -125,21 +108,21 @@ class Agent:
             transport=self.transport,
             **named,
         )
+        self.client.on_state(lambda state: say(event="state", signed_in=state.signed_in, reason=state.reason))
 
-    def _login(self, act: Callable[[], Session]) -> dict[str, object]:
-        try:
-            return {"done": True, "device_id": act().device_id}
-        except FactorNeeded as needed:
-            self.step = needed.step
-            return {"done": False, "factors": list(needed.step.factors), "enrol": list(needed.step.enrol)}
+    def _login(self, made: Session | LoginStep) -> dict[str, object]:
+        if isinstance(made, Session):
+            return {"done": True, "device_id": made.device_id}
+        self.step = made
+        return {"done": False, "factors": list(made.factors), "enrol": list(made.enrol)}
 
     def register(self, email: str, password: str, **named: Any) -> object:
         """Register."""
-        return self._login(lambda: self.client.register(email, password, "agent", **named))
+        return self._login(self.client.register(email, password, "agent", **named))
 
     def login(self, email: str, password: str, **named: Any) -> object:
         """Log in."""
-        return self._login(lambda: self.client.login(email, password, "agent", **named))
+        return self._login(self.client.login(email, password, "agent", **named))
 
     def pending_step(self) -> object:
         """Tell whether a login waits."""
@@ -148,9 +131,8 @@ class Agent:
 
     def prove(self, **proof: Any) -> object:
         """Prove a factor."""
-        step = self.step
-        assert step is not None
-        return self._login(lambda: step.prove(Proof(**proof)))
+        assert self.step is not None
+        return self._login(self.step.prove(proof))
 
     def enrolment(self) -> object:
         """Enrol an authenticator app."""
@@ -195,7 +177,7 @@ class Agent:
 
     def end_device(self, device_id: str, password: str) -> None:
         """End a login."""
-        self.client.end_device(device_id, password=password)
+        self.client.end_device(device_id, lambda _: {"password": password})
 
     def change_password(self, password: str, new_password: str) -> None:
         """Change the password."""
@@ -205,13 +187,13 @@ class Agent:
         """Delete the account."""
         self.client.delete_account(password)
 
-    def logout(self) -> None:
+    def logout(self) -> object:
         """Log out."""
-        self.client.logout()
+        return {"confirmed": self.client.logout()}
 
     def logout_everywhere(self, password: str) -> None:
         """Log out everywhere."""
-        self.client.logout(everywhere=True, password=password)
+        self.client.logout_everywhere(lambda _: password)
 
     def forget(self) -> None:
         """Forget."""
@@ -219,7 +201,8 @@ class Agent:
 
     def state(self) -> object:
         """Tell whether there is a session."""
-        return {"signed_in": self.client.session is not None}
+        state = self.client.state()
+        return {"signed_in": state.signed_in, "reason": state.reason}
 
     def sync_clock(self) -> object:
         """Read the server's time."""
@@ -278,8 +261,8 @@ class Agent:
         named = {name: value for name, value in said.items() if name not in {"id", "do"}}
         try:
             return {"ok": getattr(self, said["do"])(**named)}
-        except (BatonError, ValueError, OSError) as error:
-            kind = next((name for of, name in KINDS.items() if isinstance(error, of)), type(error).__name__)
+        except (BatonError, ValueError, TypeError) as error:
+            kind = error.kind if isinstance(error, BatonError) else "type_error"
             members = {name: getattr(error, name, None) for name in ("reason", "code", "action", "confirmed", "status")}
             return {"error": {"kind": kind, "text": str(error), **members}}
 

@@ -1,5 +1,6 @@
 """The scene of each scenario, for each client."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.line import Line, listening
 from tests.baton.clients.conformance.scene import Scene
+from tests.baton.clients.conformance.tls import certified
 from tests.baton.testing.conftest import ROLES
 
 APP = "tests/baton/testing/orders_app.py"
@@ -55,6 +57,29 @@ def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: P
     """Begin a scenario. Its invariants are checked at its end."""
     with Scene(client, line, make_world(), tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def make_server(
+    make_world: Callable[..., World], line: Line, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, int], Scene]]:
+    """Begin a scenario whose server speaks TLS, on this port or a free one."""
+    with contextlib.ExitStack() as stack:
+
+        def make(client: str, port: int) -> Scene:
+            context, environment = certified(tmp_path_factory.mktemp("tls"))
+            try:
+                secured = stack.enter_context(listening(port, context))
+            except OSError:
+                pytest.skip(f"{client}: port {port} cannot be used here")
+            host = "localhost" if port == 443 else f"localhost:{secured.port}"
+            world = make_world(BATON_ISSUER=f"https://{host}/api", BATON_AUTHORITIES=host)
+            secured.gateway = line.gateway
+            scene = stack.enter_context(Scene(client, secured, world, tmp_path))
+            scene.environment |= environment
+            return scene
+
+        yield make
 
 
 @pytest.hookimpl(wrapper=True)

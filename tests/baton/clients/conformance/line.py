@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,17 +59,22 @@ class Fault:
 class Line:
     """Listens on 127.0.0.1 and ::1 with one port. Set ``gateway`` before the first request."""
 
-    def __init__(self) -> None:
-        """Take a free port."""
+    def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
+        """Take this port, or a free one. With ``context``, speak TLS."""
         self.gateway: Gateway | None = None
+        self.arrived: Callable[[Exchanged], None] = lambda _: None
+        """Called with each request, before its effect."""
         self.log: list[Exchanged] = []
+        self.readable: Headers = []
+        """The header fields that let a page read an answer which replaces one of Baton (CORS)."""
         self.faults: list[Fault] = []
         self._lock = threading.Lock()
         self._closed = False
         self._open: set[socket.socket] = set()
         self._listeners: list[socket.socket] = []
-        self.port = 0
+        self.port, self._context = port, context
         self._listen()
+        self._next_door = socket.create_server(("127.0.0.1", 0))
 
     def _listen(self) -> None:
         for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
@@ -85,7 +91,22 @@ class Line:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://localhost:{self.port}/api"
+        return f"{'https' if self._context else 'http'}://localhost:{self.port}/api"
+
+    @property
+    def other_port(self) -> int:
+        """A port where no request may arrive."""
+        return int(self._next_door.getsockname()[1])
+
+    def strays(self) -> int:
+        """Count the connections to the other port, since the last count."""
+        self._next_door.settimeout(0)
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._next_door.accept()[0].close()
+                count += 1
+        return count
 
     def fault(self, method: str, path: str, kind: str, **named: object) -> Fault:
         """Let something happen to the next request of a route. ``*`` is every method or path."""
@@ -108,6 +129,7 @@ class Line:
         for fault in self.faults:
             fault.release.set()
         self._close_all()
+        self._next_door.close()
 
     def _close_all(self) -> None:
         for listener in self._listeners:
@@ -129,12 +151,16 @@ class Line:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as reader:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while (request := _request(reader)) is not None:
-                if not self._answer(connection, request):
-                    break
+        with contextlib.suppress(OSError, ValueError), connection, self._spoken(connection) as spoken:
+            spoken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with spoken.makefile("rb") as reader:
+                while (request := _request(reader)) is not None:
+                    if not self._answer(spoken, request):
+                        break
         self._open.discard(connection)
+
+    def _spoken(self, connection: socket.socket) -> socket.socket:
+        return self._context.wrap_socket(connection, server_side=True) if self._context else connection
 
     def _fault_of(self, request: Exchanged) -> Fault | None:
         with self._lock:
@@ -149,6 +175,7 @@ class Line:
 
     def _answer(self, connection: socket.socket, request: Exchanged) -> bool:
         """Answer. Return whether the connection stays open."""
+        self.arrived(request)
         self.log.append(request)
         fault = self._fault_of(request)
         sending = _Sending(self, connection, request, fault)
@@ -207,7 +234,8 @@ class _Sending:
 
     def replace(self) -> bool:
         """Answer with other bytes. Baton never gets the request."""
-        return self._write(*self.fault.answer)
+        status, headers, body = self.fault.answer
+        return self._write(status, [*headers, *self.line.readable], body)
 
     def changed(self) -> bool:
         """Change the header fields of the answer."""
@@ -249,9 +277,9 @@ def _request(reader: BufferedReader) -> Exchanged | None:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Line]:
+def listening(port: int = 0, context: ssl.SSLContext | None = None) -> Iterator[Line]:
     """Listen within this context."""
-    line = Line()
+    line = Line(port, context)
     try:
         yield line
     finally:

@@ -2,13 +2,14 @@
 
 import pytest
 
-from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 from tests.baton.testing.placed import ORDERS
 
 POINTS = ("before_send", "after_answer", "before_store", "after_store")
 KEY = "0123456789abcdef"
 
 
+@scenarios(1)
 def test_01_the_answer_to_a_registration_is_lost(scene: Scene) -> None:
     """One account."""
     scene.line.fault("POST", "/register", "lose_answer")
@@ -17,6 +18,7 @@ def test_01_the_answer_to_a_registration_is_lost(scene: Scene) -> None:
     assert scene.reasons(agent) == [None]
 
 
+@scenarios(2)
 def test_02_the_answer_to_a_login_is_lost_and_the_app_killed(scene: Scene) -> None:
     """The same device."""
     scene.registered().kill()
@@ -31,6 +33,7 @@ def test_02_the_answer_to_a_login_is_lost_and_the_app_killed(scene: Scene) -> No
     assert scene.reasons(again) == [None, None]
 
 
+@scenarios(3)
 def test_03_the_request_of_a_login_is_lost(scene: Scene) -> None:
     """It is sent again."""
     scene.registered()
@@ -40,6 +43,7 @@ def test_03_the_request_of_a_login_is_lost(scene: Scene) -> None:
     assert scene.reasons(agent) == [None, None]
 
 
+@scenarios(4)
 def test_04_the_answer_to_an_exchange_is_lost_thrice(scene: Scene) -> None:
     """The same child."""
     agent = scene.registered()
@@ -50,6 +54,7 @@ def test_04_the_answer_to_an_exchange_is_lost_thrice(scene: Scene) -> None:
     assert len({answer.split(b'"access_token":"')[1].split(b".")[1] for answer in answers}) == 1
 
 
+@scenarios(5)
 def test_05_the_request_of_an_exchange_is_lost(scene: Scene) -> None:
     """It is sent again, with the same attempt."""
     agent = scene.registered()
@@ -58,6 +63,7 @@ def test_05_the_request_of_an_exchange_is_lost(scene: Scene) -> None:
     assert scene.reasons(agent) == [None]
 
 
+@scenarios(6)
 def test_06_the_port_is_closed_for_a_moment(scene: Scene) -> None:
     """A call that is not repeatable is sent too: it was certainly not sent before."""
     agent = scene.registered(scale=0.2)
@@ -66,6 +72,7 @@ def test_06_the_port_is_closed_for_a_moment(scene: Scene) -> None:
     assert len(ORDERS) == 1
 
 
+@scenarios(7, 8, 9, 10)
 @pytest.mark.parametrize("point", POINTS)
 def test_07_a_crash_in_an_exchange(scene: Scene, point: str) -> None:
     """7 to 10. One child, signed in."""
@@ -78,6 +85,7 @@ def test_07_a_crash_in_an_exchange(scene: Scene, point: str) -> None:
     assert scene.reasons(again) == [None]
 
 
+@scenarios(11)
 @pytest.mark.parametrize("point", POINTS)
 def test_11_a_crash_in_a_login(scene: Scene, point: str) -> None:
     """The same device."""
@@ -91,6 +99,7 @@ def test_11_a_crash_in_a_login(scene: Scene, point: str) -> None:
     assert scene.reasons(again) == [None, None]
 
 
+@scenarios(12)
 def test_12_killed_while_the_answer_is_held(scene: Scene) -> None:
     """The next process gets the same child."""
     agent = scene.registered()
@@ -105,6 +114,7 @@ def test_12_killed_while_the_answer_is_held(scene: Scene) -> None:
     assert scene.reasons(again) == [None]
 
 
+@scenarios(13)
 def test_13_the_answer_to_a_call_is_lost(scene: Scene) -> None:
     """Its outcome is unknown, and the session is kept."""
     agent = scene.registered()
@@ -114,6 +124,7 @@ def test_13_the_answer_to_a_call_is_lost(scene: Scene) -> None:
     agent("me")
 
 
+@scenarios(14)
 def test_14_the_answer_to_a_call_with_a_key_is_lost(scene: Scene) -> None:
     """One effect, and its answer."""
     agent = scene.registered()
@@ -123,6 +134,7 @@ def test_14_the_answer_to_a_call_with_a_key_is_lost(scene: Scene) -> None:
     assert len(ORDERS) == 1
 
 
+@scenarios(15)
 def test_15_a_key_on_a_route_that_takes_none(scene: Scene) -> None:
     """Refused, without an effect."""
     agent = scene.registered()
@@ -131,6 +143,7 @@ def test_15_a_key_on_a_route_that_takes_none(scene: Scene) -> None:
     assert ORDERS == []
 
 
+@scenarios(16)
 def test_16_a_grant_is_spent_by_a_lost_answer(scene: Scene) -> None:
     """The person is asked once."""
     agent = scene.registered()
@@ -142,6 +155,7 @@ def test_16_a_grant_is_spent_by_a_lost_answer(scene: Scene) -> None:
     assert len(ORDERS) == 1
 
 
+@scenarios(17)
 def test_17_a_stack_sends_a_call_twice(scene: Scene) -> None:
     """The second one is a replay, so the outcome of the first one is unknown."""
     agent = scene.registered()
@@ -150,6 +164,7 @@ def test_17_a_stack_sends_a_call_twice(scene: Scene) -> None:
     assert len(ORDERS) == 1
 
 
+@scenarios(18)
 def test_18_a_stack_sends_a_safe_call_twice(scene: Scene) -> None:
     """The answer."""
     agent = scene.registered()

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.baton.clients.conformance.line import Headers
-from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 
 DAY_S = 86_400
 
 
+@scenarios(28, 29)
 @pytest.mark.parametrize("skew", [DAY_S, -DAY_S])
 def test_28_and_29_a_day_ahead_or_behind(scene: Scene, skew: int) -> None:
     """One more request."""
@@ -19,6 +20,7 @@ def test_28_and_29_a_day_ahead_or_behind(scene: Scene, skew: int) -> None:
     assert len(scene.line.sent("/me", "GET")) == 1
 
 
+@scenarios(30)
 def test_30_the_clock_is_set_back_later(scene: Scene) -> None:
     """One more request."""
     agent = scene.registered()
@@ -37,6 +39,7 @@ def _with(*fields: tuple[str, str]) -> Callable[[Headers], Headers]:
     return change
 
 
+@scenarios(31, 32, 33)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -59,6 +62,7 @@ def test_31_to_33_a_time_that_does_not_count(scene: Scene, fields: tuple[tuple[s
     assert len(scene.line.sent("/me", "GET")) == 1
 
 
+@scenarios(34)
 def test_34_a_slow_answer(scene: Scene) -> None:
     """It moves nothing: its time lies between the sending and the answer."""
     agent = scene.registered()
@@ -71,6 +75,7 @@ def test_34_a_slow_answer(scene: Scene) -> None:
     assert len(scene.line.sent("/me", "GET")) == 1
 
 
+@scenarios(35)
 def test_35_a_clock_error_without_end(scene: Scene) -> None:
     """Refused, without a loop."""
     agent = scene.agent()

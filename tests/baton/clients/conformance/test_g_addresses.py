@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.baton.testing.world import World
-from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 
 ODD = ["a b", "caf\u00e9 \U0001f600", "~*-._", "a&b=c/d?e#f", "100%25", "\"'()!<>[]{}|\\^`", ""]
 
 
+@scenarios(77, 79, 80)
 @pytest.mark.parametrize(
     "base",
     [
@@ -27,6 +28,7 @@ def test_77_to_80_base_urls(scene: Scene, base: str) -> None:
     agent("me")
 
 
+@scenarios(82)
 @pytest.mark.parametrize(
     "base", ["http://api.example.com/api", "https://user@localhost/api", "http://localhost/a/../b"]
 )
@@ -36,6 +38,7 @@ def test_82_a_base_url_that_is_refused(scene: Scene, base: str) -> None:
         scene.agent(base_url=base)
 
 
+@scenarios(83)
 @pytest.mark.parametrize("path", ["/me/../me", "/./me", "/%2e%2E/me", "me", "/m e", "/me?a=b"])
 def test_83_a_path_that_is_refused(scene: Scene, path: str) -> None:
     """Dot segments too: a platform would resolve them."""
@@ -45,6 +48,7 @@ def test_83_a_path_that_is_refused(scene: Scene, path: str) -> None:
     assert len(scene.line.log) == count
 
 
+@scenarios(84)
 @pytest.mark.parametrize("word", ODD)
 def test_84_an_odd_query(scene: Scene, word: str) -> None:
     """The server verifies it, and reads the same text."""
@@ -52,9 +56,10 @@ def test_84_an_odd_query(scene: Scene, word: str) -> None:
     assert agent("call", method="GET", path="/orders", query={"word": word, "at_least": "3"})["json"]["word"] == word
 
 
-@pytest.mark.parametrize("stage", ["/prod", "/a%20b"])
+@scenarios(78)
+@pytest.mark.parametrize("stage", ["/prod", "/a%20b", ""])
 def test_78_another_stage(scene: Scene, make_world: Callable[..., World], stage: str) -> None:
-    """Signed with the stage, as it is sent. The gateway of the tests needs one: the vectors have a URL without one."""
+    """Signed with the stage, as it is sent. A domain of its own has none."""
     origin = f"http://localhost:{scene.line.port}"
     make_world(BATON_ISSUER=origin + stage)
     agent = scene.agent(base_url=origin + stage)
@@ -62,6 +67,24 @@ def test_78_another_stage(scene: Scene, make_world: Callable[..., World], stage:
     agent("me")
 
 
-def test_81_tls(scene: Scene) -> None:
-    """The rules of port 443, by an own certificate."""
-    pytest.skip(f"{scene.client}: the line has no certificate; the vectors have the default port")
+@scenarios(81)
+@pytest.mark.parametrize("port", [0, 443], ids=["a free port", "port 443, which a base URL leaves out"])
+def test_81_tls(port: int, client: str, make_server: Callable[..., Scene]) -> None:
+    """By an own certificate, which the platform trusts."""
+    scene = make_server(client, port)
+    agent = scene.agent()
+    agent("register", email=EMAIL, password=PASSWORD)
+    scene.exchanged(agent)
+    assert agent("logout") == {"confirmed": True}
+    expected = "localhost" if port == 443 else f"localhost:{scene.line.port}"
+    assert {one.header("host") for one in scene.line.log} == {expected}
+
+
+@scenarios(81)
+def test_81_a_certificate_that_is_not_trusted(client: str, make_server: Callable[..., Scene]) -> None:
+    """Offline. The password is not sent."""
+    scene = make_server(client, 0)
+    scene.environment.clear()
+    agent = scene.agent()
+    assert agent.fails("login", email=EMAIL, password=PASSWORD, deadline_s=1).kind == "offline"
+    assert scene.line.log == []

@@ -1,6 +1,7 @@
 """H: logins with a second factor, refused logins, mechanisms and bindings."""
 
 import base64
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from chalicelib.baton.factors.totp import code_at, step_at
 from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.line import Line
-from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene
+from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, scenarios
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def enrolled(scene: Scene) -> tuple[Agent, Any]:
     return agent, enrolment["secret"]
 
 
+@scenarios(85, 86, 87)
 def test_85_to_87_a_second_factor(scene: Scene) -> None:
     """Asked, a wrong code, killed in between, the right code."""
     first, secret = enrolled(scene)
@@ -49,6 +51,23 @@ def test_85_to_87_a_second_factor(scene: Scene) -> None:
     assert scene.reasons(first) == [None, None]
 
 
+@scenarios(36)
+def test_36_a_portal_at_a_factor(scene: Scene) -> None:
+    """Offline, and the login still waits for its factor."""
+    _, secret = enrolled(scene)
+    agent = scene.agent("b", client_id="strict")
+    assert not agent("login", email=EMAIL, password=PASSWORD)["done"]
+    scene.world.clock.skip(seconds=60)
+    agent("set", skew=scene.world.clock.time() - time.time())
+    page = (200, [("Content-Type", "text/html")], b"<html>Welcome to the hotel</html>")
+    portal = scene.line.fault("POST", "/login/factor", "replace", times=999, answer=page)
+    assert agent.fails("prove", totp=code(scene, secret)).kind == "offline"
+    assert agent("record")["pending"]
+    portal.times = 0
+    assert agent("prove", totp=code(scene, secret))["done"]
+
+
+@scenarios(88)
 def test_88_a_void_session_of_a_factor(scene: Scene) -> None:
     """The login begins anew."""
     _, secret = enrolled(scene)
@@ -61,6 +80,7 @@ def test_88_a_void_session_of_a_factor(scene: Scene) -> None:
     assert agent("prove", totp=code(scene, secret))["done"]
 
 
+@scenarios(89, 90)
 def test_89_and_90_a_refused_login(scene: Scene) -> None:
     """A wrong password, and an address that is taken: no session is stored."""
     scene.registered(client_id="plain")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from baton_client import BatonClient, LoggedOut, MemoryStorage
+from tests.baton.finished import finished
 from tests.baton.operations.artefact.conftest import variables
 from tests.baton.repository import ours_only
 from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
@@ -34,12 +35,12 @@ def test_the_zip_serves_all_main_flows(line: Line) -> None:
     phone = phone_on(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
     tablet = phone_on(line, "mobile-opaque")
-    before = tablet.login("ada@example.com", PASSWORD, "Ada's tablet")
+    before = finished(tablet.login("ada@example.com", PASSWORD, "Ada's tablet"))
     assert tablet.exchange().access_token != before.access_token
     assert tablet.me()["email"] == "ada@example.com"
     assert tablet.step_up(PASSWORD, "DELETE", "/me")
     assert {device["name"] for device in tablet.devices()} == {"Ada's phone", "Ada's tablet"}
-    phone.logout(everywhere=True, password=PASSWORD)
+    phone.logout_everywhere(password=PASSWORD)
     with pytest.raises(LoggedOut):
         tablet.me()
 
@@ -48,7 +49,7 @@ def test_the_zip_serves_all_main_flows(line: Line) -> None:
 def test_the_zip_writes_log_lines_and_metrics_without_a_secret(line: Line, environment: Environment) -> None:
     """Each line is one JSON object. The CloudWatch metrics are among them. No password, no token."""
     phone = phone_on(line)
-    session = phone.register("grace@example.com", PASSWORD, "phone")
+    session = finished(phone.register("grace@example.com", PASSWORD, "phone"))
     phone.exchange()
     log = environment.log()
     lines = [json.loads(one) for one in log.splitlines()]
