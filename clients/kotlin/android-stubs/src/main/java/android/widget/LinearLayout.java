@@ -10,5 +10,9 @@ public class LinearLayout extends ViewGroup {
         super(context);
     }
 
+    public int getOrientation() {
+        return VERTICAL;
+    }
+
     public void setOrientation(int orientation) {}
 }
