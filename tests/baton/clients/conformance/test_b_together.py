@@ -14,6 +14,18 @@ def test_19_fifty_callers(scene: Scene) -> None:
     assert len(scene.line.sent("/oauth/token")) == 1
 
 
+def test_19_fifty_callers_in_five_processes(scene: Scene) -> None:
+    """50 answers, and one child. Each process sends at most one exchange, and all have the same attempt."""
+    agents = [scene.registered(), *(scene.agent() for _ in range(4))]
+    agents[0]("expire")
+    numbers = [agent.begin("parallel", n=10, of={"do": "me"}) for agent in agents]
+    answers = [one for agent, number in zip(agents, numbers, strict=True) for one in agent.wait(number)]
+    assert [("ok" in one) for one in answers] == [True] * 50
+    assert 1 <= len(scene.line.sent("/oauth/token")) <= 5
+    assert len({agent("record")["token"] for agent in agents}) == 1
+    assert scene.reasons(agents[0]) == [None]
+
+
 def test_20_two_processes(scene: Scene) -> None:
     """One child."""
     first = scene.registered()

@@ -8,6 +8,7 @@ import baton.client.failure
 import baton.client.test
 import java.io.ByteArrayInputStream
 import java.io.ByteArrayOutputStream
+import java.io.InputStream
 import java.io.OutputStream
 import java.net.HttpURLConnection
 import java.net.InetAddress
@@ -17,6 +18,7 @@ import java.net.URL
 import java.util.Collections
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicInteger
 import kotlin.concurrent.thread
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.cancelAndJoin
@@ -49,7 +51,7 @@ class TransportTest {
         }
     }
 
-    private fun line(input: java.io.InputStream): String? {
+    private fun line(input: InputStream): String? {
         val bytes = generateSequence { input.read().takeIf { it >= 0 } }.takeWhile { it != '\n'.code }.map { it.toByte() }.toList()
         return if (bytes.isEmpty()) null else bytes.toByteArray().decodeToString().trim()
     }
@@ -172,7 +174,7 @@ class TransportTest {
     }
 
     /** The JDK cannot return a 401 to a request with a body that it cannot send again. Android can. */
-    private class Answering(url: URL) : HttpURLConnection(url) {
+    private class Answering(url: URL, private val text: String = "{}") : HttpURLConnection(url) {
         val sent = ByteArrayOutputStream()
         var streamed = -1
 
@@ -185,9 +187,44 @@ class TransportTest {
 
         override fun getOutputStream() = sent
         override fun getResponseCode() = 401
-        override fun getErrorStream() = ByteArrayInputStream("{}".toByteArray())
+        override fun getErrorStream() = ByteArrayInputStream(text.toByteArray())
         override fun getHeaderFieldKey(n: Int) = listOf(null, "Content-Type", "Content-Length").getOrNull(n)
         override fun getHeaderField(n: Int) = listOf("HTTP/1.1 401 No", "application/json", "2").getOrNull(n)
+    }
+
+    @Test
+    fun `the thread of a body that drips ends at the deadline, whatever the platform does`() = test {
+        val reads = AtomicInteger()
+        val dripping = object : InputStream() {
+            override fun read() = 'x'.code
+            override fun read(bytes: ByteArray, from: Int, most: Int): Int {
+                reads.incrementAndGet()
+                Thread.sleep(20)
+                return 1
+            }
+        }
+        val deaf = { at: URL ->
+            object : HttpURLConnection(at) {
+                override fun connect() = Unit
+                override fun disconnect() = Unit
+                override fun usingProxy() = false
+                override fun getResponseCode() = 200
+                override fun getInputStream() = dripping
+            }
+        }
+        val lost = failure { UrlTransport(deaf).send(Request("GET", "https://api.example.com/api/x", emptyMap(), null), Limits(0.3, 1 shl 20)) } as NoAnswer
+        assertTrue(lost.sent)
+        Thread.sleep(200)
+        val before = reads.get()
+        Thread.sleep(200)
+        assertEquals(before, reads.get())
+    }
+
+    @Test
+    fun `an answer that is shorter than it says`() = test {
+        val short = { at: URL -> Answering(at, "{") }
+        val lost = failure { UrlTransport(short).send(Request("POST", "https://api.example.com/api/x", emptyMap(), null), Limits(7.0, 100)) } as NoAnswer
+        assertTrue("cut" in lost.message!!)
     }
 
     @Test
