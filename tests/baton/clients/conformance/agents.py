@@ -81,5 +81,6 @@ def build(command: list[str], sources: list[Path], result: Path) -> None:
         if result.exists() and stamp.exists() and stamp.stat().st_mtime > newest:
             return
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        told = done.stdout[-4000:] + done.stderr[-4000:]
+        assert done.returncode == 0, f"{told}\nremedy: run make clients. It downloads what a build needs."
         stamp.touch()
