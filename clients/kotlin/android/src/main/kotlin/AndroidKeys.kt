@@ -45,7 +45,7 @@ public class AndroidKeys(
 
     override fun create(): CreatedKey {
         deleteLeftOver()
-        val alias = prefix + ByteArray(8).also(SecureRandom()::nextBytes).joinToString("") { "%02x".format(it) }
+        val alias = prefix + ByteArray(8).also(SecureRandom()::nextBytes).joinToString("") { (it.toInt() and 0xff or 0x100).toString(16).drop(1) }
         return inStrongBox(alias) ?: generated(alias, strongBox = false)
     }
 

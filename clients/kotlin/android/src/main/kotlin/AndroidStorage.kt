@@ -89,13 +89,13 @@ public class AndroidStorage(private val context: Context, name: String) : Storag
 }
 
 /**
- * Make a client: the record in `noBackupFilesDir`, the key in the Android key store. [clientId] names both, so an app can
- * have clients of several servers only if their identifiers differ.
+ * Make a client: the record in `noBackupFilesDir`, the key in the Android key store. [name] is a part of the names of both:
+ * an app with clients of several servers gives each its own.
  */
 public fun androidBaton(
-    context: Context, baseUrl: String, clientId: String, transport: Transport = UrlTransport(), options: Options = Options(),
+    context: Context, baseUrl: String, clientId: String, transport: Transport = UrlTransport(), options: Options = Options(), name: String = clientId,
 ): Baton {
     require(options.binding != Binding.HMAC) { "A phone has a key store. Use Binding.KEY." }
-    val storage = AndroidStorage(context.applicationContext ?: context, clientId)
-    return Baton(baseUrl, clientId, storage, AndroidKeys(storage, clientId), transport, options)
+    val storage = AndroidStorage(context.applicationContext ?: context, name)
+    return Baton(baseUrl, clientId, storage, AndroidKeys(storage, name), transport, options)
 }
