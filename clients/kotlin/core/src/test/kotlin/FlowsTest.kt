@@ -207,6 +207,10 @@ class FlowsTest {
         assertEquals(listOf("logged_out", "key_lost"), listOf(ended.kind, ended.reason))
         assertEquals(State.SignedOut("key_lost", server.time), device.client.state())
         device.login()
+        val whole = SoftwareKeys().create().run { StoredKey(store, data, signer.jwk) }
+        device.storage.update { it.copy(key = whole) } // A key that exists, and is not that of the session.
+        assertEquals("key_lost", (failure { device.client.me() } as LoggedOut).reason)
+        device.login()
         assertNotNull(device.client.me())
     }
 
