@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).parents[1] / "clients" / "kotlin"
 LATE: Final = 300
+MODULES: Final = {"core": "core", "jvm": "core,jvm", "android": "core,android-stubs,android"}
 
 
 class Mutant(NamedTuple):
@@ -51,7 +52,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
     if source.count(mutant.text) != 1:
         return f"its text stands {source.count(mutant.text)} times"
     path.write_text(source.replace(mutant.text, mutant.replacement), "utf-8")
-    modules = "core" if mutant.file.startswith("core/") else "core,jvm"
+    modules = MODULES[mutant.file.partition("/")[0]]
     only = (f"-Dtest={mutant.tests}", "-Dsurefire.failIfNoSpecifiedTests=false")
     try:
         done = maven(copy, "-pl", modules, "compile", "surefire:test@default-test", *only)
@@ -70,14 +71,15 @@ def main(words: list[str]) -> int:
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
     ]
     with tempfile.TemporaryDirectory(prefix="baton-mutants-") as folder:
-        copy = Path(folder) / "kotlin"
+        copy = Path(folder) / "clients" / "kotlin"
         shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("target"))
-        shutil.copytree(HERE.parent / "vectors", Path(folder) / "vectors")
+        for read in ("clients/vectors", "docs/baton"):  # By the tests.
+            shutil.copytree(HERE.parents[1] / read, Path(folder) / read)
         pom = copy / "pom.xml"
         pom.write_text(
             pom.read_text("utf-8").replace("<arg>-Werror</arg>", ""), "utf-8"
         )  # A mutant leaves what is unused.
-        whole = maven(copy, "test")
+        whole = maven(copy, "test", "-pl", "!agent")
         if whole.returncode != 0:
             print(f"The tests fail without a mutant:\n{whole.stdout[-4000:]}")
             return 1

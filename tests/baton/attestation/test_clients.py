@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from baton_client import Answer, BatonClient, DeviceKey, MemoryStorage, NoResponse, Refused, Request
+from baton_client import Answer, BatonClient, DeviceKey, MemoryStorage, NoResponse, Refused, Request, Session
 from chalicelib.baton.keys.public_key import PublicKey
 from tests.baton.attestation.scene import Scene
 from tests.baton.wire.conversation import PASSWORD, through
@@ -81,6 +81,7 @@ def test_a_lost_answer_is_repeated_with_the_same_evidence(scene: Scene) -> None:
     phone = Phone(scene)
     phone.lose_answers = 2
     session = phone.client.login(EMAIL, PASSWORD, "Ada's tablet")
+    assert isinstance(session, Session)
     assert phone.client.me()["device_id"] == session.device_id
     assert phone.paths.count("/attestation-challenge") == 1
 

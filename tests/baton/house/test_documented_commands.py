@@ -30,7 +30,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "baton").rglob("*.md")),
 ]
 SHELL = {"sh", "bash", "console", "shell"}
-DATA = {"json", "http", "text", "mermaid", "toml", "yaml"}
+DATA = {"json", "http", "text", "mermaid", "toml", "yaml", "xml"}
 """Languages of blocks with data and without commands."""
 
 BIN = Path(sys.executable).parent

@@ -256,11 +256,15 @@ def test_each_action_is_pinned_to_a_commit() -> None:
 def test_dependabot_updates_every_kind_of_requirement() -> None:
     """Dependabot runs weekly and makes one pull request for each ecosystem."""
     updates = read_yaml(DEPENDABOT)["updates"]
-    assert {update["package-ecosystem"] for update in updates} == {"uv", "github-actions"}
+    folders = {"uv": {"/"}, "github-actions": {"/"}, "maven": {"/clients/kotlin"}}
+    folders["npm"] = {
+        f"/{path.parent.relative_to(ROOT).as_posix()}" for path in tracked() if path.name == "package.json"
+    }
+    found = {one["package-ecosystem"]: set(one.get("directories", [one.get("directory")])) for one in updates}
+    assert found == folders
     for update in updates:
         assert update["schedule"] == {"interval": "weekly"}
         assert [group["patterns"] for group in update["groups"].values()] == [["*"]]
-        assert update["directory"] == "/"
     for path in ROOT.glob("requirements*.txt"):
         assert path.with_suffix(".in").exists()
         assert re.search(r"uv pip compile --universal --generate-hashes", path.read_text("utf-8")[:400])

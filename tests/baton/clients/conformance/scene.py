@@ -8,31 +8,23 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance import invariants
+from tests.baton.clients.conformance.agents import ROOT, command_of
 from tests.baton.clients.conformance.line import Line
-from tests.baton.clients.node import node
 from tests.baton.testing.placed import ORDERS
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[3]
 PASSWORD = "copper lantern drifting sideways"
 NEW = "another lantern drifting sideways"
 WORDS = (PASSWORD, NEW)
 EMAIL = "ada@example.com"
 ANSWER_S = 25.0
-
-
-def command_of(client: str) -> list[str]:
-    """Return the command of an agent, or skip the test."""
-    return [sys.executable, str(HERE / "agent.py")] if client == "python" else [node(), str(HERE / "agent.js")]
 
 
 T = TypeVar("T", bound=Callable[..., object])
@@ -55,7 +47,9 @@ class Ended(Exception):
 class Agent:
     """One app process."""
 
-    def __init__(self, command: list[str], opening: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], opening: dict[str, Any], environment: dict[str, str] | None = None
+    ) -> None:
         """Start the process and make its client."""
         self.process = subprocess.Popen(
             command,

@@ -35,6 +35,25 @@ class FlowsTest {
     }
 
     @Test
+    fun `50 threads with an expired token - one exchange, 50 answers`() {
+        lateinit var device: Device
+        test { device = Device(server).login() }
+        expire(device.storage)
+        val answers = java.util.Collections.synchronizedList(mutableListOf<Any?>())
+        val gate = CountDownLatch(1)
+        val threads = List(50) {
+            Thread {
+                gate.await()
+                test { answers += device.client.me()["device_id"] }
+            }.apply { start() }
+        }
+        gate.countDown()
+        threads.forEach { it.join() }
+        assertEquals(List(50) { server.lineage().id }, answers.toList())
+        assertEquals(1, server.sent("/oauth/token").size)
+    }
+
+    @Test
     fun `the first of 50 callers cancels - the others are answered, by the same exchange`() = test {
         val device = Device(server).login()
         expire(device.storage)
@@ -188,6 +207,10 @@ class FlowsTest {
         assertEquals(listOf("logged_out", "key_lost"), listOf(ended.kind, ended.reason))
         assertEquals(State.SignedOut("key_lost", server.time), device.client.state())
         device.login()
+        val whole = SoftwareKeys().create().run { StoredKey(store, data, signer.jwk) }
+        device.storage.update { it.copy(key = whole) } // A key that exists, and is not that of the session.
+        assertEquals("key_lost", (failure { device.client.me() } as LoggedOut).reason)
+        device.login()
         assertNotNull(device.client.me())
     }
 
@@ -203,6 +226,51 @@ class FlowsTest {
         assertEquals("storage_unavailable", kindOf { device.client.me() })
         assertEquals(listOf(0.2, 1.0), device.slept)
         assertNotNull(storage.read().session)
+    }
+
+    /** The key store of a phone: it opens the key, and then signs or fails. */
+    private class Failing(var trouble: Exception?) : DeviceKeys {
+        private val real = SoftwareKeys()
+        var signed = 0
+        override fun create() = real.create().run { CreatedKey(store, data, failing(signer)) }
+        override fun open(key: StoredKey) = failing(real.open(key))
+        override fun remove(key: StoredKey) = Unit
+        private fun failing(signer: Signer) = object : Signer {
+            override val jwk = signer.jwk
+            override fun sign(message: ByteArray): ByteArray = signer.sign(message).also { signed++; trouble?.let { throw it } }
+        }
+    }
+
+    @Test
+    fun `trouble of the key at a signature - tried twice again, then nothing ends`() = test {
+        val storage = Device(server).login().storage
+        val device = Device(server, storage, Failing(IllegalStateException("too many operations")))
+        assertEquals("storage_unavailable", kindOf { device.client.me() })
+        assertEquals(listOf(0.2, 1.0), device.slept)
+        assertNotNull(storage.read().session)
+        val passing = Failing(IllegalStateException("busy"))
+        assertNotNull(Device(server, storage, passing, sleep = { passing.trouble = null }).client.me())
+    }
+
+    @Test
+    fun `the key is lost at a signature - logged out, its revocation is dropped, and the next login makes one`() = test {
+        val keys = Failing(null)
+        val device = Device(server, keys = keys).login()
+        server.fail(server.loseRequest)
+        device.client.logout()
+        server.online()
+        device.login()
+        val before = device.storage.read().key!!
+        keys.trouble = KeyLost()
+        server.time += 60 // A revocation is not sent at each call.
+        val ended = failure { device.client.me() } as LoggedOut
+        assertEquals(listOf("key_lost", false), listOf(ended.reason, ended.confirmed))
+        assertEquals(emptyList<Revocation>(), device.storage.read().revocations)
+        assertEquals("storage_unavailable", kindOf { device.login() })
+        assertNull(device.storage.read().key)
+        keys.trouble = null
+        device.login()
+        assertNotEquals(before.data, device.storage.read().key!!.data)
     }
 
     @Test

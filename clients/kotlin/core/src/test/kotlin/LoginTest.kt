@@ -136,6 +136,20 @@ class LoginTest {
     }
 
     @Test
+    fun `a restore key - kept after a login, used on a new phone, and forgotten`() = test {
+        val credential: AskPlatform = { options -> mapOf("challenge" to options["challenge"]) }
+        val phone = Device(server)
+        assertEquals("unknown_passkey", (failure { phone.client.restore(NAME, get = credential) } as Refused).code)
+        Device(server).login().client.keepRestoreKey(create = credential)
+        server.faults += listOf(server.usual, server.loseAnswer)
+        val restored = phone.client.restore(NAME, get = credential) as LoginDone
+        assertEquals(server.lineages.keys.last(), restored.deviceId)
+        assertEquals(1, server.sent("/login/restore").map { it.headers["idempotency-key"] }.toSet().size, "the refused login goes on")
+        phone.client.forgetRestoreKey()
+        assertEquals(0, server.restoreKeys)
+    }
+
+    @Test
     fun `codes by mail - one key for the code and for what follows`() = test {
         val device = Device(server)
         val client = device.client

@@ -52,10 +52,14 @@ public class SoftwareKeys : DeviceKeys {
 
         fun bytes(hex: String) = hex.chunked(2).map { it.toInt(16).toByte() }.toByteArray()
 
-        /** Write a number in 32 bytes. */
-        fun octets(number: BigInteger): ByteArray {
-            val raw = number.toByteArray()
-            return ByteArray(32).also { raw.copyInto(it, maxOf(0, 32 - raw.size), maxOf(0, raw.size - 32)) }
-        }
     }
+}
+
+/** Return the members of a public key of P-256. */
+public fun publicJwk(key: ECPublicKey): PublicJwk = PublicJwk("P-256", "EC", base64url(octets(key.w.affineX)), base64url(octets(key.w.affineY)))
+
+/** Write a number in 32 bytes. */
+private fun octets(number: BigInteger): ByteArray {
+    val raw = number.toByteArray()
+    return ByteArray(32).also { raw.copyInto(it, maxOf(0, 32 - raw.size), maxOf(0, raw.size - 32)) }
 }

@@ -34,9 +34,15 @@ public class Baton(
         begin(core, Entry(Verb.LOGIN, email, password, deviceName, null, deadline))
 
     /** Log in with a passkey alone. [get] passes the options to the platform, and returns its answer. */
-    public suspend fun loginWithPasskey(
-        deviceName: String, deadline: Duration? = DEADLINE, get: suspend (options: Map<String, Any?>) -> Map<String, Any?>,
-    ): Login = begin(core, Entry(Verb.LOGIN, "", "", deviceName, null, deadline), get)
+    public suspend fun loginWithPasskey(deviceName: String, deadline: Duration? = DEADLINE, get: AskPlatform): Login =
+        begin(core, Entry(Verb.LOGIN, "", "", deviceName, null, deadline), "/login/passkey", get)
+
+    /**
+     * Restore a login on this new phone. [get] passes the options to the platform, for the restore key of the old phone.
+     * After [Refused], let the person log in. If its code is `unknown_passkey`, let the platform clear the restore key.
+     */
+    public suspend fun restore(deviceName: String, deadline: Duration? = DEADLINE, get: AskPlatform): Login =
+        begin(core, Entry(Verb.LOGIN, "", "", deviceName, null, deadline), "/login/restore", get)
 
     /** Return the step of a login that waits for a second factor, also after a restart, or null. */
     public suspend fun pendingStep(): LoginStep? = pendingStep(core)
@@ -128,6 +134,22 @@ public class Baton(
 
     /** Delete the account. */
     public suspend fun deleteAccount(confirm: Confirm): Unit = ending(known = false) { own("DELETE", "/me", CallOptions(confirm = confirm)) }
+
+    // Restore: docs/baton/restore.md
+
+    /**
+     * Keep a restore key of this device, right after a login. [create] passes the options to the platform. The app may
+     * ignore the errors of this method. A login that is older than five minutes needs [confirm].
+     */
+    public suspend fun keepRestoreKey(confirm: Confirm? = null, create: AskPlatform) {
+        val read = having("options" to Kind.OBJECT)
+        val given = call(core, "POST", "/me/restore-key/options", CallOptions(confirm = confirm, repeat = true), read, false)
+        val credential = create(objectOf(given["options"])!!)
+        own("PUT", "/me/restore-key", CallOptions(json = mapOf("credential" to credential), confirm = confirm, repeat = true))
+    }
+
+    /** Delete the restore key of this device. A logout ends it too. Then let the platform clear it. */
+    public suspend fun forgetRestoreKey(): Unit = own("DELETE", "/me/restore-key", CallOptions(repeat = true))
 
     // State and time
 

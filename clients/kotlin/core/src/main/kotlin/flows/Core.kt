@@ -111,26 +111,38 @@ internal class Core(
         if (session.keyId == null) return null
         if (session.secret != null) return secretSigner(session.keyId, session.secret)
         val signer = record.key?.let { keySigner(it) }?.first
-        if (signer?.keyId == session.keyId) return signer
+        if (signer?.keyId != session.keyId) keyLost(session)
+        return RequestSigner(signer.keyId) { message -> signer.signing(message) { keyLost(session) } }
+    }
+
+    private suspend fun keyLost(session: Session): Nothing {
         val at = second()
         update { now -> if (same(now.session, session)) withoutSession(now, "key_lost", at).copy(key = null) else now }
         throw LoggedOut("key_lost", false)
     }
 
-    /** Open the key of the device. Null: it does not exist any more. Trouble of the key store ends nothing. */
+    /** Open the key of the device. Null: it does not exist any more. Its signer throws [KeyLost]. */
     suspend fun keySigner(key: StoredKey): Pair<RequestSigner, PublicJwk>? {
-        for (wait in listOf(0.2, 1.0, null)) {
+        val signer = keyStore { keys.open(key) }
+        if (signer == null || (key.jwk != null && key.jwk.x != signer.jwk.x)) return null
+        return RequestSigner(thumbprint(signer.jwk)) { message -> keyStore { signer.sign(message) } } to signer.jwk
+    }
+
+    /** Use the key store. Trouble of it ends nothing: it is tried twice again. */
+    private suspend fun <T> keyStore(work: () -> T): T {
+        val waits = listOf(0.2, 1.0).iterator()
+        while (true) {
             try {
-                val signer = withContext(Dispatchers.IO) { keys.open(key) }
-                if (signer == null || (key.jwk != null && key.jwk.x != signer.jwk.x)) return null
-                return RequestSigner(thumbprint(signer.jwk)) { message -> withContext(Dispatchers.IO) { signer.sign(message) } } to signer.jwk
+                return withContext(Dispatchers.IO) { work() }
             } catch (error: CancellationException) {
                 throw error
+            } catch (error: KeyLost) {
+                throw error
             } catch (error: Exception) {
-                options.sleep(wait ?: throw StorageUnavailable("The key of the device cannot be used now.", error))
+                if (!waits.hasNext()) throw StorageUnavailable("The key of the device cannot be used now.", error)
+                options.sleep(waits.next())
             }
         }
-        return null
     }
 
     fun secretSigner(keyId: String, secret: String): RequestSigner = RequestSigner(keyId) { hmac(unbase64(secret), it) }

@@ -47,5 +47,8 @@ public class Refused internal constructor(refusal: Refusal) : BatonException("re
     }
 }
 
+/** A [Signer] throws this if the platform says that the key does not exist any more, for ever. */
+public class KeyLost(cause: Throwable? = null) : Exception("The key of the device is lost.", cause)
+
 /** A transport throws this if there is no answer. [sent]: the request may have arrived. */
 public class NoAnswer(message: String, public val sent: Boolean = true, cause: Throwable? = null) : Exception(message, cause)

@@ -7,8 +7,8 @@ import kotlin.time.Duration
 
 internal class Entry(val verb: Verb, val email: String, val password: String, val deviceName: String, val mail: MailCode?, val deadline: Duration?)
 
-/** Register or log in. [get] is for a passkey alone: it passes the options to the platform. */
-internal suspend fun begin(core: Core, entry: Entry, get: (suspend (Map<String, Any?>) -> Map<String, Any?>)? = null): Login {
+/** Register or log in. [get] is for a credential of the platform, at [path]: it passes the options to the platform. */
+internal suspend fun begin(core: Core, entry: Entry, path: String = "/${entry.verb.name.lowercase()}", get: AskPlatform? = null): Login {
     var patience = core.patience(entry.deadline)
     revokeWaiting(core, patience) // Rule 8: first, because the new login has another key.
     val verb = entry.verb.name.lowercase()
@@ -25,7 +25,7 @@ internal suspend fun begin(core: Core, entry: Entry, get: (suspend (Map<String, 
             proof = mapOf("email" to entry.email, "password" to entry.password) + mail
         } else {
             val read = having("options" to Kind.OBJECT)
-            val options = byKey(core, "/login/passkey/options", client, read, entry.deadline, Introduction(signer, device))
+            val options = byKey(core, "$path/options", client, read, entry.deadline, Introduction(signer, device))
             proof = mapOf("credential" to get(objectOf(options["options"])!!))
             patience = core.patience(entry.deadline) // The person's time for the gesture does not count.
         }
@@ -34,7 +34,6 @@ internal suspend fun begin(core: Core, entry: Entry, get: (suspend (Map<String, 
             val now = core.read()
             Facts(anew = anew, session = now.session != null && now.pending?.attempt != attempt)
         }
-        val path = if (get == null) "/$verb" else "/login/passkey"
         val plan = Plan("POST", path, utf8(Json.write(proof + client)), fields = mapOf("idempotency-key" to quotedKey(attempt)))
         val question = Question(entry.verb, true, { core.prepared(plan, it, signer) }, firstTokens(core), facts = facts)
         val asked = ask(core, question, patience)
@@ -79,7 +78,13 @@ internal suspend fun introduction(core: Core, record: DeviceRecord, byLast: Bool
     if (core.binding == Binding.HMAC) return Introduction(if (byLast) core.lastSigner(record) else null, mapOf("binding" to "hmac"))
     val (signer, jwk) = record.key?.let { core.keySigner(it) }
         ?: throw StorageUnavailable("The new key of the device cannot be opened. Log in again.")
-    return Introduction(signer, mapOf("public_key" to mapOf("crv" to jwk.crv, "kty" to jwk.kty, "x" to jwk.x, "y" to jwk.y)))
+    val forgetting = RequestSigner(signer.keyId) { message ->
+        signer.signing(message) {
+            core.update { now -> if (now.key == record.key) now.copy(key = null) else now }
+            throw StorageUnavailable("The key of the device is lost. Log in again: the next login makes one.")
+        }
+    }
+    return Introduction(forgetting, mapOf("public_key" to mapOf("crv" to jwk.crv, "kty" to jwk.kty, "x" to jwk.x, "y" to jwk.y)))
 }
 
 /** Only the answer to an HMAC login has a secret, once. */

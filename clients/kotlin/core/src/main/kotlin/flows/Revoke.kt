@@ -28,6 +28,8 @@ private suspend fun sendAll(core: Core) {
             val asked = ask(core, question, core.patience(REVOCATION.seconds))
             if (asked.step == Step.DONE) forgetRevocation(core, one)
             else core.refusedRevocations += one.token // Until the app starts again.
+        } catch (_: KeyLost) {
+            forgetRevocation(core, one)
         } catch (error: BatonException) {
             if (error !is Offline && error !is AnswerLost) throw error
             core.revokeAfter = core.options.clock() + REVOCATION_REST

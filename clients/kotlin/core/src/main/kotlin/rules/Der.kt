@@ -4,7 +4,7 @@ package baton.client
  * Convert an ECDSA signature of P-256 from DER, which the JCA returns, to the 64 bytes of RFC 9421, or throw
  * [IllegalArgumentException]: tags, short lengths and minimal positive integers only.
  */
-internal fun rawSignature(der: ByteArray): ByteArray {
+public fun rawSignature(der: ByteArray): ByteArray {
     fun at(index: Int): Int = if (index < der.size) der[index].toInt() and 0xff else -1
     require(at(0) == 0x30 && at(1) == der.size - 2) { "not a DER signature" }
     val raw = ByteArray(64)

@@ -8,7 +8,15 @@ private val PARTS = Regex("https?://([^/?#]+)([^?#]*)(?:\\?([^#]*))?")
 internal class SignatureBase(val input: String, val base: String)
 
 /** Signs requests by the key with this identifier. */
-internal class RequestSigner(val keyId: String, val sign: suspend (ByteArray) -> ByteArray)
+internal class RequestSigner(val keyId: String, val sign: suspend (ByteArray) -> ByteArray) {
+    /** Sign, or do what a lost key requires. */
+    suspend fun signing(message: ByteArray, lost: suspend () -> Nothing): ByteArray =
+        try {
+            sign(message)
+        } catch (_: KeyLost) {
+            lost()
+        }
+}
 
 /** Return the parameters and the signature base of a request. */
 internal fun signatureBase(method: String, url: String, headers: Map<String, String>, created: Long, keyId: String, nonce: String): SignatureBase {

@@ -76,6 +76,7 @@ public interface Storage {
 public interface Signer {
     public val jwk: PublicJwk
 
+    /** Throw [KeyLost] only if the key does not exist any more, for ever. Any other error is trouble that passes. */
     public fun sign(message: ByteArray): ByteArray
 }
 
@@ -138,6 +139,9 @@ public class Demand internal constructor(public val refused: Refused, private va
 
 /** Asks the person for a proof. It is called only if a route requires it. */
 public typealias Confirm = suspend (Demand) -> Proof
+
+/** Passes the options of a credential to the platform, and returns its answer as JSON: see [Json]. */
+public typealias AskPlatform = suspend (options: Map<String, Any?>) -> Map<String, Any?>
 
 /** A code from the mailbox of an address, for [Baton.register]. */
 public class MailCode(public val session: String, public val code: String)
