@@ -1,0 +1,2 @@
+import Baton
+print("agent")
