@@ -11,7 +11,9 @@ let package = Package(
         .systemLibrary(name: "CLibCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "Baton", dependencies: [.target(name: "CLibCrypto", condition: .when(platforms: [.linux]))]),
         .executableTarget(name: "BatonAgent", dependencies: ["Baton"]), // Of the conformance tests. Not a product.
-        .testTarget(name: "BatonTests", dependencies: ["Baton"]),
+        .testTarget(
+            name: "BatonTests", dependencies: ["Baton", .target(name: "CLibCrypto", condition: .when(platforms: [.linux]))]
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

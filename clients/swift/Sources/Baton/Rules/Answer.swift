@@ -43,7 +43,7 @@ func readAnswer(_ raw: RawAnswer, url: String, method: String, team: Bool) -> Re
     guard (200...299).contains(status) || (400...599).contains(status) else {
         return .foreign("\(said) with a status that Baton does not send")
     }
-    if isStorable(headers), (seconds(headers["age"]) ?? 0) > 0 { return .foreign("\(said) from a cache, which must not store it") }
+    if !isStorable(headers), (seconds(headers["age"]) ?? 0) > 0 { return .foreign("\(said) from a cache, which must not store it") }
     guard ["", "identity"].contains((headers["content-encoding"] ?? "").lowercased()) else {
         return .foreign("\(said) with an encoding that was not requested")
     }
