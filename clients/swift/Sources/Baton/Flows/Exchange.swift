@@ -31,7 +31,7 @@ extension Baton {
             let mine = flight == nil
             let flight = self.flight ?? begin(parent, left: patience.leftOrNil)
             do {
-                let child = try await patience.wait(for: flight.child)
+                let child = try await patience.wait(for: flight.child, mine: mine)
                 if flight.attempt == parent.attempt { return child }
             } catch BatonError.offline(let last) {
                 if mine || patience.left <= moment { throw BatonError.offline(last: last) } // This caller may have more time.

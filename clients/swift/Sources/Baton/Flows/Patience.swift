@@ -57,11 +57,12 @@ final class Patience: Sendable {
         try await options.sleep(length)
     }
 
-    /// Wait for work that outlives this caller. At the deadline, or when the caller cancels, only the waiting ends.
-    func wait<Value: Sendable>(for work: Task<Value, any Error>) async throws -> Value {
+    /// Wait for work that outlives this caller. At the deadline, or when the caller cancels, only the waiting ends. Work that
+    /// this caller began has its deadline already.
+    func wait<Value: Sendable>(for work: Task<Value, any Error>, mine: Bool = false) async throws -> Value {
         let first = First<Value>()
         Task { first.settle(await work.result) }
-        let left = left
+        let left = mine ? .infinity : left
         let timer = left == .infinity ? nil : Task {
             try await Task.sleep(nanoseconds: UInt64(max(0, min(left, 1e9)) * 1e9))
             first.settle(.failure(BatonError.offline(last: "another call waits for the exchange")))
