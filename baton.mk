@@ -97,8 +97,8 @@ clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm
 	cat clients/kotlin/*/target/surefire-reports/*.txt | grep "^Tests run" | sed "s/,.* -- in / in /" && echo "ok: clients/kotlin"
 
 .PHONY: conformance
-conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python or javascript)
-	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs -k "$(CLIENT)" tests/baton/clients/conformance
+conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python, javascript or kotlin)
+	@CONFORMANCE=$(or $(CLIENT),all) $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs tests/baton/clients/conformance
 
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST

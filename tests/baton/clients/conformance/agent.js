@@ -117,7 +117,8 @@ async function run({ id, do: verb, ...named }) {
     const value = await VERBS[verb]({ ...named, ...(verb === "call" ? { id } : {}) });
     return { ok: value === undefined || verb === "expire" ? null : value };
   } catch (error) {
-    const kind = error instanceof BatonError ? error.kind : error instanceof TypeError ? "type_error" : error.name;
+    const names = { TypeError: "type_error", AbortError: "cancelled" };
+    const kind = error instanceof BatonError ? error.kind : names[error.name] ?? error.name;
     const { reason = null, code = null, action = null, confirmed = null, status = null } = error;
     return { error: { kind, text: error.message, reason, code, action, confirmed, status } };
   }

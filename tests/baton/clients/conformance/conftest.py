@@ -8,15 +8,15 @@ import pytest
 
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.testing.world import World
+from tests.baton.clients.conformance.agents import chosen
 from tests.baton.clients.conformance.line import Line, listening
 from tests.baton.clients.conformance.scene import Scene
 from tests.baton.testing.conftest import ROLES
 
 APP = "tests/baton/testing/orders_app.py"
-CLIENTS = ("python", "javascript")
 
 
-@pytest.fixture(params=CLIENTS)
+@pytest.fixture(params=chosen())
 def client(request: pytest.FixtureRequest) -> str:
     """Return the client that a scenario tests."""
     return str(request.param)

@@ -9,10 +9,9 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,21 +21,14 @@ from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolve
 from baton_client import Request
 from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.testing.world import World
+from tests.baton.clients.conformance.agents import ROOT, command_of
 from tests.baton.clients.conformance.line import Exchanged, Line
-from tests.baton.clients.node import node
 from tests.baton.testing.placed import ORDERS
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[3]
 PASSWORD = "copper lantern drifting sideways"
 EMAIL = "ada@example.com"
 ANSWER_S = 25.0
 WITH_PASSWORD = ("/register", "/login", "/step-up", "/me/password")
-
-
-def command_of(client: str) -> list[str]:
-    """Return the command of an agent, or skip the test."""
-    return [sys.executable, str(HERE / "agent.py")] if client == "python" else [node(), str(HERE / "agent.js")]
 
 
 class Failed(Exception):
@@ -56,7 +48,7 @@ class Ended(Exception):
 class Agent:
     """One app process."""
 
-    def __init__(self, command: list[str], opening: dict[str, Any]) -> None:
+    def __init__(self, command: Sequence[str], opening: dict[str, Any]) -> None:
         """Start the process and make its client."""
         self.process = subprocess.Popen(
             command,

@@ -1,0 +1,85 @@
+"""The agents: one program for each client, how it is built and its command. A new client is a function and a row here.
+
+``make test`` runs the agents of ``QUICK``. ``make conformance`` sets ``CONFORMANCE`` to the name of a client, or to
+``all``. A client whose tools are missing is skipped with a reason, or fails in CI.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.baton.clients.node import node
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[3]
+QUICK: Final = ("python", "javascript")
+KOTLIN: Final = ROOT / "clients" / "kotlin"
+
+
+def _python() -> list[str]:
+    return [sys.executable, str(HERE / "agent.py")]
+
+
+def _javascript() -> list[str]:
+    return [node(), str(HERE / "agent.js")]
+
+
+def _kotlin() -> list[str]:
+    tools("java", "javac", "mvn")
+    arguments = KOTLIN / "agent" / "target" / "classes" / "arguments"
+    sources = [path for path in (*KOTLIN.rglob("pom.xml"), *KOTLIN.glob("*/src/main/**/*")) if path.is_file()]
+    command = ["mvn", "-q", "-B", "-o", "-T1", "-f", str(KOTLIN), "-pl", "agent", "-am", "compile"]
+    build(command, sources, arguments)
+    return ["java", f"@{arguments}"]
+
+
+AGENTS: Final[dict[str, Callable[[], list[str]]]] = {
+    "python": _python,
+    "javascript": _javascript,
+    "kotlin": _kotlin,
+}
+
+
+def chosen() -> tuple[str, ...]:
+    """Return the clients of this run."""
+    named = os.environ.get("CONFORMANCE") or "quick"
+    if named in {"all", "quick"}:
+        return tuple(AGENTS) if named == "all" else QUICK
+    if named not in AGENTS:
+        raise pytest.UsageError(f"There is no client {named}. CLIENT is one of {', '.join(AGENTS)}.")
+    return (named,)
+
+
+@cache
+def command_of(client: str) -> tuple[str, ...]:
+    """Build an agent and return its command, or skip the test."""
+    return tuple(AGENTS[client]())
+
+
+def tools(*names: str) -> None:
+    """Skip the test if one of the programs is missing. In CI, it fails."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {missing[0]}")
+
+
+def build(command: list[str], sources: list[Path], result: Path) -> None:
+    """Build once for all processes of a run, and again only after a source has changed."""
+    stamp = result.with_name(result.name + ".built")
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "agents.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = max(path.stat().st_mtime for path in sources)
+        if result.exists() and stamp.exists() and stamp.stat().st_mtime > newest:
+            return
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        stamp.touch()
