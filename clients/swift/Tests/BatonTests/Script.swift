@@ -53,7 +53,7 @@ func play(_ run: Vector) async throws -> Played {
     let made = try SoftwareKeys().create()
     let session = Session(
         deviceId: "d1", accessToken: "t1", renewal: "t1", expiresAt: verb == "exchange" ? scriptTime : scriptTime + 900,
-        attempt: "attempt-of-token-1", keyId: thumbprint(made.signer.jwk), secret: nil
+        attempt: "attempt-of-token-1", keyId: made.signer.jwk.thumbprint, secret: nil
     )
     var begun = DeviceRecord()
     begun.key = StoredKey(store: made.store, data: made.data, jwk: made.signer.jwk)

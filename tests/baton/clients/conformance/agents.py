@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -22,6 +22,8 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[3]
 QUICK: Final = ("python", "javascript")
 KOTLIN: Final = ROOT / "clients" / "kotlin"
+SWIFT_CLIENT: Final = ROOT / "clients" / "swift"
+SWIFT: Final = str(ROOT / "tools" / "swift.sh")
 
 
 def _python() -> list[str]:
@@ -41,10 +43,21 @@ def _kotlin() -> list[str]:
     return ["java", f"@{arguments}"]
 
 
+def _swift() -> list[str]:
+    if subprocess.run([SWIFT, "have"], check=False).returncode != 0:
+        missing("swift")
+    place = ROOT / "build" / "swift"
+    agent = place / "debug" / "BatonAgent"
+    sources = [SWIFT_CLIENT / "Package.swift", *(path for path in (SWIFT_CLIENT / "Sources").rglob("*") if path.is_file())]
+    build([SWIFT, "run", str(SWIFT_CLIENT), "swift", "build", "--product", "BatonAgent", "--scratch-path", str(place)], sources, agent)
+    return [SWIFT, "run", str(ROOT), str(agent)]
+
+
 AGENTS: Final[dict[str, Callable[[], list[str]]]] = {
     "python": _python,
     "javascript": _javascript,
     "kotlin": _kotlin,
+    "swift": _swift,
 }
 
 
@@ -66,9 +79,14 @@ def command_of(client: str) -> tuple[str, ...]:
 
 def tools(*names: str) -> None:
     """Skip the test if one of the programs is missing. In CI, it fails."""
-    missing = [name for name in names if shutil.which(name) is None]
-    if missing:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {missing[0]}")
+    for name in names:
+        if shutil.which(name) is None:
+            missing(name)
+
+
+def missing(name: str) -> NoReturn:
+    """Skip the test. In CI, it fails."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {name}")
 
 
 def build(command: list[str], sources: list[Path], result: Path) -> None:

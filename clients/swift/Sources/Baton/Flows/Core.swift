@@ -99,7 +99,7 @@ extension Baton {
                 guard let signer = try await blocking({ [keys] in try keys.open(key) }) else { return nil }
                 let jwk = signer.jwk
                 if let stored = key.jwk, stored.x != jwk.x { return nil }
-                return (RequestSigner(keyId: thumbprint(jwk)) { message in try await self.guarded { try signer.sign(message) } }, jwk)
+                return (RequestSigner(keyId: jwk.thumbprint) { message in try await self.guarded { try signer.sign(message) } }, jwk)
             } catch {
                 guard let wait else { throw BatonError.storageUnavailable("The key of the device cannot be used now.", cause: error) }
                 try await options.sleep(wait)

@@ -42,8 +42,10 @@ func signatureFields(
 /// Return the Content-Digest of a body (RFC 9530).
 func contentDigest(_ body: Data) -> String { "sha-256=:\(sha256(body).base64EncodedString()):" }
 
-/// Return the thumbprint of a public key (RFC 7638). The members are in the order of their names.
-func thumbprint(_ jwk: PublicJwk) -> String {
-    let y = jwk.kty == "OKP" ? "" : ",\"y\":\"\(jwk.y ?? "")\""
-    return base64url(sha256(Data("{\"crv\":\"\(jwk.crv)\",\"kty\":\"\(jwk.kty)\",\"x\":\"\(jwk.x)\"\(y)}".utf8)))
+extension PublicJwk {
+    /// The name of the key (RFC 7638). The members are in the order of their names.
+    public var thumbprint: String {
+        let last = kty == "OKP" ? "" : ",\"y\":\"\(y ?? "")\""
+        return base64url(sha256(Data("{\"crv\":\"\(crv)\",\"kty\":\"\(kty)\",\"x\":\"\(x)\"\(last)}".utf8)))
+    }
 }
