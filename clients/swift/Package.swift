@@ -12,7 +12,7 @@ let package = Package(
         .target(name: "Baton", dependencies: [.target(name: "CLibCrypto", condition: .when(platforms: [.linux]))]),
         .executableTarget(name: "BatonAgent", dependencies: ["Baton"]), // Of the conformance tests. Not a product.
         .testTarget(
-            name: "BatonTests", dependencies: ["Baton", .target(name: "CLibCrypto", condition: .when(platforms: [.linux]))]
+            name: "BatonTests", dependencies: ["Baton", "BatonAgent", .target(name: "CLibCrypto", condition: .when(platforms: [.linux]))]
         ),
     ],
     swiftLanguageModes: [.v6]

@@ -3,90 +3,6 @@
 import Baton
 import Foundation
 
-/// What the driver can change while the agent runs.
-struct Settings: Sendable {
-    var skew: TimeInterval = 0
-    var scale: Double = 0
-    var locked = false
-    var full = false
-    var crash: JSON?
-}
-
-struct Trouble: Error, CustomStringConvertible {
-    let description: String
-}
-
-final class Shared: @unchecked Sendable {
-    private let lock = NSLock()
-    private var settings = Settings()
-    private var asked = 0
-    private var running: [Double: Task<Void, Never>] = [:]
-
-    var set: Settings { lock.withLock { settings } }
-    var count: Int { lock.withLock { asked } }
-
-    func change(_ work: (inout Settings) -> Void) { lock.withLock { work(&settings) } }
-    func ask() { lock.withLock { asked += 1 } }
-    func forget() { lock.withLock { asked = 0 } }
-    func begin(_ id: Double, _ task: Task<Void, Never>) { lock.withLock { running[id] = task } }
-    func cancel(_ id: Double) { lock.withLock { running[id] }?.cancel() }
-
-    /// End the process at the point that the driver has named, as if it was killed.
-    func point(_ name: String, _ path: String? = nil) {
-        guard let crash = set.crash, crash["at"]?.text == name else { return }
-        if path == nil || ["", path].contains(crash["path"]?.text ?? "") { kill(getpid(), SIGKILL) }
-    }
-
-    func say(_ members: JSON) {
-        lock.withLock { FileHandle.standardOutput.write(((try? members.written()) ?? Data()) + Data("\n".utf8)) }
-    }
-}
-
-let shared = Shared()
-
-/// The storage, which crashes, throws or is full on request.
-struct AgentStorage: Storage {
-    let files: FileStorage
-
-    func read() throws -> DeviceRecord {
-        if shared.set.locked { throw Trouble(description: "locked") }
-        return try files.read()
-    }
-
-    func update(_ change: (DeviceRecord) -> DeviceRecord) throws -> DeviceRecord {
-        if shared.set.locked || shared.set.full { throw Trouble(description: "full") }
-        let before = try files.read()
-        let moves = change(before).session?.accessToken != before.session?.accessToken
-        if moves { shared.point("before_store") }
-        let after = try files.update(change)
-        if moves { shared.point("after_store") }
-        return after
-    }
-
-    /// Put a member into an object of the record.
-    func put(_ outer: String, _ name: String, _ value: JSON) throws {
-        _ = try files.update { now in
-            guard var all = try? JSON.parse(writeRecord(now)).members, var inner = all[outer]?.members else { return now }
-            inner[name] = value
-            all[outer] = .object(inner)
-            return (try? readRecord(JSON.object(all).written())) ?? now
-        }
-    }
-}
-
-struct AgentTransport: Transport {
-    let wire = FoundationTransport()
-
-    func send(_ request: Request, limits: Limits) async throws -> RawAnswer {
-        let bare = request.url.components(separatedBy: "?")[0]
-        let path = bare.range(of: "/api").map { String(bare[$0.upperBound...]) } ?? ""
-        shared.point("before_send", path)
-        let answer = try await wire.send(request, limits: limits)
-        shared.point("after_answer", path)
-        return answer
-    }
-}
-
 func text(_ value: String?) -> JSON { value.map(JSON.string) ?? .null }
 
 actor Agent {
@@ -251,6 +167,12 @@ actor Agent {
 extension State {
     var signedIn: JSON { if case .signedIn = self { true } else { false } }
     var reason: JSON { if case .signedOut(let reason, _) = self { text(reason) } else { .null } }
+}
+
+// A second process for the tests of the storage: `BatonAgent add FOLDER TIMES`.
+if CommandLine.arguments.count == 4, CommandLine.arguments[1] == "add" {
+    for _ in 0..<(Int(CommandLine.arguments[3]) ?? 0) { _ = try FileStorage(folder: CommandLine.arguments[2]).update(added) }
+    exit(0)
 }
 
 let agent = Agent()

@@ -68,7 +68,7 @@ final class Gate: Sendable {
 
     func open() {
         let waiting = state.change { now in
-            now.open = true
+            defer { now = (true, []) }
             return now.waiting
         }
         for one in waiting { one.resume() }

@@ -26,6 +26,7 @@ public final class FoundationTransport: Transport, @unchecked Sendable {
     deinit { session.finishTasksAndInvalidate() }
 
     public func send(_ request: Request, limits: Limits) async throws -> RawAnswer {
+        try Task.checkCancellation()
         // What is signed must be what is sent.
         guard let url = URL(string: request.url), url.absoluteString == request.url else {
             throw InvalidInput("This platform cannot send to \(request.url).")
@@ -39,7 +40,7 @@ public final class FoundationTransport: Transport, @unchecked Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 receiver.begin(task, limits, continuation)
-                if Task.isCancelled { receiver.end(task, .failure(CancellationError())) } // Before it began.
+                if Task.isCancelled { receiver.end(task, .failure(CancellationError())) } // Meanwhile.
             }
         } onCancel: {
             receiver.end(task, .failure(CancellationError()))
@@ -47,8 +48,21 @@ public final class FoundationTransport: Transport, @unchecked Sendable {
     }
 }
 
-/// The errors of URLSession that come before anything is sent. Any other failure counts as sent.
-private let notSent: [URLError.Code] = [.cannotFindHost, .cannotConnectToHost, .dnsLookupFailed, .notConnectedToInternet, .dataNotAllowed]
+/// Tell whether an error of URLSession came before anything was sent. Any other failure counts as sent.
+private func isNotSent(_ error: any Error) -> Bool {
+    switch (error as? URLError)?.code {
+    case .cannotFindHost, .dnsLookupFailed, .notConnectedToInternet, .dataNotAllowed: return true
+    case .cannotConnectToHost:
+        #if canImport(FoundationNetworking)
+            // Linux gives this code too if one address of the host refused, and the request was sent to the next one. Only
+            // the words of libcurl tell.
+            return error.localizedDescription.hasPrefix("Failed to connect")
+        #else
+            return true
+        #endif
+    default: return false
+    }
+}
 
 private final class Receiver: NSObject, URLSessionDataDelegate, @unchecked Sendable {
     private struct Receiving {
@@ -96,8 +110,10 @@ private final class Receiver: NSObject, URLSessionDataDelegate, @unchecked Senda
 
     func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
         if let error {
-            let code = (error as? URLError)?.code
-            return end(task, .failure(NoAnswer("no answer: \(error.localizedDescription)", sent: !(code.map(notSent.contains) ?? false))))
+            if (error as? URLError)?.code == .badURL { // On Linux, an IPv6 address (swift-corelibs-foundation, issue 5496).
+                return end(task, .failure(InvalidInput("This platform cannot send to \(task.originalRequest?.url?.host ?? "this host").")))
+            }
+            return end(task, .failure(NoAnswer("no answer: \(error.localizedDescription)", sent: !isNotSent(error))))
         }
         guard let response = task.response as? HTTPURLResponse else { return end(task, .failure(NoAnswer("no answer of HTTP"))) }
         var headers: [String: String] = [:]

@@ -13,6 +13,7 @@ extension Baton {
     /// answered is sent again after half a minute at the earliest.
     func revokeWaiting(_ patience: Patience, now: Bool = false) async throws {
         if !now && options.clock() < revokeAfter { return }
+        if revoking == nil, try await record().revocations.isEmpty { return }
         let work = revoking ?? Task {
             defer { revoking = nil }
             try await sendRevocations()
