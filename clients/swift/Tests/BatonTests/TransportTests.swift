@@ -129,11 +129,13 @@ private func head(_ connection: Int32, _ status: String, _ lines: String...) {
             if path != "/empty" { put(connection, Data("{}".utf8)) }
         }
         defer { server.end() }
-        for (path, status) in ["/bearer": 401, "/basic": 401, "/plain": 401, "/empty": 204] {
+        for (path, status) in ["/plain": 401, "/empty": 204, "/bearer": 401] {
             let answer = try await send(server, path, method: "DELETE")
             #expect(answer.status == status)
             #expect(answer.bytes == Data(status == 204 ? "".utf8 : "{}".utf8))
         }
+        let foreign = try await noAnswer { try await send(server, "/basic", timeout: 50) }
+        #expect(foreign.sent && foreign.message.contains("password"))
         #expect(server.heads.value.count == 4, "no request is repeated")
     }
 
