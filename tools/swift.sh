@@ -54,7 +54,7 @@ run() {
     root=$1 here=$2 folder=$3 libraries=$4
     shift 4
     mount -t proc proc "$root/proc"
-    for path in "$here" /tmp; do mkdir -p "$root$path" && mount --bind "$path" "$root$path"; done
+    for path in "$here" /tmp "$folder"; do mkdir -p "$root$path" && mount --bind "$path" "$root$path"; done
     exec chroot "$root" env LD_LIBRARY_PATH="$libraries" HOME=/root sh -c '\''cd "$0" && exec "$@"'\'' "$folder" "$@"
   ' sh "$root" "$here" "$folder" "$libraries" "$@"
 }

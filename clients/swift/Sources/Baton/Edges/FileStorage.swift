@@ -77,3 +77,10 @@ private func checked<Number: SignedInteger>(_ work: () -> Number) throws -> Numb
         if code != EINTR { throw POSIXError(POSIXErrorCode(rawValue: code) ?? .EIO) }
     }
 }
+
+extension Baton {
+    /// Make a client: the record, with its key, in a folder that only its owner can read. Several processes may share it.
+    public static func files(baseURL: String, clientId: String, folder: String, options: Options = Options()) throws -> Baton {
+        try Baton(baseURL: baseURL, clientId: clientId, storage: FileStorage(folder: folder), keys: SoftwareKeys(), options: options)
+    }
+}
