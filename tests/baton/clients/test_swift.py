@@ -3,7 +3,8 @@
 import pytest
 
 from tools.client_vectors.__main__ import FILES
-from tools.swift_mutants import HERE, Mutant, listed, path_of
+from tools.kotlin_mutants import Mutant
+from tools.swift_mutants import HERE, listed, path_of
 
 
 @pytest.mark.parametrize("mutant", listed(), ids=lambda mutant: mutant.name)

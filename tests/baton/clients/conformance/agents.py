@@ -48,15 +48,9 @@ def _swift() -> list[str]:
         missing("swift")
     place = ROOT / "build" / "swift"
     agent = place / "debug" / "BatonAgent"
-    sources = [
-        SWIFT_CLIENT / "Package.swift",
-        *(path for path in (SWIFT_CLIENT / "Sources").rglob("*") if path.is_file()),
-    ]
-    build(
-        [SWIFT, "run", str(SWIFT_CLIENT), "swift", "build", "--product", "BatonAgent", "--scratch-path", str(place)],
-        sources,
-        agent,
-    )
+    sources = [SWIFT_CLIENT / "Package.swift", *(SWIFT_CLIENT / "Sources").rglob("*.*")]
+    command = ["swift", "build", "--product", "BatonAgent", "--scratch-path", str(place)]
+    build([SWIFT, "run", str(SWIFT_CLIENT), *command], sources, agent)
     return [SWIFT, "run", str(ROOT), str(agent)]
 
 
