@@ -81,7 +81,7 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 
 # OFFLINE=1: Maven downloads nothing. After the first run, the packages are in its local repository.
 .PHONY: clients
-clients: ## Check the TypeScript, Kotlin and Swift clients (needs Node.js 20 and npm; a JDK and Maven; Swift 6)
+clients: ## Check the TypeScript, Kotlin and Swift clients (needs Node.js 20, npm, a JDK, Maven, Swift 6)
 	@if ! command -v npm > /dev/null; then echo "skipped: no npm, so clients/typescript is not checked"; exit 0; fi; \
 	mkdir -p build/typescript && cp clients/typescript/package.json clients/typescript/package-lock.json build/typescript/ && \
 	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
@@ -110,7 +110,7 @@ swift-toolchain: ## Install Swift 6 for the Swift client, unless it is on the PA
 	@tools/swift.sh install
 
 .PHONY: conformance
-conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python, javascript, kotlin or swift)
+conformance: $(READY) ## Run the clients as processes, with faults (CLIENT=python, javascript, kotlin, swift)
 	@CONFORMANCE=$(or $(CLIENT),all) $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs tests/baton/clients/conformance
 
 .PHONY: format

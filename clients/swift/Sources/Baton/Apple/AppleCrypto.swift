@@ -3,6 +3,7 @@
 #if canImport(CryptoKit)
     import CryptoKit
     import Foundation
+    import Security
 
     func sha256(_ bytes: Data) -> Data { Data(SHA256.hash(data: bytes)) }
 
