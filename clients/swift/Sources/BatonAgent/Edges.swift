@@ -10,24 +10,17 @@ struct Settings: Sendable {
     var locked = false
     var full = false
     var crash: JSON?
-}
-
-struct Trouble: Error, CustomStringConvertible {
-    let description: String
+    var asked = 0
 }
 
 final class Shared: @unchecked Sendable {
     private let lock = NSLock()
     private var settings = Settings()
-    private var asked = 0
     private var running: [Double: Task<Void, Never>] = [:]
 
     var set: Settings { lock.withLock { settings } }
-    var count: Int { lock.withLock { asked } }
 
     func change(_ work: (inout Settings) -> Void) { lock.withLock { work(&settings) } }
-    func ask() { lock.withLock { asked += 1 } }
-    func forget() { lock.withLock { asked = 0 } }
     func begin(_ id: Double, _ task: Task<Void, Never>) { lock.withLock { running[id] = task } }
     func cancel(_ id: Double) { lock.withLock { running[id] }?.cancel() }
 
@@ -49,12 +42,12 @@ struct AgentStorage: Storage {
     let files: FileStorage
 
     func read() throws -> DeviceRecord {
-        if shared.set.locked { throw Trouble(description: "locked") }
+        if shared.set.locked { throw InvalidInput("locked") }
         return try files.read()
     }
 
     func update(_ change: (DeviceRecord) -> DeviceRecord) throws -> DeviceRecord {
-        if shared.set.locked || shared.set.full { throw Trouble(description: "full") }
+        if shared.set.locked || shared.set.full { throw InvalidInput("full") }
         let before = try files.read()
         let moves = change(before).session?.accessToken != before.session?.accessToken
         if moves { shared.point("before_store") }
@@ -65,13 +58,15 @@ struct AgentStorage: Storage {
 
     /// Put a member into an object of the record.
     func put(_ outer: String, _ name: String, _ value: JSON) throws {
-        _ = try files.update { now in
-            guard var all = try? JSON.parse(writeRecord(now)).members, var inner = all[outer]?.members else { return now }
-            inner[name] = value
-            all[outer] = .object(inner)
-            return (try? readRecord(JSON.object(all).written())) ?? now
-        }
+        _ = try files.update { edited($0) { $0[outer] = .object(($0[outer]?.members ?? [:]).merging([name: value]) { $1 }) } }
     }
+}
+
+/// Change the members of a record. What is no record then, for example without a session, is not changed.
+func edited(_ record: DeviceRecord, _ work: (inout [String: JSON]) -> Void) -> DeviceRecord {
+    guard var all = try? JSON.parse(writeRecord(record)).members else { return record }
+    work(&all)
+    return (try? readRecord(JSON.object(all).written())) ?? record
 }
 
 struct AgentTransport: Transport {
@@ -85,12 +80,4 @@ struct AgentTransport: Transport {
         shared.point("after_answer", path)
         return answer
     }
-}
-
-/// Add a revocation: the second process of the tests of the storage does that again and again.
-func added(_ record: DeviceRecord) -> DeviceRecord {
-    guard var all = try? JSON.parse(writeRecord(record)).members, var list = all["revocations"]?.elements else { return record }
-    list.append(["token": "t", "key_id": .null, "secret": .null, "since": .integer(Int64(list.count))])
-    all["revocations"] = .array(list)
-    return (try? readRecord(JSON.object(all).written())) ?? record
 }

@@ -49,13 +49,13 @@ actor Agent {
     private func confirm(_ line: JSON) -> Confirm {
         let password = line["password"]?.text
         return { _ in
-            shared.ask()
+            shared.change { $0.asked += 1 }
             return Proof(password: password)
         }
     }
 
     private func call(_ line: JSON, _ deadline: TimeInterval) async throws -> JSON {
-        shared.forget()
+        shared.change { $0.asked = 0 }
         let query = (line["query"]?.members ?? [:]).compactMapValues { $0.text ?? (try? String(decoding: $0.written(), as: UTF8.self)) }
         let answer = try await client.call(
             line["method"]?.text ?? "", line["path"]?.text ?? "", json: line["json"], query: query,
@@ -63,7 +63,7 @@ actor Agent {
             repeats: line["repeat"].map(\.isTrue), deadline: deadline
         )
         let json = answer.bytes.isEmpty ? JSON.null : try answer.json()
-        let asked = JSON.integer(Int64(shared.count))
+        let asked = JSON.integer(Int64(shared.set.asked))
         return ["status": .integer(Int64(answer.status)), "json": json, "asked": asked, "replayed": text(answer.headers["baton-replayed"])]
     }
 
@@ -96,7 +96,7 @@ actor Agent {
             return .bool(step != nil)
         case "prove":
             let proof = Proof(totp: line["totp"]?.text, recoveryCode: line["recovery_code"]?.text, emailCode: line["email_code"]?.text)
-            guard let step else { throw Trouble(description: "no step") }
+            guard let step else { throw InvalidInput("no step") }
             return told(try await step.prove(proof, enrolment: line["enrolment"]?.text))
         case "enrolment": return .object(try await step?.enrolment("totp") ?? [:])
         case "call": return try await call(line, deadline)
@@ -131,7 +131,7 @@ actor Agent {
             }
         case "cancel": shared.cancel(line["of"]?.double ?? 0)
         case "parallel": return await parallel(line)
-        default: throw Trouble(description: "unknown: \(word("do"))")
+        default: throw InvalidInput("unknown: \(word("do"))")
         }
         return .null
     }
@@ -171,7 +171,10 @@ extension State {
 
 // A second process for the tests of the storage: `BatonAgent add FOLDER TIMES`.
 if CommandLine.arguments.count == 4, CommandLine.arguments[1] == "add" {
-    for _ in 0..<(Int(CommandLine.arguments[3]) ?? 0) { _ = try FileStorage(folder: CommandLine.arguments[2]).update(added) }
+    for time in 0..<(Int(CommandLine.arguments[3]) ?? 0) {
+        let one: JSON = ["token": "t", "key_id": .null, "secret": .null, "since": .integer(Int64(time))]
+        _ = try FileStorage(folder: CommandLine.arguments[2]).update { edited($0) { $0["revocations"] = .array(($0["revocations"]?.elements ?? []) + [one]) } }
+    }
     exit(0)
 }
 

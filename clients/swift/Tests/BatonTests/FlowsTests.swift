@@ -180,6 +180,40 @@ import Testing
         #expect(try storage.read().session != nil)
     }
 
+    /// A key store that opens a key, and then fails some times.
+    private struct Failing: DeviceKeys, Signer {
+        let real: any Signer
+        let failures: Box<Int>
+        var jwk: PublicJwk { real.jwk }
+
+        func create() throws -> CreatedKey { throw NotThis() }
+        func open(_ key: StoredKey) throws -> (any Signer)? { self }
+        func remove(_ key: StoredKey) {}
+
+        func sign(_ message: Data) throws -> Data {
+            try failures.change { left in
+                if left > 0 {
+                    left -= 1
+                    throw NotThis()
+                }
+            }
+            return try real.sign(message)
+        }
+    }
+
+    @Test func troubleAtASignatureIsTriedTwiceAgain() async throws {
+        let storage = try await Device(server).login().storage
+        let key = try #require(try storage.read().key)
+        let real = try #require(try SoftwareKeys().open(key))
+        let failures = Box(2)
+        let device = try Device(server, storage, keys: Failing(real: real, failures: failures))
+        _ = try await device.client.me()
+        #expect(device.slept.value == [0.2, 1])
+        failures.value = 3
+        #expect(try await kindOf { _ = try await device.client.me() } == "storage_unavailable")
+        #expect(try storage.read().session != nil)
+    }
+
     @Test func aStorageThatIsLockedOrFullEndsNothing() async throws {
         let storage = try await Device(server).login().storage
         try expire(storage)

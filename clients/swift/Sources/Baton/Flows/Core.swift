@@ -92,20 +92,24 @@ extension Baton {
         throw BatonError.loggedOut(reason: "key_lost", confirmed: false)
     }
 
-    /// Open the key of the device. Nil: it does not exist any more. Trouble of the key store ends nothing.
+    /// Open the key of the device. Nil: it does not exist any more.
     func keySigner(_ key: StoredKey) async throws -> (RequestSigner, PublicJwk)? {
-        for wait in [0.2, 1, nil] {
-            do {
-                guard let signer = try await blocking({ [keys] in try keys.open(key) }) else { return nil }
-                let jwk = signer.jwk
-                if let stored = key.jwk, stored.x != jwk.x { return nil }
-                return (RequestSigner(keyId: jwk.thumbprint) { message in try await self.guarded { try signer.sign(message) } }, jwk)
-            } catch {
-                guard let wait else { throw BatonError.storageUnavailable("The key of the device cannot be used now.", cause: error) }
-                try await options.sleep(wait)
-            }
+        guard let signer = try await withKey({ [keys] in try keys.open(key) }) else { return nil }
+        let jwk = signer.jwk
+        if let stored = key.jwk, stored.x != jwk.x { return nil }
+        return (RequestSigner(keyId: jwk.thumbprint) { message in try await self.withKey { try signer.sign(message) } }, jwk)
+    }
+
+    /// Use the key store. Its trouble ends nothing: it is tried twice again.
+    private func withKey<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+        for wait in [0.2, 1] {
+            do { return try await blocking(work) } catch { try await options.sleep(wait) }
         }
-        return nil
+        do {
+            return try await blocking(work)
+        } catch {
+            throw BatonError.storageUnavailable("The key of the device cannot be used now.", cause: error)
+        }
     }
 
     nonisolated func secretSigner(_ keyId: String, _ secret: String) throws -> RequestSigner {
