@@ -3,7 +3,10 @@
 ``clients/swift/mutants.toml`` lists the guards. A word as argument selects the mutants that have it.
 """
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,13 +29,19 @@ def listed() -> list[Mutant]:
     return [Mutant(**given) for given in tomllib.loads((HERE / "mutants.toml").read_text("utf-8"))["mutant"]]
 
 
-def tested(copy: Path, *arguments: str, late: int = LATE) -> subprocess.CompletedProcess[str]:
+def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.CompletedProcess[str]:
     """Run tests of a copy. What was compiled stays."""
     place = str(copy.parent.parent / "build")
     command = [SWIFT, "run", str(copy), "swift", "test", "--scratch-path", place, *arguments]
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=late
-    )
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=late)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # Its children too, if it is late.
+    return subprocess.CompletedProcess(command, process.returncode, told)
 
 
 def path_of(copy: Path, file: str) -> Path:
@@ -48,7 +57,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
         return f"its text stands {source.count(mutant.text)} times"
     path.write_text(source.replace(mutant.text, mutant.replacement), "utf-8")
     try:
-        done = tested(copy, "--filter", mutant.tests)
+        done = outcome(copy, "--filter", mutant.tests)
     except subprocess.TimeoutExpired:
         return None  # A test that never ends has failed too.
     finally:
@@ -67,7 +76,7 @@ def main(words: list[str]) -> int:
         copy = Path(folder) / "clients" / "swift"
         shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".build"))
         shutil.copytree(HERE.parent / "vectors", copy.parent / "vectors")
-        whole = tested(copy, late=FIRST)
+        whole = outcome(copy, late=FIRST)
         if whole.returncode != 0:
             print(f"The tests fail without a mutant:\n{whole.stdout[-4000:]}")
             return 1

@@ -7,13 +7,17 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct FlowsTests {
     let server = FakeServer()
 
-    /// Hold the next request until the second gate opens.
+    /// Hold the next request until the second gate opens, or for ten seconds. Then it is lost.
     private func held() -> (began: Gate, release: Gate) {
         let (began, release) = (Gate(), Gate())
-        server.fault { [server] request in
+        server.fault { _ in
             began.open()
             await release.wait()
-            return server.serve(request)
+            throw NoAnswer("lost on the way out")
+        }
+        Task {
+            try await Task.sleep(nanoseconds: 10_000_000_000)
+            release.open()
         }
         return (began, release)
     }

@@ -159,7 +159,7 @@ private func head(_ connection: Int32, _ status: String, _ lines: String...) {
                 put(connection, Data("half".utf8))
             case "/drip":
                 head(connection, "200 OK", "Content-Length: 10000")
-                while put(connection, Data("x".utf8)) { usleep(50_000) }
+                for _ in 0..<200 where put(connection, Data("x".utf8)) { usleep(50_000) }
             default: break
             }
         }
@@ -176,11 +176,12 @@ private func head(_ connection: Int32, _ status: String, _ lines: String...) {
     }
 
     @Test func aCallerThatCancelsClosesItsConnection() async throws {
-        let (began, ended) = (Gate(), Gate())
+        let (began, ended, closed) = (Gate(), Gate(), Box(false))
         let server = Socket { _, connection in
             began.open()
-            var byte: UInt8 = 0
-            _ = recv(connection, &byte, 1, 0)
+            var (byte, most): (UInt8, timeval) = (0, timeval(tv_sec: 10, tv_usec: 0))
+            setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &most, socklen_t(MemoryLayout<timeval>.size))
+            closed.value = recv(connection, &byte, 1, 0) == 0
             ended.open()
         }
         defer { server.end() }
@@ -189,6 +190,7 @@ private func head(_ connection: Int32, _ status: String, _ lines: String...) {
         caller.cancel()
         await #expect(throws: CancellationError.self) { try await caller.value }
         await ended.wait()
+        #expect(closed.value)
         let late = Task {
             withUnsafeCurrentTask { $0?.cancel() }
             return try await send(server, "/", timeout: 60)
