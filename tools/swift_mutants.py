@@ -3,7 +3,6 @@
 ``clients/swift/mutants.toml`` lists the guards. A word as argument selects the mutants that have it.
 """
 
-import contextlib
 import os
 import shutil
 import signal
@@ -38,9 +37,9 @@ def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.Complet
     ) as process:
         try:
             told, _ = process.communicate(timeout=late)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # Its children too, if it is late.
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # Its children too.
+            raise
     return subprocess.CompletedProcess(command, process.returncode, told)
 
 
