@@ -119,6 +119,13 @@ import Testing
         for path in ["/%", "/%4", "/%4g", "/a%", "/a b", "/%\u{10}0"] { #expect(throws: InvalidInput.self) { try checkPath(path) } }
     }
 
+    @Test func aNumberOfAnyServerIsNoCrash() {
+        #expect(nanoseconds(999_999_999_999) == 1_000_000_000_000_000_000 && nanoseconds(-1) == 0 && nanoseconds(0.5) == 500_000_000)
+        let session = Session(deviceId: "d", accessToken: "t", renewal: nil, expiresAt: 0, attempt: "a", keyId: nil, secret: nil)
+        #expect(loginDone(session, ["recovery_codes_left": 1e300]).recoveryCodesLeft == nil)
+        #expect(loginDone(session, ["recovery_codes_left": 7]).recoveryCodesLeft == 7)
+    }
+
     @Test func base64OfEveryByte() throws {
         let bytes = Data((0...255).map { UInt8($0) })
         let plain = bytes.base64EncodedString()

@@ -76,7 +76,7 @@ private final class Receiver: NSObject, URLSessionDataDelegate, @unchecked Senda
 
     func begin(_ task: URLSessionDataTask, _ limits: Limits, _ continuation: CheckedContinuation<RawAnswer, any Error>) {
         let timer = Task {
-            try await Task.sleep(nanoseconds: UInt64(limits.timeout * 1e9))
+            try await Task.sleep(nanoseconds: nanoseconds(limits.timeout))
             self.end(task, .failure(NoAnswer("no answer in time")))
         }
         all.change { $0[task.taskIdentifier] = Receiving(most: limits.bytes, continuation: continuation, timer: timer) }

@@ -20,7 +20,7 @@ struct Introduction: Sendable {
 }
 
 func loginDone(_ session: Session, _ given: [String: JSON] = [:]) -> LoginDone {
-    let left = given["recovery_codes_left"]?.double.map { Int($0) }
+    let left = given["recovery_codes_left"]?.double.flatMap { Int(exactly: $0) }
     return LoginDone(deviceId: session.deviceId, recoveryCodes: strings(given["recovery_codes"]), recoveryCodesLeft: left)
 }
 

@@ -64,7 +64,7 @@ final class Patience: Sendable {
         Task { first.settle(await work.result) }
         let left = mine ? .infinity : left
         let timer = left == .infinity ? nil : Task {
-            try await Task.sleep(nanoseconds: UInt64(max(0, min(left, 1e9)) * 1e9))
+            try await Task.sleep(nanoseconds: nanoseconds(left))
             first.settle(.failure(BatonError.offline(last: "another call waits for the exchange")))
         }
         defer { timer?.cancel() }

@@ -246,9 +246,12 @@ public struct Options: Sendable {
         binding: Binding = .key,
         plainHttp: Bool = false,
         clock: @escaping @Sendable () -> TimeInterval = { Date().timeIntervalSince1970 },
-        sleep: @escaping @Sendable (TimeInterval) async throws -> Void = { try await Task.sleep(nanoseconds: UInt64($0 * 1e9)) },
+        sleep: @escaping @Sendable (TimeInterval) async throws -> Void = Options.pause,
         random: @escaping @Sendable () -> Double = { .random(in: 0...1) }
     ) {
         (self.binding, self.plainHttp, self.clock, self.sleep, self.random) = (binding, plainHttp, clock, sleep, random)
     }
+
+    /// Sleep, or throw `CancellationError`.
+    public static func pause(_ time: TimeInterval) async throws { try await Task.sleep(nanoseconds: nanoseconds(time)) }
 }
