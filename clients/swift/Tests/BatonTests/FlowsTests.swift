@@ -171,6 +171,19 @@ import Testing
         #expect(try await device.client.me()["device_id"] != nil)
     }
 
+    @Test func aKeyOfAnotherLoginDoesNotSign() async throws {
+        let device = try await Device(server).login()
+        let other = try SoftwareKeys().create()
+        _ = try device.storage.update { now in
+            var later = now
+            later.key = StoredKey(store: other.store, data: other.data, jwk: other.signer.jwk)
+            return later
+        }
+        let count = server.log.count
+        #expect(try await loggedOutOf { _ = try await device.client.me() }.reason == "key_lost")
+        #expect(server.log.count == count, "nothing was sent")
+    }
+
     private struct Busy: DeviceKeys {
         func create() throws -> CreatedKey { throw NotThis() }
         func open(_ key: StoredKey) throws -> (any Signer)? { throw NotThis() }
