@@ -69,6 +69,8 @@ mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHOR
 	else echo "skipped: no node, so the TypeScript client has no mutants"; fi)
 	@$(if $(SHORT),,if command -v mvn > /dev/null && command -v javac > /dev/null; then $(PYTHON) -m tools.kotlin_mutants; \
 	else echo "skipped: no mvn or no JDK, so the Kotlin client has no mutants"; fi)
+	@$(if $(SHORT),,if tools/swift.sh have; then $(PYTHON) -m tools.swift_mutants; \
+	else echo "skipped: no swift, so the Swift client has no mutants"; fi)
 
 .PHONY: prove
 prove: $(READY) ## Run the long proofs, with one line of evidence for each guarantee (long; SHORT=1: some minutes)
@@ -80,7 +82,7 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 # OFFLINE=1: Maven downloads nothing. After the first run, the packages are in its local repository.
 # In CI (CI=true), a missing tool is a failure.
 .PHONY: clients
-clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm; a JDK and Maven)
+clients: ## Check the TypeScript, Kotlin and Swift clients (needs Node.js 20, npm, a JDK, Maven, Swift 6)
 	@if ! command -v npm > /dev/null; then echo "skipped: no npm, so clients/typescript is not checked"; [ "$$CI" != true ]; exit; fi; \
 	mkdir -p build/typescript && cp clients/typescript/package.json clients/typescript/package-lock.json build/typescript/ && \
 	echo "1/3 tools, pinned" && (cd build/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund) && \
@@ -98,9 +100,20 @@ clients: ## Check the TypeScript and the Kotlin client (needs Node.js 20 and npm
 	echo "compile without warnings, then vectors, flows, storage, transport and quick start" && \
 	MAVEN_OPTS="$${MAVEN_OPTS:--Xmx1g}" mvn -q -B -T1 $(if $(OFFLINE),-o) -f clients/kotlin/pom.xml test && \
 	cat clients/kotlin/*/target/surefire-reports/*.txt | grep "^Tests run" | sed "s/,.* -- in / in /" && echo "ok: clients/kotlin"
+	@if ! tools/swift.sh have; then echo "skipped: no swift, so clients/swift is not checked (make swift-toolchain installs one)"; exit 0; fi; \
+	echo "compile, then vectors, flows, storage, transport and quick start" && mkdir -p build && \
+	{ tools/swift.sh run clients/swift swift test --scratch-path "$(CURDIR)/build/swift" > build/swift.log 2>&1 || \
+	{ grep -E "error:|warning:|✘|Fatal" build/swift.log; tail -n 5 build/swift.log; exit 1; }; } && \
+	{ ! grep -E "warning:" build/swift.log || exit 1; } && \
+	grep -E "^[a-z_]+\.json: |Test run with" build/swift.log && echo "ok: clients/swift"
+
+# Swift in a root of its own, in the user's cache folder: two minutes and 3.4 GB, once. Only root can install it.
+.PHONY: swift-toolchain
+swift-toolchain: ## Install Swift 6 for the Swift client, unless it is on the PATH (Debian, root)
+	@tools/swift.sh install
 
 .PHONY: conformance
-conformance: $(READY) ## Run the clients as processes against Baton, with faults (CLIENT=python, javascript or kotlin)
+conformance: $(READY) ## Run the clients as processes, with faults (CLIENT=python, javascript, kotlin, swift)
 	@CONFORMANCE=$(or $(CLIENT),all) $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs tests/baton/clients/conformance
 
 .PHONY: format

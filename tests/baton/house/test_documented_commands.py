@@ -107,7 +107,7 @@ def of(*programs: str) -> list[str]:
 
 def test_every_block_names_its_language() -> None:
     """A command in a block without a language, or in a block of data, would not be tested."""
-    assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", "js", "kotlin", ""}
+    assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", "js", "kotlin", "swift", ""}
     command = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:make|aws|chalice|curl|pip|\S*python) ", re.MULTILINE)
     assert [text for _, kind, text in blocks() if kind not in SHELL and command.search(text)] == []
 

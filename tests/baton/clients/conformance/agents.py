@@ -22,6 +22,8 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[3]
 QUICK: Final = ("python", "javascript")
 KOTLIN: Final = ROOT / "clients" / "kotlin"
+SWIFT_CLIENT: Final = ROOT / "clients" / "swift"
+SWIFT: Final = str(ROOT / "tools" / "swift.sh")
 
 
 def _python() -> list[str]:
@@ -41,10 +43,22 @@ def _kotlin() -> list[str]:
     return ["java", f"@{arguments}"]
 
 
+def _swift() -> list[str]:
+    if subprocess.run([SWIFT, "have"], check=False).returncode != 0:
+        pytest.skip("no swift (make swift-toolchain installs one)")
+    place = ROOT / "build" / "swift"
+    agent = place / "debug" / "BatonAgent"
+    sources = [SWIFT_CLIENT / "Package.swift", *(SWIFT_CLIENT / "Sources").rglob("*.*")]
+    command = ["swift", "build", "--product", "BatonAgent", "--scratch-path", str(place)]
+    build([SWIFT, "run", str(SWIFT_CLIENT), *command], sources, agent)
+    return [SWIFT, "run", str(ROOT), str(agent)]
+
+
 AGENTS: Final[dict[str, Callable[[], list[str]]]] = {
     "python": _python,
     "javascript": _javascript,
     "kotlin": _kotlin,
+    "swift": _swift,
 }
 
 

@@ -23,6 +23,8 @@ ODD = ["a b", "caf\u00e9 \U0001f600", "~*-._", "a&b=c/d?e#f", "100%25", "\"'()!<
 )
 def test_77_to_80_base_urls(scene: Scene, base: str) -> None:
     """Signed as it is sent, in every form."""
+    if scene.client == "swift" and "[" in base:
+        pytest.skip("swift: Foundation of Swift 6.0 on Linux cannot send to an IPv6 address; the vectors have one")
     agent = scene.agent(base_url=base.format(port=scene.line.port))
     agent("register", email=EMAIL, password=PASSWORD)
     agent("me")
