@@ -1,0 +1,27 @@
+// The address of what is shown: `#/page/one`. Each page and each request has a link of its own.
+import { store } from "./parts/ui.js";
+
+export const PAGES = ["wire", "accounts", "phones", "stories", "mail", "api", "setup"];
+export const TITLES = { wire: "Wire", accounts: "Accounts", phones: "Phones", stories: "Stories", mail: "Mail", api: "API", setup: "Setup", search: "Search" };
+
+function read() {
+  const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
+  return TITLES[page] ? { page, one: rest[0] ?? "", more: rest[1] ?? "" } : { page: "stories", one: "", more: "" };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export const route = store(read());
+addEventListener("hashchange", () => route.set(read()));
+
+/** The link to a page, and to one thing on it. */
+export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;
+export const go = (...parts) => {
+  location.hash = link(...parts);
+};
