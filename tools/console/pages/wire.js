@@ -68,12 +68,11 @@ export function Row({ event, chosen }) {
   return html`
     <li><a href=${link("wire", event.request_id)} aria-current=${chosen ? "true" : undefined} class=${`row ${isRefusal(event) ? "refused" : ""}`}>
       <time>${clockTime(event.at, true)}</time>
-      <span class="what"><span class="method">${event.method}</span> <span class="path">${route(event.path)}</span></span>
+      <span class="what"><span class="method">${event.method}</span> <span class="path">${route(event.path)}</span>${told && html` <${Tag} tone=${told[1]}>${told[0]}</${Tag}>`}</span>
       <span class=${`code-${isLost(event) ? "lost" : Math.floor(event.status / 100)}`}>${isLost(event) ? "---" : event.status}</span>
       <span class="ms">${Math.round(event.ms)} ms</span>
       <span class="units">${units(event.units)}</span>
       <span class="phone">${event.phone ?? ""}</span>
-      ${told && html`<span class="mark"><${Tag} tone=${told[1]}>${told[0]}</${Tag}></span>`}
     </a></li>`;
 }
 

@@ -73,7 +73,7 @@ export function lineageSentence(lineage) {
 export function asList(lineage) {
   const lines = [];
   for (const part of mainLine(lineage)) {
-    if (part.kind === "login") lines.push({ key: "login", text: `Login of ${lineage.device || "a device"} through ${lineage.client}.`, request: null });
+    if (part.kind === "login") lines.push({ key: "login", text: `The login of ${lineage.device || "a device"} through ${lineage.client}.`, request: null });
     else if (part.kind === "gap") lines.push({ key: `gap-${part.from}`, text: gapSentence(part), request: null });
     else {
       lines.push({ key: `g${part.g}`, text: generationSentence(part, lineage), request: part.request_id });

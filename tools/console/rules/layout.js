@@ -36,7 +36,7 @@ export function layout(lineage, width) {
       const forks = (part.again ?? []).filter((one) => one.outcome !== "same_child");
       before = { ...box, part };
       for (const [index, one] of forks.entries()) {
-        const fork = forkBox(box, one, part, index, y + BOX.h + LANE + lanes * (FORK.h + LANE), width);
+        const fork = forkBox(box, one, part, index, y + BOX.h + LANE + lanes * (FORK.h + LANE), MARGIN + perRow * PITCH - GAP);
         boxes.push(fork);
         edges.push(forkEdge(box, fork));
         lanes += 1;
@@ -71,9 +71,9 @@ function edge(from, to, part) {
   return { key, kind, label, lx: to.x + 14, ly: turn + 13, d };
 }
 
-function forkBox(box, one, part, index, y, width) {
+function forkBox(box, one, part, index, y, right) {
   const said = outcome(one.outcome);
-  const x = Math.max(MARGIN, Math.min(box.x + 26, width - MARGIN - FORK.w));
+  const x = Math.max(MARGIN, Math.min(box.x + 26, right - FORK.w));
   return {
     ...FORK, x, y, key: `g${part.g}-again-${index}`, kind: one.outcome === "reuse" ? "theft" : "refused", request: one.request_id,
     title: `${part.g} again${one.phone ? `, ${one.phone}` : ""}`,
