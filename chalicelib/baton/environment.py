@@ -9,6 +9,7 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
 from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.mail.outbox import OF_THIS_PROCESS, Mailbox
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.ports import Storage
 
 
@@ -27,6 +28,8 @@ class Effects(Struct, frozen=True):
     """Where the mails are with ``BATON_MAIL=mailbox``."""
     fetch: Fetch | None = None
     """Send the requests to services of others. ``None``: over HTTPS."""
+    aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
+    """Return the client to use for the AWS service with this name, instead of the given client."""
 
 
 EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)

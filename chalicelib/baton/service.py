@@ -168,6 +168,7 @@ class Baton(Decorators):
                 carry_out=self.background.carry_out,
                 take_feedback=self.background.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",
+                operate=self._operate,
             )
         )
         app.register_blueprint(jobs.blueprint)
@@ -233,7 +234,7 @@ class Baton(Decorators):
     def _store(self, effects: Effects) -> None:
         """Make the stores."""
         settings = self.settings
-        self._time_budget = TimeBudget()
+        self._time_budget, self._aws = TimeBudget(), effects.aws
         self.access_key = source_of(settings.access_key) if settings.access_key else None
         self.database = DynamoDB(Tables(settings.table_prefix), self._service("dynamodb", settings.dynamodb_endpoint))
         self.storage = effects.storage(self._storage())
@@ -271,10 +272,26 @@ class Baton(Decorators):
         except Exception as defect:  # noqa: BLE001 - the answer has left
             self._dispatch.note_defect(defect)
 
+    def _operate(self, event: object) -> dict[str, object]:
+        """Answer a request of an operator."""
+        from chalicelib.baton.accounts.operate import Operate  # noqa: PLC0415 - the API never runs it
+
+        operate = Operate(
+            clock=self.clock,
+            key_ring=self.key_ring,
+            users=self.users,
+            lineage_store=self.lineage_store,
+            audit=self.audit,
+            clients=self.clients,
+            record=self.recorder,
+            forget_later=self.background.forget_later,
+        )
+        return operate(event)
+
     def _service(self, name: str, endpoint: str) -> AwsClient:
         """Return the client of an AWS service: the small AWS client if there is an access key."""
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
-        return AwsClient(name, endpoint=small, time_budget=self._time_budget)
+        return self._aws(name, AwsClient(name, endpoint=small, time_budget=self._time_budget))
 
     def _parts(self) -> Parts:
         return Parts(

@@ -4,7 +4,6 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 THIS_MACHINE = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # nosec B104 - only if a developer sets HOST=
@@ -47,17 +46,3 @@ def authorities(host: str, port: int, addresses: list[str]) -> list[str]:
     if host == EVERYWHERE:
         hosts += [*addresses, EMULATOR, MULTICAST_DNS]
     return [f"{name}:{port}" for name in hosts]
-
-
-def is_this_machine(source: str, reached: str) -> bool:
-    """Check whether a connection comes from this machine: over loopback, or from the address that it reached."""
-    return ipaddress.ip_address(source).is_loopback or source == reached
-
-
-def names_no_domain(authority: str) -> bool:
-    """Check whether a host is ``localhost`` or an IP address, with or without a port: no DNS name is rebound to it."""
-    try:
-        host = urlsplit(f"//{authority}").hostname or ""
-        return host == "localhost" or bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False

@@ -1,11 +1,14 @@
 """The development gateway over HTTP: `chalicelib.baton.testing.gateway` for clients on this machine or its network."""
 
-import json
 import socketserver
+import sys
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
 
-from chalicelib.baton.testing.clock import SKIP_MAX_S, DevelopmentClock
+from chalicelib.baton.testing.clock import DevelopmentClock
 from chalicelib.baton.testing.gateway import (
     HEADER_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -15,7 +18,10 @@ from chalicelib.baton.testing.gateway import (
     LambdaContext,
     load_environment,
 )
-from tools.dev.addresses import THIS_MACHINE, is_this_machine, names_no_domain
+from tools.dev.addresses import THIS_MACHINE
+from tools.dev.api import guards, static
+from tools.dev.api.answers import DevRefusal, DevRequest
+from tools.dev.api.routes import DevApi, mails_answer
 
 __all__ = [
     "CLOCK_PATH",
@@ -29,10 +35,12 @@ __all__ = [
     "GatewayServer",
     "LambdaContext",
     "load_environment",
+    "mails_answer",
 ]
 
 CLOCK_PATH = "/_dev/clock"
 MAILS_PATH = "/_dev/mails"
+_DEV = "/_dev"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -50,34 +58,89 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Read one request, send it through the gateway, write the answer."""
         body = self._body()
+        path = urlsplit(self.path).path
         if body is None:
             self.close_connection = True
-            response = self.server.gateway._own(
-                400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
+            self._write(
+                self.server.gateway._own(
+                    400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
+                )
             )
-        elif self.path == MAILS_PATH and self.command == "GET" and self._is_from_here() and self._names_no_domain():
-            response = mails_answer()
-        elif self.path == CLOCK_PATH and self.command == "POST" and self._is_from_here():
-            response = self._skip(body)
+        elif path == _DEV or path.startswith(f"{_DEV}/"):
+            self._answer_dev(path, body)
+        elif self.command in {"GET", "HEAD"} and (page := static.page(path)) is not None:
+            self._answer_page(page)
         else:
-            response = self.server.gateway.call(
-                self.command, self.path, list(self.headers.items()), body, source=self.client_address[0]
-            )
-        self._write(response)
+            self._answer_api(body)
+
+    def _answer_api(self, body: bytes) -> None:
+        response = self.server.api.front.call(
+            self.command, self.path, list(self.headers.items()), body, source=self.client_address[0]
+        )
+        if response is not None:
+            self._write(response)
+        else:  # a fault: no byte is sent
+            self.close_connection = True
+
+    def _answer_page(self, page: GatewayResponse) -> None:
+        try:
+            self._check(b"")
+        except DevRefusal as refusal:
+            page = refusal.answer()
+        self._write(page if self.command == "GET" else without_body(page))
+
+    def _answer_dev(self, path: str, body: bytes) -> None:
+        """Answer the development API. A refusal of the guards does not depend on the path."""
+        try:
+            self._check(body)
+            segments = tuple(path.removeprefix(_DEV).strip("/").split("/"))
+            last_event = self.headers.get("last-event-id", "")
+            query = urlsplit(self.path).query
+            if segments == ("events",) and last_event.isascii() and last_event.isdigit():
+                query = f"after={last_event[:16]}"
+            answer = self.server.api.answer(DevRequest(self.command, segments, query, body))
+        except DevRefusal as refusal:
+            answer = refusal.answer()
+        if isinstance(answer, GatewayResponse):
+            self._write(answer)
+        else:
+            self._stream(answer)
+
+    def _check(self, body: bytes) -> None:
+        guards.check(
+            self.command,
+            self.headers.items(),
+            source=self.client_address[0],
+            port=self.server.server_port,
+            has_body=bool(body),
+        )
+
+    def _stream(self, parts: Iterator[bytes]) -> None:
+        """Send a stream of events until the reader goes away. The thread of the connection is a daemon."""
+        self.close_connection = True
+        self.send_response_only(HTTPStatus.OK)
+        for name, value in (
+            ("Content-Type", "text/event-stream; charset=utf-8"),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Connection", "close"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        try:
+            for part in parts:
+                self.wfile.write(part)
+                self.wfile.flush()
+        except OSError:
+            return  # the reader has closed the connection
+        finally:
+            parts.close()  # type: ignore[attr-defined] # a generator
 
     def handle_expect_100(self) -> bool:
         """Let the client continue, without waiting for the buffer to fill (RFC 9110 section 10.1.1)."""
         going_on = super().handle_expect_100()
         self.wfile.flush()
         return going_on
-
-    def _is_from_here(self) -> bool:
-        """Decide whether the request is from this machine. Other machines may use only the API."""
-        return is_this_machine(self.client_address[0], self.connection.getsockname()[0])
-
-    def _names_no_domain(self) -> bool:
-        """Decide whether the host is ``localhost`` or an address. A page can make its domain lead to this machine."""
-        return names_no_domain(self.headers.get("host", ""))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
 
@@ -123,41 +186,14 @@ class _Handler(BaseHTTPRequestHandler):
             body += self.rfile.read(size)
             self.rfile.readline(64)
 
-    def _skip(self, body: bytes) -> GatewayResponse:
-        """Move the clock for a program on this machine, but not for a page in its browser."""
-        own = self.server.gateway._own
-        if "origin" in self.headers:
-            return own(403, "forbidden", "forbidden", "No page moves this clock.")
-        if self.headers.get("content-type") != "application/json":
-            return own(415, "unsupported_media_type", "invalid_request", "Send Content-Type: application/json.")
-        try:
-            seconds = json.loads(body)["skip"]
-        except (ValueError, TypeError, KeyError):
-            seconds = None
-        # An invalid number, also NaN, is outside all limits.
-        if type(seconds) not in {int, float} or not -SKIP_MAX_S <= seconds <= SKIP_MAX_S:
-            return own(
-                400, "malformed", "invalid_request", f'Send {{"skip": seconds}}, at most {SKIP_MAX_S} either way.'
-            )
-        self.server.clock.skip(seconds)
-        said = {"server_time": int(self.server.clock.time())}
-        return GatewayResponse(200, (("Content-Type", "application/json"),), json.dumps(said).encode())
-
     def log_message(self, *_: object) -> None:
         """Log nothing: a request line may contain a secret."""
 
 
-def mails_answer() -> GatewayResponse:
-    """Answer with the mails of the development mailbox, the newest first."""
-    # `make dev` imports the modules of chalicelib again when a file changes. Then the mailbox is a new one.
-    from chalicelib.baton.mail.outbox import OF_THIS_PROCESS  # noqa: PLC0415 - the mailbox of the current modules
-
-    mails = [
-        {"to": mail.to, "subject": mail.subject, "text": mail.text, "html": mail.html}
-        for mail in reversed(OF_THIS_PROCESS.mails)
-    ]
-    body = json.dumps({"mails": mails}, ensure_ascii=False, indent=2).encode()
-    return GatewayResponse(200, (("Content-Type", "application/json"), ("Cache-Control", "no-store")), body)
+def without_body(response: GatewayResponse) -> GatewayResponse:
+    """Return the answer to HEAD: with the length, without the body."""
+    length = ("Content-Length", str(len(response.body)))
+    return GatewayResponse(response.status, (*response.headers, length), b"")
 
 
 class GatewayServer(ThreadingHTTPServer):
@@ -168,14 +204,21 @@ class GatewayServer(ThreadingHTTPServer):
 
     gateway: Gateway
     clock: DevelopmentClock
+    api: DevApi
 
     def __init__(self, port: int, host: str = THIS_MACHINE) -> None:
         """Listen on ``host:port``. Port 0 takes a free port. Call ``open`` before serving."""
         super().__init__((host, port), _Handler)
 
-    def open(self, gateway: Gateway, clock: DevelopmentClock) -> None:
-        """Set the applications behind the gateway."""
+    def open(self, gateway: Gateway, clock: DevelopmentClock, api: DevApi | None = None) -> None:
+        """Set the applications behind the gateway, and the development API of Baton's."""
         self.gateway, self.clock = gateway, clock
+        self.api = api or DevApi(gateway, clock)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the signature of socketserver
+        """Ignore clients that go away in the middle of a request. Print every other error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         """Bind without a lookup of the host name, which may take seconds."""

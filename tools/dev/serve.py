@@ -21,8 +21,10 @@ from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
+from tools.dev.api.routes import DevApi
+from tools.dev.api.watch import Watch
 from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
-from tools.dev.gateway import MAILS_PATH, DevelopmentClock, Gateway, GatewayServer, load_environment
+from tools.dev.gateway import MAILS_PATH, DevelopmentClock, Gateway, GatewayServer
 from tools.dev.port import read_port
 from tools.dev.reload import reloading
 from tools.printed import aligned, widths
@@ -45,6 +47,7 @@ class Development:
     demo_account: str
     own_routes: Sequence[str]
     """The routes of the app that are not Baton's, such as ``POST /orders``."""
+    watch: Watch
 
 
 @contextlib.contextmanager
@@ -59,20 +62,33 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         create_own_tables(read_settings().deployment)
-        loaded = environments(clock)
+
+        def mailed(to: str, subject: str) -> None:
+            api.mailed(to, subject)
+
+        watch = Watch(clock, mailed, counts=ENDPOINT in os.environ)
+        loaded = environments(watch)
         gateway = Gateway([one.app for one in loaded], clock=clock)
+        api = DevApi(
+            gateway,
+            clock,
+            watch=watch,
+            engine=engine_name,
+            register_demo=lambda: _demo_account(gateway, server.server_port),
+        )
         account = _demo_account(gateway, server.server_port)
-        server.open(gateway, clock)
+        after.callback(api.events.close)
+        server.open(gateway, clock, api)
         thread = threading.Thread(target=server.serve_forever, name="gateway")
         thread.start()
         after.callback(thread.join)
         after.callback(server.shutdown)
-        yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]))
+        yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]), watch)
 
 
-def environments(clock: DevelopmentClock) -> list[ModuleType]:
+def environments(watch: Watch) -> list[ModuleType]:
     """Load ``app.py`` for each environment. They take turns."""
-    return [load_environment(clock) for _ in range(ENVIRONMENTS)]
+    return [watch.load() for _ in range(ENVIRONMENTS)]
 
 
 def own_routes(environment: ModuleType) -> list[str]:
@@ -186,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with development(port, host) as running:
             print(table(running, sys.stdout), flush=True)
-            with reloading(running.server.gateway, lambda: [one.app for one in environments(running.server.clock)]):
+            with reloading(running.server.gateway, lambda: [one.app for one in environments(running.watch)]):
                 threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.")

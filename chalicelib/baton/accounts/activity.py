@@ -27,6 +27,7 @@ ENDED_BY: Mapping[str, EndReason] = {
     "account_claimed": EndReason.CLAIMED,
     "changes_undone": EndReason.UNDONE,
     "account_disabled": EndReason.ACCOUNT_DISABLED,
+    "ended_by_operator": EndReason.ENDED_BY_OPERATOR,
 }
 """The events that end logins, and the reason that these logins get."""
 

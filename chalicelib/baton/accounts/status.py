@@ -1,5 +1,7 @@
 """The status of accounts, which the operator sets."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
@@ -7,7 +9,7 @@ from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.ports import ForgetLater, Users
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
@@ -41,11 +43,18 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         account = self.users.find(index)
         if account is None:
             raise errors.NotFound("no account has this address")
+        self.change(account, index, status)
+        return account
+
+    def change(
+        self, account: AccountId, index: EmailIndex, status: Status, *, details: Mapping[str, str] | None = None
+    ) -> None:
+        """Set the status of an account whose e-mail index entry is ``index``. ``details`` are in the audit row."""
+        now = self.clock()
         if status is Status.DELETED and self.forget_later is not None:
             self.forget_later(account, now=now)
         if isinstance(self.lineage_store.set_status(account, status, now=now), Refused):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
-        self.record(STATUS_EVENTS[status], account=account)
+        self.record(STATUS_EVENTS[status], account=account, details=details)
         if status is Status.DELETED:
             self.users.forget(account, index)
-        return account

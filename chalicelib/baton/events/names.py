@@ -72,6 +72,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "logged_out_everywhere": Event("info", audited=True),
     "revoked": Event("info", audited=True),
     "device_ended": Event("info", audited=True),
+    "ended_by_operator": Event("info", audited=True),
     "account_enabled": Event("info", audited=True),
     "account_disabled": Event("info", audited=True),
     "account_deleted": Event("info", audited=True, notice="account_deleted"),

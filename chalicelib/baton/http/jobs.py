@@ -35,6 +35,8 @@ class Jobs(Struct, frozen=True, kw_only=True):
     """Take one report of Amazon SES."""
     feedback_topic: str
     """The name of the topic of these reports."""
+    operate: Callable[[object], dict[str, object]]
+    """Answer a request of an operator."""
 
     def run(self, event: CloudWatchEvent, job: Callable[[], object]) -> None:
         """Run a job for a scheduled event."""
@@ -95,6 +97,22 @@ def audit_configuration(event: CloudWatchEvent) -> None:
     """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
     jobs = _jobs()
     jobs.run(event, jobs.audit_configuration)
+
+
+@blueprint.lambda_function(name="operate")
+def operate(event: object, context: object = None) -> dict[str, object]:
+    """Answer a request of an operator (``accounts/operate.py``). No route and no URL leads to this function.
+
+    Its log lines have the id of the invocation.
+    """
+    installed = _jobs()
+    request_id = getattr(context, "aws_request_id", "") or installed.dispatch.entropy(8).hex()
+    installed.dispatch.log.start_request(request_id=str(request_id))
+    try:
+        return installed.operate(event)
+    except Exception as defect:
+        installed.dispatch.note_defect(defect)
+        raise
 
 
 def jobs(event: dict[str, Any], context: object = None) -> None:

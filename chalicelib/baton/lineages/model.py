@@ -34,6 +34,7 @@ class EndReason(StrEnum):
     ACCOUNT_DISABLED = "account_disabled"
     CLAIMED = "claimed"
     UNDONE = "undone"
+    ENDED_BY_OPERATOR = "ended_by_operator"
 
 
 class KeyBinding(Struct, frozen=True):

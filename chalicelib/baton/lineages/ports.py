@@ -62,6 +62,12 @@ class LineageStore(Protocol):
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising its epoch, in one write."""
 
+    def end_every(self, account: AccountId, *, now: int) -> Done | Refused:
+        """End every lineage of an active account by raising its epoch, for the operator, in one write.
+
+        The reason is ``ended_by_operator``. ``Refused``: the account does not exist, or is not active.
+        """
+
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """Delete the actor's account. The item that remains has no lineage."""
 

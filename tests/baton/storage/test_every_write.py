@@ -99,6 +99,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.end": NoCaller("it ends only the caller's own login"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
+    "lineages.end_every": NoCaller("only the operator calls it; the account must be active"),
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("only the operator calls it; no route does"),
     "lineages.set_roles": NoCaller("only the operator calls it; the account must be active and its roles unchanged"),
@@ -254,6 +255,7 @@ def test_only_the_callers_own_login_is_ended_without_the_condition() -> None:
         ("caller.account", "caller.device_id"),
         ("token.account", "token.lineage"),
         ("proved.token.account", "proved.token.lineage"),
+        ("account", "lineage"),  # of an operator, who typed the address of the account
         ("other.account", "other.lineage"),  # of the genuine cookie that a new login replaces
     }
     asked = [
@@ -262,7 +264,7 @@ def test_only_the_callers_own_login_is_ended_without_the_condition() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("lineage_store.end")
     ]
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert set(asked) == own
 
 
@@ -272,6 +274,7 @@ def test_no_route_uses_the_operators_methods() -> None:
     assert "set_status" not in web
     assert "SetStatus" not in web
     assert "set_roles" not in web
+    assert "end_every" not in web
     assert "SetRoles" not in web
     assert "set_second_factor" not in web
     assert "RequireSecondFactor" not in web

@@ -21,12 +21,11 @@ from chalicelib.baton.policy import (
     ROLES_MAX,
     MechanismName,
 )
-from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Item, Value, state_item
+from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Value, state_item
 from chalicelib.baton.storage.dynamodb.passkeys import passkey_value
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
 from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
-
-WRITE_UNIT_BYTES: Final = 1024
+from tools.dev.api.units import WRITE_UNIT_BYTES, size_of, size_of_item
 
 ALL_ROLES: Final = frozenset(range(1, ROLES_MAX + 1))
 BUSIEST: Final = MECHANISMS[MechanismName.EXCHANGE]
@@ -44,30 +43,6 @@ LARGEST: Final = replace(
 SESSION: Final = replace(LARGEST, generation=0, in_use_since=NOW + 1)
 ENDED: Final = replace(LARGEST, ended=Ended(NOW + 1, EndReason.REUSE))
 ENDED_SESSION: Final = replace(SESSION, ended=Ended(NOW + 1, EndReason.REUSE))
-
-
-def size_of_item(item: Item) -> int:
-    """Add up the sizes of names and values."""
-    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
-
-
-def size_of(value: Value) -> int:
-    """Return the size of one value. A container costs 3 bytes, and 1 more for each element."""
-    [(kind, held)] = value.items()
-    match kind, held:
-        case "S", str():
-            return len(held.encode())
-        case "B", bytes():
-            return len(held)
-        case "N", str():
-            digits = held.lstrip("-").strip("0") or "0"
-            return (len(digits) + 1) // 2 + 1 + held.startswith("-")
-        case "M", dict():
-            return 3 + sum(1 + len(name.encode()) + size_of(inner) for name, inner in held.items())
-        case "L", list():
-            return 3 + sum(1 + size_of(inner) for inner in held)
-        case _:
-            raise AssertionError(kind)
 
 
 def state_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset()) -> AccountState:

@@ -66,6 +66,7 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.ACCOUNT_DISABLED: 10,
     EndReason.CLAIMED: 11,
     EndReason.UNDONE: 12,
+    EndReason.ENDED_BY_OPERATOR: 13,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 
@@ -261,8 +262,7 @@ def binding_value(binding: Binding) -> Value:
 def roles_value(roles: frozenset[int]) -> Value:
     """Return the value of roles: one number, in which the role with code n is bit n - 1."""
     if not roles <= _ROLE_CODES:
-        message = f"the code of a role is 1 to {ROLES_MAX}"
-        raise ValueError(message)
+        raise ValueError(f"the code of a role is 1 to {ROLES_MAX}")
     return number(sum(1 << (code - 1) for code in roles))
 
 

@@ -9,15 +9,7 @@ from collections.abc import Sequence
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import (
-    AccountState,
-    Actor,
-    Ended,
-    EndReason,
-    Lineage,
-    PresentedToken,
-    Status,
-)
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage, PresentedToken, Status
 from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
@@ -60,6 +52,8 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     ENDABLE,
     EXISTS,
     NOT_DELETED,
+    NOT_RAISED_BY_THIS,
+    RAISE_EPOCH,
     RAISE_EPOCH_AND_END_ACTOR,
     RECORDABLE,
     RELEASE_SECOND_FACTOR,
@@ -200,6 +194,20 @@ class LineageStore:
             if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
                 return Done()
             return _not_acting(_state(failed.item), actor, now=now)
+        return Done()
+
+    def end_every(self, account: AccountId, *, now: int) -> Done | Refused:
+        """End every lineage of an active account by raising its epoch, in one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OPERATOR)
+        conditions = (ACTIVE, NOT_RAISED_BY_THIS)
+        update = state_update(self._table, account, RAISE_EPOCH, conditions, values=end_values(ended))
+        try:
+            self._database.write("update_item", **update)
+        except ConditionFailed as failed:
+            state = _state(failed.item)
+            return (
+                Done() if state is not None and state.status is Status.ACTIVE and state.raised == ended else Refused()
+            )
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:

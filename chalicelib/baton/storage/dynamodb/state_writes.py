@@ -107,6 +107,8 @@ PARENT_LIVE: Final = (
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
+# Not raised by this very call: a repetition after a lost answer must not end the logins that began since.
+NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 # The password changes only while the login that changes it is live and nothing else has changed it.
 KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
 

@@ -151,6 +151,17 @@ class MemoryLineageStore:
             stored = account_state.lineages.get(actor.lineage) if account_state else None
             return Done() if stored is not None and stored.ended == raised else acting
 
+    def end_every(self, account: AccountId, *, now: int) -> Done | Refused:
+        """End every lineage of an active account by raising the epoch."""
+        with self._tables.lock:
+            account_state = self._tables.lineages.get(account)
+            if account_state is None or account_state.status is not Status.ACTIVE:
+                return Refused()
+            raised = Ended(at=now, reason=EndReason.ENDED_BY_OPERATOR)
+            if account_state.raised != raised:
+                self._tables.lineages[account] = _raised(account_state, raised)
+            return Done()
+
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """Delete the actor's account."""
         with self._tables.lock:

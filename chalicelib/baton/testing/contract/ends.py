@@ -122,6 +122,29 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
         assert storage.lineages.get(ACCOUNT) == account_state
 
+    def test_an_operator_ends_every_lineage_of_an_active_account(self, storage: StorageUnderTest) -> None:
+        """One step of the epoch, once: the same call sent again changes nothing, and is done."""
+        storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
+        raised = Ended(NOW, EndReason.ENDED_BY_OPERATOR)
+        for _ in range(2):
+            assert storage.lineages.end_every(ACCOUNT, now=NOW) == Done()
+            ended = replace(state_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
+            assert self.account_state(storage) == ended
+        assert self.exchange(storage, presented()) == Inactive(EndReason.ENDED_BY_OPERATOR)
+        assert storage.lineages.end_every(ACCOUNT, now=NOW + 1) == Done()
+        assert self.account_state(storage).epoch == EPOCH + 2
+
+    @pytest.mark.parametrize("status", [None, Status.DISABLED, Status.DELETED])
+    def test_only_the_lineages_of_an_active_account_are_ended(
+        self, storage: StorageUnderTest, status: Status | None
+    ) -> None:
+        """An account that does not exist is not made, and a disabled one keeps its reason."""
+        if status is not None:
+            storage.seed(replace(state_with(MINE_LIVE), status=status, raised=Ended(NOW, EndReason.ENDED_BY_OPERATOR)))
+        before = storage.lineages.get(ACCOUNT)
+        assert storage.lineages.end_every(ACCOUNT, now=NOW) == Refused()
+        assert storage.lineages.get(ACCOUNT) == before
+
     @pytest.mark.guarantee(6)
     def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
         """Every lineage has ended, with this time and reason. The other lineages in the item are not written."""

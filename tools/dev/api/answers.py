@@ -1,0 +1,89 @@
+"""Requests to the development API, and its answers."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from chalicelib.baton.testing.gateway import GatewayResponse
+
+NO_STORE: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+
+class DevRefusal(Exception):
+    """A request that the development API refuses. ``members`` are added to the answer."""
+
+    def __init__(self, status: int, code: str, detail: str, **members: object) -> None:
+        """Keep the parts of the answer."""
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.members = status, code, detail, members
+
+    def answer(self) -> GatewayResponse:
+        """Return the answer, in the form of Baton's errors."""
+        told = {"title": self.code.replace("_", " ").capitalize(), "status": self.status, "detail": self.detail}
+        return as_json({"code": self.code, **told, **self.members}, self.status, "application/problem+json")
+
+
+class DevRequest(Struct, frozen=True):
+    """A request to the development API. ``path`` has the segments after ``/_dev``."""
+
+    method: str
+    path: tuple[str, ...]
+    query: str
+    body: bytes
+
+    def parameters(self, *known: str) -> dict[str, str]:
+        """Return the query parameters. Raises ``DevRefusal`` for another name, or for a name twice."""
+        pairs = parse_qsl(self.query, keep_blank_values=True)
+        refuse_unknown("parameter", [name for name, _ in pairs], known)
+        if len(dict(pairs)) < len(pairs):
+            raise DevRefusal(400, "malformed", "A query parameter is repeated.")
+        return dict(pairs)
+
+    def members(self, *known: str) -> dict[str, Any]:
+        """Return the members of the body, a JSON object. Raises ``DevRefusal`` for another member."""
+        try:
+            members = json.loads(self.body or b"{}")
+        except ValueError:
+            raise DevRefusal(400, "malformed", "The body is not JSON.") from None
+        if not isinstance(members, dict):
+            raise DevRefusal(400, "malformed", "The body must be a JSON object.", known=list(known))
+        refuse_unknown("member", list(members), known)
+        return members
+
+
+def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
+    """Refuse a name that is not known, and list the known ones."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        detail = f"Unknown {kind}: {unknown[0][:64]!r}. Known: {', '.join(known) or 'none'}."
+        raise DevRefusal(400, f"unknown_{kind}", detail, known=list(known))
+
+
+def integer(members: Mapping[str, Any], name: str, *, least: int, most: int, otherwise: int) -> int:
+    """Return a member that is a whole number within limits. Raises ``DevRefusal``."""
+    value = members.get(name, otherwise)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
+        raise DevRefusal(400, "wrong_type", f"`{name}` must be a whole number from {least} to {most}.")
+    return value
+
+
+def string(members: Mapping[str, Any], name: str, *, most: int = 8192) -> str:
+    """Return a member that is a text. Raises ``DevRefusal`` if it is missing, empty or too long."""
+    value = members.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise DevRefusal(400, "wrong_type", f"`{name}` must be a text of 1 to {most} characters.")
+    return value
+
+
+def as_json(value: object, status: int = 200, media_type: str = "application/json") -> GatewayResponse:
+    """Return an answer with a JSON body."""
+    body = json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
+    return GatewayResponse(status, (("Content-Type", media_type), *NO_STORE), body)
+
+
+NO_CONTENT: Final = GatewayResponse(204, NO_STORE, b"")

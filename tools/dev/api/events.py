@@ -1,0 +1,103 @@
+"""The events of the development server: the last 2,000, and the streams that send them (server-sent events)."""
+
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from tools.dev.api.answers import DevRefusal
+
+KEPT: Final = 2_000
+STREAMS_MAX: Final = 8
+COMMENT_EVERY_S: Final = 15
+"""How often a stream without an event sends a comment. A write shows whether the reader is still there."""
+
+Event = dict[str, Any]
+
+
+class Events:
+    """The events, with numbers that rise by 1."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Begin without an event. ``clock`` is the clock of the server."""
+        self._clock = clock
+        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._changed = threading.Condition()
+        self._last = 0
+        self._streams = 0
+        self._closed = False
+
+    def publish(self, kind: str, /, **members: object) -> Event:
+        """Keep an event, and wake the streams."""
+        at = round(self._clock(), 3)
+        with self._changed:
+            self._last += 1
+            event = {"n": self._last, "at": at, "kind": kind, **members}
+            self._events.append(event)
+            self._changed.notify_all()
+        return event
+
+    def clear(self) -> None:
+        """Forget the events. The numbers go on."""
+        with self._changed:
+            self._events.clear()
+
+    def close(self) -> None:
+        """End the streams."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def after(self, number: int) -> tuple[int, list[Event]]:
+        """Return the kept events after a number, and how many events between are no longer kept."""
+        with self._changed:
+            return self._after(number)
+
+    def _after(self, number: int) -> tuple[int, list[Event]]:
+        found: list[Event] = []
+        for event in reversed(self._events):
+            if event["n"] <= number:
+                break
+            found.append(event)
+        found.reverse()
+        return max(0, self._last - number - len(found)), found
+
+    def stream(self, after: int | None) -> Iterator[bytes]:
+        """Yield the events after a number, then each new one. Raises ``DevRefusal`` if 8 streams are open."""
+        with self._changed:
+            if self._streams >= STREAMS_MAX:
+                raise DevRefusal(503, "too_many_streams", f"{STREAMS_MAX} streams are open. Close a tab.")
+            self._streams += 1
+            seen = self._last if after is None else min(after, self._last)
+        return self._sent(seen)
+
+    def _sent(self, seen: int) -> Iterator[bytes]:
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(self._leave)
+            yield b": connected\n\n"
+            while True:
+                with self._changed:
+                    missed, events = self._after(seen)
+                    if not events and not missed and not self._closed:
+                        self._changed.wait(COMMENT_EVERY_S)
+                        missed, events = self._after(seen)
+                    seen = max(seen, self._last)
+                    closed = self._closed
+                if missed:
+                    yield f'event: missed\ndata: {{"missed": {missed}}}\n\n'.encode()
+                if events:
+                    yield b"".join(_line(event) for event in events)
+                elif closed:
+                    return
+                elif not missed:
+                    yield b": still here\n\n"
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._streams -= 1
+
+
+def _line(event: Event) -> bytes:
+    return f"id: {event['n']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()

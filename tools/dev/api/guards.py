@@ -1,0 +1,40 @@
+"""Who may open the console and call the development API: only this machine, and no page of another origin."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from tools.dev.api.answers import DevRefusal
+
+_SITES = frozenset({"none", "same-origin"})
+_UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def check(method: str, headers: Iterable[tuple[str, str]], *, source: str, port: int, has_body: bool) -> None:
+    """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
+
+    A page can point its own domain name to this machine (DNS rebinding). Then only ``Host`` has the foreign name.
+    """
+    fields: dict[str, list[str]] = {}
+    for name, value in headers:
+        fields.setdefault(name.lower(), []).append(value.strip())
+    if not ipaddress.ip_address(source).is_loopback:
+        raise DevRefusal(403, "forbidden", "Only this machine may open this. Other machines may use only /api.")
+    hosts = own_hosts(port)
+    if len(fields.get("host", ())) != 1 or fields["host"][0].lower() not in hosts:
+        raise DevRefusal(403, "forbidden", f"The host must be one of {', '.join(hosts)}.")
+    origins = {f"http://{host}" for host in hosts}
+    if any(origin not in origins for origin in fields.get("origin", ())):
+        raise DevRefusal(403, "forbidden", "A page of another origin may not open this.")
+    if any(site.lower() not in _SITES for site in fields.get("sec-fetch-site", ())):
+        raise DevRefusal(403, "forbidden", "A page of another site may not open this.")
+    if method not in _UNSAFE or (method == "DELETE" and not has_body):
+        return
+    media_types = {value.partition(";")[0].strip().lower() for value in fields.get("content-type", ())}
+    if media_types != {"application/json"}:
+        raise DevRefusal(415, "unsupported_media_type", "Send Content-Type: application/json.")
+
+
+def own_hosts(port: int) -> tuple[str, ...]:
+    """Return the values of ``Host`` by which a program on this machine calls the server."""
+    names = ("localhost", "127.0.0.1", "[::1]")
+    return tuple(f"{name}:{port}" for name in names) + (names if port == 80 else ())

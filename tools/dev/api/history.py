@@ -1,0 +1,103 @@
+"""The generations of each login, as the server saw them: who exchanged which token, and who presented it again."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from tools.dev.api.seen import ExchangeSeen
+
+LINEAGES_KEPT: Final = 1_000
+GENERATIONS_KEPT: Final = 50
+AGAIN_KEPT: Final = 20
+
+
+class Presentation(Struct, frozen=True):
+    """One presentation of a token at an exchange. ``attempt``: 8 hexadecimal digits of its digest."""
+
+    at: float
+    phone: str | None
+    attempt: str | None
+    request_id: str
+    outcome: str
+
+
+class Generation(Struct):
+    """The token of one generation: its exchange, and every other presentation."""
+
+    first: Presentation | None = None
+    again: list[Presentation] = []
+
+    def shown(self, g: int, *, stored: str | None) -> dict[str, object]:
+        """Return the generation for an answer. ``stored``: the attempt of the account state, if it is still there."""
+        first = self.first
+        return {
+            "g": g,
+            "at": first.at if first else None,
+            "attempt": first.attempt if first else stored,
+            "phone": first.phone if first else None,
+            "request_id": first.request_id if first else None,
+            "again": [asdict(one) for one in self.again],
+        }
+
+
+class Noted(Struct, frozen=True):
+    """What an exchange adds to the record of its request."""
+
+    retry_of: str | None = None
+    reuse: dict[str, object] | None = None
+
+
+class History:
+    """The generations of the last logins."""
+
+    def __init__(self) -> None:
+        """Begin without a login."""
+        self._lineages: OrderedDict[str, dict[int, Generation]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Forget every login."""
+        with self._lock:
+            self._lineages.clear()
+
+    def note(self, lineage: str, exchange: ExchangeSeen, *, at: float, phone: str | None, request_id: str) -> Noted:
+        """Add an exchange. Return the request that it repeats, and both presentations of a reuse."""
+        if exchange.outcome == "inactive":
+            return Noted()
+        shown = Presentation(at, phone, exchange.attempt, request_id, exchange.outcome)
+        with self._lock:
+            generations = self._lineages.setdefault(lineage, {})
+            self._lineages.move_to_end(lineage)
+            generation = generations.setdefault(exchange.generation, Generation())
+            earlier = generation.first
+            if exchange.outcome == "exchanged":
+                generation.first = shown
+            elif len(generation.again) < AGAIN_KEPT:
+                generation.again.append(shown)
+            while len(generations) > GENERATIONS_KEPT:
+                del generations[min(generations)]
+            while len(self._lineages) > LINEAGES_KEPT:
+                self._lineages.popitem(last=False)
+        if exchange.outcome == "reuse":
+            return Noted(reuse={"first": _side(earlier), "second": _side(shown)})
+        repeats = exchange.outcome in {"same_child", "superseded"} and earlier is not None
+        return Noted(retry_of=earlier.request_id if repeats and earlier else None)
+
+    def of(self, lineage: str) -> dict[int, Generation]:
+        """Return the generations of a login that the server saw."""
+        with self._lock:
+            return dict(self._lineages.get(lineage, {}))
+
+
+def _side(one: Presentation | None) -> dict[str, object] | None:
+    return {"at": one.at, "phone": one.phone, "attempt": one.attempt, "request_id": one.request_id} if one else None
+
+
+def generations(seen: dict[int, Generation], current: int, stored: dict[int, str]) -> Iterator[dict[str, object]]:
+    """Yield the generations of a login for an answer: those that were seen or are stored, and the current one."""
+    for g in sorted({*seen, *stored, current}):
+        yield seen.get(g, Generation()).shown(g, stored=stored.get(g))

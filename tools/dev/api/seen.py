@@ -1,0 +1,89 @@
+"""What the development server notes of a request while it runs. One thread runs a request from start to end."""
+
+from contextvars import ContextVar
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from tools.dev.api.faults import Fault
+
+Outcome = Literal["exchanged", "same_child", "superseded", "reuse", "ahead", "wrong_key", "inactive"]
+
+OUTCOMES: Final[dict[str, Outcome]] = {
+    "Exchanged": "exchanged",
+    "Retry": "same_child",
+    "Superseded": "superseded",
+    "Reused": "reuse",
+    "Ahead": "ahead",
+    "Inactive": "inactive",
+}
+"""The outcome of an exchange, by the name of its verdict (``lineages/rules.py``)."""
+
+
+class EngineCall(Struct):
+    """One call to an AWS service. The units are computed from ``sizes`` where the engine counted none."""
+
+    service: str
+    operation: str
+    table: str
+    condition: str
+    verdict: str
+    ms: float
+    sizes: list[int | None]
+    counted: float | None
+
+
+class Presented(Struct):
+    """The token that a request presented: its login and its generation."""
+
+    account: str
+    lineage: str
+    generation: int
+
+
+class ExchangeSeen(Struct):
+    """An exchange: the generation of the token, the attempt (8 hexadecimal digits of its digest), and the outcome."""
+
+    generation: int
+    attempt: str | None
+    outcome: Outcome
+
+
+class SignatureSeen(Struct):
+    """A signature that the server judged. ``verdict`` is ``verified`` or the code of the error."""
+
+    base: str
+    components: list[str]
+    keyid: str
+    created: int | None
+    verdict: str
+
+
+class Seen(Struct):
+    """The notes of one request."""
+
+    request_id: str
+    """The id if there is no answer with another one."""
+    phone: str | None = None
+    faults: tuple[Fault, ...] = ()
+    closed: bool = False
+    """A fault closed the connection."""
+    calls: list[EngineCall] = []
+    account: str | None = None
+    """The account whose state was read first."""
+    token: Presented | None = None
+    exchange: ExchangeSeen | None = None
+    signature: SignatureSeen | None = None
+
+    def fault(self, name: str) -> Fault | None:
+        """Return the fault with this name that the request met."""
+        return next((fault for fault in self.faults if fault.name == name), None)
+
+    @property
+    def skew_s(self) -> int:
+        """Return by how many seconds the clock is wrong for this request."""
+        return sum(fault.seconds for fault in self.faults if fault.name == "clock_skew")
+
+
+CURRENT: ContextVar[Seen | None] = ContextVar("CURRENT", default=None)
+"""The notes of the request that this thread runs."""

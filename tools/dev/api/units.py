@@ -1,0 +1,84 @@
+"""The sizes of items and the capacity units of calls by DynamoDB's rules, for an engine that does not count them.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chalicelib.baton.storage.dynamodb.items import Item, Value
+
+WRITE_UNIT_BYTES: Final = 1024
+READ_UNIT_BYTES: Final = 4096
+
+READS: Final = frozenset({"get_item", "query", "scan"})
+
+
+def size_of_item(item: Item) -> int:
+    """Add up the sizes of names and values."""
+    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
+
+
+def size_of(value: Value) -> int:
+    """Return the size of one value. A container costs 3 bytes, and 1 more for each element."""
+    [(kind, held)] = value.items()
+    match kind, held:
+        case "S", str():
+            return len(held.encode())
+        case "B", bytes():
+            return len(held)
+        case "N", str():
+            digits = held.lstrip("-").strip("0") or "0"
+            return (len(digits) + 1) // 2 + 1 + held.startswith("-")
+        case "M", dict():
+            return 3 + sum(1 + len(name.encode()) + size_of(inner) for name, inner in held.items())
+        case "L", list():
+            return 3 + sum(1 + size_of(inner) for inner in held)
+        case "BS", list() | set() | frozenset():
+            return sum(map(len, held))
+        case _:
+            raise AssertionError(kind)
+
+
+def write_units(size: int) -> int:
+    """Return the write units of an item. A write costs at least one."""
+    return max(1, -(-size // WRITE_UNIT_BYTES))
+
+
+def read_units(size: int) -> int:
+    """Return the read units of a strongly consistent read. It costs at least one."""
+    return max(1, -(-size // READ_UNIT_BYTES))
+
+
+def counted(consumed: object) -> float | None:
+    """Return the units that the engine counted, or ``None`` if it counted none."""
+    listed = consumed if isinstance(consumed, list) else [consumed] if isinstance(consumed, dict) else []
+    units = [float(one["CapacityUnits"]) for one in listed if "CapacityUnits" in one]
+    return sum(units) if units and len(units) == len(listed) else None
+
+
+def items_of(operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> list[int | None]:
+    """Return the size of each item of a call, before any rounding. ``None``: the size is not known."""
+    match operation:
+        case "get_item":
+            return [size_of_item(answer["Item"]) if "Item" in answer else 0]
+        case "query" | "scan":
+            return [sum(map(size_of_item, answer.get("Items", ())))]
+        case "update_item" | "delete_item":
+            return [size_of_item(answer["Attributes"]) if answer.get("Attributes") else None]
+        case "batch_write_item":
+            return [None for requests in request["RequestItems"].values() for _ in requests]
+        case _:
+            puts = [{"Put": request}] if operation == "put_item" else request.get("TransactItems", ())
+            return [size_of_item(one["Put"]["Item"]) if "Put" in one else None for one in puts]
+
+
+def computed(operation: str, sizes: list[int | None]) -> tuple[int, int]:
+    """Return the read and the write units of a call, computed from the sizes. An unknown size counts as one unit.
+
+    A transaction costs twice the units, whether or not its conditions held.
+    """
+    if operation in READS:
+        return sum(read_units(size or 0) for size in sizes), 0
+    each = 2 if operation == "transact_write_items" else 1
+    return 0, sum(each * write_units(size or 0) for size in sizes)
