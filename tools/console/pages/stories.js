@@ -79,13 +79,13 @@ function Scene({ state }) {
   );
   const [kept, setKept] = useState([]);
   useEffect(() => {
-    if (loaded.value) setKept(loaded.value);
+    if (loaded.value) setKept(loaded.value.toSorted((a, b) => Number(!a.ended) - Number(!b.ended))); // The ended login came first.
   }, [loaded.value]);
   if (!done.length) return html`<${Empty} title="The picture appears here."><p>Begin the story: it makes an account and phones of its own.</p></${Empty}>`;
   return html`
     <div class="cast">${cast.map(([role, phone]) => {
       const view = all.find((entry) => entry.phone === phone)?.view;
-      return html`<div key=${role} class="player"><b>${role}</b> <small>${phone.name}</small><br />
+      return html`<div key=${role} class="player"><b>${phone.name}</b><br />
         ${view?.signedIn ? html`<${Tag} tone="ok">generation ${view.generation}</${Tag}>` : html`<${Tag} tone="bad">logged out${view?.ended?.reason ? `: ${view.ended.reason}` : ""}</${Tag}>`}</div>`;
     })}</div>
     ${kept.map((lineage) => html`<section key=${lineage.lineage} class="login" aria-label=${`Login of ${lineage.device}`}><${Picture} lineage=${lineage} /></section>`)}

@@ -17,6 +17,7 @@ export function Wire() {
   const shown = rows(all, filter);
   const change = (member) => (event) => setFilter((before) => ({ ...before, [member]: event.target.value }));
   return html`
+    <h1 class="hidden">Wire</h1>
     <div class=${`split ${one ? "with-one" : ""}`}>
       <section class="list" aria-label="Requests">
         <div class="bar">

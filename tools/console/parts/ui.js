@@ -49,9 +49,15 @@ export function useLoaded(load, key) {
   return { ...current, again: () => setRound((count) => count + 1) };
 }
 
+const SAID_MS = 6000;
 /** The one polite status line. It says what an action did. New rows of the log are not announced. */
 export const status = store("");
-export const say = (text) => status.set(text);
+let clearing = 0;
+export function say(text) {
+  status.set(text);
+  clearTimeout(clearing);
+  clearing = setTimeout(() => status.set(""), SAID_MS);
+}
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 

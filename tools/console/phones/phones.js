@@ -30,6 +30,14 @@ function nextName() {
   return `phone ${Math.max(0, ...numbers) + 1}`;
 }
 
+/** A name that no phone has: `thief`, or `thief 2`. */
+export function freeName(wanted) {
+  const taken = new Set(phones.get().map(({ phone }) => phone.name));
+  let name = wanted;
+  for (let number = 2; taken.has(name); number++) name = `${wanted} ${number}`;
+  return name;
+}
+
 /** Add a phone. `text` is the record that it begins with: a clone begins with that of another phone. */
 export async function addPhone({ name = nextName(), text = null, ...data } = {}) {
   const phone = new Phone({ id: crypto.randomUUID(), name, ...data });
@@ -39,7 +47,7 @@ export async function addPhone({ name = nextName(), text = null, ...data } = {})
   return phone;
 }
 
-export const clonePhone = (phone) => addPhone({ text: phone.storage.text(), email: phone.data.email, of: phone.name });
+export const clonePhone = (phone, name = nextName()) => addPhone({ name, text: phone.storage.text(), email: phone.data.email, of: phone.name });
 
 export function removePhone(phone) {
   phone.erase();

@@ -65,10 +65,10 @@ function edge(from, to, part) {
   const key = `${from.key}>${to.key}`;
   const kind = part.kind === "end" ? "ended" : "line";
   const middle = { x1: from.x + from.w, y1: from.y + from.h / 2, x2: to.x, y2: to.y + to.h / 2 };
-  if (from.y === to.y) return { key, kind, label, lx: (middle.x1 + middle.x2) / 2, ly: middle.y1 - 8, d: `M ${middle.x1} ${middle.y1} H ${middle.x2 - 2}` };
+  if (from.y === to.y) return { key, kind, label, level: true, lx: (middle.x1 + middle.x2) / 2, ly: middle.y1 - 14, d: `M ${middle.x1} ${middle.y1} H ${middle.x2 - 2}` };
   const turn = to.y - ROW / 2;
   const d = `M ${middle.x1} ${middle.y1} H ${middle.x1 + 10} V ${turn} H ${to.x - 12} V ${middle.y2} H ${to.x - 2}`;
-  return { key, kind, label, lx: to.x + 14, ly: turn + 13, d };
+  return { key, kind, label, level: false, lx: to.x + to.w / 2, ly: turn - 5, d };
 }
 
 function forkBox(box, one, part, index, y, right) {
@@ -98,7 +98,8 @@ function marks(boxes, edges, parts) {
     const leaving = edges.find((edge) => edge.key.startsWith(`g${part.g}>`) && edge.kind === "line");
     if (!leaving) continue;
     const { one, index } = same[same.length - 1];
-    const at = { x: leaving.lx - 11, y: leaving.ly - 3 };
+    const at = { x: leaving.lx - 11, y: leaving.level ? leaving.ly + 3 : leaving.ly - 6 }; // On the line.
+    if (!leaving.level) leaving.label = "";
     boxes.push({
       key: `g${part.g}-same-${index}`, kind: "again", x: at.x, y: at.y, w: 22, h: 22, title: same.length > 1 ? `↻${same.length}` : "↻",
       word: "", sentence: againSentence(part.g, one), request: one.request_id,

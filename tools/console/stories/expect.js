@@ -6,7 +6,7 @@ export const compared = (expect, facts) =>
 
 const NAMES = {
   result: "the app gets", reason: "reason", phone_generation: "the phone has generation", server_generation: "the server is at generation",
-  login: "the login is", repeated: "tokens presented again", answers: "answers",
+  login: "the login is", repeated: "presented again:", answers: "answers:",
 };
 
 export const inWords = ({ name, expected }) => `${NAMES[name] ?? name} ${text(expected)}`;

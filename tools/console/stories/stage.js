@@ -1,7 +1,7 @@
 // The stage of a story: its phones, what one step may do, and the facts that its expectation is compared with.
 import { addFault, skip } from "../parts/machine.js";
 import { dev, part } from "../parts/server.js";
-import { PASSWORD, addPhone, change, clonePhone, phones, refresh, removePhone } from "../phones/phones.js";
+import { PASSWORD, addPhone, change, clonePhone, freeName, phones, refresh, removePhone } from "../phones/phones.js";
 
 const TUNNEL_S = 2;
 
@@ -73,7 +73,7 @@ const lost = (stage, role, name) => addFault({ name, match: { phone: stage.phone
 /** What a step may do. The role is the phone that does it. */
 export const VERBS = {
   async register(stage, role) {
-    const phone = await addPhone({ email: stage.email });
+    const phone = await addPhone({ name: freeName(role), email: stage.email });
     await stage.add(role, phone);
     await phone.register(stage.email, PASSWORD);
   },
@@ -92,7 +92,7 @@ export const VERBS = {
     }
   },
   async clone(stage, role, as) {
-    await stage.add(as, await clonePhone(stage.phone(role)));
+    await stage.add(as, await clonePhone(stage.phone(role), freeName(as)));
   },
   backup: async (stage, role) => stage.phone(role).backup(),
   restore: async (stage, role) => stage.phone(role).restore(),
