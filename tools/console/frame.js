@@ -4,7 +4,7 @@ import { clock, skip, skipped, faults, dropFault } from "./parts/machine.js";
 import { PAGES, TITLES, go, link, route } from "./route.js";
 import { GONE } from "./parts/server.js";
 import { span } from "./rules/words.js";
-import { html, status, useEffect, useRef, useState, useStore } from "./parts/ui.js";
+import { Action, html, status, useEffect, useRef, useState, useStore } from "./parts/ui.js";
 
 const THEMES = ["system", "light", "dark"];
 const THEME = "baton.console.theme";
@@ -64,7 +64,7 @@ function Clock() {
       <output class=${ahead ? "ahead" : ""} aria-label="The clock is ahead by">clock ${span(ahead)}</output>
       ${STEPS.map(([label, seconds]) => html`
         <button key=${label} type="button" class="small" aria-label=${`Move the clock ${label}`} onClick=${() => skip(seconds)}>${label}</button>`)}
-      <button type="button" class="small" disabled=${!ahead} aria-label="Back to the true time" onClick=${() => skip(-ahead)}>now</button>
+      <${Action} class="small" off=${!ahead} aria-label="now: back to the true time" onClick=${() => skip(-ahead)}>now</${Action}>
     </div>`;
 }
 
@@ -83,11 +83,11 @@ function Faults() {
   const { faults: set } = useStore(faults);
   if (!set.length) return null;
   return html`
-    <ul class="faults" aria-label="Faults">
+    <section aria-label="Faults"><ul class="faults">
       ${set.map((fault) => html`
         <li key=${fault.id}><span>fault <b>${fault.name}</b> ×${fault.left}${fault.match?.phone ? `, ${fault.match.phone}` : ""}</span>
           <button type="button" class="small" aria-label=${`Remove the fault ${fault.name}`} onClick=${() => dropFault(fault.id)}>×</button></li>`)}
-    </ul>`;
+    </ul></section>`;
 }
 
 export function Frame({ children }) {
@@ -97,7 +97,7 @@ export function Frame({ children }) {
   return html`
     <a class="skip" href="#page" onClick=${(event) => { event.preventDefault(); document.getElementById("page").focus(); }}>Skip to the page</a>
     <header class="top">
-      <a class="brand" href=${link("stories")} aria-label="Baton, local console">
+      <a class="brand" href=${link("stories")}>
         <svg viewBox="0 0 32 18" width="32" height="18" aria-hidden="true"><path d="M3 15 L13 3" /><path d="M13 15 L23 3" /><circle cx="27" cy="9" r="3.4" /></svg>
         <span>Baton</span><small>local</small></a>
       <${Search} /><${Clock} /><${Theme} />

@@ -21,6 +21,14 @@ function Console() {
   return html`<${Frame}><${PAGES[page]} key=${page === "search" ? one : page} /></${Frame}>`;
 }
 
+/** After a change of the page, the keyboard goes on in the new page and not at the top of the document. */
+function focusPage() {
+  requestAnimationFrame(() => {
+    if (document.activeElement === document.body) document.getElementById("page")?.focus({ preventScroll: true });
+    if (!route.get().one || route.get().page !== "wire") scrollTo(0, 0);
+  });
+}
+
 function title() {
   const { page, one } = route.get();
   document.title = `${TITLES[page]}${one ? ` · ${one.slice(0, 40)}` : ""} · Baton console`;
@@ -40,6 +48,7 @@ function followAll() {
 applyTheme();
 title();
 route.subscribe(title);
+route.subscribe(focusPage);
 const app = document.getElementById("app");
 try {
   await Promise.all([readPhones(), readClock(), readFaults()]);

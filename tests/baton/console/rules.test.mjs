@@ -56,9 +56,9 @@ test("a summary says what an exchange did", () => {
 });
 
 test("codes and links of a mail are found, and nothing else becomes a link", () => {
-  const found = parts("Your code is 123456.\nhttps://example.com/a?b=c and javascript:alert(1) <b>2026-11-29</b>");
-  assert.deepEqual(found.filter(({ kind }) => kind !== "text").map(({ kind, text }) => [kind, text]), [["code", "123456"], ["link", "https://example.com/a?b=c"]]);
-  assert.equal(found.map(({ text }) => text).join(""), "Your code is 123456.\nhttps://example.com/a?b=c and javascript:alert(1) <b>2026-11-29</b>");
+  const found = parts("Your code is 1234 5678 or 123456.\nhttps://example.com/a?b=c and javascript:alert(1) <b>2026-11-29</b>");
+  assert.deepEqual(found.filter(({ kind }) => kind !== "text").map(({ kind, text }) => [kind, text]), [["code", "1234 5678"], ["code", "123456"], ["link", "https://example.com/a?b=c"]]);
+  assert.equal(found.map(({ text }) => text).join(""), "Your code is 1234 5678 or 123456.\nhttps://example.com/a?b=c and javascript:alert(1) <b>2026-11-29</b>");
 });
 
 test("every operation of the real openapi.json is drawn, with an example of its body", () => {

@@ -71,7 +71,7 @@ function Found({ found, chosen, again }) {
     ${order.length ? html`<${Legend} />` : html`<${Empty} title="No logins."><p>Log in with an app or <a href=${link("phones")}>a phone of this page</a>.</p></${Empty}>`}
     ${order.map((lineage) => html`<${Login} key=${lineage.lineage} lineage=${lineage} found=${found} again=${again} />`)}
     <h2>Activity</h2>
-    ${found.activity.length ? html`<div class="table"><table><thead><tr><th scope="col">time</th><th scope="col">event</th><th scope="col">login</th></tr></thead>
+    ${found.activity.length ? html`<div class="table" tabindex="0" role="group" aria-label="Activity"><table><thead><tr><th scope="col">time</th><th scope="col">event</th><th scope="col">login</th></tr></thead>
       <tbody>${found.activity.map((one, index) => html`<tr key=${index}><td>${dateTime(one.at)}</td><td>${String(one.event).replaceAll("_", " ")}</td><td><code>${short(one.lineage ?? "")}</code></td></tr>`)}</tbody></table></div>`
       : html`<p class="note">No activity is recorded.</p>`}`;
 }
@@ -85,7 +85,7 @@ function Login({ lineage, found, again }) {
       again();
     }, "The login is ended.");
   return html`
-    <section class="login" aria-label=${`Login of ${lineage.device ?? "a device"}`}>
+    <section class="login" aria-label=${`Login ${short(lineage.lineage)} of ${lineage.device ?? "a device"}`}>
       <header><h3>${lineage.device ?? "a device without a name"}</h3>
         <p class="note">${lineage.client} · ${{ key: "bound to a device key", secret: "bound to a secret", none: "not bound" }[bound] ?? bound} · <code>${short(lineage.lineage)}</code></p>
         ${ended ? html`<${Tag} tone="bad">ended ${clockTime(ended.at)}: ${reason(ended.reason)}</${Tag}>`

@@ -95,7 +95,7 @@ function Try({ api, operation }) {
         <label key=${name}>${name} <small>${place}${required ? "" : ", optional"}</small>
           <input type="text" autocomplete="off" required=${place === "path"} onInput=${(event) => { values.current[name] = event.target.value; }} /></label>`)}
       ${body && html`<label>body <small>${body.type}</small><textarea rows=${Math.min(14, text.split("\n").length + 1)} spellcheck="false" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>`}
-      <div class="buttons"><button type="submit" class="primary" disabled=${state.busy}>${state.busy ? "sending …" : "sign and send"}</button></div>
+      <div class="buttons"><button type="submit" class="primary" aria-disabled=${state.busy ? "true" : undefined}>${state.busy ? "sending …" : "sign and send"}</button></div>
     </form>
     ${state.answer && html`<div class="answer" aria-label="Answer"><p><${Tag} tone=${state.answer.tone}>${state.answer.title}</${Tag}> ${state.answer.request && html`<a href=${link("wire", state.answer.request)}>see it on the wire</a>`}</p>
       ${state.answer.text ? html`<${Code} text=${state.answer.text} label="answer" />` : html`<p>The answer has no body.</p>`}</div>`}`;

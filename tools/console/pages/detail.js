@@ -93,7 +93,7 @@ function Signature({ found }) {
     <p><${Tag} tone=${signature.verdict === "verified" ? "ok" : "bad"}>${signature.verdict}</${Tag}>
       ${" "}${own === null ? "A phone of this page would be shown beside the server. This request was signed elsewhere."
         : differing ? `${differing} lines differ. They are marked.` : "The phone and the server built the same base."}</p>
-    <div class="table"><table class="bases">
+    <div class="table" tabindex="0" role="group" aria-label="Signature base, line by line"><table class="bases">
       <thead><tr><th scope="col">component</th><th scope="col">server</th>${own !== null && html`<th scope="col">phone</th>`}</tr></thead>
       <tbody>${compared.map((line) => html`
         <tr key=${line.name} class=${line.differs ? "differs" : ""}>
@@ -108,7 +108,7 @@ function Signature({ found }) {
 function Engine({ calls }) {
   if (!calls.length) return html`<${Empty} title="No call to the database."><p>The request was decided before.</p></${Empty}>`;
   return html`
-    <div class="table"><table>
+    <div class="table" tabindex="0" role="group" aria-label="Calls"><table>
       <thead><tr>${["call", "table", "condition", "verdict", "units", "size", "time"].map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
       <tbody>${calls.map((call, index) => html`
         <tr key=${index}><td>${call.operation}</td><td>${call.table ?? call.service}</td><td>${call.condition ? html`<code>${call.condition}</code>` : ""}</td>

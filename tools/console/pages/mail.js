@@ -23,5 +23,5 @@ const One = ({ mail }) => html`
   <li class="mail"><h2>${mail.subject}</h2><p class="note">to ${mail.to}</p>
     <p class="mail-text">${parts(mail.text).map((part, index) =>
       part.kind === "link" ? html`<a key=${index} href=${part.text} rel="noreferrer">${part.text}</a>`
-        : part.kind === "code" ? html`<span key=${index} class="mail-code"><code>${part.text}</code> <${Copy} text=${part.text} label="code" /></span>`
+        : part.kind === "code" ? html`<span key=${index} class="mail-code"><code>${part.text}</code> <${Copy} text=${part.text.replace(" ", "")} label="code" /></span>`
           : part.text)}</p></li>`;

@@ -2,7 +2,7 @@
 import { addFault, faults, tried } from "../parts/machine.js";
 import { callAsThief, exchangeAsThief } from "../phones/thief.js";
 import { link } from "../route.js";
-import { Empty, Facts, Tag, html, say, useEffect, useState, useStore } from "../parts/ui.js";
+import { Action, Empty, Facts, Tag, html, say, useEffect, useState, useStore } from "../parts/ui.js";
 import { PASSWORD, addPhone, change, clonePhone, inWords, phones, refresh, removeAll, removePhone } from "../phones/phones.js";
 import { attemptDigits } from "../phones/phone.js";
 import { clockTime, reason, span } from "../rules/words.js";
@@ -34,7 +34,7 @@ function Card({ entry: { phone, view, told } }) {
     }
     setBusy(false);
   };
-  const button = (name, work, off = false) => html`<button key=${name} type="button" disabled=${busy || off} onClick=${act(name, work)}>${name}</button>`;
+  const button = (name, work, off = false) => html`<${Action} key=${name} off=${busy || off} onClick=${act(name, work)}>${name}</${Action}>`;
   const { data } = phone;
   const out = !view.signedIn;
   return html`
@@ -97,8 +97,8 @@ function Entry({ phone, act, busy }) {
     <form class="entry" onSubmit=${run("logged in", () => phone.login(email, password))}>
       <label>e-mail <input type="text" inputmode="email" autocomplete="off" value=${email} onInput=${(event) => setEmail(event.target.value)} /></label>
       <label>password <input type="text" autocomplete="off" value=${password} onInput=${(event) => setPassword(event.target.value)} /></label>
-      <div class="buttons"><button type="button" disabled=${busy} onClick=${run("registered", () => phone.register(email, password))}>register</button>
-        <button type="submit" disabled=${busy}>log in</button></div>
+      <div class="buttons"><${Action} off=${busy} onClick=${run("registered", () => phone.register(email, password))}>register</${Action}>
+        <button type="submit" aria-disabled=${busy ? "true" : undefined}>log in</button></div>
     </form>`;
 }
 

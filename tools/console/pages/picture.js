@@ -39,15 +39,15 @@ function Drawn({ placed }) {
     <svg class="lineage" width=${placed.width} height=${placed.height} viewBox=${`0 0 ${placed.width} ${placed.height}`} role="group" aria-label=${placed.sentence}>
       <g role="img" aria-label=${placed.sentence}>${placed.edges.map((edge) => html`
         <g key=${edge.key} class=${`edge ${edge.kind}`}><path d=${edge.d} />${edge.label && html`<text x=${edge.lx} y=${edge.ly}>${edge.label}</text>`}</g>`)}</g>
-      ${placed.boxes.map((box) => html`<${Box} key=${box.key} box=${box} />`)}
+      ${placed.boxes.map((box) => html`<${Box} key=${`${box.key} ${box.kind}`} box=${box} />`)}
     </svg>`;
 }
 
 const Box = ({ box }) => html`
-  <a class=${`box ${box.kind}`} href=${box.request ? link("wire", box.request) : undefined} tabindex="0" role=${box.request ? "link" : "img"} aria-label=${box.sentence}>
-    <title>${box.sentence}</title>
-    <${Shape} box=${box} /><${Words} box=${box} />
-  </a>`;
+  <g class=${`box ${box.kind}`}>
+    <a href=${box.request ? link("wire", box.request) : undefined} tabindex="0" role=${box.request ? "link" : "img"} aria-label=${box.sentence}><title>${box.sentence}</title><${Shape} box=${box} /></a>
+    <g class="words" aria-hidden="true"><${Words} box=${box} /></g>
+  </g>`;
 
 function Shape({ box: { kind, x, y, w, h } }) {
   if (kind === "again") return html`<circle cx=${x + w / 2} cy=${y + h / 2} r=${w / 2} />`;

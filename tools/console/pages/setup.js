@@ -30,15 +30,15 @@ function Doctor({ rows }) {
       <li key=${row.part + row.name}><${Tag} tone=${row.remedy ? "warn" : "ok"}>${row.remedy ? "warning" : "ok"}</${Tag}> <b>${row.name}</b> ${row.found}${row.remedy && html`<br /><span class="remedy">remedy: ${row.remedy}</span>`}</li>`)}</ul>`;
 }
 
-const Table = ({ head, rows }) => html`
-  <div class="table"><table><thead><tr>${head.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
+const Table = ({ label, head, rows }) => html`
+  <div class="table" tabindex="0" role="group" aria-label=${label}><table><thead><tr>${head.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
     <tbody>${rows.map((row, index) => html`<tr key=${index}>${row.map((cell, at) => html`<td key=${at}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
 
 const Found = ({ found }) => html`
   <section aria-label="Clients"><h2>Clients</h2>
-    <${Table} head=${["client", "mechanism", "token", "binding", "scope"]} rows=${found.clients.map((one) => [one.id, one.mechanism, one.form, one.binding, one.scope])} /></section>
+    <${Table} label="Clients" head=${["client", "mechanism", "token", "binding", "scope"]} rows=${found.clients.map((one) => [one.id, one.mechanism, one.form, one.binding, one.scope])} /></section>
   <section aria-label="Keys"><h2>Keys</h2>
-    <${Table} head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), dateTime(one.signs_from)])} />
+    <${Table} label="Keys" head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), dateTime(one.signs_from)])} />
     <${Facts} rows=${[["not-before", found.not_before ? dateTime(found.not_before) : "not set"], ["engine", found.engine]]} /></section>
   <section aria-label="Settings"><h2>Settings</h2><${Facts} rows=${Object.entries(found.settings).map(([name, text]) => [name, text === null ? "not set" : String(text)])} /></section>`;
 

@@ -1,10 +1,11 @@
 // Stories: what Baton does, step by step, with real requests. The page stops when a step does not do what it says.
 import { dev, part } from "../parts/server.js";
 import { link, route } from "../route.js";
-import { Empty, Failing, Tag, html, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
+import { Action, Empty, Failing, Tag, html, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
 import { begin, next, play, playAll, stop } from "../stories/player.js";
 import { inWords, text } from "../stories/expect.js";
 import { STORIES, story as find } from "../stories/stories.js";
+import { short } from "../rules/words.js";
 import { phones } from "../phones/phones.js";
 import { Legend, Picture } from "./picture.js";
 
@@ -41,8 +42,8 @@ function Told({ story }) {
     <h1>${story.title}</h1>
     <p class="lead">${story.question}</p>
     <div class="bar">
-      <button type="button" class="primary" disabled=${!ready || state.playing} onClick=${next}>${state.done.length ? "next" : "begin"}</button>
-      ${state.playing ? html`<button type="button" onClick=${stop}>pause</button>` : html`<button type="button" disabled=${!ready} onClick=${playAll}>play all</button>`}
+      <${Action} class="primary" off=${!ready || state.playing} onClick=${next}>${state.done.length ? "next" : "begin"}</${Action}>
+      ${state.playing ? html`<button type="button" onClick=${stop}>pause</button>` : html`<${Action} off=${!ready} onClick=${playAll}>play all</${Action}>`}
       <button type="button" onClick=${() => begin(story.name)}>start again</button>
       <span class="note">step ${state.done.length} of ${story.steps.length}</span>
     </div>
@@ -88,7 +89,7 @@ function Scene({ state }) {
       return html`<div key=${role} class="player"><b>${phone.name}</b><br />
         ${view?.signedIn ? html`<${Tag} tone="ok">generation ${view.generation}</${Tag}>` : html`<${Tag} tone="bad">logged out${view?.ended?.reason ? `: ${view.ended.reason}` : ""}</${Tag}>`}</div>`;
     })}</div>
-    ${kept.map((lineage) => html`<section key=${lineage.lineage} class="login" aria-label=${`Login of ${lineage.device}`}><${Picture} lineage=${lineage} /></section>`)}
+    ${kept.map((lineage) => html`<section key=${lineage.lineage} class="login" aria-label=${`Login ${short(lineage.lineage)} of ${lineage.device}`}><${Picture} lineage=${lineage} /></section>`)}
     <${Legend} />
     ${stage.account && html`<p class="note"><a href=${link("accounts", stage.account)}>the account of this story</a> · <a href=${link("wire")}>its requests on the Wire</a></p>`}`;
 }

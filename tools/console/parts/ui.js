@@ -27,8 +27,13 @@ export function store(value) {
 /** Show a store. The part is drawn again when the store changes. */
 export function useStore(source) {
   const [, redraw] = useState(0);
-  useEffect(() => source.subscribe(() => redraw((count) => count + 1)), [source]);
-  return source.get();
+  const shown = source.get();
+  useEffect(() => {
+    const again = () => redraw((count) => count + 1);
+    if (source.get() !== shown) again(); // It changed between the drawing and this effect.
+    return source.subscribe(again);
+  }, [source]);
+  return shown;
 }
 
 /** Load a value, and load it again when `key` changes. Return `{value, error, again}`. */
@@ -78,6 +83,10 @@ export const Loaded = ({ loaded, children }) =>
 
 /** A word in a shape. The word carries the meaning, the colour repeats it. */
 export const Tag = ({ tone = "plain", children }) => html`<span class=${`tag ${tone}`}>${children}</span>`;
+
+/** A button that keeps the focus when it cannot be used: a button with `disabled` loses it. */
+export const Action = ({ off, onClick, children, ...more }) => html`
+  <button type="button" ...${more} aria-disabled=${off ? "true" : undefined} onClick=${(event) => { if (!off) onClick(event); }}>${children}</button>`;
 
 /** Text to copy. */
 export function Copy({ text, label }) {
