@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.testing.dynamodb import serialised, shared_sessions
 from tools import template
+from tools.dev.api.units import size_of_item
 from tools.dev.port import read_port
 
 if TYPE_CHECKING:
@@ -67,6 +69,20 @@ def _client(*_endpoints: str | None) -> "DynamoDBClient":
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client("dynamodb")
+
+
+def stored_size(table: str, key: Item) -> int | None:
+    """Return the size of an item of the embedded database by DynamoDB's rules, without a request. ``None``: no item."""
+    from moto.core.models import DEFAULT_ACCOUNT_ID  # noqa: PLC0415 - moto is slow to import
+    from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415 - the same
+    from moto.dynamodb.models.dynamo_type import DynamoType  # noqa: PLC0415 - the same
+
+    held = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.get(table)
+    if held is None:
+        return None
+    range_key = DynamoType(dict(key[held.range_key_attr])) if held.range_key_attr else None
+    item = held.get_item(DynamoType(dict(key[held.hash_key_attr])), range_key)
+    return size_of_item(item.to_json()["Attributes"]) if item is not None else None
 
 
 def create_tables(tables: Tables) -> None:

@@ -1,5 +1,7 @@
 """The development gateway over HTTP: `chalicelib.baton.testing.gateway` for clients on this machine or its network."""
 
+import select
+import socket
 import socketserver
 import sys
 from collections.abc import Iterator
@@ -102,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             query = urlsplit(self.path).query
             if segments == ("events",) and last_event.isascii() and last_event.isdigit():
                 query = f"after={last_event[:16]}"
-            answer = self.server.api.answer(DevRequest(self.command, segments, query, body))
+            answer = self.server.api.answer(DevRequest(self.command, segments, query, body, self._is_gone))
         except DevRefusal as refusal:
             answer = refusal.answer()
         if isinstance(answer, GatewayResponse):
@@ -118,6 +120,14 @@ class _Handler(BaseHTTPRequestHandler):
             port=self.server.server_port,
             has_body=bool(body),
         )
+
+    def _is_gone(self) -> bool:
+        """Check whether the client has closed the connection, without reading from it."""
+        try:
+            readable = select.select([self.connection], [], [], 0)[0]
+            return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
 
     def _stream(self, parts: Iterator[bytes]) -> None:
         """Send a stream of events until the reader goes away. The thread of the connection is a daemon."""

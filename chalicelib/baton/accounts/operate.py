@@ -117,7 +117,11 @@ class Operate(Struct, frozen=True, kw_only=True):
 
     def _check_confirmation(self, user: User, typed: str) -> None:
         ring = self.key_ring.current(now=self.clock())
-        if not typed or ring.email_index(canonical_email(typed)) != user.email_index:
+        try:
+            confirmed = ring.email_index(canonical_email(typed)) == user.email_index
+        except errors.InvalidRequest:  # it is no address at all
+            confirmed = False
+        if not confirmed:
             raise ConfirmationWrong
 
     def _end(self, account: AccountId, lineage: LineageId, by: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Requests to the development API, and its answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -33,6 +33,8 @@ class DevRequest(Struct, frozen=True):
     path: tuple[str, ...]
     query: str
     body: bytes
+    gone: Callable[[], bool] = lambda: False
+    """Whether the client has closed the connection."""
 
     def parameters(self, *known: str) -> dict[str, str]:
         """Return the query parameters. Raises ``DevRefusal`` for another name, or for a name twice."""

@@ -14,6 +14,9 @@ STREAMS_MAX: Final = 8
 COMMENT_EVERY_S: Final = 15
 """How often a stream without an event sends a comment. A write shows whether the reader is still there."""
 
+GONE_EVERY_S: Final = 0.5
+"""How often a quiet stream checks whether its reader has closed the connection."""
+
 Event = dict[str, Any]
 
 
@@ -64,16 +67,19 @@ class Events:
         found.reverse()
         return max(0, self._last - number - len(found)), found
 
-    def stream(self, after: int | None) -> Iterator[bytes]:
-        """Yield the events after a number, then each new one. Raises ``DevRefusal`` if 8 streams are open."""
+    def stream(self, after: int | None, *, gone: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+        """Yield the events after a number, then each new one, until the reader is gone.
+
+        Raises ``DevRefusal`` if 8 streams are open.
+        """
         with self._changed:
             if self._streams >= STREAMS_MAX:
                 raise DevRefusal(503, "too_many_streams", f"{STREAMS_MAX} streams are open. Close a tab.")
             self._streams += 1
             seen = self._last if after is None else min(after, self._last)
-        return self._sent(seen)
+        return self._sent(seen, gone)
 
-    def _sent(self, seen: int) -> Iterator[bytes]:
+    def _sent(self, seen: int, gone: Callable[[], bool]) -> Iterator[bytes]:
         with contextlib.ExitStack() as at_end:
             at_end.callback(self._leave)
             yield b": connected\n\n"
@@ -81,7 +87,7 @@ class Events:
                 with self._changed:
                     missed, events = self._after(seen)
                     if not events and not missed and not self._closed:
-                        self._changed.wait(COMMENT_EVERY_S)
+                        self._wait(gone)
                         missed, events = self._after(seen)
                     seen = max(seen, self._last)
                     closed = self._closed
@@ -89,10 +95,18 @@ class Events:
                     yield f'event: missed\ndata: {{"missed": {missed}}}\n\n'.encode()
                 if events:
                     yield b"".join(_line(event) for event in events)
-                elif closed:
+                elif closed or gone():
                     return
                 elif not missed:
                     yield b": still here\n\n"
+
+    def _wait(self, gone: Callable[[], bool]) -> None:
+        """Wait for an event, the time of a comment, or the end of the reader: a page that reloads needs its place."""
+        waited = 0.0
+        while not self._changed.wait(min(GONE_EVERY_S, COMMENT_EVERY_S)):
+            waited += min(GONE_EVERY_S, COMMENT_EVERY_S)
+            if waited >= COMMENT_EVERY_S or gone():
+                return
 
     def _leave(self) -> None:
         with self._changed:

@@ -57,10 +57,14 @@ class Match(Struct, frozen=True):
     phone: str = ""
     account: str = ""
 
-    def fits(self, *, method: str, route: str | None, phone: str | None, account: Callable[[], set[str]]) -> bool:
+    def fits(
+        self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
+    ) -> bool:
         """Decide whether the fault meets a request. ``account`` returns the names by which it names its account."""
-        if self.route and self.route not in {route, f"{method} {route}"}:
-            return False
+        if self.route:
+            template = route()
+            if self.route not in {template, f"{method} {template}"}:
+                return False
         if self.phone and self.phone != phone:
             return False
         return not self.account or self.account.lower() in account()
@@ -136,7 +140,7 @@ class Faults:
             return [shown(fault, left) for fault, left in self._planned.values()]
 
     def meet(
-        self, *, method: str, route: str | None, phone: str | None, account: Callable[[], set[str]]
+        self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> tuple[Fault, ...]:
         """Return the faults that a request meets, and count them."""
         if not self._planned:  # nearly every request

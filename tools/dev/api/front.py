@@ -50,7 +50,7 @@ class Front:
         phone = next((value[:PHONE_CHARACTERS_MAX] for name, value in headers if name.lower() == PHONE_FIELD), None)
         met = self._faults.meet(
             method=method,
-            route=self.route(target),
+            route=lambda: self.route(target),
             phone=phone,
             account=lambda: self._account_of(headers, body),
         )

@@ -1,6 +1,7 @@
 """Mask the secrets of a request or an answer before it is kept: passwords, codes, tokens, cookies."""
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -14,7 +15,7 @@ MASK: Final = "********"
 BODY_BYTES_MAX: Final = 16 * 1024
 
 _SECRET: Final = re.compile(
-    r"authorization|cookie|csrf|code|dpop|grant|handover|otpauth|passw|restore_key|secret|session|token|uri",
+    r"authorization|cookie|csrf|code|dpop|grant|handover|link|otpauth|passw|restore_key|secret|session|token|totp|uri",
     re.IGNORECASE,
 )
 """A member, field or parameter with one of these words in its name is a secret, except the following."""
@@ -34,6 +35,9 @@ _TOKEN: Final = re.compile(
 )
 
 
+_TOKEN_CHARACTERS_MIN: Final = 19
+
+
 class Body(Struct, frozen=True):
     """A body as it is kept. ``text`` is ``None`` for a body that is neither JSON nor a form."""
 
@@ -49,6 +53,7 @@ class Body(Struct, frozen=True):
         return {"body": self.text, "bytes": self.bytes, "cut": self.cut}
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Decide by its name whether a member, a field or a parameter is a secret."""
     lower = name.lower()
@@ -92,7 +97,9 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
         }
     if isinstance(value, list):
         return [_masked(inner) for inner in value]
-    return _TOKEN.sub(MASK, value) if isinstance(value, str) else value
+    if isinstance(value, str) and len(value) >= _TOKEN_CHARACTERS_MIN:
+        return _TOKEN.sub(MASK, value)
+    return value
 
 
 def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
@@ -104,7 +111,9 @@ def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _text(name: str, value: str) -> str:
-    return MASK if is_secret(name) else _TOKEN.sub(MASK, value)
+    if is_secret(name):
+        return MASK
+    return value if len(value) < _TOKEN_CHARACTERS_MIN else _TOKEN.sub(MASK, value)
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -100,7 +100,7 @@ class Records:
                 status=status,
                 signature=seen.signature,
                 now=at,
-                authorities=self._authorities(),
+                authorities=self._authorities,
             ),
             "retry_of": noted.retry_of,
             "reuse": noted.reuse,

@@ -99,7 +99,7 @@ class DevApi:
     def _stream(self, request: DevRequest) -> Answer:
         given = request.parameters("after")
         after = integer(given, "after", least=0, most=2**53, otherwise=0) if "after" in given else None
-        return self.events.stream(after)
+        return self.events.stream(after, gone=request.gone)
 
     def _requests(self, request: DevRequest) -> Answer:
         given = request.parameters("q", "limit")

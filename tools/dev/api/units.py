@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from chalicelib.baton.storage.dynamodb.items import Item, Value
@@ -25,8 +25,8 @@ def size_of(value: Value) -> int:
     match kind, held:
         case "S", str():
             return len(held.encode())
-        case "B", bytes():
-            return len(held)
+        case "B", bytes() | str():
+            return _length(held)
         case "N", str():
             digits = held.lstrip("-").strip("0") or "0"
             return (len(digits) + 1) // 2 + 1 + held.startswith("-")
@@ -35,9 +35,14 @@ def size_of(value: Value) -> int:
         case "L", list():
             return 3 + sum(1 + size_of(inner) for inner in held)
         case "BS", list() | set() | frozenset():
-            return sum(map(len, held))
+            return sum(map(_length, held))
         case _:
             raise AssertionError(kind)
+
+
+def _length(held: bytes | str) -> int:
+    """Return the length of bytes. The embedded database has them in base64."""
+    return len(held) if isinstance(held, bytes) else len(held) * 3 // 4 - held.count("=")
 
 
 def write_units(size: int) -> int:
@@ -57,20 +62,34 @@ def counted(consumed: object) -> float | None:
     return sum(units) if units and len(units) == len(listed) else None
 
 
-def items_of(operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> list[int | None]:
-    """Return the size of each item of a call, before any rounding. ``None``: the size is not known."""
+Stored = Callable[[str, Item], int | None]
+"""Return the size of the item that a table has under a key."""
+
+
+def items_of(
+    operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], stored: Stored | None
+) -> list[int | None]:
+    """Return the size of each item of a call, before any rounding. ``None``: the size is not known.
+
+    ``stored`` is called after the call, so a deleted item has no size.
+    """
     match operation:
         case "get_item":
             return [size_of_item(answer["Item"]) if "Item" in answer else 0]
         case "query" | "scan":
             return [sum(map(size_of_item, answer.get("Items", ())))]
-        case "update_item" | "delete_item":
-            return [size_of_item(answer["Attributes"]) if answer.get("Attributes") else None]
         case "batch_write_item":
             return [None for requests in request["RequestItems"].values() for _ in requests]
         case _:
-            puts = [{"Put": request}] if operation == "put_item" else request.get("TransactItems", ())
-            return [size_of_item(one["Put"]["Item"]) if "Put" in one else None for one in puts]
+            parts = request.get("TransactItems", ())
+            writes = [request] if "TableName" in request else [write for one in parts for write in one.values()]
+            return [_written(write, stored) for write in writes]
+
+
+def _written(write: Mapping[str, Any], stored: Stored | None) -> int | None:
+    if "Item" in write:
+        return size_of_item(write["Item"])
+    return stored(write["TableName"], write["Key"]) if stored and "Key" in write else None
 
 
 def computed(operation: str, sizes: list[int | None]) -> tuple[int, int]:

@@ -20,14 +20,13 @@ from tools.dev.api import units
 from tools.dev.api.conditions import name_of
 from tools.dev.api.masks import masked_base
 from tools.dev.api.seen import CURRENT, OUTCOMES, EngineCall, ExchangeSeen, Presented, Seen, SignatureSeen
+from tools.dev.engine import stored_size
 
 if TYPE_CHECKING:
     from chalicelib.baton.environment import Effects
     from chalicelib.baton.service import Baton
     from chalicelib.baton.storage.ports import Storage
 
-_RETURNED: Final = {"update_item": "ALL_NEW", "delete_item": "ALL_OLD"}
-"""What a write returns if nothing is asked for, so that its units can be computed."""
 _HOOKED: Final = "hooked_by_the_development_server"
 
 
@@ -37,7 +36,7 @@ class Watch:
     def __init__(self, clock: DevelopmentClock, mailed: Callable[[str, str], object], *, counts: bool = False) -> None:
         """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the engine counts units."""
         self._clock, self._mailed, self._counts = clock, mailed, counts
-        self._module: ModuleType | None = None
+        self._baton: Any = None
 
     def load(self) -> ModuleType:
         """Load ``app.py`` as a new environment, with the current modules of Baton."""
@@ -45,15 +44,13 @@ class Watch:
         _hook(importlib.import_module("chalicelib.baton.tokens.presented"))
         for baton in batons(module):
             baton._dispatch.after = _unwatched(baton._dispatch.after)
-        self._module = module
+            self._baton = baton
         return module
 
     @property
     def baton(self) -> "Baton":
         """Return the ``Baton`` of the last loaded environment."""
-        assert self._module is not None
-        baton: Baton = next(batons(self._module))
-        return baton
+        return cast("Baton", self._baton)
 
     def _effects(self) -> "Effects":
         from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
@@ -111,11 +108,7 @@ class _WatchedClient:
         if seen is None:
             return cast("dict[str, Any]", self._client.call(operation, **request))
         began, answer, verdict = time.perf_counter(), {}, "done"
-        asked = dict(request)
-        if operation in _RETURNED and "ReturnValues" not in request:
-            asked["ReturnValues"] = _RETURNED[operation]
-        if self._counts:
-            asked["ReturnConsumedCapacity"] = "TOTAL"
+        asked = {**request, "ReturnConsumedCapacity": "TOTAL"} if self._counts else request
         conditions = _conditions(request)
         try:
             lost = self._struck(seen, operation)
@@ -134,15 +127,14 @@ class _WatchedClient:
             raise
         finally:
             ms = round((time.perf_counter() - began) * 1000, 2)
-            sizes = units.items_of(operation, request, answer)
+            stored = None if self._counts else stored_size
+            sizes = units.items_of(operation, request, answer, stored)
             # moto adds wrong figures without being asked.
             counted = units.counted(answer.pop("ConsumedCapacity", None)) if self._counts else None
             table = _table(request)
             seen.calls.append(
                 EngineCall(self._name, operation, table, " | ".join(conditions), verdict, ms, sizes, counted)
             )
-        if "ReturnValues" in asked and "ReturnValues" not in request:
-            answer.pop("Attributes", None)
         return cast("dict[str, Any]", answer)
 
     def _struck(self, seen: Seen, operation: str) -> bool:

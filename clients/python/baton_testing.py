@@ -1,0 +1,139 @@
+"""Test your app against faults: `make dev` loses answers, slows down or copies a device, when your test asks for it.
+
+    dev = Development()
+    with dev.fault("answer_lost", route="POST /oauth/token"):
+        session.refresh()
+
+It needs only the standard library, and a running `make dev` on this machine. docs/baton/development.md lists the
+faults. It is for the tests of an app. A backend's own tests use `chalicelib.baton.testing` instead.
+"""
+
+import contextlib
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Development", "DevelopmentError", "Fault", "FaultNotMetError"]
+
+
+class DevelopmentError(Exception):
+    """The development server refused a request. `code` is the error code, and `known` lists the known names."""
+
+    def __init__(self, status: int, members: dict[str, Any]) -> None:
+        """Keep the parts of the answer."""
+        super().__init__(f"{status} {members.get('code', '')}: {members.get('detail', '')} {members.get('known', '')}")
+        self.status = status
+        self.code = str(members.get("code", ""))
+        self.known = list(members.get("known", ()))
+
+
+class FaultNotMetError(AssertionError):
+    """No request met the fault, so the test has tested nothing."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A planned fault."""
+
+    id: str
+    name: str
+
+
+class Development:
+    """A running `make dev`."""
+
+    def __init__(self, url: str = "http://localhost:8000") -> None:
+        """Use the server at `url`, without `/api`."""
+        self._url = url.rstrip("/")
+
+    @contextlib.contextmanager
+    def fault(  # noqa: PLR0913 - each is a member of the request
+        self,
+        name: str,
+        *,
+        route: str = "",
+        phone: str = "",
+        account: str = "",
+        times: int = 1,
+        ms: int | None = None,
+        seconds: int | None = None,
+    ) -> Iterator[Fault]:
+        """Plan a fault for the requests of this block. At the end of the block, what is left of it is removed.
+
+        Args:
+            name: such as `answer_lost`.
+            route: only requests to this route, such as `POST /oauth/token`.
+            phone: only requests with this value in the header `Baton-Phone`.
+            account: only requests of this account, by its id or its e-mail address.
+            times: how many requests it meets.
+            ms: for `slow` and `database_slow`.
+            seconds: for `clock_skew`.
+
+        Raises:
+            DevelopmentError: the server does not know the fault, the route or a member.
+            FaultNotMetError: no request met the fault.
+
+        """
+        match = {"route": route, "phone": phone, "account": account}
+        numbers = {"ms": ms, "seconds": seconds}
+        members: dict[str, Any] = {
+            "name": name,
+            "times": times,
+            "match": {member: value for member, value in match.items() if value},
+            **{member: value for member, value in numbers.items() if value is not None},
+        }
+        planned = Fault(str(self._send("POST", "/faults", members)["id"]), name)
+        unmet = False
+        try:
+            yield planned
+            left = {one["id"]: one["left"] for one in self.faults()}
+            unmet = left.get(planned.id) == times
+        finally:
+            with contextlib.suppress(DevelopmentError):  # it has happened as often as planned
+                self._send("DELETE", f"/faults/{planned.id}")
+        if unmet:
+            raise FaultNotMetError(f"no request met the fault {name}: {match}")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the planned faults, each with the number of times that are left."""
+        return list(self._send("GET", "/faults")["faults"])
+
+    def skip(self, seconds: float) -> int:
+        """Move the clock of the server, and return its time."""
+        return int(self._send("POST", "/clock", {"skip": seconds})["server_time"])
+
+    def mails(self) -> list[dict[str, str]]:
+        """Return the mails, the newest first."""
+        return list(self._send("GET", "/mails")["mails"])
+
+    def requests(self, text: str = "") -> list[dict[str, Any]]:
+        """Return the requests that have a text in their names, the newest first."""
+        return list(self._send("GET", f"/requests?{urllib.parse.urlencode({'q': text})}")["requests"])
+
+    def reset(self) -> None:
+        """Delete all accounts, mails and faults, and move the clock to the true time."""
+        self._send("POST", "/reset", {})
+
+    def _send(self, method: str, path: str, members: dict[str, Any] | None = None) -> dict[str, Any]:
+        body = None if members is None else json.dumps(members).encode()
+        request = urllib.request.Request(  # noqa: S310 - the URL is the developer's
+            f"{self._url}/_dev{path}", data=body, headers={"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                said = answer.read()
+        except urllib.error.HTTPError as refused:
+            raise DevelopmentError(refused.code, _object(refused.read())) from None
+        return _object(said)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        members = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}

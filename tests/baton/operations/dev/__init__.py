@@ -1,0 +1,1 @@
+"""Tests of the development server: the development API, and the faults."""
