@@ -8,6 +8,7 @@ import { chromium } from "playwright-core";
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
   args: [
+    "--disable-lcd-text", // Grey text: the pictures are smaller, and the same on each screen.
     "--no-sandbox", // Chromium's own sandbox does not work for root. The only pages here are those of the test.
     "--disable-background-networking",
     "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",

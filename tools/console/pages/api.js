@@ -4,7 +4,7 @@ import { ServerError } from "../parts/server.js";
 import { Code, Empty, Loaded, Tag, html, say, useEffect, useLoaded, useRef, useState, useStore } from "../parts/ui.js";
 import { PASSWORD, inWords, phones, refresh } from "../phones/phones.js";
 import { API } from "../phones/phone.js";
-import { answers, bodyOf, example, filled, operations, parameters, tags, target, written } from "../rules/openapi.js";
+import { answers, bodyOf, example, filled, mayStepUp, operations, parameters, tags, takesKey, target, written } from "../rules/openapi.js";
 import { pretty } from "../rules/request.js";
 
 async function read() {
@@ -67,6 +67,7 @@ function Try({ api, operation }) {
   const start = body ? written(body.type, filled(example(api, body.schema), { email: entry?.phone.data.email || "demo@example.com", password: PASSWORD })) : "";
   const [text, setText] = useState(start);
   const [state, setState] = useState({ busy: false, answer: null });
+  const [proves, setProves] = useState(false);
   useEffect(() => setText(start), [id]);
   if (!signed.length) return html`<${Empty} title="No phone is logged in."><p>Add one on the <a href=${link("phones")}>Phones</a> page. It signs the request.</p></${Empty}>`;
   const send = async (event) => {
@@ -75,7 +76,7 @@ function Try({ api, operation }) {
     const { path, query } = target(operation, given, values.current);
     const { phone } = entry;
     const before = phone.seen;
-    const options = { query, idempotencyKey: ["GET", "HEAD"].includes(operation.method) ? undefined : crypto.randomUUID().replaceAll("-", "") };
+    const options = { query, ...(takesKey(api, operation) ? { idempotencyKey: crypto.randomUUID().replaceAll("-", "") } : {}), ...(proves ? { confirm: async () => ({ password: PASSWORD }) } : {}) };
     if (body) Object.assign(options, { body: new TextEncoder().encode(text), contentType: body.type });
     try {
       const answer = await phone.call(operation.method, path, options);
@@ -95,6 +96,7 @@ function Try({ api, operation }) {
         <label key=${name}>${name} <small>${place}${required ? "" : ", optional"}</small>
           <input type="text" autocomplete="off" required=${place === "path"} onInput=${(event) => { values.current[name] = event.target.value; }} /></label>`)}
       ${body && html`<label>body <small>${body.type}</small><textarea rows=${Math.min(14, text.split("\n").length + 1)} spellcheck="false" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>`}
+      ${mayStepUp(api, operation) && html`<label class="check"><input type="checkbox" checked=${proves} onChange=${(event) => setProves(event.target.checked)} /> prove the password again, if the route asks for it</label>`}
       <div class="buttons"><button type="submit" class="primary" aria-disabled=${state.busy ? "true" : undefined}>${state.busy ? "sending …" : "sign and send"}</button></div>
     </form>
     ${state.answer && html`<div class="answer" aria-label="Answer"><p><${Tag} tone=${state.answer.tone}>${state.answer.title}</${Tag}> ${state.answer.request && html`<a href=${link("wire", state.answer.request)}>see it on the wire</a>`}</p>

@@ -3,16 +3,18 @@ import { againSentence, gapSentence, generationSentence, lineageSentence, mainLi
 import { clockTime, outcome, reason, short } from "./words.js";
 
 export const BOX = { w: 108, h: 54 };
-const GAP = 60; // Between two boxes: an edge, with the attempt above it.
 const FORK = { w: 204, h: 62 };
-const MARGIN = 18;
 const TOP = 20;
 const LANE = 18; // Above a fork.
 const ROW = 34; // Between two rows.
-const PITCH = BOX.w + GAP;
 
-/** How many boxes are in a row. */
-export const columns = (width) => Math.max(1, Math.floor((width - 2 * MARGIN + GAP) / PITCH));
+/** The measures of a width. `gap` is between two boxes: an edge, with the attempt above it. */
+export function measures(width) {
+  const [margin, gap] = width < 400 ? [14, 40] : [18, 60];
+  const pitch = BOX.w + gap;
+  const perRow = Math.max(1, Math.floor((width - 2 * margin + gap) / pitch));
+  return { margin, pitch, perRow, right: margin + perRow * pitch - gap };
+}
 
 /**
  * Place a lineage in a width. Return boxes, edges and the size. A box has a sentence, which is its label.
@@ -21,7 +23,7 @@ export const columns = (width) => Math.max(1, Math.floor((width - 2 * MARGIN + G
 export function layout(lineage, width) {
   const parts = mainLine(lineage);
   if (lineage.ended) parts.push({ kind: "end" });
-  const perRow = columns(width);
+  const { margin, pitch, perRow, right } = measures(width);
   const boxes = [];
   const edges = [];
   let y = TOP;
@@ -30,13 +32,13 @@ export function layout(lineage, width) {
     const row = parts.slice(start, start + perRow);
     let lanes = 0;
     row.forEach((part, column) => {
-      const box = { ...BOX, x: MARGIN + column * PITCH, y, ...facts(part, lineage) };
+      const box = { ...BOX, x: margin + column * pitch, y, ...facts(part, lineage) };
       boxes.push(box);
       if (before) edges.push(edge(before, box, part));
       const forks = (part.again ?? []).filter((one) => one.outcome !== "same_child");
       before = { ...box, part };
       for (const [index, one] of forks.entries()) {
-        const fork = forkBox(box, one, part, index, y + BOX.h + LANE + lanes * (FORK.h + LANE), MARGIN + perRow * PITCH - GAP);
+        const fork = forkBox(box, one, part, index, y + BOX.h + LANE + lanes * (FORK.h + LANE), margin, right);
         boxes.push(fork);
         edges.push(forkEdge(box, fork));
         lanes += 1;
@@ -45,7 +47,7 @@ export function layout(lineage, width) {
     y += BOX.h + lanes * (FORK.h + LANE) + ROW;
   }
   marks(boxes, edges, parts);
-  return { width: Math.max(width, MARGIN * 2 + BOX.w), height: y - ROW + TOP, boxes, edges, sentence: lineageSentence(lineage) };
+  return { width, height: y - ROW + TOP, boxes, edges, sentence: lineageSentence(lineage) };
 }
 
 function facts(part, lineage) {
@@ -71,9 +73,9 @@ function edge(from, to, part) {
   return { key, kind, label, level: false, lx: to.x + to.w / 2, ly: turn - 5, d };
 }
 
-function forkBox(box, one, part, index, y, right) {
+function forkBox(box, one, part, index, y, margin, right) {
   const said = outcome(one.outcome);
-  const x = Math.max(MARGIN, Math.min(box.x + 26, right - FORK.w));
+  const x = Math.max(margin, Math.min(box.x + 26, right - FORK.w));
   return {
     ...FORK, x, y, key: `g${part.g}-again-${index}`, kind: one.outcome === "reuse" ? "theft" : "refused", request: one.request_id,
     title: `${part.g} again${one.phone ? `, ${one.phone}` : ""}`,

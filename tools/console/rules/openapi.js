@@ -29,6 +29,12 @@ export function resolved(api, value) {
 
 export const parameters = (api, { one }) => (one.parameters ?? []).map((given) => resolved(api, given)).filter(({ in: place }) => place === "path" || place === "query");
 
+/** Whether the route takes an `Idempotency-Key`. Others refuse the header. */
+export const takesKey = (api, { one }) => (one.parameters ?? []).some((given) => resolved(api, given).name?.toLowerCase() === "idempotency-key");
+
+/** Whether the route may ask for a fresh proof of the person. */
+export const mayStepUp = (api, operation) => answers(api, operation).some(({ codes }) => codes.some(({ code }) => code === "step_up_required"));
+
 /** The media type and the schema of the body, or null. */
 export function bodyOf(api, { one }) {
   const content = resolved(api, one.requestBody).content;
