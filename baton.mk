@@ -195,6 +195,10 @@ pictures: $(READY) ## Take the pictures of the console for the documents (needs 
 	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@$(PYTHON) -m tests.baton.chromium.pictures
 
+.PHONY: console
+console: $(READY) ## Open the console of a deployed stage for its operators (STAGE=prod)
+	@STAGE=$(STAGE) $(PYTHON) -m tools.stage_console
+
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)
 	@$(PYTHON) -m tools.drill

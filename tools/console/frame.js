@@ -1,10 +1,10 @@
 // The frame of all pages: search, clock, theme, tabs, faults, and the status line.
 import { connection } from "./live.js";
-import { clock, skip, skipped, faults, dropFault } from "./parts/machine.js";
-import { PAGES, TITLES, go, link, route } from "./route.js";
+import { clock, dropFault, faults, mode, skip, skipped } from "./parts/machine.js";
+import { TITLES, go, link, pages, route } from "./route.js";
 import { GONE } from "./parts/server.js";
 import { span } from "./rules/words.js";
-import { Action, html, status, useEffect, useRef, useState, useStore } from "./parts/ui.js";
+import { Action, Tag, html, status, useEffect, useRef, useState, useStore } from "./parts/ui.js";
 
 const THEMES = ["system", "light", "dark"];
 const THEME = "baton.console.theme";
@@ -71,11 +71,13 @@ function Clock() {
 function Tabs() {
   const { page } = useStore(route);
   const state = useStore(connection);
+  const { mode: shown, operator } = useStore(mode);
   return html`
     <nav class="tabs" aria-label="Pages">
-      ${PAGES.map((name) => html`
+      ${pages(shown).map((name) => html`
         <a key=${name} href=${link(name)} aria-current=${name === page ? "page" : undefined}>${TITLES[name]}</a>`)}
-      <span class=${`connection ${state}`}>${{ live: "● live", lost: "○ not connected", connecting: "○ connecting" }[state]}</span>
+      ${shown === "stage" ? html`<span class="connection">as ${operator}</span>`
+        : html`<span class=${`connection ${state}`}>${{ live: "● live", lost: "○ not connected", connecting: "○ connecting" }[state]}</span>`}
     </nav>`;
 }
 
@@ -94,13 +96,14 @@ export function Frame({ children }) {
   const { page } = useStore(route);
   const told = useStore(status);
   const lost = useStore(connection) === "lost";
+  const { mode: shown, stage } = useStore(mode);
   return html`
     <a class="skip" href="#page" onClick=${(event) => { event.preventDefault(); document.getElementById("page").focus(); }}>Skip to the page</a>
     <header class="top">
-      <a class="brand" href=${link("stories")}>
+      <a class="brand" href=${link(pages(shown).at(shown === "stage" ? 0 : 3))}>
         <svg viewBox="0 0 32 18" width="32" height="18" aria-hidden="true"><path d="M3 15 L13 3" /><path d="M13 15 L23 3" /><circle cx="27" cy="9" r="3.4" /></svg>
-        <span>Baton</span><small>local</small></a>
-      <${Search} /><${Clock} /><${Theme} />
+        <span>Baton</span>${shown === "stage" ? html`<${Tag} tone="bad">stage ${stage}</${Tag}>` : html`<small>local</small>`}</a>
+      <${Search} />${shown === "local" && html`<${Clock} />`}<${Theme} />
     </header>
     <${Tabs} />
     <${Faults} />

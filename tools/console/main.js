@@ -1,9 +1,10 @@
 // The start of the console: read what is there, draw the frame, follow the events.
 import { Frame, applyTheme } from "./frame.js";
 import { events, start } from "./live.js";
-import { route, TITLES } from "./route.js";
-import { follow, readClock, readFaults } from "./parts/machine.js";
+import { TITLES, go, route } from "./route.js";
+import { follow, mode, readClock, readFaults, readMode } from "./parts/machine.js";
 import { Failing, html, render, useStore } from "./parts/ui.js";
+import { takeKey } from "./parts/server.js";
 import { readPhones } from "./phones/phones.js";
 import { Accounts } from "./pages/accounts.js";
 import { Api } from "./pages/api.js";
@@ -45,18 +46,22 @@ function followAll() {
   });
 }
 
+takeKey();
 applyTheme();
 title();
 route.subscribe(title);
 route.subscribe(focusPage);
 const app = document.getElementById("app");
 try {
-  await Promise.all([readPhones(), readClock(), readFaults()]);
-  followAll();
-  start();
+  await readMode();
+  if (mode.get().mode === "local") {
+    await Promise.all([readPhones(), readClock(), readFaults()]);
+    followAll();
+    start();
+  } else if (!["accounts", "search"].includes(route.get().page)) go("accounts");
   render(html`<${Console} />`, app);
 } catch (error) {
-  const message = `${error.message} The data of this page in the browser may be broken: clear the site data of localhost, and reload.`;
+  const message = error.remedy ? `${error.message} ${error.remedy}` : `${error.message} The data of this page in the browser may be broken: clear its site data, and reload.`;
   render(html`<${Failing} error=${{ message }} again=${() => location.reload()} />`, app);
 }
 document.documentElement.dataset.ready = "";

@@ -1,7 +1,9 @@
 // The address of what is shown: `#/page/one`. Each page and each request has a link of its own.
 import { store } from "./parts/ui.js";
 
-export const PAGES = ["wire", "accounts", "phones", "stories", "mail", "api", "setup"];
+const PAGES = ["wire", "accounts", "phones", "stories", "mail", "api", "setup"];
+/** The pages of the console: those of a stage show what an operator may see. */
+export const pages = (mode) => (mode === "stage" ? ["accounts"] : PAGES);
 export const TITLES = { wire: "Wire", accounts: "Accounts", phones: "Phones", stories: "Stories", mail: "Mail", api: "API", setup: "Setup", search: "Search" };
 
 function read() {

@@ -50,7 +50,7 @@ def answers(server: Served) -> dict[str, Any]:
     """Read what the pages read."""
     (account,) = server.dev("accounts?q=theft-")["accounts"]
     reuse = next(one for one in server.dev("requests")["requests"] if one["code"] == "token_reused")
-    paths = ("clock", "faults", "accounts", "mails", "doctor", "settings", f"requests/{reuse['request_id']}")
+    paths = ("mode", "clock", "faults", "accounts", "mails", "doctor", "settings", f"requests/{reuse['request_id']}")
     of_account = (f"accounts/{account['account']}", f"accounts/{account['account']}/lineages")
     return {path: server.dev(path) for path in (*paths, *of_account)}
 

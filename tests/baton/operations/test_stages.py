@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_tex
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
-FUNCTIONS = [None, *SCHEDULED, "jobs", "mail_feedback"]
+FUNCTIONS = [None, *SCHEDULED, "operate", "jobs", "mail_feedback"]
 
 
 def test_a_stage_without_a_domain_uses_the_deployed_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_every_scheduled_function_has_its_own_policy() -> None:
     ]
     assert scheduled == SCHEDULED
     for stage in DEPLOYED:
-        assert CONFIG["stages"][stage]["lambda_functions"].keys() >= {*SCHEDULED, *stages.QUEUE_JOBS}
+        assert CONFIG["stages"][stage]["lambda_functions"].keys() >= {*SCHEDULED, "operate", *stages.QUEUE_JOBS}
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)

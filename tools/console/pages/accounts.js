@@ -2,14 +2,14 @@
 import { events } from "../live.js";
 import { go, link, route } from "../route.js";
 import { dev, part } from "../parts/server.js";
-import { tried } from "../parts/machine.js";
+import { mode, tried } from "../parts/machine.js";
 import { Empty, Facts, Loaded, Tag, html, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
 import { clockTime, dateTime, reason, short } from "../rules/words.js";
 import { Legend, Picture } from "./picture.js";
 
 export function Accounts() {
   const { one, more } = useStore(route);
-  return one ? html`<${Account} key=${one} account=${one} chosen=${more} />` : html`<${List} />`;
+  return one ? html`<${Account} key=${one} account=${one} chosen=${more} />` : (mode.get().mode === "stage" ? html`<${Find} />` : html`<${List} />`);
 }
 
 /** The number of the newest event that may have changed an account. A page loads again when it changes. */
@@ -23,6 +23,11 @@ export const AccountRows = ({ accounts }) => html`
     <li key=${account}><a class="card-link" href=${link("accounts", account)}>
       <b>${email ?? "(no address)"}</b><span><${Tag} tone=${status === "active" ? "ok" : "bad"}>${status}</${Tag}> ${logins} ${logins === 1 ? "login" : "logins"}</span>
       <code>${account}</code></a></li>`)}</ul>`;
+
+/** An operator finds an account, and sees no list of all. */
+const Find = () => html`
+  <h1>Accounts</h1>
+  <${Empty} title="Search for an account."><p>Type the e-mail address, the account, the device or a request id into the search above. Press / to go there.</p></${Empty}>`;
 
 function List() {
   const newest = useNewest((event) => event.kind === "request" && event.account);

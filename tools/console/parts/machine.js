@@ -9,6 +9,10 @@ export const skipped = () => clock.get();
 /** The time of the server, in seconds. */
 export const serverNow = () => Date.now() / 1000 + clock.get();
 
+/** What the console shows: a development server, or a stage for its operators. */
+export const mode = store({ mode: "local", stage: null, operator: null });
+export const readMode = () => dev("mode").then(mode.set);
+
 export const faults = store({ faults: [], known: [] });
 
 const took = ({ skipped: ahead }) => clock.set(Math.round(ahead));

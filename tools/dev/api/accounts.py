@@ -2,13 +2,13 @@
 
 import importlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 from chalicelib.baton.testing.clock import DevelopmentClock
 from chalicelib.baton.testing.gateway import GatewayResponse
 from tools.dev.api.answers import DevRefusal, DevRequest, as_json
-from tools.dev.api.history import History, generations
+from tools.dev.api.history import History, pictured
 from tools.dev.api.seen import OUTCOMES, ExchangeSeen
 from tools.dev.engine import client
 
@@ -26,6 +26,18 @@ def operate(**request: object) -> dict[str, Any]:
     if error:
         raise DevRefusal(error["status"], error["code"], error["detail"])
     return cast("dict[str, Any]", answer)
+
+
+def change_of(request: DevRequest) -> dict[str, object]:
+    """Return the request to ``operate`` for ``POST accounts/{account}/{change}``. Raises ``DevRefusal``."""
+    _, account, change = request.path
+    if change not in CHANGES:
+        raise DevRefusal(404, "not_found", "There is no such change of an account.", known=list(CHANGES))
+    members = request.members("confirm", "lineage") if change == "end" else request.members("confirm")
+    if not all(isinstance(value, str) for value in members.values()):
+        raise DevRefusal(400, "wrong_type", "The members must be texts.")
+    op = "end_all" if change == "end" and not members.get("lineage") else change
+    return {"op": op, "account": account, **members}
 
 
 class DevAccounts:
@@ -53,19 +65,23 @@ class DevAccounts:
         self._baton()
         account = request.path[1]
         shown = operate(op="account", account=account)
-        return as_json({"account": account, "lineages": [self._pictured(one) for one in shown["lineages"]]})
+        return as_json(
+            {
+                "account": account,
+                "lineages": [pictured(one, self._history.of(one["lineage"])) for one in shown["lineages"]],
+            }
+        )
+
+    def activity(self, request: DevRequest) -> GatewayResponse:
+        """Show a page of 50 events of an account."""
+        self._baton()
+        before = request.parameters("before").get("before", "")
+        return as_json(operate(op="activity", account=request.path[1], before=before))
 
     def change(self, request: DevRequest) -> GatewayResponse:
         """Disable, enable or delete an account, or end its logins."""
         self._baton()
-        _, account, change = request.path
-        if change not in CHANGES:
-            raise DevRefusal(404, "not_found", "There is no such change of an account.", known=list(CHANGES))
-        members = request.members("confirm", "lineage") if change == "end" else request.members("confirm")
-        if not all(isinstance(value, str) for value in members.values()):
-            raise DevRefusal(400, "wrong_type", "The members must be texts.")
-        op = "end_all" if change == "end" and not members.get("lineage") else change
-        return as_json(operate(op=op, account=account, **members))
+        return as_json(operate(**change_of(request)))
 
     def listed(self, text: str) -> list[dict[str, object]]:
         """Return the accounts that have a text in id, address or a login, at most 100."""
@@ -121,19 +137,6 @@ class DevAccounts:
         request_id = secrets.token_hex(8)
         self._history.note(lineage.id, seen, at=round(self._clock.time(), 3), phone=COPY, request_id=request_id)
         return {"account": account, "lineage": lineage.id, "generation": lineage.generation}
-
-    def _pictured(self, one: Mapping[str, Any]) -> dict[str, object]:
-        stored = {int(g): attempt for g, attempt in one["attempts"].items()}
-        seen = self._history.of(one["lineage"])
-        return {
-            "lineage": one["lineage"],
-            "client": one["client"],
-            "device": one["device"],
-            "bound": one["bound"],
-            "current": one["generation"],
-            "ended": one["ended"],
-            "generations": list(generations(seen, one["generation"], stored)),
-        }
 
     def _ids(self, baton: Any) -> Iterator[str]:  # noqa: ANN401 - of the current modules
         if baton.settings.storage == "memory":

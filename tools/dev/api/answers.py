@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -54,6 +54,27 @@ class DevRequest(Struct, frozen=True):
             raise DevRefusal(400, "malformed", "The body must be a JSON object.", known=list(known))
         refuse_unknown("member", list(members), known)
         return members
+
+
+Answered = TypeVar("Answered")
+
+
+def routed(routes: Mapping[str, Callable[[DevRequest], Answered]], request: DevRequest) -> Answered:
+    """Call the route of a request, such as ``GET requests/{}``. Raises ``DevRefusal`` if there is none."""
+    fitting = {name: answer for name, answer in routes.items() if _fits(name.partition(" ")[2], request.path)}
+    if not fitting:
+        known = sorted({f"/_dev/{name.partition(' ')[2]}" for name in routes})
+        raise DevRefusal(404, "not_found", "There is no such route here.", known=known)
+    for name, answer in fitting.items():
+        if name.partition(" ")[0] == request.method:
+            return answer(request)
+    allowed = sorted(name.partition(" ")[0] for name in fitting)
+    raise DevRefusal(405, "method_not_allowed", f"Use {' or '.join(allowed)}.", known=allowed)
+
+
+def _fits(template: str, path: tuple[str, ...]) -> bool:
+    parts = template.split("/")
+    return len(parts) == len(path) and all(part in {"{}", given} for part, given in zip(parts, path, strict=True))
 
 
 def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:

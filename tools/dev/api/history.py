@@ -2,8 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -95,6 +95,20 @@ class History:
 
 def _side(one: Presentation | None) -> dict[str, object] | None:
     return {"at": one.at, "phone": one.phone, "attempt": one.attempt, "request_id": one.request_id} if one else None
+
+
+def pictured(shown: Mapping[str, Any], seen: dict[int, Generation]) -> dict[str, object]:
+    """Return a login of an account (`accounts.operate`) with its generations."""
+    stored = {int(g): attempt for g, attempt in shown["attempts"].items()}
+    return {
+        "lineage": shown["lineage"],
+        "client": shown["client"],
+        "device": shown["device"],
+        "bound": shown["bound"],
+        "current": shown["generation"],
+        "ended": shown["ended"],
+        "generations": list(generations(seen, shown["generation"], stored)),
+    }
 
 
 def generations(seen: dict[int, Generation], current: int, stored: dict[int, str]) -> Iterator[dict[str, object]]:

@@ -8,7 +8,7 @@ from chalicelib.baton.testing.clock import SKIP_MAX_S, DevelopmentClock
 from chalicelib.baton.testing.gateway import Gateway, GatewayResponse
 from tools.dev.api import facts, inspect, reset
 from tools.dev.api.accounts import DevAccounts
-from tools.dev.api.answers import NO_CONTENT, DevRefusal, DevRequest, as_json, integer, string
+from tools.dev.api.answers import NO_CONTENT, DevRefusal, DevRequest, as_json, integer, routed, string
 from tools.dev.api.events import Events
 from tools.dev.api.faults import IMMEDIATE, KINDS, Faults
 from tools.dev.api.front import Front, tokens_in
@@ -50,7 +50,9 @@ class DevApi:
             "GET accounts": self._accounts.find,
             "GET accounts/{}": self._accounts.show,
             "GET accounts/{}/lineages": self._accounts.lineages,
+            "GET accounts/{}/activity": self._accounts.activity,
             "POST accounts/{}/{}": self._accounts.change,
+            "GET mode": self._mode,
             "GET mails": self._mails,
             "GET clock": self._time,
             "POST clock": self._skip,
@@ -66,15 +68,7 @@ class DevApi:
 
     def answer(self, request: DevRequest) -> Answer:
         """Answer a request that the guards let in. Raises ``DevRefusal``."""
-        fitting = {name: answer for name, answer in self._routes.items() if _fits(name.partition(" ")[2], request.path)}
-        if not fitting:
-            known = sorted({f"/_dev/{name.partition(' ')[2]}" for name in self._routes})
-            raise DevRefusal(404, "not_found", "There is no such route here.", known=known)
-        for name, answer in fitting.items():
-            if name.partition(" ")[0] == request.method:
-                return answer(request)
-        allowed = sorted(name.partition(" ")[0] for name in fitting)
-        raise DevRefusal(405, "method_not_allowed", f"Use {' or '.join(allowed)}.", known=allowed)
+        return routed(self._routes, request)
 
     def mailed(self, to: str, subject: str) -> None:
         """Publish a mail. Its text is only in ``mails``: it may have a code."""
@@ -112,6 +106,10 @@ class DevApi:
         if found is None:
             raise DevRefusal(404, "not_found", "No kept request has this id. The server keeps the last 2,000.")
         return as_json(found)
+
+    def _mode(self, request: DevRequest) -> Answer:
+        request.parameters()
+        return as_json({"mode": "local", "stage": None, "operator": None})
 
     def _mails(self, request: DevRequest) -> Answer:
         request.parameters()
@@ -184,11 +182,6 @@ class DevApi:
         self.events.publish("reset")
         self._register_demo()
         return as_json({"accounts": len(self._accounts.listed(""))})
-
-
-def _fits(template: str, path: tuple[str, ...]) -> bool:
-    parts = template.split("/")
-    return len(parts) == len(path) and all(part in {"{}", given} for part, given in zip(parts, path, strict=True))
 
 
 def mails_answer() -> GatewayResponse:

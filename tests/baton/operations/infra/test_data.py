@@ -286,15 +286,15 @@ def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
     ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
         assert f"table/{name}" in policies[0]
-    jobs = ("", "RotateKeys", "AuditConfiguration", "Jobs", "MailFeedback")
+    jobs = ("", "RotateKeys", "AuditConfiguration", "Operate", "Jobs", "MailFeedback")
     groups = [properties({"Resources": named}, f"{job}LogGroup") for job in jobs]
     for group, policy in zip(groups, policies, strict=True):
         assert f"log-group:{group['LogGroupName']}:*" in policy
     queue = properties({"Resources": named}, "MailQueue")["QueueName"]
     assert f":sqs:REGION:ACCOUNT:{queue}" in policies[0]
-    assert f":sqs:REGION:ACCOUNT:{queue}" in policies[3]
+    assert f":sqs:REGION:ACCOUNT:{queue}" in policies[4]
     settings_of_mail = properties({"Resources": named}, "MailConfigurationSet")["Name"]
-    assert f":configuration-set/{settings_of_mail}" in policies[3]
+    assert f":configuration-set/{settings_of_mail}" in policies[4]
 
 
 def test_unknown_references_stay_unresolved() -> None:

@@ -41,7 +41,12 @@ RUNBOOKS = {
     "daily-jobs",
     "mail",
 }
-FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
+FUNCTIONS = {
+    "APIHandler": "",
+    "RotateKeys": "-rotate_keys",
+    "AuditConfiguration": "-audit_configuration",
+    "Operate": "-operate",
+}
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
 LOGGED = {
     "$context.requestId",

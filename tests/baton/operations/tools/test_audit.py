@@ -200,6 +200,7 @@ def test_changed_permissions_of_a_job_are_found(role: tuple[Any, str], partition
         name: "policy-prod.json",
         f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
         f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
+        f"{name}-operate": "policy-prod-operate.json",
         f"{name}-jobs": "policy-prod-jobs.json",
         f"{name}-mail_feedback": "policy-prod-mail_feedback.json",
     }

@@ -35,7 +35,7 @@ from tools.dev.gateway import Gateway
 
 PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
 ROLE = "baton-dev-api_handler"
-JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
+JOBS = ["baton-dev-audit_configuration", "baton-dev-operate", "baton-dev-rotate_keys"]
 ours_alone()
 CONFIG = package.configuration()
 CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
@@ -494,7 +494,7 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     stage = stage_named("prod", with_mail("prod"))
     assert stage.parameters["Mail"] == "ses"
     assert list(stage.policies) == [
-        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", *QUEUE_FUNCTIONS)
+        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-operate", *QUEUE_FUNCTIONS)
     ]
     filled = filled_config(with_mail("prod"), stage, PLACE, None)["stages"]["prod"]["environment_variables"]
     assert filled["BATON_MAIL_QUEUE"] == "https://sqs.us-east-1.amazonaws.com/123456789012/baton-prod-mail"
@@ -506,7 +506,9 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     assert filled["BATON_MAIL_QUEUE"].endswith(f"/{queue['Properties']['QueueName']}")
     without = stage_named("prod", CONFIG)
     assert without.parameters["Mail"] == "off"
-    assert list(without.policies) == ["baton-prod", "baton-prod-rotate_keys", "baton-prod-audit_configuration"]
+    assert list(without.policies) == [
+        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-operate")
+    ]
 
 
 def test_a_queue_without_mail_has_the_jobs_and_nothing_of_ses() -> None:
@@ -514,7 +516,7 @@ def test_a_queue_without_mail_has_the_jobs_and_nothing_of_ses() -> None:
     config = with_mail("prod", BATON_MAIL="off")
     stage = stage_named("prod", config)
     assert stage.parameters["Mail"] == "queue"
-    assert list(stage.policies)[3:] == ["baton-prod-jobs"]
+    assert list(stage.policies)[4:] == ["baton-prod-jobs"]
     made = {name for name in DATA["Resources"] if template.exists(DATA, name, deploy.parameters_of(stage, {}))}
     assert {"MailQueue", "MailDeadLetters", "JobsLogGroup"} <= made
     assert not {name for name in made if DATA["Resources"][name]["Type"].startswith("AWS::SES::")}

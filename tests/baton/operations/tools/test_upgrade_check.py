@@ -130,7 +130,8 @@ def test_a_stage_without_a_queue_needs_no_policy_of_its_jobs() -> None:
     described = {**CONFIG["stages"]["prod"], "lambda_functions": {}}
     found = [finding.found for finding in upgrade_check.rights("prod", described, NEEDS, policy)]
     assert found == [
-        f"prod: {function} has no policy in .chalice/config.json" for function in ("audit_configuration", "rotate_keys")
+        f"prod: {function} has no policy in .chalice/config.json"
+        for function in ("audit_configuration", "operate", "rotate_keys")
     ]
 
 
