@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -102,3 +102,27 @@ class Tab:
     def run(self, source: str, **given: object) -> Any:
         """Run a script in the page."""
         return self.ask("run", source=source, given=given)
+
+
+def registered(tab: Tab) -> Tab:
+    """Add a phone, and register an account on it."""
+    tab.go("phones")
+    tab.click("button", "+ add phone")
+    tab.click("button", "register")
+    tab.wait(".told", "registered")
+    return tab
+
+
+def play(tab: Tab, story: str) -> None:
+    """Play a story to its end, or to the step at which it stops."""
+    tab.go("stories", story)
+    tab.click("button", "play all")
+    tab.wait(".moral, .failing")
+    assert tab.texts(".failing") == []
+
+
+Open = Callable[..., Tab]
+"""Open a page of the console: its address in parts, and the browser of a person, or its width and colours."""
+
+DEMO = {"email": "demo@example.com", "password": "copper lantern drifting sideways", "client_id": "simple"}
+"""The login that `make dev` prints."""

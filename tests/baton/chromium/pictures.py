@@ -1,4 +1,4 @@
-"""``make pictures``: the pictures of the documents. Data and times are those of a recording, so only a page changes them.
+"""``make pictures``: the pictures of the documents. Data and times are of a recording, so only a page changes them.
 
 ``python -m tests.baton.chromium.pictures --record`` plays the theft story on a development server, and records the
 answers of the development API and the phones of the browser.
@@ -22,7 +22,7 @@ from tests.baton.repository import ROOT
 from tools.dev.api import static
 
 RECORDING: Final = ROOT / "tests/baton/chromium/recorded.json"
-FOLDER: Final = ROOT / "docs/pictures"
+FOLDER: Final = ROOT / "docs/baton/pictures"
 BYTES_MAX: Final = 150_000
 PORT: Final = 8000
 AT: Final = int(datetime(2027, 3, 1, 9, tzinfo=UTC).timestamp())
@@ -41,7 +41,11 @@ def record(browser: Chromium) -> dict[str, Any]:
         tab.wait(".moral, .failing")
         if tab.texts(".failing"):
             raise SystemExit(f"error: the story failed: {tab.texts('.failing')}. Nothing was recorded")
-        recorded = {"answers": answers(server), "storage": tab.run("return {...localStorage}"), "events": events(server)}
+        recorded = {
+            "answers": answers(server),
+            "storage": tab.run("return {...localStorage}"),
+            "events": events(server),
+        }
         recorded["answers"]["clock"]["skipped"] = 0  # In the pictures, this is the true time.
         return recorded
 
@@ -50,7 +54,7 @@ def answers(server: Served) -> dict[str, Any]:
     """Read what the pages read."""
     (account,) = server.dev("accounts?q=theft-")["accounts"]
     reuse = next(one for one in server.dev("requests")["requests"] if one["code"] == "token_reused")
-    paths = ("mode", "clock", "faults", "accounts", "mails", "doctor", "settings", f"requests/{reuse['request_id']}")
+    paths = ("mode", "clock", "faults", "accounts", f"requests/{reuse['request_id']}")
     of_account = (f"accounts/{account['account']}", f"accounts/{account['account']}/lineages")
     return {path: server.dev(path) for path in (*paths, *of_account)}
 
@@ -120,12 +124,19 @@ def take(browser: Chromium, recording: dict[str, Any]) -> list[str]:
     (detail,) = [path for path in recording["answers"] if path.startswith("requests/")]
     (account,) = [path for path in recording["answers"] if path.startswith("accounts/") and "lineages" not in path]
     ended = next(one for one in recording["answers"][f"{account}/lineages"]["lineages"] if one["ended"])
-    addresses = {"wire": detail.replace("requests/", "wire/"), "lineage": f"{account}/{ended['lineage']}", "phones": "phones"}
+    addresses = {
+        "wire": detail.replace("requests/", "wire/"),
+        "lineage": f"{account}/{ended['lineage']}",
+        "phones": "phones",
+    }
     wrong = []
     with replayed(recording) as url:
         for scheme in ("light", "dark"):
             tab = Tab(browser, browser.ask("person", scheme=scheme), f"{url}/#/wire")
-            tab.run("for (const [name, text] of Object.entries(given.all)) localStorage.setItem(name, text)", all=recording["storage"])
+            tab.run(
+                "for (const [name, text] of Object.entries(given.all)) localStorage.setItem(name, text)",
+                all=recording["storage"],
+            )
             for name, selector in SHOWN.items():
                 tab.go(addresses[name])
                 tab.ask("reload")
@@ -145,13 +156,15 @@ def main(arguments: list[str]) -> int:
     reader.add_argument("--record", action="store_true", help="record new data first")
     given = reader.parse_args(arguments)
     if reason := missing():
-        print(f"error: {reason}", file=sys.stderr)
+        sys.stderr.write(f"error: {reason}\n")
         return 1
     with Chromium("console.mjs") as browser:
         if given.record:
             RECORDING.write_text(json.dumps(record(browser), indent=1, ensure_ascii=False) + "\n", "utf-8")
         wrong = take(browser, json.loads(RECORDING.read_text("utf-8")))
-    print(f"error: {wrong}" if wrong else f"ok: {FOLDER.relative_to(ROOT)} has the pictures. next: look at each one")
+    sys.stdout.write(
+        f"error: {wrong}\n" if wrong else f"ok: {FOLDER.relative_to(ROOT)} has the pictures. next: look at each one\n"
+    )
     return 1 if wrong else 0
 
 

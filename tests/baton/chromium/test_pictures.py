@@ -14,7 +14,7 @@ FILES = [FOLDER / f"{name}-{scheme}.png" for name in SHOWN for scheme in ("light
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_a_picture_has_its_size(file: Path) -> None:
-    """1,280 × 800 pixels, and at most 150 kB."""
+    """1,280 by 800 pixels, and at most 150 kB."""
     content = file.read_bytes()
     assert struct.unpack(">II", content[16:24]) == (1280, 800)
     assert len(content) <= BYTES_MAX

@@ -90,8 +90,8 @@ function Login({ lineage, found, again }) {
       again();
     }, "The login is ended.");
   return html`
-    <section class="login" aria-label=${`Login ${short(lineage.lineage)} of ${lineage.device ?? "a device"}`}>
-      <header><h3>${lineage.device ?? "a device without a name"}</h3>
+    <section class="login" aria-label=${`Login ${short(lineage.lineage)} of ${lineage.device || "a device"}`}>
+      <header><h3>${lineage.device || "a device without a name"}</h3>
         <p class="note">${lineage.client} · ${{ key: "bound to a device key", secret: "bound to a secret", none: "not bound" }[bound] ?? bound} · <code>${short(lineage.lineage)}</code></p>
         ${ended ? html`<${Tag} tone="bad">ended ${clockTime(ended.at)}: ${reason(ended.reason)}</${Tag}>`
           : html`<span><${Tag} tone="ok">live</${Tag}>${stored?.expires_at ? html` <small>at most until ${dateTime(stored.expires_at)}</small>` : ""}</span> <button type="button" class="small" onClick=${end}>end</button>`}

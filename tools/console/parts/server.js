@@ -18,7 +18,7 @@ export function takeKey() {
   const key = /^#key=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
   if (!key) return;
   sessionStorage.setItem(KEY, key);
-  history.replaceState(null, "", `${location.pathname}#/accounts`);
+  location.replace("#/accounts");
 }
 
 function ownFields() {
