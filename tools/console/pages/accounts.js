@@ -77,7 +77,7 @@ function Found({ found, chosen, again }) {
     ${order.map((lineage) => html`<${Login} key=${lineage.lineage} lineage=${lineage} found=${found} again=${again} />`)}
     <h2>Activity</h2>
     ${found.activity.length ? html`<div class="table" tabindex="0" role="group" aria-label="Activity"><table><thead><tr><th scope="col">time</th><th scope="col">event</th><th scope="col">login</th></tr></thead>
-      <tbody>${found.activity.map((one, index) => html`<tr key=${index}><td>${dateTime(one.at)}</td><td>${String(one.event).replaceAll("_", " ")}</td><td><code>${short(one.lineage ?? "")}</code></td></tr>`)}</tbody></table></div>`
+      <tbody>${found.activity.map((one, index) => html`<tr key=${index}><td>${dateTime(one.at)}</td><td>${String(one.event).replaceAll("_", " ")}</td><td>${one.device_name || ""} <code>${short(one.device_id ?? "")}</code></td></tr>`)}</tbody></table></div>`
       : html`<p class="note">No activity is recorded.</p>`}`;
 }
 

@@ -72,6 +72,7 @@ export const Legend = () => html`
   <ul class="legend" aria-label="Legend">
     <li><${Tag}>spent</${Tag}> its child has replaced it</li>
     <li><${Tag} tone="ok">current</${Tag}> double ring: the one token that can be exchanged</li>
+    <li><${Tag}>a1b2…</${Tag}> on a line: the attempt of the exchange</li>
     <li><${Tag} tone="ok">↻</${Tag}> same attempt again, same child</li>
     <li><${Tag} tone="bad">reuse ×</${Tag}> dashed: a second attempt, so two parties have the token</li>
   </ul>`;

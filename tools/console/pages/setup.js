@@ -26,9 +26,13 @@ function Doctor({ rows }) {
   const problems = rows.filter(({ remedy }) => remedy);
   return html`
     <p>${problems.length ? html`<${Tag} tone="warn">${problems.length} ${problems.length === 1 ? "problem" : "problems"}</${Tag}>` : html`<${Tag} tone="ok">ok: no problems</${Tag}>`}</p>
-    <ul class="findings">${rows.map((row) => html`
-      <li key=${row.part + row.name}><${Tag} tone=${row.remedy ? "warn" : "ok"}>${row.remedy ? "warning" : "ok"}</${Tag}> <b>${row.name}</b> ${row.found}${row.remedy && html`<br /><span class="remedy">remedy: ${row.remedy}</span>`}</li>`)}</ul>`;
+    <${Rows} rows=${problems} />
+    <details><summary>${rows.length - problems.length} checks are ok</summary><${Rows} rows=${rows.filter(({ remedy }) => !remedy)} /></details>`;
 }
+
+const Rows = ({ rows }) => html`
+  <ul class="findings">${rows.map((row) => html`
+    <li key=${row.part + row.name}><${Tag} tone=${row.remedy ? "warn" : "ok"}>${row.remedy ? "warning" : "ok"}</${Tag}> <b>${row.name}</b> ${row.found}${row.remedy && html`<br /><span class="remedy">remedy: ${row.remedy}</span>`}</li>`)}</ul>`;
 
 const Table = ({ label, head, rows }) => html`
   <div class="table" tabindex="0" role="group" aria-label=${label}><table><thead><tr>${head.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
@@ -38,7 +42,7 @@ const Found = ({ found }) => html`
   <section aria-label="Clients"><h2>Clients</h2>
     <${Table} label="Clients" head=${["client", "mechanism", "token", "binding", "scope"]} rows=${found.clients.map((one) => [one.id, one.mechanism, one.form, one.binding, one.scope])} /></section>
   <section aria-label="Keys"><h2>Keys</h2>
-    <${Table} label="Keys" head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), dateTime(one.signs_from)])} />
+    <${Table} label="Keys" head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), one.signs_from ? dateTime(one.signs_from) : "its making"])} />
     <${Facts} rows=${[["not-before", found.not_before ? dateTime(found.not_before) : "not set"], ["engine", found.engine]]} /></section>
   <section aria-label="Settings"><h2>Settings</h2><${Facts} rows=${Object.entries(found.settings).map(([name, text]) => [name, text === null ? "not set" : String(text)])} /></section>`;
 

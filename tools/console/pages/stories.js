@@ -25,8 +25,8 @@ const Index = () => html`
     <div><dt>exchange</dt><dd>The phone sends its token and gets the next one. The old token is spent.</dd></div>
     <div><dt>attempt</dt><dd>A random number that the phone stores <em>before</em> it sends an exchange. If the answer is lost, the phone sends the same token with the same attempt, and gets the same child. Same token with <em>another</em> attempt: two parties have the token.</dd></div>
   </dl>
-  <ul class="cards stories">${STORIES.map(({ name, title, question, steps }) => html`
-    <li key=${name}><a class="card-link" href=${link("stories", name)}><b>${title}</b><span>${question}</span><small>${steps.length} steps</small></a></li>`)}</ul>
+  <ul class="cards stories">${STORIES.map(({ name, title, question, steps }, index) => html`
+    <li key=${name}><a class="card-link" href=${link("stories", name)}><b>${title}</b><span>${question}</span><small>${steps.length} steps${index === 0 ? ": begin here" : ""}</small></a></li>`)}</ul>
   <p class="note">Try it yourself on the <a href=${link("phones")}>Phones</a> page, and see each request on the <a href=${link("wire")}>Wire</a>. Demo account: demo@example.com.</p>`;
 
 function Told({ story }) {

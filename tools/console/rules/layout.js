@@ -79,7 +79,7 @@ function forkBox(box, one, part, index, y, margin, right) {
   return {
     ...FORK, x, y, key: `g${part.g}-again-${index}`, kind: one.outcome === "reuse" ? "theft" : "refused", request: one.request_id,
     title: `${part.g} again${one.phone ? `, ${one.phone}` : ""}`,
-    word: said.word, detail: `${short(one.attempt, 8)}  ${clockTime(one.at)}`,
+    word: said.word, detail: `attempt ${short(one.attempt, 8)} ${clockTime(one.at)}`,
     sentence: againSentence(part.g, one),
   };
 }

@@ -5,7 +5,7 @@ export const compared = (expect, facts) =>
   Object.entries(expect).map(([name, expected]) => ({ name, expected, found: facts[name], ok: JSON.stringify(expected) === JSON.stringify(facts[name]) }));
 
 const NAMES = {
-  result: "the app gets", reason: "reason", phone_generation: "the phone has generation", server_generation: "the server is at generation",
+  result: "the app reports", reason: "reason", phone_generation: "the phone has generation", server_generation: "the server is at generation",
   login: "the login is", repeated: "presented again:", answers: "answers:",
 };
 

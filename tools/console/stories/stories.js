@@ -7,7 +7,7 @@ export const STORIES = [
     name: "lost-answer",
     title: "The lost answer",
     question: "The server made a new token, and the answer never arrived. Is the person logged out?",
-    moral: "No. The attempt makes an exchange safe to repeat: the same attempt always gets the same child.",
+    moral: "No. The attempt makes an exchange safe to repeat: the same attempt always gets the same child. Without it, the server could not tell this repetition from a thief who found the old token.",
     steps: [
       {
         say: "A person registers. The phone makes a key, and Baton binds the login to it. The token of the login is generation 0.",
