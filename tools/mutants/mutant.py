@@ -10,7 +10,16 @@ BROWSER = (
     "tests/baton/browser/test_sessions.py",
     "tests/baton/browser/test_pages.py",
 )
+DEVELOPMENT = "tests/baton/operations/dev"
 TESTS: dict[str, tuple[str, ...]] = {
+    "chalicelib/baton/accounts/operate.py": (f"{DEVELOPMENT}/test_accounts.py",),
+    "tools/dev/api/accounts.py": (f"{DEVELOPMENT}/test_faults.py",),
+    "tools/dev/api/faults.py": (f"{DEVELOPMENT}/test_faults.py",),
+    "tools/dev/api/front.py": (f"{DEVELOPMENT}/test_faults.py",),
+    "tools/dev/api/guards.py": (f"{DEVELOPMENT}/test_guards.py",),
+    "tools/dev/api/masks.py": (f"{DEVELOPMENT}/test_masks.py", f"{DEVELOPMENT}/test_requests.py"),
+    "tools/dev/api/watch.py": (f"{DEVELOPMENT}/test_faults.py",),
+    "tools/stage_console.py": (f"{DEVELOPMENT}/test_stage_console.py",),
     "chalicelib/baton/browser/sites.py": BROWSER,
     "chalicelib/baton/browser/csrf.py": BROWSER,
     "chalicelib/baton/browser/cookies.py": BROWSER,
