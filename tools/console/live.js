@@ -28,12 +28,13 @@ export function start() {
   const channel = new BroadcastChannel(CHANNEL);
   channel.onmessage = ({ data }) => {
     if (data.want !== undefined && leading.get()) {
-      channel.postMessage({ events: events.get().filter((event) => event.n > data.want), state: connection.get() });
+      channel.postMessage({ events: events.get().filter((event) => event.n > data.want), state: connection.get(), whole: true });
     } else if (data.restarted && !leading.get()) {
       events.set([]);
     } else if (data.events && !leading.get()) {
-      if (data.events.length && data.events[0].n > last() + 1 && last() > 0 && !data.missed) channel.postMessage({ want: last() });
-      take(data.events);
+      const gap = data.events.length > 0 && data.events[0].n > last() + 1;
+      if (gap && !data.whole) channel.postMessage({ want: last() }); // The answer is whole: it has this event too.
+      else take(data.events);
       connection.set(data.state);
     }
   };

@@ -4,11 +4,14 @@ import gzip
 import hashlib
 import re
 import subprocess
+from typing import get_args
 
 import pytest
 
+from chalicelib.baton.lineages.model import EndReason
 from tests.baton.clients.node import node
 from tests.baton.repository import ROOT
+from tools.dev.api.seen import Outcome
 
 CONSOLE = ROOT / "tools/console"
 CLIENT = ROOT / "clients/typescript/src"
@@ -101,6 +104,21 @@ def test_nothing_needs_a_weaker_policy() -> None:
         for forbidden in ("innerHTML", "dangerouslySetInnerHTML", "eval(", "new Function", "document.write", "@import"):
             assert forbidden not in text, (path, forbidden)
         assert re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?https?:", text) == [], path
+
+
+def test_every_reason_of_an_end_has_words() -> None:
+    """And no other reason has."""
+    text = (CONSOLE / "rules/words.js").read_text("utf-8")
+    reasons = text.partition("REASONS = {")[2].partition("};")[0]
+    assert set(re.findall(r"^  (\w+):", reasons, re.MULTILINE)) == set(EndReason)
+
+
+def test_every_outcome_of_a_second_presentation_has_words() -> None:
+    """And no other outcome has."""
+    text = (CONSOLE / "rules/words.js").read_text("utf-8")
+    outcomes = text.partition("OUTCOMES = {")[2].partition("\n};")[0]
+    told = set(re.findall(r"^  (\w+):", outcomes, re.MULTILINE))
+    assert told == set(get_args(Outcome)) - {"exchanged", "inactive"}
 
 
 def test_the_files_are_short() -> None:

@@ -51,14 +51,19 @@ export const outcome = (name) => OUTCOMES[name] ?? { word: String(name), tone: "
 
 /** Why a login ended. */
 export const REASONS = {
-  reuse: "two parties used one token",
   logout: "the person logged out",
-  ended_by_operator: "an operator ended it",
-  ended_by_user: "its owner ended it from another device",
+  ended_by_owner: "its owner ended it from another device",
+  reuse: "two parties used one token",
+  ended_everywhere: "the person logged out everywhere",
   password_changed: "the password was changed",
   replaced: "another login replaced it",
   idle: "it was not used for too long",
-  evicted: "the account had too many logins",
+  expired: "its longest time was over",
+  password_reset: "the password was reset",
+  account_disabled: "the account was disabled",
+  claimed: "the owner of the mailbox claimed the account",
+  undone: "the owner undid a change",
+  ended_by_operator: "an operator ended it",
 };
 
 export const reason = (name) => REASONS[name] ?? String(name ?? "").replaceAll("_", " ");
