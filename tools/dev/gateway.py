@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         except DevRefusal as refusal:
             answer = refusal.answer()
         if isinstance(answer, GatewayResponse):
-            self._write(answer)
+            self._write(answer if self.command != "HEAD" else without_body(answer))
         else:
             self._stream(answer)
 

@@ -1179,9 +1179,9 @@ LISTED: Final[list[Mutant]] = [
         ("a cookie is kept", '    if name == "cookie":\n        return "; "', '    if name == "cookie":\n        return value\n        return "; "'),
         ("a new cookie is kept", '    if name == "set-cookie":\n', '    if name == "set-cookie":\n        return value\n'),
         ("the token of the signature base is kept", "    if not separator or not is_secret(identifier):\n", "    if True:\n"),
-        ("a body that cannot be read is kept", "        return Body(None, len(body), cut=False)\n", "        return Body(body.decode(errors=\"replace\"), len(body), cut=False)\n"),
-        ("a long body is kept whole", "return text.encode()[:BODY_BYTES_MAX].decode(errors=\"ignore\")", "return text"),
-        ("a form is not masked", "urlencode([(name, _text(name, value)) for name, value in pairs], safe=\"*\")", "urlencode(pairs)"),
+        ("a body that cannot be read is kept", "        return Body(None, len(body), cut=False)\n", '        return Body(body.decode(errors="replace"), len(body), cut=False)\n'),
+        ("a long body is kept whole", 'return text.encode()[:BODY_BYTES_MAX].decode(errors="ignore")', "return text"),
+        ("a form is not masked", 'urlencode([(name, _text(name, value)) for name, value in pairs], safe="*")', "urlencode(pairs)"),
     ),
     *_of(
         "tools/dev/api/front.py",
@@ -1207,7 +1207,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "tools/dev/api/faults.py",
-        ("a fault meets every route", "            if self.route not in {template, f\"{method} {template}\"}:\n", "            if False:\n"),
+        ("a fault meets every route", '            if self.route not in {template, f"{method} {template}"}:\n', "            if False:\n"),
         ("a fault meets every phone", "        if self.phone and self.phone != phone:\n", "        if False:\n"),
         ("a fault meets every account", "return not self.account or self.account.lower() in account()", "return True"),
         ("a fault meets every request", "                    if left > 1:\n", "                    if True:\n"),

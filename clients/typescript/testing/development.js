@@ -1,4 +1,4 @@
-// Test your app against faults: `make dev` loses answers, slows down or copies a device, when your test asks for it.
+// Test your app against faults: `make dev` loses answers, slows down or copies a device, when your test plans it.
 // docs/baton/development.md lists the faults. This file is for tests: the package does not have it.
 
 /**

@@ -222,6 +222,7 @@ PYTHON_ELSEWHERE = {
     ROOT / "docs" / "baton" / "routes.md": "a feature of a team: tests/baton/wire/test_documented_routes.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
     ROOT / "docs" / "baton" / "tables.md": "a feature of a team: tests/baton/wire/test_own_tables.py",
+    ROOT / "docs" / "baton" / "development.md": "faults: tests/baton/operations/dev/test_documented.py",
     ROOT / "docs" / "baton" / "web.md": "an app with a page: tests/baton/browser/test_documented.py",
     ROOT / "docs" / "baton" / "testing.md": "a project of a team: tests/baton/testing/test_documented_kit.py",
 }

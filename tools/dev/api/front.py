@@ -66,6 +66,8 @@ class Front:
                 CURRENT.reset(token)
             if met:
                 response = self._changed(names, seen, response)
+            if method == "OPTIONS":
+                response = _with_phone(response)
         ms = (time.perf_counter() - began) * 1000
         sent = Sent(method, target, headers, body, source)
         self._records.add(sent, response, seen, faults=", ".join(names), ms=ms, at=at)
@@ -132,6 +134,15 @@ class Front:
             seen.request_id = response.header("baton-request-id") or seen.request_id
             response = GATEWAY_TIMEOUT
         return response
+
+
+def _with_phone(response: GatewayResponse) -> GatewayResponse:
+    """Let the pages that may call send ``Baton-Phone`` too: a browser sends a preflight for it."""
+    headers = tuple(
+        (name, f"{value}, Baton-Phone" if name.lower() == "access-control-allow-headers" else value)
+        for name, value in response.headers
+    )
+    return GatewayResponse(response.status, headers, response.body)
 
 
 def told_at(response: GatewayResponse, skew_s: int) -> GatewayResponse:

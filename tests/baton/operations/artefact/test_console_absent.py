@@ -22,8 +22,8 @@ from tools.template import parse
 pytestmark = [pytest.mark.prove(ci=True), ours_only]
 
 WORDS = {"/_dev", "_dev/", "baton-phone", "baton-console", "tools.dev", "stage_console", "baton_testing"}
-FAULTS = {name for name in KINDS if "_" in name}
-"""Their names, without the two that are words of the language."""
+FAULTS = {name for name in KINDS if "_" in name} - {"clock_skew"}
+"""Their names, without two that are words of the language, and one that is an error code of Baton too."""
 FOLDERS = ("tools/", "tests/", "clients/", "docs/", "infra/", "chalicelib/baton/testing/")
 
 

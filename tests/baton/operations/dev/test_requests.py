@@ -216,3 +216,28 @@ def test_a_client_that_goes_away_is_recorded(server: Server) -> None:
         connection.request("GET", "/api/time", headers={"Baton-Phone": "gone"})
     del phone
     assert server.got("/requests?q=gone")["requests"][0]["phone"] == "gone"
+
+
+def test_a_page_of_an_app_may_name_its_phone(server: Server) -> None:
+    """A browser sends a preflight before it."""
+    page = [
+        ("Host", f"localhost:{server.port}"),
+        ("Origin", "http://localhost:3000"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "baton-phone"),
+    ]
+    status, headers, _ = server.send("OPTIONS", "/api/oauth/token", page, b"")
+    allowed = {name.lower(): value for name, value in headers}["access-control-allow-headers"]
+    assert status == 204
+    assert "Baton-Phone" in allowed.split(", ")
+    status, headers, _ = server.send("OPTIONS", "/api/oauth/token", [page[0], ("Origin", "https://evil.example")], b"")
+    assert "access-control-allow-headers" not in {name.lower() for name, _ in headers}
+
+
+def test_an_answer_to_head_has_no_body(server: Server) -> None:
+    """Also on the development API: the next answer on the connection begins at the right byte."""
+    with contextlib.closing(http.client.HTTPConnection("localhost", server.port, timeout=5)) as connection:
+        for method, status in (("HEAD", 405), ("GET", 200), ("HEAD", 405), ("GET", 200)):
+            connection.request(method, "/_dev/clock")
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (status, method == "GET")
