@@ -67,7 +67,8 @@ function Card({ entry: { phone, view, told } }) {
     </section>`;
 }
 
-function Digits({ attempt }) {
+/** An attempt as the server shows it. */
+export function Digits({ attempt }) {
   const [digits, setDigits] = useState("");
   useEffect(() => void attemptDigits(attempt).then(setDigits), [attempt]);
   return html`<code>${digits}</code>`;

@@ -1,12 +1,13 @@
 // Stories: what Baton does, step by step, with real requests. The page stops when a step does not do what it says.
 import { dev, part } from "../parts/server.js";
 import { link, route } from "../route.js";
-import { Action, Empty, Failing, Tag, html, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
+import { Action, Empty, Failing, Tag, html, useEffect, useLoaded, useRef, useState, useStore } from "../parts/ui.js";
 import { begin, next, play, playAll, stop } from "../stories/player.js";
 import { inWords, text } from "../stories/expect.js";
 import { STORIES, story as find } from "../stories/stories.js";
 import { short } from "../rules/words.js";
 import { phones } from "../phones/phones.js";
+import { Digits } from "./phones.js";
 import { Legend, Picture } from "./picture.js";
 
 export function Stories() {
@@ -34,6 +35,10 @@ function Told({ story }) {
   useEffect(() => {
     if (play.get().story !== story.name) begin(story.name);
   }, [story.name]);
+  const steps = useRef(null);
+  useEffect(() => {
+    if (state.done.length) steps.current?.querySelector(".now, .wrong, .step:last-child")?.scrollIntoView({ block: "nearest" });
+  }, [state.done.length]);
   if (state.story !== story.name) return null;
   const over = state.done.length >= story.steps.length && !state.failed;
   const ready = !state.busy && !state.failed && !over;
@@ -41,14 +46,14 @@ function Told({ story }) {
     <p><a href=${link("stories")}>← all stories</a></p>
     <h1>${story.title}</h1>
     <p class="lead">${story.question}</p>
-    <div class="bar">
+    <div class="bar story-bar">
       <${Action} class="primary" off=${!ready || state.playing} onClick=${next}>${state.done.length ? "next" : "begin"}</${Action}>
       ${state.playing ? html`<button type="button" onClick=${stop}>pause</button>` : html`<${Action} off=${!ready} onClick=${playAll}>play all</${Action}>`}
       <button type="button" onClick=${() => begin(story.name)}>start again</button>
       <span class="note">step ${state.done.length} of ${story.steps.length}</span>
     </div>
     <div class="story">
-      <ol class="steps">${story.steps.map((step, index) => html`<${Step} key=${index} step=${step} index=${index} state=${state} />`)}</ol>
+      <ol class="steps" ref=${steps}>${story.steps.map((step, index) => html`<${Step} key=${index} step=${step} index=${index} state=${state} />`)}</ol>
       <div class="scene"><${Scene} state=${state} /></div>
     </div>
     ${over && html`<div class="moral"><p><${Tag} tone="ok">as expected</${Tag}></p><p>${story.moral}</p></div>`}`;
@@ -87,7 +92,7 @@ function Scene({ state }) {
     <div class="cast">${cast.map(([role, phone]) => {
       const view = all.find((entry) => entry.phone === phone)?.view;
       return html`<div key=${role} class="player"><b>${phone.name}</b><br />
-        ${view?.signedIn ? html`<${Tag} tone="ok">generation ${view.generation}</${Tag}>` : html`<${Tag} tone="bad">logged out${view?.ended?.reason ? `: ${view.ended.reason}` : ""}</${Tag}>`}</div>`;
+        ${view?.signedIn ? html`<${Tag} tone="ok">generation ${view.generation}</${Tag}><br /><small>next attempt <${Digits} attempt=${view.attempt} /></small>` : html`<${Tag} tone="bad">logged out${view?.ended?.reason ? `: ${view.ended.reason}` : ""}</${Tag}>`}</div>`;
     })}</div>
     ${kept.map((lineage) => html`<section key=${lineage.lineage} class="login" aria-label=${`Login ${short(lineage.lineage)} of ${lineage.device}`}><${Picture} lineage=${lineage} /></section>`)}
     <${Legend} />

@@ -48,7 +48,7 @@ export const STORIES = [
         expect: { result: "ok", phone_generation: 0, server_generation: 0 },
       },
       {
-        say: "A thief copies all of it: token, stored attempt and key. Nothing has happened on the server. Both devices look the same.",
+        say: "A thief copies all of it: token, stored attempt and key. Nothing has happened on the server. Both devices look the same: see the next attempt of each. (A key in the hardware of a phone cannot be copied. This phone has a software key.)",
         do: ["clone", "owner", "thief"],
         expect: { server_generation: 0, login: "live" },
       },
@@ -58,7 +58,7 @@ export const STORIES = [
         expect: { result: "ok", phone_generation: 1, server_generation: 1 },
       },
       {
-        say: "The owner exchanges the same token with the same copied attempt. This looks like a lost answer, so she gets the same child. Her phone draws an attempt of its own. Now the two devices differ for the first time.",
+        say: "The owner exchanges the same token with the same copied attempt. This looks like a lost answer, so she gets the same child. Her phone draws an attempt of its own. Now the next attempts of the two devices differ for the first time.",
         do: ["exchange", "owner"],
         expect: { result: "ok", phone_generation: 1, server_generation: 1, repeated: ["same_child"] },
       },
