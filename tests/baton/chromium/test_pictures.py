@@ -1,12 +1,14 @@
 """The pictures of the documents: there, small, and smaller without a change of a pixel."""
 
+import json
+import re
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
 
-from tests.baton.chromium.pictures import BYTES_MAX, FOLDER, SHOWN
+from tests.baton.chromium.pictures import BYTES_MAX, FOLDER, RECORDING, SHOWN, harmless
 from tests.baton.chromium.png import smaller
 
 FILES = [FOLDER / f"{name}-{scheme}.png" for name in SHOWN for scheme in ("light", "dark")]
@@ -53,3 +55,11 @@ def test_a_picture_with_transparency_loses_only_that() -> None:
     at = written.index(b"IDAT")
     (length,) = struct.unpack(">I", written[at - 4 : at])
     assert zlib.decompress(written[at + 4 : at + 4 + length]) == b"\0" + bytes((1, 2, 3)) * 40
+
+
+def test_the_recording_has_no_key_and_no_token() -> None:
+    """A thief of the repository gets nothing, not even of a server that is gone."""
+    text = RECORDING.read_text("utf-8")
+    recording = json.loads(text)
+    assert recording["storage"] == harmless(recording["storage"])
+    assert re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]{3,}", text) == []
