@@ -6,7 +6,7 @@ import { keepBase, keepSent } from "./bases.js";
 
 export const API = `${location.origin}/api`;
 const CLIENT = "mobile";
-const DEADLINE_S = 8;
+const DEADLINE_S = 15;
 const never = () => new Promise(() => {});
 const send = fetchTransport();
 
@@ -100,10 +100,16 @@ export class Phone {
       storage: { read: () => living(() => this.storage.read()), update: (change) => living(() => this.storage.update(change)) },
       transport: (request, limits) => living(() => this.send(request, limits)),
       clock: () => this.seconds(),
+      sleep: (seconds) => this.#sleep(seconds),
       channel: undefined,
       lock: (name, wait, run) => webLock(navigator.locks)(`${name}:${this.data.id}`, wait, run),
     });
     return process;
+  }
+
+  /** Pause between two requests. Without a network no request is sent, so the page does not wait for the deadline. */
+  #sleep(seconds) {
+    return this.data.offline ? Promise.resolve() : new Promise((done) => setTimeout(done, seconds * 1000));
   }
 
   /** Send one request, as this phone. `sent` gets the status or the error code of each one. */
@@ -151,11 +157,11 @@ export class Phone {
     return this.process.baton.call(method, path, { deadline: DEADLINE_S, ...options });
   }
 
-  /** Exchange now: the app treats its token as expired. A deadline below one second leaves no time for a repetition. */
-  async exchange({ deadline = DEADLINE_S } = {}) {
+  /** Exchange now: the app treats its token as expired. */
+  async exchange() {
     const generation = await this.generation();
     await this.#expire();
-    await this.call("GET", "/me", { deadline });
+    await this.call("GET", "/me");
     return { before: generation, after: await this.generation() };
   }
 

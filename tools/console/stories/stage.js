@@ -3,8 +3,6 @@ import { addFault, skip } from "../parts/machine.js";
 import { dev, part } from "../parts/server.js";
 import { PASSWORD, addPhone, change, clonePhone, freeName, phones, refresh, removePhone } from "../phones/phones.js";
 
-const TUNNEL_S = 2;
-
 export class Stage {
   /** @param {string} story its name, for the address of its account */
   constructor(story) {
@@ -85,7 +83,7 @@ export const VERBS = {
     await lost(stage, role, name);
     phone.tunnel = true;
     try {
-      await phone.exchange({ deadline: TUNNEL_S });
+      await phone.exchange();
     } finally {
       phone.tunnel = false;
       await change(phone, { offline: false });
