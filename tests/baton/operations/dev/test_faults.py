@@ -168,6 +168,8 @@ def test_a_fault_meets_only_the_requests_that_it_names(server: Server, dev: Deve
     with dev.fault("throttled", route="GET /me", phone="phone 1", account=email, times=2):
         assert [second.get("/me").status, first.get("/me/devices").status] == [200, 200]
         assert [first.get("/me").status for _ in range(3)] == [429, 429, 200]
+    with dev.fault("throttled", phone="phone 1"):
+        assert [second.get("/me").status, first.get("/me").status] == [200, 429]
     with dev.fault("throttled", account=email):
         wrong = first.login(email, password="not the password of Ada")
         assert wrong.status == 429
