@@ -99,6 +99,18 @@ def test_a_copy_of_a_phone_is_shown_as_a_fork(console: Open, console_server: Ser
     assert "by phone 2" in tab.labels(".lineage .box.theft a")[0]
 
 
+def test_the_server_exchanges_as_a_copy_of_a_device(console: Open, console_server: Served) -> None:
+    """The next exchange of the phone is the second one of its token, and ends the login."""
+    tab = registered(console("phones"))
+    (account,) = console_server.dev("accounts?q=phone-1@")["accounts"]
+    tab.go("accounts", account["account"])
+    tab.click("button", "exchange as a copy")
+    tab.wait(".status", "A copy has exchanged the newest login.")
+    tab.go("phones")
+    tab.click("button", "exchange", within="[aria-label='phone 1']")
+    tab.wait("[aria-label='phone 1'] .tag.bad", "two parties used one token")
+
+
 def test_what_may_happen_to_a_phone(console: Open) -> None:
     """A stolen token without its key, a second process, a killed app, no network, a wrong clock: the login goes on."""
     tab = registered(console("phones"))

@@ -2,8 +2,8 @@
 import { events } from "../live.js";
 import { go, link, route } from "../route.js";
 import { dev, part } from "../parts/server.js";
-import { mode, tried } from "../parts/machine.js";
-import { Empty, Facts, Loaded, Tag, html, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
+import { addFault, mode, tried } from "../parts/machine.js";
+import { Empty, Facts, Loaded, Tag, html, say, useEffect, useLoaded, useState, useStore } from "../parts/ui.js";
 import { clockTime, dateTime, reason, short } from "../rules/words.js";
 import { Legend, Picture } from "./picture.js";
 
@@ -100,6 +100,13 @@ function Login({ lineage, found, again }) {
     </section>`;
 }
 
+/** The fault `cloned_device`: the real app's next exchange is refused as a reuse. */
+const copied = ({ email }, again) =>
+  tried(async () => {
+    if (await addFault({ name: "cloned_device", match: { account: email } })) say("A copy has exchanged the newest login. The next exchange of the real app ends it.");
+    again();
+  });
+
 /** Each of these needs the address of the account, as a person types it. The server checks it. */
 function Actions({ found, again }) {
   const [action, setAction] = useState(null);
@@ -117,7 +124,8 @@ function Actions({ found, again }) {
     }, `Done: ${words[action] ?? action}.`);
   };
   return html`
-    <div class="actions">${names.map((name) => html`
+    <div class="actions">${mode.get().mode === "local" && html`<button type="button" onClick=${() => copied(found, again)}>exchange as a copy</button>`}
+      ${names.map((name) => html`
       <button key=${name} type="button" class=${name === "delete" ? "danger" : ""} aria-pressed=${String(action === name)} onClick=${() => setAction(action === name ? null : name)}>${words[name] ?? name}</button>`)}</div>
     ${action && html`
       <form class="confirm" onSubmit=${submit}>
