@@ -41,7 +41,7 @@ def record(browser: Chromium) -> dict[str, Any]:
         tab.wait(".moral, .failing")
         if tab.texts(".failing"):
             raise SystemExit(f"error: the story failed: {tab.texts('.failing')}. Nothing was recorded")
-        recorded = {
+        recorded: dict[str, Any] = {
             "answers": answers(server),
             "storage": harmless(tab.run("return {...localStorage}")),
             "events": events(server),
