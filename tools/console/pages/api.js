@@ -1,5 +1,5 @@
 // The API reference, drawn from openapi.json. "Try it" signs the request with a phone of this page.
-import { go, link, route } from "../route.js";
+import { link, route } from "../route.js";
 import { ServerError } from "../parts/server.js";
 import { Code, Empty, Loaded, Tag, html, say, useEffect, useLoaded, useRef, useState, useStore } from "../parts/ui.js";
 import { PASSWORD, inWords, phones, refresh } from "../phones/phones.js";
