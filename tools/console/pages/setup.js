@@ -1,11 +1,10 @@
 // Setup: the doctor, clients, keys and settings. Secrets are never shown.
 import { dev } from "../parts/server.js";
-import { readClock, readFaults, tried } from "../parts/machine.js";
+import { readClock, readFaults, serverNow, tried } from "../parts/machine.js";
 import { removeAll } from "../phones/phones.js";
 import { leading } from "../live.js";
 import { Code, Facts, Loaded, Tag, html, useLoaded, useState, useStore } from "../parts/ui.js";
 import { dateTime, left } from "../rules/words.js";
-import { serverNow } from "../parts/machine.js";
 
 export function Setup() {
   const doctor = useLoaded(() => dev("doctor"), "doctor");
