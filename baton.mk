@@ -204,6 +204,13 @@ browser: $(READY) ## Run the tests in a real browser (needs Node.js, npm and Deb
 	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@BROWSER=required $(PYTHON) -m pytest tests/baton/chromium
 
+.PHONY: pictures
+pictures: $(READY) ## Take the pictures of the console (needs what browser needs, and port 8000)
+	@command -v npm > /dev/null || { echo "error: npm is not installed. Nothing was run." \
+	  "remedy: install Node.js 20 or later with npm, and run the command again" >&2; exit 1; }
+	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
+	@$(PYTHON) -m tests.baton.chromium.pictures
+
 .PHONY: console
 console: $(READY) ## Open the console of a deployed stage for its operators (STAGE=prod)
 	@STAGE=$(STAGE) $(PYTHON) -m tools.stage_console

@@ -148,6 +148,7 @@ def table(running: Development, out: TextIO) -> str:
     clients = read_settings().registry
     rows: list[tuple[str, str, str]] = [
         ("Baton", running.url, "sign with this host"),
+        ("console", f"{running.url.removesuffix('api')}", "open it in a browser on this machine"),
         ("health", f"{running.url}/health", ""),
         ("metadata", f"{running.url}/.well-known/oauth-authorization-server", ""),
         ("public keys", f"{running.url}/.well-known/jwks.json", ""),

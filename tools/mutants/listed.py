@@ -1321,6 +1321,10 @@ LISTED: Final[list[Mutant]] = [
         ("an unknown route is planned", 'if match.route not in known | {route.partition(" ")[2] for route in known}:', "if False:"),
     ),
     *_of(
+        "tools/dev/gateway.py",
+        ("a browser keeps its connection", 'if "sec-fetch-mode" in self.headers:', "if False:"),
+    ),
+    *_of(
         "tools/stage_console.py",
         ("the console needs no key", "if len(keys) != 1 or not hmac.compare_digest(keys[0].encode(), self.server.key.encode()):", "if False:"),
         ("a request without the key keeps the console open", "        keys = self.headers", "        self.server.touch()\n        keys = self.headers"),

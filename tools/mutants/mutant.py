@@ -18,6 +18,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (f"{DEVELOPMENT}/test_accounts.py",),
     "tools/dev/api/accounts.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/dev/api/faults.py": (f"{DEVELOPMENT}/test_faults.py",),
+    "tools/dev/gateway.py": (f"{DEVELOPMENT}/test_browser_connections.py",),
     "tools/dev/api/front.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/dev/api/guards.py": (f"{DEVELOPMENT}/test_guards.py",),
     "tools/dev/api/masks.py": (f"{DEVELOPMENT}/test_masks.py", f"{DEVELOPMENT}/test_requests.py"),

@@ -21,8 +21,9 @@ def missing() -> str:
         return "node is not installed"
     if not shutil.which("chromium"):
         return "chromium is not installed (Debian: apt-get install chromium)"
-    if not (HERE / "node_modules" / "playwright-core").is_dir():
-        return "playwright-core is not installed (make browser installs it)"
+    for package in ("playwright-core", "axe-core"):
+        if not (HERE / "node_modules" / package).is_dir():
+            return f"{package} is not installed (make browser installs it)"
     return ""
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.chromium.chromium import Chromium, Platform, missing
+from tests.baton.chromium.console import Open, Served, Tab, served
 from tests.baton.report import NO_BROWSER
 from tests.baton.wire.conftest import make_client
 from tests.baton.wire.second_factor import factors_gateway
@@ -48,3 +49,39 @@ def platform(browser: Chromium) -> Iterator[Platform]:
     platform = browser.platform()
     yield platform
     platform.close()
+
+
+@pytest.fixture(scope="session")
+def console_server() -> Iterator[Served]:
+    """Start one development server for the tests of the console."""
+    browser_or_skip()
+    with served() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def console_driver() -> Iterator[Chromium]:
+    """Start the browser for the console."""
+    browser_or_skip()
+    with Chromium("console.mjs") as browser:
+        yield browser
+
+
+@pytest.fixture
+def console(console_driver: Chromium, console_server: Served) -> Iterator[Open]:
+    """Open pages in browsers of their own. Afterwards, no page had an error or broke its policy."""
+    console_server.dev("reset", "POST", {})
+    tabs: list[Tab] = []
+
+    def open_tab(*parts: str, person: int | None = None, **options: object) -> Tab:
+        person = console_driver.ask("person", **options) if person is None else person
+        tabs.append(Tab(console_driver, person, f"{console_server.url}/#/{'/'.join(parts)}"))
+        return tabs[-1]
+
+    yield open_tab
+    try:
+        for tab in tabs:
+            assert tab.troubles() == []
+    finally:
+        for person in {tab.person for tab in tabs}:
+            console_driver.ask("leave", person=person)
