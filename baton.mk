@@ -38,7 +38,7 @@ setup: $(READY) ## Make the virtual environment only (each command does it when 
 	@echo "ok: $(VENV) has the pinned packages. next: make dev"
 
 .PHONY: dev
-dev: $(READY) ## Serve http://localhost:8000/api, reload on change (PORT=, HOST=, TLS=1, AWS_ENDPOINT_URL_DYNAMODB=)
+dev: $(READY) ## Serve localhost:8000/api, reload on change (PORT=, HOST=, TLS=1, AWS_ENDPOINT_URL_DYNAMODB=)
 	@exec $(PYTHON) -m tools.dev.serve
 
 .PHONY: demo
