@@ -51,6 +51,10 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
         TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
         TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
         TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),
+        # A challenge for evidence of an app. Apple wants a failed attestation repeated unchanged.
+        TicketPurpose("attestation", prefix="at.", life_s=DAY_S),
+        # The clients that an operator has lowered, for a week at most.
+        TicketPurpose("switches", prefix="sw.", life_s=7 * DAY_S + HOUR_S),
     )
 }
 

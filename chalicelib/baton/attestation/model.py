@@ -8,7 +8,7 @@ from chalicelib.baton.keys.tickets import Ticket
 from chalicelib.baton.lineages.clients import Client
 from chalicelib.baton.lineages.model import Attestation
 from chalicelib.baton.policy import DAY_S
-from chalicelib.baton.ticket_purposes import TicketPurpose
+from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 
 RENEWED_AFTER_S: Final = 90 * DAY_S
 """How long App Attest counts. Then the app makes an assertion. The evidence of Android is renewed with its key."""
@@ -31,8 +31,8 @@ LIST_CACHED_S: Final = 3600
 REPORT_HOURS_MAX: Final = 168
 """How long an operator can lower ``required`` to ``report`` with one command."""
 
-CHALLENGE_PURPOSE: Final = TicketPurpose("attestation", prefix="at.", life_s=DAY_S)
-SWITCHES_PURPOSE: Final = TicketPurpose("switches", prefix="sw.", life_s=(REPORT_HOURS_MAX + 1) * 3600)
+CHALLENGE_PURPOSE: Final = TICKET_PURPOSES["attestation"]
+SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 
 
 class Challenge(Ticket, frozen=True):

@@ -17,8 +17,10 @@ from chalicelib.baton.attestation.certificates import extension_of, key_digest, 
 from chalicelib.baton.attestation.key_attestation import AndroidRules, verify_key_attestation
 from chalicelib.baton.attestation.key_description import OID, read_key_description
 from chalicelib.baton.attestation.rules import Accepted, AppleRules, EvidenceRefused
+from chalicelib.baton.keys.cbor import read_cbor
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import Attestation
+from chalicelib.baton.testing.attesters.certificates import cbor
 
 FOLDER: Final = Path(__file__).parents[2] / "vectors" / "attestation"
 ANDROID: Final = FOLDER / "android"
@@ -87,6 +89,31 @@ def test_the_attestation_and_the_assertion_of_takimoto3_verify() -> None:
     client_data_hash = b64decode(again["clientDataHashSha256Base64"])
     counter = verify_assertion(signed, point=accepted.point, app=app, client_data_hash=client_data_hash)
     assert counter == again["counter"] == 1
+
+
+def test_the_sample_of_apples_guide_for_ios_27_verifies() -> None:
+    """It has the map of iOS 27 behind the key. Its ``clientDataHash`` is raw text, and no hash."""
+    sample = json.loads((FOLDER / "apple" / "ios-27-guide.json").read_text())
+    with_intermediate = json.loads((FOLDER / "apple" / "attestation-production.json").read_text())
+    other: Any = read_cbor(b64decode(with_intermediate["attestation"]))
+    chain = [b64decode(sample["leaf"]), other["attStmt"]["x5c"][1]]
+    made = cbor({"fmt": "apple-appattest", "attStmt": {"x5c": chain}, "authData": b64decode(sample["auth_data"])})
+    rules = AppleRules((sample["app_id"],), frozenset({"production"}), frozenset({1}))
+
+    def verified(rules: AppleRules) -> Accepted:
+        return verify_attestation(
+            made,
+            key_id=b64decode(sample["key_id"]),
+            client_data_hash=sample["client_data_hash"].encode(),
+            rules=rules,
+            anchor=apple_root(),
+            now=1_776_795_192,  # 2026-04-21
+        )
+
+    assert verified(rules).attestation is Attestation.APP
+    with pytest.raises(EvidenceRefused) as refused:  # its category is 1, and not the App Store's
+        verified(replace(rules, categories=frozenset({4})))
+    assert refused.value.reason == "environment"
 
 
 # --- Key Attestation ---------------------------------------------------------------------------------------------

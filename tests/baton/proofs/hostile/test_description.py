@@ -41,6 +41,7 @@ REFUSED_HERE = {
     ("/login/email-code", "post"),
     ("/login/enrol", "post"),
     ("/attest", "post"),
+    ("/attestation-challenge", "post"),
     ("/login/factor", "post"),
     ("/login/factor/options", "post"),
     ("/login/passkey", "post"),
