@@ -183,6 +183,20 @@ def test_a_server_of_other_clients_is_refused(make_device: Callable[..., Device]
     assert narrow(device, audience="billing").code == "invalid_target"
 
 
+def test_a_server_that_shares_no_scope_with_the_login_gets_no_token(phone: Device) -> None:
+    """A token without scope would still name the account."""
+    assert narrow(phone, audience="archive").code == "invalid_scope"
+    assert narrow(phone, audience="archive", scope="archive.read").code == "invalid_scope"
+
+
+def test_a_token_that_only_renews_is_not_narrowed(make_device: Callable[..., Device]) -> None:
+    """It is never valid on calls. The access token of the same login is."""
+    device = make_device(client_id="oauth", bound=False)
+    device.register(EMAIL)
+    assert narrow(device, subject_token=str(device.tokens["refresh_token"])).code == "subject_token_invalid"
+    assert narrow(device).status == 200
+
+
 @pytest.mark.guarantee(4)
 def test_a_bound_login_must_sign(phone: Device, make_device: Callable[..., Device]) -> None:
     """A stolen token alone cannot be narrowed."""
