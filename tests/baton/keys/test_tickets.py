@@ -341,6 +341,8 @@ def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
         "browser_offer": ("browser_offer", "bd.", 300),
         "browser_bound": ("browser_bound", "bc.", 660),
         "browser_challenge": ("browser_challenge", "dc.", 900),
+        "attestation": ("attestation", "at.", 86_400),
+        "switches": ("switches", "sw.", 608_400),
     }
 
 
