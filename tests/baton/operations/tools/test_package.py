@@ -63,7 +63,14 @@ def test_the_zip_has_only_the_application_and_its_dependencies(archive: Path) ->
 
 def test_the_zip_has_every_file_of_chalicelib_except_the_test_kit(archive: Path) -> None:
     """The registry and the password block list are in the zip. Bytecode of this machine is not."""
+    bytecode_only = {
+        name[:-1]
+        for name in named(archive)
+        if name.startswith("chalicelib/baton/") and name.endswith(".pyc") and "__pycache__" not in name
+    }
     shipped = {name for name in named(archive) if name.startswith("chalicelib/") and not name.endswith(".pyc")}
+    assert not {name for name in shipped if name.startswith("chalicelib/baton/") and name.endswith(".py")}
+    shipped |= bytecode_only
     ours = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "chalicelib").rglob("*")
@@ -92,9 +99,9 @@ def test_what_is_left_out_is_never_imported() -> None:
 
 
 def test_imported_modules_are_compiled(archive: Path) -> None:
-    """Bytecode is beside each source of the application, compiled from that source, and is not checked at run time.
+    """Bytecode is beside each source of the team, compiled from that source, and is not checked at run time.
 
-    The packages that Baton requires have bytecode only.
+    Baton, and the packages that it requires, have bytecode only.
     """
     with zipfile.ZipFile(archive) as opened:
         names = set(opened.namelist())
@@ -103,6 +110,7 @@ def test_imported_modules_are_compiled(archive: Path) -> None:
         compiled = {importlib.util.cache_from_source(name): name for name in sources}
         required = {name for name in names if name.endswith(".pyc")} - compiled.keys()
         assert {"chalice/app.pyc", "cryptography/__init__.pyc", "typing_extensions.pyc"} <= required
+        assert {"chalicelib/baton/__init__.pyc", "chalicelib/baton/tokens/exchange.pyc"} <= required
         for name in compiled.keys() | required:
             content = opened.read(name)
             assert content[:8] == importlib.util.MAGIC_NUMBER + b"\x01\0\0\0"
@@ -117,8 +125,9 @@ def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp
     """Byte for byte: an unchanged zip is not uploaded, and anybody with the source can compare the zip."""
     with zipfile.ZipFile(packaged(HERE) / "deployment.zip") as opened:
         kept = [name for name in opened.namelist() if name.startswith(("app.", "chalicelib/baton/lineages/"))]
-        contents = {name: opened.read(name) for name in kept if not name.endswith(".pyc")}
         compiled = {name: opened.read(name) for name in kept if name.endswith(".pyc")}
+    sources = ["app.py", *(name[:-1] for name in compiled if name.startswith("chalicelib/"))]
+    contents = {name: (ROOT / name).read_bytes() for name in sources}
     for number, order in enumerate((sorted(contents), sorted(contents, reverse=True))):
         with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as planted:
             for name in order:
