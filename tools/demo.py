@@ -104,6 +104,10 @@ class Wire:
         self._http.close()
 
 
+GIST_CHARACTERS = 52
+"""What fits beside the request in a line."""
+
+
 def _gist(answer: Answer) -> str:
     members = answer.members()
     if "code" in members:
@@ -113,7 +117,7 @@ def _gist(answer: Answer) -> str:
         return f"token {shortened(members['access_token'])}, {members['expires_in']} s"
     told = ((name, value) for name, value in members.items() if isinstance(value, str | int) and name[-3:] != "_id")
     shown = (f"{name}={shortened(str(value))}" for name, value in told)
-    return ", ".join(itertools.islice(shown, 2))
+    return ", ".join(itertools.islice(shown, 2))[:GIST_CHARACTERS]
 
 
 class Story:

@@ -21,7 +21,9 @@ from chalicelib.baton.routing import Message
 from tests.baton.fixture import load_environment
 
 PAGE = (Path(__file__).parents[3] / "docs" / "baton" / "wire.md").read_text("utf-8")
-HTTP, BASES = (re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("http", "text"))
+HTTP, BASES = (
+    re.findall(rf"```{kind}\n(.*?)```", PAGE.partition("### Two requests")[2], re.DOTALL) for kind in ("http", "text")
+)
 SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 CREATED = 1_800_000_000
 KEYS = [

@@ -292,9 +292,10 @@ def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
         assert f"log-group:{group['LogGroupName']}:*" in policy
     queue = properties({"Resources": named}, "MailQueue")["QueueName"]
     assert f":sqs:REGION:ACCOUNT:{queue}" in policies[0]
-    assert f":sqs:REGION:ACCOUNT:{queue}" in policies[4]
+    of_the_queue = policies[jobs.index("Jobs")]
+    assert f":sqs:REGION:ACCOUNT:{queue}" in of_the_queue
     settings_of_mail = properties({"Resources": named}, "MailConfigurationSet")["Name"]
-    assert f":configuration-set/{settings_of_mail}" in policies[4]
+    assert f":configuration-set/{settings_of_mail}" in of_the_queue
 
 
 def test_unknown_references_stay_unresolved() -> None:

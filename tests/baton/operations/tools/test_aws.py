@@ -8,7 +8,7 @@ from threading import Thread
 import boto3
 import pytest
 
-from tools import audit, aws, deploy, doctor, drill, operate, plan, restore
+from tools import audit, aws, deploy, doctor, drill, operate, plan, restore, stage_console
 from tools.dev import serve
 from tools.dev.engine import client
 from tools.template import ROOT
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "drill": lambda: drill.main("dev"),
     "restore": lambda: restore.main(["baton-dev", "baton-dev2", "60"]),
     "operate": lambda: operate.main(["rotate-root"]),
+    "stage_console": lambda: stage_console.main("dev"),
     "doctor": lambda: doctor.main("dev"),
     "audit": lambda: audit.main("dev"),
 }

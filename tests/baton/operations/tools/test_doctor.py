@@ -127,7 +127,6 @@ def test_an_invalid_registry_is_found(deployed: Tables, tmp_path: Path, monkeypa
     assert found["chalicelib/clients-dev.toml"].remedy == "correct chalicelib/clients-dev.toml"
 
 
-@pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
 def test_what_pages_with_a_cookie_need_is_shown(
     deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +154,7 @@ def test_what_pages_with_a_cookie_need_is_shown(
     assert of_aws[1] == "use a domain of your own: https://app.example.com is of another site"
 
 
+@pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
 def test_a_misspelt_setting_is_found(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a deployment, and in the development server."""
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))

@@ -54,6 +54,7 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
         demo_account="registered just now",
         resource_server_secret="secret",
         own_routes=["POST /orders"],
+        authority=None,
         server=SimpleNamespace(server_port=port, server_address=("127.0.0.1", port)),
     )
     lines = serve.table(running, io.StringIO()).splitlines()

@@ -84,8 +84,8 @@ def team(tmp_path: Path) -> Path:
     for registry in (ROOT / "chalicelib").glob("*.toml"):
         shutil.copy(registry, root / "chalicelib")
     write(root, "chalicelib/baton/fax/__init__.py", '"""Faxes."""\n')
-    names = '__all__ = ["Answer", '
-    edit(root, "chalicelib/baton/__init__.py", names, "Fax = object()\n\n" + names.replace("[", '["Fax", '))
+    names = "__all__ = [\n"
+    edit(root, "chalicelib/baton/__init__.py", names, f'Fax = object()\n\n{names}    "Fax",\n')
     shutil.copy(ROOT / "chalicelib" / "transfers.py", root / "chalicelib")
     description = json.loads((ROOT / manifest.DESCRIPTION).read_text("utf-8"))
     description["paths"]["/fax"] = {"post": {"responses": {"200": {}}}}

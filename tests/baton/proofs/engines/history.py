@@ -96,6 +96,7 @@ _TYPES: dict[str, type[Any]] = {
             model.Rights,
         ),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
+        *(model.Attestation, model.BrowserKey),
         *(
             rule.Exchanged,
             rule.Retry,

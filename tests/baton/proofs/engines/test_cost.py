@@ -382,7 +382,7 @@ class Home:
     def _newest_order(self) -> tuple[Ring, MailOrder]:
         (baton,), now = QUEUES, int(self.clock.time())
         ring = baton.key_ring.current(now=now)
-        return ring, open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={})
+        return ring, open_ticket(MailOrder, baton.background.pending._orders[-1], ring, now=now, bound_to={})
 
     def skip(self, seconds: int) -> None:
         """Advance the clock, and let the environment read its key ring enter_twice."""

@@ -159,7 +159,7 @@ class Stage:
         baton = self.module.baton
         now = int(self.clock.time())
         ring = baton.key_ring.current(now=now)
-        return ring, open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={})
+        return ring, open_ticket(MailOrder, baton.background.pending._orders[-1], ring, now=now, bound_to={})
 
     # --- Results
 
