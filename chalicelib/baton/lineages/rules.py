@@ -196,6 +196,15 @@ class Active(Struct, frozen=True):
     lineage: Lineage
 
 
+def authenticated_at(active: Active) -> int:
+    """Return when the person of a login proved who they are, in seconds.
+
+    A handover proves nothing. Otherwise a thief of the app would have a new login whenever one is required.
+    """
+    lineage = active.lineage
+    return lineage.auth_time if lineage.app is None else active.account_state.lineages[lineage.app].auth_time
+
+
 class Expired(Struct, frozen=True):
     """The lineage is active, but the token has expired, or a newer token has replaced it."""
 
