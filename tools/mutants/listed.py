@@ -1167,6 +1167,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/lineages/rules.py",
+        ("a handover makes an old login new", "return lineage.auth_time if lineage.app is None else active.account_state.lineages[lineage.app].auth_time", "return lineage.auth_time"),
         ("a browser goes on after its app", "    if app is None or app.auth_time > lineage.auth_time:\n        return Ended(at=lineage.issued_at, reason=EndReason.REPLACED)\n    return ended_of(account_state, app, now=now, not_before=not_before, idle_s=None)", "    return None"),
         ("an actor need not name its app", "or lineage.app != actor.app:", "or False:"),
     ),
@@ -1256,11 +1257,21 @@ LISTED: Final[list[Mutant]] = [
         ("any server names its people", "return str(person) if trusted else message.source", "return str(person)"),
     ),
     *_of(
+        "chalicelib/baton/accounts/login.py",
+        ("the evidence of a person who moves is of no account", "judged, account=user.account, now", "judged, account=account, now"),
+    ),
+    *_of(
+        "chalicelib/baton/tokens/introspect.py",
+        ("a narrowed token of a retired client is active", "if claims is None or client is None or client.retired:", "if claims is None or client is None:"),
+    ),
+    *_of(
         "chalicelib/baton/accounts/operate.py",
         ("an operator confirms nothing", "        if not confirmed:\n", "        if False:\n"),
         ("any address confirms", "canonical_email(typed)) == user.email_index", "canonical_email(typed)) != user.email_index"),
         ("the audit does not name the operator", 'by = {"operator": request.operator}', "by: dict[str, str] = {}"),
-        ("a login that has ended is ended again", "        if isinstance(ended, Refused):\n", "        if False:\n"),
+        ("a login that has ended is ended again", "        if not isinstance(ended, Done):\n", "        if False:\n"),
+        ("any text gets into a write", "        if lineage in state.lineages:", "        if True:"),
+        ("half of a surrogate pair is a defect", "except ValueError as wrong:", "except msgspec.ValidationError as wrong:"),
         ("the login of an operator's change ends without its reason", "EndReason.ENDED_BY_OPERATOR, now", "EndReason.LOGOUT, now"),
     ),
     *_of(
