@@ -1167,7 +1167,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/lineages/rules.py",
-        ("a handover makes an old login new", "return lineage.auth_time if lineage.app is None else active.account_state.lineages[lineage.app].auth_time", "return lineage.auth_time"),
+        ("a handover makes an old login new", "return lineage if lineage.app is None else account_state.lineages[lineage.app]", "return lineage"),
         ("a browser goes on after its app", "    if app is None or app.auth_time > lineage.auth_time:\n        return Ended(at=lineage.issued_at, reason=EndReason.REPLACED)\n    return ended_of(account_state, app, now=now, not_before=not_before, idle_s=None)", "    return None"),
         ("an actor need not name its app", "or lineage.app != actor.app:", "or False:"),
     ),
@@ -1255,6 +1255,14 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/tokens/source.py",
         ("any server names its people", "return str(person) if trusted else message.source", "return str(person)"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/rate_limits.py",
+        ("each handover has passwords to guess", "proved = proved_login(caller.account_state, lineage)", "proved = lineage"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/step_up.py",
+        ("each handover has codes to guess", "proved_login(account_state, account_state.lineages[caller.device_id])", "account_state.lineages[caller.device_id]"),
     ),
     *_of(
         "chalicelib/baton/accounts/login.py",

@@ -196,13 +196,12 @@ class Active(Struct, frozen=True):
     lineage: Lineage
 
 
-def authenticated_at(active: Active) -> int:
-    """Return when the person of a login proved who they are, in seconds.
+def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
+    """Return the login that a person proved: that of the app, if it handed this lineage over, which proves nothing.
 
-    A handover proves nothing. Otherwise a thief of the app would have a new login whenever one is required.
+    Otherwise each handover would give the thief of an app a new login, and a device with new rate limits.
     """
-    lineage = active.lineage
-    return lineage.auth_time if lineage.app is None else active.account_state.lineages[lineage.app].auth_time
+    return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
 
 class Expired(Struct, frozen=True):

@@ -17,8 +17,8 @@ from chalicelib.baton.lineages.rules import (
     Expired,
     Inactive,
     ProofOutdated,
-    authenticated_at,
     judge_access,
+    proved_login,
     record_use,
 )
 from chalicelib.baton.proof.refusals import SignatureRequired
@@ -135,7 +135,7 @@ class Call(Struct, frozen=True, kw_only=True):
             scope=client.scope,
             roles=self.proof.clients.roles_of_login(live.account_state.roles, acr=live.lineage.assurance.acr),
             bound=not isinstance(live.lineage.binding, NoBinding),
-            auth_time=authenticated_at(live),
+            auth_time=proved_login(live.account_state, live.lineage).auth_time,
             acr=live.lineage.assurance.acr,
             amr=live.lineage.assurance.amr,
             attested=attested_as(live.lineage.attestation),

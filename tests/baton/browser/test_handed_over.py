@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from baton_client import content_digest
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE
-from chalicelib.baton.policy import RECOVERED_LOGIN_S
-from chalicelib.baton.testing.phone import PHONE_PASSWORD
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, PASSWORD_AND_TOTP
+from chalicelib.baton.lineages.model import Assurance
+from chalicelib.baton.policy import FAILURES_PER_KNOWN_DEVICE_MAX, RECOVERED_LOGIN_S, WRONG_TOTP_PER_DAY_MAX
+from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, Browser
 from tests.baton.browser.test_handover import baton_of, handed_over
@@ -19,6 +20,30 @@ from tests.baton.wire.conversation import NEW_PASSWORD
 from tests.baton.wire.second_factor import totp
 
 UPGRADE = "/me/passkeys/upgrade-options"
+
+
+def guess(browser: Browser, **proof: str) -> str:
+    """Try to prove a factor, and return the code of the refusal."""
+    operation = {"method": "POST", "path": "/api/me/password", "digest": content_digest(b"{}")}
+    return browser.request("POST", "/step-up", {"operation": operation, **proof}).code
+
+
+def strengthen(world: World, phone: Phone, assurance: Assurance) -> None:
+    """Give the login of a phone another assurance."""
+    store = baton_of(world).storage.lineages
+    account_state = store.get(phone.account)
+    assert account_state is not None
+    login = account_state.lineages[LineageId(phone.device_id)]
+    changed = replace(login, assurance=assurance)
+    stored = store.record_use(changed, account=phone.account, expected=login, now=world.clock.now, not_before=0)
+    assert stored == Done()
+
+
+def enrol(world: World, phone: Phone) -> None:
+    """Enrol an authenticator app."""
+    begun = phone.post("/me/factors/totp", password=PHONE_PASSWORD).json
+    proof = {"enrolment": begun["enrolment"], "totp": totp(begun["secret"], world.clock.now // 30)}
+    assert phone.post("/me/factors/totp/confirm", json=proof, password=PHONE_PASSWORD).status == 200
 
 
 def grant(browser: Browser, method: str, path: str, body: bytes = b"") -> list[tuple[str, str]]:
@@ -47,20 +72,39 @@ def test_a_handover_prolongs_no_recovery(make_world: Callable[..., World], late:
     """For 15 minutes after a login by recovery code the password alone changes factors, and not from then on."""
     world = make_world(mail="off")
     phone, browser = world.phone(EMAIL), Browser(world)
-    begun = phone.post("/me/factors/totp", password=PHONE_PASSWORD).json
-    proof = {"enrolment": begun["enrolment"], "totp": totp(begun["secret"], world.clock.now // 30)}
-    assert phone.post("/me/factors/totp/confirm", json=proof, password=PHONE_PASSWORD).status == 200
-    store = baton_of(world).storage.lineages
-    account_state = store.get(phone.account)
-    assert account_state is not None
-    login = account_state.lineages[LineageId(phone.device_id)]
-    recovered = replace(login, assurance=PASSWORD_AND_RECOVERY_CODE)
-    stored = store.record_use(recovered, account=phone.account, expected=login, now=world.clock.now, not_before=0)
-    assert stored == Done()
-    world.clock.skip(seconds=RECOVERED_LOGIN_S + late - (world.clock.now - login.auth_time))
+    began = world.clock.now
+    enrol(world, phone)
+    strengthen(world, phone, PASSWORD_AND_RECOVERY_CODE)
+    world.clock.skip(seconds=RECOVERED_LOGIN_S + late - (world.clock.now - began))
     handed_over(phone, browser)
     shown = grant(browser, "DELETE", "/me/factors/totp")
     assert browser.request("DELETE", "/me/factors/totp", extra=shown).code == code
+
+
+def test_a_handover_gives_no_more_guesses_of_the_password(make_world: Callable[..., World]) -> None:
+    """The browser shares the limit of the app. The thief of an app could otherwise try a list of passwords."""
+    world = make_world(mail="off", rate_limits="on")
+    phone = world.phone(EMAIL)
+    refusals = []
+    for _ in range(2):
+        browser = Browser(world)
+        handed_over(phone, browser)
+        refusals += [guess(browser, password="a wrong password") for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX)]
+    assert refusals == [*["invalid_credentials"] * FAILURES_PER_KNOWN_DEVICE_MAX, *["too_many_requests"] * 10]
+
+
+def test_a_handover_gives_no_more_guesses_of_the_code(make_world: Callable[..., World]) -> None:
+    """A browser of a device that proved a second factor is that device: 30 wrong codes a day, and not 30 each."""
+    world = make_world(mail="off", rate_limits="on")
+    phone = world.phone(EMAIL)
+    enrol(world, phone)
+    strengthen(world, phone, PASSWORD_AND_TOTP)
+    refusals = []
+    for _ in range(2):
+        browser = Browser(world)
+        handed_over(phone, browser)
+        refusals += [guess(browser, totp="000000") for _ in range(WRONG_TOTP_PER_DAY_MAX)]
+    assert refusals == [*["invalid_factor"] * WRONG_TOTP_PER_DAY_MAX, *["too_many_requests"] * WRONG_TOTP_PER_DAY_MAX]
 
 
 def test_a_password_that_a_browser_changes_ends_its_app_and_so_the_browser(make_world: Callable[..., World]) -> None:
