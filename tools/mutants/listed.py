@@ -1297,6 +1297,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "tools/dev/api/masks.py",
+        ("the base of a refusal is kept with its secrets", "        return masked_base(value)\n", "        return value\n"),
         ("a code of an authenticator app is kept", "token|totp|uri", "token|uri"),
         ("a session is kept", "secret|session|token", "secret|token"),
         ("a link of a mail is kept", "handover|link|otpauth", "handover|otpauth"),
@@ -1304,7 +1305,7 @@ LISTED: Final[list[Mutant]] = [
         ("a token in another member is kept", "        return _TOKEN.sub(MASK, value)\n    return value\n\n\ndef _member", "        return value\n    return value\n\n\ndef _member"),
         ("a cookie is kept", '    if name == "cookie":\n        return "; "', '    if name == "cookie":\n        return value\n        return "; "'),
         ("a new cookie is kept", '    if name == "set-cookie":\n', '    if name == "set-cookie":\n        return value\n'),
-        ("the token of the signature base is kept", "    if not separator or not is_secret(identifier):\n", "    if True:\n"),
+        ("the token of the signature base is kept", "    if not separator or not is_secret(identifier) or _DIGEST.fullmatch(value):\n", "    if True:\n"),
         ("a body that cannot be read is kept", "        return Body(None, len(body), cut=False)\n", '        return Body(body.decode(errors="replace"), len(body), cut=False)\n'),
         ("a long body is kept whole", 'return text.encode()[:BODY_BYTES_MAX].decode(errors="ignore")', "return text"),
         ("a form is not masked", 'urlencode([(name, _text(name, value)) for name, value in pairs], safe="*")', "urlencode(pairs)"),
