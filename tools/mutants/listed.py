@@ -1167,6 +1167,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/lineages/rules.py",
+        ("a handover makes an old login new", "return lineage if lineage.app is None else account_state.lineages[lineage.app]", "return lineage"),
         ("a browser goes on after its app", "    if app is None or app.auth_time > lineage.auth_time:\n        return Ended(at=lineage.issued_at, reason=EndReason.REPLACED)\n    return ended_of(account_state, app, now=now, not_before=not_before, idle_s=None)", "    return None"),
         ("an actor need not name its app", "or lineage.app != actor.app:", "or False:"),
     ),
@@ -1256,11 +1257,29 @@ LISTED: Final[list[Mutant]] = [
         ("any server names its people", "return str(person) if trusted else message.source", "return str(person)"),
     ),
     *_of(
+        "chalicelib/baton/factors/rate_limits.py",
+        ("each handover has passwords to guess", "proved = proved_login(caller.account_state, lineage)", "proved = lineage"),
+    ),
+    *_of(
+        "chalicelib/baton/factors/step_up.py",
+        ("each handover has codes to guess", "proved_login(account_state, account_state.lineages[caller.device_id])", "account_state.lineages[caller.device_id]"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/login.py",
+        ("the evidence of a person who moves is of no account", "judged, account=user.account, now", "judged, account=account, now"),
+    ),
+    *_of(
+        "chalicelib/baton/tokens/introspect.py",
+        ("a narrowed token of a retired client is active", "if claims is None or client is None or client.retired:", "if claims is None or client is None:"),
+    ),
+    *_of(
         "chalicelib/baton/accounts/operate.py",
         ("an operator confirms nothing", "        if not confirmed:\n", "        if False:\n"),
         ("any address confirms", "canonical_email(typed)) == user.email_index", "canonical_email(typed)) != user.email_index"),
         ("the audit does not name the operator", 'by = {"operator": request.operator}', "by: dict[str, str] = {}"),
-        ("a login that has ended is ended again", "        if isinstance(ended, Refused):\n", "        if False:\n"),
+        ("a login that has ended is ended again", "        if not isinstance(ended, Done):\n", "        if False:\n"),
+        ("any text gets into a write", "        if lineage in state.lineages:", "        if True:"),
+        ("half of a surrogate pair is a defect", "except ValueError as wrong:", "except msgspec.ValidationError as wrong:"),
         ("the login of an operator's change ends without its reason", "EndReason.ENDED_BY_OPERATOR, now", "EndReason.LOGOUT, now"),
     ),
     *_of(
@@ -1278,6 +1297,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "tools/dev/api/masks.py",
+        ("the base of a refusal is kept with its secrets", "        return masked_base(value)\n", "        return value\n"),
         ("a code of an authenticator app is kept", "token|totp|uri", "token|uri"),
         ("a session is kept", "secret|session|token", "secret|token"),
         ("a link of a mail is kept", "handover|link|otpauth", "handover|otpauth"),
@@ -1285,7 +1305,7 @@ LISTED: Final[list[Mutant]] = [
         ("a token in another member is kept", "        return _TOKEN.sub(MASK, value)\n    return value\n\n\ndef _member", "        return value\n    return value\n\n\ndef _member"),
         ("a cookie is kept", '    if name == "cookie":\n        return "; "', '    if name == "cookie":\n        return value\n        return "; "'),
         ("a new cookie is kept", '    if name == "set-cookie":\n', '    if name == "set-cookie":\n        return value\n'),
-        ("the token of the signature base is kept", "    if not separator or not is_secret(identifier):\n", "    if True:\n"),
+        ("the token of the signature base is kept", "    if not separator or not is_secret(identifier) or _DIGEST.fullmatch(value):\n", "    if True:\n"),
         ("a body that cannot be read is kept", "        return Body(None, len(body), cut=False)\n", '        return Body(body.decode(errors="replace"), len(body), cut=False)\n'),
         ("a long body is kept whole", 'return text.encode()[:BODY_BYTES_MAX].decode(errors="ignore")', "return text"),
         ("a form is not masked", 'urlencode([(name, _text(name, value)) for name, value in pairs], safe="*")', "urlencode(pairs)"),

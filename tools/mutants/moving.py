@@ -90,6 +90,7 @@ MOVING: Final[list[Mutant]] = [
         ("a narrowed token without scope is issued", "if not scope or not scope <= allowed:", "if not scope <= allowed:"),
         ("a narrowed token outlives the token it came from", "min(now + resource.max_s, self._rest(proved, active), active.lineage.expires_at)", "now + resource.max_s"),
         ("a server sees the tokens of another", "not known or claims.aud != resource.identifier or", "not known or"),
+        ("a narrowed token is of a later login with the same id", "if lineage.auth_time != claims.auth_time:", "if False:"),
         ("a narrowed token of an ended login is active", "return claims if ended is None else None", "return claims"),
         ("an actor token is ignored", 'if "actor_token" in form or "actor_token_type" in form:', "if False:"),
     ),
@@ -101,6 +102,7 @@ MOVING: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/proof/signature_input.py",
+        ("a list needs no space in one step", r"(?:{_STRING}(?: {_STRING})*+)?+", r"(?:{_STRING}(?: (?=\"))?)*+"),
         ("a message names its own key", '{"created": int, "expires": int, "nonce": str, "tag": str}', '{"created": int, "expires": int, "nonce": str, "tag": str, "keyid": str, "alg": str}'),
     ),
 ]  # fmt: skip

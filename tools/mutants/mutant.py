@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-HANDOVER = ("tests/baton/browser/test_handover.py",)
+HANDOVER = ("tests/baton/browser/test_handover.py", "tests/baton/browser/test_handed_over.py")
 BOUND = ("tests/baton/browser/test_bound.py",)
 BROWSER = (
     "tests/baton/browser/test_sites.py",
@@ -15,7 +15,11 @@ BROWSER = (
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 DEVELOPMENT = "tests/baton/operations/dev"
 TESTS: dict[str, tuple[str, ...]] = {
-    "chalicelib/baton/accounts/operate.py": (f"{DEVELOPMENT}/test_accounts.py",),
+    "chalicelib/baton/accounts/operate.py": (
+        f"{DEVELOPMENT}/test_accounts.py",
+        f"{DEVELOPMENT}/test_operate_answers.py",
+    ),
+    "chalicelib/baton/accounts/login.py": ("tests/baton/attestation/test_migrated.py",),
     "tools/dev/api/accounts.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/dev/api/faults.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/dev/gateway.py": (f"{DEVELOPMENT}/test_browser_connections.py",),
@@ -44,7 +48,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/storage/dynamodb/attestations.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/aws/cognito.py": ("tests/baton/storage/test_cognito.py",),
-    "chalicelib/baton/tokens/narrow.py": ("tests/baton/wire/test_narrowed.py",),
+    "chalicelib/baton/tokens/narrow.py": ("tests/baton/wire/test_narrowed.py", "tests/baton/tokens/test_narrowed.py"),
+    "chalicelib/baton/tokens/introspect.py": ("tests/baton/tokens/test_narrowed.py",),
     "chalicelib/baton/lineages/resources.py": ("tests/baton/wire/test_narrowed.py",),
     "chalicelib/baton/factors/credentials.py": (
         "tests/baton/accounts/test_migration.py",
@@ -265,7 +270,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/totp.py": ("tests/baton/factors/test_second_factors.py",),
     "chalicelib/baton/factors/recovery_codes.py": ("tests/baton/factors/test_second_factors.py",),
     "chalicelib/baton/factors/prove_totp.py": ("tests/baton/wire/test_second_factor.py",),
-    "chalicelib/baton/factors/rate_limits.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/factors/step_up.py": HANDOVER,
+    "chalicelib/baton/factors/rate_limits.py": ("tests/baton/wire/test_second_factor.py", *HANDOVER),
     "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
     "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py", *BROWSER),
     "chalicelib/baton/accounts/login_request.py": BROWSER,

@@ -88,7 +88,7 @@ class Login(Struct, frozen=True, kw_only=True):
             account_state = self.lineage_store.get(user.account)  # the account has just moved here
         if account_state is None or account_state.credentials_version != user.credentials_version:
             raise errors.Unavailable("the account changed during a migration", by_caller=True)
-        login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
+        login_request = attested(login_request, self.judge_evidence, judged, account=user.account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             # Before the look for an earlier lineage of this attempt: repeating the first step fetches no tokens.

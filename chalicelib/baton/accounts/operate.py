@@ -16,7 +16,7 @@ from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.accounts.ports import ForgetLater, Users
 from chalicelib.baton.accounts.status import SetStatus
-from chalicelib.baton.effects import Clock, Refused
+from chalicelib.baton.effects import Clock, Done, Refused
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User
@@ -67,9 +67,10 @@ class Operate(Struct, frozen=True, kw_only=True):
         """Return the result, or ``{"error": {"status", "code", "detail"}}``. A change needs ``confirm``."""
         try:
             request = msgspec.convert(event, OperatorRequest)
-            return self._answer(request)
-        except msgspec.ValidationError as wrong:
+        except ValueError as wrong:  # half of a surrogate pair too
             return _error(400, "malformed", f"{wrong}. Known members: {', '.join(OperatorRequest.__struct_fields__)}.")
+        try:
+            return self._answer(request)
         except ConfirmationWrong:
             return _error(400, "confirmation_wrong", "`confirm` must be the e-mail address of this account.")
         except errors.Refusal as refusal:
@@ -87,7 +88,7 @@ class Operate(Struct, frozen=True, kw_only=True):
         by = {"operator": request.operator}
         match request.op:
             case "end":
-                self._end(account, LineageId(request.lineage), by)
+                self._end(state, LineageId(request.lineage), by)
             case "end_all":
                 if isinstance(self.lineage_store.end_every(account, now=self.clock()), Refused):
                     raise errors.NotFound("the account is not active: it has no logins")
@@ -124,9 +125,11 @@ class Operate(Struct, frozen=True, kw_only=True):
         if not confirmed:
             raise ConfirmationWrong
 
-    def _end(self, account: AccountId, lineage: LineageId, by: Mapping[str, str]) -> None:
-        ended = self.lineage_store.end(account, lineage, EndReason.ENDED_BY_OPERATOR, now=self.clock())
-        if isinstance(ended, Refused):
+    def _end(self, state: AccountState, lineage: LineageId, by: Mapping[str, str]) -> None:
+        account, ended = state.account, None
+        if lineage in state.lineages:  # no other text gets into a write
+            ended = self.lineage_store.end(account, lineage, EndReason.ENDED_BY_OPERATOR, now=self.clock())
+        if not isinstance(ended, Done):
             raise errors.NotFound("the account has no active login with this id")
         self.record("ended_by_operator", account=account, lineage=lineage, details=by)
 

@@ -8,6 +8,7 @@ from chalicelib.baton.factors.model import SecondFactors, key_id
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, SecretBinding
+from chalicelib.baton.lineages.rules import proved_login
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_SOURCE_MAX
 from chalicelib.baton.routing import source_network
 from chalicelib.baton.tokens.caller import Caller
@@ -84,8 +85,10 @@ def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
 def device_of(caller: Caller) -> str:
     """Return the name of the device of a caller, the same as `known_device` if the device has a key."""
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
-    binding = lineage.binding if lineage else None
-    return binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
+    if caller.account_state is None or lineage is None:
+        return caller.device_id
+    proved = proved_login(caller.account_state, lineage)
+    return proved.binding.thumbprint.hex() if isinstance(proved.binding, KeyBinding) else proved.id
 
 
 def _of_device(account: AccountId, device: str) -> RateLimit:

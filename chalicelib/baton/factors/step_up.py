@@ -32,6 +32,7 @@ from chalicelib.baton.lineages.assurance import (
 )
 from chalicelib.baton.lineages.clients import Client
 from chalicelib.baton.lineages.model import Assurance
+from chalicelib.baton.lineages.rules import proved_login
 from chalicelib.baton.policy import GRANT_S
 from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import Grants
@@ -185,5 +186,5 @@ def _assurance(*, password: bool, totp: bool, passkey: bool) -> Assurance:
 def _proved_device(caller: Caller, user: User) -> str | None:
     account_state = caller.account_state
     assert account_state is not None  # of every caller of a route
-    binding = account_state.lineages[caller.device_id].binding
-    return proved_device(account_state, user.factors, binding, caller.device_id)
+    proved = proved_login(account_state, account_state.lineages[caller.device_id])
+    return proved_device(account_state, user.factors, proved.binding, proved.id)

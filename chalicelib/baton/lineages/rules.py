@@ -196,6 +196,14 @@ class Active(Struct, frozen=True):
     lineage: Lineage
 
 
+def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
+    """Return the login that a person proved: that of the app, if it handed this lineage over, which proves nothing.
+
+    Otherwise each handover would give the thief of an app a new login, and a device with new rate limits.
+    """
+    return lineage if lineage.app is None else account_state.lineages[lineage.app]
+
+
 class Expired(Struct, frozen=True):
     """The lineage is active, but the token has expired, or a newer token has replaced it."""
 

@@ -21,7 +21,7 @@ NONCE_CHARACTERS_MAX = 128
 _KEYID_CHARACTERS_MAX = 128
 _STRING = r'"[ !#-\[\]-~]*"'
 _PLAIN_PARAMETERS = rf"(?:;[a-z*][a-z0-9_.*-]*=(?:{_STRING}|0|-?[1-9][0-9]{{0,14}}))*+"
-_PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=((\((?:{_STRING}(?: (?=\"))?)*+\))({_PLAIN_PARAMETERS}))")
+_PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=((\((?:{_STRING}(?: {_STRING})*+)?+\))({_PLAIN_PARAMETERS}))")
 """The form of nearly every field: one member in canonical form, whose values are integers and strings without escapes.
 To read it in one step takes a third of the time."""
 _PLAIN_PARAMETER = re.compile(r';([^=]*)=(?:"([^"]*)"|([-0-9]*))')

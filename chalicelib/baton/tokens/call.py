@@ -11,7 +11,16 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.assurance import attested_as
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
+from chalicelib.baton.lineages.rules import (
+    Active,
+    Ahead,
+    Expired,
+    Inactive,
+    ProofOutdated,
+    judge_access,
+    proved_login,
+    record_use,
+)
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import VerifiedSignature, content_digest
 from chalicelib.baton.routing import Message, RouteSpec
@@ -126,7 +135,7 @@ class Call(Struct, frozen=True, kw_only=True):
             scope=client.scope,
             roles=self.proof.clients.roles_of_login(live.account_state.roles, acr=live.lineage.assurance.acr),
             bound=not isinstance(live.lineage.binding, NoBinding),
-            auth_time=live.lineage.auth_time,
+            auth_time=proved_login(live.account_state, live.lineage).auth_time,
             acr=live.lineage.assurance.acr,
             amr=live.lineage.assurance.amr,
             attested=attested_as(live.lineage.attestation),

@@ -93,7 +93,8 @@ class Introspect(Struct, frozen=True, kw_only=True):
             names=self.names,
             now=now,
         )
-        if claims is None:
+        client = self.proof.clients.get(claims.client_id) if claims else None
+        if claims is None or client is None or client.retired:
             return Introspection(active=False)
         cnf = claims.cnf
         return Introspection(

@@ -109,6 +109,14 @@ def test_the_usual_field_is_read_in_one_step() -> None:
     assert signature_input._find_plain(OURS, TAG) is None
 
 
+def test_components_without_a_space_between_them_are_no_list() -> None:
+    """RFC 9651 section 4.2.1.2, in one step too."""
+    joined = USUAL.replace('" "', '""', 1)
+    assert joined != USUAL
+    with pytest.raises(NotStructured):
+        find_input(joined)
+
+
 @given(st.from_regex(r"baton=:[A-Za-z0-9+/]{0,12}={0,3}:?( |,x)?", fullmatch=True))
 def test_a_plain_value_is_read_in_one_step_as_step_by_step(value: str) -> None:
     """Every spelling of the signature gives the same bytes, or the same refusal."""

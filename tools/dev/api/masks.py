@@ -36,6 +36,8 @@ _TOKEN: Final = re.compile(
 
 
 _TOKEN_CHARACTERS_MIN: Final = 19
+_DIGEST: Final = re.compile("sha-256=:[A-Za-z0-9+/]{43}=:")
+"""In the base of a refusal, the token is a digest already."""
 
 
 class Body(Struct, frozen=True):
@@ -91,10 +93,7 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, dict):
         # The member `code` of an error is its name. Everywhere else, a code is a secret.
         error = "request_id" in value and "server_time" in value
-        return {
-            name: inner if (error and name == "code") or name == "signature_base" else _member(name, inner)
-            for name, inner in value.items()
-        }
+        return {name: inner if error and name == "code" else _member(name, inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_masked(inner) for inner in value]
     if isinstance(value, str) and len(value) >= _TOKEN_CHARACTERS_MIN:
@@ -103,6 +102,8 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    if name == "signature_base" and isinstance(value, str):  # in lines, each with a name
+        return masked_base(value)
     if not is_secret(name) or isinstance(value, bool | None):
         return _masked(value)
     if isinstance(value, dict):
@@ -166,7 +167,7 @@ def masked_base(base: str) -> str:
 
 def _base_line(line: str) -> str:
     identifier, separator, value = line.partition(": ")
-    if not separator or not is_secret(identifier):
+    if not separator or not is_secret(identifier) or _DIGEST.fullmatch(value):
         return line
     if identifier.startswith('"@query-param"'):
         return f"{identifier}: {MASK}"

@@ -147,3 +147,15 @@ def test_the_target_and_the_signature_base_are_masked() -> None:
         f'"@query-param";name="code": {MASK}',
         f'"baton-grant": {content_digest(b"x")}',
     ]
+
+
+def test_the_signature_base_of_a_refusal_has_no_secret() -> None:
+    """A refused signature shows what the server signed, with the value of each covered field."""
+    base = '"@path": /api/me/password\n"baton-grant": a-grant-that-is-secret\n"@signature-params": ("@path")'
+    refusal = {"code": "signature_invalid", "request_id": "r", "server_time": 1, "signature_base": base}
+    kept = masked_body(json.dumps(refusal).encode(), "application/problem+json")
+    assert kept.members["signature_base"] == masked_base(base)
+    assert kept.text is not None
+    assert "a-grant-that-is-secret" not in kept.text
+    assert "/api/me/password" in kept.text
+    assert masked_base(masked_base(base)) == masked_base(base)
