@@ -52,7 +52,7 @@ class RecoveryCodes(Struct, frozen=True):
 
 
 class Passkey(Struct, frozen=True):
-    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is no secret.
+    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
     ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced, and
     ``backed_up``: it is. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the device

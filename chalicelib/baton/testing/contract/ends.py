@@ -129,7 +129,7 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) == account_state
 
     def test_an_operator_ends_every_lineage_of_an_active_account(self, storage: StorageUnderTest) -> None:
-        """One step of the epoch, once: the same call sent again changes nothing, and is done."""
+        """The epoch rises by one, once: the same call sent again changes nothing, and returns ``Done``."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         raised = Ended(NOW, EndReason.ENDED_BY_OPERATOR)
         for _ in range(2):

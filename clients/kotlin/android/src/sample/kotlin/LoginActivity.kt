@@ -30,7 +30,7 @@ class LoginActivity : Activity() {
             },
             button("Pay 7 Euro") {
                 val key = Baton.newIdempotencyKey() // A real app stores it with the payment, and sends both again after a restart.
-                baton.call("POST", "/payments", mapOf("amount" to 7), idempotencyKey = key) { Proof(password = ask("Your password", PASSWORD)) }
+                baton.call("POST", "/transfers", mapOf("to" to "bob", "amount" to 700), idempotencyKey = key) { Proof(password = ask("Your password", PASSWORD)) }
                 said.text = "Paid."
             },
             button("Log out") { baton.logout() },
