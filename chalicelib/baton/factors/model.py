@@ -215,7 +215,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
 
 
 class SwitchSecondFactor(Struct, frozen=True):
-    """Ask for a second factor at each login, or do so no more.
+    """Turn the second factor on or off for the logins of the account.
 
     ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
     """

@@ -153,7 +153,10 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
-        """Every lineage has ended, with this time and reason. The other lineages in the item are not written."""
+        """Every lineage has ended, with this time and reason.
+
+        The write ends the caller's lineage, and the raised epoch ends the others.
+        """
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
         raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)

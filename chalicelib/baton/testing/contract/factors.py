@@ -235,7 +235,7 @@ class FactorsContract(Contract):
         before: SecondFactors,
         after: SecondFactors,
     ) -> None:
-        """Every device is forgotten. No login ends. Sent again, the same change is done, and nothing rises twice."""
+        """Every device is forgotten. No login ends. A repeated change is done, and the versions do not rise again."""
         account_state = self.registered(storage, replace(before, remembered={"tablet": NOW - 1}))
         for _ in range(2):
             assert storage.factors.change_factors(by, change, remember=None, now=NOW) == Done()

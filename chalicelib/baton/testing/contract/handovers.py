@@ -173,7 +173,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("actor", [ACTOR, BY_COOKIE], ids=["own login", "handed over"])
     def test_a_browser_is_bound_to_one_key(self, storage: StorageUnderTest, actor: object) -> None:
-        """The first key stays. Sent again, it is done."""
+        """The first key stays. A repeated call with it returns ``Done``."""
         by = BY_COOKIE if actor is BY_COOKIE else ACTOR
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         for at in (NOW, NOW + 1):
@@ -210,6 +210,6 @@ class HandoversContract(LineagesUnderTest):
             assert self.account_state(storage).lineages[MINE].browser_key == keys[said.index(Done())]
 
     def test_a_disabled_account_has_no_browser(self, storage: StorageUnderTest) -> None:
-        """The status counts before the app."""
+        """The status of the account is checked before the login of the app."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, status=Status.DISABLED))
         assert storage.lineages.end_all(BY_COOKIE, now=NOW) == Inactive()

@@ -58,7 +58,7 @@ class PasskeysContract(Contract):
         return storage.factors.use_passkey(ACCOUNT, use, credentials_version=version)
 
     def test_a_use_is_stored_and_can_be_sent_again(self, storage: StorageUnderTest) -> None:
-        """The store keeps the counter, the flags and the day. Nothing else of the passkey changes, and no other passkey."""
+        """The store keeps the counter, the flags and the day. Nothing else changes, and no other passkey."""
         self.with_passkeys(storage, SecondFactors(passkeys=by_id(PASSKEY, SYNCED)))
         for _ in range(2):
             assert self.use_it(storage) == Done()
@@ -72,7 +72,7 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_counter_that_another_login_raised_meanwhile_is_not_set_back(self, storage: StorageUnderTest) -> None:
-        """Both read the same counter. The later write is refused, so its login starts again and reads the larger counter."""
+        """Both read the same counter. The later write is refused, and its login reads the larger counter."""
         self.with_passkeys(storage)
         assert self.use_it(storage, replace(USE, counter=20)) == Done()
         assert self.use_it(storage, replace(USE, counter=12)) == Refused()

@@ -71,7 +71,7 @@ class RestoresContract(Contract):
         return storage.lineages.add_lineage(NEW_PHONE, expected=expected, replaced=(), removed=(), lineages_max=6)
 
     def test_a_restore_key_is_kept_and_replaced(self, storage: StorageUnderTest) -> None:
-        """Each device has at most one restore key. The same call sent again returns ``Done``. Nothing else of the user changes."""
+        """Each device has at most one restore key. A repeated call returns ``Done``. Nothing else changes."""
         self.with_keys(storage, tablet=KEY)
         for key in (KEY, NEW_KEY, NEW_KEY):
             assert storage.factors.keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()
@@ -147,7 +147,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_restore_and_the_end_of_its_parent_race(self, storage: StorageUnderTest) -> None:
-        """If the parent ended first, no login begins. The test has many rounds, because only one of the two wins a round."""
+        """If the parent ended first, no login begins. There are many rounds: each has one winner."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)
