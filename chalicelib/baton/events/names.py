@@ -68,7 +68,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "browser_bound": Event("info"),
     # A proof by another key than that of the browser, or with another header. A stranger can cause it.
     "proof_wrong_key": Event("warning"),
-    # A browser says that it did not renew its proof. No rule believes it.
+    # A browser says that it did not renew its proof. It changes no decision.
     "proof_skipped_quota_exceeded": Event("info"),
     "proof_skipped_server_error": Event("info"),
     "proof_skipped_unreachable": Event("info"),
