@@ -169,7 +169,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def has_queue(self) -> bool:
-        """Whether the deployment has the queue of jobs. In development, the server itself works it off."""
+        """Whether the deployment has the queue of jobs. In development, the server itself runs the jobs."""
         return self.development or (self.mail_queue != "" and self.mail != "mailbox")
 
 
@@ -184,7 +184,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     limits = variables.switch(environ, "BATON_RATE_LIMITS", default=True, problems=problems)
     if not limits and not development:
-        problems.append("BATON_RATE_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
+        problems.append("BATON_RATE_LIMITS=off is allowed only with BATON_DEVELOPMENT=1")
     clients = _clients(environ, development=development, problems=problems)
     registry = _registry(clients, issuer, development=development, problems=problems)
     audience = environ.get("BATON_AUDIENCE") or issuer

@@ -74,7 +74,9 @@ class TeamFunctions:
             raise RuntimeError("migrate_with was called before: one function calls all other systems")
         ends = (until.toordinal() - _FIRST_DAY) * DAY_S
         if ends - self.clock() > MIGRATION_DAYS_MAX * DAY_S:
-            raise ValueError(f"until is at most {MIGRATION_DAYS_MAX} days ahead: meanwhile time tells who has moved")
+            raise ValueError(
+                f"until is at most {MIGRATION_DAYS_MAX} days ahead: until then answer times reveal who has moved"
+            )
 
         def noted(email: str, password: str) -> "Migrated | None":
             try:

@@ -70,7 +70,7 @@ def _invalid(reason: str, detail: str) -> InvalidEmail:
 def _canonical_domain(domain: str) -> str:
     """Map a domain by UTS 46 and return its labels as A-labels. An ASCII label is only lower-cased.
 
-    UTS 46 maps the case, and not Python, because the two differ: Python has two lower-case forms of a capital sigma.
+    The case is mapped by UTS 46, not by ``str.lower``: Python has two lower-case forms of a capital sigma.
     """
     if domain.isascii():
         return domain.lower()

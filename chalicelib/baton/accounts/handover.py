@@ -93,7 +93,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
         Raises:
             UnknownClient: the registry has no such client that delivers cookies, or it is out of service.
-            NextInvalid: ``next_page`` is no path of this site.
+            NextInvalid: ``next_page`` is not a path of this site.
             InsufficientAcr: the browser's client requires a second factor, and the login of the app has proved none.
 
         """

@@ -33,7 +33,7 @@ class RedeemShape(Body):
 
 
 class Redeemed(Struct, frozen=True, kw_only=True):
-    """Whose code it is: the masked address, and the name of the app's device. ``next`` is there once it is used."""
+    """The person of a code: the masked address, and the name of the app's device. After a use it has ``next``."""
 
     account: str
     device: str

@@ -1,6 +1,6 @@
 """Restore a login on a new phone, with the restore key of the old one. It can be repeated with the same attempt.
 
-The restore key works while the login that made it lives, and the admission has this in its own condition. No person
+The restore key works while the login that made it is live. The write of the new login has this condition. No person
 proved anything, so the new login has the lowest level, and an account that is asked for a second factor must log in.
 """
 

@@ -2,8 +2,8 @@
 
 The function is asked only for an address without an account, or for an account that waits (``User.migrate``): after the
 rate limits have counted the attempt, and after the decoy has been compared with the password. So guessing costs as much
-as with any other address. Its answer takes time, so time tells which addresses have moved already. Therefore it ends at
-a date.
+as with any other address. Its answer takes time, so the time of a login reveals which addresses have moved
+already. Therefore it ends at a date.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from chalicelib.baton.policy import REQUEST_MAX_S
 MIGRATION_ANSWER_MAX_S = 3
 """How long a login waits for the function of ``Baton.migrate_with``."""
 MIGRATION_DAYS_MAX = 366
-"""How far ahead its end may be. While it is asked, time tells which addresses have moved."""
+"""The migration ends at most so many days ahead. Until then, the time of a login reveals who has moved."""
 assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 

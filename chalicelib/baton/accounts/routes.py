@@ -145,7 +145,7 @@ def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tu
 
 
 def _login_by_key(login: LoginWithPasskey, restore: RestoreLogin) -> tuple[Route, ...]:
-    """List the routes of a login with a passkey alone, and with a restore key."""
+    """List the routes of a login with only a passkey, and of a login with a restore key."""
 
     def log_in(message: Message, body: PasskeyLoginShape) -> Answer:
         tokens = login(

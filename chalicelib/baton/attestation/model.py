@@ -36,10 +36,10 @@ SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 
 
 class Challenge(Ticket, frozen=True):
-    """What evidence is made for. ``client`` is the code of the client.
+    """The value that evidence must contain. ``client`` is the code of the client.
 
-    It is not stored and not spent. Evidence names the device key, so showing it again proves the same fact about the
-    same key.
+    A challenge is neither stored nor consumed. Evidence names the device key. If it is sent again, it
+    proves the same fact about the same key.
     """
 
     purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE

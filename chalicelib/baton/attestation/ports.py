@@ -67,7 +67,7 @@ class Attestations(Protocol):
         """Replace the list, for the daily job. ``Refused``: the stored list is newer."""
 
     def switches(self) -> str:
-        """Return the operator's switches, sealed. Empty: none was ever set."""
+        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
 
     def replace_switches(self, sealed: str) -> None:
         """Replace the operator's switches, for the operator."""

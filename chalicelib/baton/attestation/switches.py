@@ -39,7 +39,7 @@ class ReadSwitches(Struct, kw_only=True):
 
 
 def stored_switches(store: Attestations, key_ring: KeyRing, *, now: int) -> dict[str, int]:
-    """Read the switches. A value that was altered, or is over, switches nothing."""
+    """Read the switches. A value that was altered or has expired has no effect."""
     sealed = store.switches()
     if not sealed:
         return _NONE

@@ -51,7 +51,7 @@ class HandoverInvalid(Refusal):
 
 
 class NextInvalid(Refusal):
-    """The page to open is no path of this site."""
+    """The page to open is not a path of this site."""
 
     error = code = "next_invalid"
     detail = "`next` must begin with one `/`, followed by neither `/` nor `\\`. It has at most 512 bytes."

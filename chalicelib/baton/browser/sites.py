@@ -7,7 +7,7 @@
 | any other, or sent twice | a navigation to a document, or an ``Origin`` of the client | an ``Origin`` of the client |
 | absent | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
 
-``SameSite`` alone is no defence: a page on another port of the host sends even ``SameSite=Strict`` cookies.
+``SameSite`` is not enough: a page on another port of the host sends even ``SameSite=Strict`` cookies.
 """
 
 from collections.abc import Callable, Collection
@@ -22,7 +22,7 @@ from chalicelib.baton.routing import Message
 from chalicelib.baton.urls import is_listed
 
 _TWICE: Final = "sent twice"
-"""The value of a field that was sent twice. It is no origin and no word of Fetch Metadata."""
+"""The value of a field that was sent twice. It is neither an origin nor a word of Fetch Metadata."""
 
 
 class Verdict(Enum):

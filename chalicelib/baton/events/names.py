@@ -16,8 +16,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
-    ``notice`` is the text of the mail that tells the owner, if there is one. ``always_told``: the daily limit of these
-    mails does not count, because a thief could use it up first.
+    ``notice`` is the text of the mail that tells the owner, if there is one. ``always_told``: the mail is
+    sent even above the daily limit, because a thief could use up the limit first.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
     one person can repeat the event deliberately.
@@ -68,7 +68,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "browser_bound": Event("info"),
     # A proof by another key than that of the browser, or with another header. A stranger can cause it.
     "proof_wrong_key": Event("warning"),
-    # A browser says that it did not renew its proof. No rule believes it.
+    # A browser says that it did not renew its proof. It changes no decision.
     "proof_skipped_quota_exceeded": Event("info"),
     "proof_skipped_server_error": Event("info"),
     "proof_skipped_unreachable": Event("info"),

@@ -53,7 +53,7 @@ class BreachCheck(Struct, frozen=True, kw_only=True):
 
 
 def is_listed(answer: bytes, suffix: str) -> bool | None:
-    """Check whether an answer has the suffix (upper case), with a count above 0. ``None``: this is no such answer.
+    """Check whether an answer has the suffix (upper case), with a count above 0. ``None``: it is another text.
 
     An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count.
     """

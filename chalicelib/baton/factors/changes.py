@@ -172,7 +172,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return _shown(codes)
 
     def switch(self, caller: Caller, *, on: bool) -> NewRecoveryCodes:
-        """Ask for a second factor at each login, or do so no more.
+        """Turn the second factor on or off for the logins of the account.
 
         Raises:
             FactorMissing: the account has no second factor to ask for.

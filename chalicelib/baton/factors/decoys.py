@@ -1,8 +1,8 @@
 """The hash that an unknown address is compared with. No I/O.
 
 After an import, many accounts have hashes of other systems until their owners log in. Such a hash takes another time
-than Baton's. If every unknown address took the time of Baton's hash, time would tell which addresses have accounts. So
-the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says
+than Baton's. If every unknown address took the time of Baton's hash, the time would reveal which have accounts.
+So the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says
 that 41 percent of the accounts have bcrypt of cost 12 now, and 60 percent had it after the import.
 
 1. A point from 0 to 100 derives from the account id, which derives from the address. So an address has one point.

@@ -128,7 +128,7 @@ def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
 
 
 def mark_of_ticket(ticket_id: bytes) -> bytes:
-    """Return the mark of what an enrolment with this ticket stores, 16 bytes."""
+    """Return the mark, 16 bytes, that an enrolment with this ticket stores."""
     return hashlib.sha256(b"baton enrolment\0" + ticket_id).digest()[:16]
 
 

@@ -52,7 +52,7 @@ class RecoveryCodes(Struct, frozen=True):
 
 
 class Passkey(Struct, frozen=True):
-    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is no secret.
+    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
     ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced, and
     ``backed_up``: it is. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the device
@@ -215,7 +215,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
 
 
 class SwitchSecondFactor(Struct, frozen=True):
-    """Ask for a second factor at each login, or do so no more.
+    """Turn the second factor on or off for the logins of the account.
 
     ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
     """

@@ -65,7 +65,9 @@ class Challenge(Ticket, frozen=True):
 
 
 class PasskeyOptions(Struct, frozen=True, kw_only=True):
-    """Options for the platform, as they are: ``navigator.credentials``, ``ASAuthorization`` or Credential Manager.
+    """The options that the app passes to the platform unchanged.
+
+    The platform is ``navigator.credentials``, ``ASAuthorization`` or Credential Manager.
 
     The answer of the platform must be sent within ``expires_in`` seconds.
     """

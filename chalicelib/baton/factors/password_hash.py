@@ -45,7 +45,7 @@ def verify_password(
     """Verify a normalised password. ``None``: the account has no password, or does not exist.
 
     A hash that Baton did not make may be of the password as the person typed it. So ``as_sent``, the bytes before the
-    normal form, is tried too if it differs. This depends on the password alone, so it tells nothing about an account.
+    normal form, is tried too if it differs. This depends only on the password, so it reveals nothing about an account.
     ``decoy`` is compared with the password for ``None``. By default it costs as much as a hash that Baton makes.
 
     Raises:

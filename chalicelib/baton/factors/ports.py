@@ -74,8 +74,8 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
 
-        ``digest`` are 16 bytes (`recovery_codes.digest_of`). ``Done`` also if the last code that was used has this
-        digest and this ``mark``.
+        ``digest`` are 16 bytes (`recovery_codes.digest_of`). Also returns ``Done`` if the last used code has
+        this digest and this ``mark``.
         """
 
     def use_passkey(
@@ -111,7 +111,7 @@ class FactorStore(Protocol):
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
         the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
         lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
-        forgotten except for ``remember``. ``Done`` also if the user has the next version and this very change.
+        forgotten except for ``remember``. Also returns ``Done`` if the user has the next version and this very change.
         ``Refused``: a passkey to add is of another account. A credential belongs to one account: that is stored and
         deleted in the same transaction.
         """

@@ -43,7 +43,7 @@ def digests_of(account: AccountId, codes: tuple[str, ...]) -> frozenset[bytes]:
 
 
 def digest_of(account: AccountId, code: str) -> bytes | None:
-    """Return the digest of a code as a person typed it. ``None``: the text is no recovery code.
+    """Return the digest of a code as a person typed it. ``None``: the text is not a recovery code.
 
     Case, hyphens and spaces do not matter. ``O`` is read as 0, ``I`` and ``L`` as 1.
     """

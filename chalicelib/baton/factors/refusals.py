@@ -162,7 +162,7 @@ class InvalidPasskey(Refusal):
 class UnknownPasskey(Refusal):
     """The account has no such passkey: it was removed, or it never was of this account.
 
-    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform offers it no more.
+    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
     """
 
     status = 401
@@ -178,7 +178,7 @@ class ChallengeInvalid(Refusal):
 
     status = 409
     error = code = "challenge_invalid"
-    detail = "The challenge cannot be used any more, or not here. Fetch new options, and ask for the passkey again."
+    detail = "The challenge is late, used or for another request. Fetch new options, and ask for the passkey again."
 
 
 class PasskeyExists(Refusal):

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 class RestoreKey(Struct, frozen=True):
-    """A restore key. ``public_key`` is a COSE key, which is no secret. ``made_at`` is in seconds."""
+    """A restore key. ``public_key`` is a COSE key, which is not secret. ``made_at`` is in seconds."""
 
     credential_id: bytes
     public_key: bytes

@@ -257,7 +257,7 @@ def _is_derived(shape: object, base: type) -> bool:
 
 
 def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
-    """Return the words of a requirement. ``None`` is no requirement. An empty requirement raises ``TypeError``."""
+    """Return the words of a requirement. ``None`` means no requirement. An empty requirement raises ``TypeError``."""
     collected = frozenset(words or ())
     if words is not None and not collected:
         raise TypeError(f"{name} is empty, so it would require nothing: name one, or leave the argument out")

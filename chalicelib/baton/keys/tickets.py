@@ -63,7 +63,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the ticket expires, in seconds. A subclass may set an earlier time than its purpose."""
+        """Return when the ticket expires, in seconds. A subclass may return an earlier time."""
         return self.issued_at + self.purpose.life_s
 
     def __repr__(self) -> str:

@@ -30,14 +30,14 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 
 
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
-    """Return the lineage of a restored login: it ends when the login of the old phone would at the latest."""
+    """Return the lineage of a restored login. It expires no later than the login of the old phone."""
     return replace(lineage, parent=parent.id, expires_at=min(lineage.expires_at, parent.expires_at))
 
 
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
-    """Return the lineage of a login that an app hands over to a browser: it ends when that of the app would at latest.
+    """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s`` is the idle limit of the app's login. So no rule must compare it again.
+    ``idle_s`` is the idle limit of the app's login. The expiry includes it, so no other rule compares it.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(lineage, parent=app.id, expires_at=expires_at, assurance=app.assurance, label=app.label)

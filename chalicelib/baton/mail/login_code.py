@@ -1,6 +1,6 @@
 """``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
 
-The code derives from the id of the ``auth_session``, so it counts with that session alone, and nothing is stored. A
+The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
 session has five tries. A person with the password can make any number of sessions, so the tries of a device that the
 account does not have are limited together, and so are those of each device that it has.
 """

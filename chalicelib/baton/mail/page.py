@@ -1,7 +1,7 @@
 """The page that a link of a notice opens: it says what the link does, and a button does it. A ``GET`` changes nothing.
 
 The link is behind ``#``, so only the script of the page reads it. The script is the only one that the page may run, and
-it may send requests to this API alone (Content-Security-Policy). Nothing is loaded from elsewhere.
+it may send requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
 from functools import lru_cache

@@ -53,7 +53,7 @@ class Suppressions(Protocol):
     """The addresses that get no mails, by the HMAC of the address, whether an account has it or not."""
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
-        """Return the suppression of an address, also if it has ended."""
+        """Return the suppression of an address, even if it has ended."""
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
         """Store a suppression. A repetition is safe.

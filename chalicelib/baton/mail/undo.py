@@ -1,4 +1,4 @@
-"""Undo what a notice tells, with the link in that notice. A person who can read the mailbox may use it.
+"""Undo the change that a notice reports, with the link in that notice. A person who can read the mailbox may use it.
 
 1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
 2. Second factors that a new device added at the time of the notice or later are removed. Those of a long-used device

@@ -278,7 +278,7 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 def check_digest(message: Message) -> None:
     """Compare ``Content-Digest`` with the body (RFC 9530 section 2). Every digest must match.
 
-    Raises ``InvalidDigest``, also if there are only algorithms other than sha-256 and sha-512.
+    Raises ``InvalidDigest``, even if the reason is that no algorithm is sha-256 or sha-512.
     """
     if "content-digest" not in message.fields:
         return

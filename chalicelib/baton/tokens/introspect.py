@@ -79,7 +79,7 @@ class Introspect(Struct, frozen=True, kw_only=True):
         return {**msgspec.to_builtins(facts), **msgspec.json.decode(added)}
 
     def _narrowed(self, text: str, resource_server: str, *, now: int) -> Introspection:
-        """Return the facts of a narrowed token, to the server that is its audience alone."""
+        """Return the facts of a narrowed token, but only to the server that is its audience."""
         resource = self.resources.by_name.get(resource_server)
         if resource is None:
             return Introspection(active=False)

@@ -165,7 +165,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     ) -> VerifiedSignature | None:
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
-        Then the request has a signature with the tag ``httpsig-oauth``. One with the tag ``baton`` may be there too:
+        Then the request has a signature with the tag ``httpsig-oauth``. It may also have one with the tag ``baton``:
         both must verify and have the same nonce. Otherwise a captured call would work again with one of them.
         """
         if not httpsig:

@@ -9,8 +9,8 @@ _FIELD = "baton-client-address"
 def source_of(message: Message, client: Client) -> str:
     """Return the source. A server that is the client itself names the person's address in ``Baton-Client-Address``.
 
-    The field counts only from the networks in ``trusted_sources`` of the client. Otherwise everybody could choose a
-    source.
+    The field counts only from the networks in ``trusted_sources`` of the client. Otherwise any sender could
+    choose its source.
     """
     stated = message.fields.get(_FIELD)
     if stated is None or len(stated) != 1:

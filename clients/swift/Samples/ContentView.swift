@@ -46,9 +46,9 @@ struct ContentView: View {
 
     private func pay() async throws {
         let key = Baton.newIdempotencyKey() // A real app stores it with the payment first.
-        let payment: JSON = ["to": "bob", "amount": 7]
+        let payment: JSON = ["to": "bob", "amount": 700]
         let password = secret
-        _ = try await baton.call("POST", "/payments", json: payment, confirm: { _ in Proof(password: password) }, idempotencyKey: key)
+        _ = try await baton.call("POST", "/transfers", json: payment, confirm: { _ in Proof(password: password) }, idempotencyKey: key)
         message = "Paid"
     }
 

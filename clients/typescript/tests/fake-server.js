@@ -107,7 +107,7 @@ export class FakeServer {
       this.grants.set(grant, JSON.stringify(json.operation));
       return ok({ grant, expires_in: 300 });
     }
-    if (route === "POST /payments" || route === "POST /transfers") return this.#onceOnly(request, body);
+    if (route === "POST /transfers") return this.#onceOnly(request, body);
     const digest = `sha-256=:${createHash("sha256").update(body).digest("base64")}:`;
     const operation = JSON.stringify({ method: request.method, path: `/api${path}`, digest });
     if (this.grants.get(request.headers["baton-grant"]) !== operation)

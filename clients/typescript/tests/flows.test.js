@@ -280,13 +280,13 @@ test("a call with a key has one effect, whatever is lost; without a key its answ
   const server = new FakeServer();
   const { client } = await loggedIn(server);
   server.faults.push(server.loseAnswer, server.loseRequest, server.loseAnswer);
-  const answer = await client.call("POST", "/payments", { json: { amount: 7 }, idempotencyKey: KEY });
+  const answer = await client.call("POST", "/transfers", { json: { amount: 7 }, idempotencyKey: KEY });
   assert.deepEqual([answer.status, answer.json(), server.effects], [201, { paid: true }, 1]);
   server.faults.push(server.loseAnswer);
-  const lost = await failure(client.call("POST", "/payments", { json: { amount: 7 } }));
+  const lost = await failure(client.call("POST", "/transfers", { json: { amount: 7 } }));
   assert.equal(lost.kind, "answer_lost");
   assert.throws(() => new Baton({}), TypeError);
-  assert.ok((await failure(client.call("POST", "/payments", { idempotencyKey: "short" }))) instanceof TypeError);
+  assert.ok((await failure(client.call("POST", "/transfers", { idempotencyKey: "short" }))) instanceof TypeError);
   assert.match(Baton.newIdempotencyKey(), /^[\w-]{22}$/);
 });
 

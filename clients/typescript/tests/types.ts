@@ -17,7 +17,7 @@ export async function run(store: Parameters<typeof expoItems>[0]): Promise<void>
   }
   try {
     const confirm = async (demand: Refused) => ({ password: demand.code });
-    const answer = await baton.call("POST", "/payments", { json: { amount: 7 }, confirm, idempotencyKey: Baton.newIdempotencyKey() });
+    const answer = await baton.call("POST", "/transfers", { json: { amount: 7 }, confirm, idempotencyKey: Baton.newIdempotencyKey() });
     const status: number = answer.status;
     console.log(status, answer.headers.get("baton-replayed"), answer.bytes.length);
   } catch (error) {

@@ -8,6 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
+from chalicelib.baton import settings
+from tests.baton.fixture import FOLDER
 from tests.baton.golden.scenario import conversation
 from tests.baton.golden.values import values
 from tools.dev.engine import embedded
@@ -34,8 +38,9 @@ def recorded() -> Golden:
 
 
 def main() -> int:
-    """Write the file."""
-    with embedded():
+    """Write the file. The values are those of ``fixture_app/``, as in the tests."""
+    with pytest.MonkeyPatch.context() as patch, embedded():
+        patch.setattr(settings, "_FOLDER", FOLDER)
         golden = made()
     RECORDED.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(f"ok: {len(golden)} golden values in {RECORDED.name}")  # noqa: T201 - a command

@@ -27,8 +27,8 @@ print(json.dumps({
     "handed": getattr(baton.access_key, "_known", None) is not None,
 }))
 """
-STARTED_ANYHOW = {"base64", "ipaddress", "threading"}
-"""Modules that other modules of the standard library import anyway."""
+STARTED_ANYHOW = {"base64", "cryptography.hazmat.primitives.ciphers", "ipaddress", "threading"}
+"""Modules that modules of the standard library, or the module of the ciphers ``aead``, import anyway."""
 
 
 def late_imports() -> Iterator[str]:

@@ -6,7 +6,7 @@ import { begin, next, play, playAll, stop } from "../stories/player.js";
 import { inWords, text } from "../stories/expect.js";
 import { STORIES, story as find } from "../stories/stories.js";
 import { short } from "../rules/words.js";
-import { phones } from "../phones/phones.js";
+import { PASSWORD, phones } from "../phones/phones.js";
 import { Digits } from "./phones.js";
 import { Legend, Picture } from "./picture.js";
 
@@ -28,7 +28,7 @@ const Index = () => html`
   </dl>
   <ul class="cards stories">${STORIES.map(({ name, title, question, steps }, index) => html`
     <li key=${name}><a class="card-link" href=${link("stories", name)}><b>${title}</b><span>${question}</span><small>${steps.length} steps${index === 0 ? ": begin here" : ""}</small></a></li>`)}</ul>
-  <p class="note">Try it yourself on the <a href=${link("phones")}>Phones</a> page, and see each request on the <a href=${link("wire")}>Wire</a>. Demo account: demo@example.com.</p>`;
+  <p class="note">Try it yourself on the <a href=${link("phones")}>Phones</a> page, and see each request on the <a href=${link("wire")}>Wire</a>. Demo account: demo@example.com, password: ${PASSWORD}.</p>`;
 
 function Told({ story }) {
   const state = useStore(play);

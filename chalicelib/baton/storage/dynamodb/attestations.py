@@ -171,7 +171,7 @@ class StoredAttestations:
         return Done()
 
     def switches(self) -> str:
-        """Return the operator's switches, sealed."""
+        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
         item = self._database.read(self._database.tables.users, _SWITCHES)
         if item is None:
             return ""

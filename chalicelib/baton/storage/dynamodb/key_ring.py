@@ -60,7 +60,7 @@ class KeyRing:
     def refreshed(self, *, now: int) -> Ring:
         """Return the ring for a request with an unknown ``kid``.
 
-        The ring is read at most once a minute, also if reads fail.
+        The ring is read at most once a minute, even if a read fails.
         """
         asked_at = self._asked_at
         if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):

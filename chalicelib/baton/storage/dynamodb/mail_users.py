@@ -60,7 +60,7 @@ class MailUsers(Users):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, while the login is live, or may go on."""
+        """Store that the address is proved, if the login is live, or if an unfinished login may continue."""
         tables = self._database.tables
         update = expression(
             {

@@ -67,7 +67,7 @@ def passkeys_of(item: Item) -> dict[str, Passkey]:
 
 
 def credential_key(credential_id: bytes) -> Item:
-    """Return the key of the item that says whose a credential is."""
+    """Return the key of the item that maps a credential to its account."""
     return {"pk": text(f"C#{encode_base64url(hashlib.sha256(credential_id).digest())}")}
 
 

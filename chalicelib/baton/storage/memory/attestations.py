@@ -83,7 +83,7 @@ class MemoryAttestations:
             return Done()
 
     def switches(self) -> str:
-        """Return the operator's switches, sealed."""
+        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
         with self._tables.lock:
             return self._tables.switches
 

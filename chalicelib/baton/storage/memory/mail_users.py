@@ -19,7 +19,7 @@ class MemoryMailUsers(MemoryUsers):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, while the login is live, or may go on."""
+        """Store that the address is proved, if the login is live, or if an unfinished login may continue."""
         tables = self._tables
         with tables.lock:
             account_state = tables.lineages.get(by.account)

@@ -34,9 +34,9 @@ class Grant:
 
 @dataclass(slots=True)
 class MemoryTables:
-    """Every item, and the lock: a verb holds it from its first read to its last write, so each verb is atomic.
+    """All items, and one lock. Each method of a store holds the lock from its first read to its last write.
 
-    Items are immutable, except a grant: a write replaces an item.
+    So each method is atomic. A write replaces an item. Only a grant is changed in place.
     """
 
     lock: RLock = field(default_factory=RLock)

@@ -85,7 +85,7 @@ class AddressesContract(LineagesUnderTest):
         return storage.accounts.register(user, state_with(account=SOMEBODY_ELSE))
 
     def test_a_proved_address_replaces_the_old_one_and_no_login_ends(self, storage: StorageUnderTest) -> None:
-        """The version rises in both items. The old address is found by no login."""
+        """The version rises in both items. No login finds the old address."""
         before = self.registered_as(storage)
         assert self.move(storage, language="zh") == Done()
         assert self.user(storage) == replace(
@@ -102,7 +102,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) is None
 
     def test_the_old_address_is_not_free_for_seven_days(self, storage: StorageUnderTest) -> None:
-        """Then another account may have it."""
+        """After seven days another account may have the old address."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         for now in (NOW, NOW + ADDRESS_KEPT_S - 1):
@@ -124,7 +124,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.user(storage) == PROVED
 
     def test_an_account_may_return_to_its_own_old_address(self, storage: StorageUnderTest) -> None:
-        """The entry is kept for this account."""
+        """The index entry of the old address is kept for this account."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         now_of, actor = self.user(storage), replace(ACTOR, credentials_version=VERSION + 1)
@@ -133,7 +133,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_a_taken_address_changes_nothing(self, storage: StorageUnderTest) -> None:
-        """The account that has it is returned, also if it only keeps it."""
+        """The account that has the address is returned, even if the address is its old one, which is reserved."""
         before = self.registered_as(storage)
         assert self.register_somebody(storage, NEW) == Done()
         assert self.move(storage) == AddressTaken(SOMEBODY_ELSE)
@@ -142,7 +142,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) == ACCOUNT
 
     def test_an_address_that_another_account_keeps_is_taken_until_then(self, storage: StorageUnderTest) -> None:
-        """To the second."""
+        """The address is free exactly when the seven days have passed."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         assert self.register_somebody(storage, NEWER) == Done()
@@ -166,7 +166,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_other_credentials_of_the_user_stop_a_move(self, storage: StorageUnderTest) -> None:
-        """A missing user is not made."""
+        """A missing user is not created."""
         other = replace(PROVED, credentials_version=VERSION + 1)
         self.registered_as(storage, other)
         assert self.move(storage) == Moved()
@@ -176,7 +176,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_the_very_same_move_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Nothing rises a second time."""
+        """The versions do not rise a second time."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         once = self.user(storage), self.account_state(storage)
@@ -199,7 +199,7 @@ class AddressesContract(LineagesUnderTest):
         assert {type(outcome) for outcome in outcomes} == {Done, AddressTaken}
 
     def test_a_forgotten_account_frees_its_old_addresses(self, storage: StorageUnderTest) -> None:
-        """Nothing that names the account is left."""
+        """No item that names the account remains."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         storage.accounts.forget(ACCOUNT, NEW.index)
@@ -207,7 +207,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, OLD) == Done()
 
     def test_old_addresses_are_stored(self, storage: StorageUnderTest) -> None:
-        """Each with its time, and whether it may return."""
+        """Each old address has its time, and the fact whether it may return."""
         kept = (*KEPT, KeptAddress(EmailIndex("older"), at=NOW - 60, returns=False))
         self.registered_as(storage, replace(PROVED, kept=kept))
         assert self.user(storage).kept == kept
@@ -242,13 +242,13 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, NEW) == Done()
 
     def test_an_undo_removes_factors(self, storage: StorageUnderTest) -> None:
-        """Those that are not among the factors that stay, and the switch."""
+        """The undo removes every factor that is not listed to stay, and the owner's switch for the second factor."""
         user = self.moved(storage, factors=FACTORS)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         assert self.user(storage).factors == SecondFactors()
 
     def test_an_undo_removes_passkeys_and_frees_their_credentials(self, storage: StorageUnderTest) -> None:
-        """Those that do not stay. Afterwards another account may have the credential."""
+        """The passkeys that are not listed to stay are removed. Another account may then have the credential."""
         self.registered_as(storage, USER)
         for number, passkey in enumerate((PASSKEY, SYNCED)):
             actor = replace(ACTOR, credentials_version=VERSION + number)
@@ -265,7 +265,7 @@ class AddressesContract(LineagesUnderTest):
             assert added == outcome
 
     def test_an_undo_without_a_change_of_address_leaves_the_address(self, storage: StorageUnderTest) -> None:
-        """An address that was never proved stays so, and what stays is not touched."""
+        """An address that was never proved stays unproved. The listed factors do not change."""
         user = replace(USER, factors=FACTORS)
         self.registered_as(storage, user)
         undo = replace(BACK, address=None, freed=(), factors=SecondFactors(on=True, totp=TOTP))
@@ -321,7 +321,7 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_undos_at_the_same_time_wins(self, storage: StorageUnderTest) -> None:
-        """Eight taps on one link."""
+        """Eight requests use one link at the same time: one of them undoes the change."""
         user = self.moved(storage)
 
         def undoing(number: int) -> Callable[[], Done | Moved | Refused]:

@@ -43,7 +43,7 @@ class AttestationsContract(Contract):
     def test_evidence_is_found_by_client_and_key_until_it_expires(
         self, storage: StorageUnderTest, known: AttestedKey
     ) -> None:
-        """Another client and another key have none."""
+        """Another client or another key has no evidence."""
         store = storage.attestations
         assert store.get(1, KEY, now=NOW) is None
         store.keep(1, KEY, known, now=NOW)
@@ -60,7 +60,7 @@ class AttestationsContract(Contract):
             assert store.get(1, KEY, now=NOW) == known
 
     def test_the_same_app_attest_key_never_counts_from_zero_again(self, storage: StorageUnderTest) -> None:
-        """Its attestation may be sent again for 24 hours. The assertions since then stay spent."""
+        """Its attestation may be sent again for 24 hours. The counters of the assertions since then stay used."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
         assert store.count(1, KEY, PHONE, counter=5, attempt=ATTEMPT, now=NOW + 1) == Done()
@@ -69,7 +69,7 @@ class AttestationsContract(Contract):
         assert store.count(1, KEY, PHONE, counter=4, attempt=OTHER_ATTEMPT, now=NOW + 3) == Refused()
 
     def test_a_counter_rises_or_is_of_the_same_attempt(self, storage: StorageUnderTest) -> None:
-        """A repeated request is its own. Any other request with this counter is refused."""
+        """A repetition of the request is accepted. Any other request with this counter is refused."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
         counted = [
@@ -105,7 +105,7 @@ class AttestationsContract(Contract):
         assert race([counting(number) for number in range(RACERS)]).count(Done()) == 1
 
     def test_the_end_of_evidence_can_be_moved(self, storage: StorageUnderTest) -> None:
-        """Without evidence nothing happens."""
+        """If the device has no evidence, nothing is written."""
         store = storage.attestations
         store.extend(1, KEY, expires_at=NOW + 5000)
         assert store.get(1, KEY, now=NOW) is None
@@ -145,7 +145,7 @@ class AttestationsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_no_login_is_attested_after_its_credentials_changed(self, storage: StorageUnderTest) -> None:
-        """Nor one of an account that does not exist."""
+        """No login of an account that does not exist is attested, either."""
         absent = storage.attestations.attest(ACTOR, Attestation.TEE, expected=MINE_LIVE, now=NOW)
         assert isinstance(absent, Inactive)
         storage.seed(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1))
@@ -168,13 +168,13 @@ class AttestationsContract(Contract):
         assert store.revoked() == listed
 
     def test_a_list_of_forty_thousand_certificates_is_stored(self, storage: StorageUnderTest) -> None:
-        """320 KB, of the 400 KB that an item may have."""
+        """The list has 320 KB. An item may have 400 KB."""
         listed = RevokedList(NOW, frozenset(number.to_bytes(8, "big") for number in range(40_000)))
         assert storage.attestations.replace_revoked(listed) == Done()
         assert storage.attestations.revoked() == listed
 
     def test_switches_are_replaced(self, storage: StorageUnderTest) -> None:
-        """They are sealed: the storage does not read them."""
+        """The switches are encrypted: the storage does not read them."""
         assert storage.attestations.switches() == ""
         for sealed in ("sw.one", "sw.two"):
             storage.attestations.replace_switches(sealed)

@@ -53,7 +53,7 @@ class AuditContract(Contract):
         assert len(storage.events(ACCOUNT)) == 2
 
     def test_the_newest_events_are_read_a_page_at_a_time(self, storage: StorageUnderTest) -> None:
-        """Each event once, also two of one second, and none of another account."""
+        """Each event is read once, even two events of one second. No event of another account is read."""
         stored = self.fill(storage, 7)
         storage.audit.append(AuditEvent(NOW, "logged_in", SOMEBODY_ELSE), event_id="a")
         pages, before = [], None
@@ -64,7 +64,7 @@ class AuditContract(Contract):
         assert storage.audit.newest(ACCOUNT, before=None, limit=100, now=NOW) == stored
 
     def test_a_key_that_does_not_exist_is_a_place_too(self, storage: StorageUnderTest) -> None:
-        """The event of a cursor may have expired meanwhile."""
+        """The event that a cursor names may have expired meanwhile."""
         stored = self.fill(storage, 4)
         assert storage.audit.newest(ACCOUNT, before=f"{NOW + 1:010}#", limit=9, now=NOW) == stored[2:]
         assert storage.audit.newest(ACCOUNT, before=f"{NOW:010}#", limit=9, now=NOW) == []
@@ -76,7 +76,7 @@ class AuditContract(Contract):
             assert storage.audit.newest(ACCOUNT, before=None, limit=9, now=NOW + late) == read
 
     def test_the_events_of_an_account_are_erased(self, storage: StorageUnderTest) -> None:
-        """All of them, more than one batch, and none of another account. It is safe to repeat."""
+        """All events are erased, in more than one batch, and no event of another account. It is safe to repeat."""
         self.fill(storage, 60)
         other = AuditEvent(NOW, "logged_in", SOMEBODY_ELSE)
         storage.audit.append(other, event_id="a")

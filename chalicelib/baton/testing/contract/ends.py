@@ -129,7 +129,7 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) == account_state
 
     def test_an_operator_ends_every_lineage_of_an_active_account(self, storage: StorageUnderTest) -> None:
-        """One step of the epoch, once: the same call sent again changes nothing, and is done."""
+        """The epoch rises by one, once: the same call sent again changes nothing, and returns ``Done``."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         raised = Ended(NOW, EndReason.ENDED_BY_OPERATOR)
         for _ in range(2):
@@ -153,7 +153,10 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
-        """Every lineage has ended, with this time and reason. The other lineages in the item are not written."""
+        """Every lineage has ended, with this time and reason.
+
+        The write ends the caller's lineage, and the raised epoch ends the others.
+        """
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
         raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)

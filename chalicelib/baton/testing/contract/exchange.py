@@ -90,7 +90,7 @@ class ExchangeContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(child, OTHER_LIVE)
 
     def test_an_exchange_and_its_retry_return_the_rights_of_the_account(self, storage: StorageUnderTest) -> None:
-        """Those of the write itself, without a further read. The retry returns those of its own time."""
+        """The write returns the rights without a further read. A retry returns the rights at its own time."""
         storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT, attributes=ATTRIBUTES))
         child = exchange(MINE_LIVE, presented(), now=NOW)
         assert self.exchange(storage, presented()) == Exchanged(child, Rights(SUPPORT, ATTRIBUTES))
@@ -159,7 +159,7 @@ class ExchangeContract(LineagesUnderTest):
     def test_a_dead_lineage_is_not_exchanged(
         self, storage: StorageUnderTest, account_state: AccountState, reason: EndReason | None
     ) -> None:
-        """E4: the login has ended, or the token does not match it. The verdict has any reason. Nothing is written."""
+        """E4: the login has ended, or the token does not match it. The reason may be any. Nothing is written."""
         storage.seed(account_state)
         before = self.account_state(storage)
         assert self.exchange(storage, presented()) == Inactive(reason)

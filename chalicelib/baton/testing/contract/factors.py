@@ -90,7 +90,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.parametrize("factors", [SecondFactors(), FACTORS, *(after for _, _, after in CHANGES)])
     def test_factors_are_read_as_they_were_stored(self, storage: StorageUnderTest, factors: SecondFactors) -> None:
-        """Also those of an account without a factor."""
+        """The factors of an account without a factor are read too."""
         self.registered(storage, factors)
         assert self.factors(storage) == factors
 
@@ -235,7 +235,7 @@ class FactorsContract(Contract):
         before: SecondFactors,
         after: SecondFactors,
     ) -> None:
-        """Every device is forgotten. No login ends. Sent again, the same change is done, and nothing rises twice."""
+        """Every device is forgotten. No login ends. A repeated change is done, and the versions do not rise again."""
         account_state = self.registered(storage, replace(before, remembered={"tablet": NOW - 1}))
         for _ in range(2):
             assert storage.factors.change_factors(by, change, remember=None, now=NOW) == Done()
@@ -246,7 +246,7 @@ class FactorsContract(Contract):
     def test_the_device_that_proved_the_factor_stays_remembered(
         self, storage: StorageUnderTest, change: FactorChange, before: SecondFactors, after: SecondFactors
     ) -> None:
-        """It is the only one."""
+        """No other device stays remembered."""
         self.registered(storage, replace(before, remembered={"tablet": NOW - 1, "phone": NOW - 1}))
         assert storage.factors.change_factors(ACTOR, change, remember=PHONE, now=NOW) == Done()
         assert self.factors(storage) == replace(after, remembered={"phone": NOW})
@@ -333,7 +333,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_a_switch_that_another_request_moved_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Both make recovery codes. Only the codes of one are stored, and the other must not show its own."""
+        """Two requests make recovery codes. Only the codes of one are stored, and the other must not show its codes."""
         self.registered(storage, replace(FACTORS, on=False, recovery=None))
         mine = SwitchSecondFactor(on=True, recovery=RECOVERY)
         others = SwitchSecondFactor(on=True, recovery=replace(RECOVERY, mark=OTHER_MARK))

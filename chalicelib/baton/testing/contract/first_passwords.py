@@ -42,12 +42,12 @@ class FirstPasswordsContract(LineagesUnderTest):
         )
 
     def test_an_account_without_a_password_is_read_as_it_was_written(self, storage: StorageUnderTest) -> None:
-        """It has none, whether or not it waits for one."""
+        """The account has no password, whether or not it waits for one."""
         assert storage.accounts.register(WAITING, STATE) == Done()
         assert storage.accounts.get(ACCOUNT) == WAITING
 
     def test_a_first_password_raises_the_version_and_ends_no_login(self, storage: StorageUnderTest) -> None:
-        """The account waits no more. A repetition is recognised."""
+        """The account no longer waits. The store recognises a repetition."""
         storage.accounts.register(WAITING, STATE)
         for _ in range(2):
             assert self.complete(storage) == Done()
@@ -99,7 +99,7 @@ class FirstPasswordsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_of_several_first_passwords_at_the_same_time_one_is_set(self, storage: StorageUnderTest) -> None:
-        """The others are told that the account moved."""
+        """The result of the others is ``Moved``."""
         storage.accounts.register(WAITING, STATE)
 
         def completing(number: int) -> Callable[[], Done | Moved]:

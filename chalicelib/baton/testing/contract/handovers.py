@@ -87,7 +87,7 @@ class HandoversContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_browser_acts_while_its_app_is_logged_in(self, storage: StorageUnderTest, verb: str) -> None:
-        """It may end its app too."""
+        """A browser may also end the app's login."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(BY_COOKIE, *arguments, now=NOW) == Done()
@@ -119,7 +119,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_a_browser_changes_the_password_while_its_app_is_logged_in(self, storage: StorageUnderTest) -> None:
-        """That ends its app, and the browser with it."""
+        """The change ends the app's login, and the browser's login with it."""
         live = state_with(MINE_LIVE, IN_BROWSER)
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(live)
@@ -134,7 +134,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_use_is_stored_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, gone: AccountState, verdict: object
     ) -> None:
-        """A session that slid would be shown as live."""
+        """If the use were stored, the session would be shown as live."""
         del verdict
         storage.seed(gone)
         read = gone.lineages[NEW]
@@ -147,7 +147,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_the_session_of_a_browser_is_never_exchanged(self, storage: StorageUnderTest) -> None:
-        """A login of the same client without an app is."""
+        """A login of the same client that has no app is exchanged."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         assert self.exchange(storage, presented(lineage=IN_BROWSER)) == Inactive()
         alone = replace(IN_BROWSER, parent=None)
@@ -156,7 +156,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(7)
     def test_a_handover_and_the_end_of_its_app_race(self, storage: StorageUnderTest) -> None:
-        """If the app ended first, nothing begins. Otherwise the browser ended with it."""
+        """If the app's login ended first, the browser gets no login. Otherwise the browser's login ends with it."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)
@@ -173,7 +173,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("actor", [ACTOR, BY_COOKIE], ids=["own login", "handed over"])
     def test_a_browser_is_bound_to_one_key(self, storage: StorageUnderTest, actor: object) -> None:
-        """The first key stays. Sent again, it is done."""
+        """The first key stays. A repeated call with it returns ``Done``."""
         by = BY_COOKIE if actor is BY_COOKIE else ACTOR
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         for at in (NOW, NOW + 1):
@@ -188,7 +188,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_browser_is_bound_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """Nor after a change of the credentials."""
+        """No browser is bound after a change of the credentials, either."""
         storage.seed(inactive)
         assert storage.lineages.bind_browser(ACTOR, KEY, now=NOW) == verdict
         assert self.account_state(storage) == inactive
@@ -210,6 +210,6 @@ class HandoversContract(LineagesUnderTest):
             assert self.account_state(storage).lineages[MINE].browser_key == keys[said.index(Done())]
 
     def test_a_disabled_account_has_no_browser(self, storage: StorageUnderTest) -> None:
-        """The status counts before the app."""
+        """The status of the account is checked before the login of the app."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, status=Status.DISABLED))
         assert storage.lineages.end_all(BY_COOKIE, now=NOW) == Inactive()

@@ -24,7 +24,7 @@ class KeyRingContract(Contract):
         assert storage.key_ring.current(now=LATER) == ring
 
     def test_a_newer_ring_replaces_the_one_that_was_read(self, storage: StorageUnderTest) -> None:
-        """Every process has the new ring after ``KEY_RING_REFRESH_S`` seconds at the latest."""
+        """Every process has the new ring within ``KEY_RING_REFRESH_S`` seconds."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()

@@ -60,12 +60,12 @@ class MailContract(LineagesUnderTest):
         )
 
     def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
-        """Each of the three may be missing."""
+        """Each of the three members may be missing."""
         self.registered_with(storage, verified_at=NOW, language="zh", reset_mark=MARK)
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh", reset_mark=MARK)
 
     def test_an_address_is_verified_once_and_no_login_changes(self, storage: StorageUnderTest) -> None:
-        """The first time stays. A language replaces the stored one, and no language does not."""
+        """The first time stays. A language replaces the stored language. A call without a language keeps it."""
         account_state = self.registered_with(storage)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -81,7 +81,7 @@ class MailContract(LineagesUnderTest):
         assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
 
     def test_an_address_of_a_missing_user_is_not_verified(self, storage: StorageUnderTest) -> None:
-        """No user is made."""
+        """No user is created."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) is None
@@ -134,7 +134,7 @@ class MailContract(LineagesUnderTest):
             assert ended_of(after, lineage, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == ended
 
     def test_a_claim_proves_the_address_and_takes_the_rights(self, storage: StorageUnderTest) -> None:
-        """The logins end with a reason of their own."""
+        """The logins end with the reason of a claim."""
         self.registered_with(storage)
         assert self.reset(storage, claim=True) == Done()
         user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
@@ -177,7 +177,7 @@ class MailContract(LineagesUnderTest):
         assert self.account_state(storage) == meanwhile
 
     def test_other_credentials_of_the_user_stop_a_reset(self, storage: StorageUnderTest) -> None:
-        """A missing user is not made."""
+        """A missing user is not created."""
         account_state = self.registered_with(storage, credentials_version=VERSION + 1)
         assert self.reset(storage) == Moved()
         assert self.account_state(storage) == account_state
@@ -186,7 +186,7 @@ class MailContract(LineagesUnderTest):
         assert storage.accounts.get(ACCOUNT) is None
 
     def test_the_very_same_reset_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The store recognises its own write by mark and encrypted hash. Nothing rises a second time."""
+        """The store recognises its own write by mark and encrypted hash. The versions do not rise a second time."""
         self.registered_with(storage)
         assert self.reset(storage) == Done()
         once = self.account_state(storage)
@@ -211,7 +211,7 @@ class MailContract(LineagesUnderTest):
         return storage.accounts.delete_unproved(user, mark=OF_LINK, now=NOW)
 
     def test_an_account_that_was_never_proved_is_deleted(self, storage: StorageUnderTest) -> None:
-        """User, address, logins and rights are gone. The very same call sent again is done."""
+        """User, address, logins and rights are deleted. The very same call sent again is done."""
         self.registered_with(storage)
         for _ in range(2):
             assert self.delete_unproved(storage) == Done()
@@ -246,7 +246,7 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """An operator decides about a disabled account."""
+        """If the account is disabled, an operator decides about its deletion."""
         self.registered_with(storage)
         storage.seed(meanwhile)
         assert self.delete_unproved(storage) == Moved()

@@ -116,7 +116,7 @@ class OnceContract(Contract):
         assert self.stored(calls).answer is None
 
     def test_an_answer_of_the_greatest_size_is_stored(self, calls: OnceStore) -> None:
-        """64 KB, of any bytes."""
+        """The answer has 64 KB of any bytes."""
         answer = (bytes(range(256)) * (ONCE_ANSWER_BYTES_MAX // 256))[:ONCE_ANSWER_BYTES_MAX]
         self.claim(calls)
         assert self.store(calls, answer=answer) == Done()

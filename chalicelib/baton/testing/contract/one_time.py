@@ -71,7 +71,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_ticket_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second request is refused as long as any server can decrypt the ticket, also if its clock is behind."""
+        """A second request is refused as long as any server can decrypt the ticket, even one whose clock is behind."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
         last = NOW + 300 + TICKET_CONSUMED_KEPT_S - 1
@@ -148,7 +148,7 @@ class OneTimeContract(Contract):
         assert self.spend(storage) == STEP_UP
 
     def test_a_grant_has_the_factors_of_its_proof(self, storage: StorageUnderTest) -> None:
-        """And whether the owner has switched the second factor on. So no further read decides whether it is enough."""
+        """The grant also stores whether the owner has switched on the second factor. So no further read is needed."""
         proved = replace(STEP_UP, assurance=TOTP_ALONE, second_factor=True)
         storage.one_time.store_grant(
             GRANT, lineage=MINE, operation=OPERATION, step_up=proved, credentials_version=VERSION, expires_at=NOW + 300
@@ -164,7 +164,7 @@ class OneTimeContract(Contract):
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
 
     def test_an_unknown_grant_is_refused(self, storage: StorageUnderTest) -> None:
-        """An unknown grant is refused, also the second time: the refusal must not create the grant."""
+        """An unknown grant is refused each time: the refusal must not create the grant."""
         assert self.spend(storage) == Refused()
         assert self.spend(storage) == Refused()
 

@@ -58,28 +58,28 @@ class PasskeysContract(Contract):
         return storage.factors.use_passkey(ACCOUNT, use, credentials_version=version)
 
     def test_a_use_is_stored_and_can_be_sent_again(self, storage: StorageUnderTest) -> None:
-        """The counter, the flags and the day. Nothing else of the passkey changes, and no other passkey."""
+        """The store keeps the counter, the flags and the day. Nothing else changes, and no other passkey."""
         self.with_passkeys(storage, SecondFactors(passkeys=by_id(PASSKEY, SYNCED)))
         for _ in range(2):
             assert self.use_it(storage) == Done()
             assert self.factors_of_account(storage).passkeys == by_id(USED, SYNCED)
 
     def test_the_larger_counter_stays(self, storage: StorageUnderTest) -> None:
-        """A copy of the authenticator, whose counter is behind, does not set it back."""
+        """A copy of the authenticator with a lower counter does not lower the stored counter."""
         self.with_passkeys(storage)
         assert self.use_it(storage, replace(USE, counter=3)) == Done()
         assert self.factors_of_account(storage).passkeys == by_id(replace(USED, counter=7))
 
     @pytest.mark.guarantee(8)
     def test_a_counter_that_another_login_raised_meanwhile_is_not_set_back(self, storage: StorageUnderTest) -> None:
-        """Both read the same counter. The later write is refused, so its login starts over and sees the larger one."""
+        """Both read the same counter. The later write is refused, and its login reads the larger counter."""
         self.with_passkeys(storage)
         assert self.use_it(storage, replace(USE, counter=20)) == Done()
         assert self.use_it(storage, replace(USE, counter=12)) == Refused()
         assert self.factors_of_account(storage).passkeys[PASSKEY.id].counter == 20
 
     def test_a_use_remembers_the_device_in_the_same_write(self, storage: StorageUnderTest) -> None:
-        """And forgets those that it names."""
+        """The same write forgets the devices that the use names."""
         passkeys = by_id(PASSKEY)
         self.with_passkeys(storage, SecondFactors(remembered={"tablet": NOW - 1, "watch": NOW}, passkeys=passkeys))
         remember = Remember("phone", at=NOW, forgotten=("tablet",))
@@ -90,7 +90,7 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_passkey_that_was_removed_is_not_used(self, storage: StorageUnderTest) -> None:
-        """Removed, replaced by another key, or the credentials version moved: nothing is stored."""
+        """If the passkey was removed or has another key, or the credentials version moved, nothing is stored."""
         factors = SecondFactors(passkeys=by_id(SYNCED))
         self.with_passkeys(storage, factors)
         assert self.use_it(storage) == Refused()
@@ -101,7 +101,7 @@ class PasskeysContract(Contract):
         assert storage.accounts.get(SOMEBODY_ELSE) is None
 
     def test_a_passkey_is_named(self, storage: StorageUnderTest) -> None:
-        """The credentials version stays: no grant and no ticket becomes void by a name."""
+        """The credentials version stays: a new name voids no grant and no ticket."""
         self.with_passkeys(storage)
         for name in ("Work phone", ""):
             assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, name, now=NOW) == Done()
@@ -123,7 +123,7 @@ class PasskeysContract(Contract):
         assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
 
     def test_only_a_passkey_of_the_account_is_named(self, storage: StorageUnderTest) -> None:
-        """Nothing is stored for another one, and not after a change of the credentials."""
+        """Nothing is stored for a passkey of another account, or after a change of the credentials."""
         self.with_passkeys(storage)
         assert storage.factors.rename_passkey(ACTOR, SYNCED.id, "name", now=NOW) == Moved()
         later = replace(ACTOR, credentials_version=VERSION + 1)
@@ -148,7 +148,7 @@ class PasskeysContract(Contract):
     def test_a_change_of_passkeys_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: AddPasskey | RemovePasskey, stored: dict[str, Passkey]
     ) -> None:
-        """An account has ten passkeys at most, each once."""
+        """An account has at most ten passkeys, and each of them once."""
         self.with_passkeys(storage, SecondFactors(passkeys=stored))
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors_of_account(storage).passkeys == stored
@@ -200,7 +200,7 @@ class PasskeysContract(Contract):
         assert storage.factors.change_factors(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
 
     def test_a_passkey_that_is_removed_leaves_a_credential_of_another_account(self, storage: StorageUnderTest) -> None:
-        """An inconsistent account cannot free what is not its own."""
+        """An inconsistent account cannot free a credential of another account."""
         self.with_passkeys(storage)
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         change = storage.factors.change_factors

@@ -71,7 +71,7 @@ class RestoresContract(Contract):
         return storage.lineages.add_lineage(NEW_PHONE, expected=expected, replaced=(), removed=(), lineages_max=6)
 
     def test_a_restore_key_is_kept_and_replaced(self, storage: StorageUnderTest) -> None:
-        """One for each device. Sent again, it is done again. Nothing else of the user changes."""
+        """Each device has at most one restore key. A repeated call returns ``Done``. Nothing else changes."""
         self.with_keys(storage, tablet=KEY)
         for key in (KEY, NEW_KEY, NEW_KEY):
             assert storage.factors.keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()
@@ -79,7 +79,7 @@ class RestoresContract(Contract):
         assert storage.lineages.get(ACCOUNT) == state_with(MINE_LIVE, OTHER_LIVE)
 
     def test_a_restore_key_is_deleted(self, storage: StorageUnderTest) -> None:
-        """Only that of the device. A repetition is safe."""
+        """Only the restore key of the device is deleted. A repetition is safe."""
         self.with_keys(storage, tablet=KEY, phone=NEW_KEY)
         for _ in range(2):
             assert storage.factors.keep_restore_key(ACTOR, "phone", None, now=NOW) == Done()
@@ -89,7 +89,7 @@ class RestoresContract(Contract):
     def test_keys_without_a_login_are_forgotten_in_the_same_write(
         self, storage: StorageUnderTest, key: RestoreKey | None
     ) -> None:
-        """Also if they are gone already, or name the device itself."""
+        """The write succeeds even if the keys are already deleted, or are of the device itself."""
         self.with_keys(storage, tablet=KEY, watch=KEY, phone=NEW_KEY)
         forgotten = ("car", "phone", "watch")
         assert storage.factors.keep_restore_key(ACTOR, "phone", key, forgotten=forgotten, now=NOW) == Done()
@@ -118,7 +118,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.parametrize("claim", [False, True], ids=["reset", "claim"])
     def test_a_reset_forgets_every_restore_key(self, storage: StorageUnderTest, claim: bool) -> None:  # noqa: FBT001 - pytest calls it
-        """A stranger who registered the address of another person keeps no way in."""
+        """A stranger who registered the address of another person cannot log in with a restore key."""
         self.with_keys(storage, phone=KEY)
         reset = storage.accounts.reset_password
         outcome = reset(ACCOUNT, NEW_PASSWORD_HASH, expected_version=VERSION, mark=MARK, claim=claim, now=NOW)
@@ -147,7 +147,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_restore_and_the_end_of_its_parent_race(self, storage: StorageUnderTest) -> None:
-        """If the parent ended first, nothing begins. Many rounds, because each has one winner."""
+        """If the parent ended first, no login begins. There are many rounds: each has one winner."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)

@@ -165,7 +165,7 @@ class StatusesContract(LineagesUnderTest):
             assert self.account_state(storage) == replace(state_with(MINE_LIVE), second_factor_required=required)
 
     def test_the_attributes_of_an_account_are_replaced(self, storage: StorageUnderTest) -> None:
-        """As a whole. Empty bytes remove them. The call is safe to repeat."""
+        """All attributes are replaced together. Empty bytes remove them. The call is safe to repeat."""
         storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT))
         for attributes in (ATTRIBUTES, ATTRIBUTES, b"\x80" * ATTRIBUTES_BYTES_MAX, b"", b""):
             assert storage.lineages.set_attributes(ACCOUNT, attributes) == Done()

@@ -22,7 +22,7 @@ class SuppressionsContract(Contract):
     """The store ``suppressions``: `mail.ports.Suppressions`."""
 
     def test_an_address_without_a_suppression_has_none(self, storage: StorageUnderTest) -> None:
-        """Of another address too."""
+        """The result is ``None``, even if another address has a suppression."""
         assert storage.suppressions.get(INDEX) is None
         storage.suppressions.suppress(INDEX, BOUNCE)
         assert storage.suppressions.get(EmailIndex("of-another-address")) is None
@@ -42,7 +42,7 @@ class SuppressionsContract(Contract):
     def test_the_stricter_suppression_stays(
         self, storage: StorageUnderTest, stored: Suppression, reported: Suppression, kept: Suppression
     ) -> None:
-        """Reports come late and twice, and in any order."""
+        """Reports may be late, repeated and in any order."""
         storage.suppressions.suppress(INDEX, stored)
         storage.suppressions.suppress(INDEX, reported)
         assert storage.suppressions.get(INDEX) == kept
@@ -59,7 +59,7 @@ class SuppressionsContract(Contract):
 
     @pytest.mark.parametrize("stored", [BOUNCE, COMPLAINT], ids=["bounce", "complaint"])
     def test_a_lifted_suppression_is_gone(self, storage: StorageUnderTest, stored: Suppression) -> None:
-        """Once. The next bounce is stored again."""
+        """A suppression is lifted once. The next bounce is stored again."""
         storage.suppressions.suppress(INDEX, stored)
         assert storage.suppressions.lift(INDEX) == Done()
         assert storage.suppressions.get(INDEX) is None
@@ -68,6 +68,6 @@ class SuppressionsContract(Contract):
         assert storage.suppressions.get(INDEX) == BOUNCE
 
     def test_a_suppression_is_no_account(self, storage: StorageUnderTest) -> None:
-        """The address stays free, and no user is found by it."""
+        """A suppressed address stays free, and no user has it."""
         storage.suppressions.suppress(INDEX, BOUNCE)
         assert storage.accounts.find(INDEX) is None

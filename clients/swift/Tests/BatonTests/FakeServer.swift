@@ -161,7 +161,7 @@ final class FakeServer: Transport, @unchecked Sendable {
             return (200, ["grant": .string(grant), "expires_in": 300])
         }
         if route == "POST /step-up/options" { return (200, ["options": ["challenge": "c"]]) }
-        if route == "POST /payments" { return try onceOnly(request, body) }
+        if route == "POST /transfers" { return try onceOnly(request, body) }
         let digest = contentDigest(Data(body.utf8))
         let operation: JSON = ["method": .string(request.method), "path": .string("/api\(path)"), "digest": .string(digest)]
         if grants.removeValue(forKey: request.headers["baton-grant"] ?? "") != operation {

@@ -65,12 +65,12 @@ import Testing
         let client = try await Device(server).login().client
         server.fault(server.loseAnswer, server.loseRequest, server.loseAnswer)
         struct Payment: Codable { var amount = 7 }
-        let answer = try await client.call("POST", "/payments", json: Payment(), idempotencyKey: key)
+        let answer = try await client.call("POST", "/transfers", json: Payment(), idempotencyKey: key)
         #expect(answer.status == 201 && server.effects == 1)
         #expect(try answer.json() == ["paid": true])
         #expect(try answer.decoded([String: Bool].self) == ["paid": true])
         server.fault(server.loseAnswer)
-        #expect(try await kindOf { _ = try await client.call("POST", "/payments", json: Payment()) } == "answer_lost")
+        #expect(try await kindOf { _ = try await client.call("POST", "/transfers", json: Payment()) } == "answer_lost")
         #expect(Baton.newIdempotencyKey().count == 22)
     }
 

@@ -14,7 +14,7 @@ private typealias Client = Baton
         server.account(ada, factor: "123456")
         let printed = Box<[String]>([])
         let (baseURL, email) = (address, ada)
-        let payment: JSON = ["to": "bob", "amount": 7]
+        let transfer: JSON = ["to": "bob", "amount": 7]
         @Sendable func ask(_ what: String) -> String { what == "Code" ? "123456" : password }
         func print(_ value: Any) { printed.change { $0.append("\(value)") } }
         enum Baton {
@@ -35,9 +35,9 @@ private typealias Client = Baton
         while case .step(let step) = login { login = try await step.prove(Proof(totp: ask("Code"))) }
         print(try await baton.me())
 
-        let key = Baton.newIdempotencyKey() // Store it with the payment, before the call.
+        let key = Baton.newIdempotencyKey() // Store it with the transfer, before the call.
         let confirm: Confirm = { _ in Proof(password: ask("Password")) } // Called only if the route requires it.
-        let answer = try await baton.call("POST", "/payments", json: payment, confirm: confirm, idempotencyKey: key)
+        let answer = try await baton.call("POST", "/transfers", json: transfer, confirm: confirm, idempotencyKey: key)
         print(try answer.json())
         print(try await baton.logout())
         // [quick-start]

@@ -1,13 +1,16 @@
-"""docs/baton/development.md: its bodies have the members of real answers, and its Python runs."""
+"""docs/baton/development.md: its bodies have the members of real answers, and its programs run."""
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import baton_client
 from baton_client import BatonClient, HttpTransport, MemoryStorage
+from tests.baton.clients.node import node
 from tests.baton.operations.dev.conftest import Server
 from tools.dev.api.faults import KINDS
 from tools.template import ROOT
@@ -110,5 +113,24 @@ def test_the_python_of_the_page_runs(server: Server, monkeypatch: pytest.MonkeyP
     exec(compile(text, "the page", "exec"), given)  # noqa: S102 - code of a page of this repository
     for transport in transports:
         transport.close()
+    outcomes = [one["exchange"]["outcome"] for one in server.got("/requests?q=oauth&limit=2")["requests"]]
+    assert outcomes == ["same_child", "exchanged"]
+
+
+def test_the_javascript_of_the_page_runs(server: Server, tmp_path: Path) -> None:
+    """Against this server, with the demo account. The page once called a method that the client does not have."""
+    text = block("js", "development.js").replace("http://localhost:8000", server.url)
+    client = ROOT / "clients" / "typescript"
+    for name, file in (
+        ("baton-client/node", client / "src" / "node.js"),
+        ("./baton-client/testing/development.js", client / "testing" / "development.js"),
+    ):
+        assert f'"{name}"' in text
+        text = text.replace(f'"{name}"', json.dumps(file.as_uri()))
+    text = text.replace('"record-of-the-test"', json.dumps(str(tmp_path)))
+    command = [node(), "--input-type=module", "--eval", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "demo@example.com" in done.stdout
     outcomes = [one["exchange"]["outcome"] for one in server.got("/requests?q=oauth&limit=2")["requests"]]
     assert outcomes == ["same_child", "exchanged"]

@@ -30,7 +30,7 @@ class LoginActivity : Activity() {
             },
             button("Pay 7 Euro") {
                 val key = Baton.newIdempotencyKey() // A real app stores it with the payment, and sends both again after a restart.
-                baton.call("POST", "/payments", mapOf("amount" to 7), idempotencyKey = key) { Proof(password = ask("Your password", PASSWORD)) }
+                baton.call("POST", "/transfers", mapOf("to" to "bob", "amount" to 700), idempotencyKey = key) { Proof(password = ask("Your password", PASSWORD)) }
                 said.text = "Paid."
             },
             button("Log out") { baton.logout() },
@@ -77,6 +77,7 @@ internal fun words(reason: String?) = when (reason) {
     "reuse", "replaced" -> "A copy of this login was used. Log in again. If that was not you, change your password."
     "ended_by_owner" -> "You have ended this login on another device."
     "password_changed", "password_reset", "claimed", "undone" -> "Your password or your address was changed. Log in again."
+    "ended_by_operator" -> "Our support has ended this login. Log in again."
     "account_disabled" -> "Your account is locked. Ask our support."
     "key_lost" -> "This phone has lost its key. Log in again."
     else -> "Your login has ended. Log in again." // idle, expired, and what a later server says.

@@ -33,7 +33,7 @@ class QuickStartTest {
         val server = FakeServer()
         server.accounts.getValue(email).factor = "123456"
         val printed = mutableListOf<Any?>()
-        val payment = mapOf("to" to "bob", "amount" to 7)
+        val transfer = mapOf("to" to "bob", "amount" to 7)
         val context: Context = FakeContext(files)
         fun ask(what: String) = if (what == "Code") "123456" else password
         fun println(value: Any?) = printed.add(value)
@@ -45,8 +45,8 @@ class QuickStartTest {
         while (login is LoginStep) login = login.prove(Proof(totp = ask("Code")))
         println(baton.me())
 
-        val key = Baton.newIdempotencyKey() // Store it with the payment, before the call.
-        val answer = baton.call("POST", "/payments", json = payment, idempotencyKey = key) {
+        val key = Baton.newIdempotencyKey() // Store it with the transfer, before the call.
+        val answer = baton.call("POST", "/transfers", json = transfer, idempotencyKey = key) {
             Proof(password = ask("Password")) // Called only if the route requires it.
         }
         println(answer.json())

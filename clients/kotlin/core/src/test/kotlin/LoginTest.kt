@@ -63,10 +63,10 @@ class LoginTest {
     fun `a call with a key has one effect, whatever is lost - without a key its answer is lost`() = test {
         val client = Device(server).login().client
         server.faults += listOf(server.loseAnswer, server.loseRequest, server.loseAnswer)
-        val answer = client.call("POST", "/payments", json = mapOf("amount" to 7), idempotencyKey = key)
+        val answer = client.call("POST", "/transfers", json = mapOf("amount" to 7), idempotencyKey = key)
         assertEquals(listOf(201, mapOf("paid" to true), 1), listOf(answer.status, answer.json(), server.effects))
         server.faults += server.loseAnswer
-        assertEquals("answer_lost", kindOf { client.call("POST", "/payments", json = mapOf("amount" to 7)) })
+        assertEquals("answer_lost", kindOf { client.call("POST", "/transfers", json = mapOf("amount" to 7)) })
         assertTrue(Regex("[\\w-]{22}").matches(Baton.newIdempotencyKey()))
     }
 
