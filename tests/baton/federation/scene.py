@@ -13,6 +13,7 @@ from chalicelib.baton import settings
 from chalicelib.baton.environment import Effects
 from chalicelib.baton.factors.ports import NotFetched
 from chalicelib.baton.federation.id_token import login_nonce
+from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.storage.memory.storage import memory_storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.testing.clock import Clock
@@ -42,6 +43,7 @@ class Scene:
     clock: Clock = field(default_factory=Clock)
     tables: MemoryTables = field(default_factory=MemoryTables)
     faults: Faults = field(default_factory=Faults)
+    mailbox: Mailbox = field(default_factory=Mailbox)
     lines: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class Scene:
             ENVIRON | dict(self.environ),
             lambda _: self.faults.around(memory_storage(secrets.token_bytes, self.tables)),
             self.lines.append,
+            mailbox=self.mailbox,
             fetch=self._fetch,
         )
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -360,3 +361,47 @@ def test_refused_tokens_are_limited_per_source_and_successes_cost_nothing() -> N
         assert phone.enter(nonce="another").status == 401
         assert phone.enter().status in {200, 429}
     assert phone.enter(nonce="another").status == 429
+
+
+class TestWithoutPassword:
+    """What docs/baton/federation.md says about accounts from a provider."""
+
+    def test_a_passkey_is_added_after_the_login(self, scene: Scene) -> None:
+        """Within 300 seconds, without a step-up. Later the person must log in again."""
+        phone = scene.phone()
+        phone.enter(create=True)
+        assert phone.post("/me/passkeys/upgrade-options", {}).status == 200
+        scene.clock.skip(seconds=301)
+        assert phone.post("/me/passkeys/upgrade-options", {}).code == "step_up_required"
+
+    def test_a_password_is_set_by_mail(self) -> None:
+        """The address is proved, so a code from the mailbox sets the first password. The identity stays."""
+        scene = Scene(environ={"BATON_MAIL": "mailbox"})
+        phone = scene.phone()
+        phone.enter(create=True, email="ada@gmail.com", email_verified=True)
+        device = {"public_key": phone.key.jwk()}
+        asked = {"email": "ada@gmail.com", "client_id": "mobile", "device": device}
+        begun = phone.post("/password/forgot", asked, token=None)
+        assert begun.status == 202, begun
+        code = re.search(r"\d{4} \d{4}", scene.mailbox.mails[-1].text)
+        assert code
+        reset = {"mail_session": begun.members["mail_session"], "code": code[0], "new_password": PASSWORD}
+        assert phone.post("/password/reset", reset, token=None).status == 204
+        assert scene.phone().login("ada@gmail.com").status == 200
+        assert scene.phone().enter().status == 200
+
+    def test_nothing_else_opens_a_step_up(self, scene: Scene) -> None:
+        """No password is right."""
+        phone = scene.phone()
+        phone.enter(create=True)
+        operation, _ = phone.operation("DELETE", "/me")
+        said = phone.post("/step-up", {"operation": operation, "password": PASSWORD})
+        assert (said.status, said.code) == (401, "invalid_credentials")
+        assert phone.request("DELETE", "/me").code == "step_up_required"
+
+    def test_a_notice_needs_an_address(self) -> None:
+        """A login on a new device of a person without an address tells nobody, and fails nothing."""
+        scene = Scene(environ={"BATON_MAIL": "mailbox"})
+        scene.phone().enter(create=True)
+        assert scene.phone().enter().status == 200
+        assert [line["reason"] for line in scene.events("mail_dropped")] == ["the account has no address"]

@@ -143,6 +143,7 @@ class MailUsers(Users):
     ) -> Done | Moved | AddressTaken:
         """Replace the address by a proved one, in one transaction of four items: two entries, user, account state."""
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
+        as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS
         values = {
             ":email": text(new.email),
             ":index": text(new.index),
@@ -156,11 +157,7 @@ class MailUsers(Users):
         update = expression(
             values,
             _NAMES,
-            condition=all_of(
-                VERSION_AS_READ,
-                ADDRESS_AS_READ if user.email_index else NO_ADDRESS,
-                *(() if proved else (NOT_VERIFIED,)),
-            ),
+            condition=all_of(VERSION_AS_READ, as_read, *(() if proved else (NOT_VERIFIED,))),
             update=MOVE_WITH_LANGUAGE if language else MOVE,
         )
         until = now + ADDRESS_KEPT_S if proved else None
