@@ -723,7 +723,7 @@ LISTED: Final[list[Mutant]] = [
         ("a factor that was added meanwhile is deleted", "condition=all_of(VERSION_AS_READ, NOT_VERIFIED))\n", "condition=NOT_VERIFIED)\n"),
         ("any deletion is ours", "state is not None and state_of(state).deleted_by == mark", "state is not None"),
         ("the old address is free immediately", "until = now + ADDRESS_KEPT_S if proved else None", "until = None"),
-        ("an address that was never proved is kept", "until=now + ADDRESS_KEPT_S if proved else None", "until=now + ADDRESS_KEPT_S"),
+        ("an address that was never proved is kept", "until = now + ADDRESS_KEPT_S if proved else None", "until = now + ADDRESS_KEPT_S"),
         ("an account takes an address that another one keeps", 'f"({CLAIMED_BY_ACCOUNT} AND attribute_exists(#until))"', '"attribute_exists(#until)"'),
         ("an ended login moves the address", "                raise_version(tables.lineages, actor, now=now),\n", "                raise_version(tables.lineages, UnfinishedLogin(account, epoch=3, credentials_version=actor.credentials_version), now=now),\n"),
         ("an undo over changed credentials", "condition=VERSION_AS_READ, update=update)", 'condition="v <> :version OR v = :version", update=update)'),
@@ -799,7 +799,7 @@ LISTED: Final[list[Mutant]] = [
         ("an older login adds a passkey silently", "is_new = self.clock() - caller.auth_time <= UPGRADE_S and not", "is_new = not"),
         ("a login by passkey adds one silently", "<= UPGRADE_S and not _KNOWS.isdisjoint(caller.amr)", "<= UPGRADE_S"),
         ("a weak login adds a passkey silently", 'if not is_new or (asked and level(caller.acr) < level("aal2")):', "if not is_new:"),
-        ("a stranger's address gets a passkey", "        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):\n", "        if False:\n"),
+        ("a stranger's address gets a passkey", "        if not self.ceremonies.enrollable.is_proved(verified=user.has_no_unproved_address):\n", "        if False:\n"),
         ("an eleventh passkey is asked for", "        if len(user.factors.passkeys) >= PASSKEYS_MAX:\n", "        if False:\n"),
         ("a registration of any login", "            lineage=caller.device_id,\n        )\n        user = self._user(caller)\n", "        )\n        user = self._user(caller)\n"),
         ("the passkey of a thief cannot be undone", "since = now if change.passkey.by_new_key else None", "since = None"),
@@ -941,7 +941,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/changes.py",
-        ("a squatter enrols a factor", "if self.verified_only and user.verified_at is None:", "if False:"),
+        ("a squatter enrols a factor", "if self.verified_only and not user.has_no_unproved_address:", "if False:"),
     ),
     *_of(
         "chalicelib/baton/mail/new_address.py",
