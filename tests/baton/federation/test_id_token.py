@@ -282,7 +282,8 @@ class TestKeySets:
         if algorithm == "ES256":
             r, s = decode_dss_signature(key.sign(head.encode(), ec.ECDSA(hashes.SHA256())))
             assert judged(f"{head}.{encode_base64url(r.to_bytes(32) + s.to_bytes(32))}", ACME, jwks={"keys": [jwk]})
-            assert refused(f"{head}.{encode_base64url(b'short')}", ACME, jwks={"keys": [jwk]}) == "signature"
+            for odd in (b"short", r.to_bytes(32) + s.to_bytes(33)):
+                assert refused(f"{head}.{encode_base64url(odd)}", ACME, jwks={"keys": [jwk]}) == "signature"
             for bad in ({"crv": "P-384"}, {"x": "AQ"}, {"y": jwk["x"]}):
                 assert refused(text, ACME, jwks={"keys": [jwk | bad]}) == "key"
 
