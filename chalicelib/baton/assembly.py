@@ -201,6 +201,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
             list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
             record=parts.record,
             on_export=parts.on_export,
+            providers=parts.names.providers,
         ),
     )
 

@@ -4,14 +4,19 @@ import base64
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
+from chalicelib.baton.accounts.devices import ListDevices
+from chalicelib.baton.accounts.export import ExportAccount
+from chalicelib.baton.accounts.profile import never_suppressed
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.tokens.caller import Caller
 from tests.baton.federation.scene import Federated, Scene
 from tests.baton.wire.conversation import PASSWORD, Said
 from tests.baton.wire.second_factor import totp
@@ -405,3 +410,32 @@ class TestWithoutPassword:
         scene.phone().enter(create=True)
         assert scene.phone().enter().status == 200
         assert [line["reason"] for line in scene.events("mail_dropped")] == ["the account has no address"]
+
+    def test_the_export_has_the_identity(self) -> None:
+        """With the name of the provider and the address that it verified. Neither password nor subject is there."""
+        scene = Scene()
+        phone = scene.phone()
+        phone.enter(create=True, email="ada@gmail.com", email_verified=True)
+        (account,) = scene.tables.users
+        caller = SimpleNamespace(
+            account=account,
+            account_state=scene.tables.lineages[account],
+            device_id=phone.tokens["device_id"],
+            not_before=0,
+        )
+        parts = scene.baton._parts
+        export = ExportAccount(
+            clock=parts.clock,
+            clients=parts.clients,
+            users=parts.storage.accounts,
+            email_status=never_suppressed,
+            audit=parts.storage.audit,
+            list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
+            record=parts.record,
+            on_export=lambda: None,
+            providers=parts.names.providers,
+        )
+        exported = export(cast("Caller", caller))
+        (identity,) = exported.identities
+        assert (identity.provider, identity.linked_at, identity.email) == ("google", scene.clock.now, "ada@gmail.com")
+        assert exported.factors == []
