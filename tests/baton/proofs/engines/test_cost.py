@@ -215,6 +215,9 @@ POST /me/passkeys                           a new passkey                       
 GET /me/passkeys                            the passkeys                             0      2      2      0
 PATCH /me/passkeys/{passkey_id}             a name                                   5      2      4      0
 DELETE /me/passkeys/{passkey_id}            with a grant                             8      2      5      1
+POST /login/federated                       a sign-up                                9      1      3      1
+POST /login/federated                       an unknown device                        1      3      4      1
+POST /login/federated                       a refused token                          1      0      1      0
 POST /attestation-challenge                 a challenge                              0      0      0      0
 POST /register                              with evidence                            8      0      3      2
 POST /login                                 an unknown device, with evidence         6      3      9      2
