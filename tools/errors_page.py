@@ -10,6 +10,7 @@ from chalicelib.baton.accounts import refusals as of_accounts
 from chalicelib.baton.attestation import refusals as of_attestation
 from chalicelib.baton.browser import refusals as of_browsers
 from chalicelib.baton.factors import refusals as of_factors
+from chalicelib.baton.federation import refusals as of_federation
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.keys import refusals as of_keys
 from chalicelib.baton.proof import refusals as of_proof
@@ -19,7 +20,7 @@ from chalicelib.baton.tokens import refusals as of_tokens
 DOCS = Path(__file__).parent.parent / "docs" / "baton"
 PAGE = DOCS / "errors.md"
 
-MODULES = (errors, of_keys, of_proof, of_tokens, of_browsers, of_attestation, of_factors, of_accounts)
+MODULES = (errors, of_keys, of_proof, of_tokens, of_browsers, of_attestation, of_federation, of_factors, of_accounts)
 """The modules with errors: one for each package, in the order of the page."""
 
 _HEAD = """# Errors

@@ -73,6 +73,12 @@ from chalicelib.baton.factors.refusals import (
     WeakPassword,
 )
 from chalicelib.baton.factors.step_up import Grant
+from chalicelib.baton.federation.refusals import (
+    AccountDisabled,
+    IdentityNotAllowed,
+    IdentityTokenInvalid,
+    IdentityUnknown,
+)
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
 from chalicelib.baton.http.register import made
@@ -375,6 +381,24 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "Begin the enrolment of a factor, for a login that must have one. Sign with the key of the login.",
         {200: BegunEnrolment},
         (*SESSION, FactorRequired, EnrolmentRequired, FactorExists, EmailUnverified, errors.NotFound, *OURS),
+        proof=True,
+    ),
+    ("POST", "/login/federated"): Row(
+        "logInFederated",
+        "Log in, or sign up, with an id_token of an identity provider. Sign the request with the key in its body.",
+        {200: TokenResponse, 201: TokenResponse},
+        (
+            *ENTRY,
+            *ASKED,
+            IdentityTokenInvalid,
+            IdentityNotAllowed,
+            IdentityUnknown,
+            AccountDisabled,
+            AccountExists,
+            InvalidCredentials,
+            errors.TooManyRequests,
+            *OURS,
+        ),
         proof=True,
     ),
     ("POST", "/attestation-challenge"): Row(

@@ -29,6 +29,7 @@ from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.federation_assembly import federation_routes_of, prove_identity_of
 from chalicelib.baton.http.signed import Web
 from chalicelib.baton.mail.flows import MailFlows
 from chalicelib.baton.parts import Parts, product_of
@@ -50,6 +51,13 @@ def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
         *browser_routes_of(parts, web, _admit(parts)),
         *_accounts(parts, judge_evidence),
         *attestation_routes_of(parts, judge_evidence),
+        *federation_routes_of(
+            parts,
+            introduce=_introduce(parts),
+            judge_evidence=judge_evidence,
+            prove=prove_identity_of(parts),
+            admit=_admit(parts),
+        ),
         *_own_view(parts),
         *_factors(parts),
         *passkey_routes_of(parts),
@@ -193,6 +201,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
             list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
             record=parts.record,
             on_export=parts.on_export,
+            providers=parts.names.providers,
         ),
     )
 

@@ -22,6 +22,7 @@ LATER: Final = (
     "POST /login/enrol",
     "POST /login/factor",
     "POST /login/factor/options",
+    "POST /login/federated",
     "POST /login/passkey",
     "POST /login/passkey/options",
     "POST /login/restore",

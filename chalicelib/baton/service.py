@@ -63,7 +63,12 @@ class Baton(Decorators, TeamFunctions):
             write=effects.write,
         )
         self.clients = settings.registry
-        self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
+        self._names = Names(
+            settings.issuer,
+            settings.audience,
+            settings.earlier_issuers,
+            settings.providers.names if settings.providers else {},
+        )
         self._store(effects)
         self._add_claims = claims and self._noting(claims)
         known = KnownTokens()

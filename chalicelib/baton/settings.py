@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -19,8 +20,12 @@ from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_
 from chalicelib.baton.lineages.resources import ResourceProblems, Resources, read_resources
 from chalicelib.baton.urls import may_be_same_site
 
+if TYPE_CHECKING:
+    from chalicelib.baton.federation.providers import Providers
+
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _RESOURCES = "resources.toml"
+_PROVIDERS = "providers.toml"
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
@@ -83,6 +88,9 @@ class Settings(Struct, frozen=True):
 
     resources: Resources
     """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""
+
+    providers: "Providers | None"
+    """The identity providers of ``chalicelib/providers.toml``, beside the registry, if there is the file."""
 
     origins: tuple[str, ...]
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
@@ -188,6 +196,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     clients = _clients(environ, development=development, problems=problems)
     registry = _registry(clients, issuer, development=development, problems=problems)
     audience = environ.get("BATON_AUDIENCE") or issuer
+    providers = _providers(registry, development=development, problems=problems)
+    mail = variables.mail_of(environ, development=development, problems=problems)
+    if providers and mail == "off" and registry.relying_party is None:
+        problems.append(
+            "chalicelib/providers.toml: the deployment has neither mail nor [webauthn]. So people without a password "
+            "could neither delete their accounts nor end a stolen device"
+        )
     settings = Settings(
         issuer=issuer,
         audience=audience,
@@ -199,6 +214,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         clients=clients,
         registry=registry,
         resources=_resources(registry, {issuer, audience}, development=development, problems=problems),
+        providers=providers,
         origins=variables.origins_of(environ, development=development, problems=problems),
         origin_secret=variables.origin_secret(environ, problems),
         resource_servers=variables.resource_servers(environ, problems),
@@ -209,7 +225,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),
-        mail=variables.mail_of(environ, development=development, problems=problems),
+        mail=mail,
         mail_from=variables.mail_from(environ, problems),
         mail_queue=variables.mail_queue(environ, problems),
         mail_claims_from=variables.mail_claims_from(environ, problems),
@@ -295,6 +311,29 @@ def _resources(registry: Clients, own: set[str], *, development: bool, problems:
     except (RegistryProblems, ResourceProblems) as wrong:
         problems += wrong.problems
         return Resources()
+
+
+def _providers(registry: Clients, *, development: bool, problems: list[str]) -> "Providers | None":
+    """Read the identity providers, if the team has the file."""
+    path = _FOLDER / _PROVIDERS
+    if not path.is_file() or not list(registry):  # without a registry, each client would be unknown
+        return None
+    from chalicelib.baton.federation.providers import (  # noqa: PLC0415 - cold start
+        ProviderProblems,
+        read_providers,
+    )
+
+    file = f"chalicelib/{_PROVIDERS}"
+    try:
+        return read_providers(
+            decode_registry(path.read_bytes(), file),
+            clients=[client.id for client in registry],
+            development=development,
+            file=file,
+        )
+    except (RegistryProblems, ProviderProblems) as wrong:
+        problems += wrong.problems
+        return None
 
 
 def _access_key(

@@ -12,6 +12,7 @@ from chalicelib.baton.storage.memory.accounts import MemoryUsers
 from chalicelib.baton.storage.memory.attestations import MemoryAttestations
 from chalicelib.baton.storage.memory.audit import MemoryAudit
 from chalicelib.baton.storage.memory.factors import MemoryFactors
+from chalicelib.baton.storage.memory.identities import MemoryIdentities
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
@@ -98,5 +99,6 @@ class MemoryStores:
         self.lineage_store = MemoryLineageStore(self.tables)
         self.ephemeral = MemoryOneTime(self.tables)
         self.attestations = MemoryAttestations(self.tables)
+        self.identities = MemoryIdentities(self.tables)
         self.audit = MemoryAudit(self.tables)
         self.log = MemoryLog()

@@ -40,6 +40,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/attestation/model.py": ATTESTED,
     "chalicelib/baton/attestation/revocations.py": ATTESTED,
     "chalicelib/baton/attestation/switches.py": ATTESTED,
+    "chalicelib/baton/federation/id_token.py": ("tests/baton/federation/test_id_token.py",),
+    "chalicelib/baton/federation/key_set.py": ("tests/baton/federation/test_id_token.py",),
+    "chalicelib/baton/federation/provider_keys.py": ("tests/baton/federation/test_log_in.py",),
+    "chalicelib/baton/federation/prove.py": ("tests/baton/federation/test_log_in.py",),
+    "chalicelib/baton/federation/log_in.py": ("tests/baton/federation/test_log_in.py",),
+    "chalicelib/baton/storage/dynamodb/identities.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/identity_items.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
     "chalicelib/baton/lineages/attestation_policy.py": ("tests/baton/lineages/test_attestation_policy.py",),
     "chalicelib/baton/lineages/assurance.py": (

@@ -49,7 +49,8 @@ class AuthSession(Ticket, frozen=True):
 
     ``hmac``: the device requests an HMAC secret. ``proved``: its last login, whose secret signed the request, if any.
     ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again. ``email_proved``: this
-    login has proved a code from the mailbox. ``attestation`` is what the device attested at the first step.
+    login has proved a code from the mailbox. ``attestation`` is what the device attested at the first step, and
+    ``provider`` the code of the identity provider that vouched for the person in place of a password.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -67,6 +68,7 @@ class AuthSession(Ticket, frozen=True):
     email_proved: bool = False
     remember: bool = False
     attestation: Attestation = Attestation.NONE
+    provider: int = 0
 
     @property
     def login(self) -> UnfinishedLogin:
@@ -126,6 +128,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
             email_proved=email_proved,
             remember=login_request.remember,
             attestation=login_request.attestation,
+            provider=login_request.provider,
         )
         sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.expires_at - now
         by_cookie = login_request.client.delivery == "cookie"
@@ -213,4 +216,5 @@ def _login_request(ticket: AuthSession, client: Client, key: PublicKey | None) -
         proved=ticket.proved,
         remember=ticket.remember,
         attestation=ticket.attestation,
+        provider=ticket.provider,
     )

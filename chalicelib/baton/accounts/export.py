@@ -1,6 +1,6 @@
 """The export of everything that is stored about an account, for its owner. It contains no secret."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -80,6 +80,14 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     aaguid: Annotated[str | UnsetType, msgspec.Meta(description="The model of the authenticator, in hex.")] = UNSET
 
 
+class ExportedIdentity(Struct, frozen=True, kw_only=True):
+    """An identity at a provider, with which the owner logs in. ``email`` is the address that the provider verified."""
+
+    provider: str
+    linked_at: Seconds
+    email: str | UnsetType = UNSET
+
+
 class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
     """A login, active or ended. ``last_used_at`` is the beginning of a day (UTC): only the day is stored."""
 
@@ -105,6 +113,7 @@ class Export(Struct, frozen=True, kw_only=True):
 
     account: ExportedAccount
     factors: list[ExportedFactor]
+    identities: list[ExportedIdentity]
     devices: list[ExportedDevice]
     events: list[ActivityEvent]
     truncated: bool
@@ -123,6 +132,8 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     record: Record
     on_export: Callable[[], OnExport | None]
     """Return the team's function, which ``Baton.on_export`` may set after this flow is made."""
+    providers: Mapping[int, str] = {}
+    """The names of the identity providers, by code."""
 
     def __call__(self, caller: Caller) -> Export:
         """Read the user and the events. The account state is that of the call."""
@@ -146,6 +157,12 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
                 attributes=dict(decode_attributes(account_state.attributes)),
             ),
             factors=[*_password(user), *_second_factors(user.factors), *_restore_keys(user)],
+            identities=[
+                ExportedIdentity(
+                    provider=self.providers.get(code, str(code)), linked_at=one.linked_at, email=one.email or UNSET
+                )
+                for code, one in user.identities.items()
+            ],
             devices=[self._device(caller, listed) for listed in self.list_devices(caller)],
             events=[shown(one, account_state) for one in stored[:EXPORT_EVENTS_MAX]],
             truncated=len(stored) > EXPORT_EVENTS_MAX,

@@ -213,7 +213,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             device=session.ticket.label,
             address=user.email,
             text="passkey_added" if enrolling.kind == "passkey" else "",
-            undo_since=now if by_new_key else None,
+            undo_since=now if by_new_key and user.email else None,
         )
         self.record("factor_added", account=user.account, details={"kind": enrolling.kind}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)

@@ -15,6 +15,7 @@ from chalicelib.baton.factors.rules import Verdict, judge_login
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.assurance import by_provider
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
@@ -66,6 +67,8 @@ class LoginRequest(Struct, frozen=True):
     """The address of the person, as far as it is known."""
     attestation: Attestation = Attestation.NONE
     """What the device attested. The new login has it."""
+    provider: int = 0
+    """The code of the identity provider that vouched for the person in place of a password. 0: none."""
 
     @property
     def label(self) -> str:
@@ -92,10 +95,11 @@ class LoginRequest(Struct, frozen=True):
             binding=self.binding,
             client=self.client.code,
             auth_time=now,
-            assurance=assurance,
+            assurance=by_provider(assurance) if self.provider else assurance,
             label=self.label,
             in_use_since=now if mechanism.slides else None,
             attestation=self.attestation,
+            provider=self.provider,
         )
 
 
@@ -214,7 +218,7 @@ class Judge(Struct, frozen=True, kw_only=True):
             account_state,
             user.factors,
             binding=login_request.binding,
-            enrol=lambda: self.enrollable(client, verified=verified or user.verified_at is not None),
+            enrol=lambda: self.enrollable(client, verified=verified or user.has_no_unproved_address),
             now=now,
             not_before=ring.not_before,
         )

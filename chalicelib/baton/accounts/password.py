@@ -50,7 +50,7 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
             assert expected is not None
             if isinstance(self.users.change_password(caller.actor, password_hash, expected=expected, now=now), Done):
                 device = expected.lineages[caller.device_id].label
-                told = Told(device=device, address=user.email, undo_since=now)
+                told = Told(device=device, address=user.email, undo_since=now if user.email else None)
                 self.record("password_changed", account=caller.account, lineage=caller.device_id, told=told)
                 return
             expected = self.lineage_store.get(caller.account)

@@ -27,6 +27,7 @@ FACTS: Final[Mapping[str, str]] = {
     "client": "the client application",
     "generation": "the number of the current token",
     "code": "the code of the error",
+    "provider": "the identity provider, a name of `providers.toml`",
     "reason": "the private reason of an error, for the operator",
     "status": "the HTTP status",
     "route": "method and route template, never the path",

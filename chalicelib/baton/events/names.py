@@ -37,6 +37,12 @@ EVENTS: Final[Mapping[str, Event]] = {
     "registration_retried": Event("info"),
     "breach_check_unavailable": Event("warning"),
     "logged_in": Event("info", audited=True, notice="new_device"),
+    "federated_signed_up": Event("info", audited=True),
+    "federated_logged_in": Event("info"),
+    "identity_token_refused": Event("info"),
+    "provider_unreachable": Event("warning"),
+    # A stored key set was altered, or sealed with a root that is gone. It is fetched anew.
+    "provider_keys_unreadable": Event("warning"),
     "restored_on_new_device": Event("info", audited=True, notice="restored_on_new_device"),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),

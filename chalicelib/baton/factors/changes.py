@@ -195,7 +195,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return _shown(made[0] if made else ())
 
     def _check_verified(self, user: User) -> None:
-        if self.verified_only and user.verified_at is None:
+        if self.verified_only and not user.has_no_unproved_address:
             raise EmailUnverified
 
     def _codes_of(self, caller: Caller, user: User, *, now: int) -> tuple[tuple[str, ...], RecoveryCodes]:
@@ -251,7 +251,9 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
     """Return what the notice of a change of factors needs. ``since``: it has a link that undoes what changed since."""
-    return Told(device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since)
+    return Told(
+        device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None
+    )
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:

@@ -13,10 +13,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chalicelib.baton.factors.restore_model import RestoreKey
+from chalicelib.baton.factors.user_parts import KeptAddress, LinkedIdentity
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.model import Binding, KeyBinding
-from chalicelib.baton.policy import ADDRESS_KEPT_S
 
 KEY_ID_BYTES: Final = 12
 PASSKEY_ID_BYTES: Final = 12
@@ -101,23 +101,6 @@ class SecondFactors(Struct, frozen=True):
         return len(self.recovery.digests) if self.recovery else 0
 
 
-class KeptAddress(Struct, frozen=True):
-    """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
-
-    ``returns``: an undo may give the address back. It may not if a long-used device made the change with a second
-    factor: its owner may have left a stolen mailbox.
-    """
-
-    index: EmailIndex
-    at: int
-    returns: bool
-
-    @property
-    def until(self) -> int:
-        """Return when the address is free, in seconds."""
-        return self.at + ADDRESS_KEPT_S
-
-
 class User(Struct, frozen=True):
     """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
 
@@ -126,6 +109,8 @@ class User(Struct, frozen=True):
 
     ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
     undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id.
+    ``identities`` are those at providers, by the code of the provider. ``email`` and ``email_index`` are empty if the
+    account has no address, which only a provider can cause.
     """
 
     account: AccountId
@@ -141,6 +126,12 @@ class User(Struct, frozen=True):
     kept: tuple[KeptAddress, ...] = ()
     restore: Mapping[str, RestoreKey] = {}
     migrate: bool = False
+    identities: Mapping[int, LinkedIdentity] = {}
+
+    @property
+    def has_no_unproved_address(self) -> bool:
+        """Whether the address is proved, or there is none: then there is no mailbox of another person to protect."""
+        return self.verified_at is not None or not self.email
 
 
 class Remember(Struct, frozen=True):

@@ -180,7 +180,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def _options(self, caller: Caller, user: User, ceremony: Ceremony, *, proved: bool) -> PasskeyOptions:
         client = self._client(caller)
         party = party_of(self.ceremonies.clients, client)
-        if not self.ceremonies.enrollable.is_proved(verified=user.verified_at is not None):
+        if not self.ceremonies.enrollable.is_proved(verified=user.has_no_unproved_address):
             raise EmailUnverified
         if len(user.factors.passkeys) >= PASSKEYS_MAX:
             raise TooManyPasskeys

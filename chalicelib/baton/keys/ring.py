@@ -155,6 +155,20 @@ class Ring(Struct, frozen=True):
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
+    def federated_ids(self, subject: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
+        """Return the account ids of a sign-up with an identity provider, in the same order as ``account_ids``.
+
+        ``subject`` names the provider and the person.
+        """
+        return tuple(
+            AccountId(_id(root, b"federated account id", subject, attempt)) for root in self._newest_first(now)
+        )
+
+    def identity_index(self, provider: int, issuer: str, sub: str) -> str:
+        """Return the index of a person at a provider: HMAC-SHA256 with a key that never rotates."""
+        mac = _mac(derive(self.email_key, b"identity index"), str(provider), issuer, sub)
+        return f"{provider}#{encode_base64url(mac)}"
+
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 
@@ -178,7 +192,8 @@ class Ring(Struct, frozen=True):
     def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
         """Encrypt a stored secret: AES-256-GCM, a nonce of 12 random bytes, kind and account id as associated data.
 
-        The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app.
+        The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
+        ``identity`` for the subject at a provider.
         """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")

@@ -23,6 +23,13 @@ RESTORED: Final = Assurance(acr="0", amr=("pop",))
 TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
 """For a step-up only. A thief of the phone has the authenticator app too, so it never replaces the password."""
 
+PROVIDER: Final = Assurance(acr="aal1", amr=("fed",))
+"""An identity provider (`federation`). Alone, it counts as much as a password."""
+PROVIDER_AND_TOTP: Final = Assurance(acr="aal2", amr=("fed", "otp", "mfa"))
+PROVIDER_AND_RECOVERY_CODE: Final = Assurance(acr="aal2", amr=("fed", "recovery", "mfa"))
+PROVIDER_AND_PASSKEY: Final = Assurance(acr="phr", amr=("fed", "pop", "user", "mfa"))
+PROVIDER_ON_REMEMBERED_KEY: Final = Assurance(acr="aal2", amr=("fed", "pop", "mfa"))
+
 ASSURANCES: Final[Mapping[int, Assurance]] = {
     1: PASSWORD,
     2: PASSWORD_AND_TOTP,
@@ -32,8 +39,21 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
     6: PASSWORD_ON_REMEMBERED_KEY,
     7: RESTORED,
     8: TOTP_ALONE,
+    9: PROVIDER,
+    10: PROVIDER_AND_TOTP,
+    11: PROVIDER_AND_RECOVERY_CODE,
+    12: PROVIDER_AND_PASSKEY,
+    13: PROVIDER_ON_REMEMBERED_KEY,
 }
 CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
+
+_BY_PROVIDER: Final = {
+    PASSWORD: PROVIDER,
+    PASSWORD_AND_TOTP: PROVIDER_AND_TOTP,
+    PASSWORD_AND_RECOVERY_CODE: PROVIDER_AND_RECOVERY_CODE,
+    PASSWORD_AND_PASSKEY: PROVIDER_AND_PASSKEY,
+    PASSWORD_ON_REMEMBERED_KEY: PROVIDER_ON_REMEMBERED_KEY,
+}
 
 PROVIDERS_MAX: Final = 15
 """The highest code of an identity provider."""
@@ -79,3 +99,8 @@ def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
     """Return the methods of RFC 8176 of a login. A key in hardware is one of them."""
     hardware = attestation in {Attestation.TEE, Attestation.STRONGBOX}
     return (*assurance.amr, _HARDWARE_KEY) if hardware else assurance.amr
+
+
+def by_provider(assurance: Assurance) -> Assurance:
+    """Return what was proved if an identity provider vouched for the person in place of the password."""
+    return _BY_PROVIDER.get(assurance, assurance)

@@ -40,7 +40,9 @@ def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     ``idle_s`` is the idle limit of the app's login. The expiry includes it, so no other rule compares it.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
-    return replace(lineage, parent=app.id, expires_at=expires_at, assurance=app.assurance, label=app.label)
+    return replace(
+        lineage, parent=app.id, expires_at=expires_at, assurance=app.assurance, label=app.label, provider=app.provider
+    )
 
 
 def replaced_by_handover(

@@ -100,7 +100,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             self._count_notice(order, now=now)
         if order.address:
             return order.address
-        if user is None:
+        if user is None or not user.email:
             raise Dropped("the account has no address")
         return user.email
 

@@ -17,8 +17,9 @@ from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, Inval
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors.model import KeptAddress, User
+from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.rules import is_new_key
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import level

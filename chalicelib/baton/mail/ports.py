@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import AddressTaken, ProvingUsers
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import KeptAddress, Passkey, SecondFactors, User
+from chalicelib.baton.factors.model import Passkey, SecondFactors, User
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.lineages.model import Actor
 

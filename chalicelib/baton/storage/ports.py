@@ -2,11 +2,12 @@
 
 The verbs (methods) of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``attestation/ports.py``,
-``proof/ports.py``, ``events/ports.py`` and ``keys/ports.py``. There are two storages: ``memory/``, for development and
-tests, and ``dynamodb/``. docs/baton/storage-port.md describes how to write another storage.
+``federation/ports.py``, ``proof/ports.py``, ``events/ports.py`` and ``keys/ports.py``. There are two storages:
+``memory/``, for development and tests, and ``dynamodb/``. docs/baton/storage-port.md describes how to write another
+storage.
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.ports import MailUsers, Suppressions
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
+
+if TYPE_CHECKING:
+    from chalicelib.baton.federation.ports import Identities
 
 
 class OneTimeStore(OneTime, RateLimits, Protocol):
@@ -53,6 +57,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     """The addresses that get no mails (``mail/ports.py``)."""
     attestations: Attestations
     """Evidence of device keys, revoked certificates and the operator's switches (``attestation/ports.py``)."""
+    identities: "Identities"
+    """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""
     key_ring: ChangingKeyRing

@@ -5,7 +5,12 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE, Attested
+from chalicelib.baton.lineages.assurance import (
+    PASSWORD_AND_RECOVERY_CODE,
+    PROVIDER_AND_RECOVERY_CODE,
+    TOTP_ALONE,
+    Attested,
+)
 from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
 from chalicelib.baton.policy import DEMANDED_ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
@@ -148,7 +153,8 @@ class Caller(Struct, kw_only=True, eq=False):
         """Return the level of a rule. The owner of a login by recovery code has lost the other factor."""
         if rule.acr != "account":
             return rule.acr
-        recovered = self.amr == PASSWORD_AND_RECOVERY_CODE.amr and self.now - self.auth_time <= RECOVERED_LOGIN_S
+        by_code = self.amr in {PASSWORD_AND_RECOVERY_CODE.amr, PROVIDER_AND_RECOVERY_CODE.amr}
+        recovered = by_code and self.now - self.auth_time <= RECOVERED_LOGIN_S
         if after_recovery and recovered:
             return "aal1"
         return "aal2" if self.demands_second_factor or is_on() else "aal1"

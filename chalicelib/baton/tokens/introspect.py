@@ -137,6 +137,7 @@ class Introspect(Struct, frozen=True, kw_only=True):
             amr=amr_of(lineage.assurance, lineage.attestation),
             roles=tuple(sorted(roles)) if roles else UNSET,
             attested=attested_as(lineage.attestation) or UNSET,
+            idp=self.names.providers.get(lineage.provider, UNSET),
             cnf=_confirmation(token),
         )
 

@@ -129,6 +129,7 @@ class Issue(Struct, frozen=True):
             auth_time=lineage.auth_time,
             assurance=lineage.assurance,
             attestation=lineage.attestation,
+            provider=lineage.provider,
             roles=roles,
             added=added,
         )
@@ -158,6 +159,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     auth_time: int,
     assurance: Assurance,
     attestation: Attestation = Attestation.NONE,
+    provider: int = 0,
     roles: frozenset[str] = frozenset(),
     added: bytes = b"",
 ) -> str:
@@ -176,6 +178,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
         auth_time=auth_time,
         assurance=assurance,
         attestation=attestation,
+        provider=provider,
         roles=roles,
         added=added,
     )

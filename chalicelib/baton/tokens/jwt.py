@@ -53,6 +53,8 @@ class _Claims(Struct):
     """For resource servers (RFC 9068 section 2.2.3.1). Baton reads the roles of the account state on each call."""
     attested: Attested | UnsetType = UNSET
     """For resource servers. Baton reads it from the account state on each call."""
+    idp: str | UnsetType = UNSET
+    """For resource servers: the identity provider that the person logged in with."""
     cnf: Binds | UnsetType = UNSET
 
 
@@ -74,6 +76,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     auth_time: int,
     assurance: Assurance,
     attestation: Attestation,
+    provider: int,
     roles: frozenset[str],
     added: bytes,
 ) -> str:
@@ -95,6 +98,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         scope=" ".join(sorted(client.scope)),
         roles=tuple(sorted(roles)) if roles else UNSET,
         attested=attested_as(attestation) or UNSET,
+        idp=names.providers.get(provider, UNSET),
         cnf=binding_claim(token),
     )
     payload = msgspec.json.encode(claims)

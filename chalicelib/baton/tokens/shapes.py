@@ -70,4 +70,5 @@ class Introspection(msgspec.Struct, kw_only=True):
     amr: tuple[str, ...] | UnsetType = UNSET
     roles: tuple[str, ...] | UnsetType = UNSET
     attested: Attested | UnsetType = UNSET
+    idp: str | UnsetType = UNSET
     cnf: Confirmation | UnsetType = UNSET

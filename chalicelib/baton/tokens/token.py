@@ -7,6 +7,7 @@ no exception: it only remembers that a text was verified.
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 
@@ -51,11 +52,15 @@ class ConfigurationMismatch(Unavailable):
 
 
 class Names(Struct, frozen=True):
-    """The ``iss`` and ``aud`` of this deployment's tokens. Tokens of ``earlier_issuers`` are accepted too."""
+    """The ``iss`` and ``aud`` of this deployment's tokens, and the names of its identity providers, by code.
+
+    Tokens of ``earlier_issuers`` are accepted too.
+    """
 
     issuer: str
     audience: str
     earlier_issuers: frozenset[str] = frozenset()
+    providers: Mapping[int, str] = {}
 
 
 class Kind(StrEnum):

@@ -44,6 +44,7 @@ HOMES = {
     },
     "cryptography": {
         "chalicelib/baton/attestation",
+        "chalicelib/baton/federation",
         "chalicelib/baton/keys",
         "chalicelib/baton/proof",
         "chalicelib/baton/tokens",

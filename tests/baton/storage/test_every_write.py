@@ -18,6 +18,7 @@ from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.attestation.ports import Attestations
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
+from chalicelib.baton.federation.ports import Identities
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.ports import MailUsers, Suppressions
@@ -128,6 +129,10 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "attestations.attest": Carries(StorageContract.test_no_login_is_attested_that_is_not_live),
     "attestations.replace_revoked": NoCaller("only the daily job calls it; an older list replaces no newer one"),
     "attestations.replace_switches": NoCaller("only the operator calls it; no route does"),
+    "identities.sign_up": NoCaller("there is no login yet; identity, user, account state and entry must not exist"),
+    "identities.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
+    "identities.claim_fetch": NoCaller("it counts a request to a provider, whose keys belong to no account"),
+    "identities.keep_key_set": NoCaller("the keys of a provider belong to no account; no newer set is replaced"),
     "audit.append": NoCaller("it records an action that has happened"),
     "audit.erase": NoCaller("the account is deleted and has no login; a job and the operator call it, never a request"),
     "key_ring.current": NoCaller("a development environment makes a missing ring"),
@@ -151,6 +156,8 @@ READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.ge
     "attestations.get",
     "attestations.revoked",
     "attestations.switches",
+    "identities.get",
+    "identities.key_set",
 }
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """Methods that neither read nor write: they return a part of a team's transaction."""
@@ -232,6 +239,7 @@ def test_every_method_of_a_port_reads_or_is_listed() -> None:
             "once": (OnceStore,),
             "suppressions": (Suppressions,),
             "attestations": (Attestations,),
+            "identities": (Identities,),
             "audit": (Audit,),
             "key_ring": (ChangingKeyRing,),
         }.items()

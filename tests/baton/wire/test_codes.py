@@ -55,6 +55,9 @@ OF_SECOND_FACTORS = {
 OF_ATTESTATION = {"attestation_challenge_invalid", "attestation_failed", "attestation_required"}
 """Codes that clients get which judge evidence: `tests/baton/attestation/test_logins.py` tests them."""
 
+OF_FEDERATION = {"account_disabled", "identity_not_allowed", "identity_token_invalid", "identity_unknown"}
+"""Codes of logins with an identity provider: `tests/baton/federation` tests them."""
+
 OF_BROWSERS = {"device_proof_required", "handover_invalid", "insufficient_acr", "next_invalid", "proof_invalid"}
 OF_BROWSERS |= {"session_superseded"}
 """Codes of logins in a browser: `tests/baton/browser` tests them."""
@@ -467,9 +470,8 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
 def test_every_code_has_a_case() -> None:
     """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
-    assert {
-        code for _, _, code in CASES
-    } | elsewhere | OF_NO_ROUTE | OF_SECOND_FACTORS | OF_BROWSERS | OF_ATTESTATION == {leaf.code for leaf in leaves()}
+    elsewhere |= OF_NO_ROUTE | OF_SECOND_FACTORS | OF_BROWSERS | OF_ATTESTATION | OF_FEDERATION
+    assert {code for _, _, code in CASES} | elsewhere == {leaf.code for leaf in leaves()}
 
 
 @pytest.mark.guarantee(9)

@@ -6,11 +6,13 @@ from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved
-from chalicelib.baton.factors.model import KeptAddress, RecoveryCodes, SecondFactors, Totp, User
+from chalicelib.baton.factors.model import RecoveryCodes, SecondFactors, Totp, User
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.identity_items import delete_identity, identities_of, identities_value
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
@@ -57,7 +59,7 @@ class Users:
         try:
             self._database.transact(
                 put_free(tables.users, user.email_index, user.account, now=user.created_at),
-                {"Put": {"TableName": tables.users, "Item": _user_item(user), **expression({}, condition=IS_NEW)}},
+                put_user(tables.users, user),
                 put_first(tables.lineages, account_state),
             )
         except TransactionFailed as failed:
@@ -142,16 +144,24 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the items of the passkeys, the user, then its e-mail index entries: the addresses become free."""
+        """Delete the items of passkeys and identities, the user, then its e-mail index entries: they become free."""
         table = self._database.tables.users
         user = self.get(account)
         for passkey in user.factors.passkeys.values() if user else ():
             with contextlib.suppress(ConditionFailed):
                 self._database.write("delete_item", **delete_credential(table, passkey.credential_id, account))
+        for linked in user.identities.values() if user else ():
+            with contextlib.suppress(ConditionFailed):
+                self._database.write("delete_item", **delete_identity(table, linked.index, account))
         item = self._database.write("delete_item", TableName=table, Key=of_account(account), ReturnValues="ALL_OLD")
-        for one in (*(kept.index for kept in _kept_of(item)), email_index):
+        for one in (*(kept.index for kept in _kept_of(item)), *((email_index,) if email_index else ())):
             with contextlib.suppress(ConditionFailed):
                 self._database.write("delete_item", **delete_entry(table, one, account)["Delete"])
+
+
+def put_user(table: str, user: User) -> dict[str, dict[str, object]]:
+    """Build the write of a new user, as a part of the transaction of a registration."""
+    return {"Put": {"TableName": table, "Item": _user_item(user), **expression({}, condition=IS_NEW)}}
 
 
 def put_free(
@@ -186,8 +196,7 @@ def account_of_entry(item: Item) -> AccountId:
 
 def _user_item(user: User) -> Item:
     fields: dict[str, Value] = {
-        "email": text(user.email),
-        "email_index": text(user.email_index),
+        **({"email": text(user.email), "email_index": text(user.email_index)} if user.email else {}),
         **({} if user.password_hash is None else {"verifier": binary(user.password_hash)}),
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
@@ -202,6 +211,8 @@ def _user_item(user: User) -> Item:
         fields["reset_mark"] = binary(user.reset_mark)
     if user.kept:
         fields["kept"] = kept_value(user.kept)
+    if user.identities:
+        fields["identities"] = identities_value(user.identities)
     fields["restore"] = restore_keys_value(user.restore)
     return of_account(user.account) | fields | factor_values(user.factors)
 
@@ -212,8 +223,8 @@ def user_of(item: Item) -> User:
         password_hash, version = _password_hash_of(item)
         return User(
             account=AccountId(item["pk"]["S"].removeprefix("U#")),
-            email=item["email"]["S"],
-            email_index=EmailIndex(item["email_index"]["S"]),
+            email=item["email"]["S"] if "email" in item else "",
+            email_index=EmailIndex(item["email_index"]["S"] if "email_index" in item else ""),
             password_hash=password_hash,
             credentials_version=version,
             created_at=int(item["created_at"]["N"]),
@@ -230,6 +241,7 @@ def user_of(item: Item) -> User:
             kept=_kept_of(item),
             restore=restore_keys_of(item) if item["restore"]["M"] else {},
             migrate="migrate" in item,
+            identities=identities_of(item) if "identities" in item else {},
         )
 
 

@@ -4,7 +4,8 @@ from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import KeptAddress, User
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
@@ -42,6 +43,7 @@ RESET: Final = (
 )
 CLAIM: Final = f"{RESET}, verified_at = :now"
 ADDRESS_AS_READ: Final = "email_index = :old_index"
+NO_ADDRESS: Final = "attribute_not_exists(email_index)"
 MOVE: Final = "SET email = :email, email_index = :index, verified_at = :now, kept = :kept, v = :next_version"
 MOVE_WITH_LANGUAGE: Final = f"{MOVE}, #language = :language"
 BACK: Final = "email = :email, email_index = :index, verified_at = :now"
@@ -141,6 +143,7 @@ class MailUsers(Users):
     ) -> Done | Moved | AddressTaken:
         """Replace the address by a proved one, in one transaction of four items: two entries, user, account state."""
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
+        as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS
         values = {
             ":email": text(new.email),
             ":index": text(new.index),
@@ -154,18 +157,19 @@ class MailUsers(Users):
         update = expression(
             values,
             _NAMES,
-            condition=all_of(VERSION_AS_READ, ADDRESS_AS_READ, *(() if proved else (NOT_VERIFIED,))),
+            condition=all_of(VERSION_AS_READ, as_read, *(() if proved else (NOT_VERIFIED,))),
             update=MOVE_WITH_LANGUAGE if language else MOVE,
         )
+        until = now + ADDRESS_KEPT_S if proved else None
         try:
             self._database.transact(
                 put_free(tables.users, new.index, account, now=now, or_also=KEPT_FOR_ACCOUNT),
-                self._leave(account, user.email_index, until=now + ADDRESS_KEPT_S if proved else None),
+                *((self._leave(account, user.email_index, until=until),) if user.email_index else ()),
                 {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},
                 raise_version(tables.lineages, actor, now=now),
             )
         except TransactionFailed as failed:
-            entry, _old, item, _state = failed.items
+            entry, *_old, item, _state = failed.items
             stored = user_of(item) if item is not None else None
             moved = (new.index, actor.credentials_version + 1)
             if stored is not None and (stored.email_index, stored.credentials_version) == moved:

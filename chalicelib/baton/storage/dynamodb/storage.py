@@ -1,5 +1,7 @@
 """Build the storage on DynamoDB. Nothing is connected before the first request."""
 
+from typing import TYPE_CHECKING, cast
+
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.storage.dynamodb.attestations import StoredAttestations
@@ -13,7 +15,11 @@ from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
+from chalicelib.baton.storage.late import LateStore
 from chalicelib.baton.storage.ports import Storage
+
+if TYPE_CHECKING:
+    from chalicelib.baton.federation.ports import Identities
 
 
 def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: Entropy) -> Storage:
@@ -31,5 +37,12 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
         audit=Audit(database, log),
         suppressions=SuppressedAddresses(database),
         attestations=StoredAttestations(database),
+        identities=cast("Identities", LateStore(lambda: _identities(database))),
         key_ring=KeyRing(database, wrapper, entropy),
     )
+
+
+def _identities(database: DynamoDB) -> "Identities":
+    from chalicelib.baton.storage.dynamodb.identities import StoredIdentities  # noqa: PLC0415 - cold start
+
+    return StoredIdentities(database)

@@ -123,12 +123,16 @@ class MemoryUsers:
                 self._tables.users[account] = replace(user, password_hash=password_hash)
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, its passkeys, and the e-mail index entries that belong to this account."""
+        """Delete the user, its passkeys and identities, and the e-mail index entries that belong to this account."""
         with self._tables.lock:
             user = self._tables.users.pop(account, None)
             for passkey in user.factors.passkeys.values() if user else ():
                 if self._tables.credentials.get(passkey.credential_id) == account:
                     del self._tables.credentials[passkey.credential_id]
+            for linked in user.identities.values() if user else ():
+                stored = self._tables.identities.get(linked.index)
+                if stored is not None and stored.account == account:
+                    del self._tables.identities[linked.index]
             kept = user.kept if user else ()
             for index in (*(one.index for one in kept), email_index):
                 if self._tables.claims.get(index) == account:

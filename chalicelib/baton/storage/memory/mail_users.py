@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import KeptAddress, User
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act, may_go_on
@@ -85,7 +86,8 @@ class MemoryMailUsers(MemoryUsers):
             taken_by = self._taken_by(new.index, now=now)
             if taken_by not in {None, account}:
                 return AddressTaken(taken_by)
-            current = tables.claims.get(user.email_index) == account and user.email_index not in tables.kept_until
+            had = user.email_index
+            current = not had or (tables.claims.get(had) == account and had not in tables.kept_until)
             own = taken_by is None or new.index in tables.kept_until
             as_read = (stored.email_index, stored.credentials_version) == (user.email_index, version)
             proved = user.verified_at is not None
@@ -96,8 +98,8 @@ class MemoryMailUsers(MemoryUsers):
             tables.kept_until.pop(new.index, None)
             if proved:
                 tables.kept_until[user.email_index] = now + ADDRESS_KEPT_S
-            else:
-                del tables.claims[user.email_index]
+            elif had:
+                del tables.claims[had]
             tables.users[account] = replace(
                 stored,
                 email=new.email,

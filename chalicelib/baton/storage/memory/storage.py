@@ -4,6 +4,7 @@ from chalicelib.baton.effects import Entropy
 from chalicelib.baton.storage.memory.attestations import MemoryAttestations
 from chalicelib.baton.storage.memory.audit import MemoryAudit
 from chalicelib.baton.storage.memory.factors import MemoryFactors
+from chalicelib.baton.storage.memory.identities import MemoryIdentities
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.mail_users import MemoryMailUsers
@@ -29,5 +30,6 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
         audit=MemoryAudit(tables),
         suppressions=MemorySuppressions(tables),
         attestations=MemoryAttestations(tables),
+        identities=MemoryIdentities(tables),
         key_ring=MemoryKeyRing(tables, entropy),
     )

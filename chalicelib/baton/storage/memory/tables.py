@@ -7,6 +7,7 @@ from typing import Final
 from chalicelib.baton.attestation.model import AttestedKey, RevokedList
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.federation.model import Identity
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState
@@ -46,6 +47,11 @@ class MemoryTables:
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""
+    identities: dict[str, Identity] = field(default_factory=dict)
+    keys_asked: dict[int, int] = field(default_factory=dict)
+    """Code of an identity provider -> when its keys were last asked for."""
+    key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    """Code of an identity provider -> when its keys were fetched, and the sealed keys."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""

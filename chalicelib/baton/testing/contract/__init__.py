@@ -19,6 +19,7 @@ from chalicelib.baton.testing.contract.exchange import ExchangeContract
 from chalicelib.baton.testing.contract.factors import FactorsContract
 from chalicelib.baton.testing.contract.first_passwords import FirstPasswordsContract
 from chalicelib.baton.testing.contract.handovers import HandoversContract
+from chalicelib.baton.testing.contract.identities import IdentitiesContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
@@ -53,6 +54,7 @@ class StorageContract(
     OnceContract,
     SuppressionsContract,
     AttestationsContract,
+    IdentitiesContract,
     AuditContract,
     KeyRingContract,
 ):

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import AddPasskey, KeptAddress, SecondFactors, User
+from chalicelib.baton.factors.model import AddPasskey, SecondFactors, User
 from chalicelib.baton.factors.restore_model import RestoreKey
+from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import may_act

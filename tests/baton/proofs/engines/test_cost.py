@@ -21,10 +21,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from baton_client import content_digest
+from chalicelib.baton import settings
 from chalicelib.baton.accounts.arriving import Arrival, account_of
 from chalicelib.baton.accounts.migration import Migrated, Migration
 from chalicelib.baton.effects import Done
 from chalicelib.baton.factors.model import passkey_id
+from chalicelib.baton.federation.id_token import login_nonce
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
@@ -48,6 +50,7 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.contract.values import NOW
+from chalicelib.baton.testing.identity_provider import IdentityProvider
 from chalicelib.baton.testing.phone import new_key
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.browser.dbsc import CHALLENGE, OFFER, answer_to, make_proof
@@ -212,6 +215,9 @@ POST /me/passkeys                           a new passkey                       
 GET /me/passkeys                            the passkeys                             0      2      2      0
 PATCH /me/passkeys/{passkey_id}             a name                                   5      2      4      0
 DELETE /me/passkeys/{passkey_id}            with a grant                             8      2      5      1
+POST /login/federated                       a sign-up                                9      1      3      1
+POST /login/federated                       an unknown device                        1      3      4      1
+POST /login/federated                       a refused token                          1      0      1      0
 POST /attestation-challenge                 a challenge                              0      0      0      0
 POST /register                              with evidence                            8      0      3      2
 POST /login                                 an unknown device, with evidence         6      3      9      2
@@ -309,8 +315,12 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     monkeypatch.setenv("BATON_MAIL", "mailbox")
     monkeypatch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
     attester = Attester(lambda: int(clock.time()))
+    monkeypatch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
     environment = load_environment(clock, anchors=attester.anchors)
     ATTESTERS[:] = [attester]
+    google = IdentityProvider(environment.baton.settings.providers.get("google"), lambda: int(clock.time()))
+    environment.baton._late.fetch = lambda *_, **__: google.fetch()
+    PROVIDERS[:] = [google]
     environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
     QUEUES[:] = [environment.baton]
 
@@ -333,6 +343,8 @@ QUEUES: list[Any] = []
 """The deployment whose queue of mails the rows read."""
 ATTESTERS: list[Attester] = []
 """The authorities that attest the phones of the rows."""
+PROVIDERS: list[IdentityProvider] = []
+"""The identity provider of the people of the rows."""
 
 
 class Home:
@@ -367,6 +379,19 @@ class Home:
         evidence = self.evidence(phone, form)
         assert phone.register(self.email, attestation=evidence).status == 201
         return phone, evidence
+
+    def federated(self, phone: Device, **claims: Any) -> Said:
+        """Log in, or sign up, with an identity at Google."""
+        (google,), attempt = PROVIDERS, secrets.token_urlsafe(16)
+        nonce = login_nonce(provider="google", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
+        body = {
+            "provider": "google",
+            "id_token": google.token(self.email, nonce, **claims),
+            "client_id": "mobile",
+            "device": {"name": "phone", "public_key": phone.key.jwk()},
+            "create": True,
+        }
+        return phone._kept(phone.post("/login/federated", body, {"idempotency-key": attempt}, token=None))
 
     def code(self) -> str:
         """Read the code of the newest order in the queue."""
@@ -1405,6 +1430,27 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     phone, mine = with_a_passkey(home)
     return changing(phone, "DELETE", f"/me/passkeys/{passkey_id(mine.credential_id)}")
+
+
+@row("POST /login/federated", "a sign-up", 201)
+def _(home: Home) -> Act:
+    assert home.federated(home.device()).status == 201  # the environment has the keys of the provider now
+    phone, home.email = home.device(), f"new-{home.email}"
+    return lambda: home.federated(phone, email=f"{home.email.partition('@')[0]}@gmail.com", email_verified=True)
+
+
+@row("POST /login/federated", "an unknown device")
+def _(home: Home) -> Act:
+    assert home.federated(home.device()).status == 201
+    phone = home.device()
+    return lambda: home.federated(phone)
+
+
+@row("POST /login/federated", "a refused token", 401)
+def _(home: Home) -> Act:
+    assert home.federated(home.device()).status == 201
+    phone = home.device()
+    return lambda: home.federated(phone, aud="another")
 
 
 @row("POST /attestation-challenge", "a challenge")

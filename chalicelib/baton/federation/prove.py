@@ -1,0 +1,69 @@
+"""Prove who a person is, by an id_token of a provider, for one device key and one attempt."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Refused
+from chalicelib.baton.errors import Refusal
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.federation.id_token import IdTokenRefused, Proved, read_head, verify
+from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
+from chalicelib.baton.federation.provider_keys import ProviderKeys
+from chalicelib.baton.federation.providers import Provider, Providers
+from chalicelib.baton.federation.refusals import IdentityNotAllowed, IdentityTokenInvalid
+from chalicelib.baton.policy import THROTTLE_WINDOW_S
+from chalicelib.baton.routing import source_network
+
+
+class ProveIdentity(Struct, frozen=True, kw_only=True):
+    """Verify an id_token. A genuine one costs no slot of a rate limit."""
+
+    providers: Providers
+    keys: ProviderKeys
+    ephemeral: RateLimits
+    log: Log
+    limits: bool = True
+
+    def provider(self, name: str) -> Provider:
+        """Return the provider with this name. Raises ``Malformed``."""
+        provider = self.providers.get(name)
+        if provider is None:
+            raise errors.Malformed(
+                "unknown provider", pointer="/provider", detail="`provider` is not a provider of this service."
+            )
+        return provider
+
+    def __call__(
+        self, provider: Provider, id_token: str, *, client_id: str, nonce: str, source: str, now: int
+    ) -> Proved:
+        """Return the person.
+
+        Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``TooManyRequests`` after many refused tokens of the
+        same network, and ``Unavailable`` without keys of the provider.
+        """
+        try:
+            unread = read_head(id_token, provider)
+            keys = self.keys(provider, unread.kid, now=now)
+            return verify(unread, provider, keys, client_id=client_id, nonce=nonce, now=now)
+        except IdTokenRefused as refused:
+            self.log.record("identity_token_refused", provider=provider.name, reason=str(refused))
+            self._count(source, now=now)
+            raise _refusal(refused) from None
+
+    def _count(self, source: str, *, now: int) -> None:
+        if not self.limits:
+            return
+        name = f"identity:{source_network(source)}"
+        slot = self.ephemeral.count(name, limit=REFUSED_TOKENS_PER_SOURCE_MAX, window_s=THROTTLE_WINDOW_S, now=now)
+        if isinstance(slot, Refused):
+            self.log.record("throttled", limit="identity")
+            raise errors.TooManyRequests(
+                "identity limit is reached", retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S
+            )
+
+
+def _refusal(refused: IdTokenRefused) -> Refusal:
+    if refused.reason == "hd":
+        return IdentityNotAllowed(str(refused))
+    return IdentityTokenInvalid(str(refused), reason=refused.reason)

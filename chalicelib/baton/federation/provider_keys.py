@@ -1,0 +1,121 @@
+"""The keys of providers: fetched when they are needed, sealed for all environments, and kept for ten minutes.
+
+The table ``ephemeral`` is weakly protected, and a key in it could log in as any person. So a key set is encrypted with
+a key of the ring (AES-GCM), and an altered one counts as none. The whole deployment fetches the keys of a provider at
+most once a minute, even if many tokens have unknown key ids.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton.effects import Done, Entropy
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.federation.key_set import KEY_SET_BYTES_MAX, KeySet, read_key_set
+from chalicelib.baton.federation.model import FETCH_EVERY_S, FETCH_WITHIN_S, KEYS_FRESH_S, KEYS_KEPT_S
+from chalicelib.baton.federation.ports import Identities
+from chalicelib.baton.federation.providers import Provider
+from chalicelib.baton.keys.once_answers import decrypt_answer, encrypt_answer
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import NONCE_BYTES, CannotDecrypt
+
+
+class FetchKeys(Protocol):
+    """Fetch a document over HTTPS."""
+
+    def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
+        """Return the bytes of the document, or anything else if there is no answer."""
+
+
+class _Held(Struct, frozen=True):
+    """A key set, and when it was fetched, in seconds."""
+
+    fetched_at: int
+    keys: KeySet
+
+    def is_fresh(self, *, now: int) -> bool:
+        """Check whether the provider need not be asked again. A time from the future is not fresh."""
+        return 0 <= now - self.fetched_at < KEYS_FRESH_S
+
+
+class _Sealed(Struct, frozen=True, array_like=True):
+    fetched_at: int
+    encoded: bytes
+
+
+class ProviderKeys(Struct, kw_only=True):
+    """Find the keys with which to verify a token. An environment has one."""
+
+    fetch: FetchKeys
+    key_ring: KeyRing
+    entropy: Entropy
+    store: Identities
+    log: Log
+    _held: dict[int, _Held] = msgspec.field(default_factory=dict)
+
+    def __call__(self, provider: Provider, kid: str, *, now: int) -> KeySet:
+        """Return the keys of a provider. If they do not have ``kid``, the provider has just been asked.
+
+        Raises ``Unavailable`` without keys of the last 24 hours, or if an unknown ``kid`` cannot be asked for.
+        """
+        held = self._held.get(provider.code)
+        if held is not None and held.is_fresh(now=now) and held.keys.has(kid):
+            return held.keys
+        shared = self.store.key_set(provider.code)
+        held = self._newer(held, self._unsealed(provider, shared.sealed, now=now))
+        if held is None or not held.is_fresh(now=now) or not held.keys.has(kid):
+            asked = 0 <= now - shared.asked_at < FETCH_EVERY_S
+            if not asked and isinstance(self.store.claim_fetch(provider.code, now=now), Done):
+                held = self._newer(held, self._fetched(provider, now=now))
+        if held is None or not 0 <= now - held.fetched_at < KEYS_KEPT_S:
+            raise Unavailable(f"provider {provider.name}: no keys of the last 24 hours")
+        self._held[provider.code] = held
+        if not held.keys.has(kid) and now - held.fetched_at >= FETCH_EVERY_S:
+            raise Unavailable(f"provider {provider.name}: an unknown kid, and no new keys", by_caller=True)
+        return held.keys
+
+    def _newer(self, one: _Held | None, other: _Held | None) -> _Held | None:
+        if one is None or other is None:
+            return one or other
+        return other if other.fetched_at >= one.fetched_at else one
+
+    def _fetched(self, provider: Provider, *, now: int) -> _Held | None:
+        """Fetch the keys, and share them. ``None``: the provider cannot be reached, or did not send a key set."""
+        answer = self.fetch(
+            provider.jwks_uri,
+            headers={"Accept": "application/json"},
+            within_s=FETCH_WITHIN_S,
+            bytes_max=KEY_SET_BYTES_MAX,
+        )
+        try:
+            if not isinstance(answer, bytes):
+                raise ValueError("no answer")  # noqa: TRY004 - the same outcome
+            held = _Held(now, read_key_set(answer))
+        except ValueError as error:
+            self.log.record("provider_unreachable", provider=provider.name, reason=str(error))
+            return None
+        ring = self.key_ring.current(now=now)
+        encoded = msgspec.msgpack.encode(_Sealed(now, answer))
+        sealed = encrypt_answer(encoded, item=_item(provider), ring=ring, now=now, nonce=self.entropy(NONCE_BYTES))
+        self.store.keep_key_set(provider.code, sealed, now=now)
+        return held
+
+    def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
+        """Open a shared key set. An altered one, and one from before a change of the ring, count as none."""
+        if not sealed:
+            return None
+        try:
+            encoded = decrypt_answer(sealed, item=_item(provider), ring=self.key_ring.current(now=now))
+            opened = msgspec.msgpack.decode(encoded, type=_Sealed)
+            return _Held(opened.fetched_at, read_key_set(opened.encoded))
+        except (CannotDecrypt, ValueError, msgspec.MsgspecError) as error:
+            self.log.record("provider_keys_unreadable", provider=provider.name, reason=type(error).__name__)
+            return None
+
+
+def _item(provider: Provider) -> str:
+    """Return the name under which a key set is sealed. Another ``jwks_uri`` has other keys."""
+    return f"P#{provider.code} {provider.jwks_uri}"

@@ -1,0 +1,41 @@
+"""Errors of federation."""
+
+from chalicelib.baton.errors import Refusal
+
+
+class IdentityTokenInvalid(Refusal):
+    """The id_token does not prove who the person is, to this device and this request. ``reason`` names the check."""
+
+    status = 401
+    error = code = "identity_token_invalid"
+    detail = (
+        "The id_token is refused: `reason` names the check. Sign in at the provider again, with a nonce for this "
+        "device key and a new attempt."
+    )
+
+
+class IdentityNotAllowed(Refusal):
+    """The person is not of a Google Workspace domain that the deployment accepts."""
+
+    status = 403
+    error = code = "identity_not_allowed"
+    detail = "This service does not accept people of this domain."
+
+
+class IdentityUnknown(Refusal):
+    """No account has this identity, and the request does not ask for a new account."""
+
+    status = 404
+    error = code = "identity_unknown"
+    detail = (
+        "No account has this identity. Ask the person whether to create an account, and send `create`: true with a new "
+        "id_token. Or log in another way."
+    )
+
+
+class AccountDisabled(Refusal):
+    """The identity is proved, and its account is disabled."""
+
+    status = 403
+    error = code = "account_disabled"
+    detail = "The account of this identity is disabled. Only the operator of the service can enable it."

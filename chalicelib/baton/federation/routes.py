@@ -1,0 +1,25 @@
+"""Routes of federation."""
+
+from chalicelib.baton.accounts.routes import device_of
+from chalicelib.baton.attestation.shapes import evidence_of
+from chalicelib.baton.federation.log_in import LogInFederated
+from chalicelib.baton.federation.shapes import FederatedLoginShape
+from chalicelib.baton.routing import Answer, Message, Route
+
+
+def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
+    """List the routes of federation."""
+
+    def enter(message: Message, body: FederatedLoginShape) -> Answer:
+        entered = log_in(
+            message,
+            provider=body.provider,
+            id_token=body.id_token,
+            client_id=body.client_id,
+            device=device_of(body.device),
+            create=body.create,
+            evidence=evidence_of(body.attestation),
+        )
+        return Answer(201 if entered.created else 200, entered.tokens)
+
+    return (Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),)

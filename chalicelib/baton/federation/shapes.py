@@ -1,0 +1,23 @@
+"""The bodies of federation (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
+
+from typing import Annotated
+
+import msgspec
+
+from chalicelib.baton.accounts.shapes import DeviceShape, Name
+from chalicelib.baton.attestation.shapes import EvidenceShape
+from chalicelib.baton.routing import Body
+
+IdToken = Annotated[str, msgspec.Meta(max_length=8192, description="The id_token of the provider, a signed JWT.")]
+ProviderName = Annotated[str, msgspec.Meta(max_length=32, description="The name of a row of `providers.toml`.")]
+
+
+class FederatedLoginShape(Body, kw_only=True):
+    """``POST /login/federated``. ``create``: make an account if none has the identity."""
+
+    provider: ProviderName
+    id_token: IdToken
+    client_id: Name
+    device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+    create: bool = False
+    attestation: EvidenceShape | None = None

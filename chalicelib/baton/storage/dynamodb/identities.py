@@ -1,0 +1,133 @@
+"""Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
+
+from typing import Final
+
+from chalicelib.baton.accounts.ports import AddressTaken
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.federation.model import FETCH_EVERY_S, KEYS_KEPT_S, Identity, SealedKeys
+from chalicelib.baton.federation.ports import IdentityTaken
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
+from chalicelib.baton.storage.dynamodb.accounts import account_of_entry, put_free, put_user
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
+from chalicelib.baton.storage.dynamodb.identity_items import delete_identity, identity_key
+from chalicelib.baton.storage.dynamodb.items import expression
+from chalicelib.baton.storage.dynamodb.state_writes import put_first
+from chalicelib.baton.storage.dynamodb.values import Item, binary, number, reading, text
+
+IS_NEW: Final = "attribute_not_exists(pk)"
+# The clock of another environment may be ahead. A time that is further ahead was not written by Baton.
+NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
+ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
+OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now"
+KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
+
+
+class StoredIdentities:
+    """``federation.ports.Identities`` on DynamoDB."""
+
+    def __init__(self, database: DynamoDB) -> None:
+        """Use the tables of ``database``."""
+        self._database = database
+
+    def get(self, index: str) -> Identity | None:
+        """Return an identity."""
+        item = self._database.read(self._database.tables.users, identity_key(index))
+        return _identity(item) if item is not None else None
+
+    def sign_up(
+        self, user: User, account_state: AccountState, identity: Identity
+    ) -> Done | IdentityTaken | AddressTaken:
+        """Write identity, user, account state, and the e-mail index entry of a verified address, in one transaction."""
+        tables = self._database.tables
+        address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
+        item: Item = {
+            **identity_key(identity.index),
+            "account": text(identity.account),
+            "linked_at": number(identity.linked_at),
+            "sub": binary(identity.sealed_sub),
+        }
+        try:
+            self._database.transact(
+                {"Put": {"TableName": tables.users, "Item": item, **expression({}, condition=IS_NEW)}},
+                put_user(tables.users, user),
+                put_first(tables.lineages, account_state),
+                *address,
+            )
+        except TransactionFailed as failed:
+            stored, _user, _state, *entries = failed.items
+            if stored is not None:
+                # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
+                taken = _identity(stored)
+                return Done() if taken == identity else IdentityTaken(taken.account)
+            for entry in entries:
+                if entry is not None:
+                    return AddressTaken(account_of_entry(entry))
+            return IdentityTaken(user.account)
+        return Done()
+
+    def forget(self, index: str, account: AccountId) -> None:
+        """Delete an identity of this account."""
+        try:
+            self._database.write("delete_item", **delete_identity(self._database.tables.users, index, account))
+        except ConditionFailed:
+            return
+
+    def key_set(self, provider: int) -> SealedKeys:
+        """Return the sealed key set of a provider."""
+        item = self._database.read(self._database.tables.ephemeral, _key(provider))
+        if item is None:
+            return SealedKeys()
+        with reading("key set"):
+            return SealedKeys(
+                asked_at=int(item["asked_at"]["N"]) if "asked_at" in item else 0,
+                sealed=item["sealed"]["B"] if "sealed" in item else b"",
+            )
+
+    def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
+        """Store that the keys of a provider are fetched now."""
+        values = {
+            ":now": number(now),
+            ":before": number(now - FETCH_EVERY_S),
+            ":ahead": number(now + FETCH_EVERY_S),
+            ":expires_at": number(now + KEYS_KEPT_S),
+        }
+        try:
+            self._database.write(
+                "update_item",
+                TableName=self._database.tables.ephemeral,
+                Key=_key(provider),
+                **expression(values, condition=NOT_ASKED, update=ASK),
+            )
+        except ConditionFailed:
+            return Refused()
+        return Done()
+
+    def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
+        """Store a key set that was fetched now, unless the stored one is as new."""
+        values = {":now": number(now), ":sealed": binary(sealed), ":expires_at": number(now + KEYS_KEPT_S)}
+        try:
+            self._database.write(
+                "update_item",
+                TableName=self._database.tables.ephemeral,
+                Key=_key(provider),
+                **expression(values, condition=OLDER, update=KEEP),
+            )
+        except ConditionFailed:
+            return
+
+
+def _identity(item: Item) -> Identity:
+    with reading("identity"):
+        return Identity(
+            index=item["pk"]["S"].removeprefix("I#"),
+            account=AccountId(item["account"]["S"]),
+            linked_at=int(item["linked_at"]["N"]),
+            sealed_sub=item["sub"]["B"],
+        )
+
+
+def _key(provider: int) -> Item:
+    return {"pk": text(f"P#{provider}")}

@@ -1,0 +1,76 @@
+"""Identities at providers, and the key sets of providers, in memory."""
+
+from chalicelib.baton.accounts.ports import AddressTaken
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.federation.model import FETCH_EVERY_S, Identity, SealedKeys
+from chalicelib.baton.federation.ports import IdentityTaken
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+class MemoryIdentities:
+    """`federation.ports.Identities` in memory."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        """Keep the tables, which other environments may share."""
+        self._tables = tables
+
+    def get(self, index: str) -> Identity | None:
+        """Return an identity."""
+        with self._tables.lock:
+            return self._tables.identities.get(index)
+
+    def sign_up(
+        self, user: User, account_state: AccountState, identity: Identity
+    ) -> Done | IdentityTaken | AddressTaken:
+        """Write identity, user, account state, and the e-mail index entry of a verified address: all or none."""
+        tables = self._tables
+        with tables.lock:
+            stored = tables.identities.get(identity.index)
+            if stored is not None:
+                return Done() if stored == identity else IdentityTaken(stored.account)
+            if user.email:
+                until = tables.kept_until.get(user.email_index)
+                owner = tables.claims.get(user.email_index) if until is None or until > user.created_at else None
+                if owner is not None:
+                    return AddressTaken(owner)
+            if user.account in tables.users or user.account in tables.lineages:
+                return IdentityTaken(user.account)
+            if user.email:
+                tables.claims[user.email_index] = user.account
+                tables.kept_until.pop(user.email_index, None)
+            tables.identities[identity.index] = identity
+            tables.users[user.account] = user
+            tables.lineages[user.account] = account_state
+            return Done()
+
+    def forget(self, index: str, account: AccountId) -> None:
+        """Delete an identity of this account."""
+        with self._tables.lock:
+            stored = self._tables.identities.get(index)
+            if stored is not None and stored.account == account:
+                del self._tables.identities[index]
+
+    def key_set(self, provider: int) -> SealedKeys:
+        """Return the sealed key set of a provider."""
+        with self._tables.lock:
+            return SealedKeys(
+                self._tables.keys_asked.get(provider, 0), self._tables.key_sets.get(provider, (0, b""))[1]
+            )
+
+    def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
+        """Store that the keys of a provider are fetched now."""
+        with self._tables.lock:
+            asked_at = self._tables.keys_asked.get(provider)
+            if asked_at is not None and now - FETCH_EVERY_S < asked_at <= now + FETCH_EVERY_S:
+                return Refused()
+            self._tables.keys_asked[provider] = now
+            return Done()
+
+    def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
+        """Store a key set that was fetched now, unless the stored one is as new."""
+        with self._tables.lock:
+            if self._tables.key_sets.get(provider, (-1, b""))[0] < now:
+                self._tables.key_sets[provider] = (now, sealed)

@@ -1,0 +1,91 @@
+"""An identity provider for tests and the development server: it signs id_tokens, and can be out of order."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from chalicelib.baton.federation.providers import Provider
+from chalicelib.baton.keys.base64url import encode_base64url
+
+TOKEN_S: Final = 600
+_BITS: Final = 2048
+
+
+class IdentityProvider:
+    """The keys of a provider, and what it signs with the newest."""
+
+    def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
+        """Make the first key."""
+        self.provider, self._clock = provider, clock
+        self.outage = False
+        """The key set cannot be fetched."""
+        self.fetched = 0
+        """How often the key set was fetched."""
+        self._keys: dict[str, RSAPrivateKey] = {}
+        self.rotate()
+
+    @property
+    def kid(self) -> str:
+        """The id of the newest key."""
+        return next(reversed(self._keys))
+
+    @property
+    def key(self) -> RSAPrivateKey:
+        """The newest key."""
+        return self._keys[self.kid]
+
+    def rotate(self, *, keep: bool = False) -> None:
+        """Sign with a new key. ``keep``: publish the earlier ones too."""
+        key = generate_private_key(65537, _BITS)
+        self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """Return the key set."""
+        return {"keys": [self.jwk(kid) for kid in self._keys]}
+
+    def jwk(self, kid: str) -> dict[str, str]:
+        """Return the public part of a key."""
+        numbers = self._keys[kid].public_key().public_numbers()
+        n, e = encode_number(numbers.n), encode_number(numbers.e)
+        return {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": n, "e": e}
+
+    def fetch(self) -> bytes | None:
+        """Return the key set as it is fetched. ``None``: the provider is out of order."""
+        self.fetched += 1
+        return None if self.outage else json.dumps(self.jwks()).encode()
+
+    def claims(self, sub: str, nonce: str, client_id: str, /, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - claims
+        """Return the claims of a token. A claim that is ``None`` is left out."""
+        now = self._clock()
+        claims = {
+            "iss": self.provider.issuers[0],
+            "aud": self.provider.audiences[client_id][0],
+            "sub": sub,
+            "nonce": nonce,
+            "iat": now,
+            "exp": now + TOKEN_S,
+            **changed,
+        }
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def token(self, sub: str, nonce: str, client_id: str = "mobile", /, **changed: Any) -> str:  # noqa: ANN401 - claims
+        """Return an id_token."""
+        return self.sign(self.claims(sub, nonce, client_id, **changed))
+
+    def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
+        """Sign claims, or a payload as it is. Members of the head that are ``None`` are left out."""
+        members = {"alg": "RS256", "kid": self.kid, "typ": "JWT", **head}
+        payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
+        encoded = json.dumps({name: value for name, value in members.items() if value is not None}).encode()
+        signed = f"{encode_base64url(encoded)}.{encode_base64url(payload)}"
+        return f"{signed}.{encode_base64url(self.key.sign(signed.encode(), PKCS1v15(), SHA256()))}"
+
+
+def encode_number(number: int) -> str:
+    """Encode a number of a key (RFC 7518 section 6.3.1): big endian, without leading zeros, in base64url."""
+    return encode_base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
