@@ -28,11 +28,10 @@ class Said:
 
     @property
     def members(self) -> dict[str, Any]:
-        """Parse the body. A page has no members."""
+        """Parse the body. A page has no members, and a list has one."""
         is_page = self.headers.get("content-type", "").startswith("text/html")
         parsed = json.loads(self.body) if self.body and not is_page else {}
-        assert isinstance(parsed, dict)
-        return parsed
+        return parsed if isinstance(parsed, dict) else {"listed": parsed}
 
     @property
     def cookies(self) -> str:

@@ -132,7 +132,7 @@ def test_what_pages_with_a_cookie_need_is_shown(
 ) -> None:
     """A page of another site, a CDN without its secret, and a server that names its people."""
     registry = (FOLDER / "clients-web.toml").read_text("utf-8").replace('device_bound = "offer"\n', "")
-    site = '[client.site]\ncode = 20\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
+    site = '[client.server]\ncode = 21\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
     (tmp_path / "mine.toml").write_text(f'{registry}\n{site}trusted_sources = ["198.51.100.0/24"]\n', "utf-8")
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     assert deployed.prefix
@@ -145,9 +145,9 @@ def test_what_pages_with_a_cookie_need_is_shown(
         return {row.name: (row.found, row.remedy) for row in doctor.browser_rows(found)}
 
     plain = rows()
-    assert plain.keys() == {"source", "client site"}
+    assert plain.keys() == {"source", "client server"}
     assert "BATON_ORIGIN_SECRET" in plain["source"][0]
-    assert plain["client site"] == ("Baton-Client-Address counts from 198.51.100.0/24", "")
+    assert plain["client server"] == ("Baton-Client-Address counts from 198.51.100.0/24", "")
     assert rows(BATON_ORIGIN_SECRET="s" * 32)["source"][0].startswith("CloudFront-Viewer-Address")
     of_aws = rows(issuer="https://abc.execute-api.eu-central-1.amazonaws.com/api")["site"]
     assert "a site of its own" in of_aws[0]
