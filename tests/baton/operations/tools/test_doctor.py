@@ -145,7 +145,7 @@ def test_what_pages_with_a_cookie_need_is_shown(
         return {row.name: (row.found, row.remedy) for row in doctor.browser_rows(found)}
 
     plain = rows()
-    assert plain.keys() == {"source", "client server"}
+    assert plain.keys() == {"source", "client site", "client server"}
     assert "BATON_ORIGIN_SECRET" in plain["source"][0]
     assert plain["client server"] == ("Baton-Client-Address counts from 198.51.100.0/24", "")
     assert rows(BATON_ORIGIN_SECRET="s" * 32)["source"][0].startswith("CloudFront-Viewer-Address")
