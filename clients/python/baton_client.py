@@ -29,9 +29,9 @@ port to another language keeps them in the same places.
    went on, by a copy of the device or a restored backup. Revoke the login with the device's own key, drop session and
    key, tell the app, and log in again with a new key. Keep the revocation until Baton answers it.
    A logout is kept in the same way: the record has no session immediately, and the server is informed when it answers.
-9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a redirect, or a
-   stored copy of an answer that no cache may store. It is never a success and never ends a session. An answer with
-   `Age` does not set the clock.
+9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a
+   redirect, or a stored copy of an answer that no cache may store. It is never a success and never ends a session. An
+   answer with `Age` does not set the clock.
 """
 
 import base64

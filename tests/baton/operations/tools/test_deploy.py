@@ -325,10 +325,10 @@ def change_by_hand(api: str) -> None:
     wider = json.loads(json.dumps(policy).replace("dynamodb:PutItem", "dynamodb:*"))
     wider["Statement"].append({**wider["Statement"][0], "Sid": "Backdoor"})
     iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(wider))
-    (audits,) = iam.list_role_policies(RoleName=JOBS[0])["PolicyNames"]
-    policy = iam.get_role_policy(RoleName=JOBS[0], PolicyName=audits)["PolicyDocument"]
+    (audits,) = iam.list_role_policies(RoleName="baton-dev-audit_configuration")["PolicyNames"]
+    policy = iam.get_role_policy(RoleName="baton-dev-audit_configuration", PolicyName=audits)["PolicyDocument"]
     wider = json.loads(json.dumps(policy).replace("apigateway:GET", "apigateway:*"))
-    iam.put_role_policy(RoleName=JOBS[0], PolicyName=audits, PolicyDocument=json.dumps(wider))
+    iam.put_role_policy(RoleName="baton-dev-audit_configuration", PolicyName=audits, PolicyDocument=json.dumps(wider))
     (root,) = [one["id"] for one in gateway.get_resources(restApiId=api)["items"] if one["path"] == "/"]
     backdoor = gateway.create_resource(restApiId=api, parentId=root, pathPart="backdoor")["id"]
     gateway.put_method(restApiId=api, resourceId=backdoor, httpMethod="GET", authorizationType="NONE")

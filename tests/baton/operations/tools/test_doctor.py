@@ -151,7 +151,7 @@ def test_what_pages_with_a_cookie_need_is_shown(
     assert rows(BATON_ORIGIN_SECRET="s" * 32)["source"][0].startswith("CloudFront-Viewer-Address")
     of_aws = rows(issuer="https://abc.execute-api.eu-central-1.amazonaws.com/api")["site"]
     assert "a site of its own" in of_aws[0]
-    assert of_aws[1] == "use a domain of your own: https://app.example.com is of another site"
+    assert of_aws[1] == "use a domain of your own: every other page is of another site"
 
 
 @pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
