@@ -73,6 +73,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+__version__ = "0.1.0"
+
 EARLY_S = 10  # A token that expires within this time is exchanged first: it could expire on the way.
 DEADLINE_S = 30.0  # The time that a caller waits for an answer by default.
 SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
