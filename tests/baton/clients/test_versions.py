@@ -2,7 +2,7 @@
 
 import json
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import baton_client
 from tests.baton.repository import ROOT
@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
         "swift": swift.partition('batonClientVersion = "')[2].partition('"')[0],
     }
     for pom in sorted((CLIENTS / "kotlin").glob("**/pom.xml")):
-        project = ElementTree.parse(pom).getroot()  # noqa: S314 - a file of this repository
+        project = ET.parse(pom).getroot()  # noqa: S314 - a file of this repository
         named = {child.tag.rpartition("}")[2]: child for child in project}
         version = named["version"] if "version" in named else named["parent"].find("{*}version")
         found[str(pom.parent.relative_to(CLIENTS))] = str(version.text if version is not None else "")

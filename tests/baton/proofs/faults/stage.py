@@ -19,6 +19,7 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from chalicelib.baton.storage.dynamodb.items import state_of
 from chalicelib.baton.storage.dynamodb.values import Item
 from chalicelib.baton.testing.attesters.kit import Attester
+from chalicelib.baton.testing.identity_provider import IdentityProvider
 from tests.baton.proofs.faults.line import Line
 from tests.baton.wire.conversation import Device, Said, through
 from tools.dev.engine import REGION
@@ -56,6 +57,7 @@ class Stage:
     line: Line
     clock: DevelopmentClock
     attester: Attester
+    providers: dict[str, IdentityProvider]
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:

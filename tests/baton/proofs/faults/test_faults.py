@@ -12,6 +12,7 @@ from tests.baton.proofs.faults import (
     attestation_endpoints,
     browser_endpoints,
     factor_endpoints,
+    federation_endpoints,
     moving_endpoints,
     passkey_endpoints,
     restore_endpoints,
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
 assert factor_endpoints.KEY == restore_endpoints.KEY, "their scenarios are on the list, too"
 assert passkey_endpoints.RP_ID, "and its own"
+assert federation_endpoints.PROVIDER, "and logins with an identity provider"
 assert attestation_endpoints.CLIENT, "and those of attestation"
 assert browser_endpoints.PAGE, "and those of browsers"
 assert moving_endpoints.HASH, "and those of people from elsewhere"

@@ -42,6 +42,7 @@ REFUSED_HERE = {
     ("/login/enrol", "post"),
     ("/attest", "post"),
     ("/attestation-challenge", "post"),
+    ("/login/federated", "post"),
     ("/login/factor", "post"),
     ("/login/factor/options", "post"),
     ("/login/passkey", "post"),

@@ -1,0 +1,42 @@
+"""Logins with an identity provider, in every way in which they ask DynamoDB something else."""
+
+from chalicelib.baton.federation.id_token import login_nonce
+from tests.baton.proofs.faults.endpoints import ATTEMPT, scenario
+from tests.baton.proofs.faults.stage import Act, Stage
+from tests.baton.wire.conversation import Device, Said
+
+PROVIDER = "google"
+CLIENT = "mobile"
+
+
+def entered(stage: Stage, phone: Device, attempt: str, *, create: bool, sub: str = "ada") -> Said:
+    """Sign in at the provider, and log in with this attempt."""
+    nonce = login_nonce(provider=PROVIDER, client_id=CLIENT, keyid=phone.key.thumbprint(), attempt=attempt)
+    body = {
+        "provider": PROVIDER,
+        "id_token": stage.providers[PROVIDER].token(sub, nonce, CLIENT),
+        "client_id": CLIENT,
+        "device": {"name": "phone", "public_key": phone.key.jwk()},
+        "create": create,
+    }
+    return phone._kept(phone.post("/login/federated", body, {"idempotency-key": attempt}, token=None))
+
+
+def warm(stage: Stage) -> None:
+    """Let the environment read the keys of the provider, which it keeps for ten minutes."""
+    assert entered(stage, stage.device(CLIENT), "the-attempt-of-another", create=True, sub="grace").status == 201
+
+
+@scenario("POST /login/federated", outcomes=("200 ",))
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone, attempt = stage.device(CLIENT), ATTEMPT.replace(" ", "-")
+    return stage.by_device(phone, lambda it: entered(stage, it, attempt, create=True))
+
+
+@scenario("POST /login/federated", "of a person who has an account")
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone, attempt = stage.device(CLIENT), ATTEMPT.replace(" ", "-")
+    assert entered(stage, phone, "the-attempt-of-the-sign-up", create=True).status == 201
+    return stage.by_device(phone, lambda it: entered(stage, it, attempt, create=False))
