@@ -124,7 +124,7 @@ class Development:
             f"{self._url}/_dev{path}", data=body, headers={"Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 # nosec B310 - as above
                 said = answer.read()
         except urllib.error.HTTPError as refused:
             raise DevelopmentError(refused.code, _object(refused.read())) from None
