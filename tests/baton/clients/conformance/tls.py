@@ -1,7 +1,9 @@
 """A certificate of this machine's own, for `localhost`."""
 
 import datetime as dt
+import shutil
 import ssl
+import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -15,7 +17,7 @@ HOSTS = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")), x50
 
 
 def certified(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
-    """Return the context of a server, and the variables that make Python and Node.js trust its certificate."""
+    """Return the context of a server, and the variables that make Python, Node.js and Java trust its certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = dt.datetime.now(dt.UTC)
     certificate = (
@@ -31,4 +33,21 @@ def certified(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
     file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
-    return context, {"SSL_CERT_FILE": str(file), "NODE_EXTRA_CA_CERTS": str(file)}
+    return context, {"SSL_CERT_FILE": str(file), "NODE_EXTRA_CA_CERTS": str(file), **_of_java(folder, certificate)}
+
+
+def _of_java(folder: Path, certificate: x509.Certificate) -> dict[str, str]:
+    """Return the variables of Java, which reads a store of its own form. Only the JDK can write it."""
+    keytool = shutil.which("keytool")
+    if keytool is None:
+        return {}
+    store, alone = folder / "trusted.p12", folder / "alone.pem"
+    alone.write_bytes(certificate.public_bytes(Encoding.PEM))
+    options = ["-noprompt", "-alias", "baton", "-storetype", "PKCS12", "-storepass", "changeit"]
+    subprocess.run(
+        [keytool, "-importcert", *options, "-file", str(alone), "-keystore", str(store)],
+        check=True,
+        capture_output=True,
+    )
+    trusted = f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=changeit"
+    return {"JAVA_TOOL_OPTIONS": trusted}
