@@ -92,7 +92,9 @@ def server() -> Iterator[Server]:
     """Start the server of ``make dev`` on a free port."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "AWS_"))}
     with (
-        mock.patch.dict(os.environ, {**kept, "BATON_LOG_LEVEL": "ERROR"}, clear=True),
+        mock.patch.dict(
+            os.environ, {**kept, "BATON_LOG_LEVEL": "ERROR", "BATON_TABLE_PREFIX": "development"}, clear=True
+        ),
         serve.development(0) as running,
         mock.patch.object(conversation, "HOST", f"localhost:{running.server.server_port}"),
     ):
