@@ -23,7 +23,7 @@ from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
 Elsewhere = Callable[[User | None, AccountState | None], User | None]
-"""Ask another system for a password, and move the account. The arguments are what is stored here."""
+"""Ask another system for a password, and move the account. The arguments come from the storage of this deployment."""
 
 
 class Credentials(Struct, frozen=True, kw_only=True):

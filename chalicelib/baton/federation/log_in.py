@@ -84,7 +84,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
             IdentityUnknown: no account has the identity, and ``create`` is false.
             AccountExists: another account has the verified address.
-            AccountDisabled: the identity is proved, so this is told.
+            AccountDisabled: the identity is proved, so the answer may say it.
 
         """
         now = self.clock()

@@ -47,7 +47,7 @@ def test_good_evidence_registers_and_later_logins_by_the_key_need_none(scene: Sc
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_login_with_evidence_of_a_new_phone_is_admitted(scene: Scene, form: str) -> None:
-    """The account was made on another phone. StrongBox is told."""
+    """The account was made on another phone. The token names StrongBox."""
     other = scene.phone()
     other.register(EMAIL, attestation=other.evidence())
     phone = scene.phone()
@@ -398,7 +398,7 @@ def test_apple_and_google_down_nobody_with_a_login_notices(scene: Scene) -> None
     """Nothing of theirs is asked at a login or an exchange. The list of revoked certificates may be missing."""
     phone = scene.phone()
     assert phone.register(EMAIL, attestation=phone.evidence()).status == 201
-    assert len(scene.events("revocation_list_stale")) == 1, "it is told, and it accepts"
+    assert len(scene.events("revocation_list_stale")) == 1, "the event is recorded, and the evidence is accepted"
     assert phone.exchange().status == 200
 
 

@@ -34,7 +34,7 @@ class Pages:
         """Listen on a free port."""
         self.tabs: dict[str, Tab] = {}
         self.replaced: dict[str, str] = {}
-        """Words of the pages, such as the address of an API, and what stands in their place here."""
+        """Words of the pages, such as the address of an API, and their replacements here."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.origin = f"http://localhost:{self.server.server_address[1]}"
