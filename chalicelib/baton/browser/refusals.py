@@ -19,7 +19,7 @@ class SessionSuperseded(InvalidToken):
 
     code = "session_superseded"
     action = "log_in"
-    detail = "This session cookie is an old one: a newer one of the same login is in use. Log in again."
+    detail = "This session cookie is old: a newer cookie of the same login is in use. Log in again."
 
 
 class DeviceProofRequired(Refusal):
@@ -35,7 +35,7 @@ class DeviceProofRequired(Refusal):
 
 
 class ProofInvalid(Refusal):
-    """A browser did not prove its key (DBSC). The login goes on."""
+    """A browser did not prove its key (DBSC). The login stays active."""
 
     error = code = "proof_invalid"
     action = "log_in"
@@ -47,7 +47,7 @@ class HandoverInvalid(Refusal):
 
     error = code = "handover_invalid"
     action = "log_in"
-    detail = "This code is no longer valid. Ask for a new one in the app."
+    detail = "This code is no longer valid. Request a new code in the app."
 
 
 class NextInvalid(Refusal):

@@ -41,7 +41,7 @@ class TooCommon(WeakPassword):
 
 
 class ContainsContext(WeakPassword):
-    """The whole password is made from the service's name or the person's address, with digits around it or not."""
+    """The whole password is made from the service's name or the person's address, with or without digits around it."""
 
     code = "contains_context"
     detail = "The password is made from the name of this service or the e-mail address. Choose another one."
@@ -104,9 +104,9 @@ class EnrolmentRequired(Refusal):
 
 
 class InvalidSession(Refusal):
-    """The ``auth_session`` or the ``enrolment`` is of no use. All reasons give the same answer.
+    """The ``auth_session`` or the ``enrolment`` is not valid. All reasons give the same answer.
 
-    It is altered, expired, of another device key, attempt or login, or the account has changed since.
+    It is altered, expired, or of another device key, attempt or login, or the account has changed since then.
     """
 
     error = code = "invalid_session"
@@ -118,18 +118,18 @@ class InvalidSession(Refusal):
 
 
 class InvalidFactor(Refusal):
-    """The code is wrong, used, of a removed factor, or the account has no such factor."""
+    """The code is wrong or used, belongs to a removed factor, or the account has no such factor."""
 
     status = 401
     error = code = "invalid_factor"
     detail = (
-        "The code is wrong or was used before, such as by a login or an enrolment. Ask the person for the next one: an "
-        "authenticator app has one every 30 s."
+        "The code is wrong or was used before, such as by a login or an enrolment. Ask the person for the next code: "
+        "an authenticator app shows a new code every 30 s."
     )
 
 
 class SecondFactorUnsupported(Refusal):
-    """The account is asked for a second factor, and this client cannot ask (``second_factor = "off"``)."""
+    """The account requires a second factor, and this client does not support one (``second_factor = "off"``)."""
 
     status = 403
     error = code = "second_factor_unsupported"
@@ -137,7 +137,7 @@ class SecondFactorUnsupported(Refusal):
 
 
 class SecondFactorRequired(Refusal):
-    """The second factor cannot be switched off: client, operator or a role of the account requires it."""
+    """The second factor cannot be switched off: the client, an operator or a role of the account requires it."""
 
     status = 403
     error = code = "second_factor_required"
@@ -147,20 +147,21 @@ class SecondFactorRequired(Refusal):
 
 
 class InvalidPasskey(Refusal):
-    """What the authenticator signed is not valid here. ``hint`` names the check, what was expected and what was seen.
+    """The signed answer of the authenticator is not valid here.
 
-    The ceremony belongs to this server and client only if origin, RP ID, challenge, flags and signature are as they
-    must be (WebAuthn Level 3, sections 7.1 and 7.2).
+    ``hint`` names the check, the expected value and the received value. The ceremony belongs to this server and client
+    only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections 7.1 and 7.2).
     """
 
     error = code = "invalid_passkey"
     detail = (
-        "The passkey's answer is not valid here: `hint` names the check that failed. Fetch new options, and correct it."
+        "The passkey's answer is not valid here: `hint` names the check that failed. Correct the app, and fetch new "
+        "options."
     )
 
 
 class UnknownPasskey(Refusal):
-    """The account has no such passkey: it was removed, or it never was of this account.
+    """The account has no such passkey: it was removed, or it never belonged to this account.
 
     ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
     """
@@ -174,7 +175,7 @@ class UnknownPasskey(Refusal):
 
 
 class ChallengeInvalid(Refusal):
-    """The challenge is late, was used, or is of another route, client, device or account. Each gets the same answer."""
+    """The challenge is late, was used, or belongs to another route, client, device or account. One answer for all."""
 
     status = 409
     error = code = "challenge_invalid"

@@ -15,7 +15,7 @@ class IdentityTokenInvalid(Refusal):
 
 
 class IdentityNotAllowed(Refusal):
-    """The person is not of a Google Workspace domain that the deployment accepts."""
+    """The account of the person is not in a Google Workspace domain that the deployment accepts."""
 
     status = 403
     error = code = "identity_not_allowed"
@@ -29,7 +29,7 @@ class IdentityUnknown(Refusal):
     error = code = "identity_unknown"
     detail = (
         "No account has this identity. Ask the person whether to create an account, and send `create`: true with a new "
-        "id_token. Or log in another way."
+        "id_token. Or let the person log in in another way."
     )
 
 

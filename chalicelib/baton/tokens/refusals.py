@@ -75,7 +75,7 @@ class InsufficientAcr(Refusal):
 
 
 class InsufficientScope(Refusal):
-    """The scope of the client does not have what this route requires (RFC 6750 3.1)."""
+    """The scope of the client lacks a word that this route requires (RFC 6750 3.1)."""
 
     status = 403
     error = code = "insufficient_scope"
@@ -157,4 +157,4 @@ class SubjectTokenInvalid(InvalidRequest):
 
     code = "subject_token_invalid"
     action = "exchange"
-    detail = "The subject token cannot be used on calls. Exchange it for the next token and repeat with that."
+    detail = "The subject token cannot be used on calls. Exchange it, and repeat the request with the next token."
