@@ -43,7 +43,7 @@ class ProofInvalid(Refusal):
 
 
 class HandoverInvalid(Refusal):
-    """The code of a handover is late, used, or the login of the app has ended or changed."""
+    """The code of a handover is late or used, or the login of the app has ended or changed."""
 
     error = code = "handover_invalid"
     action = "log_in"
