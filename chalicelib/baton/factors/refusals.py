@@ -35,8 +35,8 @@ class TooCommon(WeakPassword):
 
     code = "too_common"
     detail = (
-        "The password is too easy to guess: it is a common password, a repetition, a sequence, or of fewer than 5 "
-        "different characters. Choose another one, such as four random words."
+        "The password is too easy to guess: it is a common password, a repetition or a sequence, or it has fewer than "
+        "5 different characters. Choose another one, such as four random words."
     )
 
 
