@@ -9,26 +9,27 @@ This client keeps the nine rules of the client contract. No lost answer, crash o
 and no complete copy of the device outlives the owner's next exchange. "Rule n" marks each place that keeps a rule. A
 port to another language keeps them in the same places.
 
-1. One storage record (token, attempt), written atomically and durably. The attempt is random, at least 128 bits, made
-   when the token is stored, never made again for the same token. A write that a power failure takes back is a restored
-   backup.
+1. Keep one storage record (token, attempt), and write it atomically and durably. The attempt is random, at least 128
+   bits. Make it when the token is stored, and never make another one for the same token. If a power failure undoes a
+   write, the device holds an old record, as after the restore of a backup.
 2. Take the time for `created` first, then read storage, then sign, anew for every sending. A process that was frozen in
    between comes too late for the time window, which ends nothing. One exchange in flight per process. Across processes
    the record is the lock: a process that exchanges the same token sends the same attempt, and gets the same child.
 3. After an answer, compare and set: store the child, with a new attempt, only if storage still holds the parent.
    Otherwise discard the child and read storage again.
 4. Persist the child before using it.
-5. No network, a time-out or 503: repeat with the same attempt, with exponential back-off and jitter. A network error is
-   never a logout.
+5. After a time-out, without a network, or after 503: repeat with the same attempt, with exponential back-off and
+   jitter. A network error is never a logout.
 6. Act on `action`, and treat an unknown one as `fix_request`. `sync_clock`: set the offset and sign again, once.
    `superseded`: read storage again. `check_outcome`: do not repeat, the call may have been carried out. Only `log_in`
    with `error` `invalid_token` or `invalid_grant`, about the session's own token, or the loss of the device's key, ends
    a session.
 7. Exchange when a token is needed, not on a timer.
-8. `superseded` a second time, a moment later, while storage still holds the same token: another holder of this record
-   went on, by a copy of the device or a restored backup. Revoke the login with the device's own key, drop session and
-   key, tell the app, and log in again with a new key. Keep the revocation until Baton answers it.
-   A logout is kept in the same way: the record has no session immediately, and the server is informed when it answers.
+8. If the answer is `superseded` a second time, a moment later, and storage still holds the same token, another holder
+   of this record has exchanged the token. It is a copy of the device or a restored backup. Revoke the login with the
+   device's own key, drop session and key, tell the app, and log in again with a new key. Keep the revocation until
+   Baton answers it. A logout is kept in the same way: the record has no session immediately, and the server is informed
+   when it answers.
 9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a
    redirect, or a stored copy of an answer that no cache may store. It is never a success and never ends a session. An
    answer with `Age` does not set the clock.

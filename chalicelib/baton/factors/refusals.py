@@ -41,7 +41,7 @@ class TooCommon(WeakPassword):
 
 
 class ContainsContext(WeakPassword):
-    """The whole password is made from the service's name or the person's address, with or without digits around it."""
+    """The whole password is made from the service's name or the person's address, with or without digits around."""
 
     code = "contains_context"
     detail = "The password is made from the name of this service or the e-mail address. Choose another one."
@@ -106,7 +106,7 @@ class EnrolmentRequired(Refusal):
 class InvalidSession(Refusal):
     """The ``auth_session`` or the ``enrolment`` is not valid. All reasons give the same answer.
 
-    It is altered, expired, or of another device key, attempt or login, or the account has changed since then.
+    It is altered, expired, of another device key, attempt or login, or the account has changed since.
     """
 
     error = code = "invalid_session"
@@ -118,7 +118,7 @@ class InvalidSession(Refusal):
 
 
 class InvalidFactor(Refusal):
-    """The code is wrong or used, belongs to a removed factor, or the account has no such factor."""
+    """The code is wrong or was used, its factor was removed, or the account has no such factor."""
 
     status = 401
     error = code = "invalid_factor"
@@ -129,7 +129,7 @@ class InvalidFactor(Refusal):
 
 
 class SecondFactorUnsupported(Refusal):
-    """The account requires a second factor, and this client does not support one (``second_factor = "off"``)."""
+    """The login needs a second factor, and this client cannot ask for one (``second_factor = "off"``)."""
 
     status = 403
     error = code = "second_factor_unsupported"
@@ -161,7 +161,7 @@ class InvalidPasskey(Refusal):
 
 
 class UnknownPasskey(Refusal):
-    """The account has no such passkey: it was removed, or it never belonged to this account.
+    """The account has no such passkey: it was removed, or never belonged to this account.
 
     ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
     """
@@ -175,7 +175,10 @@ class UnknownPasskey(Refusal):
 
 
 class ChallengeInvalid(Refusal):
-    """The challenge is late, was used, or belongs to another route, client, device or account. One answer for all."""
+    """The challenge has expired, was used, or is of another route, client, device or account.
+
+    All get the same answer.
+    """
 
     status = 409
     error = code = "challenge_invalid"
@@ -191,7 +194,7 @@ class PasskeyExists(Refusal):
 
 
 class TooManyPasskeys(Refusal):
-    """The account has as many passkeys as an account may have."""
+    """The account has the maximum number of passkeys."""
 
     status = 409
     error = code = "too_many_passkeys"
@@ -201,8 +204,8 @@ class TooManyPasskeys(Refusal):
 class RestoreRefused(Refusal):
     """Logins of this client or account are not restored on a new phone.
 
-    The client does not offer it (``restore`` in the client registry), the account is asked for a second factor, the
-    login is of another client, or it is not bound to a key.
+    The client does not offer restores (``restore`` in the client registry), the account requires a second factor, the
+    login is of another client, or the login is not bound to a key.
     """
 
     status = 403
@@ -215,7 +218,7 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """If mail is on, a second factor can be added only after a code from the mailbox proved the address.
+    """A second factor was to be added, mail is on, and the address is not proved by a code from the mailbox.
 
     Otherwise a stranger who registered the address could still log in after its owner has reset the password.
     """
