@@ -197,6 +197,6 @@ class DevelopmentProviders:
                     kind="google",
                     issuers=("https://accounts.google.com", "accounts.google.com"),
                 ),
-                "acme": row("acme", code=3, kind="oidc", issuers=("https://id.acme.example",)),
+                "acme": row("acme", code=3, kind="oidc", issuers=("https://id.acme.example",), step_up=True),
             }
         )

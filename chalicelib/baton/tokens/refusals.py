@@ -48,7 +48,7 @@ class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
     ``factors`` are the factors that prove the level of ``acr_values`` together. ``instead``, if present, lists
-    factors of which one alone is enough.
+    factors of which one alone is enough. ``providers`` are those of the factor ``identity``.
     """
 
     code = "step_up_required"

@@ -137,6 +137,7 @@ DEFECTS: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
     "a head that is no object": ("format", lambda: _with_head(b"[]")),
     "none": ("alg", lambda: IDP.sign(_claims(), alg="none")),
     "HS256": ("alg", _by_public_key),
+    "ES256 in a row of RS256": ("alg", lambda: IDP.sign(_claims(), alg="ES256")),
     "another algorithm of the key": ("alg", lambda: IDP.sign(_claims(), alg="PS256")),
     "no algorithm": ("alg", lambda: IDP.sign(_claims(), alg=None)),
     "another type": ("typ", lambda: IDP.sign(_claims(), typ="at+jwt")),
