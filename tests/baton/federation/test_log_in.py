@@ -337,6 +337,25 @@ class TestKeys:
         assert fresh.phone().enter().status == 200
         assert fresh.events("provider_keys_unreadable")
 
+    @pytest.mark.parametrize("seconds", [1, 60])
+    def test_keys_of_an_environment_whose_clock_is_ahead(self, scene: Scene, seconds: int) -> None:
+        """The other environment uses them. It once answered 503, because they were from the future."""
+        scene.phone().enter(create=True)
+        fresh = Scene(tables=scene.tables, clock=scene.clock)
+        fresh.providers = scene.providers
+        fresh.clock.now -= seconds
+        assert fresh.phone().enter().status == 200
+        assert scene.providers["google"].fetched == 1
+
+    def test_a_clock_that_was_set_back(self, scene: Scene) -> None:
+        """By more than a minute: the keys are fetched anew, and shared. Both environments once answered 503."""
+        for _ in range(2):  # each has the keys
+            assert scene.phone().enter(create=True).status in {200, 201}
+        scene.clock.now -= 3600
+        for _ in range(4):
+            assert scene.phone().enter().status == 200
+        assert scene.providers["google"].fetched == 2
+
     def test_an_outage(self, scene: Scene) -> None:
         """Keys up to 24 hours old serve on. Then logins get 503, and the logins that live notice nothing."""
         phone, google = scene.phone(), scene.providers["google"]

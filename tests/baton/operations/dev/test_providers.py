@@ -3,11 +3,14 @@
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import pytest
 
+from baton_client import BatonClient, Identity, MemoryStorage, Offline, Proof, Refused
+from baton_testing import Development, DevelopmentError
 from chalicelib.baton.federation.id_token import login_nonce
 from chalicelib.baton.federation.key_set import read_key_set
 from chalicelib.baton.federation.providers import Provider, Providers
@@ -281,3 +284,50 @@ def test_a_row_of_the_team_is_served_under_its_name(algorithm: Any) -> None:
     assert providers.get("own") is own
     providers.serve(None)
     assert providers.get("own") is None
+
+
+def client_of(server: Server) -> BatonClient:
+    """Make a client of this server, whose clock is the server's."""
+    clock = server.running.server.clock.time
+    return BatonClient(f"{server.url}/api", "mobile", MemoryStorage(), clock=clock, sleep=lambda _: None)
+
+
+def test_an_app_tests_its_logins_with_the_helper(server: Server, dev: Development) -> None:
+    """The sign-up, a step-up, an outage that a living login does not notice, and a key that changed."""
+    sub = secrets.token_hex(4)
+    phone, tablet = client_of(server), client_of(server)
+    with closing(phone._transport), closing(tablet._transport):  # type: ignore[type-var] # both close
+        ada = dev.person("apple", sub, email=f"{sub}@icloud.com", email_verified=True)
+        phone.login_federated("apple", ada, "phone", create=True)
+        assert phone.me()["email"] == f"{sub}@icloud.com"
+        with dev.outage("apple"):
+            dev.skip(2 * 86_400)
+            with pytest.raises(Offline):
+                tablet.login_federated("apple", ada, "tablet", deadline_s=1)
+            assert phone.me()["amr"] == ["fed"]
+        dev.skip(61)
+        dev.rotate("apple")
+        dev.skip(601)
+        tablet.login_federated("apple", ada, "tablet")
+        tablet.delete_account(Proof(identity=Identity("apple", ada)))
+
+
+def test_google_gives_no_step_up_and_acme_does(server: Server, dev: Development) -> None:
+    """The rows of the server without a file of the team."""
+    for provider, code in (("google", "reauthentication_unsupported"), ("acme", "")):
+        person, phone = dev.person(provider, secrets.token_hex(4)), client_of(server)
+        with closing(phone._transport):  # type: ignore[type-var] # it closes
+            phone.login_federated(provider, person, "phone", create=True)
+            refusal = ""
+            try:
+                phone.delete_account(Proof(identity=Identity(provider, person)))
+            except Refused as refused:
+                refusal = refused.code
+            assert refusal == code
+
+
+def test_the_helper_tells_an_unknown_provider(dev: Development) -> None:
+    """With the known ones."""
+    with pytest.raises(DevelopmentError) as refused:
+        dev.rotate("facebook")
+    assert (refused.value.status, refused.value.known) == (404, ["apple", "google", "acme"])
