@@ -127,6 +127,10 @@ class Development:
         """Return the function that your app calls to show the sheet of a provider, for a person who signs in."""
         return lambda nonce: self.id_token(provider, sub, nonce, **claims)
 
+    def providers(self) -> list[dict[str, Any]]:
+        """Return the identity providers of the server."""
+        return list(self._send("GET", "/providers")["providers"])
+
     def rotate(self, provider: str) -> None:
         """Let a provider sign with a new key, and publish only that one."""
         self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/rotate", {})
