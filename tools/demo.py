@@ -247,7 +247,7 @@ def sign_up_at_providers(story: Story) -> None:
     phone, (google, at_google) = story.client("grace"), person("google")
     id_token = at_google(phone.provider_nonce(google))
     story.refused("identity_unknown", lambda: phone.login_federated(google, id_token, "Grace's phone"))
-    story.note("no account by surprise: the app asks her, and sends `create`")
+    story.note("no account by surprise: she agrees to a new account, and the app sends `create`")
     phone.login_federated(google, id_token, "Grace's phone", create=True)
     story.expect(phone.me()["amr"] == ["fed"], "the login is not one by a provider")
 
@@ -255,7 +255,7 @@ def sign_up_at_providers(story: Story) -> None:
     thief = story.client("thief")
     story.refused("identity_token_invalid", lambda: thief.login_federated(google, id_token, "a copy"))
 
-    story.tell("A route asks for a step-up: Apple's sheet proves the person again, a token of Google does not")
+    story.tell("Delete the account: the sheet of Apple proves the person again, and a token of Google does not")
     again = Proof(identity=Identity(google, at_google))
     story.refused("reauthentication_unsupported", lambda: phone.delete_account(again))
     tablet, (apple, at_apple) = story.client("ada"), person("apple")
