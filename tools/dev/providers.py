@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -163,13 +163,13 @@ class DevelopmentProviders:
                 return provider.signs.fetch() or NotFetched("the provider has an outage")
         return HttpsFetch()(url, headers=headers, within_s=within_s, bytes_max=bytes_max)
 
-    def post(self, url: str, body: bytes) -> tuple[int, bytes] | None:
+    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes] | None:
         """Answer a form that the app sends to Apple. ``None``: the URL is not Apple's."""
         parts = urlsplit(url)
         apple = next((one for one in self.listed() if one.row.kind == "apple"), None)
         if apple is None or parts.hostname != _APPLE or parts.path not in {_TRADE, _REVOKE}:
             return None
-        status, members = apple.answer(parts.path, dict(parse_qsl(body.decode(errors="replace"))))
+        status, members = apple.answer(parts.path, form)
         return status, json.dumps(members).encode()
 
     def rows(self, clients: "Clients") -> "Providers":

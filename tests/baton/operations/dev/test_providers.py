@@ -11,10 +11,16 @@ import pytest
 
 from baton_client import BatonClient, Identity, MemoryStorage, Offline, Proof, Refused
 from baton_testing import Development, DevelopmentError
+from chalicelib.baton import settings
+from chalicelib.baton.environment import Effects
 from chalicelib.baton.federation.id_token import login_nonce
 from chalicelib.baton.federation.key_set import read_key_set
 from chalicelib.baton.federation.providers import Provider, Providers
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.testing.gateway import load_app
+from tests.baton.federation.scene import ENVIRON
+from tests.baton.fixture import APP, FOLDER
 from tests.baton.operations.dev.conftest import Server
 from tests.baton.wire.conversation import Device, Said
 from tools.dev.providers import CODE_S, DevelopmentProviders
@@ -170,8 +176,8 @@ class Apple:
 
     def post(self, path: str, **form: str) -> tuple[int, dict[str, Any]]:
         """Send a form to Apple."""
-        body = urlencode({"client_id": "baton-dev", "client_secret": secret(), **form}).encode()
-        answered = self.providers.post(f"https://appleid.apple.com{path}", body)
+        named = {"client_id": "baton-dev", "client_secret": secret(), **form}
+        answered = self.providers.post(f"https://appleid.apple.com{path}", named)
         assert answered is not None
         return answered[0], json.loads(answered[1])
 
@@ -240,8 +246,8 @@ def test_an_outage_is_one_of_the_code_trade_too() -> None:
     assert apple.trade(code)[0] == 503
     found.signs.outage = False
     assert apple.trade(code)[0] == 200
-    assert apple.providers.post("https://another.example/auth/token", b"") is None
-    assert apple.providers.post("https://appleid.apple.com/auth/keys", b"") is None
+    assert apple.providers.post("https://another.example/auth/token", {}) is None
+    assert apple.providers.post("https://appleid.apple.com/auth/keys", {}) is None
     assert apple.post("/auth/token", grant_type="refresh_token")[1] == {"error": "unsupported_grant_type"}
 
 
@@ -284,6 +290,23 @@ def test_a_row_of_the_team_is_served_under_its_name(algorithm: Any) -> None:
     assert providers.get("own") is own
     providers.serve(None)
     assert providers.get("own") is None
+
+
+def test_a_file_of_the_team_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the server are those of a team without a file."""
+    given: list[str] = []
+
+    def rows(clients: Clients) -> Providers:
+        given.extend(client.id for client in clients)
+        return DevelopmentProviders("http://localhost:8000", lambda: NOW).rows(clients)
+
+    effects = Effects(lambda: NOW, secrets.token_bytes, ENVIRON, providers=rows)
+    monkeypatch.setattr(settings, "_FOLDER", FOLDER)
+    served = load_app(APP, effects).baton.settings.providers
+    assert served.get("acme").audiences == dict.fromkeys(given, ("baton-dev",))
+    assert (served.get("acme").step_up, served.for_step_up("mobile")) == (True, {1: "apple", 3: "acme"})
+    monkeypatch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
+    assert load_app(APP, effects).baton.settings.providers.get("acme").audiences == {"mobile": ("acme-app",)}
 
 
 def client_of(server: Server) -> BatonClient:
