@@ -710,6 +710,8 @@ LISTED: Final[list[Mutant]] = [
         ("a missing role is accepted", "if self.roles.isdisjoint(roles):", "if False:"),
         ("a lower assurance level is accepted", "if level(self.acr) < level(acr):", "if False:"),
         ("an old grant will do", "or self.now - used.at > rule.max_age or not", "or not"),
+        ("a login without a key is offered a provider", "providers = own.providers if self._has_key() else ()", "providers = own.providers"),
+        ("a password that is not there is offered", "if providers and not own.password else", "if False else"),
         ("a weak grant will do", "return level(used.assurance.acr) >= level(wanted)", "return True"),
         ("the app alone steps up", '        if rule.acr == "account" and used.assurance == TOTP_ALONE:\n', "        if False:\n"),
         ("the owner's switch does not count at step-up", "lambda: used.second_factor)", "lambda: False)"),

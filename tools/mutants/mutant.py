@@ -278,6 +278,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_public_api.py",
         "tests/baton/tokens/test_call.py",
         "tests/baton/wire/test_second_factor.py",
+        "tests/baton/federation/test_step_up.py",
     ),
     "chalicelib/baton/factors/rules.py": (
         "tests/baton/mail/test_undo.py",

@@ -11,7 +11,11 @@ from chalicelib.baton.federation.id_token import step_up_nonce
 from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
 from chalicelib.baton.federation.providers import Provider
 from chalicelib.baton.federation.step_up import PROVED_WITHIN_S
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import PROVIDER, PROVIDER_AND_TOTP
+from chalicelib.baton.lineages.model import AccountState, KeyBinding, Lineage, NoBinding, Status
+from chalicelib.baton.routing import StepUp
+from chalicelib.baton.tokens.caller import Caller, OwnFactors
 from tests.baton.federation.scene import Federated, Scene
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Said
 from tests.baton.wire.second_factor import totp
@@ -289,6 +293,72 @@ class TestFactors:
         said = entered(scene, "google").request("DELETE", "/me")
         assert said.members["factors"] == ["password"]
         assert "providers" not in said.members
+
+
+ACCOUNT: Final = AccountId("a" * 16)
+LINEAGE: Final = LineageId("l" * 16)
+
+
+def offered(own: OwnFactors, *, acr: str = "account", key: bool = True) -> tuple[list[str], object, object]:
+    """Return the members ``factors``, ``instead`` and ``providers`` of the refusal for such an account."""
+    binding = KeyBinding(b"k" * 32) if key else NoBinding()
+    lineage = Lineage(
+        id=LINEAGE,
+        generation=1,
+        epoch=1,
+        issued_at=1,
+        expires_at=9,
+        binding=binding,
+        client=1,
+        auth_time=1,
+        assurance=PROVIDER,
+        label="phone",
+        attempts=(b"", b"", b"", b""),
+    )
+    state = AccountState(
+        account=ACCOUNT, status=Status.ACTIVE, epoch=1, credentials_version=1, lineages={LINEAGE: lineage}
+    )
+    caller = Caller(
+        account=ACCOUNT,
+        device_id=LINEAGE,
+        client_id="mobile",
+        scope=frozenset(),
+        bound=key,
+        auth_time=1,
+        acr="aal1",
+        amr=("fed",),
+        account_state=state,
+        _own_factors=lambda: own,
+    )
+    members = caller.step_up_required(StepUp(300, acr)).members
+    return list(members["factors"]), members.get("instead"), members.get("providers")  # type: ignore[call-overload]
+
+
+APPLE: Final = ("apple",)
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "expected"),
+    [
+        (OwnFactors(), {}, (["password"], None, None)),
+        (OwnFactors(passkey=True), {}, (["password"], ["passkey"], None)),
+        (OwnFactors(providers=APPLE), {}, (["password"], ["identity"], APPLE)),
+        (OwnFactors(passkey=True, providers=APPLE), {}, (["password"], ["passkey", "identity"], APPLE)),
+        (OwnFactors(password=False, providers=APPLE), {}, (["identity"], None, APPLE)),
+        (OwnFactors(password=False, passkey=True, providers=APPLE), {}, (["identity"], ["passkey"], APPLE)),
+        (OwnFactors(password=False, passkey=True), {}, (["passkey"], None, None)),
+        (OwnFactors(password=False), {}, (["password"], None, None)),
+        (OwnFactors(password=False, providers=APPLE), {"key": False}, (["password"], None, None)),
+        (OwnFactors(providers=APPLE), {"key": False}, (["password"], None, None)),
+        (OwnFactors(on=True, totp=True, providers=APPLE), {}, (["password", "totp"], None, None)),
+        (OwnFactors(on=True, totp=True, password=False, providers=APPLE), {}, (["identity", "totp"], None, APPLE)),
+        (OwnFactors(on=True, passkey=True, password=False, providers=APPLE), {}, (["passkey"], None, None)),
+        (OwnFactors(password=False, providers=APPLE), {"acr": "phr"}, (["passkey"], None, None)),
+    ],
+)
+def test_what_the_refusal_offers(own: OwnFactors, named: Any, expected: object) -> None:
+    """An identity in the place of a password that is not there, or beside it. A login without a key has none."""
+    assert offered(own, **named) == expected
 
 
 class TestShape:
