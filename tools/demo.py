@@ -24,6 +24,7 @@ from baton_client import (
     BatonError,
     DeviceKey,
     HttpTransport,
+    Identity,
     LoggedOut,
     LoginStep,
     MemoryStorage,
@@ -33,7 +34,9 @@ from baton_client import (
     Refused,
     Request,
     Session,
+    SignIn,
 )
+from baton_testing import Development
 from tools.dev.gateway import CLOCK_PATH, MAILS_PATH
 from tools.dev.port import read_port
 from tools.dev.restore_platform import Platform
@@ -228,6 +231,41 @@ def prove_app(story: Story) -> None:
     phone.logout()
 
 
+def sign_up_at_providers(story: Story) -> None:
+    """Sign up with Google and Apple, try a stolen id_token, and prove the person again at the provider."""
+    dev = Development(story.origin)
+    rows = {one["kind"]: one for one in dev.providers() if "mobile" in one["audiences"]}
+
+    def person(kind: str) -> tuple[str, SignIn]:
+        row, sub = rows[kind], secrets.token_hex(4)
+        return row["name"], dev.person(row["name"], sub, audience=row["audiences"]["mobile"][0])
+
+    story.tell("Grace signs up with Google: she has no password, and her id_token is bound to the key of her phone")
+    if not {"google", "apple"} <= rows.keys():
+        story.note("skipped: providers.toml of this application has no Google or no Apple for the client mobile")
+        return
+    phone, (google, at_google) = story.client("grace"), person("google")
+    id_token = at_google(phone.provider_nonce(google))
+    story.refused("identity_unknown", lambda: phone.login_federated(google, id_token, "Grace's phone"))
+    story.note("no account by surprise: she agrees to a new account, and the app sends `create`")
+    phone.login_federated(google, id_token, "Grace's phone", create=True)
+    story.expect(phone.me()["amr"] == ["fed"], "the login is not one by a provider")
+
+    story.tell("A thief has her id_token: its nonce names the key of her phone and the attempt")
+    thief = story.client("thief")
+    story.refused("identity_token_invalid", lambda: thief.login_federated(google, id_token, "a copy"))
+
+    story.tell("Delete the account: the sheet of Apple proves the person again, and a token of Google does not")
+    again = Proof(identity=Identity(google, at_google))
+    story.refused("reauthentication_unsupported", lambda: phone.delete_account(again))
+    tablet, (apple, at_apple) = story.client("ada"), person("apple")
+    tablet.login_federated(apple, at_apple, "Ada's tablet", create=True)
+    story.refused("step_up_required", tablet.logout_everywhere)
+    tablet.delete_account(Proof(identity=Identity(apple, at_apple)))
+    story.note("the nonce of that id_token names this exact request")
+    phone.logout()
+
+
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
     """Send a payment whose answer is lost, with the route of the sample, which a team may have removed."""
 
@@ -361,6 +399,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
     story.expect(phone.me()["email"] == story.email, "the account is another")
 
     prove_app(story)
+    sign_up_at_providers(story)
 
     story.tell("An attacker changes the body of a request")
     wire.tamper_next = lambda request: replace(request, body=request.body.replace(b"false", b"true "))

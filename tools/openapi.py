@@ -78,6 +78,7 @@ from chalicelib.baton.federation.refusals import (
     IdentityNotAllowed,
     IdentityTokenInvalid,
     IdentityUnknown,
+    ReauthenticationUnsupported,
 )
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
@@ -598,7 +599,15 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "stepUp",
         "Prove factors again for one exact operation (RFC 9470), and get a grant for it.",
         {200: Grant},
-        (*PASSWORD, InvalidFactor, *PASSKEY, *OURS),
+        (
+            *PASSWORD,
+            InvalidFactor,
+            *PASSKEY,
+            IdentityTokenInvalid,
+            IdentityNotAllowed,
+            ReauthenticationUnsupported,
+            *OURS,
+        ),
     ),
     ("POST", "/step-up/options"): Row(
         "getStepUpOptions",

@@ -29,6 +29,8 @@ from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.federation.prove import ProveIdentity
+from chalicelib.baton.federation.step_up import ProveLinkedIdentity
 from chalicelib.baton.federation_assembly import federation_routes_of, prove_identity_of
 from chalicelib.baton.http.signed import Web
 from chalicelib.baton.mail.flows import MailFlows
@@ -46,7 +48,7 @@ from chalicelib.baton.routing import Route
 
 def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
     """Make the routes of ``later_routes.py``."""
-    judge_evidence = judge_evidence_of(parts)
+    judge_evidence, prove = judge_evidence_of(parts), prove_identity_of(parts)
     return (
         *browser_routes_of(parts, web, _admit(parts)),
         *_accounts(parts, judge_evidence),
@@ -55,11 +57,11 @@ def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
             parts,
             introduce=_introduce(parts),
             judge_evidence=judge_evidence,
-            prove=prove_identity_of(parts),
+            prove=prove,
             admit=_admit(parts),
         ),
         *_own_view(parts),
-        *_factors(parts),
+        *_factors(parts, prove),
         *passkey_routes_of(parts),
         *restore_routes_of(parts),
         *_mail(parts).routes(),
@@ -206,7 +208,7 @@ def _own_view(parts: Parts) -> tuple[Route, ...]:
     )
 
 
-def _factors(parts: Parts) -> tuple[Route, ...]:
+def _factors(parts: Parts, prove: ProveIdentity) -> tuple[Route, ...]:
     return factors.routes(
         step_up=IssueStepUpGrant(
             clock=parts.clock,
@@ -215,6 +217,7 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             credentials=parts.credentials,
             prove_totp=_prove_totp(parts),
             passkeys=passkey_ceremonies(parts),
+            prove_identity=ProveLinkedIdentity(prove=prove),
             ephemeral=parts.storage.one_time,
             log=parts.log,
         ),

@@ -14,6 +14,8 @@ from chalicelib.baton.storage.ports import Storage
 if TYPE_CHECKING:
     from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.federation.providers import Providers
+    from chalicelib.baton.lineages.clients import Clients
     from chalicelib.baton.mail.outbox import Mailbox
 
 
@@ -34,6 +36,8 @@ class Effects(Struct, frozen=True):
     """The certificates that attest apps and devices. ``None``: those of Apple and Google."""
     fetch: "Fetch | None" = None
     """Send the requests to services of others. ``None``: over HTTPS."""
+    providers: "Callable[[Clients], Providers] | None" = None
+    """Return the identity providers if the team has no ``providers.toml``. ``None``: then there are none."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
     """Return the client to use for the AWS service with this name, instead of the given client."""
 

@@ -103,9 +103,10 @@ class LateParts:
             clients=self._settings.registry,
         )()
 
-    def own_factors(self, account: AccountId) -> OwnFactors:
-        """Read which factors an account has."""
-        return self.credentials.own_factors(account)
+    def own_factors(self, account: AccountId, client_id: str) -> OwnFactors:
+        """Read which factors an account has, for a client."""
+        providers = self._settings.providers
+        return self.credentials.own_factors(account, providers.for_step_up(client_id) if providers else {})
 
     def carry_out(self, order: str) -> None:
         """Carry out an order of the queue. Every exception leaves it in the queue."""

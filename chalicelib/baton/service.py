@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from chalice.app import Chalice
+from msgspec.structs import replace
 
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.browser.sites import SiteRule, own_origins
@@ -153,6 +154,8 @@ class Baton(Decorators, TeamFunctions):
         """
         effects = EFFECTS.get() or Effects(lambda: int(time.time()), secrets.token_bytes)
         settings = read_settings(effects.settings if environ is None else environ)
+        if effects.providers is not None and settings.providers is None:
+            settings = replace(settings, providers=effects.providers(settings.registry))
         if settings.snapshot:
             import_late_modules()
         return cls(settings, effects, claims)

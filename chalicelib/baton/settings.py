@@ -199,10 +199,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     providers = _providers(registry, development=development, problems=problems)
     mail = variables.mail_of(environ, development=development, problems=problems)
     if providers and mail == "off" and registry.relying_party is None:
-        problems.append(
-            "chalicelib/providers.toml: the deployment has neither mail nor [webauthn]. So people without a password "
-            "could neither delete their accounts nor end a stolen device"
-        )
+        problems += [
+            f"chalicelib/providers.toml: provider.{row.name} does not count for a step-up, and the deployment has "
+            "neither mail nor [webauthn]. So people without a password could neither delete their accounts nor end a "
+            "stolen device"
+            for row in providers.by_name.values()
+            if not row.counts_for_step_up
+        ]
     settings = Settings(
         issuer=issuer,
         audience=audience,

@@ -304,12 +304,29 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """An identity at a provider, as a proof. `sign_in` shows the sheet of the provider."""
+
+    provider: str
+    sign_in: "SignIn" = field(repr=False)
+
+    @classmethod
+    def of(cls, given: object) -> "Identity":
+        """Read an identity, or a dictionary. Raise `TypeError` for anything else."""
+        identity = cls(**given) if isinstance(given, Mapping) else given
+        if not isinstance(identity, Identity):
+            raise TypeError("`identity` is an Identity, or a dictionary with `provider` and `sign_in`.")
+        return identity
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
 
     Every `password` of a method of this client may be a `Proof`, or a dictionary with the same names. It must be one of
     them if the account has a second factor. `passkey` is a function that calls the platform: it gets the options and
-    returns the answer, both as WebAuthn JSON. Or it is the answer, if your app has fetched the options.
+    returns the answer, both as WebAuthn JSON. Or it is the answer, if your app has fetched the options. `identity`
+    takes the place of the password at a step-up.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -317,6 +334,7 @@ class Proof:
     recovery_code: str | None = field(default=None, repr=False)
     passkey: "AskPlatform | Mapping[str, Any] | None" = field(default=None, repr=False)
     enrolment: str | None = field(default=None, repr=False)
+    identity: "Identity | Mapping[str, Any] | None" = None
 
     @classmethod
     def of(cls, given: object) -> "Proof":
@@ -328,11 +346,22 @@ class Proof:
             raise TypeError("A proof is the password, or a Proof or a dictionary with a password, a code or a passkey.")
         return proof
 
-    def members(self, options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the members of the body that are given. `options` fetches those for a passkey."""
+    def members(
+        self, options: Callable[[], dict[str, Any]], nonce: Callable[[str], str] | None = None
+    ) -> dict[str, Any]:
+        """Return the members of the body that are given. `options` fetches those for a passkey.
+
+        `nonce` makes the one for a provider: there is none at a login.
+        """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         if self.passkey is not None:
             given["passkey"] = dict(self.passkey(options()) if callable(self.passkey) else self.passkey)
+        if self.identity is not None:
+            if nonce is None:
+                raise TypeError("An identity is a proof for a step-up only.")
+            identity = Identity.of(self.identity)
+            token = _signed_in(identity.sign_in, nonce(identity.provider))["id_token"]
+            given["identity"] = {"provider": identity.provider, "id_token": token}
         return given
 
 
@@ -794,10 +823,15 @@ Confirm = Callable[[Refused], Given | None]
 called once: after a wrong password or code, `Refused` is raised.
 """
 AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
-MakeEvidence = Callable[[str, "DeviceKey | None"], Mapping[str, object]]
-"""Make evidence of the app for a challenge and the key of the device: the member `attestation` of the request."""
 """Ask the platform for a passkey: options of WebAuthn in, its answer (`toJSON()`) out. It raises if the person refuses.
 """
+SignedIn = str | Mapping[str, str]
+"""What the sheet of an identity provider returned: the id_token, or a dictionary with `id_token` and
+`authorization_code`."""
+SignIn = Callable[[str], SignedIn]
+"""Show the sheet of an identity provider with a nonce. It raises if the person cancels."""
+MakeEvidence = Callable[[str, "DeviceKey | None"], Mapping[str, object]]
+"""Make evidence of the app for a challenge and the key of the device: the member `attestation` of the request."""
 Transport = Callable[[Request, float], Answer]
 """Send a request within a number of seconds and return the answer with any status; raise `NoResponse` or `OSError`."""
 
@@ -1167,7 +1201,17 @@ class BatonClient:
         all requests together. The time of the function does not count.
         """
         patience = self._patience(deadline_s)
-        step, wrong = self._begin("/login", email, password, device_name, patience), 0
+        step = self._begin("/login", email, password, device_name, patience)
+        return self._second_factor(step, second_factor, patience)
+
+    def _second_factor(
+        self,
+        step: "Session | LoginStep",
+        second_factor: Callable[["LoginStep"], Proof | Mapping[str, Any] | None] | None,
+        patience: _Patience,
+    ) -> "Session | LoginStep":
+        """Finish a login that needs a second factor, if the app gave a function for it."""
+        wrong = 0
         while isinstance(step, LoginStep) and second_factor is not None:
             with patience.person():
                 proof = second_factor(step)
@@ -1202,6 +1246,65 @@ class BatonClient:
         """
         return self._begin_by_credential("/login/restore", get, device_name, deadline_s)
 
+    def provider_nonce(self, provider: str) -> str:
+        """Return the nonce for the sheet of an identity provider. The attempt of the login is stored before.
+
+        Only for an app whose process may end while the sheet is open. Then give the id_token to `login_federated`.
+        """
+        return self._provider_nonce(provider, self._federated())
+
+    def login_federated(
+        self,
+        provider: str,
+        sign_in: "SignIn | SignedIn",
+        device_name: str,
+        *,
+        create: bool = False,
+        second_factor: Callable[["LoginStep"], Proof | Mapping[str, Any] | None] | None = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> "Session | LoginStep":
+        """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
+
+        `sign_in` gets a nonce, shows the sheet of the provider with it, and returns the id_token, or a dictionary with
+        `id_token` and `authorization_code`. Or it is what the sheet returned for `provider_nonce`. After `Refused` with
+        code `identity_unknown`, ask the person, and call this again with `create`: it makes an account. The other
+        arguments and the results are those of `login`.
+        """
+        patience = self._patience(deadline_s)
+        self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
+        for anew in (callable(sign_in), False):
+            record = self._federated()  # Rule 1: attempt and key are stored before the sheet opens.
+            nonce = self._provider_nonce(provider, record)
+            with patience.person():
+                signed = _signed_in(sign_in, nonce)
+            device = self._device(record, device_name)
+            body = {"provider": provider, **signed, "client_id": self._client_id, "device": device, "create": create}
+            try:
+                return self._sent_entry("/login/federated", body, record, patience)
+            except Refused as refusal:
+                if refusal.code != "superseded":
+                    step = self._step_after(refusal, record)
+                    if step is None:
+                        raise
+                    return self._second_factor(step, second_factor, patience)
+                # Another process has finished this login, or its lineage has ended.
+                self._change(partial(_without, finished=record.pending))
+                if not anew:
+                    raise
+        raise AssertionError("the second round returns or raises")
+
+    def _federated(self) -> Record:
+        """Store the attempt of a login at a provider, or keep that of the same login, and make the key."""
+        if self._binding != "key":
+            raise TypeError("A login at an identity provider needs a client with the binding `key`.")
+        return self._change(self._pending_for(""))
+
+    def _provider_nonce(self, provider: str, record: Record) -> str:
+        assert record.pending is not None
+        assert record.key is not None
+        keyid, attempt = record.key.thumbprint(), record.pending.attempt
+        return _hashed("baton-nonce-v1", provider, self._client_id, keyid, attempt)
+
     def _begin_by_credential(self, path: str, get: AskPlatform, device_name: str, deadline_s: float | None) -> Session:
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())
@@ -1213,22 +1316,27 @@ class BatonClient:
             options = self._ask(ask(f"{path}/options", entry), _with(options=dict), patience)["options"]
             body = {**entry, "credential": dict(get(dict(options)))}
             patience = self._patience(deadline_s)  # The person's time for the gesture does not count.
-            assert record.pending is not None
-            attempt = record.pending.attempt
             try:
-                try:
-                    tokens = self._ask(ask(path, body, attempt=attempt), _first_tokens(self._binding), patience)
-                except Refused as refusal:
-                    if refusal.action != "attest" or self._evidence is None:
-                        raise
-                    body["attestation"] = self._made_evidence(record, patience)
-                    tokens = self._ask(ask(path, body, attempt=attempt), _first_tokens(self._binding), patience)
-                return self._begun(tokens, record)
+                return self._sent_entry(path, body, record, patience)
             except Refused as refusal:
                 if refusal.code != "superseded" or not anew:
                     raise
                 self._change(partial(_without, finished=record.pending))
         raise AssertionError("the second round returns or raises")
+
+    def _sent_entry(self, path: str, body: Mapping[str, object], record: Record, patience: _Patience) -> Session:
+        """Send a login with its attempt, a second time with evidence of the app if the server requires it."""
+        assert record.pending is not None
+        signer = self._introduction(record, by_last=self._binding == "hmac")
+        ask = partial(self._entry_request, path, signer=signer, attempt=record.pending.attempt)
+        try:
+            tokens = self._ask(ask(body), _first_tokens(self._binding), patience)
+        except Refused as refusal:
+            if refusal.action != "attest" or self._evidence is None:
+                raise
+            evidence = self._made_evidence(record, patience)
+            tokens = self._ask(ask({**body, "attestation": evidence}), _first_tokens(self._binding), patience)
+        return self._begun(tokens, record)
 
     def attest(self, *, deadline_s: float | None = DEADLINE_S) -> str:
         """Attest this login with evidence of the app. Return what is attested now: `app`, `tee` or `strongbox`.
@@ -1349,15 +1457,19 @@ class BatonClient:
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
+        attempt = attempt or _random_name()
         members = Proof.of(proof).members(
-            lambda: self._options("/step-up/options", json={"operation": operation}, deadline_s=deadline_s)
+            lambda: self._options("/step-up/options", json={"operation": operation}, deadline_s=deadline_s),
+            lambda provider: _hashed(
+                "baton-step-up-v1", provider, self._client_id, self._key_id(), attempt, *operation.values()
+            ),
         )
         answer = self._call(
             "POST",
             "/step-up",
             _with(grant=str),
             json={"operation": operation, **members},
-            idempotency_key=attempt or _random_name(),
+            idempotency_key=attempt,
             deadline_s=deadline_s,
         )
         return str(answer["grant"])
@@ -1365,6 +1477,33 @@ class BatonClient:
     def factors(self) -> dict[str, Any]:
         """Read the second factors of the account."""
         return dict(self._call("GET", "/me/factors", _with(second_factor=str)))
+
+    # Identities
+
+    def identities(self) -> dict[str, Any]:
+        """Read the identities at providers that can log in to the account, and whether it has a password."""
+        return dict(self._call("GET", "/me/identities", _with(identities=list)))
+
+    def link_identity(self, provider: str, sign_in: "SignIn", *, confirm: "Confirm | None" = None) -> None:
+        """Link an identity to the account: `sign_in` is as for `login_federated`. Needs a proof.
+
+        A repetition is safe.
+        """
+        attempt = _random_name()
+        nonce = _hashed("baton-nonce-v1", provider, self._client_id, self._key_id(), attempt)
+        linked = {"provider": provider, **_signed_in(sign_in, nonce)}
+        self._own("POST", "/me/identities", json=linked, confirm=confirm, idempotency_key=attempt)
+
+    def unlink_identity(self, provider: str, *, confirm: "Confirm | None" = None) -> None:
+        """Unlink an identity. Needs a proof. Every other login of the account ends."""
+        self._own("DELETE", f"/me/identities/{quote(provider, safe='')}", confirm=confirm)
+
+    def _key_id(self) -> str:
+        """Return the thumbprint of the key of this login, for the nonce of a provider."""
+        session = self._current()
+        if session.key_id is None or session.secret is not None:
+            raise TypeError("An identity provider needs a login that is bound to a key.")
+        return session.key_id
 
     # Passkeys
 
@@ -2261,6 +2400,21 @@ def _ends_session(refusal: Refused) -> bool:
 
 def _confirming(password: Given | None, confirm: "Confirm | None") -> "Confirm | None":
     return confirm if password is None else lambda _: password
+
+
+def _hashed(*lines: str) -> str:
+    """Return the nonce for an identity provider: the SHA-256 of these lines, in base64url."""
+    return _base64url(hashlib.sha256("\n".join(lines).encode()).digest())
+
+
+def _signed_in(sign_in: "SignIn | SignedIn", nonce: str) -> dict[str, str]:
+    """Return what the sheet of a provider returned for a nonce. Raise `TypeError` for anything else."""
+    given = sign_in(nonce) if callable(sign_in) else sign_in
+    signed: dict[str, Any] = {"id_token": given} if isinstance(given, str) else dict(given)
+    known = {name: signed[name] for name in ("id_token", "authorization_code") if isinstance(signed.get(name), str)}
+    if "id_token" not in known or len(known) != len(signed):
+        raise TypeError("`sign_in` returns the id_token, or a dictionary with `id_token` and `authorization_code`.")
+    return known
 
 
 def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:

@@ -13,7 +13,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,37 @@ class Development:
     def requests(self, text: str = "") -> list[dict[str, Any]]:
         """Return the requests that have a text in their names, the newest first."""
         return list(self._send("GET", f"/requests?{urllib.parse.urlencode({'q': text})}")["requests"])
+
+    def id_token(self, provider: str, sub: str, nonce: str, **claims: object) -> str:
+        """Sign in a person at an identity provider of the server, and return the id_token.
+
+        `claims` are other claims, such as `email` and `email_verified`. One that is `None` is left out. `audience` is
+        the `aud` of the token, if it is not the first one of the provider.
+        """
+        members = {"sub": sub, "nonce": nonce, **claims}
+        return str(self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/token", members)["id_token"])
+
+    def person(self, provider: str, sub: str, **claims: object) -> Callable[[str], str]:
+        """Return the function that your app calls to show the sheet of a provider, for a person who signs in."""
+        return lambda nonce: self.id_token(provider, sub, nonce, **claims)
+
+    def providers(self) -> list[dict[str, Any]]:
+        """Return the identity providers of the server."""
+        return list(self._send("GET", "/providers")["providers"])
+
+    def rotate(self, provider: str) -> None:
+        """Let a provider sign with a new key, and publish only that one."""
+        self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/rotate", {})
+
+    @contextlib.contextmanager
+    def outage(self, provider: str) -> Iterator[None]:
+        """Let a provider be out of order in this block: its keys cannot be fetched."""
+        path = f"/providers/{urllib.parse.quote(provider, safe='')}/outage"
+        self._send("POST", path, {"on": True})
+        try:
+            yield
+        finally:
+            self._send("POST", path, {"on": False})
 
     def reset(self) -> None:
         """Delete all accounts, mails and faults, and move the clock to the true time."""

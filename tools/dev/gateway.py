@@ -25,6 +25,7 @@ from chalicelib.baton.testing.gateway import (
 from tools.dev.addresses import THIS_MACHINE
 from tools.dev.api import guards, static
 from tools.dev.api.answers import DevRefusal, DevRequest
+from tools.dev.api.providers import takes_form
 from tools.dev.api.routes import DevApi, mails_answer
 
 __all__ = [
@@ -100,8 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_dev(self, path: str, body: bytes) -> None:
         """Answer the development API. A refusal of the guards does not depend on the path."""
         try:
-            self._check(body)
             segments = tuple(path.removeprefix(_DEV).strip("/").split("/"))
+            self._check(body, guards.FORM if takes_form(segments) else guards.JSON)
             last_event = self.headers.get("last-event-id", "")
             query = urlsplit(self.path).query
             if segments == ("events",) and last_event.isascii() and last_event.isdigit():
@@ -114,13 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._stream(answer)
 
-    def _check(self, body: bytes) -> None:
+    def _check(self, body: bytes, media_type: str = guards.JSON) -> None:
         guards.check(
             self.command,
             self.headers.items(),
             source=self.client_address[0],
             port=self.server.server_port,
             has_body=bool(body),
+            media_type=media_type,
         )
 
     def _is_gone(self) -> bool:

@@ -30,6 +30,8 @@ from tools.dev.certificate import issued_for
 from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
 from tools.dev.gateway import MAILS_PATH, DevelopmentClock, Gateway, GatewayServer
 from tools.dev.port import read_port
+from tools.dev.providers import PATH as PROVIDERS_PATH
+from tools.dev.providers import DevelopmentProviders
 from tools.dev.reload import reloading
 from tools.printed import aligned, widths
 
@@ -79,7 +81,8 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
             api.mailed(to, subject)
 
         attester = Attester(lambda: int(clock.time()))
-        watch = Watch(clock, mailed, counts=ENDPOINT in os.environ, anchors=attester.anchors)
+        providers = DevelopmentProviders(url.removesuffix("/api"), lambda: int(clock.time()))
+        watch = Watch(clock, mailed, counts=ENDPOINT in os.environ, anchors=attester.anchors, providers=providers)
         loaded = environments(watch)
         gateway = Gateway([one.app for one in loaded], clock=clock)
         api = DevApi(
@@ -87,6 +90,7 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
             clock,
             watch=watch,
             attester=attester,
+            providers=providers,
             engine=engine_name,
             register_demo=lambda: _demo_account(gateway, server.server_port),
         )
@@ -156,6 +160,11 @@ def table(running: Development, out: TextIO) -> str:
         ("demo account", DEMO_EMAIL, running.demo_account),
         ("  password", DEMO_PASSWORD, ""),
         ("mails", f"{running.url.removesuffix('/api')}{MAILS_PATH}", "codes and notices, the newest first"),
+        (
+            "providers",
+            f"{running.url.removesuffix('/api')}{PROVIDERS_PATH}",
+            "sign in people: development.md",
+        ),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
         ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "because Lambda may start several"),
         ("reload", "when app.py or chalicelib/ changes", "the data stays"),

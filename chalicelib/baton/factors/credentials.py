@@ -1,7 +1,7 @@
 """Check a password: rate limits first, then the same work for existing and unknown accounts."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -86,13 +86,19 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self._rehash(secret, user, ring)
         return user
 
-    def own_factors(self, account: AccountId) -> OwnFactors:
-        """Read which factors an account has."""
+    def own_factors(self, account: AccountId, providers: Mapping[int, str]) -> OwnFactors:
+        """Read which factors an account has. ``providers`` are those for a step-up, by their codes."""
         user = self.users.get(account)
         if user is None:
             return OwnFactors()
         factors = user.factors
-        return OwnFactors(on=factors.on, totp=factors.totp is not None, passkey=bool(factors.passkeys))
+        return OwnFactors(
+            on=factors.on,
+            totp=factors.totp is not None,
+            passkey=bool(factors.passkeys),
+            password=user.password_hash is not None,
+            providers=tuple(providers[code] for code in sorted(user.identities) if code in providers),
+        )
 
     def _verify(
         self,

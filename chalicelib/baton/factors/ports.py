@@ -10,7 +10,9 @@ from chalicelib.baton.events.ports import Counters
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, Remember, Totp, User
 from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
+from chalicelib.baton.tokens.caller import Caller, Operation
 
 
 class Passwords(Protocol):
@@ -46,6 +48,29 @@ class Fetch(Protocol):
 
         ``within_s`` is the time for all of it, in seconds: name, connection, TLS and the whole answer. ``bytes_max`` is
         the size of the body. The certificate of the server is verified. Redirects are not followed.
+        """
+
+
+class PresentedIdentity(Struct, frozen=True):
+    """The id_token of a provider, sent for a step-up."""
+
+    provider: str
+    id_token: str
+
+    def __repr__(self) -> str:
+        """Mask the token."""
+        return "PresentedIdentity('**********')"
+
+
+class ProveLinkedIdentity(Protocol):
+    """The check of a person at an identity provider, for a step-up (`federation`)."""
+
+    def __call__(
+        self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
+    ) -> None:
+        """Return if a person who is linked to this account proved the identity for this operation.
+
+        Raises a `Refusal` otherwise.
         """
 
 

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.passkey_routes import Credential
+from chalicelib.baton.factors.ports import PresentedIdentity
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.policy import TOTP_DIGITS
 from chalicelib.baton.routing import Answer, Body, Route, StepUp
@@ -14,6 +15,8 @@ from chalicelib.baton.tokens.caller import Caller, Operation
 TotpCode = Annotated[
     str, Meta(pattern=rf"^[0-9]{{{TOTP_DIGITS}}}$", description="The current code of the authenticator app.")
 ]
+IdToken = Annotated[str, Meta(max_length=8192, description="The id_token of the provider, a signed JWT.")]
+ProviderName = Annotated[str, Meta(max_length=32, description="The name of a row of `providers.toml`.")]
 TicketText = Annotated[str, Meta(max_length=4096)]
 
 
@@ -25,16 +28,25 @@ class OperationShape(Body):
     digest: Annotated[str, Meta(pattern=r"^sha-256=:[A-Za-z0-9+/]{43}=:$")]
 
 
+class IdentityShape(Body):
+    """An id_token of a provider of ``providers`` in ``step_up_required``. Its nonce names the operation."""
+
+    provider: ProviderName
+    id_token: IdToken
+
+
 class StepUpShape(Body):
     """``POST /step-up``. Send the factors of ``factors`` in ``step_up_required``, or one of ``instead``.
 
-    A ``passkey`` signs options of ``POST /step-up/options`` for the same operation.
+    A ``passkey`` signs options of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or
+    with ``totp``.
     """
 
     operation: OperationShape
     password: str | None = None
     totp: TotpCode | None = None
     passkey: Credential | None = None
+    identity: IdentityShape | None = None
 
 
 class StepUpOptionsShape(Body):
@@ -60,7 +72,9 @@ def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route,
     """List the routes of factors."""
 
     def issue_grant(caller: Caller, body: StepUpShape) -> Answer:
-        return Answer(200, step_up(caller, _operation(body.operation), body.password, body.totp, body.passkey))
+        presented = PresentedIdentity(body.identity.provider, body.identity.id_token) if body.identity else None
+        operation = _operation(body.operation)
+        return Answer(200, step_up(caller, operation, body.password, body.totp, body.passkey, presented))
 
     def step_up_options(caller: Caller, body: StepUpOptionsShape) -> Answer:
         return Answer(200, step_up.options(caller, _operation(body.operation)))

@@ -18,6 +18,7 @@ from chalicelib.baton.factors.passkey_challenge import (
     party_of,
     request_options,
 )
+from chalicelib.baton.factors.ports import PresentedIdentity, ProveLinkedIdentity
 from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.rate_limits import device_limits, proved_device
 from chalicelib.baton.factors.verify_passkey import read_assertion
@@ -29,6 +30,7 @@ from chalicelib.baton.lineages.assurance import (
     PASSWORD_AND_PASSKEY,
     PASSWORD_AND_TOTP,
     TOTP_ALONE,
+    by_provider,
 )
 from chalicelib.baton.lineages.clients import Client
 from chalicelib.baton.lineages.model import Assurance
@@ -60,6 +62,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     prove_totp: ProveTotp
     passkeys: PasskeyCeremonies
+    prove_identity: ProveLinkedIdentity
     ephemeral: Grants
     log: Log
 
@@ -83,17 +86,23 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         password: str | None,
         totp: str | None = None,
         passkey: Mapping[str, Any] | None = None,
+        identity: PresentedIdentity | None = None,
     ) -> Grant:
         """Return a grant of the level that the given factors prove together.
 
         A wrong password counts as a failed login on this device, a wrong code as one of this device's wrong codes.
         Raises ``Malformed`` without any factor or with three of them, ``InvalidCredentials``, ``InvalidFactor``,
-        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey`` and ``ChallengeInvalid``.
+        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid``, and what
+        `ProveLinkedIdentity` raises.
         """
-        if not 1 <= sum(one is not None for one in (password, totp, passkey)) <= _FACTORS_MAX:
+        if not 1 <= sum(one is not None for one in (password, totp, passkey, identity)) <= _FACTORS_MAX:
             raise errors.Malformed("no factor", detail="Send one or two of `password`, `totp` and `passkey`.")
+        if identity is not None and (password, passkey) != (None, None):
+            raise errors.Malformed("identity and another", detail="Send `identity` alone or with `totp`.")
         now = self.clock()
         user = self._user(caller, password, now=now)
+        if identity is not None:
+            self.prove_identity(caller, user, operation, identity, ring=self.key_ring.current(now=now), now=now)
         effect = f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}"
         if passkey is not None:
             self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
@@ -108,7 +117,11 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
                 ring=self.key_ring.current(now=now),
                 now=now,
             )
-        assurance = _assurance(password=password is not None, totp=totp is not None, passkey=passkey is not None)
+        assurance = _assurance(
+            password=password is not None or identity is not None, totp=totp is not None, passkey=passkey is not None
+        )
+        if identity is not None:
+            assurance = by_provider(assurance)
         grant = encode_base64url(self.entropy(32))
         self.ephemeral.store_grant(
             grant,

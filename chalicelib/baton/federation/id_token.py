@@ -33,6 +33,7 @@ Reason = Literal[
     "nonce",
     "azp",
     "hd",
+    "auth_time",
 ]
 """Which check refused the token. App developers read it."""
 
@@ -84,6 +85,12 @@ class Unread(Struct, frozen=True, kw_only=True):
 def login_nonce(*, provider: str, client_id: str, keyid: str, attempt: str) -> str:
     """Return the nonce of a login or a link: it names the device key and the attempt."""
     return _digest(f"baton-nonce-v1\n{provider}\n{client_id}\n{keyid}\n{attempt}")
+
+
+def step_up_nonce(*, provider: str, client_id: str, keyid: str, attempt: str, operation: tuple[str, str, str]) -> str:
+    """Return the nonce of a step-up: it also names the operation, by its method, path and digest."""
+    lines = ("baton-step-up-v1", provider, client_id, keyid, attempt, *operation)
+    return _digest("\n".join(lines))
 
 
 def read_head(text: str, provider: Provider) -> Unread:

@@ -43,4 +43,4 @@ class Identities(Protocol):
         """Store that the keys of a provider are asked for now. ``Refused``: they were, in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored one is as new."""
+        """Store a key set that was fetched now, unless the stored one is as new, and not from the future."""

@@ -1,5 +1,7 @@
 """Prove who a person is, by an id_token of a provider, for one device key and one attempt."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
@@ -25,19 +27,27 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
     log: Log
     limits: bool = True
 
-    def provider(self, name: str) -> Provider:
+    def provider(self, name: str, *, pointer: str = "/provider") -> Provider:
         """Return the provider with this name. Raises ``Malformed``."""
         provider = self.providers.get(name)
         if provider is None:
             raise errors.Malformed(
-                "unknown provider", pointer="/provider", detail="`provider` is not a provider of this service."
+                "unknown provider", pointer=pointer, detail="`provider` is not a provider of this service."
             )
         return provider
 
-    def __call__(
-        self, provider: Provider, id_token: str, *, client_id: str, nonce: str, source: str, now: int
+    def __call__(  # noqa: PLR0913 - facts of a request
+        self,
+        provider: Provider,
+        id_token: str,
+        *,
+        client_id: str,
+        nonce: str,
+        source: str,
+        now: int,
+        judge: Callable[[Proved], None] = lambda _: None,
     ) -> Proved:
-        """Return the person.
+        """Return the person. ``judge`` may refuse a genuine token: it raises ``IdTokenRefused``.
 
         Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``TooManyRequests`` after many refused tokens of the
         same network, and ``Unavailable`` without keys of the provider.
@@ -45,11 +55,13 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
         try:
             unread = read_head(id_token, provider)
             keys = self.keys(provider, unread.kid, now=now)
-            return verify(unread, provider, keys, client_id=client_id, nonce=nonce, now=now)
+            proved = verify(unread, provider, keys, client_id=client_id, nonce=nonce, now=now)
+            judge(proved)
         except IdTokenRefused as refused:
             self.log.record("identity_token_refused", provider=provider.name, reason=str(refused))
             self._count(source, now=now)
             raise _refusal(refused) from None
+        return proved
 
     def _count(self, source: str, *, now: int) -> None:
         if not self.limits:

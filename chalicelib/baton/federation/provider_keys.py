@@ -36,9 +36,9 @@ class _Held(Struct, frozen=True):
     fetched_at: int
     keys: KeySet
 
-    def is_fresh(self, *, now: int) -> bool:
-        """Check whether the provider need not be asked again. A time from the future is not fresh."""
-        return 0 <= now - self.fetched_at < KEYS_FRESH_S
+    def is_younger(self, seconds: int, *, now: int) -> bool:
+        """Check the age. The clock of another environment may be ahead, but not by more than a minute."""
+        return -FETCH_EVERY_S <= now - self.fetched_at < seconds
 
 
 class _Sealed(Struct, frozen=True, array_like=True):
@@ -62,25 +62,25 @@ class ProviderKeys(Struct, kw_only=True):
         Raises ``Unavailable`` without keys of the last 24 hours, or if an unknown ``kid`` cannot be asked for.
         """
         held = self._held.get(provider.code)
-        if held is not None and held.is_fresh(now=now) and held.keys.has(kid):
+        if held is not None and held.is_younger(KEYS_FRESH_S, now=now) and held.keys.has(kid):
             return held.keys
         shared = self.store.key_set(provider.code)
-        held = self._newer(held, self._unsealed(provider, shared.sealed, now=now))
-        if held is None or not held.is_fresh(now=now) or not held.keys.has(kid):
+        held = self._newest(held, self._unsealed(provider, shared.sealed, now=now), now=now)
+        if held is None or not held.is_younger(KEYS_FRESH_S, now=now) or not held.keys.has(kid):
             asked = 0 <= now - shared.asked_at < FETCH_EVERY_S
             if not asked and isinstance(self.store.claim_fetch(provider.code, now=now), Done):
-                held = self._newer(held, self._fetched(provider, now=now))
-        if held is None or not 0 <= now - held.fetched_at < KEYS_KEPT_S:
+                held = self._newest(held, self._fetched(provider, now=now), now=now)
+        if held is None:
             raise Unavailable(f"provider {provider.name}: no keys of the last 24 hours")
         self._held[provider.code] = held
         if not held.keys.has(kid) and now - held.fetched_at >= FETCH_EVERY_S:
             raise Unavailable(f"provider {provider.name}: an unknown kid, and no new keys", by_caller=True)
         return held.keys
 
-    def _newer(self, one: _Held | None, other: _Held | None) -> _Held | None:
-        if one is None or other is None:
-            return one or other
-        return other if other.fetched_at >= one.fetched_at else one
+    def _newest(self, *held: _Held | None, now: int) -> _Held | None:
+        """Return the newest key set of the last 24 hours. Of two that are as old, return the second."""
+        kept = [one for one in held if one is not None and one.is_younger(KEYS_KEPT_S, now=now)]
+        return max(reversed(kept), key=lambda one: one.fetched_at, default=None)
 
     def _fetched(self, provider: Provider, *, now: int) -> _Held | None:
         """Fetch the keys, and share them. ``None``: the provider cannot be reached, or did not send a key set."""

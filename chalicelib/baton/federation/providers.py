@@ -39,7 +39,7 @@ _OF_KIND: Final[Mapping[str, frozenset[str]]] = {
 _OPTIONAL: Final[Mapping[str, frozenset[str]]] = {
     "apple": frozenset(),
     "google": frozenset({"azp", "hosted_domains"}),
-    "oidc": frozenset({"azp", "email"}),
+    "oidc": frozenset({"azp", "email", "step_up"}),
 }
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _WORD: Final = re.compile(r"[!-~]{1,255}")
@@ -60,7 +60,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     ``code`` is stored, and never given to another provider. ``audiences`` has the audiences of each client. ``azp`` are
     the authorized parties that are accepted, and ``hosted_domains`` the Google Workspace domains; empty: any.
-    ``trusts_email``: a verified address of an ``oidc`` provider counts.
+    ``trusts_email``: a verified address of an ``oidc`` provider counts. ``step_up``: so does its ``auth_time``.
     """
 
     name: str
@@ -73,8 +73,18 @@ class Provider(Struct, frozen=True, kw_only=True):
     azp: tuple[str, ...] = ()
     hosted_domains: tuple[str, ...] = ()
     trusts_email: bool = False
+    step_up: bool = False
     team_id: str = ""
     key_id: str = ""
+
+    @property
+    def counts_for_step_up(self) -> bool:
+        """Whether a token proves that the person is there now.
+
+        The sheet of Apple requires face, finger or code each time. A token of Google can come without a tap, and its
+        ``auth_time`` is that of the session at Google.
+        """
+        return self.kind == "apple" or self.step_up
 
 
 class Providers(Struct, frozen=True):
@@ -89,6 +99,11 @@ class Providers(Struct, frozen=True):
     def get(self, name: str) -> Provider | None:
         """Return the provider with this name."""
         return self.by_name.get(name)
+
+    def for_step_up(self, client_id: str) -> dict[int, str]:
+        """Return the name of each code, of the providers at which a person of this client can prove a step-up."""
+        rows = self.by_name.values()
+        return {row.code: row.name for row in rows if row.counts_for_step_up and client_id in row.audiences}
 
     @property
     def names(self) -> dict[int, str]:
@@ -134,6 +149,7 @@ def _provider(name: str, row: Mapping[str, Any]) -> Provider:
         azp=tuple(row.get("azp", ())),
         hosted_domains=tuple(row.get("hosted_domains", ())),
         trusts_email=row.get("email", "ignored") == "trusted",
+        step_up=row.get("step_up", False),
         team_id=row.get("team_id", ""),
         key_id=row.get("key_id", ""),
     )
@@ -200,6 +216,8 @@ def _member_problems(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"algorithms is a list of {', '.join(_ALGORITHMS)}"
     if row.get("email", "ignored") not in ("ignored", "trusted"):
         yield "email is ignored or trusted"
+    if not isinstance(row.get("step_up", False), bool):
+        yield "step_up is true or false"
     for member in ("team_id", "key_id"):
         if not _is_word(row.get(member, "any")):
             yield f"{member} is a text"

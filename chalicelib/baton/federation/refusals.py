@@ -33,6 +33,14 @@ class IdentityUnknown(Refusal):
     )
 
 
+class ReauthenticationUnsupported(Refusal):
+    """A token of this provider does not prove that the person is there now, so it is no factor of a step-up."""
+
+    status = 403
+    error = code = "reauthentication_unsupported"
+    detail = "This provider cannot be used for a step-up. Use a passkey, a password or another provider."
+
+
 class AccountDisabled(Refusal):
     """The identity is proved, and its account is disabled."""
 

@@ -1,15 +1,11 @@
 """The bodies of federation (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
 
-from typing import Annotated
-
 import msgspec
 
 from chalicelib.baton.accounts.shapes import DeviceShape, Name
 from chalicelib.baton.attestation.shapes import EvidenceShape
+from chalicelib.baton.factors.routes import IdToken, ProviderName
 from chalicelib.baton.routing import Body
-
-IdToken = Annotated[str, msgspec.Meta(max_length=8192, description="The id_token of the provider, a signed JWT.")]
-ProviderName = Annotated[str, msgspec.Meta(max_length=32, description="The name of a row of `providers.toml`.")]
 
 
 class FederatedLoginShape(Body, kw_only=True):

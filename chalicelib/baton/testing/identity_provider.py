@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from chalicelib.baton.federation.providers import Provider
@@ -14,10 +16,13 @@ from chalicelib.baton.keys.base64url import encode_base64url
 
 TOKEN_S: Final = 600
 _BITS: Final = 2048
+_COORDINATE_BYTES: Final = 32
+
+Key = RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class IdentityProvider:
-    """The keys of a provider, and what it signs with the newest."""
+    """The keys of a provider, and what it signs with the newest, with the first algorithm of its row."""
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
         """Make the first key."""
@@ -26,7 +31,7 @@ class IdentityProvider:
         """The key set cannot be fetched."""
         self.fetched = 0
         """How often the key set was fetched."""
-        self._keys: dict[str, RSAPrivateKey] = {}
+        self._keys: dict[str, Key] = {}
         self.rotate()
 
     @property
@@ -35,13 +40,19 @@ class IdentityProvider:
         return next(reversed(self._keys))
 
     @property
-    def key(self) -> RSAPrivateKey:
+    def key(self) -> Key:
         """The newest key."""
         return self._keys[self.kid]
 
+    @property
+    def algorithm(self) -> str:
+        """The algorithm of its tokens."""
+        return self.provider.algorithms[0]
+
     def rotate(self, *, keep: bool = False) -> None:
         """Sign with a new key. ``keep``: publish the earlier ones too."""
-        key = generate_private_key(65537, _BITS)
+        on_curve = self.algorithm == "ES256"
+        key = ec.generate_private_key(ec.SECP256R1()) if on_curve else generate_private_key(65537, _BITS)
         self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
@@ -50,9 +61,13 @@ class IdentityProvider:
 
     def jwk(self, kid: str) -> dict[str, str]:
         """Return the public part of a key."""
-        numbers = self._keys[kid].public_key().public_numbers()
-        n, e = encode_number(numbers.n), encode_number(numbers.e)
-        return {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": n, "e": e}
+        key, names = self._keys[kid], {"kid": kid, "use": "sig", "alg": self.algorithm}
+        if isinstance(key, RSAPrivateKey):
+            numbers = key.public_key().public_numbers()
+            return {"kty": "RSA", **names, "n": encode_number(numbers.n), "e": encode_number(numbers.e)}
+        point = key.public_key().public_numbers()
+        x, y = (encode_base64url(one.to_bytes(_COORDINATE_BYTES, "big")) for one in (point.x, point.y))
+        return {"kty": "EC", **names, "crv": "P-256", "x": x, "y": y}
 
     def fetch(self) -> bytes | None:
         """Return the key set as it is fetched. ``None``: the provider is out of order."""
@@ -79,11 +94,19 @@ class IdentityProvider:
 
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
         """Sign claims, or a payload as it is. Members of the head that are ``None`` are left out."""
-        members = {"alg": "RS256", "kid": self.kid, "typ": "JWT", **head}
+        members = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **head}
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         encoded = json.dumps({name: value for name, value in members.items() if value is not None}).encode()
         signed = f"{encode_base64url(encoded)}.{encode_base64url(payload)}"
-        return f"{signed}.{encode_base64url(self.key.sign(signed.encode(), PKCS1v15(), SHA256()))}"
+        return f"{signed}.{encode_base64url(self._signature(signed.encode()))}"
+
+    def _signature(self, message: bytes) -> bytes:
+        key = self.key
+        if isinstance(key, RSAPrivateKey):
+            padding = PSS(MGF1(SHA256()), SHA256.digest_size) if self.algorithm == "PS256" else PKCS1v15()
+            return key.sign(message, padding, SHA256())
+        halves = decode_dss_signature(key.sign(message, ec.ECDSA(SHA256())))
+        return b"".join(half.to_bytes(_COORDINATE_BYTES, "big") for half in halves)
 
 
 def encode_number(number: int) -> str:

@@ -57,8 +57,8 @@ class Call(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: OneTime
     log: Log
-    own_factors: Callable[[AccountId], OwnFactors] = lambda _: OwnFactors()
-    """Read which factors an account has. Called for a refusal only."""
+    own_factors: Callable[[AccountId, str], OwnFactors] = lambda _account, _client: OwnFactors()
+    """Read which factors an account has, for a client. Called for a refusal only."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time. No database is read, except for the cached key ring.
@@ -146,7 +146,7 @@ class Call(Struct, frozen=True, kw_only=True):
             attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
             demands_second_factor=self.proof.clients.demand_second_factor(client, live.account_state),
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,
-            _own_factors=lambda: self.own_factors(account),
+            _own_factors=lambda: self.own_factors(account, client.id),
             _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),
         )
 

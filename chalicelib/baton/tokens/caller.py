@@ -12,7 +12,7 @@ from chalicelib.baton.lineages.assurance import (
     Attested,
 )
 from chalicelib.baton.lineages.clients import level
-from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
+from chalicelib.baton.lineages.model import AccountState, Actor, Assurance, KeyBinding
 from chalicelib.baton.policy import DEMANDED_ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp
 from chalicelib.baton.tokens.refusals import (
@@ -46,11 +46,16 @@ class GrantUsed(Struct, frozen=True):
 
 
 class OwnFactors(Struct, frozen=True):
-    """Which factors an account has. ``on``: the owner has switched the second factor on."""
+    """Which factors an account has. ``on``: the owner has switched the second factor on.
+
+    ``providers`` are the identity providers at which its person can prove a step-up with this client.
+    """
 
     on: bool = False
     totp: bool = False
     passkey: bool = False
+    password: bool = True
+    providers: tuple[str, ...] = ()
 
 
 class Caller(Struct, kw_only=True, eq=False):
@@ -132,16 +137,34 @@ class Caller(Struct, kw_only=True, eq=False):
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
         """Return the refusal: the level to prove, and the factors that prove it together.
 
-        A passkey alone proves every level. Where it is not the only way, it is in ``instead``.
+        A passkey alone proves every level. Where it is not the only way, it is in ``instead``. An identity at a
+        provider replaces the password that an account does not have.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
-        factors, instead = ["password"], ["passkey"] if own.passkey else None
+        providers = own.providers if self._has_key() else ()
+        first = "identity" if providers and not own.password else "password"
+        factors, instead = [first], ["passkey"] if own.passkey else []
         if level(wanted) > level("aal2") or (level(wanted) == level("aal2") and own.passkey and not own.totp):
-            factors, instead = ["passkey"], None
+            factors, instead = ["passkey"], []
         elif level(wanted) == level("aal2"):
-            factors = ["password", "totp"]
-        return StepUpRequired(max_age=rule.max_age, acr_values=wanted, factors=factors, instead=instead)
+            factors = [first, "totp"]
+        elif providers and own.password:
+            instead.append("identity")
+        elif own.passkey and not (own.password or providers):
+            factors, instead = ["passkey"], []
+        return StepUpRequired(
+            max_age=rule.max_age,
+            acr_values=wanted,
+            factors=factors,
+            instead=instead or None,
+            providers=providers if "identity" in {*factors, *instead} else None,
+        )
+
+    def _has_key(self) -> bool:
+        """Whether this login is bound to a key, which the nonce of an id_token names."""
+        own = self.account_state.lineages.get(self.device_id) if self.account_state else None
+        return own is not None and isinstance(own.binding, KeyBinding)
 
     def _suffices(self, used: GrantUsed, rule: StepUp, after_recovery: bool) -> bool:  # noqa: FBT001 - passed on
         if rule.acr == "account" and used.assurance == TOTP_ALONE:

@@ -48,7 +48,7 @@ class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
     ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
-    factors: one of them is enough.
+    factors: one of them is enough. ``providers`` are the identity providers of the factor ``identity``.
     """
 
     code = "step_up_required"

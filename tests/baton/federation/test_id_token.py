@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -13,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from msgspec.structs import replace
 
-from chalicelib.baton.federation.id_token import IdTokenRefused, Proved, login_nonce, read_head, verify
+from chalicelib.baton.federation.id_token import IdTokenRefused, Proved, login_nonce, read_head, step_up_nonce, verify
 from chalicelib.baton.federation.key_set import KEY_SET_BYTES_MAX, read_key_set
 from chalicelib.baton.federation.providers import Provider
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.testing.identity_provider import IdentityProvider, encode_number
+from tests.baton.repository import ROOT
 
 NOW: Final = 1_800_000_000
 NONCE: Final = login_nonce(provider="google", client_id="mobile", keyid="k" * 43, attempt="a" * 22)
@@ -88,6 +90,18 @@ def test_the_nonce_names_provider_client_key_and_attempt() -> None:
     assert len({login_nonce(**parts | {name: "x"}) for name in parts} | {NONCE}) == 5
 
 
+def test_the_nonces_of_the_page() -> None:
+    """Ports compare their own with the two examples of wire.md."""
+    page = (ROOT / "docs/baton/wire.md").read_text("utf-8").partition("Two examples, for the provider")[2]
+    provider, client_id, keyid, attempt, login, _, step_up = re.findall(r"`([^`]+)`", page)[:7]
+    named = {"provider": provider, "client_id": client_id, "keyid": keyid, "attempt": attempt}
+    nothing = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
+    assert login_nonce(**named) == login
+    assert step_up_nonce(**named, operation=("DELETE", "/api/me", nothing)) == step_up
+    text = "\n".join(("baton-step-up-v1", *named.values(), "DELETE", "/api/me", nothing))
+    assert encode_base64url(hashlib.sha256(text.encode()).digest()) == step_up
+
+
 def test_the_nonce_may_be_hashed() -> None:
     """Apple's convention. Upper case, and a nonce that was hashed twice, are refused."""
     hashed = hashlib.sha256(NONCE.encode()).hexdigest()
@@ -137,6 +151,7 @@ DEFECTS: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
     "a head that is no object": ("format", lambda: _with_head(b"[]")),
     "none": ("alg", lambda: IDP.sign(_claims(), alg="none")),
     "HS256": ("alg", _by_public_key),
+    "ES256 in a row of RS256": ("alg", lambda: IDP.sign(_claims(), alg="ES256")),
     "another algorithm of the key": ("alg", lambda: IDP.sign(_claims(), alg="PS256")),
     "no algorithm": ("alg", lambda: IDP.sign(_claims(), alg=None)),
     "another type": ("typ", lambda: IDP.sign(_claims(), typ="at+jwt")),

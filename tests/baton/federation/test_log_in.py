@@ -1,6 +1,7 @@
 """Sign-up and login with an identity, over the wire."""
 
 import base64
+import contextlib
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ from chalicelib.baton.accounts.devices import ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.profile import never_suppressed
 from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
+from chalicelib.baton.federation_assembly import prove_identity_of
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.federation.scene import Federated, Scene
@@ -299,6 +302,16 @@ class TestKeys:
             assert said.members["reason"] == "key"
         assert google.fetched == 2
 
+    def test_ten_thousand_unknown_kids_in_ten_minutes(self, scene: Scene) -> None:
+        """Ten fetches, by all environments together: each call of the verifier of one, without the signatures."""
+        google = scene.providers["google"]
+        verifiers = [prove_identity_of(baton._parts).keys for baton in scene.batons]
+        for number in range(10_000):
+            now = scene.clock.now + number * 600 // 10_000
+            with contextlib.suppress(Unavailable):
+                assert not verifiers[number % 2](google.provider, f"unknown-{number}", now=now).has(f"unknown-{number}")
+        assert google.fetched == 10
+
     def test_an_altered_key_set_does_not_count(self, scene: Scene) -> None:
         """A thief who can write the table puts a key of his own into it: it is fetched anew."""
         scene.phone().enter(create=True)
@@ -323,6 +336,25 @@ class TestKeys:
         fresh.clock.skip(seconds=60)
         assert fresh.phone().enter().status == 200
         assert fresh.events("provider_keys_unreadable")
+
+    @pytest.mark.parametrize("seconds", [1, 60])
+    def test_keys_of_an_environment_whose_clock_is_ahead(self, scene: Scene, seconds: int) -> None:
+        """The other environment uses them. It once answered 503, because they were from the future."""
+        scene.phone().enter(create=True)
+        fresh = Scene(tables=scene.tables, clock=scene.clock)
+        fresh.providers = scene.providers
+        fresh.clock.now -= seconds
+        assert fresh.phone().enter().status == 200
+        assert scene.providers["google"].fetched == 1
+
+    def test_a_clock_that_was_set_back(self, scene: Scene) -> None:
+        """By more than a minute: the keys are fetched anew, and shared. Both environments once answered 503."""
+        for _ in range(2):  # each has the keys
+            assert scene.phone().enter(create=True).status in {200, 201}
+        scene.clock.now -= 3600
+        for _ in range(4):
+            assert scene.phone().enter().status == 200
+        assert scene.providers["google"].fetched == 2
 
     def test_an_outage(self, scene: Scene) -> None:
         """Keys up to 24 hours old serve on. Then logins get 503, and the logins that live notice nothing."""

@@ -1,12 +1,18 @@
 """`providers.toml`: each rule, with a row that breaks exactly that rule."""
 
+import shutil
+from pathlib import Path
+from typing import Final
+
 import pytest
 
+from chalicelib.baton import settings
 from chalicelib.baton.federation.providers import ProviderProblems, Providers, read_providers
 from chalicelib.baton.settings import SettingsProblems
 from tests.baton.federation.scene import ENVIRON, Scene
 from tests.baton.fixture import FOLDER
 
+NAMES: Final = ("apple", "google", "acme")
 GOOGLE = """
 [provider.google]
 code = 2
@@ -62,6 +68,7 @@ def test_the_file_of_the_tests() -> None:
         (changed('["1234"]', "[]"), "audiences is a table of lists"),
         (changed('["1234"]', '["1234", "1234"]'), "audiences is a table of lists"),
         (changed("code = 2", "code = 2\nhosted_domains = []"), "hosted_domains is a list"),
+        (changed("code = 2", "code = 2\nstep_up = true"), "step_up is not known for kind google"),
         (GOOGLE + GOOGLE.replace("provider.google", "provider.other"), "code is that of provider.google"),
         (
             GOOGLE + GOOGLE.replace("provider.google", "provider.other").replace("code = 2", "code = 3"),
@@ -83,6 +90,7 @@ def test_what_is_wrong_is_told(text: str, problem: str) -> None:
         ('["RS256"]', '["none"]', "algorithms is a list of"),
         ('algorithms = ["RS256"]\n', "", "algorithms is missing"),
         ('email = "ignored"', 'email = "always"', "email is ignored or trusted"),
+        ('email = "ignored"', 'step_up = "yes"', "step_up is true or false"),
         ('["https://id.example"]', '["http://id.example"]', "issuers are https URLs"),
     ],
 )
@@ -115,8 +123,30 @@ def test_http_on_this_machine_is_for_development() -> None:
 
 
 def test_people_without_any_way_to_step_up() -> None:
-    """They could neither delete the account nor end a stolen device, so the start is refused."""
-    with pytest.raises(SettingsProblems, match="neither mail nor"):
+    """They could neither delete the account nor end a stolen device, so the start is refused. Google does not count."""
+    with pytest.raises(SettingsProblems, match="neither mail nor") as caught:
         Scene(environ={"BATON_CLIENTS": "clients-strict.toml"})
+    assert [problem.partition(" does not count")[0].rpartition(" ")[2] for problem in caught.value.problems] == [
+        "provider.google"
+    ]
     assert Scene(environ={"BATON_CLIENTS": "clients-strict.toml", "BATON_MAIL": "mailbox"}).baton.settings.providers
     assert ENVIRON["BATON_CLIENTS"] == "clients-factors.toml"  # which has [webauthn]
+
+
+def test_people_who_can_step_up_at_their_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple counts, and an `oidc` row that says so. They need neither mail nor passkeys."""
+    shutil.copy(FOLDER / "clients-strict.toml", tmp_path)
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    environ = {**ENVIRON, "BATON_CLIENTS": "clients-strict.toml"}
+    rows = (FOLDER / "identity-providers.toml").read_text()
+    apple, google, acme = (rows.partition(f"[provider.{name}]")[2].partition("\n[")[0] for name in NAMES)
+    counting = f"[provider.apple]{apple}\n[provider.acme]{acme}"
+    (tmp_path / "providers.toml").write_text(counting)
+    providers = settings.read_settings(environ).providers
+    assert providers is not None
+    assert providers.for_step_up("mobile") == {1: "apple", 3: "acme"}
+    assert providers.for_step_up("mobile-opaque") == {1: "apple"}
+    for others in (counting.replace("step_up = true", "step_up = false"), f"{counting}\n[provider.google]{google}"):
+        (tmp_path / "providers.toml").write_text(others)
+        with pytest.raises(SettingsProblems, match="neither mail nor"):
+            settings.read_settings(environ)

@@ -258,6 +258,7 @@ def test_a_block_of_python_runs_against_make_dev(
     ada.register("ada@example.com", password, device_name="first")
     try:
         text = text.replace("https://api.example.com/api", server).replace("http://localhost:8000/api", server)
+        text = text.replace("Development()", f"Development({server.removesuffix('/api')!r})")
         text = text.replace("~/.config/example/session.json", str(tmp_path / "session.json"))
         given = {
             "password": password,

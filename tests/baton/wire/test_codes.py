@@ -56,6 +56,7 @@ OF_ATTESTATION = {"attestation_challenge_invalid", "attestation_failed", "attest
 """Codes that clients get which judge evidence: `tests/baton/attestation/test_logins.py` tests them."""
 
 OF_FEDERATION = {"account_disabled", "identity_not_allowed", "identity_token_invalid", "identity_unknown"}
+OF_FEDERATION |= {"reauthentication_unsupported"}
 """Codes of logins with an identity provider: `tests/baton/federation` tests them."""
 
 OF_BROWSERS = {"device_proof_required", "handover_invalid", "insufficient_acr", "next_invalid", "proof_invalid"}

@@ -46,13 +46,18 @@ class DevRequest(Struct, frozen=True):
 
     def members(self, *known: str) -> dict[str, Any]:
         """Return the members of the body, a JSON object. Raises ``DevRefusal`` for another member."""
+        members = self.any_members(*known)
+        refuse_unknown("member", list(members), known)
+        return members
+
+    def any_members(self, *known: str) -> dict[str, Any]:
+        """Return the members of the body, a JSON object with any members. Raises ``DevRefusal``."""
         try:
             members = json.loads(self.body or b"{}")
         except ValueError:
             raise DevRefusal(400, "malformed", "The body is not JSON.") from None
         if not isinstance(members, dict):
             raise DevRefusal(400, "malformed", "The body must be a JSON object.", known=list(known))
-        refuse_unknown("member", list(members), known)
         return members
 
 

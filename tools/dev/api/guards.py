@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from tools.dev.api.answers import DevRefusal
 
 _SITES = frozenset({"none", "same-origin"})
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-def check(method: str, headers: Iterable[tuple[str, str]], *, source: str, port: int, has_body: bool) -> None:
+def check(
+    method: str, headers: Iterable[tuple[str, str]], *, source: str, port: int, has_body: bool, media_type: str = JSON
+) -> None:
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
     A page can point its own domain name to this machine (DNS rebinding). Then only ``Host`` has the foreign name.
@@ -30,8 +34,8 @@ def check(method: str, headers: Iterable[tuple[str, str]], *, source: str, port:
     if method not in _UNSAFE or (method == "DELETE" and not has_body):
         return
     media_types = {value.partition(";")[0].strip().lower() for value in fields.get("content-type", ())}
-    if media_types != {"application/json"}:
-        raise DevRefusal(415, "unsupported_media_type", "Send Content-Type: application/json.")
+    if media_types != {media_type}:
+        raise DevRefusal(415, "unsupported_media_type", f"Send Content-Type: {media_type}.")
 
 
 def own_hosts(port: int) -> tuple[str, ...]:

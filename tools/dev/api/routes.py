@@ -14,9 +14,11 @@ from tools.dev.api.events import Events
 from tools.dev.api.faults import IMMEDIATE, KINDS, Faults
 from tools.dev.api.front import Front, tokens_in
 from tools.dev.api.history import History
+from tools.dev.api.providers import ProviderRoutes
 from tools.dev.api.records import Records
 from tools.dev.api.watch import Watch
 from tools.dev.attestation import attestation_answer
+from tools.dev.providers import DevelopmentProviders
 
 LISTED: Final = 100
 LISTED_MAX: Final = 2_000
@@ -35,6 +37,7 @@ class DevApi:
         *,
         watch: Watch | None = None,
         attester: Attester | None = None,
+        providers: DevelopmentProviders | None = None,
         engine: str = "",
         register_demo: Callable[[], object] = lambda: None,
     ) -> None:
@@ -68,6 +71,7 @@ class DevApi:
             "GET settings": self._settings,
             "POST tokens/inspect": self._inspect,
             "POST attestation": self._attest,
+            **ProviderRoutes(providers).routes,
             "POST reset": self._reset,
         }
 

@@ -21,6 +21,7 @@ from tools.dev.api.conditions import name_of
 from tools.dev.api.masks import masked_base
 from tools.dev.api.seen import CURRENT, OUTCOMES, EngineCall, ExchangeSeen, Presented, Seen, SignatureSeen
 from tools.dev.engine import stored_size
+from tools.dev.providers import DevelopmentProviders
 
 if TYPE_CHECKING:
     from chalicelib.baton.attestation.ports import Anchors
@@ -41,12 +42,14 @@ class Watch:
         *,
         counts: bool = False,
         anchors: "Anchors | None" = None,
+        providers: DevelopmentProviders | None = None,
     ) -> None:
         """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the engine counts units.
 
-        ``anchors`` are the certificates that attest apps and devices.
+        ``anchors`` are the certificates that attest apps and devices. ``providers`` are the identity providers.
         """
         self._clock, self._mailed, self._counts, self._anchors = clock, mailed, counts, anchors
+        self._providers = providers
         self._baton: Any = None
 
     def load(self) -> ModuleType:
@@ -56,6 +59,8 @@ class Watch:
         for baton in batons(module):
             baton._dispatch.after = _unwatched(baton._dispatch.after)
             self._baton = baton
+            if self._providers is not None:
+                self._providers.serve(baton.settings.providers)
         return module
 
     @property
@@ -73,6 +78,8 @@ class Watch:
             aws=lambda name, client: cast("Any", _WatchedClient(name, client, counts=self._counts)),
             mailbox=cast("Any", self._mailbox),
             anchors=self._anchors,
+            fetch=cast("Any", self._providers.fetch) if self._providers else None,
+            providers=self._providers.rows if self._providers else None,
         )
 
     def _mailbox(self, mail: Any) -> None:  # noqa: ANN401 - of the current modules

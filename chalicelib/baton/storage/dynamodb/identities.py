@@ -21,7 +21,7 @@ IS_NEW: Final = "attribute_not_exists(pk)"
 # The clock of another environment may be ahead. A time that is further ahead was not written by Baton.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
-OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now"
+OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now OR fetched_at > :ahead"
 KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
 
 
@@ -107,7 +107,12 @@ class StoredIdentities:
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched now, unless the stored one is as new."""
-        values = {":now": number(now), ":sealed": binary(sealed), ":expires_at": number(now + KEYS_KEPT_S)}
+        values = {
+            ":now": number(now),
+            ":ahead": number(now + FETCH_EVERY_S),
+            ":sealed": binary(sealed),
+            ":expires_at": number(now + KEYS_KEPT_S),
+        }
         try:
             self._database.write(
                 "update_item",

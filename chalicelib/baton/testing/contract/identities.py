@@ -156,6 +156,10 @@ class IdentitiesContract(Contract):
         store.claim_fetch(2, now=NOW + 1)
         store.keep_key_set(2, b"newer", now=NOW + 1)
         assert store.key_set(2) == SealedKeys(NOW + 1, b"newer")
+        store.keep_key_set(2, b"a minute older", now=NOW + 1 - FETCH_EVERY_S)
+        assert store.key_set(2) == SealedKeys(NOW + 1, b"newer")
+        store.keep_key_set(2, b"the clock was set back", now=NOW - FETCH_EVERY_S)
+        assert store.key_set(2) == SealedKeys(NOW + 1, b"the clock was set back")
         assert store.key_set(3) == SealedKeys()
 
 

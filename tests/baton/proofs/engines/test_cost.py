@@ -26,7 +26,7 @@ from chalicelib.baton.accounts.arriving import Arrival, account_of
 from chalicelib.baton.accounts.migration import Migrated, Migration
 from chalicelib.baton.effects import Done
 from chalicelib.baton.factors.model import passkey_id
-from chalicelib.baton.federation.id_token import login_nonce
+from chalicelib.baton.federation.id_token import login_nonce, step_up_nonce
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
@@ -218,6 +218,7 @@ DELETE /me/passkeys/{passkey_id}            with a grant                        
 POST /login/federated                       a sign-up                                9      1      3      1
 POST /login/federated                       an unknown device                        1      3      4      1
 POST /login/federated                       a refused token                          1      0      1      0
+POST /step-up                               an identity                              2      2      4      0
 POST /attestation-challenge                 a challenge                              0      0      0      0
 POST /register                              with evidence                            8      0      3      2
 POST /login                                 an unknown device, with evidence         6      3      9      2
@@ -318,9 +319,10 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     monkeypatch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
     environment = load_environment(clock, anchors=attester.anchors)
     ATTESTERS[:] = [attester]
-    google = IdentityProvider(environment.baton.settings.providers.get("google"), lambda: int(clock.time()))
-    environment.baton._late.fetch = lambda *_, **__: google.fetch()
-    PROVIDERS[:] = [google]
+    rows = environment.baton.settings.providers
+    google, acme = (IdentityProvider(rows.get(name), lambda: int(clock.time())) for name in ("google", "acme"))
+    environment.baton._late.fetch = lambda url, **_: (acme if url == acme.provider.jwks_uri else google).fetch()
+    PROVIDERS[:] = [google, acme]
     environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
     QUEUES[:] = [environment.baton]
 
@@ -344,7 +346,7 @@ QUEUES: list[Any] = []
 ATTESTERS: list[Attester] = []
 """The authorities that attest the phones of the rows."""
 PROVIDERS: list[IdentityProvider] = []
-"""The identity provider of the people of the rows."""
+"""The identity providers of the people of the rows: Google, and Acme, which counts for a step-up."""
 
 
 class Home:
@@ -380,13 +382,14 @@ class Home:
         assert phone.register(self.email, attestation=evidence).status == 201
         return phone, evidence
 
-    def federated(self, phone: Device, **claims: Any) -> Said:
-        """Log in, or sign up, with an identity at Google."""
-        (google,), attempt = PROVIDERS, secrets.token_urlsafe(16)
-        nonce = login_nonce(provider="google", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
+    def federated(self, phone: Device, *, index: int = 0, **claims: Any) -> Said:
+        """Log in, or sign up, with an identity at Google, or at the provider with this index."""
+        provider, attempt = PROVIDERS[index], secrets.token_urlsafe(16)
+        name = provider.provider.name
+        nonce = login_nonce(provider=name, client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
         body = {
-            "provider": "google",
-            "id_token": google.token(self.email, nonce, **claims),
+            "provider": name,
+            "id_token": provider.token(self.email, nonce, **claims),
             "client_id": "mobile",
             "device": {"name": "phone", "public_key": phone.key.jwk()},
             "create": True,
@@ -1451,6 +1454,18 @@ def _(home: Home) -> Act:
     assert home.federated(home.device()).status == 201
     phone = home.device()
     return lambda: home.federated(phone, aud="another")
+
+
+@row("POST /step-up", "an identity")
+def _(home: Home) -> Act:
+    (_, acme), phone, attempt = PROVIDERS, home.device(), secrets.token_urlsafe(16)
+    assert home.federated(phone, index=1).status == 201
+    operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
+    named = {"provider": "acme", "client_id": "mobile", "keyid": phone.key.thumbprint(), "attempt": attempt}
+    nonce = step_up_nonce(**named, operation=tuple(operation.values()))  # type: ignore[arg-type] # three texts
+    id_token = acme.token(home.email, nonce, auth_time=int(home.clock.time()))
+    body = {"operation": operation, "identity": {"provider": "acme", "id_token": id_token}}
+    return lambda: phone.post("/step-up", body, {"idempotency-key": attempt})
 
 
 @row("POST /attestation-challenge", "a challenge")

@@ -1,5 +1,6 @@
 """Logins with an identity provider, in every way in which they ask DynamoDB something else."""
 
+from baton_client import Identity, Proof
 from chalicelib.baton.federation.id_token import login_nonce
 from tests.baton.proofs.faults.endpoints import ATTEMPT, scenario
 from tests.baton.proofs.faults.stage import Act, Stage
@@ -40,3 +41,25 @@ def _(stage: Stage) -> Act:
     phone, attempt = stage.device(CLIENT), ATTEMPT.replace(" ", "-")
     assert entered(stage, phone, "the-attempt-of-the-sign-up", create=True).status == 201
     return stage.by_device(phone, lambda it: entered(stage, it, attempt, create=False))
+
+
+def stepping_up(stage: Stage, *, sub: str = "ada") -> Act:
+    """Sign up at Acme, which counts for a step-up, and prove ``sub`` for the deletion of the account."""
+    phone, acme = stage.client(), stage.providers["acme"]
+
+    def sign_in(nonce: str, *, sub: str = sub) -> str:
+        return acme.token(sub, nonce, CLIENT, auth_time=int(stage.clock.time()))
+
+    phone.login_federated("acme", lambda nonce: sign_in(nonce, sub="ada"), "phone", create=True)
+    proof = Proof(identity=Identity("acme", sign_in))
+    return stage.by_client(phone, lambda phone: phone.step_up(proof, "DELETE", "/me"))
+
+
+@scenario("POST /step-up", "at an identity provider")
+def _(stage: Stage) -> Act:
+    return stepping_up(stage)
+
+
+@scenario("POST /step-up", "at an identity provider, of another person")
+def _(stage: Stage) -> Act:
+    return stepping_up(stage, sub="eve")

@@ -1,0 +1,80 @@
+"""Prove an identity at a provider again, for one exact request of a login (genuine.md B4, RFC 9470)."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.ports import PresentedIdentity
+from chalicelib.baton.federation.id_token import IdTokenRefused, Proved, step_up_nonce
+from chalicelib.baton.federation.prove import ProveIdentity
+from chalicelib.baton.federation.providers import Provider
+from chalicelib.baton.federation.refusals import ReauthenticationUnsupported
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import KeyBinding
+from chalicelib.baton.tokens.caller import Caller, Operation
+
+PROVED_WITHIN_S: Final = 300
+"""How old a proof of the person may be at a step-up. A login accepts tokens of 600 seconds."""
+
+
+class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
+    """Verify an id_token that was made for one request of this login, and of a person linked to its account."""
+
+    prove: ProveIdentity
+
+    def __call__(
+        self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
+    ) -> None:
+        """Return if the person proved the identity again for this operation.
+
+        Raises:
+            Malformed: no such provider, or the login is not bound to a key.
+            ReauthenticationUnsupported: a token of this provider does not prove that the person is there now.
+            IdentityTokenInvalid, IdentityNotAllowed, TooManyRequests, Unavailable: see `ProveIdentity`.
+
+        """
+        row = self.prove.provider(presented.provider, pointer="/identity/provider")
+        if not row.counts_for_step_up:
+            raise ReauthenticationUnsupported(f"provider {row.name}")
+        nonce = step_up_nonce(
+            provider=row.name,
+            client_id=caller.client_id,
+            keyid=_own_key(caller),
+            attempt=caller.attempt,
+            operation=(operation.method, operation.path, operation.digest),
+        )
+
+        def judge(proved: Proved) -> None:
+            _check_fresh(proved, row, now=now)
+            linked = user.identities.get(row.code)
+            if linked is None or linked.index != ring.identity_index(row.code, proved.issuer, proved.sub):
+                raise IdTokenRefused("sub", "not the identity of this account")
+
+        self.prove(
+            row, presented.id_token, client_id=caller.client_id, nonce=nonce, source=caller.source, now=now, judge=judge
+        )
+
+
+def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:
+    """Check that the person proved it just now. Raises ``IdTokenRefused``."""
+    if abs(now - proved.issued_at) > PROVED_WITHIN_S:
+        raise IdTokenRefused("iat", "not issued in the last 300 seconds")
+    if provider.kind == "apple":  # its sheet asks for face, finger or code each time
+        return
+    if proved.auth_time is None or abs(now - proved.auth_time) > PROVED_WITHIN_S:
+        raise IdTokenRefused("auth_time", "the person did not log in at the provider in the last 300 seconds")
+
+
+def _own_key(caller: Caller) -> str:
+    """Return the thumbprint of the key of this login. Raises ``Malformed``."""
+    lineage = caller.account_state.lineages[caller.device_id] if caller.account_state else None
+    if lineage is None or not isinstance(lineage.binding, KeyBinding):
+        raise errors.Malformed(
+            "no device key",
+            pointer="/identity",
+            detail="A step-up at an identity provider needs a login that is bound to a key. Use another factor.",
+        )
+    return encode_base64url(lineage.binding.thumbprint)
