@@ -254,7 +254,7 @@ def _field_value(message: Message, identifier: str) -> str:
     values = message.fields.get(identifier[1:-1])
     if values is None:
         raise defective(message, "a covered field is absent", f"The request has no header field {identifier}.")
-    return ", ".join([value.strip(" \t") for value in values])
+    return values[0].strip(" \t") if len(values) == 1 else ", ".join([value.strip(" \t") for value in values])
 
 
 def _encoded(text: str) -> str:
