@@ -196,12 +196,13 @@ def _our_input(message: Message, text: str, profile: Profile) -> SignatureInput 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int], profile: Profile) -> None:
     for name, value in parameters.items():
         # type(), not isinstance(): a Boolean is not an Integer, and a Token is not a String.
-        if name not in profile.parameters:
+        wanted = profile.parameters.get(name)
+        if wanted is None:
             known = ", ".join(f"`{parameter}`" for parameter in sorted(profile.parameters))
             raise defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
-        if type(value) is not profile.parameters[name]:
-            wanted = "an integer" if profile.parameters[name] is int else "a string"
-            raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {wanted}.")
+        if type(value) is not wanted:
+            kind = "an integer" if wanted is int else "a string"
+            raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {kind}.")
     for name in profile.required:
         if name not in parameters:
             raise defective(message, f"no {name}", f"The signature parameter `{name}` is missing.")
