@@ -107,6 +107,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/keys/tickets.py": ("tests/baton/keys/test_tickets.py",),
     "chalicelib/baton/lineages/login_rules.py": (
         "tests/baton/lineages/test_lineage.py",
+        "tests/baton/lineages/test_handed_over.py",
         "tests/baton/wire/test_restore.py",
         *HANDOVER,
     ),
