@@ -4,11 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_AND_TOTP, PROVIDER
-from chalicelib.baton.lineages.login_rules import handed_over
-from chalicelib.baton.lineages.model import Assurance
-from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW, OTHER_LIVE
+from chalicelib.baton.lineages.login_rules import handed_over, replaced_by_handover
+from chalicelib.baton.lineages.model import Assurance, NoBinding
+from chalicelib.baton.testing.contract.values import EPOCH, MINE_LIVE, NEW, NOW, OTHER_LIVE, state_with
 
-BROWSER = replace(OTHER_LIVE, assurance=PASSWORD, issued_at=NOW, expires_at=NOW + 1000)
+BROWSER = replace(OTHER_LIVE, id=NEW, binding=NoBinding(), assurance=PASSWORD, issued_at=NOW, expires_at=NOW + 1000)
 
 
 @pytest.mark.parametrize("assurance", [PASSWORD_AND_TOTP, PROVIDER])
@@ -32,3 +32,11 @@ def test_it_ends_with_the_earliest_of_three_times(own: int, of_the_app: int, idl
     """No other rule compares the login of the app."""
     app = replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + of_the_app)
     assert handed_over(replace(BROWSER, expires_at=NOW + own), app, idle_s=idle).expires_at == NOW + expires_in
+
+
+def test_only_live_logins_are_ended() -> None:
+    """A login of an earlier epoch has ended already, and a second end would give it another reason."""
+    made = handed_over(BROWSER, MINE_LIVE, idle_s=1000)
+    earlier = replace(OTHER_LIVE, epoch=EPOCH - 1)
+    assert replaced_by_handover(state_with(MINE_LIVE, earlier), made, over=earlier.id) == ()
+    assert replaced_by_handover(state_with(MINE_LIVE, OTHER_LIVE), made, over=OTHER_LIVE.id) == (OTHER_LIVE,)
