@@ -40,6 +40,10 @@ EQUIVALENT: dict[str, str] = {
     "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "a slice of zero entries is empty",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "same result, slower",
+    "proof/signature_input.py: find_input: plain is not None -> False": "same result, slower",
+    "proof/signature_input.py: _value: plain is not None and plain[1] == label and len(plain[2]) % 4 == 0 -> False": (
+        "same result, slower"
+    ),
     "proof/signature.py: check_digest: text == content_digest(message.body) -> False": "same result, slower",
 }
 """Mutants without an observable effect, each with the reason."""

@@ -54,7 +54,7 @@ LISTED: Final[list[Mutant]] = [
         ("a signature without the token is accepted", '("authorization", "idempotency-key", "baton-grant")', '("idempotency-key", "baton-grant")'),
         ("a signature without the attempt is accepted", '("authorization", "idempotency-key", "baton-grant")', '("authorization", "baton-grant")'),
         ("a signature without the grant is accepted", '("authorization", "idempotency-key", "baton-grant")', '("authorization", "idempotency-key")'),
-        ("a signature without the query is accepted", ', *[component("@query-param", _encoded(name)) for name in names]]', "]"),
+        ("a signature without the query is accepted", "    if names:\n        wanted", "    if False:\n        wanted"),
         ("the digest is not checked", "    check_digest(message)\n    created", "    created"),
         ("the covered components are not checked", "    _check_coverage(message, signature)\n    if", "    if"),
         ("the signature value is not checked", "    _check_value(message, signature, key)\n", ""),
@@ -430,7 +430,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/values.py",
-        ("an unreadable item causes an internal error instead of 503", "except (KeyError, ValueError, TypeError, IndexError) as error:", "except IndexError as error:"),
+        ("an unreadable item causes an internal error instead of 503", "isinstance(error, (KeyError, ValueError, TypeError, IndexError))", "isinstance(error, IndexError)"),
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
@@ -755,6 +755,14 @@ LISTED: Final[list[Mutant]] = [
         ("an account frees the credential of another one", '"attribute_not_exists(pk) OR account = :account"', '"attribute_not_exists(pk) OR account = :account OR account <> :account"'),
     ),
     *_of(
+        "chalicelib/baton/keys/strict_json.py",
+        ("a member is given twice", "        if name in members:\n", "        if False:\n"),
+        ("NaN is a number", '    raise NotStrict("constant")\n', "    pass\n"),
+        ("a number is infinite", "    if not math.isfinite(number):\n", "    if False:\n"),
+        ("JSON is nested without a limit", "    if depth > JSON_DEPTH_MAX:\n", "    if False:\n"),
+        ("a list is an object", "    if not isinstance(value, dict):\n", "    if False:\n"),
+    ),
+    *_of(
         "chalicelib/baton/keys/cbor.py",
         ("a byte follows a CBOR item", "    if end != len(value):\n", "    if False:\n"),
         ("a key of a CBOR map is given twice", "(int, str) or key in items:", "(int, str):"),
@@ -765,7 +773,6 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/client_data.py",
-        ("a member of the client data is given twice", "    if len(members) != len(pairs):\n", "    if False:\n"),
         ("a passkey in a frame of another origin", 'if members.get("crossOrigin", False) is not False or "topOrigin" in members:', 'if "topOrigin" in members:'),
         ("a passkey in a named frame", ' or "topOrigin" in members:', ":"),
         ("half a character in the client data", '        json.dumps(members, ensure_ascii=False).encode("utf-8")\n', ""),
@@ -1238,7 +1245,6 @@ LISTED: Final[list[Mutant]] = [
         ("a proof of another type is accepted", '    if header["typ"] != _TYP:\n', "    if False:\n"),
         ("a proof names its algorithm", '    if header["alg"] != _ALG:\n', "    if False:\n"),
         ("a long proof is parsed", "    if len(text) > BROWSER_PROOF_BYTES_MAX:\n", "    if False:\n"),
-        ("a member of a proof is there twice", "    if len(members) < len(pairs):\n", "    if False:\n"),
         ("another curve is bound", 'if key is None or key.curve != "P-256":', "if key is None:"),
     ),
     *_of(

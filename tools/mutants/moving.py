@@ -102,7 +102,9 @@ MOVING: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/proof/signature_input.py",
-        ("a list needs no space in one step", r"(?:{_STRING}(?: {_STRING})*+)?+", r"(?:{_STRING}(?: (?=\"))?)*+"),
+        ("a list needs no space in one step", r"({_PLAIN_NAME}(?: {_PLAIN_NAME})*+)", r"((?:{_PLAIN_NAME} ?)++)"),
+        ("a component with a space is two components", r"""_PLAIN_NAME = r'"[!#-""", r"""_PLAIN_NAME = r'"[ !#-"""),
+        ("base64 of any length is read in one step", " and len(plain[2]) % 4 == 0:", ":"),
         ("a message names its own key", '{"created": int, "expires": int, "nonce": str, "tag": str}', '{"created": int, "expires": int, "nonce": str, "tag": str, "keyid": str, "alg": str}'),
     ),
 ]  # fmt: skip

@@ -118,6 +118,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/keys/tickets.py": ("tests/baton/keys/test_tickets.py",),
     "chalicelib/baton/lineages/login_rules.py": (
         "tests/baton/lineages/test_lineage.py",
+        "tests/baton/lineages/test_handed_over.py",
         "tests/baton/wire/test_restore.py",
         *HANDOVER,
     ),
@@ -303,6 +304,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_lost_answers.py",
     ),
     "chalicelib/baton/storage/dynamodb/passkeys.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/keys/strict_json.py": ("tests/baton/keys/test_strict_json.py",),
     "chalicelib/baton/keys/cbor.py": ("tests/baton/keys/test_cbor.py",),
     "chalicelib/baton/factors/client_data.py": ("tests/baton/factors/test_verify_passkey.py",),
     "chalicelib/baton/factors/verify_passkey.py": (

@@ -4,7 +4,6 @@ The header of the JWT has exactly the members that a browser sends: ``typ``, ``a
 registered. So no other algorithm and no other key can be chosen by a forged header.
 """
 
-import json
 import re
 from typing import Any
 
@@ -14,6 +13,7 @@ from chalicelib.baton.browser.refusals import ProofInvalid
 from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.keys.public_key import SIGNATURE_BYTES, PublicKey
 from chalicelib.baton.keys.refusals import InvalidKey
+from chalicelib.baton.keys.strict_json import read_object
 from chalicelib.baton.policy import BROWSER_PROOF_BYTES_MAX
 
 _JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
@@ -81,19 +81,9 @@ def _key(jwk: object) -> PublicKey:
 
 def _object(encoded: str, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(_decoded(encoded, name), object_pairs_hook=_members)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise _wrong(f"its {name} must be a JSON object without repeated members")
-    return value
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member twice")
-    return members
+        return read_object(_decoded(encoded, name))
+    except ValueError:
+        raise _wrong(f"its {name} must be a JSON object without repeated members") from None
 
 
 def _decoded(encoded: str, name: str) -> bytes:

@@ -5,9 +5,10 @@ two programs read different values, and it does not judge ``crossOrigin``. So th
 """
 
 import json
-from typing import Any, NoReturn
 
 from msgspec import Struct
+
+from chalicelib.baton.keys.strict_json import read_object
 
 CLIENT_DATA_BYTES_MAX = 2048
 """A browser writes about 200 bytes."""
@@ -30,29 +31,14 @@ def read_client_data(value: bytes) -> ClientData:
     if len(value) > CLIENT_DATA_BYTES_MAX:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")
     try:
-        members: Any = json.loads(value.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse)
+        members = read_object(value)
         # JSON can escape half of a surrogate pair. That is no text: neither an answer nor a log line can contain it.
         json.dumps(members, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
     except UnicodeError:
         raise ValueError("not UTF-8") from None
-    if not isinstance(members, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - of the content
     ceremony, challenge, origin = (members.get(name) for name in ("type", "challenge", "origin"))
     if not (isinstance(ceremony, str) and isinstance(challenge, str) and isinstance(origin, str)):
         raise ValueError("`type`, `challenge` and `origin` must be texts")  # noqa: TRY004 - of the content
     if members.get("crossOrigin", False) is not False or "topOrigin" in members:
         raise ValueError("the ceremony took place inside a page of another origin (`crossOrigin`, `topOrigin`)")
     return ClientData(ceremony, challenge, origin)
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is given twice")
-    return members
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

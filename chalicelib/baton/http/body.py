@@ -1,11 +1,10 @@
 """The body of a request, strict JSON as one struct or a form, and its query parameters, as a struct too."""
 
-import json
 import math
 import re
-from collections.abc import Iterable
-from typing import Any, NoReturn, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import unquote_plus
 
 import msgspec
 from msgspec import structs
@@ -43,54 +42,36 @@ def read_json(message: Message, shape: type[Shape]) -> Shape:
     if not body:
         return _converted({}, shape)
     require_media_type(message, JSON)
+    from chalicelib.baton.keys.strict_json import NotStrict, read_object  # noqa: PLC0415 - cold start: not for a form
+
     try:
-        value = json.loads(
-            body.decode("utf-8", errors="strict"),
-            object_pairs_hook=_members,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
-    except errors.Refusal:
-        raise
-    except (ValueError, RecursionError):
-        raise errors.Malformed("not JSON", detail="The body is not well-formed JSON in UTF-8.") from None
-    if not isinstance(value, dict):
-        raise errors.Malformed("not an object", detail="The body must be a JSON object.")
-    _check_depth(value)
+        value = read_object(body)
+    except NotStrict as refused:
+        if refused.reason == "a member is given twice":
+            raise errors.DuplicateField(field=shown(refused.name)) from None
+        raise errors.Malformed(refused.reason, detail=_NOT_STRICT[refused.reason]) from None
+    _check_texts(value)
     return _converted(value, shape)
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise errors.DuplicateField(field=shown(name))
-        members[name] = value
-    return members
+_NOT_STRICT: Mapping[str, str] = {
+    "not JSON": "The body is not well-formed JSON in UTF-8.",
+    "not an object": "The body must be a JSON object.",
+    "constant": "NaN and Infinity are not JSON (RFC 8259 section 6).",
+    "number": "A number in the body is too large.",
+    "depth": f"The body is nested deeper than {JSON_DEPTH_MAX} levels.",
+}
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise errors.Malformed("constant", detail=f"{name} is not JSON (RFC 8259 section 6).")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise errors.Malformed("number", detail="A number in the body is too large.")
-    return number
-
-
-def _check_depth(value: object, depth: int = 1) -> None:
-    if depth > JSON_DEPTH_MAX:
-        raise errors.Malformed("depth", detail=f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
+def _check_texts(value: object) -> None:
     match value:
         case dict():
             for name, member in value.items():
                 check_text(name)
-                _check_depth(member, depth + 1)
+                _check_texts(member)
         case list():
             for member in value:
-                _check_depth(member, depth + 1)
+                _check_texts(member)
         case str():
             check_text(value)
         case _:
@@ -111,12 +92,10 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
         return {}
     require_media_type(message, FORM)
     try:
-        pairs = parse_qsl(
-            message.body.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=_FIELDS_MAX,
-        )
+        fields = message.body.decode("ascii").split("&")
+        if len(fields) > _FIELDS_MAX:
+            raise ValueError
+        pairs = [_pair(field) for field in fields]
     except ValueError:
         raise errors.Malformed("not a form", detail="The body is not a well-formed form in UTF-8.") from None
     wanted = set(known)
@@ -130,6 +109,11 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
             raise errors.DuplicateField(field=name)
         form[name] = value
     return {name: value for name, value in form.items() if value}
+
+
+def _pair(field: str) -> tuple[str, str]:
+    name, _, value = field.partition("=")
+    return unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
 
 
 def require_media_type(message: Message, wanted: str) -> None:

@@ -54,7 +54,7 @@ def read_request(
         if len(values[0]) > limit:
             raise errors.FieldTooLarge(field=name, limit=limit)
     for name in SEVERAL_LINES:
-        if name in fields and sum(len(value) for value in fields[name]) > FIELD_BYTES_MAX:
+        if name in fields and sum(map(len, fields[name])) > FIELD_BYTES_MAX:
             raise errors.FieldTooLarge(field=name, limit=FIELD_BYTES_MAX)
     path = str(context.get("path") or "/")
     if not _PATH.match(path):
@@ -92,7 +92,9 @@ def _fields(event: Mapping[str, Any]) -> dict[str, Sequence[str]]:
 
 
 def _query(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    query = event.get("multiValueQueryStringParameters") or {}
+    query = event.get("multiValueQueryStringParameters")
+    if not query:
+        return ()
     pairs = tuple((name, value) for name, values in query.items() for value in values)
     for pair in pairs:
         for text in pair:

@@ -5,6 +5,7 @@ RFC 8176 has none for a recovery code. A new way of authentication adds a row. A
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal
 
 from chalicelib.baton.lineages.model import Assurance, Attestation
@@ -81,6 +82,7 @@ def assurance_number(assurance: Assurance, attestation: Attestation = Attestatio
     return CODES[assurance] + _CODES_MAX * (attestation + _ATTESTATIONS_MAX * provider)
 
 
+@lru_cache(maxsize=64)
 def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
     """Read a stored number. Raises ``KeyError`` for an unknown code, and ``ValueError`` for another unknown part."""
     above, code = divmod(number, _CODES_MAX)

@@ -191,7 +191,9 @@ def _is_accepted(authority: str, accepted: frozenset[str]) -> bool:
 
 def _check_coverage(message: Message, signature: Signature) -> None:
     names = [name for name, _ in message.query]
-    wanted = [*ALWAYS_COVERED, *[component("@query-param", _encoded(name)) for name in names]]
+    wanted = [*ALWAYS_COVERED]
+    if names:
+        wanted += [component("@query-param", _encoded(name)) for name in names]
     if message.body:
         wanted.append('"content-digest"')
     wanted += [identifier for name, identifier in COVERED_WHEN_PRESENT.items() if name in message.fields]
@@ -199,7 +201,7 @@ def _check_coverage(message: Message, signature: Signature) -> None:
     if not covered.issuperset(wanted):
         missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in covered]
         raise InsufficientCoverage("missing", missing=missing, path=message.path)
-    if len(set(names)) < len(names):
+    if names and len(set(names)) < len(names):
         # Before the values of covered names are found: 3,000 repetitions and 60 covered names would take 130 ms.
         raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 
@@ -254,7 +256,7 @@ def _field_value(message: Message, identifier: str) -> str:
     values = message.fields.get(identifier[1:-1])
     if values is None:
         raise defective(message, "a covered field is absent", f"The request has no header field {identifier}.")
-    return ", ".join([value.strip(" \t") for value in values])
+    return values[0].strip(" \t") if len(values) == 1 else ", ".join([value.strip(" \t") for value in values])
 
 
 def _encoded(text: str) -> str:

@@ -19,14 +19,13 @@ WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;
 COMPONENTS_MAX = 64
 NONCE_CHARACTERS_MAX = 128
 _KEYID_CHARACTERS_MAX = 128
-_STRING = r'"[ !#-\[\]-~]*"'
-_PLAIN_PARAMETERS = rf"(?:;[a-z*][a-z0-9_.*-]*=(?:{_STRING}|0|-?[1-9][0-9]{{0,14}}))*+"
-_PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=((\((?:{_STRING}(?: {_STRING})*+)?+\))({_PLAIN_PARAMETERS}))")
-"""The form of nearly every field: one member in canonical form, whose values are integers and strings without escapes.
-To read it in one step takes a third of the time."""
+_PLAIN_NAME = r'"[!#-\[\]-~]*"'
+_PLAIN_PARAMETERS = r'(?:;[a-z*][a-z0-9_.*-]*=(?:"[ !#-\[\]-~]*"|0|-?[1-9][0-9]{0,14}))*+'
+_PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=(\(({_PLAIN_NAME}(?: {_PLAIN_NAME})*+)\)({_PLAIN_PARAMETERS}))")
+"""The form of nearly every field: one member in canonical form, whose values are integers and strings without escapes,
+and whose components have no spaces. To read it in one step takes a third of the time."""
 _PLAIN_PARAMETER = re.compile(r';([^=]*)=(?:"([^"]*)"|([-0-9]*))')
-_LISTED = re.compile(_STRING)
-_PLAIN_VALUE = re.compile(r"([a-z*][a-z0-9_.*-]*)=:((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?):")
+_PLAIN_VALUE = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
 _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
@@ -164,7 +163,7 @@ def _find_plain(text: str, tag: str) -> SignatureInput | None:
     parameters = {name: int(integer) if integer else string for name, string, integer in given}
     if len(parameters) < len(given) or parameters.get("tag") != tag or '"@query-param"' in listed:
         return None
-    return SignatureInput(label, tuple(_LISTED.findall(listed)), parameters, written)
+    return SignatureInput(label, tuple(listed.split(" ")), parameters, written)
 
 
 def component(name: str, parameter: str | None = None) -> str:
@@ -197,12 +196,13 @@ def _our_input(message: Message, text: str, profile: Profile) -> SignatureInput 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int], profile: Profile) -> None:
     for name, value in parameters.items():
         # type(), not isinstance(): a Boolean is not an Integer, and a Token is not a String.
-        if name not in profile.parameters:
+        wanted = profile.parameters.get(name)
+        if wanted is None:
             known = ", ".join(f"`{parameter}`" for parameter in sorted(profile.parameters))
             raise defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
-        if type(value) is not profile.parameters[name]:
-            wanted = "an integer" if profile.parameters[name] is int else "a string"
-            raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {wanted}.")
+        if type(value) is not wanted:
+            kind = "an integer" if wanted is int else "a string"
+            raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {kind}.")
     for name in profile.required:
         if name not in parameters:
             raise defective(message, f"no {name}", f"The signature parameter `{name}` is missing.")
@@ -226,7 +226,7 @@ def _check_parameters(message: Message, parameters: Mapping[str, str | int], pro
 def _value(message: Message, label: str) -> bytes:
     text = _combined(message.fields.get("signature", ()))
     plain = _PLAIN_VALUE.fullmatch(text)
-    if plain is not None and plain[1] == label:
+    if plain is not None and plain[1] == label and len(plain[2]) % 4 == 0:
         return a2b_base64(plain[2])
     try:
         members = parse_dictionary(text)

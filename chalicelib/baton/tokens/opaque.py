@@ -10,7 +10,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId, Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
-from chalicelib.baton.keys.ring import Ring, derive, root_version
+from chalicelib.baton.keys.ring import Ring, derive
 from chalicelib.baton.lineages.model import KeyBinding, NoBinding, SecretBinding
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token, UnknownKey
@@ -31,8 +31,8 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 
 def mint_opaque(token: Token, ring: Ring) -> str:
     """Encrypt a token with the root of its lineage. The first byte is the root's version. At most 125 characters."""
-    version = root_version(token.lineage)
-    root = ring.root(version)
+    lineage = decode_base64url(token.lineage)
+    root = ring.root(lineage[0])
     if root is None:
         raise Unavailable("the root of a living lineage is not in the ring")
     facts = _FACTS.pack(
@@ -40,12 +40,12 @@ def mint_opaque(token: Token, ring: Ring) -> str:
         isinstance(token.binding, SecretBinding),
         token.client,
         decode_base64url(token.account),
-        decode_base64url(token.lineage),
+        lineage,
         token.generation,
         token.issued_at,
         token.expires_at,
     )
-    lead = bytes([version])
+    lead = lineage[:1]
     sealed = _siv(root.secret).encrypt(facts + (token.key.raw if token.key else b""), [_DOMAIN, lead])
     return OPAQUE_PREFIX + encode_base64url(lead + sealed)
 

@@ -13,7 +13,7 @@ from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
-from chalicelib.baton.lineages.model import KeyBinding, NoBinding, PresentedToken, SecretBinding
+from chalicelib.baton.lineages.model import NO_ATTEMPT, KeyBinding, NoBinding, PresentedToken, SecretBinding
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import (
     ATTEMPT_CHARACTERS_MAX,
@@ -58,7 +58,7 @@ class VerifiedToken(Struct, frozen=True):
             issued_at=self.token.issued_at,
             client=self.token.client,
             binding=self.token.binding,
-            **({"attempt": attempt_digest(attempt)} if attempt else {}),
+            attempt=attempt_digest(attempt) if attempt else NO_ATTEMPT,
         )
 
 

@@ -156,7 +156,7 @@ def test_a_revoked_certificate_is_refused(place: int) -> None:
 DESCRIPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     # 4. the form
     "bytes after the description": ("chain", {"trailing": b"\0"}),
-    "a tag twice": ("chain", {"more_hardware": tagged(704, der(0x30))}),
+    "a tag twice": ("chain", {"more_hardware": tagged(503, der(0x05))}),
     "a boolean that DER does not have": ("chain", {"locked": b"\x01"}),
     "an authorization of another class": ("chain", {"more_hardware": der(0x02, b"\x01")}),
     "a security level of two bytes": ("chain", {"levels": (300, 300)}),

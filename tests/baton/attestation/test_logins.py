@@ -242,6 +242,17 @@ def test_an_assertion_of_a_key_that_is_not_known_asks_for_another(scene: Scene) 
     assert phone.login(EMAIL, attestation=phone.evidence("apple-attestation")).status == 200
 
 
+def test_an_assertion_names_the_key_that_signed_it(scene: Scene) -> None:
+    """The right key signed, and the assertion names that of another phone."""
+    phone, other = scene.phone(), scene.phone()
+    mine, theirs = phone.evidence("apple-attestation"), other.evidence("apple-attestation")
+    phone.register(EMAIL, attestation=mine)
+    signed = phone.evidence("apple-assertion", key_id=mine["key_id"])
+    said = phone.login(EMAIL, attestation=signed | {"key_id": theirs["key_id"]})
+    assert (said.code, said.members["reason"]) == ("attestation_failed", "key")
+    assert phone.login(EMAIL, attestation=signed).status == 200
+
+
 def test_evidence_is_kept_for_400_days_after_the_last_login(scene: Scene) -> None:
     """Its end moves once a month."""
     phone = scene.phone()
@@ -258,10 +269,11 @@ def test_evidence_is_kept_for_400_days_after_the_last_login(scene: Scene) -> Non
     assert phone.login(EMAIL).code == "attestation_required"
 
 
-def test_remembered_evidence_is_judged_by_the_present_policy(scene: Scene) -> None:
-    """A package that the client no longer has proves nothing. The record is of another client, too."""
+@pytest.mark.parametrize("form", FORMATS)
+def test_remembered_evidence_is_judged_by_the_present_policy(scene: Scene, form: str) -> None:
+    """An app that the client no longer has proves nothing. The record is of another client, too."""
     phone = scene.phone()
-    phone.register(EMAIL, attestation=phone.evidence())
+    phone.register(EMAIL, attestation=phone.evidence(form))
     [(key, known)] = scene.tables.attested.items()
     scene.tables.attested[key] = replace(known, app="com.example.sold")
     assert phone.login(EMAIL).code == "attestation_required"

@@ -52,7 +52,7 @@ def show(phone: Device) -> Said:
     return phone.get("/me")
 
 
-@pytest.mark.parametrize(("act", "files_max"), [(exchange, 28), (login, 48), (show, 29)])
+@pytest.mark.parametrize(("act", "files_max"), [(exchange, 28), (login, 49), (show, 29)])
 def test_a_request_passes_through_few_files(
     make_device: Callable[..., Device], act: Callable[[Device], Said], files_max: int
 ) -> None:

@@ -1,8 +1,11 @@
 """Read the proxy event of API Gateway: only the values that the gateway sets, and none that the client can choose."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.baton import errors
 from chalicelib.baton.http.body import read_form
@@ -103,6 +106,20 @@ def test_a_form_is_read_strictly(body: str, read: dict[str, str]) -> None:
     assert form(body) == read
 
 
+@given(st.text("ab=&+;%41CF/ ", max_size=20))
+def test_a_form_is_read_as_the_standard_library_reads_it(body: str) -> None:
+    """The standard library has more options, and takes half as long again."""
+    try:
+        wanted = parse_qsl(body, keep_blank_values=True, errors="strict")
+    except ValueError:
+        with pytest.raises(errors.Malformed):
+            form(body)
+        return
+    known = [(name, value) for name, value in wanted if name in {"a", "b"}]
+    if len(dict(known)) == len(known) and not any("\0" in text for pair in wanted for text in pair):
+        assert form(body) == {name: value for name, value in known if value}
+
+
 @pytest.mark.parametrize("body", ["a=%ff", "a=é", "a=%00", "a=%ED%A0%80"])
 def test_a_form_is_utf8_without_nul(body: str) -> None:
     """The form itself is ASCII, and its bytes are escaped."""
@@ -119,6 +136,6 @@ def test_a_repeated_field_of_a_form_is_refused(body: str) -> None:
 
 def test_a_form_has_32_fields_at_most() -> None:
     """The empty fields count too."""
-    assert form("&" * 30 + "a=1") == {"a": "1"}
+    assert form("&" * 31 + "a=1") == {"a": "1"}
     with pytest.raises(errors.Malformed):
         form("&" * 32 + "a=1")

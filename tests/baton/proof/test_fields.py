@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from chalicelib.baton.proof import signature_input
 from chalicelib.baton.proof.refusals import SignatureDefective
-from chalicelib.baton.proof.signature_input import TAG, InputDefective, find_input, read_signature
+from chalicelib.baton.proof.signature_input import (
+    HTTPSIG,
+    TAG,
+    InputDefective,
+    find_input,
+    read_signature,
+    signature_missing,
+)
 from chalicelib.baton.proof.structured_fields import NotStructured
 from chalicelib.baton.routing import Message
 
@@ -115,6 +122,26 @@ def test_components_without_a_space_between_them_are_no_list() -> None:
     assert joined != USUAL
     with pytest.raises(NotStructured):
         find_input(joined)
+
+
+def test_a_parameter_twice_is_refused() -> None:
+    """In one step too: otherwise the signed text would have two times, and Baton would check one of them."""
+    with pytest.raises(NotStructured):
+        find_input(USUAL.replace(";created=1", ";created=1;created=2"))
+
+
+def test_a_request_without_any_signature_is_told_the_tag_of_its_scheme() -> None:
+    """Of Baton's own scheme, the error describes the whole signature. Of ``HTTPSig``, it names the tag."""
+    message = Message("GET", "localhost", "/me", (), {}, b"")
+    assert "detail" not in signature_missing(message).members
+    assert 'tag="httpsig-oauth"' in str(signature_missing(message, HTTPSIG).members["detail"])
+
+
+def test_a_component_with_a_space_is_one_component() -> None:
+    """No header field has such a name. Read as two components, the signature would cover other ones than it says."""
+    spaced = find_input(USUAL.replace('"@path"', '"a b"'))
+    assert spaced is not None
+    assert spaced.components == ('"@method"', '"a b"')
 
 
 @given(st.from_regex(r"baton=:[A-Za-z0-9+/]{0,12}={0,3}:?( |,x)?", fullmatch=True))

@@ -40,6 +40,7 @@ LATE: Final = (
     "chalicelib.baton.federation.providers",
     "chalicelib.baton.http.arguments",
     "chalicelib.baton.keys.daily",
+    "chalicelib.baton.keys.strict_json",
     "chalicelib.baton.mail.notices",
     "chalicelib.baton.mail.suppression",
     "chalicelib.baton.storage.aws.cognito",

@@ -100,13 +100,19 @@ def expression(
     DynamoDB refuses a request with an unused name or value.
     """
     of_names, of_values = _mentioned(condition, update)
+    return _parts(
+        condition, update, {name: names[name] for name in of_names}, {value: values[value] for value in of_values}
+    )
+
+
+def _parts(condition: str, update: str, names: Mapping[str, str], values: Mapping[str, Value]) -> dict[str, object]:
     request: dict[str, object] = {"ConditionExpression": condition}
     if update:
         request["UpdateExpression"] = update
-    if of_names:
-        request["ExpressionAttributeNames"] = {name: names[name] for name in of_names}
-    if of_values:
-        request["ExpressionAttributeValues"] = {value: values[value] for value in of_values}
+    if names:
+        request["ExpressionAttributeNames"] = names
+    if values:
+        request["ExpressionAttributeValues"] = values
     return request
 
 
@@ -312,6 +318,25 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 
     ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
     """
-    known = {**ATTRIBUTES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
-    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+    condition = all_of(*conditions)
+    of_names, of_values, given_names, given_values = _blanks(condition, update)
+    given: dict[str, str] = {**(names or {}), **({"#lineage": lineage} if lineage else {})}
+    parts = _parts(
+        condition,
+        update,
+        of_names | {name: given[name] for name in given_names},
+        of_values | {value: values[value] for value in given_values},
+    )
     return {"TableName": table, "Key": of_account(account), **parts}
+
+
+@lru_cache(maxsize=64)
+def _blanks(condition: str, update: str) -> tuple[dict[str, str], dict[str, Value], tuple[str, ...], tuple[str, ...]]:
+    """Return the names and the values in two expressions, in order, and which of both a write must give."""
+    of_names, of_values = _mentioned(condition, update)
+    return (
+        {name: ATTRIBUTES.get(name, "") for name in of_names},
+        {value: _CONSTANTS.get(value, {}) for value in of_values},
+        tuple(name for name in of_names if name not in ATTRIBUTES),
+        tuple(value for value in of_values if value not in _CONSTANTS),
+    )

@@ -3,8 +3,6 @@
 A stored item that cannot be read is a server error (``errors.Unavailable``), never a verdict.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypedDict
 
 from chalicelib.baton.errors import Unavailable
@@ -44,10 +42,17 @@ def all_of(*conditions: str) -> str:
     return " AND ".join(conditions)
 
 
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Raise ``Unavailable`` for an item that is not as Baton writes it."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise Unavailable(f"malformed {what}: {type(error).__name__}") from None
+class reading:  # noqa: N801 - a context, as those of contextlib
+    """A context that raises ``Unavailable`` for an item that is not as Baton writes it."""
+
+    def __init__(self, what: str) -> None:
+        """Name the item."""
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Begin to read."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        """Raise ``Unavailable`` in place of an error of a malformed item."""
+        if isinstance(error, (KeyError, ValueError, TypeError, IndexError)):
+            raise Unavailable(f"malformed {self._what}: {type(error).__name__}") from None

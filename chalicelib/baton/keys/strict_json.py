@@ -1,0 +1,77 @@
+"""Read JSON strictly: one object, without double members. No I/O.
+
+Two programs may read a double member differently: one checks the first value, and the other uses the second.
+"""
+
+import json
+import math
+from typing import Any, Literal, NoReturn
+
+from chalicelib.baton.policy import JSON_DEPTH_MAX
+
+
+class NotStrict(ValueError):
+    """The text is not accepted. ``name`` is that of a double member, which the sender chose."""
+
+    def __init__(
+        self,
+        reason: Literal["not JSON", "not an object", "constant", "number", "depth", "a member is given twice"],
+        name: str = "",
+    ) -> None:
+        """Keep both."""
+        super().__init__(reason)
+        self.reason = reason
+        self.name = name
+
+
+def read_object(encoded: bytes) -> dict[str, Any]:
+    """Return the object. Raises ``NotStrict``.
+
+    Reasons: it is not JSON in UTF-8, not an object, nested too deeply, or has a double member, NaN, Infinity or a
+    number that is too large for a float.
+    """
+    try:
+        value = json.loads(
+            encoded.decode("utf-8", errors="strict"),
+            object_pairs_hook=_members,
+            parse_constant=_constant,
+            parse_float=_finite,
+        )
+    except NotStrict:
+        raise
+    except RecursionError:
+        raise NotStrict("depth") from None
+    except ValueError:
+        raise NotStrict("not JSON") from None
+    if not isinstance(value, dict):
+        raise NotStrict("not an object")
+    _check_depth(value)
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise NotStrict("a member is given twice", name)
+        members[name] = value
+    return members
+
+
+def _constant(_: str) -> NoReturn:
+    raise NotStrict("constant")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotStrict("number")
+    return number
+
+
+def _check_depth(value: object, depth: int = 1) -> None:
+    if depth > JSON_DEPTH_MAX:
+        raise NotStrict("depth")
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        _check_depth(child, depth + 1)
