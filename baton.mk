@@ -114,7 +114,7 @@ swift-toolchain: ## Install Swift 6 for the Swift client, unless it is on the PA
 
 .PHONY: conformance
 conformance: $(READY) ## Run the clients as processes, with faults (CLIENT=python, javascript, kotlin, swift)
-	@CONFORMANCE=$(or $(CLIENT),all) $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -rs tests/baton/clients/conformance
+	@CONFORMANCE=$(or $(CLIENT),all) $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "" -rs tests/baton/clients/conformance
 
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST

@@ -21,7 +21,8 @@ OWN = ROOT / "tables.yaml"
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
+# The loader in C is ten times as fast. Wheels of PyYAML have it, a build from source may not.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # yaml has no types
     """YAML with CloudFormation's short tags, which become their long forms, such as ``{"Fn::Sub": ...}``."""
 
 

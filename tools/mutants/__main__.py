@@ -59,7 +59,7 @@ def copied(to: Path) -> Path:
     to.mkdir()
     for name in TREE:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "target"))
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "target", "node_modules"))
         else:
             shutil.copy2(ROOT / name, to / name)
     return to

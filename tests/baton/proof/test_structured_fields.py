@@ -100,29 +100,49 @@ FIRST_DATE, LAST_DATE = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999. http-sf reads a date into a ``datetime``, which has no other years."""
 
 
-@settings(max_examples=4000)
-@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.sampled_from(sorted(PARSERS)))
-@example("a=@253402214400", "dictionary")
-@example(" a , b\t", "list")
-def test_both_parsers_give_the_same_result(text: str, kind: str) -> None:
+def often(usual: int, long: int) -> pytest.MarkDecorator:
+    """Run a test with ``usual`` generated texts, and in ``make prove`` with ``long`` of them."""
+    return pytest.mark.parametrize("examples", [usual, pytest.param(long, marks=pytest.mark.prove)])
+
+
+@often(800, 4000)
+def test_both_parsers_give_the_same_result(examples: int) -> None:
     """The texts have values of each type, and errors."""
-    assume(all(FIRST_DATE <= int(date) <= LAST_DATE for date in re.findall(r"@(-?[0-9]+)", text)))
-    assert by_us(text, kind) == by_http_sf(text, kind)
+
+    @settings(max_examples=examples)
+    @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.sampled_from(sorted(PARSERS)))
+    @example("a=@253402214400", "dictionary")
+    @example(" a , b\t", "list")
+    def same(text: str, kind: str) -> None:
+        assume(all(FIRST_DATE <= int(date) <= LAST_DATE for date in re.findall(r"@(-?[0-9]+)", text)))
+        assert by_us(text, kind) == by_http_sf(text, kind)
+
+    same()
 
 
-@settings(max_examples=2000)
-@given(st.text(st.characters(min_codepoint=0, max_codepoint=128), max_size=8), st.sampled_from(sorted(PARSERS)))
-def test_both_parsers_give_the_same_result_for_any_short_text(text: str, kind: str) -> None:
+@often(400, 2000)
+def test_both_parsers_give_the_same_result_for_any_short_text(examples: int) -> None:
     """Control characters and the first non-ASCII character are included."""
-    assert by_us(text, kind) == by_http_sf(text, kind)
+
+    @settings(max_examples=examples)
+    @given(st.text(st.characters(min_codepoint=0, max_codepoint=128), max_size=8), st.sampled_from(sorted(PARSERS)))
+    def same(text: str, kind: str) -> None:
+        assert by_us(text, kind) == by_http_sf(text, kind)
+
+    same()
 
 
-@settings(max_examples=3000)
-@given(st.integers(0, len(SENT)), st.sampled_from(PIECES), st.integers(0, 3))
-def test_both_parsers_give_the_same_result_for_a_field_with_one_edit(at: int, piece: str, cut: int) -> None:
+@often(600, 3000)
+def test_both_parsers_give_the_same_result_for_a_field_with_one_edit(examples: int) -> None:
     """Each text is one edit away from a field that apps send."""
-    text = SENT[:at] + piece + SENT[at + cut :]
-    assert by_us(text, "dictionary") == by_http_sf(text, "dictionary")
+
+    @settings(max_examples=examples)
+    @given(st.integers(0, len(SENT)), st.sampled_from(PIECES), st.integers(0, 3))
+    def same(at: int, piece: str, cut: int) -> None:
+        text = SENT[:at] + piece + SENT[at + cut :]
+        assert by_us(text, "dictionary") == by_http_sf(text, "dictionary")
+
+    same()
 
 
 @pytest.mark.guarantee(12)

@@ -199,6 +199,7 @@ class Walk:
         assert self.lineage_store.get(ACCOUNT) == self.stands
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize("status", Status)
 def test_dynamodb_agrees_for_every_combination_of_facts(engine: DynamoDB, status: Status) -> None:
     """768 combinations are tested, each with a current, a repeated and a reused generation."""

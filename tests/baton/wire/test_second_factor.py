@@ -853,7 +853,8 @@ def test_a_session_does_not_live_longer_by_asking_for_an_enrolment(
     session = str(ask(tablet).members["auth_session"])
     clock.skip(400)
     said = tablet.post("/login/enrol", {"auth_session": session, "kind": "totp"}, token=None)
-    assert (said.code, said.members["expires_in"]) == ("factor_required", 200)
+    assert said.code == "factor_required"
+    assert said.members["expires_in"] <= 200  # less, if the machine is slow
     clock.skip(200)
     assert prove(tablet, said, totp=ada.fresh_code()).code == "invalid_session"
 

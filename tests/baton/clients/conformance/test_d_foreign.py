@@ -8,6 +8,8 @@ import pytest
 from tests.baton.clients.conformance.line import Headers
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, scenarios
 
+pytestmark = pytest.mark.prove(ci=True)
+
 BATON = [("Baton-Request-Id", "0123abcd-ef"), ("Cache-Control", "no-store")]
 PROBLEM = [*BATON, ("Content-Type", "application/problem+json")]
 HTML = [("Content-Type", "text/html")]

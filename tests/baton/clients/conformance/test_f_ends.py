@@ -10,6 +10,8 @@ from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, eventually, scenarios
 from tests.baton.mail.town import find_code
 
+pytestmark = pytest.mark.prove(ci=True)
+
 NEW = "another lantern drifting sideways"
 
 

@@ -7,6 +7,8 @@ import pytest
 from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 
+pytestmark = pytest.mark.prove(ci=True)
+
 ODD = ["a b", "caf\u00e9 \U0001f600", "~*-._", "a&b=c/d?e#f", "100%25", "\"'()!<>[]{}|\\^`", ""]
 
 

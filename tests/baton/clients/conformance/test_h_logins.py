@@ -13,6 +13,8 @@ from chalicelib.baton.testing.world import World
 from tests.baton.clients.conformance.line import Line
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Agent, Scene, scenarios
 
+pytestmark = pytest.mark.prove(ci=True)
+
 
 @pytest.fixture
 def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: Path) -> Iterator[Scene]:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenarios
 
+pytestmark = pytest.mark.prove(ci=True)
+
 CLIENTS = ("mobile", "mobile-opaque", "simple", "session-api", "legacy", "oauth", "iot")
 BINDINGS = ("key", "hmac", "none")
 

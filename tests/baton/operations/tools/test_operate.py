@@ -442,6 +442,7 @@ def registered(deployment: Deployment) -> list[Device]:
     return phones
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.guarantee(4)
 def test_the_runbook_signing_key_leak_stops_the_thief(deployment: Deployment) -> None:
     """Bug: leaked keys and roots made valid tokens for every unbound login that began after the runbook."""
@@ -478,6 +479,7 @@ def test_the_runbook_signing_key_leak_stops_the_thief(deployment: Deployment) ->
     assert published.isdisjoint(key.kid for key in leaked.signing)
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
 def test_no_key_command_logs_out_an_honest_login(deployment: Deployment, command: str) -> None:

@@ -1534,6 +1534,7 @@ def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
     return "\n".join(["", *lines, ""])
 
 
+@pytest.mark.prove(ci=True)
 def test_every_operation_has_the_cost_of_the_golden_table(
     make_device: Callable[..., Device], clock: DevelopmentClock, meter: Meter
 ) -> None:
@@ -1624,6 +1625,7 @@ def shape(value: object) -> object:
             return value
 
 
+@pytest.mark.prove(ci=True)
 def test_a_thousand_exchanges_store_nothing(make_device: Callable[..., Device], tables: Tables, meter: Meter) -> None:
     """Every table has the same number of items as before. Each item has the same size, except for digits of numbers."""
     dynamodb = boto3.client("dynamodb")
