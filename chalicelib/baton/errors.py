@@ -48,7 +48,7 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """A server error that one caller can cause deliberately: it is counted separately and triggers no alarm."""
+    """One caller can cause this server error deliberately. It is counted separately and triggers no alarm."""
     cookies: tuple[Any, ...] = ()
     """The cookies (`routing.Cookie`) that the answer sets or deletes."""
 
@@ -64,7 +64,7 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed when the app sends it again, without a person."""
+        """Whether the app can repeat the same request without the person, and may then succeed."""
         return self.action in {"retry", "sync_clock", "exchange"}
 
 
@@ -127,7 +127,7 @@ class WrongType(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body has another media type than this route requires."""
+    """The media type of the body is not the one that this route requires."""
 
     status = 415
     code = "unsupported_media_type"

@@ -11,8 +11,10 @@ LineageId = NewType("LineageId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
 
 EmailIndex = NewType("EmailIndex", str)
-"""HMAC of a canonical e-mail address, in base64url. An account is found by it, so that no key of the table is an
-address."""
+"""The HMAC of a canonical e-mail address, in base64url.
+
+It is the key of the e-mail index entry, so that no table key is an address.
+"""
 
 
 class Secret:

@@ -91,7 +91,7 @@ class Answer(Struct, frozen=True):
 
     @classmethod
     def redirect(cls, url: str, status: int = 303) -> Self:
-        """Send the browser to ``url``. Raises ``ValueError`` if ``status`` is not the status of a redirect."""
+        """Redirect the browser to ``url``. Raises ``ValueError`` if ``status`` is not the status of a redirect."""
         if status not in _REDIRECTS:
             raise ValueError(f"{status} is not the status of a redirect: use 301, 302, 303, 307 or 308")
         return cls(status, headers={"Location": url})
@@ -105,7 +105,7 @@ class Answer(Struct, frozen=True):
 class StepUp(Struct, frozen=True):
     """How recently (``max_age``, seconds) and at which level at least a person must have proved a factor (RFC 9470).
 
-    ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``.
+    ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S
@@ -173,7 +173,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """What a success does to the cookies of the caller. ``renewed``: the person was proved, so the session id changes.
     A request with a used grant does the same."""
     login_page: str = ""
-    """Where a browser is sent that opens the route and is not logged in."""
+    """The login page to which a browser without a login is sent."""
 
 
 class Route(RouteSpec, frozen=True):

@@ -54,7 +54,9 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return CodeSent(codes.send(user, account_state, session, source=session.login_request.source, now=now))
 
     def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
-        """Check the code, and return the refusal with which the login goes on: its ``auth_session`` may enrol a factor.
+        """Check the code, and return the refusal that continues the login.
+
+        The ``auth_session`` of the refusal allows to enrol a factor.
 
         A repetition is answered in the same way. Raises ``InvalidCode``, and what ``send`` raises.
         """

@@ -23,7 +23,7 @@ class AddressTaken(Struct, frozen=True):
 
 
 class AddressProof(Protocol):
-    """Check the code that a registration has from the mailbox of its address."""
+    """Check the code that a registration sends. It comes from the mailbox of the address."""
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
         """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
@@ -84,7 +84,7 @@ class Users(Passwords, Protocol):
     ) -> Done | Moved:
         """Set the password of an account that has none and waits for one (``User.migrate``). It then no longer waits.
 
-        ``verified``: the address is proved. ``demands``: a second factor is required from now on. This is one
+        ``verified``: store that the address is proved. ``demands``: require a second factor from now on. This is one
         transaction, with these conditions: the account has no password and waits, the credentials version is as in
         ``user``, and the account state is active, with status, epoch and credentials version as in ``expected``. The
         credentials version rises in both items. No login ends.

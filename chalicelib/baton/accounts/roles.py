@@ -72,7 +72,10 @@ class SetRoles(Struct, frozen=True, kw_only=True):
 
 
 class AccountRights(Struct, frozen=True):
-    """The rights of an account, for the operator. ``roles`` are names; ``unknown`` are codes without a row."""
+    """The rights of an account, for the operator.
+
+    ``roles`` are names. ``unknown`` are the codes that are not in the registry.
+    """
 
     account: AccountId
     roles: frozenset[str]

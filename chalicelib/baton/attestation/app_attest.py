@@ -162,7 +162,7 @@ def _read_data(encoded: bytes) -> _Data:
 
 
 def _read_extras(encoded: bytes, offset: int) -> int | None:
-    """Read what follows: nothing (iOS up to 26), or exactly one map (iOS 27). Return the category, if it is there."""
+    """Read the bytes after the key: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
     if offset == len(encoded):
         return None
     with refusing("chain", "what follows is not one map"):

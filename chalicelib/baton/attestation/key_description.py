@@ -1,7 +1,7 @@
 """Read the extension of Android Key Attestation (``KeyDescription``). No I/O.
 
-The two lists of authorizations are read as tagged values: phones have tags that are in no schema, and an order of tags
-and of sets that DER forbids. Unknown tags are ignored, and a tag that is given twice is refused.
+The two lists of authorizations are read as tagged values: real phones use tags that are in no schema, and sort tags and
+sets in ways that DER forbids. Unknown tags are ignored, and a tag that is given twice is refused.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class _Items:
 
 
 class RootOfTrust(Struct, frozen=True):
-    """How the phone booted: its key, whether the boot loader is locked, and the state (0 verified, 1 self-signed)."""
+    """How the phone booted: boot key, whether the boot loader is locked, and the state (0 verified, 1 self-signed)."""
 
     key: bytes
     locked: bool

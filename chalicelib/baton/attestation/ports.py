@@ -25,7 +25,7 @@ class FetchList(Protocol):
     """Fetch a document over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
-        """Return the bytes of the document, or anything else if there is no answer."""
+        """Return the bytes of the document. Any other type means that there is no usable answer."""
 
 
 class Attestations(Protocol):
@@ -50,7 +50,7 @@ class Attestations(Protocol):
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key. Without evidence it does nothing."""
+        """Store a later expiry of the evidence of a device key. Without evidence it does nothing."""
 
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int

@@ -17,7 +17,7 @@ Reason = Literal["chain", "challenge", "key", "app", "environment", "security", 
 """Which check refused the evidence. App developers read it."""
 
 CLOCK_S: Final = 300
-"""How much the clock of the platform's certificate authority may differ from ours."""
+"""How many seconds the clock of the platform's certificate authority may differ from Baton's."""
 
 _TEXT: Final = "baton-attest-v1\n{client_id}\n{challenge}\n{keyid}"
 
@@ -26,7 +26,7 @@ class EvidenceRefused(Exception):
     """The evidence does not prove what it must. The message is a private reason, for the operator."""
 
     def __init__(self, reason: Reason, why: str) -> None:
-        """Keep the check that refused."""
+        """Keep the name of the check that refused the evidence."""
         super().__init__(f"{reason}: {why}")
         self.reason: Reason = reason
 

@@ -1,7 +1,7 @@
 """The page on which a person in a browser goes on with the login of the app. Its script redeems the code.
 
-The code is in the fragment of the address, which reaches no server and no log. Nothing happens without the tap: it is
-the defence against a link with the code of another person.
+The code is in the fragment of the address, which reaches no server and no log. Nothing happens before the person taps
+the button. This protects against a link with the code of another person.
 """
 
 import hashlib

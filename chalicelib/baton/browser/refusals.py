@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
 
 class CrossSite(Refusal):
-    """A page of another site sent the request, or the browser does not say which page did."""
+    """A page of another site sent the request, or the browser does not name the page."""
 
     status = 403
     error = code = "cross_site"
@@ -43,7 +43,7 @@ class ProofInvalid(Refusal):
 
 
 class HandoverInvalid(Refusal):
-    """The code of a handover is late, used, or the login of the app has ended or changed."""
+    """The code of a handover has expired or was used, or the login of the app has ended or changed."""
 
     error = code = "handover_invalid"
     action = "log_in"

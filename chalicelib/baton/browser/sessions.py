@@ -2,8 +2,7 @@
 
 A cookie is worth less than a signed call, so each request passes these checks in this order: the site (`sites`), the
 session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and the id
-is not superseded. Nothing is adopted: an id is only
-what Baton made, and each login begins a new lineage.
+is not superseded. Baton accepts only session ids that it made, and each login begins a new lineage.
 """
 
 import hashlib
@@ -244,7 +243,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return SessionSuperseded("older than the floor")
 
     def _is_first_today(self, lineage: LineageId) -> bool:
-        """Check that the event was not recorded today: a crashed browser may send its old cookie for weeks.
+        """Check that the event is not recorded yet today: a crashed browser may send its old cookie for weeks.
 
         One ticket for each login and day remembers it. If the database does not answer, the event is recorded again.
         """
