@@ -1,4 +1,4 @@
-"""What every flow with a passkey needs: the registry, challenges, proofs, and who may add a passkey."""
+"""The common parts of every flow with a passkey: the registry, challenges, proofs, and the rule for adding one."""
 
 from msgspec import Struct
 

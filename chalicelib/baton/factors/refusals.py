@@ -41,7 +41,7 @@ class TooCommon(WeakPassword):
 
 
 class ContainsContext(WeakPassword):
-    """The whole password is made from the service's name or the person's address, with digits around it or not."""
+    """The whole password is made from the service's name or the person's address, with or without digits around."""
 
     code = "contains_context"
     detail = "The password is made from the name of this service or the e-mail address. Choose another one."
@@ -104,7 +104,7 @@ class EnrolmentRequired(Refusal):
 
 
 class InvalidSession(Refusal):
-    """The ``auth_session`` or the ``enrolment`` is of no use. All reasons give the same answer.
+    """The ``auth_session`` or the ``enrolment`` is not valid. All reasons give the same answer.
 
     It is altered, expired, of another device key, attempt or login, or the account has changed since.
     """
@@ -118,7 +118,7 @@ class InvalidSession(Refusal):
 
 
 class InvalidFactor(Refusal):
-    """The code is wrong, used, of a removed factor, or the account has no such factor."""
+    """The code is wrong or was used, its factor was removed, or the account has no such factor."""
 
     status = 401
     error = code = "invalid_factor"
@@ -129,7 +129,7 @@ class InvalidFactor(Refusal):
 
 
 class SecondFactorUnsupported(Refusal):
-    """The account is asked for a second factor, and this client cannot ask (``second_factor = "off"``)."""
+    """The login needs a second factor, and this client cannot ask for one (``second_factor = "off"``)."""
 
     status = 403
     error = code = "second_factor_unsupported"
@@ -160,7 +160,7 @@ class InvalidPasskey(Refusal):
 
 
 class UnknownPasskey(Refusal):
-    """The account has no such passkey: it was removed, or it never was of this account.
+    """The account has no such passkey: it was removed, or never belonged to this account.
 
     ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
     """
@@ -174,7 +174,10 @@ class UnknownPasskey(Refusal):
 
 
 class ChallengeInvalid(Refusal):
-    """The challenge is late, was used, or is of another route, client, device or account. Each gets the same answer."""
+    """The challenge has expired, was used, or is of another route, client, device or account.
+
+    All get the same answer.
+    """
 
     status = 409
     error = code = "challenge_invalid"
@@ -190,7 +193,7 @@ class PasskeyExists(Refusal):
 
 
 class TooManyPasskeys(Refusal):
-    """The account has as many passkeys as an account may have."""
+    """The account has the maximum number of passkeys."""
 
     status = 409
     error = code = "too_many_passkeys"
@@ -200,8 +203,8 @@ class TooManyPasskeys(Refusal):
 class RestoreRefused(Refusal):
     """Logins of this client or account are not restored on a new phone.
 
-    The client does not offer it (``restore`` in the client registry), the account is asked for a second factor, the
-    login is of another client, or it is not bound to a key.
+    The client does not offer restores (``restore`` in the client registry), the account requires a second factor, the
+    login is of another client, or the login is not bound to a key.
     """
 
     status = 403
@@ -214,7 +217,7 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """If mail is on, a second factor can be added only after a code from the mailbox proved the address.
+    """A second factor was to be added, mail is on, and the address is not proved by a code from the mailbox.
 
     Otherwise a stranger who registered the address could still log in after its owner has reset the password.
     """

@@ -79,11 +79,12 @@ class Address(Struct, frozen=True):
 
 
 class Undo(Struct, frozen=True, kw_only=True):
-    """What an undo makes of an account.
+    """The changes that an undo makes in an account.
 
-    ``password_hash`` is of a random password. ``factors`` are those that stay. ``address`` is the old address that the
-    account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those that become
-    free. ``mark`` is the id of the link, which is used by this, and ``used_until`` when the link expires (seconds).
+    ``password_hash`` is of a random password. ``factors`` are the factors that stay. ``address`` is the old address
+    that the account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those
+    that become free. ``mark`` is the id of the link. The undo uses the link up, and ``used_until`` is when the link
+    expires (seconds).
     """
 
     password_hash: bytes
@@ -95,12 +96,12 @@ class Undo(Struct, frozen=True, kw_only=True):
     used_until: int
 
     def removed_passkeys(self, user: User) -> list[Passkey]:
-        """Return the passkeys of the account that do not stay."""
+        """Return the passkeys that the undo removes from the account."""
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
 
 class MailUsers(ProvingUsers, Protocol):
-    """Registered people, with the writes of this package."""
+    """The store of registered people, with the writes of this package."""
 
     def reset_password(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
@@ -117,7 +118,7 @@ class MailUsers(ProvingUsers, Protocol):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address of the actor's account by a proved one, and raise the credentials version.
+        """Replace the address of the actor's account by a proved address, and raise the credentials version.
 
         This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
         address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials

@@ -1,6 +1,6 @@
 """PBKDF2 (RFC 8018) with HMAC-SHA-1, -256 and -512, as `$pbkdf2-sha256$i=600000$salt$hash`: base64 without padding.
 
-The PHC member `l`, the length of the hash, may be there if it is right.
+The PHC member `l`, the length of the hash, is optional, and must be right if it is given.
 """
 
 import hashlib
