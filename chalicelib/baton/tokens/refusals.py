@@ -47,8 +47,8 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    ``factors`` are the factors that prove the level of ``acr_values`` together. ``instead``, if present, lists
-    factors of which one alone is enough.
+    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
+    factors: one of them is enough.
     """
 
     code = "step_up_required"
@@ -125,7 +125,7 @@ class UnauthorizedClient(Refusal):
 
 
 class UnsupportedResponseType(Refusal):
-    """There is no authorization code and no login page (RFC 6749 4.1.2.1). The answer is never a redirect."""
+    """Baton has no authorization code and no login page (RFC 6749 4.1.2.1). The answer is never a redirect."""
 
     error = code = "unsupported_response_type"
     detail = "This server has no login page. Show a password form in the app and send POST /login."

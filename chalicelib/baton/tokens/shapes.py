@@ -9,7 +9,7 @@ from chalicelib.baton.lineages.assurance import Attested
 from chalicelib.baton.tokens.issue import Seconds
 
 TokenUse = Literal["access", "refresh", "both", "narrowed"]
-"""The value of ``token.Kind``, or that of a narrowed token, which is none of Baton's own kinds."""
+"""A value of ``token.Kind``, or ``narrowed`` for a narrowed token."""
 
 
 class TokenForm(msgspec.Struct):

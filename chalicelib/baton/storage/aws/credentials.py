@@ -19,7 +19,7 @@ class Vendor:
     """Access keys from the container endpoint. botocore fetches them and refreshes them before they expire."""
 
     def __init__(self, vended: Vended) -> None:
-        """Fetch nothing yet: a snapshot must not contain a key."""
+        """Prepare the source, but fetch no key: a snapshot must not contain a key."""
         self._vended = vended
         self._credentials: Any = None
         self._frozen: object = None

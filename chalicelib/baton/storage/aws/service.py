@@ -22,8 +22,8 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""Baton sets these three limits. botocore's defaults are 60 s, 60 s, and a number of attempts that changed between its
-releases."""
+"""Baton sets these three limits: connecting, reading, attempts. botocore's defaults are 60 s, 60 s, and a number of
+attempts that changed between its releases."""
 
 CALL_MAX_S: Final = 8
 """The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""

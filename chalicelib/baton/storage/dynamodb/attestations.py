@@ -62,7 +62,7 @@ class StoredAttestations:
         return known if known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless it is of the App Attest key that is stored."""
+        """Store evidence, unless the stored evidence is of the same App Attest key."""
         item: Item = {
             **_key(client, thumbprint),
             "o": number(known.attestation),
@@ -105,7 +105,7 @@ class StoredAttestations:
         return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key."""
+        """Store a later expiry of the evidence of a device key."""
         try:
             self._database.write(
                 "update_item",

@@ -1,4 +1,4 @@
-"""What the failed condition of a write on an account state means. `lineages.rules` decides it. No I/O."""
+"""Find out why the condition of a write on an account state failed. `lineages.rules` decides this. No I/O."""
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable

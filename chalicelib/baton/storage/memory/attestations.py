@@ -23,7 +23,7 @@ class MemoryAttestations:
             return known if known is not None and known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless it is of the App Attest key that is stored."""
+        """Store evidence, unless the stored evidence is of the same App Attest key."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self.get(client, thumbprint, now=now)
@@ -45,7 +45,7 @@ class MemoryAttestations:
             return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key."""
+        """Store a later expiry of the evidence of a device key."""
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is not None:

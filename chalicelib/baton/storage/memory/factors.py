@@ -1,4 +1,4 @@
-"""Second factors in memory. The values in ``factors/model.py`` decide what a change needs and makes."""
+"""Second factors in memory. The values in ``factors/model.py`` decide the condition and the effect of a change."""
 
 from collections.abc import Collection
 

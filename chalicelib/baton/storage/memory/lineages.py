@@ -222,7 +222,7 @@ class MemoryLineageStore:
             return Done()
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or release it."""
+        """Require a second factor from an active account, or end this requirement."""
         return self._set(account, second_factor_required=required)
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
