@@ -1,4 +1,4 @@
-"""An identity provider for tests and the development server: it signs id_tokens, and can be out of order."""
+"""An identity provider for tests and the development server: it signs id_tokens, and can have an outage."""
 
 import json
 import secrets
@@ -17,13 +17,13 @@ _BITS: Final = 2048
 
 
 class IdentityProvider:
-    """The keys of a provider, and what it signs with the newest."""
+    """An identity provider: its keys, and the tokens that it signs with the newest key."""
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
         """Make the first key."""
         self.provider, self._clock = provider, clock
         self.outage = False
-        """The key set cannot be fetched."""
+        """Whether the key set cannot be fetched."""
         self.fetched = 0
         """How often the key set was fetched."""
         self._keys: dict[str, RSAPrivateKey] = {}
@@ -55,7 +55,7 @@ class IdentityProvider:
         return {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": n, "e": e}
 
     def fetch(self) -> bytes | None:
-        """Return the key set as it is fetched. ``None``: the provider is out of order."""
+        """Return the key set as Baton fetches it. ``None``: the provider has an outage."""
         self.fetched += 1
         return None if self.outage else json.dumps(self.jwks()).encode()
 
@@ -78,7 +78,7 @@ class IdentityProvider:
         return self.sign(self.claims(sub, nonce, client_id, **changed))
 
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
-        """Sign claims, or a payload as it is. Members of the head that are ``None`` are left out."""
+        """Sign claims, or a payload as it is. Header members that are ``None`` are left out."""
         members = {"alg": "RS256", "kid": self.kid, "typ": "JWT", **head}
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         encoded = json.dumps({name: value for name, value in members.items() if value is not None}).encode()

@@ -73,7 +73,7 @@ INACTIVE: Final = [
         id="handed over, and the actor does not say by which app",
     ),
 ]
-"""Every state of an account in which a login may not write, and the verdict."""
+"""Every state of an account in which a login may not write, and the verdict for it."""
 
 
 def full(*lineages: Lineage) -> AccountState:
@@ -244,7 +244,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The condition is in the write (law 2): nothing is written, and the reason is returned."""
+        """The condition is in the write (law 2 of a storage): nothing is written, and the reason is returned."""
         storage.seed(inactive)
         before = self.account_state(storage)
         arguments = (OTHER,) if verb == "end_device" else ()
@@ -256,7 +256,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The same is true for the transaction. The caller reads the state again to get the reason from the rule."""
+        """The transaction has the same condition. The caller reads the state again to get the reason from the rule."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -82,7 +82,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         ],
     )
     def test_only_an_account_that_waits_gets_one(self, storage: StorageUnderTest, stored: User) -> None:
-        """Another system never replaces a password."""
+        """A password from another system never replaces a password of Baton."""
         storage.accounts.register(stored, STATE)
         assert self.complete(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) == stored
