@@ -1,7 +1,7 @@
 """The modules that the first request of each route imports: ``make bench-imports``.
 
-For each measurement the packaged zip starts under the runtime client of AWS, with a local engine (moto) in another
-process on loopback. KMS decrypts the key ring, as at every cold start. The engine uses plain HTTP, so TLS modules are
+For each measurement the packaged zip starts under the runtime client of AWS, with a local database (moto) in another
+process on loopback. KMS decrypts the key ring, as at every cold start. The database uses plain HTTP, so TLS modules are
 listed only if another module imports them. On Lambda every database request imports them.
 """
 

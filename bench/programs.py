@@ -18,7 +18,7 @@ STOP_S = 15
 POLL_S = 0.02
 
 CPUCLOCK_SCHED = 2
-"""The kernel's id of the clock for a process's user and system time, with ended threads."""
+"""The kernel's id of the clock for the user and system time of a process, ended threads included."""
 
 
 class DidNotStart(Exception):

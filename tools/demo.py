@@ -70,7 +70,7 @@ def shortened(token: str) -> str:
 
 
 class Wire:
-    """A transport that prints requests and answers. It can lose an answer or change a body."""
+    """A transport of a client that prints requests and answers. It can lose an answer or change a body."""
 
     def __init__(self, who: str) -> None:
         """Send the requests of one person."""
@@ -105,7 +105,7 @@ class Wire:
 
 
 GIST_CHARACTERS = 52
-"""What fits beside the request in a line."""
+"""The number of characters that fit beside the request in a line."""
 
 
 def _gist(answer: Answer) -> str:
@@ -229,7 +229,7 @@ def prove_app(story: Story) -> None:
 
 
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
-    """Send a payment whose answer is lost, with the route of the sample, which a team may have removed."""
+    """Send a payment whose answer is lost. The route is that of the sample, which a team may have removed."""
 
     def confirm(_: Refused) -> str:
         wire.lose_next_answer_to = "/transfers"
@@ -263,7 +263,7 @@ def newest_code(story: Story) -> str:
 
 
 def prove_address(story: Story, phone: BatonClient) -> None:
-    """Prove the address of the account, which a second factor needs where mail is on."""
+    """Prove the address of the account. If mail is on, a second factor needs a proved address."""
     try:
         session = phone.request_address_code()
     except Refused as refusal:
@@ -328,7 +328,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     key = base64.b32decode(begun["secret"])
 
     def code() -> str:
-        """Read the app (RFC 6238), after the code that it showed before."""
+        """Return a new code of the app (RFC 6238), later than the code that it showed before."""
         step = int(time.time() + story.skipped_s) // 30
         mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
         place = mac[-1] & 15

@@ -1,4 +1,7 @@
-"""The part of ``make doctor`` about attestation: what clients require, the other ways in, and what is stored."""
+"""The checks of attestation in ``make doctor``.
+
+They cover the policies of clients, logins without evidence, and the stored list and switches.
+"""
 
 import time
 from collections.abc import Callable, Iterator

@@ -69,7 +69,7 @@ def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mail_of(variables: Mapping[str, str]) -> str:
-    """Return what a stage needs for mails: ``off``, ``queue`` (only the queue of the jobs) or ``ses``."""
+    """Return the parts for mail that a stage has: ``off`` (none), ``queue`` (only the queue of the jobs) or ``ses``."""
     if variables.get("BATON_MAIL") == "ses":
         return "ses"
     return "queue" if variables.get("BATON_MAIL_QUEUE") else "off"

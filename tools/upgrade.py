@@ -25,7 +25,7 @@ class NotDone(ValueError):
 
 
 class Steps(Struct, frozen=True):
-    """What an upgrade does to a tree: paths, sorted."""
+    """The files that an upgrade writes and deletes in a tree: paths, sorted."""
 
     write: list[str]
     delete: list[str]

@@ -104,7 +104,10 @@ class Door:
         return written(self.path, fields, form)
 
     def nothing(self, login: Login, *, answer_bytes: int) -> bytes:
-        """Build a request like a refresh that the HTTP server itself answers, with a body of this number of bytes."""
+        """Build a request that is like a refresh, but that the HTTP server itself answers.
+
+        Its body has this number of bytes.
+        """
         target = f"{self.floor}?bytes={answer_bytes}"
         return written(target, {"host": self.host, "content-type": FORM}, self._form(login.token))
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 AGAIN: Final = "again"
-"""Pause and send again, with the same attempt and another nonce. No time: ``offline``, or ``refused`` after a 429."""
+"""Pause and send again, with the same attempt and another nonce.
+
+If no time is left, the step is ``offline``, or ``refused`` after a 429.
+"""
 
 LOGINS: Final = ("register", "login", "factor")
 SUCCESS: Final = tuple(range(200, 300))

@@ -1,4 +1,4 @@
-"""``POST /_dev/attestation`` of ``make dev``: evidence by authorities of this process, with or without a defect."""
+"""``POST /_dev/attestation`` of ``make dev``: make evidence with test authorities, with or without a defect."""
 
 import json
 from collections.abc import Mapping

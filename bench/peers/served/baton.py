@@ -1,8 +1,8 @@
-"""Baton as deployed: the packaged zip under the runtime client of AWS, with the engine that the environment names.
+"""Baton as deployed: the packaged zip under the runtime client of AWS, with the database that the environment names.
 
 The program prints its address and the ids of the function's processes, and waits. The development gateway replaces API
-Gateway. It runs in its own process, which does not count, because AWS runs that part of HTTP. An empty handler under
-the same runtime client answers ``/floor``.
+Gateway. It runs in its own process, which is not measured, because AWS runs this part. An empty handler under the same
+runtime client answers ``/floor``.
 """
 
 import contextlib
