@@ -84,7 +84,7 @@ class Seen:
         self.forget()
 
     def forget(self) -> None:
-        """Delete everything that was not recorded."""
+        """Delete the requests and lines that no step recorded."""
         self.answers.clear()
         self.requests.clear()
         self.read_lines()

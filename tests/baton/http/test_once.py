@@ -53,7 +53,7 @@ class Failing:
         self.fails: dict[str, str] = {}
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """Return the method of the store, or one that fails once."""
+        """Return the method of the store, or a method that fails once."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             when = self.fails.pop(verb, "")

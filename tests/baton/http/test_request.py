@@ -1,4 +1,7 @@
-"""Read the proxy event of API Gateway: only the values that the gateway sets, and none that the client can choose."""
+"""Read the proxy event of API Gateway.
+
+Only values that the gateway sets are used, and no value that the client can choose.
+"""
 
 from typing import Any
 
@@ -55,7 +58,7 @@ def test_a_repeated_single_field_is_refused(name: str) -> None:
 
 
 def test_the_limits_are_inclusive() -> None:
-    """A body may have 64 KB in UTF-8, and a field 8,192 characters."""
+    """A body of 64 KB in UTF-8 and a field of 8,192 characters are accepted."""
     assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).body) == BODY_BYTES_MAX
     with pytest.raises(errors.BodyTooLarge):
         read_request(event(body="é" * (BODY_BYTES_MAX // 2) + "x"))

@@ -428,7 +428,7 @@ class TestEncryption:
                 RING.decrypt_for(sealed, account=account)
 
     def test_it_decrypts_after_every_rotation_and_in_no_other_deployment(self) -> None:
-        """The password key does not rotate."""
+        """The key for passwords never rotates."""
         sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"

@@ -49,7 +49,7 @@ class Enrolment(Session, frozen=True):
 
 
 class Challenge(Session, frozen=True):
-    """A purpose without a prefix."""
+    """A ticket whose purpose has no prefix."""
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
 

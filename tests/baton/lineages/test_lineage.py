@@ -638,7 +638,7 @@ def test_attributes_have_a_limit() -> None:
 
 
 def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
-    """Nothing else identifies a device. After a login by an unknown one, the owner gets a notice."""
+    """Nothing else identifies a device. After a login on an unknown device, the owner gets a notice."""
     mine, other = replace(MINE_LIVE, binding=MY_KEY), replace(OTHER_LIVE, binding=OTHER_KEY)
     assert has_device(state_with(mine, other), MY_KEY, proved=None)
     assert not has_device(state_with(other), MY_KEY, proved=None)
@@ -649,7 +649,7 @@ def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
 
 
 def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one() -> None:
-    """The new login ends the replaced lineage."""
+    """The new login ends the replaced lineage, so it counts as ended."""
     mine = place(7, issued_at=NOW)
     assert removed(state_with(IDLEST, mine), mine, lineages_max=2) == (mine,)
     assert removed(state_with(ENDED_LATER, mine), mine, lineages_max=2) == (ENDED_LATER,)
