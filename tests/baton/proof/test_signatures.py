@@ -1110,7 +1110,7 @@ def test_a_refused_signature_comes_with_a_hint_and_the_servers_path(message: Mes
 
 @pytest.mark.parametrize("name", ["created", "expires"])
 def test_created_in_milliseconds_is_recognised(name: str) -> None:
-    """Values from the year 1973 on as milliseconds, and up to the year 5138 as seconds, are recognised."""
+    """Times in milliseconds are recognised from the year 1973 on, and times in seconds up to the year 5138."""
     for value, words in ((10**11, "milliseconds"), (NOW * 1000, "milliseconds")):
         with pytest.raises(SignatureDefective) as refused:
             read_signature(dataclasses.replace(FULL, parameters={name: str(value)}).message())

@@ -44,8 +44,8 @@ REUSED, ENDED = "400 token_reused reuse", "400 login_required reuse"
 def patient(patch: pytest.MonkeyPatch) -> None:
     """Use long time-outs to DynamoDB: the test is about Baton, not about the load of this machine.
 
-    With the production time-outs, Baton answers 503 after three attempts of two seconds on an overloaded engine. That
-    is correct, but then the race has one answer too few. Connecting takes no time here.
+    With the production time-outs, Baton answers 503 after three attempts of two seconds, if the database is overloaded.
+    That is correct, but then the race has one answer too few. Connecting takes no time here.
     """
     for name in ("CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         patch.setattr(engine, name, PATIENCE_S)

@@ -270,7 +270,7 @@ def any_history(chance: random.Random) -> History:
 
 
 def test_the_search_agrees_with_a_check_of_every_order() -> None:
-    """On a thousand small histories, with many explained and many refuted."""
+    """The test compares a thousand small histories. Many are explained, and many are refuted."""
     chance = random.Random(9)
     drawn = [any_history(chance) for _ in range(1000)]
     verdicts = [isinstance(explain(history, apply), Explained) for history in drawn]

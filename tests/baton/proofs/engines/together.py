@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 PATIENCE_S = 120
-"""The limit for a busy machine. A worker that is later has crashed."""
+"""The time limit in seconds, for a busy machine. A worker that takes longer has crashed."""
 
 Part = TypeVar("Part")
 Told = TypeVar("Told")

@@ -427,7 +427,7 @@ def _(stage: Stage) -> Act:
 
 
 def forgot(device: Device, path: str = "/password/forgot") -> Said:
-    """Ask for the code of a reset, or of a registration."""
+    """Request the code of a reset, or of a registration."""
     entry = device.entry(EMAIL)
     del entry["password"]
     return device.post(path, entry, token=None)
@@ -497,7 +497,10 @@ def proved(stage: Stage, phone: Device) -> Device:
 
 
 def moving(stage: Stage) -> tuple[Device, str]:
-    """Prove the address of a phone's account, and ask for the code of another one. Give the session of the code."""
+    """Prove the address of a phone's account, and request the code for another address.
+
+    Return the session of the code.
+    """
     phone = proved(stage, registered(stage))
     return phone, str(phone.confirmed("POST", "/me/email", {"new_email": NEW_EMAIL}).members["mail_session"])
 

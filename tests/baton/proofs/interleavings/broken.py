@@ -243,7 +243,7 @@ class KeepsTheSecret(Admit, frozen=True):
     """Loses the id of the login whose secret signed a login request."""
 
     def __call__(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
-        """Admit it as one of an unknown device."""
+        """Admit the login as one of an unknown device."""
         return super().__call__(replace(login_request, proved=None), *arguments, **named)
 
 

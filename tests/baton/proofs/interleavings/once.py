@@ -36,8 +36,8 @@ from tests.baton.world import START
 SAME: Final = "the same request"
 OTHER: Final = "another request with the same key"
 CLOCKS: Final = (5, 0, ONCE_RUN_MAX_S - 1)
-"""The start of each sending of a phase, in seconds: the clock of the second server is 5 behind, the third sending is
-later."""
+"""The start of each sending of a phase, in seconds. The clock of the second server is 5 seconds behind, and the third
+sending is later."""
 BETWEEN: Final = CLOCKS[2] + REQUEST_MAX_S
 """The time between two phases, in seconds."""
 
