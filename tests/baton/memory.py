@@ -41,7 +41,7 @@ class LeakedPasswords:
     """``ports.Fetch`` in memory: the service of the breach check."""
 
     def __init__(self, *passwords: str) -> None:
-        """Know these passwords."""
+        """Store the leaked passwords."""
         self.passwords = set(passwords)
         self.asked: list[str] = []
         self.is_down = False

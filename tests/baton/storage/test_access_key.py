@@ -99,7 +99,7 @@ def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Coun
 
 
 def test_the_next_key_is_used_when_botocore_has_refreshed_it(counter: Counter) -> None:
-    """It refreshes a key from 900 seconds before its end."""
+    """A key is refreshed by botocore from 900 seconds before its end."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(902)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(3600)}),

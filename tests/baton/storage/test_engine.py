@@ -271,7 +271,7 @@ CONFLICT_OF_EACH_CLIENT = [
 
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
 def test_an_exchange_in_conflict_with_a_transaction_is_repeated(conflict: Exception) -> None:
-    """A team's own transaction can check that a login is active while this login exchanges its token."""
+    """A team's own transaction may check that a login is active while this login exchanges its token."""
     child = state_with(exchange(MINE_LIVE, presented(), now=NOW))
     failing_client = FailingClient(
         [conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": state_item(child)}}

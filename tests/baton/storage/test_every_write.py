@@ -219,7 +219,7 @@ def test_every_write_is_listed() -> None:
 
 
 def test_only_the_stores_write() -> None:
-    """Therefore the list is complete."""
+    """So the list of writes is complete."""
     elsewhere = (ROOT / "chalicelib" / "baton").rglob("*.py")
     assert [
         str(path) for path in elsewhere if path.parent != STORES and any(_sites(ast.parse(path.read_text("utf-8"))))

@@ -69,13 +69,13 @@ class CountingWrapper:
 
 @pytest.fixture
 def counting(engine: DynamoDB, dynamodb: AwsClient) -> CountingEngine:
-    """Give the counting DynamoDB."""
+    """Return the counting DynamoDB."""
     return CountingEngine(engine, dynamodb)
 
 
 @pytest.fixture(scope="module")
 def kms_key(dynamodb: AwsClient) -> str:
-    """Give a customer key. ``dynamodb`` is requested because it starts moto."""
+    """Return a customer key. ``dynamodb`` is requested because it starts moto."""
     assert dynamodb
     key: str = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     return key
@@ -92,13 +92,13 @@ def small_kms(endpoint: str) -> AwsClient:
 
 @pytest.fixture(params=["botocore", "small"])
 def kms(request: pytest.FixtureRequest, endpoint: str) -> AwsClient:
-    """Give KMS with each AWS client."""
+    """Return KMS with each AWS client in turn."""
     return AwsClient("kms") if request.param == "botocore" else small_kms(endpoint)
 
 
 @pytest.fixture(params=["local", "kms", "small kms"])
 def wrapper(request: pytest.FixtureRequest, kms_key: str, endpoint: str) -> Wrapper:
-    """Give each wrapper."""
+    """Return each wrapper in turn."""
     if request.param == "local":
         return LocalWrapper()
     return KmsWrapper(kms_key, small_kms(endpoint) if request.param == "small kms" else None)

@@ -234,7 +234,7 @@ def test_each_part_about_the_app_is_required(team: Team, part: str, monkeypatch:
 def test_a_transaction_of_a_browser_fails_after_the_end_of_its_app(
     team: Team, gone: AccountState, verdict: object
 ) -> None:
-    """The condition that a team gets has it too."""
+    """The condition for a team's transaction includes the login of the app."""
     assert may_act(gone, BY_COOKIE, now=NOW) == verdict
     put_state(team.engine, gone)
     assert not team.order(actor=BY_COOKIE)

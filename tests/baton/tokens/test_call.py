@@ -323,7 +323,7 @@ def test_only_the_new_password_is_valid_after_a_change(world: World) -> None:
 
 
 def test_the_list_of_devices_has_active_and_ended_logins(world: World) -> None:
-    """The newest is first, and the caller's own is marked. An ended one has its end reason."""
+    """The newest login is first, and the caller's own login is marked. An ended login has its end reason."""
     phone, tablet = world.phone(), world.phone()
     issued = world.register(phone)
     world.clock.skip(5)

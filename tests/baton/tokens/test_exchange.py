@@ -117,7 +117,7 @@ def test_a_signed_exchange_without_the_header_uses_the_nonce_as_its_attempt(worl
 
 @pytest.mark.guarantee(3, 5)
 def test_an_overwritten_attempt_counts_as_reuse(world: World) -> None:
-    """E8: five generations later the slot of the attempt is used by another one."""
+    """E8: five generations later, another attempt uses the slot."""
     phone = world.phone()
     first, attempt = world.register(phone).access_token, world.attempt()
     token = world.exchange(phone, first, attempt=attempt).access_token

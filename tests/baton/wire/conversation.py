@@ -1,4 +1,4 @@
-"""Requests through the gateway: raw ones, and ones that the reference client's code signs."""
+"""Requests through the gateway: raw requests, and requests that the reference client's code signs."""
 
 import json
 import secrets
@@ -28,7 +28,7 @@ class Said:
 
     @property
     def members(self) -> dict[str, Any]:
-        """Parse the body. A page has no members, and a list has one."""
+        """Parse the body. A page has no members. A list is the member ``listed``."""
         is_page = self.headers.get("content-type", "").startswith("text/html")
         parsed = json.loads(self.body) if self.body and not is_page else {}
         return parsed if isinstance(parsed, dict) else {"listed": parsed}

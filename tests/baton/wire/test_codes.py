@@ -70,7 +70,7 @@ def _with_mail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Setting:
-    """A registered bound device, and what else the cases need."""
+    """A registered bound device, and the other objects that the cases need."""
 
     def __init__(self, make_device: Callable[..., Device]) -> None:
         """Register."""

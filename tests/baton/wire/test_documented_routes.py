@@ -76,14 +76,14 @@ def device(team: dict[str, Any], clock: DevelopmentClock) -> Callable[..., Devic
 
 @pytest.fixture
 def phone(device: Callable[..., Device]) -> Device:
-    """Give a phone that is logged in."""
+    """Return a phone that is logged in."""
     phone = device()
     assert phone.register("ada@example.com").status == 201
     return phone
 
 
 def test_the_claims_of_the_page_are_in_the_next_token(team: dict[str, Any], phone: Device) -> None:
-    """The attributes of the account, from the next exchange on."""
+    """From the next exchange on, the token has the attributes of the account."""
     baton = team["baton"]
     account = phone.get("/me").members["account_id"]
 

@@ -102,7 +102,7 @@ def device(gateway: Gateway, clock: DevelopmentClock) -> Callable[..., Device]:
 
 @pytest.fixture
 def phone(device: Callable[..., Device]) -> Device:
-    """Give a phone that is logged in."""
+    """Return a phone that is logged in."""
     phone = device()
     assert phone.register("ada@example.com").status == 201
     return phone
@@ -227,7 +227,10 @@ def test_a_slow_view_runs_exactly_once_too(
     elapsed: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before the fix, the view used up the time budget of the storage: no answer was stored, no key released."""
+    """Before the fix, the view used up the time budget of the storage.
+
+    No answer was stored, and no key was released.
+    """
     for baton in environments:  # as in production
         monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
         monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)

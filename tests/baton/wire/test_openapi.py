@@ -81,7 +81,7 @@ def test_it_is_valid_openapi_3_1() -> None:
 
 
 def test_an_invalid_description_is_detected() -> None:
-    """A check of the test above, which must be able to fail."""
+    """The test above must be able to fail."""
     broken = description()
     broken["paths"]["/me"]["get"]["responses"] = {"twohundred": {}}
     assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
@@ -229,7 +229,7 @@ def test_the_schemas_of_refusals_match_the_refusals() -> None:
     ],
 )
 def test_an_answer_that_differs_from_the_description_is_detected(said: Said, complaint: str) -> None:
-    """A check of the comparison in all these tests, which must be able to fail."""
+    """The comparison in all these tests must be able to fail."""
     common = {} if "missing" in complaint else {"baton-time": "1", "baton-request-id": "x"}
     judged = Contract().complaint("GET", "/api/time", Said(said.status, {**common, **said.headers}, said.body))
     assert complaint in judged

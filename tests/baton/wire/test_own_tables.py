@@ -344,7 +344,7 @@ def test_an_effect_before_the_end_of_the_login_stays(team: Team, end: End) -> No
 
 
 def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check of the tests above, which must be able to fail."""
+    """The tests above must be able to fail."""
     phone = registered(team)
     plain = team.feature.write
     monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))

@@ -66,7 +66,7 @@ def no_argument() -> Answer:
 
 
 def caller_alone(caller: Caller) -> Answer:
-    """Accept the caller."""
+    """Accept only the caller."""
     return Answer()
 
 
@@ -527,7 +527,7 @@ def test_the_acr_of_a_login_is_compared() -> None:
 
 
 def test_a_level_keeps_a_restored_login_out(team: Team) -> None:
-    """`acr="aal1"` requires that a person has logged in. A login with the same key is let in."""
+    """`acr="aal1"` requires that a person has logged in. A login with the password and the same key is accepted."""
     _, device = team
     phone, new_phone = device(), device()
     platform = Authenticator(rp_id="localhost", origin="http://localhost:8000", flags=0)

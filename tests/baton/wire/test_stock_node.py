@@ -21,7 +21,7 @@ ISSUER = ENVIRONMENT["BATON_ISSUER"]
 
 
 def missing() -> str:
-    """Return what is missing. It is empty if nothing is missing."""
+    """Return the missing program or packages. It is empty if nothing is missing."""
     if not shutil.which("node"):
         return "node is not installed"
     if not (FOLDER / "node_modules" / "oauth4webapi").is_dir():
