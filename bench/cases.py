@@ -76,7 +76,7 @@ _ring = make_ring(_draw, now=NOW - 60)
 class Asked(BaseException):
     """The call has reached its first database request.
 
-    This is not an ``Exception``, because Chalice would answer one.
+    This is not an ``Exception``, because Chalice would turn an ``Exception`` into an answer.
     """
 
 

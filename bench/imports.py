@@ -50,7 +50,10 @@ def row(route: str, modules: Iterable[str], cpus_s: Sequence[float]) -> str:
 
 
 def main() -> int:
-    """Measure and print. The results are for reading. ``tests/baton/house/test_imports.py`` checks the limits."""
+    """Measure the imports and print the results for a reader.
+
+    ``tests/baton/house/test_imports.py`` checks the limits.
+    """
     print(f"{'until the first answer':<27}{'modules':>8}{'CPU':>10}" + "".join(f"  {name}" for name in WATCHED))
     with bench() as made:
         for route, act in routes():

@@ -28,7 +28,7 @@ FEW, MANY = 20, 120
 """The numbers of calls of the two processes whose difference is the result."""
 
 TOLERANCE = 0.05
-"""The accepted relative difference between a ratio and the stored one."""
+"""The accepted relative difference between a ratio and the stored ratio."""
 
 TRIVIAL = "trivial route"
 SIGNED_CALL = "signed call, "
@@ -68,7 +68,7 @@ def ratios(counted: Mapping[str, float]) -> dict[str, float]:
 
 
 def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
-    """List the ratios that differ from the stored ones."""
+    """List the ratios that differ from the stored ratios."""
     complaints = [f"{name}: counted, and not written down" for name in now.keys() - stored.keys()]
     complaints += [f"{name}: written down, and not counted" for name in stored.keys() - now.keys()]
     complaints += [

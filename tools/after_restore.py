@@ -1,6 +1,6 @@
 """Apply to restored tables the changes since the backup. The audit of that time has them.
 
-`tools.operate after-restore` runs this, before anybody logs in. It may be repeated.
+`tools.operate after-restore` runs this, before any person logs in. It may be repeated.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class Happened(Struct, frozen=True, order=True):
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """What was applied, and what is left to the operator."""
+    """The applied changes, and the changes that the operator must repeat."""
 
     statuses: int
     codes: int

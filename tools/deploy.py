@@ -333,7 +333,7 @@ def refuse_second_api(stage: Stage) -> None:
     """Refuse a stage that was deployed from another checkout. Raises ``NotDone``.
 
     Chalice finds its API by a file of the checkout. Without that file it makes a second API, and the function gets the
-    URL of that one as its issuer: every app would be logged out.
+    URL of that API as its issuer: every app would be logged out.
     """
     if deployed_url(stage.name) is not None:
         return
@@ -405,7 +405,7 @@ def tell(step: int, what: str) -> None:
 
 
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
-    """Carry out the first three steps: data stack and key ring. Raises ``NotDone``."""
+    """Carry out the first three steps, for data stack and key ring. Raises ``NotDone``."""
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")

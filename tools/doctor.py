@@ -1,4 +1,4 @@
-"""``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is one.
+"""``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is a problem.
 
 Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks that deployment with the
 settings of .chalice/config.json and the credentials of the environment. It changes nothing.

@@ -16,7 +16,7 @@ PRODUCTION_ACCESS: Final = (
 )
 
 Found = tuple[str, str, str]
-"""The name of a check, what it found, and the remedy. The remedy is empty if there is no problem."""
+"""The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 Remedy = Callable[[str, str], str]
 """A function that returns the remedy for a reason: its second argument, unless credentials or network are the cause."""
 

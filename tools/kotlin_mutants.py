@@ -18,7 +18,7 @@ MODULES: Final = {"core": "core", "jvm": "core,jvm", "android": "core,android-st
 
 
 class Mutant(NamedTuple):
-    """A guard: its file, its text, what replaces it, and the tests that must fail."""
+    """A mutant of a guard: the file, the text of the guard, its replacement, and the tests that must fail."""
 
     file: str
     name: str

@@ -406,7 +406,7 @@ def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[
     """Let pages of these origins read the answers of API Gateway and the firewall themselves.
 
     Neither can compare origins. A gateway response consists of literals and fields of the request, a firewall response
-    only of literals. One origin is written as a literal. Of several origins, the gateway returns the one of the
+    only of literals. One origin is written as a literal. Of several origins, the gateway returns the origin of the
     request, and the firewall ``*``. Such an answer has only a code and a time to wait, is the same for every client,
     and has no credentials.
     """

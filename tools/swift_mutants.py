@@ -20,7 +20,7 @@ HERE: Final = ROOT / "clients" / "swift"
 SWIFT: Final = str(ROOT / "tools" / "swift.sh")
 LATE: Final = 300
 FIRST: Final = 1200
-"""The time limit of the first run, in seconds. It compiles everything."""
+"""The time limit of the first run, in seconds. The first run compiles all sources."""
 
 
 def listed() -> list[Mutant]:

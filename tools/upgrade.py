@@ -32,7 +32,7 @@ class Steps(Struct, frozen=True):
 
 
 def steps(release: Path, root: Path, *, overwrite: bool = False) -> Steps:
-    """Compare release and tree, and return what an upgrade writes and deletes. Raises ``NotDone``.
+    """Compare release and tree, and return the files that an upgrade writes and deletes. Raises ``NotDone``.
 
     ``overwrite`` accepts that local changes in files of Baton are lost.
     """

@@ -1,4 +1,4 @@
-"""``make upgrade-check``: what a team must do before it deploys a release of Baton.
+"""``make upgrade-check``: it lists the work of a team before the deployment of a release of Baton.
 
 Seven comparisons, each finding with its remedy: local changes in files of Baton, pins, settings and IAM actions of each
 stage, the API, stored formats, public names. The old release is read from git, or from a folder (``SINCE``). The

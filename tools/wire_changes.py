@@ -1,6 +1,6 @@
 """Compare two OpenAPI descriptions, and find the changes that break calls of an old app.
 
-A minor version only adds. Everything in the old description must therefore be in the new one, by three rules:
+A minor version only adds. Everything in the old description must therefore be in the new description, by three rules:
 
 1. A request: a new member or parameter must be optional, and no limit may be narrower.
 2. A response: every member of the old description must exist, and a required member must stay required.
@@ -23,7 +23,7 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
 
 
 def wire_changes(old: Json, new: Json) -> list[str]:
-    """List what the new description lacks or narrows, one sentence each."""
+    """List the parts that the new description lacks or narrows, with one sentence for each."""
     return list(dict.fromkeys(_Comparison(old, new).changes()))
 
 
@@ -186,7 +186,7 @@ def _enumerated(schema: Json) -> list[Any]:
 
 
 def _partner(part: Json, candidates: list[Json]) -> Json | None:
-    """Find the alternative of the new description that corresponds to an old one.
+    """Find the alternative of the new description that corresponds to an old alternative.
 
     Its component may have another name.
     """

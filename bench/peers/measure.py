@@ -51,11 +51,11 @@ class Race:
     """The result of several parallel refreshes of one token."""
 
     winners: int
-    """The number of answers with a child."""
+    """The number of answers with a new token."""
     children: int
-    """The number of different children in these answers."""
+    """The number of different new tokens in these answers."""
     alive: int
-    """The number of children that could be refreshed afterwards."""
+    """The number of new tokens that could be refreshed afterwards."""
     failures: int
     """The number of answers with status 5xx."""
 

@@ -127,7 +127,7 @@ class WrongType(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The media type of the body is not the one that this route requires."""
+    """The body does not have the media type that this route requires."""
 
     status = 415
     code = "unsupported_media_type"

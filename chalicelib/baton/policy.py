@@ -1,6 +1,7 @@
 """Every limit and lifetime of Baton, with its unit and reason. Assertions check the relations between them.
 
-The five mechanisms are rows of one table. The same rules serve all of them.
+The five mechanisms are rows of one table. The same rules serve all of them. A name that ends in ``_S`` is a number of
+seconds, and a name with ``BYTES`` a number of bytes.
 """
 
 from enum import StrEnum
@@ -154,15 +155,15 @@ TOTP_STEPS_AROUND = 1  # before and after the current one: the clock of a phone 
 WRONG_TOTP_PER_DAY_MAX = 30
 """Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
 WRONG_TOTP_IN_A_ROW_MAX = 100
-"""NIST SP 800-63B-4 section 3.2.2: wrong codes in a row, after which an unknown device must use another factor."""
+"""After this number of wrong codes in a row, an unknown device must use another factor (NIST SP 800-63B-4 3.2.2)."""
 WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
 SECOND_FACTOR_FAILING_AT = 5
 """After this number of wrong codes in a day, the owner gets a notice. Only a person with the password can cause it."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
-"""120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
+"""A code has 120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
 RECOVERY_CODES_LOW = 3
-"""At this number of remaining codes or below, the app asks the person to make new ones."""
+"""At this number of remaining codes or below, the app asks the person to make new codes."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
 """How long a login by recovery code may change factors with only the password: the owner has lost the other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
@@ -270,9 +271,9 @@ MISMATCH_TOLD_EVERY_S = MINUTE_S
 
 # Reports of what one token can repeat.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
-"""How often the same account may raise the metric of exchanges that another key signed."""
+"""The same account raises the metric of exchanges that another key signed at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts that an environment remembers for the limit above."""
+"""The number of accounts whose last such report an environment remembers."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S

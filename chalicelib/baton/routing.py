@@ -25,7 +25,8 @@ class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
     ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
-    names to the values received, in order. ``source`` is the address that the gateway saw, never one from a header.
+    names to the values received, in order. ``source`` is the address that the gateway saw, never an address from a
+    header.
     """
 
     method: str
@@ -71,7 +72,7 @@ class Cookie(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What a view returns.
+    """The return value of a view.
 
     ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
     or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. Shared caches keep
@@ -136,7 +137,7 @@ class Dialect(Enum):
 
 
 class RouteSpec(Struct, frozen=True, kw_only=True):
-    """What a route requires and answers. The OpenAPI description is made of it."""
+    """The requirements and the answers of a route. The OpenAPI description is made from them."""
 
     signed: bool = True
     """Whether the caller must be logged in. A view of a route without login gets the message as first argument."""
@@ -170,8 +171,10 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Write refusals as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
     session: Literal["kept", "renewed", "ended"] = "kept"
-    """What a success does to the cookies of the caller. ``renewed``: the person was proved, so the session id changes.
-    A request with a used grant does the same."""
+    """The effect of a success on the cookies of the caller.
+
+    ``renewed``: the person was proved, so the session id changes. A request with a used grant does the same.
+    """
     login_page: str = ""
     """The login page to which a browser without a login is sent."""
 

@@ -157,7 +157,7 @@ class Settings(Struct, frozen=True):
     with a code from its mailbox, and an address that has an account gets the same answer as a wrong code."""
 
     sqs_endpoint: str
-    """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
+    """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
 
     snapshot: bool
     """Whether Lambda takes a snapshot of this process: ``AWS_LAMBDA_INITIALIZATION_TYPE`` is ``snap-start``."""
@@ -270,7 +270,7 @@ _BEGIN = 'Write it: docs/baton/operations.md, "A client registry for production"
 
 
 def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]) -> Clients:
-    """Read the client registry. Return an empty one if the file is missing, which is already a problem."""
+    """Read the client registry. If the file is missing (already listed as a problem), return an empty registry."""
     if not path.is_file():
         return Clients({})
     file = f"chalicelib/{path.name}"

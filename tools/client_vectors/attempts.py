@@ -217,7 +217,7 @@ EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "new_attempt": ("anew",),
     "ask_again": ("superseded",),
 }
-"""The steps after which a script goes on, and the facts that they change."""
+"""The steps after which a script continues, and the facts that they change."""
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The table of rules as data: what a client does next. Rows are tried in order, and the first that applies decides.
+"""The table of rules as data: it gives the next step of a client.
+
+Rows are tried in order, and the first that applies decides.
 
 A condition names members of a situation, each with the values that it may have. The table shares no code with a client.
 """

@@ -38,7 +38,7 @@ def offer_credentials() -> None:
 
 @contextlib.contextmanager
 def embedded() -> Iterator[None]:
-    """Answer every AWS client of this process from memory, serialised."""
+    """Answer every AWS client of this process from memory, one call at a time."""
     from moto import mock_aws  # noqa: PLC0415 - moto is slow to import, and may not be needed
 
     offer_credentials()

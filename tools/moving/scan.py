@@ -31,7 +31,7 @@ class Stored(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True, kw_only=True):
-    """Read every account that is not deleted. ``read_units``: what the tables can read in a second."""
+    """Read every account that is not deleted. ``read_units``: the read units of the tables per second."""
 
     dynamodb: AwsClient
     tables: Tables

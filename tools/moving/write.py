@@ -31,7 +31,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 
 
 class Write(Struct, frozen=True, kw_only=True):
-    """Import records. Several threads may share it. ``dry_run`` reads what exists, and writes nothing."""
+    """Import records. Several threads may share it. ``dry_run`` reads the existing accounts, and writes nothing."""
 
     users: Users
     ring: Ring

@@ -1,4 +1,4 @@
-"""The activity of an account, for its owner: what happened to its logins, and the evidence of a reuse."""
+"""The activity of an account, for its owner: the events of its logins, and the evidence of a reuse."""
 
 import re
 from collections.abc import Mapping

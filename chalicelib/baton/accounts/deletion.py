@@ -23,7 +23,9 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     deletes them."""
 
     def __call__(self, caller: Caller) -> None:
-        """Queue the order for the rest. Then delete the account state, the user and, last, the e-mail index entry.
+        """Queue the order to erase events and team data.
+
+        Then delete account state, user and, last, the e-mail index entry.
 
         After a crash in between, the account is already deleted. The operator, or the next registration of the address,
         deletes the rest.

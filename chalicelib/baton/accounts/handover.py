@@ -133,7 +133,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         ``by_app``: the code came in the header ``Baton-Handover``, which only an app can send.
 
         Raises ``CrossSite``, ``HandoverInvalid``, ``InsufficientAcr``, and ``TooManyRequests`` if the account has no
-        room. No live login is removed for the new one.
+        room. No live login is removed for the new login.
         """
         check_digest(message)
         offered = self._opened(message, code, changes=not by_app)

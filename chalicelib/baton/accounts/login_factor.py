@@ -40,7 +40,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 
 class Proof(Struct, frozen=True):
-    """A second factor: a code of the authenticator app, a recovery code, or what a passkey signed.
+    """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
     ``enrolment``: the first code of an app, or the registration of a passkey, completes it.
     """

@@ -1,4 +1,4 @@
-"""Restore a login on a new phone, with the restore key of the old one. It can be repeated with the same attempt.
+"""Restore a login on a new phone, with the restore key of the old phone. It can be repeated with the same attempt.
 
 The restore key works while the login that made it is live. The write of the new login has this condition. No person
 proved anything, so the new login has the lowest level. If the account requires a second factor, its login cannot be

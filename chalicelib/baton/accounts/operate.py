@@ -1,4 +1,4 @@
-"""The function ``operate``: what an operator may read and change of one account, for the console.
+"""The function ``operate``: an operator reads and changes one account with it, in the console.
 
 An error that an operator can cause is a returned value, never an exception. Its caller is a person with the right to
 invoke this function. The name of the operator is as the caller sends it: CloudTrail has the proof.

@@ -109,5 +109,5 @@ class ProvingUsers(Users, Protocol):
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
         In the middle of a login there is no lineage yet: then the account state is as when the password was proved
         (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the unfinished
-        login may not go on.
+        login is no longer valid.
         """

@@ -99,7 +99,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
 
 
 def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tuple[Route, ...]:
-    """List the routes that show the owner what is stored about the account."""
+    """List the routes that show the owner the stored data of the account."""
 
     def activity(caller: Caller, query: ActivityQuery) -> Answer:
         return Answer(200, show_activity(caller, query.before))

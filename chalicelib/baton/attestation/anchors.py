@@ -2,7 +2,7 @@
 
 Apple: https://www.apple.com/certificateauthority/Apple_App_Attestation_Root_CA.pem, valid until 2045. Google:
 https://android.googleapis.com/attestation/root. A root of Google is compared by its key only: Google issued several
-certificates for this key, and phones have old ones.
+certificates for this key, and phones have old certificates.
 """
 
 from functools import cache

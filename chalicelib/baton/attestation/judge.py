@@ -44,7 +44,7 @@ _ATTEMPT_BYTES = 8
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """The verdict on the evidence of a request. ``known`` is what the device key proved before.
+    """The verdict on the evidence of a request. ``known`` is the stored evidence of the device key.
 
     ``accepted`` is new evidence to remember. ``counter`` is that of an assertion, which must be stored. ``required``:
     without good evidence the request is refused.
@@ -222,7 +222,7 @@ class JudgeEvidence(Struct, kw_only=True):
     def _revoked_now(self, *, now: int) -> frozenset[bytes]:
         """Return the list of revoked certificates, which is read again after an hour.
 
-        Without a list, or with an old one, no certificate counts as revoked: an outage of Google must stop no login.
+        Without a list, or with an old list, no certificate counts as revoked: an outage of Google must stop no login.
         """
         read_at = self._revoked_read_at
         if read_at is None or not 0 <= now - read_at < LIST_CACHED_S:

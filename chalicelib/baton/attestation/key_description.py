@@ -70,7 +70,7 @@ class RootOfTrust(Struct, frozen=True):
 
 
 class KeyDescription(Struct, frozen=True):
-    """What the extension says. ``level`` is the lower one of the two security levels.
+    """The contents of the extension. ``level`` is the lower of the two security levels.
 
     ``packages`` and ``digests`` are the apps that may use the key, and the SHA-256 of their signing certificates. The
     operating system states them. All other facts are those that the hardware enforces.

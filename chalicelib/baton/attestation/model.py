@@ -1,4 +1,4 @@
-"""Evidence, and what is remembered of it. No I/O. Times and durations are integer seconds."""
+"""Evidence, and the part of it that is stored. No I/O. Times and durations are integer seconds."""
 
 from typing import ClassVar, Final
 
@@ -22,7 +22,7 @@ CHAIN_BYTES_MAX: Final = 16 * 1024
 CHAIN_CERTIFICATES: Final = range(3, 7)
 
 REVOKED_MAX: Final = 40_000
-"""The number of revoked serials that one item holds: 320 KB."""
+"""The maximum number of revoked serials. They are stored in one item, and take 320 KB."""
 LIST_BYTES_MAX: Final = 8 * 1024 * 1024
 LIST_WITHIN_S: Final = 10.0
 LIST_STALE_S: Final = 7 * DAY_S

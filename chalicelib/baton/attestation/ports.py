@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Anchors(Struct, frozen=True):
-    """The trusted certificates. Only tests and the development server use others than the pinned ones."""
+    """The trusted certificates. Only tests and the development server replace the pinned certificates."""
 
     apple: "Callable[[], Certificate]"
     google: "Callable[[], tuple[Certificate, ...]]"
@@ -55,9 +55,9 @@ class Attestations(Protocol):
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested, if `rules.may_act` permits the actor to write.
+        """Store the attestation of a device in the actor's login, if `rules.may_act` permits the actor to write.
 
-        The stored attestation must be that of ``expected``, or already the new one. Otherwise ``Moved``.
+        The stored attestation must be that of ``expected``, or already the new attestation. Otherwise ``Moved``.
         """
 
     def revoked(self) -> RevokedList | None:

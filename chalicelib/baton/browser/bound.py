@@ -1,7 +1,7 @@
 """Cookies that are bound to the key of a browser (W3C Device Bound Session Credentials): offer, bind, refresh, check.
 
-A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies is worth
-nothing after that. Other browsers ignore the offer. The tickets here are never stored: the only write is the binding.
+A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies does not work
+after that. Other browsers ignore the offer. The tickets here are never stored: the only write is the binding.
 
 | refresh | answer |
 |---|---|
@@ -89,7 +89,7 @@ class SessionScope(Struct, frozen=True, kw_only=True):
 
 
 class Instructions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the browser keeps of a binding. ``continue`` false: it forgets the binding."""
+    """The instructions that the browser stores for a binding. ``continue`` false: it forgets the binding."""
 
     session_identifier: str
     refresh_url: str = ""

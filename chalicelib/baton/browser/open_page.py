@@ -1,4 +1,4 @@
-"""The page on which a person in a browser goes on with the login of the app. Its script redeems the code.
+"""The page on which a person continues the login of the app in a browser. Its script redeems the code.
 
 The code is in the fragment of the address, which reaches no server and no log. Nothing happens before the person taps
 the button. This protects against a link with the code of another person.

@@ -28,7 +28,7 @@ def navigates(message: Message) -> bool:
 
 
 def comes_from_elsewhere(message: Message) -> bool:
-    """Check whether a link of another site, or no page at all, opened this one. An old browser does not send this.
+    """Check whether a link of another site, or no page at all, opened this page. An old browser does not send this.
 
     The reload of a page comes from the page itself, so a page that reloads itself does this once.
     """

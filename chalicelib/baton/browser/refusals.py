@@ -35,7 +35,7 @@ class DeviceProofRequired(Refusal):
 
 
 class ProofInvalid(Refusal):
-    """A browser did not prove its key (DBSC). The login goes on."""
+    """A browser did not prove its key (DBSC). The login stays active."""
 
     error = code = "proof_invalid"
     action = "log_in"

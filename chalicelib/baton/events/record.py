@@ -13,7 +13,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table ``names.EVENTS`` lists the audited ones.
+    """Record events. The table ``names.EVENTS`` lists the audited events.
 
     ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
     """

@@ -5,8 +5,8 @@ A password is blocked if the whole of it, with or without its separators, is one
 1. an entry of ``common_passwords.txt``;
 2. a text of fewer than 5 different characters;
 3. at most two runs along the alphabet, the digits or a keyboard. A character of a run may be repeated ("112233");
-4. a unit and its repetitions, the last one possibly incomplete, if the unit has fewer than 8 characters or is one of 1
-to 3.
+4. a unit and its repetitions, if the unit has fewer than 8 characters or is one of 1 to 3. The last repetition may be
+incomplete.
 
 Example: "qwertyuiop-asdfgh" is two runs. "correct horse" inside a longer password blocks nothing.
 """

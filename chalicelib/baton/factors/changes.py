@@ -65,7 +65,7 @@ class EnrolledTotp(Struct, frozen=True):
 
 
 class RecoveryCodesLeft(Struct, frozen=True):
-    """How many recovery codes are left. ``low``: the person should make new ones."""
+    """How many recovery codes are left. ``low``: the person should make new codes."""
 
     left: int
     low: bool

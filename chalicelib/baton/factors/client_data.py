@@ -15,7 +15,7 @@ CLIENT_DATA_BYTES_MAX = 2048
 
 
 class ClientData(Struct, frozen=True):
-    """What the browser or the phone signed: the ceremony (``type``), the challenge, and where it took place."""
+    """The data that the browser or the phone signed: ceremony (``type``), challenge, and origin."""
 
     type: str
     challenge: str

@@ -41,9 +41,9 @@ class Totp(Struct, frozen=True):
 class RecoveryCodes(Struct, frozen=True):
     """The recovery codes that are left: the digests of unused codes (16 bytes each).
 
-    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last one, and ``used``
-    the digest of the last code that was used. ``by_new_key``: the device that made the codes had no login older than 7
-    days.
+    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last code, and
+    ``used`` the digest of the last code that was used. ``by_new_key``: the device that made the codes had no login
+    older than 7 days.
     """
 
     digests: frozenset[bytes]
@@ -277,7 +277,7 @@ class RemovePasskey(Struct, frozen=True):
 
 
 class PasskeyUse(Struct, frozen=True):
-    """What an assertion changes in the stored passkey: its counter, its backup flags, and the day of its last use."""
+    """The changes of an assertion in the stored passkey: counter, backup flags, and the day of the last use."""
 
     passkey: Passkey
     counter: int

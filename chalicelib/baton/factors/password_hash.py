@@ -26,7 +26,7 @@ _NOBODYS_PASSWORD_HASH = (
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its stored hash is not the one that Baton makes of the password now."""
+    """The password is right. ``rehash``: the stored hash must be replaced by a hash as Baton makes it now."""
 
     rehash: bool
 

@@ -82,7 +82,7 @@ class FactorStore(Protocol):
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store what an assertion changed in its passkey, and remember the device if ``remember`` is given.
+        """Store the changes of an assertion in its passkey, and remember the device if ``remember`` is given.
 
         The condition: the account has this passkey with this key, the stored counter is not larger than the new one,
         and the credentials version is as given. A repetition changes nothing, and is ``Done`` again.

@@ -67,7 +67,7 @@ def proved_device(
 ) -> str | None:
     """Return the name of a device that proved a second factor of this account before.
 
-    ``None``: the device has not proved one.
+    ``None``: the device has proved no second factor.
 
     A login by the password alone is not enough. While the account does not require a second factor, a thief of the
     password could begin any number of logins, and each would get its own limit of wrong codes. ``lineage`` is the login

@@ -147,7 +147,9 @@ class SecondFactorRequired(Refusal):
 
 
 class InvalidPasskey(Refusal):
-    """What the authenticator signed is not valid here. ``hint`` names the check, what was expected and what was seen.
+    """The signed data of the authenticator is not valid here.
+
+    ``hint`` names the check, the expected value and the received value.
 
     The ceremony belongs to this server and client only if origin, RP ID, challenge, flags and signature are as they
     must be (WebAuthn Level 3, sections 7.1 and 7.2).
@@ -185,7 +187,7 @@ class ChallengeInvalid(Refusal):
 
 
 class PasskeyExists(Refusal):
-    """The credential is registered, with this account or another one."""
+    """The credential is registered, with this or another account."""
 
     status = 409
     error = code = "passkey_exists"

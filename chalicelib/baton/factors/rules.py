@@ -34,7 +34,7 @@ from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.policy import DAY_S, NEW_KEY_S
 
 HARMLESS_ENDS = frozenset({EndReason.LOGOUT, EndReason.REPLACED, EndReason.IDLE, EndReason.EXPIRED})
-"""The ends of a login after which its device stays remembered, and stays a long-used one."""
+"""The end reasons after which the device of a login stays remembered, and still counts as long-used."""
 
 
 class Admitted(Struct, frozen=True):
@@ -130,7 +130,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
 
     A thief of a mailbox cannot undo the change of a device that has been in use for longer. A login that the owner, an
-    operator or a reuse ended does not count: its device may be the one of a thief, who comes back.
+    operator or a reuse ended does not count: its device may be that of a thief, who comes back.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding

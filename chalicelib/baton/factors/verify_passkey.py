@@ -1,4 +1,4 @@
-"""Verify what an authenticator signed: the registration of a passkey, and an assertion by one (WebAuthn Level 3).
+"""Verify the two kinds of passkey data: the registration of a passkey, and an assertion by it (WebAuthn Level 3).
 
 ``webauthn`` (py_webauthn) verifies, and is imported for that only. Before the library reads anything, this module reads
 it strictly: the client data (`client_data`), and every CBOR value (`keys.cbor`), with no byte left over. The library's

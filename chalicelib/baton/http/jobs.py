@@ -95,7 +95,7 @@ def rotate_keys(event: CloudWatchEvent) -> None:
 
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def audit_configuration(event: CloudWatchEvent) -> None:
-    """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
+    """Check the configuration of tables, keys, logs and API, and report each difference from the requirements."""
     jobs = _jobs()
     jobs.run(event, jobs.audit_configuration)
 

@@ -68,10 +68,8 @@ _ATTESTED: Final[Mapping[Attestation, Attested]] = {
     Attestation.STRONGBOX: "strongbox",
 }
 _HARDWARE_KEY: Final = "hwk"
-"""The attestations that prove a key in hardware (RFC 8176).
-
-App Attest is not one: it proves the app, but not where the key of the device is.
-"""
+"""The value of ``amr`` for a key that an attestation proves to be in hardware (RFC 8176). App Attest does not give it:
+it proves the app, but not where the key of the device is."""
 
 
 def assurance_number(assurance: Assurance, attestation: Attestation = Attestation.NONE, provider: int = 0) -> int:

@@ -65,7 +65,7 @@ class Assurance(Struct, frozen=True):
 
 
 class Attestation(IntEnum):
-    """What the platform of a device attested about a login: its app, or the hardware that keeps its key.
+    """The statement of a device's platform about a login: its app, or the hardware that keeps its key.
 
     The stored value is the number.
     """

@@ -181,7 +181,7 @@ def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_
 
 
 def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
-    """Return the lineage with its next generation and with the attempt of the exchanged one (E5)."""
+    """Return the lineage with its next generation, and with the attempt that exchanged the last generation (E5)."""
     slots = list(lineage.attempts)
     slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
     return replace(
@@ -273,7 +273,11 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
 
 
 def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
-    """Decide whether an unfinished login may go on: since its password was proved, nothing has ended or changed it."""
+    """Decide whether an unfinished login is still valid.
+
+    It is valid while the account is active, with the same epoch and credentials version as when the password was
+    proved.
+    """
     return (
         account_state is not None
         and account_state.status is Status.ACTIVE

@@ -80,6 +80,6 @@ def _wanted(user: User, account_state: AccountState, session: OpenSession) -> Wa
 def _root_of(session: OpenSession) -> Root:
     """Return the root secret that was in use when the session began.
 
-    The code derives from it, even if a newer one is in use.
+    The code derives from it, even if a newer root secret is in use.
     """
     return session.ring.root_for_new(session.ticket.issued_at)

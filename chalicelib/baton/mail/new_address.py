@@ -86,8 +86,8 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidCode: the code is wrong, or it cannot be used any more.
-            AccountExists: another account has the address, or keeps it as an old one. The caller may learn this: the
-                caller can read the mailbox.
+            AccountExists: another account has the address, or keeps it as an old address. The caller may learn this,
+                because the caller can read the mailbox.
 
         """
         now = self.clock()

@@ -1,8 +1,9 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
-A reset ends every login of the account and issues no token. The next login checks what else the account requires.
-While the address was never proved, a reset claims the account: a stranger may have registered it. The condition is that
-no second factor is enrolled: a factor may be from a time without mail, when its enrolment required no proved address.
+A reset ends every login of the account and issues no token. The next login checks the other requirements of the
+account. While the address was never proved, a reset claims the account: a stranger may have registered it. The
+condition is that no second factor is enrolled: a factor may be from a time without mail, when its enrolment required no
+proved address.
 """
 
 from msgspec import Struct

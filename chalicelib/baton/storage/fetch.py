@@ -86,7 +86,7 @@ class HttpsFetch:
 
 
 class _Received(io.RawIOBase):
-    """What a connection receives, until a deadline and up to a number of bytes."""
+    """The bytes that a connection receives, until a deadline and up to a number of bytes."""
 
     def __init__(self, connection: "SSLSocket", until: float, bytes_max: int) -> None:
         self._connection, self._until, self._bytes_left = connection, until, bytes_max

@@ -40,7 +40,7 @@ class IdentityProvider:
         return self._keys[self.kid]
 
     def rotate(self, *, keep: bool = False) -> None:
-        """Sign with a new key. ``keep``: publish the earlier ones too."""
+        """Sign with a new key. ``keep``: publish the earlier keys too."""
         key = generate_private_key(65537, _BITS)
         self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}
 

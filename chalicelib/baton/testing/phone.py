@@ -54,7 +54,7 @@ class Reply:
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - any JSON
-        """The parsed body, or ``None`` without one."""
+        """The parsed body, or ``None`` if the answer has no body."""
         return json_codec.loads(self.body) if self.body else None
 
     @property
@@ -267,7 +267,7 @@ class Phone:
         token: bool = True,
         repeat: bool = True,
     ) -> Reply:
-        """Send a request, signed anew for each sending, until an answer arrives."""
+        """Send a request until an answer arrives. Each sending has a new signature."""
         pairs = tuple((query or {}).items())
         target = self._prefix + path + "?" * bool(pairs) + "&".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)
         for _ in range(SENDINGS_MAX if repeat else 1):

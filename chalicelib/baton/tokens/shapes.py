@@ -44,7 +44,7 @@ class IntrospectionForm(msgspec.Struct):
 
 
 class Confirmation(msgspec.Struct, kw_only=True):
-    """What a token is bound to (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
+    """The binding of a token (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
 
     jkt: str | UnsetType = UNSET
     kid: str | UnsetType = UNSET

@@ -33,7 +33,7 @@ CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 milliseconds."""
 
 CONFLICT_MAX_S: Final = 1
-"""After this time, a call is not sent again after such a conflict."""
+"""If a call has lasted this long, in seconds, it is not sent again after a conflict with a transaction."""
 
 CONFLICT: Final = "TransactionConflictException"
 

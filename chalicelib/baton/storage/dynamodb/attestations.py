@@ -119,7 +119,7 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested, while the login is live."""
+        """Store the attestation of a device in the actor's login, while the login is live."""
         attested = replace(expected, attestation=attestation)
         update = state_update(
             self._database.tables.lineages,
@@ -157,7 +157,7 @@ class StoredAttestations:
             return RevokedList(int(item["t"]["N"]), frozenset(digests))
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored one is newer."""
+        """Replace the list, unless the stored list is newer."""
         item: Item = {**_REVOKED, "t": number(revoked.at), "digests": binary(b"".join(sorted(revoked.digests)))}
         try:
             self._database.write(

@@ -68,7 +68,7 @@ class Factors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, if the app is the enrolled one and no later step was used."""
+        """Use the code of a time step, once, if this app is enrolled and no later step was used."""
         values: Item = {
             ":totp_as_read": binary(totp.sealed),
             ":version": number(credentials_version),
@@ -105,7 +105,7 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store what an assertion changed in its passkey, if the account still has that passkey."""
+        """Store the changes of an assertion in its passkey, if the account still has that passkey."""
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),

@@ -137,7 +137,7 @@ class LineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the replaced lineages and delete the removed ones, in one write."""
+        """Add a lineage, end the replaced lineages and delete the removed lineages, in one write."""
         update = add_one(
             self._table,
             lineage,

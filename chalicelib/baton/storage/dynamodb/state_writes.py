@@ -231,7 +231,7 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
 
 
 def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that checks that a login is live, or that an unfinished login may go on."""
+    """Build the part of a transaction that checks that a login is live, or that an unfinished login is still valid."""
     if isinstance(by, Actor):
         names, values = actor_names(by), {**actor_values(by), ":now": number(now)}
         return {"ConditionCheck": state_update(table, by.account, "", actor_live(by), names=names, values=values)}

@@ -54,7 +54,7 @@ class MemoryAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested."""
+        """Store the attestation of a device in the actor's login."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -75,7 +75,7 @@ class MemoryAttestations:
             return self._tables.revoked
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored one is newer."""
+        """Replace the list, unless the stored list is newer."""
         with self._tables.lock:
             if self._tables.revoked is not None and self._tables.revoked.at > revoked.at:
                 return Refused()

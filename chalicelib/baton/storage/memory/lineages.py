@@ -75,7 +75,7 @@ class MemoryLineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the replaced lineages and delete the removed ones."""
+        """Add a lineage, end the replaced lineages and delete the removed lineages."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(expected.account)
             if account_state is None:

@@ -1,4 +1,4 @@
-"""What ending logins must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` at the end of logins (``lineages/ports.py``)."""
 
 from typing import Final
 
@@ -144,7 +144,7 @@ class EndsContract(LineagesUnderTest):
     def test_only_the_lineages_of_an_active_account_are_ended(
         self, storage: StorageUnderTest, status: Status | None
     ) -> None:
-        """An account that does not exist is not made, and a disabled one keeps its reason."""
+        """An account that does not exist is not made, and a disabled account keeps its reason."""
         if status is not None:
             storage.seed(replace(state_with(MINE_LIVE), status=status, raised=Ended(NOW, EndReason.ENDED_BY_OPERATOR)))
         before = storage.lineages.get(ACCOUNT)

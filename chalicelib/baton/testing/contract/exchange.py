@@ -1,4 +1,4 @@
-"""What reading and exchanging in the store ``lineages`` must do (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` for reads and exchanges (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 

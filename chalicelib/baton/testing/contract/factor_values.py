@@ -117,4 +117,4 @@ MOVED: Final = [
     pytest.param(replace(state_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch raised"),
     pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials changed"),
 ]
-"""Account states in which an unfinished login, which proved the password earlier, may not go on."""
+"""Account states in which an unfinished login, which proved the password earlier, is no longer valid."""

@@ -309,7 +309,7 @@ class FactorsContract(Contract):
     def test_a_change_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: FactorChange, stored: SecondFactors
     ) -> None:
-        """An app is not enrolled over another one, and only the app that was read is removed."""
+        """No app is enrolled while another app is enrolled, and only the app that was read is removed."""
         account_state = self.registered(storage, stored)
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors(storage) == stored

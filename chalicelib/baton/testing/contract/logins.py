@@ -1,4 +1,4 @@
-"""What a login must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` at a login (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 

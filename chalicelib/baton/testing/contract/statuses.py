@@ -1,4 +1,4 @@
-"""What the operator's verbs must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` for the verbs of the operator (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 

@@ -62,7 +62,7 @@ class Deployment:
         return self._services[service].call(operation, **request)
 
     def _call_or_none(self, absent: str, service: str, operation: str, **request: object) -> dict[str, Any] | None:
-        """Call an operation. Return ``None`` for the error code ``absent``."""
+        """Call an operation. Return ``None`` if AWS answers with the error code in ``absent``."""
         try:
             return self._call(service, operation, **request)
         except Unavailable as error:

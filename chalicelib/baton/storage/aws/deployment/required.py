@@ -1,4 +1,4 @@
-"""Compare the observed configuration with the required one. ``look.py`` reads the observed one. No I/O."""
+"""Compare the observed configuration with the requirements. ``look.py`` reads the configuration. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
