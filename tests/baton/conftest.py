@@ -108,7 +108,7 @@ def witness() -> Iterator[Witness]:
 
 @pytest.fixture(scope="session")
 def aws_clients() -> Iterator[None]:
-    """Make the clients of AWS with less computation."""
+    """Cache what boto3 reads from its files, so that a new client needs less time."""
     with remembered():
         yield
 

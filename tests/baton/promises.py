@@ -91,7 +91,7 @@ class Ledger:
                     evidence.counts[name] += value
 
     def broken(self) -> list[int]:
-        """Return the guarantees without a passed test, or with a failed one."""
+        """Return the guarantees without a passed test, or with a failed test."""
         return [number for number, evidence in self.evidence.items() if not evidence.holds]
 
     def lines(self, promises: dict[int, str]) -> Sequence[tuple[str, bool]]:

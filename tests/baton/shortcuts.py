@@ -60,7 +60,7 @@ def dear_passwords() -> Iterator[None]:
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """Let botocore and moto store results that depend only on their code and on the text of the arguments."""
+    """Within this context, botocore and moto cache results that depend only on code and on text arguments."""
     import botocore.session
     import botocore.useragent
 
@@ -75,7 +75,10 @@ def remembered() -> Iterator[None]:
 
 
 def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
-    """Let moto read an attribute value without its other spellings, and split each condition into words once."""
+    """Make moto faster.
+
+    It reads each attribute value in only one way, and splits each condition into words only once.
+    """
     from moto.core.serialize import ResponseSerializer
     from moto.dynamodb.comparisons import ConditionExpressionParser
 

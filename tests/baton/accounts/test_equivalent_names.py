@@ -103,7 +103,7 @@ def test_the_refusal_of_an_invalid_local_part_names_it(local: str) -> None:
 
 
 def test_two_spellings_of_a_domain_are_one_account(make_device: Callable[..., Device]) -> None:
-    """One spelling registers. The other one logs in, and cannot register. The account shows the A-label."""
+    """One spelling registers. The other spelling logs in, and cannot register. The account shows the A-label."""
     device = make_device(client_id="simple", bound=False)
     assert device.register("test@ex\u00fcmple.org").status == 201
     assert device.login("test@xn--exmple-4ya.org").status == 200

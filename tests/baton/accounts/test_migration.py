@@ -71,7 +71,10 @@ def test_an_unknown_person_moves_at_the_first_login_and_is_known_afterwards(worl
 
 
 def test_an_imported_person_who_waits_gets_the_first_password(world: World) -> None:
-    """The account is the imported one. Its credentials version rises, as with any new password."""
+    """The person gets the imported account, not a new account.
+
+    Its credentials version rises, as with any new password.
+    """
     account_state = imported(world)
     elsewhere = Elsewhere(world)
     assert world.login(world.phone(), password=OLD)

@@ -15,7 +15,7 @@ EMAIL: Final = "ada@example.com"
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment with empty tables."""
+    """Return a deployment with empty tables."""
     return Scene()
 
 

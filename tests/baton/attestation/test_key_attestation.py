@@ -82,7 +82,7 @@ def test_both_layouts_are_accepted_with_and_without_the_root(*, remote: bool, wi
 
 
 def test_of_a_root_the_key_counts() -> None:
-    """Phones have expired certificates of the root's key, which are accepted.
+    """A root certificate is accepted for its key, even if it has expired: phones send such certificates.
 
     A root with another key and the same name is refused.
     """

@@ -19,7 +19,7 @@ FORMATS: Final = ["android-key", "apple-attestation"]
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment with empty tables."""
+    """Return a deployment with empty tables."""
     return Scene()
 
 

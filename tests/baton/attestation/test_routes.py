@@ -18,7 +18,7 @@ EMAIL: Final = "ada@example.com"
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment whose team has two routes."""
+    """Return a deployment whose team has two routes."""
     scene = Scene()
     for app, baton in zip(scene.apps, scene.batons, strict=True):
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    """Give one deployment for all rounds."""
+    """Return one deployment for all rounds."""
     return Scene()
 
 

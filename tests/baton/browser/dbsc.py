@@ -84,7 +84,10 @@ class BoundBrowser(Browser):
         return self.request("POST", path, extra=extra)
 
     def refresh(self, **named: Any) -> Shown:
-        """Renew the proof with the stored challenge. Without one, the first answer has a challenge."""
+        """Renew the proof with the stored challenge.
+
+        If there is no stored challenge, the first answer has a new challenge.
+        """
         for _ in range(2):
             jwt = self.proof(self.challenge, **named) if self.challenge else None
             answer = self.send_proof("/session/proof", jwt, session=self.session)

@@ -131,7 +131,7 @@ def test_the_proof_of_another_login_is_none(browser: BoundBrowser, world: World)
 
 
 def test_the_floor_is_checked_after_the_device(browser: BoundBrowser, world: World) -> None:
-    """A thief with an old id learns nothing about newer ones."""
+    """A thief with an old id learns nothing about newer ids."""
     browser.log_in_bound()
     old = browser.stolen(SESSION)
     for _ in range(2):

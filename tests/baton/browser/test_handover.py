@@ -221,7 +221,10 @@ def test_another_client_gets_no_code(phone: Phone, browser: Browser, world: Worl
 
 
 def test_a_client_that_asks_more_gets_no_weak_login(phone: Phone, world: World, browser: Browser) -> None:
-    """T33. The client or the account requires a second factor. Only a login that proved one is handed over."""
+    """T33. The client or the account requires a second factor.
+
+    Only a login with a proved second factor is handed over.
+    """
     refused = phone.post("/session/handover", json={"client_id": "web-strict"})
     assert (refused.status, refused.code) == (401, "insufficient_acr")
     assert refused.json["action"] == "log_in"

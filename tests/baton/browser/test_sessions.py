@@ -522,7 +522,7 @@ def test_a_browser_logs_in_with_a_passkey(make_world: Callable[..., World]) -> N
 
 
 def test_a_cookie_client_takes_no_key_and_another_client_nothing_to_remember(browser: Browser, world: World) -> None:
-    """Such a member would have no effect, so it is refused."""
+    """The members ``device`` and ``remember`` are refused at a client where they would have no effect."""
     hmac = browser.request("POST", "/login", browser.entry(device={"binding": "hmac"}))
     assert (hmac.code, hmac.members["pointer"]) == ("malformed", "/device")
     api = Browser(world, "session-api")

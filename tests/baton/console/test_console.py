@@ -1,4 +1,4 @@
-"""The files of the console: pure functions in Node.js, size, vendored modules, and what the strict policy forbids."""
+"""The files of the console: pure functions in Node.js, size, vendored modules, and the rules of the strict policy."""
 
 import gzip
 import hashlib

@@ -106,7 +106,7 @@ class TestForms:
 
     @pytest.mark.parametrize("hashed", [TYPED, NORMAL])
     def test_the_password_as_typed_and_its_normal_form_are_tried(self, hashed: str) -> None:
-        """Either one may be what the other system hashed. The hash is then replaced."""
+        """The other system may have hashed either form. After the login, the hash is replaced."""
         stored = bcrypt.hashpw(hashed.encode(), bcrypt.gensalt(4)).decode()
         for typed in (self.TYPED, hashed):
             verified = verify_password(self.NORMAL.encode(), as_sent=typed.encode(), password_hash=stored)

@@ -1,4 +1,4 @@
-"""New passwords: what attackers try first is refused, and a good passphrase never is."""
+"""New passwords: the passwords that attackers try first are refused, and good passphrases never are."""
 
 import functools
 import random
@@ -278,7 +278,7 @@ class TestContext:
         check_strength("rosa123456781234", email="rose@example.com")
 
     def test_every_part_of_an_address_is_context(self) -> None:
-        """Each part of the local part and of the domain."""
+        """Each part of the local part and of the domain counts as a word."""
         for password in ("Brzeczyszczykiewicz1!", "chrzaszczyzewoszyce1!"):
             with pytest.raises(ContainsContext):
                 check_strength(password, email="g.brzeczyszczykiewicz@chrzaszczyzewoszyce.example")

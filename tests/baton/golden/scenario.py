@@ -256,7 +256,7 @@ def _without(*names: str) -> Callable[[dict[str, str]], None]:
 
 @dataclass
 class Talk:
-    """The steps, in order. Later methods use the logins of earlier ones."""
+    """The steps, in order. Later methods use the logins of earlier methods."""
 
     seen: Seen
     module: SimpleNamespace

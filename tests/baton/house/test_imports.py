@@ -225,7 +225,7 @@ def test_importing_the_app_registers_routes_and_does_nothing_else() -> None:
 
 
 def test_an_import_with_more_effects_is_detected() -> None:
-    """The test above must be able to fail."""
+    """A control of the test above: it fails if an import has more effects."""
     more = "import argon2, socket\nsocket.socket().connect_ex(('127.0.0.1', 9))\nopen(os.devnull, 'w')\n"
     seen = fresh(variables(), program=PROGRAM.replace(IMPORTED, IMPORTED + more))
     assert packages(seen.importing) > EARLY
@@ -268,7 +268,10 @@ def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone:
 
 
 def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> None:
-    """The breach check imports it, and cannot reach its service here. The test shows that the tests above can fail."""
+    """The breach check imports it, and cannot reach its service here.
+
+    This is also a control of the tests above: they fail if a request imports more.
+    """
     phone.register("grace@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2", "email", "http.client", "ssl"}
 

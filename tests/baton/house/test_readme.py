@@ -104,7 +104,7 @@ def test_the_calls_of_a_browser_are_those_that_run_in_chromium() -> None:
 
 
 def test_the_app_of_the_tests_is_the_shipped_one() -> None:
-    """The app of the tests differs from ``app.py`` by its sample. The registries are the shipped ones."""
+    """The app of the tests differs from ``app.py`` by its sample. The registries are those of the release."""
     names = ("app.py", "tests/baton/fixture_app/app.py")
     code = [(ROOT / name).read_text("utf-8").partition('"""\n\n')[2] for name in names]
     assert code[0].replace("chalicelib.transfers", "tests.baton.fixture_app.transfers") == code[1]

@@ -49,7 +49,7 @@ def test_a_path_has_only_characters_of_a_request_line(path: str) -> None:
 
 @pytest.mark.parametrize("name", ONCE_FIELDS)
 def test_a_repeated_single_field_is_refused(name: str) -> None:
-    """The names may be spelled alike or differently. `headers` would show only the last value."""
+    """The names may have the same or different letter case. `headers` would show only the last value."""
     shown = {name: "b"}
     for twice in ({name: ["a", "b"]}, {name: ["a"], name.title(): ["b"]}):
         with pytest.raises(errors.DuplicateField) as refused:

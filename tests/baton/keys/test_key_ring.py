@@ -278,7 +278,7 @@ class TestRotating:
             assert len(ring.roots) == len(ring.signing) - 1
 
     def test_a_key_is_removed_in_the_second_after_its_last_token(self) -> None:
-        """The successor of the key has then been in use for longer than the longest login."""
+        """At that time, the successor of the key has been in use for longer than the longest login."""
         taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         for rotate in (rotate_signing, retire_keys, rotate_root):
             ring = rotate(RING, ENTROPY, now=NOW)

@@ -58,7 +58,7 @@ def test_the_shipped_registry_has_the_nine_clients() -> None:
     ],
 )
 def test_the_error_for_a_wrong_row_names_the_row(change: tuple[str, str], problem: str) -> None:
-    """The error also says what is wrong."""
+    """The error also names the mistake."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROW.replace(*change))
     assert any(problem in named for named in refused.value.problems)
@@ -166,7 +166,7 @@ def test_mail_has_a_product_and_a_host_for_links() -> None:
     ],
 )
 def test_a_table_of_mail_that_is_wrong_is_named(table: str, problem: str) -> None:
-    """The message also says what is wrong."""
+    """The message also names the mistake."""
     with pytest.raises(RegistryProblems, match=re.escape(problem)):
         Clients.from_toml(table + ROW)
 

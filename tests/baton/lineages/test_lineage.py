@@ -124,7 +124,7 @@ def by_its_whole_history(history: list[bytes], token: PresentedToken) -> type:
 
 @pytest.mark.parametrize("length", range(10))
 def test_four_slots_give_the_verdict_of_the_complete_history(length: int) -> None:
-    """Each generation is tested with each past attempt and with a new one, for each length of history."""
+    """Each generation is tested with each past attempt and with a new attempt, for each length of history."""
     lineage, history = NEWBORN, []
     for generation in range(length):
         history.append(attempt_digest(f"attempt of generation {generation}"))
@@ -383,7 +383,7 @@ def test_a_current_token_with_another_iat_is_inactive() -> None:
 
 
 def test_a_token_of_an_ended_lineage_is_inactive() -> None:
-    """The next call sees the end of a lineage."""
+    """The first call after the end is refused, with the reason of the end."""
     over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))
     assert use(over, presented()) == Inactive(EndReason.LOGOUT)
 
@@ -537,7 +537,10 @@ def test_a_login_removes_only_the_lineages_above_the_limit(lineages_max: int) ->
 
 
 def test_a_replaced_lineage_is_removed_in_the_usual_order() -> None:
-    """Expired and idle lineages keep their place. An active one that this login replaces comes after the ended ones."""
+    """Expired and idle lineages keep their place.
+
+    An active lineage that this login replaces comes after the ended lineages.
+    """
     assert removed(state_with(EXPIRED, IDLE), IDLE, lineages_max=2) == (EXPIRED,)
     assert removed(state_with(ENDED_LATER, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (ENDED_LATER,)
     assert removed(state_with(EXPIRED, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (BUSIEST,)

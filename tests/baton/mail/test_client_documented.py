@@ -23,7 +23,7 @@ TURN_ON, LOST, SECOND = "Turn on an authenticator app", "Lost phone", "A login t
 
 
 def section(heading: str) -> str:
-    """Return the text below a heading, until the next one."""
+    """Return the text below a heading, until the next heading."""
     return re.split(r"\n##+ ", PAGE.partition(f"# {heading}\n")[2])[0]
 
 

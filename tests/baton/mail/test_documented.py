@@ -23,7 +23,7 @@ CLIENT = '[client.mobile]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbindi
 
 
 def blocks(language: str) -> list[str]:
-    """Give the fenced blocks of the page in a language, those inside of lists too."""
+    """Return the fenced blocks of the page in a language, those inside of lists too."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

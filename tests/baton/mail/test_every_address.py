@@ -51,7 +51,7 @@ def answer(town: Town, route: str, email: str) -> tuple[list[str], object]:
     ],
 )
 def test_the_answer_and_the_calls_are_the_same_for_every_address(four: Town, route: str, calls: list[str]) -> None:
-    """The calls are every verb of the stores and the queue.
+    """The test compares the calls of every verb of the stores and of the queue.
 
     All bytes of the answer are equal, except for those of the ticket.
     """

@@ -105,7 +105,7 @@ def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders:
 def test_a_mail_that_cannot_be_sent_stays_in_the_queue(
     town: Town, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exception goes to Lambda, which delivers the message again. The line says what failed."""
+    """The exception goes to Lambda, which delivers the message again. The log line names the failure."""
     town.registered()
     town.forgot(town.device())
 

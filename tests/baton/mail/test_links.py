@@ -88,7 +88,7 @@ def test_a_link_proves_the_address_on_any_login_of_its_account(linked: Town) -> 
 
 
 def test_the_owner_taps_the_link_of_a_squatter_and_nothing_happens(linked: Town) -> None:
-    """Test 52: the app sends the link with the owner's own login. The account of the squatter stays unproved."""
+    """Case 52: the app sends the link with the owner's own login. The account of the squatter stays unproved."""
     squatter, owner = linked.registered(), linked.registered(EVE)
     assert squatter.post("/me/email/code", {}).status == 202
     link = linked.link()
@@ -141,7 +141,7 @@ def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dic
 
 
 def test_a_forged_host_changes_no_link(linked: Town) -> None:
-    """Test 47: settings define the host of links. A request to a host that is not accepted gets an error."""
+    """Case 47: settings define the host of links. A request to a host that is not accepted gets an error."""
     phone = linked.registered()
     for field in ("x-forwarded-host", "x-original-host", "forwarded", "origin", "referer"):
         entry = phone.entry(ADA)
@@ -177,7 +177,7 @@ def test_a_mail_that_is_delivered_twice_has_one_link(linked: Town, monkeypatch: 
 
 
 def test_a_scanner_that_opens_every_link_changes_nothing(linked: Town) -> None:
-    """Test 48: the scanner sends GET and HEAD for the page, with any query. It does not send the fragment."""
+    """Case 48: the scanner sends GET and HEAD for the page, with any query. It does not send the fragment."""
     phone = linked.verified(linked.registered())
     linked.forgot(phone)
     linked.moved(phone, "ada@example.net")

@@ -232,7 +232,7 @@ def test_a_code_is_sent_alone(town: Town) -> None:
 
 
 def test_a_factor_needs_a_proved_address(town: Town) -> None:
-    """Test 51: a squatter can enrol nothing. With mail off, this rule does not apply."""
+    """Case 51: a squatter can enrol nothing. With mail off, this rule does not apply."""
     squatter = town.registered()
     said = stepped(squatter, "POST", "/me/factors/totp")
     assert (said.status, said.code, said.members["action"]) == (403, "email_unverified", "verify_email")

@@ -50,7 +50,7 @@ def test_the_old_address_is_told_and_the_new_one_gets_only_its_code(town: Town) 
 
 @pytest.mark.guarantee(6)
 def test_a_thief_with_a_stolen_login_changes_no_address(town: Town) -> None:
-    """Test 9: without the password, the thief cannot step up.
+    """Case 9: without the password, the thief cannot step up.
 
     A code that the owner requested is valid only on the owner's login.
     """
@@ -117,7 +117,7 @@ def test_a_squatter_who_changes_the_address_keeps_nothing(town: Town) -> None:
 
 
 def test_the_reset_of_the_owner_ends_a_change_that_a_squatter_began(town: Town) -> None:
-    """Test 53: the squatter's code belongs to an earlier credentials version, which the claim has replaced."""
+    """Case 53: the squatter's code belongs to an earlier credentials version, which the claim has replaced."""
     squatter = town.registered()
     session = town.ask_move(squatter, EVE).members["mail_session"]
     owner = town.reset_by_mail(town.device())

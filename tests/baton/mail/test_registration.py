@@ -53,7 +53,7 @@ def test_with_a_code_the_account_begins_with_a_proved_address(strict: Town) -> N
 
 
 def test_a_taken_address_looks_like_a_wrong_code(strict: Town) -> None:
-    """Test 56: the answer and the calls are the same.
+    """Case 56: the answer and the calls are the same.
 
     The mailbox gets a mail about the existing account, without a code.
     """

@@ -52,7 +52,7 @@ def test_a_reset_gives_no_token_and_has_an_audit_row(town: Town) -> None:
 
 
 def test_a_lost_answer_is_repeated_and_another_password_is_not(town: Town) -> None:
-    """Test 49: the same request gets 204 again. The code sets no second password."""
+    """Case 49: the same request gets 204 again. The code sets no second password."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -64,7 +64,7 @@ def test_a_lost_answer_is_repeated_and_another_password_is_not(town: Town) -> No
 
 
 def test_of_sixteen_guesses_at_once_five_are_judged(make_town: Callable[..., Town]) -> None:
-    """Test 44: each try is counted before the code is compared, and never uncounted, even if rate limits are off."""
+    """Case 44: each try is counted before the code is compared, and never uncounted, even if rate limits are off."""
     town = make_town(rate_limits="off")
     town.registered()
     phone = town.device()
@@ -94,7 +94,7 @@ def test_the_tries_of_a_session_are_five_over_its_whole_life(town: Town) -> None
 
 
 def test_a_code_of_another_session_is_invalid(town: Town) -> None:
-    """Test 45: two sessions have different codes."""
+    """Case 45: two sessions have different codes."""
     town.registered()
     phone = town.device()
     first, first_code = town.forgot(phone).members["mail_session"], town.code()
@@ -105,7 +105,7 @@ def test_a_code_of_another_session_is_invalid(town: Town) -> None:
 
 
 def test_a_session_counts_only_with_its_key_and_a_thief_of_it_takes_no_try(town: Town) -> None:
-    """Test 46: with another key, the code is invalid. The owner of the session still has all five tries."""
+    """Case 46: with another key, the code is invalid. The owner of the session still has all five tries."""
     town.registered()
     phone, thief = town.device(), town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -126,7 +126,7 @@ def test_a_client_without_keys_can_reset(town: Town) -> None:
 
 @pytest.mark.parametrize("typed", ["{}{}", "{} {}", "  {} {}  "])
 def test_the_blank_in_a_code_is_optional(town: Town, typed: str) -> None:
-    """People copy what the mail shows, or type the digits."""
+    """People copy the code with its blank, or type the digits."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -195,7 +195,7 @@ def test_a_disabled_account_is_not_reset(town: Town) -> None:
 
 
 def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_town: Callable[..., Town]) -> None:
-    """Test 55: status, headers, members and lengths are the same. So are the calls of every store and of the queue."""
+    """Case 55: status, headers, members and lengths are the same. So are the calls of every store and of the queue."""
     town = make_town(rate_limits="on")
     for email in (ADA, BOB):
         town.registered(email)
@@ -249,7 +249,7 @@ def test_one_source_starts_thirty_sessions_an_hour(make_town: Callable[..., Town
 
 
 def test_a_reset_claims_an_account_whose_address_was_never_proved(town: Town) -> None:
-    """Tests 51 and 52: a squatter registered the address. The owner's reset removes all access of the squatter."""
+    """Cases 51 and 52: a squatter registered the address. The owner's reset removes all access of the squatter."""
     squatter = town.registered()
     owner = town.device()
     session = town.forgot(owner).members["mail_session"]

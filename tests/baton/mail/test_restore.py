@@ -54,7 +54,7 @@ def test_the_notice_is_in_the_language_of_the_account(town: Town) -> None:
 
 @pytest.mark.parametrize("verified", [True, False], ids=["reset", "claimed"])
 def test_a_reset_ends_every_restore_key(town: Town, *, verified: bool) -> None:
-    """Test 40: the squatter of an address keeps a restore key. After the owner's reset, the key does not work."""
+    """Case 40: the squatter of an address keeps a restore key. After the owner's reset, the key does not work."""
     squatter, platform = town.registered(), silent()
     if verified:
         town.verified(squatter)

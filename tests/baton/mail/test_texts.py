@@ -82,7 +82,7 @@ def test_a_value_is_text_in_the_html_form(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_device_name_changes_no_mail(name: str, language: str, hostile: str) -> None:
-    """Test 50: the name adds no tag, header or link, changes no text direction, and reads no other value."""
+    """Case 50: the name adds no tag, header or link, changes no text direction, and reads no other value."""
     plain = render(name, language=language, to="ada@example.com", values=VALUES)
     mail = render(name, language=language, to="ada@example.com", values=VALUES | {"device": device_name(hostile)})
     assert Parsed(mail.html).tags == Parsed(plain.html).tags

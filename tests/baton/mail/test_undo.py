@@ -28,7 +28,10 @@ def long_used(town: Town) -> Device:
 
 
 def test_an_undo_gives_the_address_back_and_ends_every_login(town: Town) -> None:
-    """The devices get the reason. The password no longer works: the owner resets it, with the old address."""
+    """The devices get the reason of the end.
+
+    The password no longer works: the owner resets it, with the old address.
+    """
     phone, thief = town.verified(town.registered()), town.device()
     assert thief.login(ADA).status == 200
     town.moved(thief, THIEF)

@@ -328,7 +328,7 @@ def allowed(stage: str, function: str) -> dict[str, set[str]]:
 
 
 def test_every_scheduled_function_has_its_own_policy() -> None:
-    """Without one it would have the permissions of the API, and reach every table."""
+    """Without its own policy, a function would have the permissions of the API, and reach every table."""
     tree = ast.parse((ROOT / "chalicelib" / "baton" / "http" / "jobs.py").read_text("utf-8"))
     scheduled = [
         node.name

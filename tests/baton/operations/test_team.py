@@ -81,7 +81,7 @@ def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
 def test_an_unlisted_public_route_fails_the_teams_tests(
     tree: Path, file: str, before: str, after: str, noticed: str
 ) -> None:
-    """The sample test in ``tests/test_app.py`` can fail."""
+    """A control of the sample test in ``tests/test_app.py``: it fails for such a route."""
     text = (tree / file).read_text("utf-8")
     assert before in text
     (tree / file).write_text(text.replace(before, after), "utf-8")

@@ -104,7 +104,10 @@ def test_a_plain_field_is_read_in_one_step_as_step_by_step(changes: list[tuple[i
 
 
 def test_the_usual_field_is_read_in_one_step() -> None:
-    """So the test above compares something. A field with parameters of components is left to the parser."""
+    """A control of the test above: the usual field is read in the fast way.
+
+    A field with parameters of components is left to the parser.
+    """
     assert signature_input._find_plain(USUAL, TAG) == find_input(USUAL) is not None
     assert signature_input._find_plain(OURS, TAG) is None
 

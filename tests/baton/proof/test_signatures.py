@@ -1,4 +1,4 @@
-"""HTTP message signatures: what a signature must cover, what it protects, and what is refused."""
+"""HTTP message signatures: required coverage, protection, and refusals."""
 
 import base64
 import dataclasses
@@ -718,7 +718,7 @@ def test_a_nonce_is_1_to_128_visible_characters(nonce: str, fits: bool) -> None:
 
 
 def test_a_keyid_is_at_most_128_characters() -> None:
-    """Baton's keyids have at most 43 characters. A much longer one is refused early."""
+    """Baton's keyids have at most 43 characters. A much longer keyid is refused early."""
     assert read_signature(Call(parameters={"keyid": f'"{"k" * 128}"'}).message()) is not None
     with pytest.raises(SignatureDefective):
         read_signature(Call(parameters={"keyid": f'"{"k" * 129}"'}).message())

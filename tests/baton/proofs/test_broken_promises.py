@@ -158,7 +158,7 @@ def test_a_grant_proved_with_the_old_password_is_refused_after_a_password_change
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_caller_accepted_before_a_password_change_cannot_use_the_old_password(world: World, act: str) -> None:
-    """Two requests of one device, each with a grant: the second was accepted before the first one's write."""
+    """Two requests of one device, each with a grant: the second request was accepted before the write of the first."""
     phone, tablet = world.phone(), world.phone()
     mine = world.register(phone)
     other = world.login(tablet).device_id

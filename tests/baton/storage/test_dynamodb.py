@@ -38,7 +38,7 @@ from tests.baton.memory import MemoryLog
 
 
 def put_state(engine: DynamoDB, account_state: AccountState) -> None:
-    """Store this account state, and overwrite an earlier one."""
+    """Store this account state, and overwrite an earlier account state."""
     engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
 
 
@@ -78,7 +78,7 @@ class TestDynamoDB(StorageContract):
 
     @pytest.fixture
     def storage(self, engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-        """Give the storage over new, empty tables."""
+        """Return the storage over new, empty tables."""
         return storage_over(engine, dynamodb)
 
     def test_removed_roles_attributes_and_requirements_leave_nothing_in_the_item(

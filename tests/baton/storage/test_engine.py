@@ -361,7 +361,7 @@ def _mine(item: Item) -> dict[str, Value]:
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_an_unreadable_account_state_is_a_server_error(engine: DynamoDB, broken: str) -> None:
-    """Such an account state never counts as missing or ended, so a malformed item logs nobody out."""
+    """Such an account state never counts as missing or ended, so a malformed item logs no user out."""
     item = state_item(state_with(MINE_LIVE))
     BROKEN[broken](item)
     engine.write("put_item", TableName=engine.tables.lineages, Item=item)

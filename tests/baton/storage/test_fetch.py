@@ -82,7 +82,7 @@ def certificate(folder: Path, name: str, *, host: str | None = None, issuer: Pat
 
 @dataclass(frozen=True)
 class Certificates:
-    """A CA of this test, and certificates of this CA and of another one."""
+    """A CA of this test, and certificates of this CA and of another CA."""
 
     authority: Path
     good: Path

@@ -112,7 +112,7 @@ def stored_item(engine: DynamoDB) -> Item:
 
 
 def put(engine: DynamoDB, item: Item) -> None:
-    """Store the item, and overwrite an earlier one."""
+    """Store the item, and overwrite an earlier item."""
     engine.write("put_item", TableName=engine.tables.users, Item=item)
 
 

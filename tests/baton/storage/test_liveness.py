@@ -79,7 +79,7 @@ class Team:
 
 @pytest.fixture
 def team(engine: DynamoDB) -> Team:
-    """Give a team over empty tables, and an active login with two roles."""
+    """Return a team over empty tables, and an active login with two roles."""
     team = Team(engine)
     assert team.users.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ROLES)) == Done()
     return team
@@ -172,7 +172,7 @@ def test_a_transaction_fails_after_the_not_before_time_was_raised(team: Team) ->
 
 
 def test_a_transaction_of_an_expired_login_fails(team: Team) -> None:
-    """The last second of a login is valid, the next one is not."""
+    """A login is active in its last second, and not in the next second."""
     assert team.order(now=MINE_LIVE.expires_at - 1)
     assert not team.order(now=MINE_LIVE.expires_at)
 

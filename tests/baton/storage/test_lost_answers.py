@@ -73,7 +73,7 @@ class Line:
 
 @pytest.fixture
 def line(dynamodb: AwsClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """Give the connection, without pauses between botocore's attempts."""
+    """Return the connection, without pauses between botocore's attempts."""
     line = Line()
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
     # The handler is the last one of the general event: moto answers there, and handlers of specific events run earlier.
@@ -160,7 +160,7 @@ def test_a_deletion_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) ->
 
 
 def test_a_registration_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """Since moto ignores request tokens, the second attempt fails here on the items of the first one."""
+    """Since moto ignores request tokens, the second attempt fails here on the items of the first attempt."""
     line.lose()
     assert Users(engine).register(USER, state_with(MINE_LIVE)) == Done()
     second = replace(USER, account=SOMEBODY_ELSE)

@@ -47,7 +47,7 @@ class TestMemory(StorageContract):
 
     @pytest.fixture
     def storage(self) -> StorageUnderTest:
-        """Give an empty storage."""
+        """Return an empty storage."""
         return storage_over(MemoryTables())
 
 

@@ -129,7 +129,7 @@ CURRENT_RETRY_AND_REUSE: Final = (
 
 
 def verdict_of_the_rule(account_state: AccountState, token: PresentedToken) -> object:
-    """Return the verdict of the rule, with the exchange executed."""
+    """Return the verdict of the rule. If it permits the exchange, return the lineage after it."""
     verdict = judge(account_state, token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     return Exchanged(exchange(verdict.lineage, token, now=NOW)) if isinstance(verdict, Current) else verdict
 
@@ -269,6 +269,6 @@ def test_without_any_part_the_condition_differs_from_the_rule(
 
 
 def test_the_presented_lineage_is_the_tested_one() -> None:
-    """The cases above change the lineage of the presented token."""
+    """The token of the test presents the lineage that the cases change."""
     assert presented().lineage == MINE
     assert presented(attempt=ATTEMPT).attempt not in HISTORY

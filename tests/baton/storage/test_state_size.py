@@ -153,7 +153,7 @@ def test_a_role_code_above_the_maximum_is_a_defect(code: int) -> None:
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:
-    """The test above must be able to fail."""
+    """A control of the test above: it fails if another lineage costs nothing."""
     assert size_of_item(state_item(state_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
 
 

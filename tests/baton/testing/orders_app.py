@@ -43,7 +43,7 @@ def place(caller: Caller, order: Order) -> Answer:
 @app.route("/drafts", methods=["POST", "PUT", "PATCH", "DELETE"])
 @baton.signed()
 def draft(caller: Caller) -> Answer:
-    """Place an order at each request, also at a repeated one."""
+    """Place an order at each request, also at a repeated request."""
     ORDERS.append((caller.account, 0))
     return Answer(201)
 

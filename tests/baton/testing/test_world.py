@@ -123,7 +123,7 @@ def test_an_exchange_with_a_fault_is_repeated(world: World, when: Any) -> None:
 def test_an_answer_that_was_not_stored_is_an_unknown_outcome(world: World) -> None:
     """The first request gets its answer.
 
-    The next one waits, and is then told to check: the order is not placed again.
+    The next request waits, and its answer tells the app to check the outcome. The order is not placed again.
     """
     phone = world.phone()
     world.storage.fail(verb="store")
@@ -233,7 +233,7 @@ def test_the_settings_are_those_of_the_world(make_world: MakeWorld, monkeypatch:
 
 
 def test_an_app_without_baton_is_refused(make_world: MakeWorld, tmp_path: Any) -> None:
-    """The message says what is missing."""
+    """The message names the missing part."""
     (tmp_path / "app.py").write_text("from chalice.app import Chalice\napp = Chalice(app_name='x')\n", "utf-8")
     with pytest.raises(TypeError, match="type Baton"):
         World(tmp_path / "app.py")

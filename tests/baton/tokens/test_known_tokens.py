@@ -1,4 +1,7 @@
-"""An environment verifies the signature of a JWT once, while its key ring is the same. Nothing else changes."""
+"""An environment verifies the signature of a JWT once, while its key ring is the same.
+
+Every other check of the token happens at each call.
+"""
 
 import pytest
 from msgspec.structs import replace

@@ -96,7 +96,7 @@ class Device:
         return self._kept(self.post("/login", self.entry(email) | members, token=None))
 
     def exchange(self, token: str | None = None, *, attempt: str | None = None, **fields: str) -> Said:
-        """Exchange a token, by default the device's own, and store the next one."""
+        """Exchange a token, by default the device's own token, and store the next token."""
         form = {"grant_type": "refresh_token", "refresh_token": token or str(self.tokens["refresh_token"]), **fields}
         headers = {"idempotency-key": attempt or secrets.token_urlsafe(16)}
         return self._kept(self.request("POST", "/oauth/token", urlencode(form).encode(), FORM | headers, token=None))

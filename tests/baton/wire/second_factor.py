@@ -77,7 +77,7 @@ class Person:
         return totp(self.secret, self.clock() // 30 + ahead)
 
     def fresh_code(self) -> str:
-        """Read a code that was not used, of this step or of the next one. If both are used, wait."""
+        """Read a code that was not used, of this step or of the next step. If both are used, wait."""
         self.used_step = max(self.used_step + 1, self.clock() // 30)
         assert self.used_step <= self.clock() // 30 + 1, "let the clock go on"
         return totp(self.secret, self.used_step)

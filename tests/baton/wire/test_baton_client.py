@@ -87,7 +87,7 @@ def storage() -> MemoryStorage:
 
 @pytest.fixture
 def client(server: FakeServer, storage: MemoryStorage) -> BatonClient:
-    """Give a client that has logged in."""
+    """Return a client that has logged in."""
     client = client_of(server, storage)
     client.login(EMAIL, PASSWORD, "a phone")
     return client
@@ -574,7 +574,7 @@ class TestRule6:
     def test_a_login_that_another_process_finished_is_adopted(self, server: FakeServer, storage: MemoryStorage) -> None:
         """Two processes start one login.
 
-        The slower one finds a finished and advanced login in the storage and uses it.
+        The slower process finds a finished and advanced login in the storage and uses it.
         """
         quick = client_of(server, storage)
 
@@ -1061,7 +1061,7 @@ class TestRule8:
     def test_a_restored_backup_counts_as_a_copy(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The client cannot distinguish its own old record from a copy. The login ends and a new one starts."""
+        """The client cannot distinguish its own old record from a copy. The login ends, and a new login starts."""
         backup = storage.read()
         owner.exchange()
         owner.exchange()
@@ -1591,7 +1591,7 @@ class TestUnknownMembers:
         assert client.me()
 
     def test_a_record_of_an_earlier_or_later_version_is_read(self, storage: MemoryStorage, client: BatonClient) -> None:
-        """Members may be missing in an earlier record, and a later one may have additional members."""
+        """An earlier record may lack members, and a later record may have additional members."""
         members = json.loads(storage.read().to_json())
         earlier = {name: members[name] for name in ("session", "pending", "key")}
         assert Record.from_json(json.dumps(earlier).encode()) == storage.read()

@@ -1,4 +1,4 @@
-"""A refusal says exactly what to change: docs/baton/wire.md, "Refusals". Each case once misled a developer."""
+"""A refusal names exactly the part to change: docs/baton/wire.md, "Refusals". Each case once misled a developer."""
 
 import hashlib
 import json

@@ -266,7 +266,7 @@ def test_the_page_names_each_public_name_argument_and_member() -> None:
 
 
 def test_the_checks_come_in_the_order_of_the_page(phone: Device) -> None:
-    """A request with several faults gets the refusal of the first one."""
+    """A request with several faults gets the refusal for the first fault."""
     assert phone.post("/logout", {}).status == 204
     forged = phone.request("GET", "/notes?pages=1", tamper=lambda fields: fields.update(host="other.example.com"))
     assert forged.code == "invalid_signature", "2 before 3"

@@ -85,7 +85,7 @@ class Method:
     tells: type[BatonError] = Offline
     logged_in: bool = True
     steps: int = 1
-    """The number of Baton's answers that the method needs. The last one answers its main request."""
+    """The number of Baton's answers that the method needs. The last answer is for its main request."""
 
 
 METHODS = {

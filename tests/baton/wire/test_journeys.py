@@ -77,7 +77,7 @@ def test_a_whole_account_lifetime_over_an_unreliable_network(
 
 @pytest.mark.parametrize("wrong_by_s", [-7200, 7200])
 def test_a_wrong_clock_costs_one_round_trip(make_client: Make, wrong_by_s: int) -> None:
-    """The first signed request is refused. The second one and all later ones are accepted."""
+    """The first signed request is refused. The second and all later requests are accepted."""
     phone, line = make_client(wrong_by_s=wrong_by_s)
     phone.register("ada@example.com", PASSWORD, "phone")
     phone.me()

@@ -1,4 +1,7 @@
-"""Mail with SQS and SES, emulated by moto: the function of the queue sends what the API queues, with exact rights."""
+"""Mail with SQS and SES, emulated by moto.
+
+The function of the queue sends the mails that the API queues. It uses exactly the rights of its policy.
+"""
 
 import json
 import os

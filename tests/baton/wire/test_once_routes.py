@@ -31,25 +31,25 @@ class Order(Body):
 
 @pytest.fixture
 def effects() -> list[int]:
-    """Give the list of executed orders."""
+    """Return the list of executed orders."""
     return []
 
 
 @pytest.fixture
 def outcome() -> list[Any]:
-    """Give the results of the next runs, in order: an exception or an answer. An empty list means the usual answer."""
+    """Return the results of the next runs, in order: an exception or an answer. An empty list means the usual answer."""
     return []
 
 
 @pytest.fixture
 def elapsed() -> list[float]:
-    """Give the elapsed time in seconds."""
+    """Return the elapsed time in seconds."""
     return [0.0]
 
 
 @pytest.fixture
 def environments() -> list[Baton]:
-    """Give the Baton of each environment."""
+    """Return the Baton of each environment."""
     return []
 
 

@@ -344,7 +344,7 @@ def test_an_effect_before_the_end_of_the_login_stays(team: Team, end: End) -> No
 
 
 def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests above must be able to fail."""
+    """A control of the tests above: they fail without the condition."""
     phone = registered(team)
     plain = team.feature.write
     monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))
@@ -356,7 +356,7 @@ def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize(("later_s", "status"), [(0, 201), (1, 503)])
 def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int, status: int) -> None:
-    """The write succeeds in the last second of the login. It fails in the next one, despite the authorization."""
+    """The write succeeds in the last second of the login. It fails in the next second, despite the authorization."""
     bearer = registered(team, client_id="iot", bound=False)
     life = int(bearer.tokens["authorization_expires_in"])
     team.clock.skip(life - 1 - (team.clock.time() - int(bearer.tokens["server_time"])))

@@ -232,7 +232,7 @@ def test_a_repeated_login_gets_the_same_tokens(make_device: MakeDevice, mine: Au
 
 
 def test_a_challenge_logs_one_device_in_once(make_device: MakeDevice, mine: Authenticator) -> None:
-    """29: it is replayed by the same key with another attempt, and by another key."""
+    """Case 29: it is replayed by the same key with another attempt, and by another key."""
     tablet, thief = make_device(), make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     assert send_passkey(thief, credential).code == "challenge_invalid"
@@ -251,7 +251,7 @@ def test_one_of_many_logins_uses_a_challenge(make_device: MakeDevice, mine: Auth
 
 
 def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """30: the challenge is for a step-up, a second factor or a registration, or Baton did not make it."""
+    """Case 30: the challenge is for a step-up, a second factor or a registration, or Baton did not make it."""
     challenges = [
         options_of(step_up_options(phone, "DELETE", "/me")),
         options_of(stepped(phone, "POST", OPTIONS)),
@@ -271,7 +271,7 @@ def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone
 def test_a_challenge_is_of_the_client_that_fetched_it(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """30: the device key is the same, and the origin belongs to both clients."""
+    """Case 30: the device key is the same, and the origin belongs to both clients."""
     del phone
     app = make_device()
     credential = mine.get(options_of(sign_in_options(app)))
@@ -282,7 +282,7 @@ def test_a_challenge_is_of_the_client_that_fetched_it(
 
 
 def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, mine: Authenticator) -> None:
-    """31: a challenge expires after five minutes."""
+    """Case 31: a challenge expires after five minutes."""
     tablet = make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     clock.skip(TICKET_PURPOSES["challenge"].life_s)
@@ -303,7 +303,7 @@ def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Auth
 def test_the_passkey_must_be_of_the_account_that_it_names(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """32: the request has Bob's passkey with Ada's user handle, without a handle, and with an unknown handle."""
+    """Case 32: the request has Bob's passkey with Ada's user handle, without a handle, and with an unknown handle."""
     bob, bobs = make_device(), Authenticator()
     bob.register(OTHER_EMAIL)
     assert add(bob, bobs).status == 201
@@ -320,7 +320,7 @@ def test_the_passkey_must_be_of_the_account_that_it_names(
 
 
 def test_a_credential_belongs_to_one_account(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """33: the credential is added once, and only to one account."""
+    """Case 33: the credential is added once, and only to one account."""
     bob = make_device()
     bob.register(OTHER_EMAIL)
     options = options_of(stepped(bob, "POST", OPTIONS))
@@ -344,7 +344,7 @@ def test_a_credential_belongs_to_one_account(make_device: MakeDevice, phone: Dev
     ],
 )
 def test_a_lie_logs_nobody_in(make_device: MakeDevice, mine: Authenticator, lies: dict[str, Any]) -> None:
-    """34 to 36: the hint names the failed check. The challenge can still be used."""
+    """Cases 34 to 36: the hint names the failed check. The challenge can still be used."""
     tablet = make_device()
     options = options_of(sign_in_options(tablet))
     said = send_passkey(tablet, mine.get(options, **lies))
@@ -374,7 +374,7 @@ def test_a_client_without_origins_has_no_passkeys(make_device: MakeDevice, phone
 def test_a_counter_that_goes_back_is_told_and_logs_in(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """37: the cause may be a copy of the authenticator. The larger counter is kept."""
+    """Case 37: the cause may be a copy of the authenticator. The larger counter is kept."""
     tablet = make_device()
     assert sign_in(tablet, mine, counter=5).status == 200
     assert "passkey_counter" not in events(phone)
@@ -386,7 +386,7 @@ def test_a_counter_that_goes_back_is_told_and_logs_in(
 
 
 def test_a_passkey_that_becomes_synced_is_told_and_logs_in(make_device: MakeDevice, mine: Authenticator) -> None:
-    """37: by the standard this never happens, but platforms do it."""
+    """Case 37: by the standard this never happens, but platforms do it."""
     tablet = make_device()
     assert sign_in(tablet, mine, flags=UP | UV | BE | BS).status == 200
     assert events(tablet).count("passkey_backup_changed") == 1
@@ -396,7 +396,7 @@ def test_a_passkey_that_becomes_synced_is_told_and_logs_in(make_device: MakeDevi
 
 
 def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """38: this is also true if it was removed after the options were fetched."""
+    """Case 38: this is also true if it was removed after the options were fetched."""
     tablet = make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
@@ -425,7 +425,7 @@ def removing_passkeys(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -
 def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobody_in(
     make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """38: the condition of both writes has the credentials version. The retry gets the reason."""
+    """Case 38: the condition of both writes has the credentials version. The retry gets the reason."""
     del phone
     tablet, key = make_device(), attempt()
     credential = mine.get(options_of(sign_in_options(tablet)))
@@ -435,7 +435,7 @@ def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobod
 
 
 def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: Any, mine: Authenticator) -> None:
-    """38: the answer is not ``unknown_passkey``, because the phone would then delete the passkey.
+    """Case 38: the answer is not ``unknown_passkey``, because the phone would then delete the passkey.
 
     Only its holder learns this.
     """
@@ -634,7 +634,7 @@ def test_a_step_up_by_passkey_is_of_one_body(phone: Device, mine: Authenticator)
 def test_a_passkey_that_is_removed_during_a_step_up_proves_nothing(
     phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """38: the write that stores the use has the condition that the passkey exists."""
+    """Case 38: the write that stores the use has the condition that the passkey exists."""
     credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")), counter=1)
     removing_passkeys(deployment, monkeypatch)
     assert grant_of(phone, "DELETE", "/me", passkey=credential).status == 503
@@ -684,13 +684,13 @@ def test_a_fresh_login_adds_a_passkey_silently(phone: Device, make_device: MakeD
 
 
 def test_presence_is_missing_in_an_upgrade_only(phone: Device) -> None:
-    """37: UP=0 is refused unless the challenge is for an upgrade."""
+    """Case 37: UP=0 is refused unless the challenge is for an upgrade."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     assert phone.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).code == "invalid_passkey"
 
 
 def test_an_older_login_adds_nothing_silently(phone: Device, clock: DevelopmentClock) -> None:
-    """11: a thief of the device has a login that is older than five minutes."""
+    """Case 11: a thief of the device has a login that is older than five minutes."""
     clock.skip(300)
     assert phone.request("POST", UPGRADE).status == 200
     clock.skip(1)
@@ -723,7 +723,7 @@ def test_an_account_that_is_asked_adds_nothing_below_aal2(
 
 
 def test_a_stolen_login_adds_no_passkey(phone: Device, clock: DevelopmentClock) -> None:
-    """10: the thief has no proof of the person, or the challenge of another login."""
+    """Case 10: the thief has no proof of the person, or the challenge of another login."""
     clock.skip(301)
     assert phone.request("POST", OPTIONS).code == "step_up_required"
     made = Authenticator().create({"challenge": "A" * 100, "user": {"id": "AAAA"}})

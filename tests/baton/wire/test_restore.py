@@ -172,7 +172,10 @@ def test_a_deleted_restore_key_restores_nothing(phone: Device, new_phone: Device
 def test_the_keys_of_forgotten_logins_are_removed(
     deployment: Deployment, make_device: MakeDevice, phone: Device, platform: Authenticator
 ) -> None:
-    """The account state no longer has a login of the device. The next stored restore key removes the old one."""
+    """The account state no longer has a login of the device.
+
+    The next stored restore key removes the old restore key.
+    """
     del platform
     second = make_device()
     second.login(EMAIL)
@@ -184,7 +187,7 @@ def test_the_keys_of_forgotten_logins_are_removed(
 
 
 def test_a_login_older_than_five_minutes_keeps_no_key_without_a_step_up(phone: Device, clock: DevelopmentClock) -> None:
-    """43: a copy of the phone must not store a key that outlives the copy.
+    """Case 43: a copy of the phone must not store a key that outlives the copy.
 
     The options and the PUT have the same rule.
     """
@@ -312,7 +315,7 @@ def test_a_repeated_restore_gets_the_same_tokens(new_phone: Device, platform: Au
 
 
 def test_an_assertion_restores_once(make_device: MakeDevice, new_phone: Device, platform: Authenticator) -> None:
-    """39: it is replayed with another attempt, by another key, and by many phones at the same time."""
+    """Case 39: it is replayed with another attempt, by another key, and by many phones at the same time."""
     thief = make_device()
     credential = platform.get(options_of(restore_options(new_phone)))
     assert send_restore(thief, credential).code == "challenge_invalid"
@@ -396,7 +399,7 @@ def test_a_restore_key_dies_with_its_login(
     kill: Callable[[Device, Device], None],
     fetched: str,
 ) -> None:
-    """40: no restore key has to be deleted. The answer tells the phone that the key no longer works."""
+    """Case 40: no restore key has to be deleted. The answer tells the phone that the key no longer works."""
     other = make_device()
     assert other.login(EMAIL).status == 200
     early = options_of(restore_options(new_phone))
@@ -454,7 +457,7 @@ def test_an_idle_or_expired_login_restores_nothing(
 def test_a_login_that_ends_between_the_read_and_the_write_is_not_restored(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40: the condition of the admission includes the login of the old phone."""
+    """Case 40: the condition of the admission includes the login of the old phone."""
     store = type(deployment.environments[0].baton.ephemeral)
     consume = store.consume_ticket
 
@@ -473,7 +476,7 @@ def test_a_login_that_ends_between_the_read_and_the_write_is_not_restored(
 
 
 def test_five_restores_a_day(make_device: MakeDevice, platform: Authenticator, clock: DevelopmentClock) -> None:
-    """42: the sixth restore must wait until the next day."""
+    """Case 42: the sixth restore must wait until the next day."""
     for _ in range(5):
         assert restore(make_device(), platform).status == 200
     said = restore(make_device(), platform)
@@ -545,7 +548,7 @@ def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform:
 def test_a_passkey_is_no_restore_key_and_a_restore_key_is_no_passkey(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """41: neither is accepted in place of the other. A restore key cannot step up either."""
+    """Case 41: neither is accepted in place of the other. A restore key cannot step up either."""
     mine = Authenticator()
     assert add(phone, mine).status == 201
     assert restore(new_phone, mine).code == "unknown_passkey"
@@ -590,7 +593,7 @@ def test_a_login_by_password_replaces_a_restored_one(
 def test_an_account_that_is_asked_for_a_second_factor_is_not_restored(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """43: this applies to the owner's own switch too. It was turned on after the key was stored."""
+    """Case 43: the owner turned the switch on after the restore key was stored. Then not even the owner can restore."""
     assert add(phone, Authenticator()).status == 201
     switch_on(phone)
     for said in (restore(new_phone, platform), keep(phone, silent())):
@@ -601,7 +604,7 @@ def test_an_account_that_is_asked_for_a_second_factor_is_not_restored(
 def test_a_role_that_requires_a_second_factor_refuses_a_restore(
     baton: Any, phone: Device, new_phone: Device, platform: Authenticator, role: str
 ) -> None:
-    """43: the account then needs a second factor.
+    """Case 43: the account then needs a second factor.
 
     With another role the login is restored, and the tokens have the role.
     """
@@ -621,7 +624,7 @@ def test_a_role_that_requires_a_second_factor_refuses_a_restore(
 def test_a_restored_login_does_not_keep_its_key_remembered(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """28: the key was remembered, but the account has only a restored login of it.
+    """Case 28: the key was remembered, but the account has only a restored login of it.
 
     So a login with it needs the factor.
     """

@@ -142,7 +142,7 @@ def test_the_confirming_code_is_used(make_device: MakeDevice, clock: Development
 def test_a_code_is_used_once_and_no_earlier_one_after_it(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """Of two codes that are both in their time, the earlier one is refused once the later one was used."""
+    """Two codes are both in their time. After the later code was used, the earlier code is refused."""
     del phone
     clock.skip(60)
     later, earlier = ada.code(1), ada.code()
@@ -405,7 +405,7 @@ def test_what_is_required_stays_switched_on(
 
 
 def test_the_switch_needs_a_factor(make_device: MakeDevice) -> None:
-    """So an owner cannot lock the account."""
+    """An owner without a factor cannot require one, which would lock the account."""
     phone = make_device()
     phone.register(EMAIL)
     assert stepped(phone, "PUT", "/me/second-factor", b'{"on": true}').code == "factor_missing"

@@ -31,7 +31,10 @@ def missing() -> str:
 
 @pytest.fixture
 def read(make_device: Callable[..., Device]) -> dict[str, Any]:
-    """Give both libraries the documents, the answer to an exchange, and a narrowed token. Return what they read."""
+    """Give both libraries the documents, the answer to an exchange, and a narrowed token.
+
+    Return the values that they read.
+    """
     if why := missing():
         pytest.skip(why)
     phone = make_device()

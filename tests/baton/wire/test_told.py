@@ -89,7 +89,7 @@ def test_a_short_password_is_told_how_long(told: Send) -> None:
 def test_the_refusal_of_a_wrong_type_names_the_member(
     told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
 ) -> None:
-    """The refusal shows the expected value and never the received one."""
+    """The refusal shows the expected value and never the received value."""
     said = entry(told, **members)
     assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
     assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."

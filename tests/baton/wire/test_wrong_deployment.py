@@ -1,4 +1,4 @@
-"""A wrong deployment logs nobody out (E1b). A client that is out of service is refused on purpose (E4)."""
+"""A wrong deployment logs no user out (E1b). A client that is out of service is refused on purpose (E4)."""
 
 import base64
 import re

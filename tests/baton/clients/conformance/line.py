@@ -174,7 +174,7 @@ class Line:
         return None
 
     def _answer(self, connection: socket.socket, request: Exchanged) -> bool:
-        """Answer. Return whether the connection stays open."""
+        """Answer one request, perhaps with a fault. Return whether the connection stays open."""
         self.arrived(request)
         self.log.append(request)
         fault = self._fault_of(request)

@@ -183,7 +183,10 @@ class Scene:
         return made
 
     def opening(self, folder: Path, named: dict[str, Any]) -> dict[str, Any]:
-        """Return the first line for an agent. Its clock is that of the server, unless the scenario sets another one."""
+        """Return the first line for an agent.
+
+        Its clock is that of the server, unless the scenario sets another clock.
+        """
         skew = self.world.clock.time() - time.time() + named.pop("skew", 0)
         return {"base_url": self.line.url, "client_id": "mobile", "store": str(folder), "skew": skew, **named}
 

@@ -89,7 +89,7 @@ def test_a_missing_setting_stops_the_start_and_every_problem_is_reported(task: P
 
 
 def test_a_zip_without_a_package_does_not_start(task: Path, tmp_path: Path) -> None:
-    """The package is installed on this machine, so the test above can fail."""
+    """A control of the test above: the function cannot use the package, although this machine has it."""
     for entry in task.iterdir():
         if entry.name != "msgspec":
             (tmp_path / entry.name).symlink_to(entry)

@@ -129,7 +129,7 @@ def test_without_valgrind_the_command_compares_nothing(
 
 
 def test_unchanged_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """So the other tests of ``main`` fail for their own reason."""
+    """A control of the other tests of ``main``."""
     assert instructions.main([]) == 0
     assert "all within 5% of what is written down" in capsys.readouterr().out
 

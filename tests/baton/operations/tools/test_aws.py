@@ -231,7 +231,7 @@ def test_make_dev_with_an_incomplete_engine_prints_one_line(
 
 
 def test_the_tools_client_is_made_for_each_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bug: a client for an ended engine was used for the next one, and every later test failed."""
+    """Bug: a client of an ended database was used for the next database, and every later test failed."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for port in (1, 2):
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")

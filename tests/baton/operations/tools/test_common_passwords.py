@@ -1,4 +1,4 @@
-"""`python -m tools.common_passwords`: the list is what its sources have, and a changed source writes nothing."""
+"""`python -m tools.common_passwords`: the list has the entries of its sources, and a changed source writes nothing."""
 
 import gzip
 import zipfile

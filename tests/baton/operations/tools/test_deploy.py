@@ -143,7 +143,7 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto has no backup plans
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One test runs the whole sequence. The deployed resources are the checked ones, and a login succeeds."""
+    """One test runs the whole sequence. The deployed resources are those that were checked, and a login succeeds."""
     assert "  + Lineages                    AWS::DynamoDB::Table" in (told := planned(capsys))
     assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
     assert "RestoredSelection" not in told
@@ -289,7 +289,7 @@ def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
 
 
 def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
-    """Check that the deployed zip is the checked one, with the configured size and the right URL."""
+    """Check that the deployed zip is the checked zip, with the configured size and the right URL."""
     for name in ("baton-dev", *JOBS):
         described = client("lambda").get_function(FunctionName=name)["Configuration"]
         # Compare digests: pytest would compare two different zips line by line for minutes.
@@ -342,7 +342,7 @@ def _zip_of(name: str) -> bytes:
 
 
 def plain_chalice(*words: str) -> None:
-    """Run Chalice directly, on the copy that `make package` leaves. Its wheels are the checked ones."""
+    """Run Chalice directly, on the copy that `make package` leaves. Its wheels are those that were checked."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=package.COPY,
@@ -609,7 +609,7 @@ def test_policies_follow_a_new_api(copy: Path) -> None:
 
 
 def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first deployment of a stage with a custom domain also runs twice. Later ones run once."""
+    """The first deployment of a stage with a custom domain also runs twice. Later deployments run once."""
     stage = stage_named("dev", CONFIG)
     stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
     deployed_with: list[str] = []
@@ -630,7 +630,7 @@ def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytes
 def test_a_stage_with_restored_tables_keeps_its_stack_key_and_names() -> None:
     """Restored tables have another prefix.
 
-    A data stack with that prefix would be a second one with an empty key ring.
+    A data stack with that prefix would be a second data stack with an empty key ring.
     """
     restored = json.loads(json.dumps(CONFIG))
     restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
@@ -753,7 +753,7 @@ def test_a_failed_creation_can_be_continued(applied: Callable[[CloudFormation], 
 
 
 def test_an_interrupted_deployment_restores_the_stack_protection(applied: Callable[[CloudFormation], str]) -> None:
-    """Every deployment sets the deletion protection, not only the first one."""
+    """Every deployment sets the deletion protection, not only the first deployment."""
     stack = CloudFormation("CREATE_COMPLETE", changes=False)
     assert applied(stack) == "baton-prod-data has no changes"
     assert stack.protected

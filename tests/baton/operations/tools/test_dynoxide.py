@@ -32,7 +32,7 @@ def package() -> bytes:
 
 @pytest.fixture
 def npm(package: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put an npm on the PATH that serves another package than the pinned one."""
+    """Put an npm on the PATH that serves a package other than the pinned package."""
     (tmp_path / "served.tgz").write_bytes(package)
     script = tmp_path / "npm"
     script.write_text(f'#!/bin/sh\n/bin/cp "{tmp_path}/served.tgz" .\n')

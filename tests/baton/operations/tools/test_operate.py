@@ -124,7 +124,7 @@ def test_a_role_is_granted_shown_and_revoked(
     operate: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One role at a time, and the others stay. Tokens have it from the next exchange."""
+    """A command changes one role and keeps the others. The tokens change at the next exchange."""
     del with_roles
     phone = make_device()
     phone.register("ada@example.com")
@@ -146,7 +146,7 @@ def test_a_role_is_granted_shown_and_revoked(
 def test_a_deletion_by_the_operator_is_queued_where_there_is_a_queue(
     operate: Callable[..., int], make_device: Callable[..., Device], tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the function of the team is called too. The queue is found by its name.
+    """The queue is found by its name, and its order calls the function of the team too.
 
     Without the queue, the command changes nothing.
     """
@@ -279,7 +279,7 @@ def test_a_command_about_an_unknown_role_or_account_changes_nothing(
     command: tuple[str, ...],
     error: str,
 ) -> None:
-    """The command exits with 1 and names what is unknown."""
+    """The command exits with 1 and names the unknown role or account."""
     del with_roles
     make_device().register("ada@example.com")
     assert operate(*command) == 1
@@ -427,7 +427,7 @@ def sealed_under(root: Root, token: tokens.Token) -> str:
 
 
 def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> list[str]:
-    """Call and exchange with each token, and return the accepted ones. The thief has no device key."""
+    """Call and exchange with each token, and return the accepted tokens. The thief has no device key."""
     thief = replaced(phone, bound=False, tokens={})
     taken = []
     for text in forged:

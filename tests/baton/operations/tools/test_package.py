@@ -142,7 +142,7 @@ def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp
 
 
 def test_an_unexpected_file_in_the_zip_is_noticed(tmp_path: Path) -> None:
-    """The test above can fail."""
+    """A control of the test above: it fails if the zip has such a file."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py", "__pycache__/app.x.pyc"):

@@ -137,7 +137,7 @@ def installed(architecture: str) -> bytes:
 
 @pytest.mark.prove(ci=True)
 def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None:
-    """Genuine wheels pass, so the test above can fail.
+    """A control of the test above: genuine wheels are not refused.
 
     The next installation reads no index, for either architecture.
     """

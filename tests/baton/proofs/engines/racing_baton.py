@@ -133,8 +133,8 @@ def _tally(phones: Sequence[Device], told: Sequence[Sequence[tuple[Answers, Answ
 def only_child(answers: Answers, *, rivals: bool) -> str:
     """Check the answers of one race, and return the child.
 
-    Among rivals, one request exchanges the token. Each other one gets 401: it ends the login itself, or is told that
-    the login has ended.
+    Among rivals, one request exchanges the token. Each other request gets 401: it ends the login itself, or is told
+    that the login has ended.
     """
     told = Counter(map(_words, answers))
     children = {str(answer.members["refresh_token"]) for answer in answers if answer.status == 200}

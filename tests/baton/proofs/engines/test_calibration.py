@@ -33,7 +33,7 @@ def test_the_embedded_engine_has_one_winner(
 def test_stock_moto_has_one_winner(
     tables: Tables, attempt: Attempt, stock: None, wide_gap: None, eager_switching: None
 ) -> None:
-    """Without the lock, the same race fails. This shows that the test above can fail."""
+    """A control of the test above: without the lock, the same race fails."""
     with threads(RACERS) as team:
         assert race(team, attempt, tables, ROUNDS) == []
 

@@ -75,7 +75,7 @@ def test_dynoxide_follows_the_rule(shared_tables: Tables, devices: int, steps: i
 
 
 def test_a_store_that_reads_and_then_writes_is_refuted(tables: Tables, eager_switching: None) -> None:
-    """The lock of moto does not hide this fault. So the tests above can fail."""
+    """A control of the tests above: the lock of moto does not hide this fault."""
     with threads(DEVICES) as team:
         assert is_ever_refuted(team, tables, store=ReadThenWrite)
 

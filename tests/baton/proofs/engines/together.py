@@ -34,7 +34,10 @@ def threads(size: int) -> Iterator[Team]:
 
 @contextmanager
 def processes(size: int) -> Iterator[Team]:
-    """Run the parts in new Python processes, with the environment of this one. ``play`` must be importable."""
+    """Run the parts in new Python processes, with the environment variables of this process.
+
+    ``play`` must be importable.
+    """
     fresh = multiprocessing.get_context("spawn")
     barrier = fresh.Barrier(size, timeout=PATIENCE_S)
     with ProcessPoolExecutor(size, mp_context=fresh, initializer=_inherit, initargs=(barrier,)) as pool:

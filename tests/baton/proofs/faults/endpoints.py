@@ -27,8 +27,8 @@ ATTEMPT = "the one attempt of this act"
 class Scenario:
     """A scenario on a stage: ``prepare`` sets it up and returns its action.
 
-    ``outcomes`` lists the accepted results other than the undisturbed one: a fault can come after the write, and a
-    repeated request then gets another answer. ``may_leave`` lists facts that a fault may leave in the tables.
+    ``outcomes`` lists the accepted results other than the result without a fault: a fault can come after the write, and
+    a repeated request then gets another answer. ``may_leave`` lists facts that a fault may leave in the tables.
     """
 
     route: str

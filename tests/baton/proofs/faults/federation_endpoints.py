@@ -1,4 +1,4 @@
-"""Logins with an identity provider, in every way in which they ask DynamoDB something else."""
+"""Logins with an identity provider, for the fault suite: one scenario for each different list of DynamoDB calls."""
 
 from chalicelib.baton.federation.id_token import login_nonce
 from tests.baton.proofs.faults.endpoints import ATTEMPT, scenario

@@ -263,7 +263,7 @@ def _undecodable(value: Any) -> Any:
 
 
 def wrong_key(_: Sending, deliver: Deliver) -> Reply:
-    """Decrypt another data key than the requested one."""
+    """Decrypt another data key than the requested data key."""
     reply = deliver()
     return reply.with_members({**reply.members, "Plaintext": "A" * 43 + "="})
 

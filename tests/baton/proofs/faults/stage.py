@@ -119,7 +119,10 @@ class Stage:
         )
 
     def by_client(self, actor: BatonClient, do: Callable[[BatonClient], object]) -> Act:
-        """Return an action: the reference client acts from its record, then checks that it is still logged in."""
+        """Return an action of the reference client.
+
+        It starts from its stored record, and then checks that it is still logged in.
+        """
         record, client_id, binding = actor._storage.read(), actor._client_id, actor._binding
 
         def act() -> str:

@@ -107,7 +107,7 @@ def unlike_the_table(answer: Answered) -> list[str]:
 def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
     """Inject faults at each call of a scenario. Return the complaints and the number of cases.
 
-    ``every``: of the faults outside `TELLING`, inject one in this number, and a different one at the next call.
+    Each call gets every fault of `TELLING`, and one in ``every`` of the other faults: other calls get others.
     """
     stage.clear()
     act = scenario.prepare(stage)

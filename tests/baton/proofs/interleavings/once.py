@@ -109,11 +109,11 @@ class Stage:
     late: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     """Attempts that arrive in the next phase."""
     runs: str = ""
-    """The sending whose view began last."""
+    """The name of the request whose view began last."""
     stored_by: str = ""
-    """The sending whose answer is stored."""
+    """The name of the request whose answer is stored."""
     given: dict[str, RenderedAnswer] = field(default_factory=dict)
-    """The rendered answer or refusal of each sending."""
+    """The rendered answer or refusal of each request, by its name."""
 
     def __post_init__(self) -> None:
         """Create the flow, with a key that no other schedule uses."""

@@ -94,7 +94,7 @@ class Course:
         return fork.ways[fork.taken]
 
     def made(self, call: Call, *, changed: bool) -> None:
-        """Record whether the call had an effect, in this schedule or an earlier one."""
+        """Record whether the call had an effect, in this schedule or in an earlier schedule."""
         if self.turned:
             name, turned = self.turned.ways[self.turned.taken], self.turned
             before = name in turned.made and turned.calls[name].writes
@@ -141,7 +141,7 @@ class Presenter:
     flow: greenlet
     call: Call = field(default_factory=lambda: Call("", frozenset(), writes=False))
     born: int = 0
-    """How many other presenters this one has started: part of their names."""
+    """How many other presenters this presenter has started: part of their names."""
 
 
 @dataclass(eq=False)
@@ -228,7 +228,7 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """The number of explored schedules, and the number that was skipped as another order of an explored one."""
+    """The number of explored schedules, and the number that was skipped as another order of an explored schedule."""
 
     schedules: int
     asleep: int

@@ -196,7 +196,7 @@ def test_the_guarantees_hold_for_logins_of_one_key(which: str) -> None:
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
 def test_the_guarantees_hold_for_logins_of_one_key_and_another_fault(which: str) -> None:
-    """The scenes are those above, with one more fault at any step."""
+    """The same scenes as without ``another_fault``, with one more fault at any step."""
     among, kind, _, count = OF_ONE_KEY[which]
     assert schedules(among, faults=2 if among is AGAIN else 1, kind=kind) == count
 

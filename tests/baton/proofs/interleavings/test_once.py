@@ -1,4 +1,4 @@
-"""Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second one.
+"""Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second effect.
 
 In memory and on DynamoDB. The tests fix the number of schedules: a smaller number means that some schedules are not
 explored any more. The numbers change when the flow makes other calls. Then run with ``-m "prove or not prove"`` and

@@ -39,7 +39,7 @@ OPENED_PER_DAY = 10
 """How often a user opens the app in a day, at times when the app needs a new token."""
 TIMEOUT_S = 10.0
 LATENCY_S = (0.05, 0.6)
-"""One-way latency, from the best to the worst connection."""
+"""The one-way latency of the best and of the worst connection, in seconds."""
 
 
 class Deal(StrEnum):

@@ -72,7 +72,7 @@ def test_strict_rotation_logs_out_a_third_of_the_users_in_a_week() -> None:
 
 @pytest.mark.parametrize("deal", [deal for deal in FIVE if deal is not Deal.ROTATION])
 def test_mechanisms_without_rotation_tolerate_lost_answers(deal: Deal) -> None:
-    """Of the five mechanisms, a lost answer has an effect only on rotation."""
+    """In each mechanism except rotation, a lost answer logs out no user."""
     assert week(deal, CAUSES["all of it"], phones=10).logged_out_share == 0
 
 
