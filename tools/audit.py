@@ -124,7 +124,7 @@ def code() -> Iterator[Finding]:
 def templates() -> list[Path]:
     """List the deployed templates, relative to the root: the data stack and the last package.
 
-    Relative paths, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
+    The paths are relative, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
     """
     data = ROOT / "infra" / "data.yaml"
     packaged = sorted((ROOT / "build" / "package").rglob("sam.yaml")) + sorted(

@@ -30,9 +30,9 @@ ALIKE = {
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
 }
-"""The mechanism of Baton that does the same work as each product. In this order: rotate an opaque token and sign an
-ES256 token; sign an ES256 token and verify the request signature of the device's P-256 key; rotate an opaque token;
-rotate a JWT."""
+"""The mechanism of Baton that does the same work as each product. The work of ``oauth``: rotate an opaque token and
+sign an ES256 token. Of ``mobile``: sign an ES256 token and verify the request signature of the device's P-256 key. Of
+``opaque``: rotate an opaque token. Of ``simple``: rotate a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,

@@ -48,7 +48,8 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """One caller can cause this server error deliberately. It is counted separately and triggers no alarm."""
+    """Whether one caller can cause this server error deliberately. Then it is counted separately and triggers no
+    alarm."""
     cookies: tuple[Any, ...] = ()
     """The cookies (`routing.Cookie`) that the answer sets or deletes."""
 

@@ -3,12 +3,12 @@
 from typing import NewType
 
 AccountId = NewType("AccountId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
 
 ACCOUNT_BYTES = 12
 
 LineageId = NewType("LineageId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
 
 EmailIndex = NewType("EmailIndex", str)
 """The HMAC of a canonical e-mail address, in base64url.

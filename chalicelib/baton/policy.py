@@ -217,7 +217,7 @@ PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
 """The time limit of a breach check: name resolution, connection and answer. After it, the password is accepted."""
 BREACH_ANSWER_BYTES_MAX = 256 * 1024
-"""The maximum size of an answer: three times the largest one, which has 2,000 rows of 40 bytes."""
+"""The maximum size of an answer: three times the largest answer, which has 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 ARGON2_LANES = 1
@@ -239,8 +239,8 @@ NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
 that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
 """How much later than the end of the period of its key the ``iat`` of a token may be. An environment signs with the key
-of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another
-one."""
+of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of the clock
+of another environment."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
 """How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S

@@ -84,7 +84,7 @@ class Settings(Struct, frozen=True):
     development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
-    """The clients of the file that ``clients`` names."""
+    """The clients and roles, read from the file that the setting ``clients`` names."""
 
     resources: Resources
     """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""

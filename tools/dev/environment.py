@@ -214,7 +214,7 @@ class Environment:
             self._lambdas.cleanup()
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Start the process of the environment."""
         return self
 
     def __exit__(

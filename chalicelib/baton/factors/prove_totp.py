@@ -86,7 +86,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(name, window_s=DAY_S, now=now)
 
     def _count(self, user: User, totp: Totp, *, device: str | None, now: int) -> None:
-        """Count this attempt as a wrong one, before the code is checked."""
+        """Count this attempt as a wrong attempt, before the code is checked."""
         if not self.limits:
             return
         daily = self.ephemeral.count(

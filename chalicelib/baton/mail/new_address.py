@@ -157,7 +157,7 @@ def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple
 
 
 def _is_back(user: User, new_index: str, *, now: int) -> bool:
-    """Check whether the new address is an old one that an undo could give back. Then this change is such an undo."""
+    """Check whether the new address is an old address that an undo could restore. Then this change is such an undo."""
     return any(one.index == new_index and one.returns and one.until > now for one in user.kept)
 
 

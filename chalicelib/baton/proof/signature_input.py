@@ -31,7 +31,7 @@ _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
 _MILLISECONDS_MIN = 10**11
-"""A number from this one upwards is a time in milliseconds: in seconds it would be in the year 5138 or later."""
+"""A number of this size or more is a time in milliseconds: in seconds it would be in the year 5138 or later."""
 
 
 class Profile(Struct, frozen=True):

@@ -94,7 +94,7 @@ class Phone:
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
-        """Use a session: an empty one that ``log_in`` will fill, or a copy of another phone's session."""
+        """Use a session: an empty session that ``log_in`` will fill, or a copy of another phone's session."""
         self._send, self._clock = send, clock
         self._authority, self._prefix = authority, prefix
         self._session = session

@@ -193,7 +193,7 @@ class World:
         self._after.close()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start moto, if the world uses it."""
         return self
 
     def __exit__(

@@ -44,7 +44,7 @@ class ConfigurationMismatch(Unavailable):
     """
 
     def __init__(self, what: str) -> None:
-        """Keep ``what``. The client must wait for a minute before it repeats the request."""
+        """Build the error for ``what``. The client must wait for a minute before it repeats the request."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
         # A client can repeat one old token, so this is no alarm. The event ``configuration_mismatch`` has its own.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)

@@ -86,7 +86,7 @@ class StoredAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion, if it is higher, or of the same attempt."""
+        """Store the counter of an assertion if it is higher than the stored counter, or if the attempt is the same."""
         values = {
             ":apple_key": binary(known.apple_key),
             ":counter": number(counter),

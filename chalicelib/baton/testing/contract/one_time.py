@@ -89,7 +89,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.parametrize("other", [TICKET_ID[:-1] + b"\1", TICKET_ID[:-1], TICKET_ID + b"\0", b""])
     def test_other_tickets_are_not_consumed_with_it(self, storage: StorageUnderTest, other: bytes) -> None:
-        """Nor are a nonce and a grant of the same name."""
+        """A nonce and a grant with the name of the ticket are not consumed either."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, ticket_id=other, mark=OTHER_MARK) == Done()
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
