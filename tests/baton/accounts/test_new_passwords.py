@@ -86,7 +86,7 @@ def test_a_stranger_over_the_limit_makes_no_request(world: World) -> None:
 
 
 def test_a_login_checks_no_leak(world: World) -> None:
-    """Nor does a step-up. A password is checked only when it is set."""
+    """A step-up checks none either. A password is checked only when it is set."""
     world.register(world.phone())
     asked = len(world.leaked.asked)
     world.leaked.passwords = {PASSWORD}

@@ -1,4 +1,4 @@
-"""Altered evidence raises only the refusal: with a 5xx, every altered byte would raise an alarm."""
+"""Altered evidence is refused, and never causes a server error: each error would raise an alarm."""
 
 import random
 from collections.abc import Callable, Iterator

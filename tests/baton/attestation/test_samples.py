@@ -92,7 +92,7 @@ def test_the_attestation_and_the_assertion_of_takimoto3_verify() -> None:
 
 
 def test_the_sample_of_apples_guide_for_ios_27_verifies() -> None:
-    """It has the map of iOS 27 behind the key. Its ``clientDataHash`` is raw text, and no hash."""
+    """After the key, the sample has the CBOR map that iOS 27 added. Its ``clientDataHash`` is raw text, and no hash."""
     sample = json.loads((FOLDER / "apple" / "ios-27-guide.json").read_text())
     with_intermediate = json.loads((FOLDER / "apple" / "attestation-production.json").read_text())
     other: Any = read_cbor(b64decode(with_intermediate["attestation"]))

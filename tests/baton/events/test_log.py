@@ -100,7 +100,7 @@ def test_a_request_that_counts_nothing_writes_no_metrics(capfd: pytest.CaptureFi
 def test_a_request_without_a_duration_does_not_report_the_previous_one(
     log: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A request that ended without an answer leaves its correct counts, but not its start time."""
+    """The first request ended without an answer. Its counts are still reported, but its start time is not used."""
     log.start_request(request_id="r1")
     log.record("exchanged", lineage="x", generation=1)
     log.start_request(request_id="r2")

@@ -48,8 +48,8 @@ def cose(key: PrivateKey) -> dict[int, Any]:
 class Authenticator:
     """One passkey, and the values that the authenticator sends. Change a member to make a false value.
 
-    ``client`` has members of the client data that replace or add to the right ones. ``raw_client_data`` replaces all of
-    it, ``public`` the COSE key, and ``attested`` the attestation object. ``after`` are bytes that follow the
+    ``client`` has members that replace or extend the right client data. ``raw_client_data`` replaces the client data,
+    ``public`` the COSE key, and ``attested`` the attestation object. ``after`` are bytes that follow the
     authenticator data.
     """
 

@@ -49,7 +49,7 @@ def accepts(act: Callable[[], object]) -> bool:
 
 
 def is_refused(act: Callable[[], object]) -> bool:
-    """Check whether Baton refuses."""
+    """Check whether Baton refuses the passkey data that ``act`` gives it."""
     try:
         act()
     except InvalidPasskey:

@@ -42,7 +42,7 @@ RUN = {
     "tools.restore": NO_REGION,
     "tools.smoke": UNREACHED,
 }
-"""Each documented module that needs a deployment, and its last line if there is none."""
+"""Documented modules that need a deployment, and the last line that each prints without a deployment."""
 
 ELSEWHERE = {
     "tools.dev.aws": "tests/baton/operations/tools/test_deploy.py: aws",

@@ -277,7 +277,7 @@ def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> Non
 
 
 def test_only_a_passkey_that_is_verified_brings_its_packages(cold: Cold, phone: BatonClient) -> None:
-    """Making options needs none of them. Nor does a call of an account with a passkey."""
+    """Making options imports none of the packages, and a call of an account with a passkey imports none."""
     mine = Authenticator()
     seen: list[set[str]] = []
 

@@ -322,7 +322,7 @@ def test_a_signature_must_cover_the_key() -> None:
 
 @pytest.mark.parametrize("nothing_done", [errors.TryAgain("of the view"), GrantInvalid(), StepUpRequired(max_age=1)])
 def test_a_view_that_raises_try_again_releases_the_key(shop: Shop, nothing_done: errors.Refusal) -> None:
-    """The next request runs, even if it is a different one."""
+    """The next request with this key runs, even if it is a different request."""
     with pytest.raises(type(nothing_done)):
         shop.send(nothing_done)
     assert shop.send(body=b"{}") == MADE

@@ -130,7 +130,7 @@ def test_the_link_of_the_thiefs_mailbox_is_void_after_the_undo_of_the_owner(town
 
 
 def test_a_thief_cannot_undo_what_the_owner_did_after_an_undo(town: Town) -> None:
-    """A notice that reached the thief's address while the account had it is void after the undo."""
+    """The thief's mailbox got a notice with a link. After the undo by the owner, that link is void."""
     phone, thief = town.verified(town.registered()), town.device()
     assert thief.login(ADA).status == 200
     town.moved(thief, THIEF)

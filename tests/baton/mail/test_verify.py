@@ -77,7 +77,7 @@ def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Cal
 
 
 def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:
-    """Nor does a session of a proof reset a password. The use is part of the session and of its code."""
+    """A session of a proof resets no password either. The use is part of the session and of its code."""
     phone = town.registered()
     of_reset, code = town.forgot(phone).members["mail_session"], town.code()
     assert phone.post("/me/email/verify", {"mail_session": of_reset, "code": code}).code == "invalid_code"

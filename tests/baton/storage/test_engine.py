@@ -87,7 +87,7 @@ def cancelled(*codes: str, item: Item | None = None) -> ClientError:
 
 @dataclass(slots=True)
 class FailingClient:
-    """A client that raises each of its errors in turn, and then returns the given answer or an empty one."""
+    """A client that raises each of its errors in turn, and then returns the given answer or an empty answer."""
 
     errors: list[Exception]
     answers: dict[str, dict[str, object]] = field(default_factory=dict)

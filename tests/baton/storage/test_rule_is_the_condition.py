@@ -115,7 +115,7 @@ BEHIND: Final = range(-1, 6)
 
 
 def tokens(behind: int) -> Iterator[PresentedToken]:
-    """Yield tokens of a generation: with the attempt in its slot, with another attempt, and with an empty one."""
+    """Yield tokens of a generation: with the attempt in its slot, with another attempt, and with an empty attempt."""
     for attempt in (HISTORY[(MINE_LIVE.generation - behind) % ATTEMPT_SLOTS], OTHER_ATTEMPT, bytes(8)):
         yield presented(behind, attempt=attempt)
 

@@ -322,7 +322,7 @@ class Line:
         self.close_all()
 
     def close_all(self, expected: int = 1) -> None:
-        """Close all connections when there are that many, and wait until the client can see it."""
+        """Wait for ``expected`` connections, close all, and wait until the client can see it."""
         for _ in range(500):
             if len(self.open) >= expected:
                 break

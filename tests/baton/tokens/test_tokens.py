@@ -306,7 +306,7 @@ class TestMinting:
 
 
 class TestInvalidTokens:
-    """Any text that is not a token."""
+    """Any text that is not a token is refused."""
 
     @pytest.mark.parametrize(
         "text",
@@ -730,7 +730,7 @@ class TestKeyLifetime:
             assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
 
     def test_a_repeated_child_may_be_older_than_its_key(self) -> None:
-        """A key has no lower bound: the newest one signs the child, with the iat of its exchange (E6)."""
+        """The newest key signs the child, with the iat of its exchange (E6), which may be before the key was made."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)

@@ -194,7 +194,7 @@ def test_removing_the_last_factor_switches_the_second_factor_off(phone: Device, 
 
 
 def mine_of(ids: list[str], number: int, mine: Authenticator, other: Authenticator) -> Authenticator:
-    """Return the authenticator whose passkey still exists: the one that is removed last."""
+    """Return the authenticator whose passkey still exists: the passkey that the test removes last."""
     return next(one for one in (mine, other) if passkey_id(one.credential_id) == ids[number])
 
 
@@ -650,7 +650,7 @@ def test_a_step_up_is_of_this_login(make_device: MakeDevice, phone: Device, mine
 
 
 def test_factors_of_a_step_up_are_told(phone: Device, mine: Authenticator) -> None:
-    """If the passkey is the only factor, the password is not enough, but the passkey is."""
+    """If the passkey is the only factor, a step-up needs the passkey, and the password is not enough."""
     switch_on(phone)
     refused = phone.request("DELETE", "/me")
     assert (refused.members["factors"], refused.members["acr_values"]) == (["passkey"], "aal2")

@@ -231,7 +231,7 @@ def test_a_lie_keeps_no_key(phone: Device, lies: dict[str, Any], code: str) -> N
 def test_a_challenge_of_another_ceremony_or_login_keeps_no_key(make_device: MakeDevice, phone: Device) -> None:
     """The challenge is for a passkey, an upgrade, or another device.
 
-    Nor can a challenge for a restore key add a passkey.
+    A challenge for a restore key adds no passkey either.
     """
     second = make_device()
     second.login(EMAIL)
@@ -332,7 +332,7 @@ def test_a_challenge_of_another_ceremony_restores_nothing(
 ) -> None:
     """The challenge is late, or for a passkey login, a step-up or a restore key.
 
-    Nor can a restore challenge log in with a passkey.
+    A restore challenge does not log in with a passkey either.
     """
     mine = Authenticator()
     assert add(phone, mine).status == 201

@@ -537,7 +537,7 @@ def test_the_uri_of_an_app(make_device: MakeDevice) -> None:
 def test_a_session_is_of_one_key(make_device: MakeDevice, ada: Person, phone: Device) -> None:
     """A stolen session does not work with another key.
 
-    Nor does the victim's phone finish a login that an attacker began.
+    The victim's phone does not finish a login that an attacker began.
     """
     del phone
     owner, thief = make_device(), make_device()

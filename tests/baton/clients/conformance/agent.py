@@ -57,13 +57,13 @@ class Storage(FileStorage):
         self.crashes, self.locked, self.full = crashes, False, False
 
     def read(self) -> Record:
-        """Read, unless it is locked."""
+        """Read the record. Raises ``OSError`` while the storage is locked."""
         if self.locked:
             raise OSError("locked")
         return super().read()
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
-        """Write, unless it is locked or full."""
+        """Change the record. Raises ``OSError`` while the storage is locked or full."""
         if self.locked or self.full:
             raise OSError("full")
         before = super().read()
@@ -117,7 +117,7 @@ class Agent:
         return {"done": False, "factors": list(made.factors), "enrol": list(made.enrol)}
 
     def register(self, email: str, password: str, **named: Any) -> object:
-        """Register."""
+        """Register an account with this client."""
         return self._login(self.client.register(email, password, "agent", **named))
 
     def login(self, email: str, password: str, **named: Any) -> object:

@@ -63,7 +63,7 @@ def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: P
 def make_server(
     make_world: Callable[..., World], line: Line, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str, int], Scene]]:
-    """Begin a scenario whose server speaks TLS, on this port or a free one."""
+    """Begin a scenario whose server speaks TLS, on this port or on a free port."""
     with contextlib.ExitStack() as stack:
 
         def make(client: str, port: int) -> Scene:

@@ -28,7 +28,7 @@ def closed(phone: Device, *, attempt: str | None = None) -> None:
 
 
 def test_request_lost_has_no_effect(server: Server, dev: Development) -> None:
-    """The connection closes, and the token is still the current one."""
+    """The connection closes, and the token is still the current token."""
     phone, email = server.registered()
     with dev.fault("request_lost", route=TOKEN):
         closed(phone)

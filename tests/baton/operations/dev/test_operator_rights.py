@@ -70,7 +70,7 @@ def test_an_operator_may_invoke_operate_and_nothing_else(stage: str) -> None:
 
 
 def test_an_operator_reaches_no_table_no_key_and_no_queue() -> None:
-    """Each action of each function of Baton is denied, and each action on a table."""
+    """The policy denies each action that Baton's functions may perform, and each action on a table."""
     policy = filled("prod")
     tried = set(actions_of_baton())
     assert len(tried) > 20

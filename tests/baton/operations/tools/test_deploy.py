@@ -674,7 +674,7 @@ class CloudFormation:
     """A data stack in a given state, and the calls that it receives."""
 
     def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
-        """Set the state."""
+        """Set the state that ``describe_stacks`` returns."""
         self.status, self.changes, self.protected = status, changes, protected
         self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         self.asked: dict[str, dict[str, Any]] = {}

@@ -83,7 +83,7 @@ def test_a_literal_segment_is_preferred_to_a_parameter(mirrored: Gateway) -> Non
 
 
 def test_the_query_is_decoded_once_and_the_raw_query_is_lost(mirrored: Gateway) -> None:
-    """The multi-value map has all values, and the other map the last one. Without a query both are None."""
+    """One map has every value of a parameter, the other map only the last value. Without a query both are None."""
     event = seen(mirrored, "GET", "/api/things?a=1&a=%2541&b=x+y&c=")
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "%41"], "b": ["x y"], "c": [""]}
     assert event["queryStringParameters"] == {"a": "%41", "b": "x y", "c": ""}

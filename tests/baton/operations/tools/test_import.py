@@ -101,7 +101,7 @@ def test_a_disabled_person_stays_disabled(bring: Callable[..., int], make_device
 def test_a_person_without_a_password_has_none(
     bring: Callable[..., int], make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every password is wrong, also an empty one, and the address cannot be registered again."""
+    """Every password is wrong, also the empty password, and the address cannot be registered again."""
     assert bring(line()) == 0
     assert "people without a password set one by mail: POST /password/forgot" in capsys.readouterr().out
     assert make_device().login(EMAIL).code == "invalid_credentials"
@@ -388,7 +388,7 @@ def test_an_unknown_address_imitates_the_hashes_of_the_others(
 
 
 def test_bad_arguments_and_files_are_told(bring: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code is 1 for a file, and 2 for an argument."""
+    """The exit code is 1 for an invalid file, and 2 for an invalid argument."""
     assert main(["import", "/nowhere/people.jsonl", "--from", "baton"]) == 1
     assert "No such file" in capsys.readouterr().err
     with pytest.raises(SystemExit) as usage:

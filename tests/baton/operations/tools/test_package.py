@@ -30,7 +30,7 @@ from tools.package import (
 from tools.template import ROOT
 
 HERE = "x86_64"
-"""The architecture of this machine. The other one is packaged only in the long form of the tests."""
+"""The architecture of this machine. The other architecture is packaged only in the long form of the tests."""
 
 
 @pytest.fixture(

@@ -416,7 +416,10 @@ class Home:
 
 
 def row(route: str, operation: str, status: int = 200) -> Callable[[Prepare], Prepare]:
-    """Add a row. Its preparation is not counted, the returned function is."""
+    """Add a row to the table.
+
+    The calls of the preparation are not counted, those of the function that it returns are.
+    """
 
     def claim(prepare: Prepare) -> Prepare:
         assert (route, operation) not in ROWS

@@ -132,7 +132,7 @@ def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
 def test_a_fault_at_any_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each call gets the most important faults, and one of the others in turn.
+    """Each call gets the most important faults, and one other fault, which changes from call to call.
 
     Then the client continues by its contract.
     """

@@ -1,8 +1,8 @@
-"""Scenes of calls that run once: several sendings of one call, in every order of their steps, with faults.
+"""Scenes of an exactly-once call: it is sent several times, and the steps run in every order, with faults.
 
-A sending makes a few calls of the store, and its view has one effect. At each step a fault can happen: the server
-crashes, a write fails before or after its effect, botocore sends it twice, or an attempt arrives late, after steps of
-other sendings or even in the next phase. A view may also end without an effect.
+Each request of the call is a *sending*: it calls the store a few times, and its view has one effect. A fault can
+happen at each step: the server crashes, a write fails before or after its effect, botocore sends it twice, or an attempt
+arrives late, after steps of other sendings or even in the next phase. A view may also end without an effect.
 
 Sendings are grouped into *phases*. Between two phases, Lambda has stopped every run of the earlier phase. A run that
 has not ended by then has crashed. Within a phase, clocks and arrivals differ by up to 19 seconds: the longest time for

@@ -1,8 +1,8 @@
 """Explore every interleaving of a few presenters. They run real synchronous code, and switch only at port calls.
 
 A presenter is a client, an operator or a thief. Each one runs in its own greenlet, and exactly one runs at a time. At a
-port call it switches to the scheduler, and the course selects the next one. A course is the list of all decisions of
-one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
+port call it switches to the scheduler, and the course selects the next presenter. A course is the list of all decisions
+of one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
 has been taken in every way.
 
 Two calls are independent if they touch other places, or if neither changes anything. Both orders of independent calls
