@@ -1,6 +1,6 @@
 """``make demo``: show the features of Baton in a terminal, with real requests. Exit 1 if a step has another result.
 
-It uses the server on ``PORT`` if one is running. Otherwise it starts one.
+It uses the server on ``PORT`` if it is running. Otherwise it starts a server.
 """
 
 import base64
@@ -209,7 +209,7 @@ class Story:
 
 
 def prove_app(story: Story) -> None:
-    """Attest the app of a phone, and refuse a tampered one."""
+    """Attest the app of a phone, and refuse a tampered app."""
     story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
     phone = story.client("attested", client_id="genuine")
     phone.login(story.email, PASSWORD, "a genuine app")
@@ -461,7 +461,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Use a running server, or start one."""
+    """Use a running server, or start a server."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback

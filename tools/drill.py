@@ -71,7 +71,7 @@ class Person:
         self._issuer, self._client_id, self._clock = issuer, client_id, clock
 
     def device(self, line: Line, record: Record | None = None) -> BatonClient:
-        """Return a device that uses ``line``: a new device, or one from a stored record."""
+        """Return a device that uses ``line``: a new device, or the device of a stored record."""
         storage = MemoryStorage(record)
         return BatonClient(
             self._issuer, self._client_id, storage, transport=line, clock=self._clock, sleep=lambda _: None

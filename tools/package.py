@@ -281,7 +281,7 @@ def chalice(*words: str) -> str:
 
 
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
-    """Build zip and template, for the configured architecture or another one, and return the zip.
+    """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
     The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
     registry than the stage does: Chalice starts the application to find its routes. Call it while ``alone``.

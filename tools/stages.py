@@ -49,7 +49,7 @@ def deployed_api(stage: str) -> str | None:
 
 
 def _deployed_api(stage: str) -> dict[str, Any] | None:
-    """Return Chalice's record of a stage's API, if there is one."""
+    """Return Chalice's record of a stage's API, or ``None``."""
     record = DEPLOYED / f"{stage}.json"
     resources = json.loads(record.read_text("utf-8"))["resources"] if record.exists() else []
     return next((one for one in resources if one["resource_type"] == "rest_api"), None)

@@ -157,7 +157,7 @@ def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Jso
 
 
 def _allowed(policy: Json, action: str, resource: str) -> bool:
-    """Return whether a statement allows an action, on the given table if there is one."""
+    """Return whether a statement allows an action. If a table is given, the action is on this table."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _list(statement.get("Action", ())))

@@ -67,7 +67,7 @@ class Connection:
 
 @dataclass(slots=True)
 class Login:
-    """One login: its token and, if it has one, its key."""
+    """One login: its token and, if the login is bound, its key."""
 
     token: str
     key: DeviceKey | None = None
@@ -115,7 +115,7 @@ class Door:
         return urlencode({"grant_type": "refresh_token", self.parameter: token, "client_id": self.client_id}).encode()
 
     def child(self, said: Said) -> str | None:
-        """Return the next refresh token in an answer, if it has one."""
+        """Return the next refresh token in an answer, or ``None``."""
         return said.member("refresh_token", "refresh") if said.status == 200 else None
 
 

@@ -34,7 +34,7 @@ class Kept:
 
 
 class Store(Protocol):
-    """A store. ``program`` is its own process, if it has one."""
+    """A store. ``program`` is its own process, if any."""
 
     program: Program | None
 
@@ -162,7 +162,7 @@ def postgresql() -> Iterator[tuple[PostgresqlServer, str] | None]:
 
 
 def postgresql_programs() -> Path | None:
-    """Find the newest PostgreSQL that Debian installed, or one on the PATH."""
+    """Find the newest PostgreSQL that Debian installed, or a PostgreSQL on the PATH."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0),

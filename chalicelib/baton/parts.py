@@ -65,7 +65,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def forget_later(self) -> "ForgetLater | None":
-        """The queue of deletions, if the deployment has one."""
+        """The queue of deletions. ``None``: the deployment has no queue."""
         return self.late.background.forget_later
 
     @property

@@ -42,7 +42,7 @@ scope = "account"
 
 
 class WithFloor(Packaged):
-    """An environment of Baton, and one of the empty handler beside it."""
+    """An environment of Baton, and beside it an environment of the empty handler."""
 
     def __init__(self, template: Path, environment: Environment, bare: Environment) -> None:
         """Store the environment of the empty handler."""

@@ -162,8 +162,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         A browser has the session in a cookie, and sends no ``text``. A page of another site must not finish a login, so
         the request must come from a page of the client.
 
-        Raises ``InvalidSession``. A request without a signature, or with an invalid one, gets the error of the
-        signature.
+        Raises ``InvalidSession``. A request without a valid signature gets the error of the signature.
         """
         if not text:
             text = read_cookies(message).get(LOGIN, "")

@@ -78,7 +78,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return self.codes
 
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
-        """Open a session whose account has no second factor, and must have one. Read the account state first."""
+        """Open a session whose account must have a second factor, and has none. Read the account state first."""
         session = self.read_session(message, text, now=now)
         account_state = self.lineage_store.get(session.ticket.account)
         user = self.users.get(session.ticket.account)

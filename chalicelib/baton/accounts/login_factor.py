@@ -1,4 +1,4 @@
-"""The second step of a login: prove a second factor, or enrol one, with the ``auth_session`` of the first step."""
+"""The second step of a login: prove or enrol a second factor, with the ``auth_session`` of the first step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -69,7 +69,7 @@ class LoginTokens(TokenResponse, frozen=True, kw_only=True):
     """The tokens of a login with a second factor.
 
     ``recovery_codes`` are the codes that an enrolment made. They are shown once. ``recovery_codes_left`` is the number
-    of unused codes after the login used one.
+    of unused codes after the login used a code.
     """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET

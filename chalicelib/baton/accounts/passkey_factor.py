@@ -1,4 +1,4 @@
-"""A passkey as the second step of a login: prove one of the account, or enrol the first factor of the account."""
+"""A passkey as the second step of a login: prove a passkey of the account, or enrol the first factor of the account."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -59,7 +59,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     def options(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyOptions:
         """Return the options to prove a passkey.
 
-        Raises ``NotFound`` if the account has no passkey, or the client cannot use one.
+        Raises ``NotFound`` if the account has no passkey, or the client cannot use passkeys.
         """
         party = party_of(self.ceremonies.clients, session.login_request.client)
         if not user.factors.passkeys:

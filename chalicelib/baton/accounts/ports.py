@@ -104,7 +104,7 @@ class ProvingUsers(Users, Protocol):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address of the login's account is proved, and the language of its mails if there is one.
+        """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
         In the middle of a login there is no lineage yet: then the account state is as when the password was proved

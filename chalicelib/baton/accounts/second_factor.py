@@ -54,8 +54,8 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
     def __call__(self, email: str) -> AccountId:
         """Remove authenticator app, passkeys, recovery codes and remembered devices. No login ends.
 
-        An operator or a role may still require a second factor: then the next login requires the person to enrol one.
-        Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
+        An operator or a role may still require a second factor: then the next login requires the person to enrol a
+        factor. Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
         """
         now = self.clock()
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=now)

@@ -1,4 +1,7 @@
-"""Add a passkey: whether a login may enrol one, and what a verified registration changes in the account. No I/O."""
+"""Add a passkey: whether a login may enrol a passkey, and what a verified registration changes in the account.
+
+No I/O.
+"""
 
 from msgspec import Struct
 
@@ -11,7 +14,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Enrollable(Struct, frozen=True, kw_only=True):
-    """The kinds of factors that a login without one may enrol. ``mail``: this deployment sends mail."""
+    """The kinds of factors that a login without a factor may enrol. ``mail``: this deployment sends mail."""
 
     clients: Clients
     mail: bool

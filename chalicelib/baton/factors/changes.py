@@ -211,7 +211,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return codes, new_recovery(user.account, codes, mark=mark, by_new_key=_by_new_key(caller, now=now), now=now)
 
     def _codes_again(self, caller: Caller, user: User, *, now: int) -> tuple[str, ...]:
-        """Return the codes that an earlier request with this attempt made, if there was one."""
+        """Return the codes that an earlier request with this attempt made, or an empty tuple."""
         seed, mark = _of_attempt(caller)
         stored = user.factors.recovery
         if stored is None or stored.mark != mark:

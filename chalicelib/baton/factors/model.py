@@ -81,7 +81,7 @@ class Passkey(Struct, frozen=True):
 
 
 class SecondFactors(Struct, frozen=True):
-    """The second factors of an account. ``on``: each login needs one.
+    """The second factors of an account. ``on``: each login needs a second factor.
 
     ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds. ``passkeys`` has
     the passkeys by their id (`passkey_id`).

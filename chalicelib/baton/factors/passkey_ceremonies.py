@@ -1,4 +1,4 @@
-"""The common parts of every flow with a passkey: the registry, challenges, proofs, and the rule for adding one."""
+"""The common parts of every flow with a passkey: registry, challenges, proofs, and the rule for adding a passkey."""
 
 from msgspec import Struct
 

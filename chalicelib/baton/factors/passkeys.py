@@ -107,8 +107,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        The login must be new and by a password. If the account requires a second factor, the login must have proved
-        one. The thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired`` otherwise.
+        The login must be new and by a password. If the account requires a second factor, the login must have proved a
+        second factor. The thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired``
+        otherwise.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on

@@ -26,7 +26,7 @@ class TooShort(WeakPassword):
 
 
 class TooCommon(WeakPassword):
-    """The whole password is one that attackers try first.
+    """The whole password is among those that attackers try first.
 
     It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
     a sequence of the alphabet or of a keyboard. A common word inside a longer password

@@ -1,4 +1,4 @@
-"""The rules of second factors: which login needs one, and which device is remembered. No I/O.
+"""The rules of second factors: which login needs a second factor, and which device is remembered. No I/O.
 
 `judge_login` decides after the password was right:
 
@@ -56,7 +56,7 @@ class EnrolmentAsked(Struct, frozen=True):
 
 
 class CannotAsk(Struct, frozen=True):
-    """The login needs a second factor, and the client has no screen for one."""
+    """The login needs a second factor, and the client has no screen to ask for it."""
 
 
 Verdict = Admitted | FactorAsked | EnrolmentAsked | CannotAsk
@@ -92,7 +92,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use one: otherwise the password alone could enrol a factor.
+    Passkeys are included even if the client cannot use passkeys: otherwise the password alone could enrol a factor.
     """
     return (
         *(("totp",) if factors.totp else ()),

@@ -148,7 +148,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         return client
 
     def _user(self, caller: Caller, password: str | None, *, now: int) -> User:
-        """Read the user, and check the password if the request has one."""
+        """Read the user, and check the password if it is in the request."""
         if password is not None:
             return self.credentials.check(
                 password,

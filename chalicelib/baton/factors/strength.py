@@ -4,7 +4,7 @@ Three rules, in this order. There are no rules of composition.
 
 1. **Length**: at least 15 characters (code points), both as typed and in the normal form (NFKC). Where every client
    requires a second factor, 8 are enough.
-2. **Block list** (``block_list.py``): the whole password is not one that attackers try first.
+2. **Block list** (``block_list.py``): the whole password is not a password that attackers try first.
 3. **Context** (``context_words.py``): the whole password is not made from the address or the name of the service.
 
 The rules compare the password as a whole. A longer password may contain a common word: NIST forbids the comparison of

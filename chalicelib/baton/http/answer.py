@@ -255,7 +255,7 @@ ALLOWED_FIELDS = (
 EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
 """Response header fields that a page may read."""
 PREFLIGHT_KEPT_S = 7200
-"""How long a browser may store a preflight, in seconds. Chromium never stores one for longer."""
+"""How long a browser may store a preflight, in seconds. Chromium never stores a preflight for longer."""
 
 
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:

@@ -127,7 +127,7 @@ class Views(Struct, frozen=True):
         return answered(view(caller, *arguments, **request.path))
 
     def _by_cookie(self, view: View, spec: RouteSpec, request: Request, sessions: "WebSessions") -> Response:
-        """Answer a caller whose login is in cookies. The answer sets the new session id, if there is one."""
+        """Answer a caller whose login is in cookies. If the session id was renewed, the answer sets the new id."""
         from chalicelib.baton.browser.cookies import CLEARED  # noqa: PLC0415 - cold start
 
         call = sessions.authenticate(request.message, bound=spec.bound)

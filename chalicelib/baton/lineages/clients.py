@@ -62,12 +62,12 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
-    cannot (``off``). ``remember_days``: for how many days a device that proved one needs no new proof; 0: devices are
-    never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its logins may be
-    restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies. ``origins`` are the
-    origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers may bind these cookies
-    to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
+    recognised as Baton's. ``second_factor``: whether the client requires a second factor at each login, can ask for it,
+    or cannot ask (``off``). ``remember_days``: for how many days a device that proved one needs no new proof; 0:
+    devices are never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
+    logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
+    ``origins`` are the origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers may
+    bind these cookies to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
     """
 
     id: str

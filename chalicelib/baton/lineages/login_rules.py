@@ -24,7 +24,10 @@ _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReas
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
-    """Check whether the account has, or had, a login of this device. Only a key or an HMAC secret identifies one."""
+    """Check whether the account has, or had, a login of this device.
+
+    Only a key or an HMAC secret identifies a device.
+    """
     key = binding if isinstance(binding, KeyBinding) else None
     return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
 

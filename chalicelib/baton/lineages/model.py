@@ -104,7 +104,7 @@ class Lineage(Struct, frozen=True):
     own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
     and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone,
     if this login was restored from it, or the login of the app, if an app handed this login over to a browser.
-    ``browser_key`` is the key of the browser, if its cookies are bound to one. ``attestation`` is what the device
+    ``browser_key`` is the key to which the cookies of the browser are bound, if any. ``attestation`` is what the device
     proved about itself, and ``provider`` the code of the identity provider that the person logged in with; 0: none.
     """
 

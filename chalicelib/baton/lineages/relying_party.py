@@ -52,7 +52,10 @@ class Apps(Struct, frozen=True):
 
 
 def read_relying_party(table: object, problems: list[str]) -> RelyingParty | None:
-    """Read the table ``[webauthn]``, or ``None`` without one. Add its problems to ``problems``."""
+    """Read the table ``[webauthn]``. Return ``None`` if the registry does not have it.
+
+    Add its problems to ``problems``.
+    """
     if table is None:
         return None
     if not isinstance(table, dict):

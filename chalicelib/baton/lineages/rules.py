@@ -45,7 +45,7 @@ from chalicelib.baton.policy import (
 
 
 class Current(Struct, frozen=True):
-    """E5: the presented generation is the current one. The exchange may happen."""
+    """E5: the presented generation is the current generation. The exchange may happen."""
 
     lineage: Lineage
 

@@ -2,8 +2,8 @@
 
 A ``GET`` changes nothing.
 
-The link is behind ``#``, so only the script of the page reads it. The script is the only one that the page may run, and
-it may send requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
+The link is behind ``#``, so only the script of the page reads it. The page may run only this script, which may send
+requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
 from functools import lru_cache

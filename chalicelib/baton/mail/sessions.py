@@ -57,7 +57,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     ``account`` may be a decoy, whose ``account_state`` is ``None``.
 
-    ``key`` is the key of the device, if it has one. ``lineage`` is the login that requests the code, if there is one.
+    ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
     ``settled`` is for a new address (``tickets.MailSession``).
     """
 

@@ -78,7 +78,7 @@ class Caller(Struct, kw_only=True, eq=False):
     now: int = 0
     source: str = ""
     attempt: str = ""
-    """The attempt of this request, on a route that takes one."""
+    """The attempt of this request, on a route that takes an attempt."""
     csrf_token: str = ""
     """The value that a form of your page must send in the field ``csrf_token``.
 

@@ -72,7 +72,7 @@ class Kind(StrEnum):
 
 
 class Token(Struct, frozen=True):
-    """The facts of a token. ``key`` is the public key of the device if the token is bound to one."""
+    """The facts of a token. ``key`` is the public key of the device to which the token is bound, if any."""
 
     kind: Kind
     account: AccountId

@@ -98,7 +98,7 @@ class Users:
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the password of an account that has none and waits for one."""
+        """Set the first password of an account without a password, if the account waits for it."""
         tables, version = self._database.tables, user.credentials_version
         set_password = expression(
             {

@@ -25,7 +25,7 @@ def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refu
 
 
 def state_or_none(item: Item | None) -> AccountState | None:
-    """Read an account state, if there is one."""
+    """Read an account state. Return ``None`` if the item does not exist."""
     return state_of(item) if item is not None else None
 
 

@@ -71,7 +71,10 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_ticket_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second request is refused as long as any server can decrypt the ticket, even one whose clock is behind."""
+        """A second request is refused as long as any server can decrypt the ticket.
+
+        The clock of a server may be behind.
+        """
         assert self.consume(storage) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
         last = NOW + 300 + TICKET_CONSUMED_KEPT_S - 1
