@@ -89,7 +89,7 @@ class OwnOnceCalls(MemoryOnceCalls):
 
 
 class MemoryStores:
-    """All stores over the same tables. A test may replace each store by one with a seeded fault."""
+    """All stores over the same tables. A test may replace each store by a store with a seeded fault."""
 
     def __init__(self) -> None:
         """Start with empty tables."""

@@ -90,7 +90,7 @@ def test_an_imported_person_who_waits_gets_the_first_password(world: World) -> N
 
 
 def test_a_person_who_does_not_wait_is_never_asked_about(world: World) -> None:
-    """The hook is not called for an account that has a password here, does not wait for one, or is disabled."""
+    """The hook is not called for an account that has a password here, does not wait for a password, or is disabled."""
     elsewhere = Elsewhere(world)
     world.register(world.phone())
     assert refused(world, password=OLD) == "invalid_credentials"

@@ -60,7 +60,7 @@ def judged(*, changes: bool, **fields: str | tuple[str, ...]) -> Verdict:
 def test_a_change_comes_from_a_page_of_the_client(
     site: str | tuple[str, ...] | None, origin: str | tuple[str, ...] | None, verdict: Verdict
 ) -> None:
-    """The test has every cell of the table, and origins that only look like one of the client."""
+    """The test has every cell of the table, and origins that only look like an origin of the client."""
     given = {"sec_fetch_site": site, "origin": origin}
     assert judged(changes=True, **{name: value for name, value in given.items() if value is not None}) is verdict
 

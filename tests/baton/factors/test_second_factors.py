@@ -208,7 +208,7 @@ ENROL = EnrolmentAsked(("totp",))
     ],
 )
 def test_the_table_of_the_rule(client: str, state: AccountState, factors: SecondFactors, verdict: Verdict) -> None:
-    """If client, operator, role or owner requires a factor, the login needs one, at every client."""
+    """If client, operator, role or owner requires a factor, the login needs a second factor, at every client."""
     row = CLIENTS.get(client)
     assert row is not None
     assert judge_login(CLIENTS, row, state, factors, binding=MY_KEY, now=NOW, not_before=NOT_BEFORE) == verdict

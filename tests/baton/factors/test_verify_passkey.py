@@ -127,7 +127,7 @@ def test_the_person_is_verified_where_that_is_required() -> None:
 
 
 def test_presence_is_not_required_of_a_conditional_create() -> None:
-    """The platform adds the passkey without a gesture. Every other ceremony requires one."""
+    """The platform adds the passkey without a gesture. Every other ceremony requires a gesture."""
     assert registered(Authenticator(flags=0).create(CREATE), present=False).counter == 0
 
 

@@ -127,7 +127,7 @@ def packages(modules: frozenset[str]) -> set[str]:
 
 
 def fresh(variables: Mapping[str, str], *, program: str = PROGRAM, **given: object) -> Seen:
-    """Start a process that imports the app and answers an event, if there is one."""
+    """Start a process that imports the app. If an event is given, the process answers it."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

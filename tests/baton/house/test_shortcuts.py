@@ -79,7 +79,7 @@ def test_moto_answers_with_and_without_its_shortcuts_alike(tables: Tables, monke
 
 
 def test_passwords_are_cheap_in_tests() -> None:
-    """An unknown account costs the same as a known one."""
+    """An unknown account costs the same as a known account."""
     assert password_hash._CURRENT == CHEAP
     assert argon2_hash.read(password_hash._NOBODYS_PASSWORD_HASH).cost == CHEAP
 

@@ -294,7 +294,7 @@ def test_an_idempotency_key_is_required() -> None:
 @pytest.mark.parametrize("key", [IDEMPOTENCY_KEY, "short", ""])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS"])
 def test_a_key_is_refused_on_a_route_that_would_ignore_it(method: str, key: str) -> None:
-    """State-changing requests are refused, with a key of any form. A safe request may have one."""
+    """State-changing requests are refused, with a key of any form. A safe request may have a key."""
     message = Message(method, "", "/", (), {"idempotency-key": (key,)}, b"")
     refuse_key(replace(message, fields={}))
     if method in {"GET", "HEAD", "OPTIONS"}:

@@ -105,7 +105,7 @@ def test_the_origins_of_a_client_are_its_own_ones() -> None:
 
 
 def test_related_origins_are_those_outside_the_rp_id() -> None:
-    """A subdomain of the RP ID needs no file. A host that only ends with the same letters needs one."""
+    """A subdomain of the RP ID needs no file. A host that only ends with the same letters counts as outside."""
     party = party_with("https://example.com", "https://www.example.com:8443", "https://badexample.com")
     assert party.related == ("https://badexample.com",)
 

@@ -91,7 +91,7 @@ def test_a_code_that_expired_in_the_queue_is_not_sent(town: Town, orders: list[s
 def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders: list[str]) -> None:
     """Amazon SES accepts no local part outside ASCII.
 
-    Every stranger can type one, and must not fill the dead letters.
+    Every stranger can type such an address, and must not fill the dead letters.
     """
     phone = town.device()
     entry = phone.entry("\u00e4da@example.com")

@@ -140,7 +140,7 @@ def test_every_event_with_a_notice_has_its_text() -> None:
 
 
 def test_every_record_of_an_event_with_a_notice_tells() -> None:
-    """The table lists the events with a notice. A call that records one of them passes `told`."""
+    """The table lists the events with a notice. A call that records such an event passes `told`."""
     silent = []
     for path in sorted(BATON.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

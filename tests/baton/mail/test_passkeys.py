@@ -1,4 +1,4 @@
-"""Passkeys with mail on: only an account with a proved address can add one, so no stranger keeps access."""
+"""Passkeys with mail on: only an account with a proved address can add a passkey, so no stranger keeps access."""
 
 from collections.abc import Callable
 

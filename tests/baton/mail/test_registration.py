@@ -116,7 +116,7 @@ def test_five_codes_are_judged(strict: Town) -> None:
 
 
 def test_an_open_registration_may_have_a_code_too(town: Town) -> None:
-    """As without a code, it reveals that an address is taken."""
+    """The code proves the address. A registration without a code still reveals that an address is taken."""
     phone = town.device()
     session = start(phone).members["mail_session"]
     assert phone.register(ADA, mail_session=session, code=town.code()).status == 201

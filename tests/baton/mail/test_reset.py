@@ -212,7 +212,7 @@ def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_t
 
 
 def test_the_answers_of_forgot_have_the_same_length(town: Town) -> None:
-    """The addresses have equal length. One has an account whose credentials changed often."""
+    """The addresses have equal length. One address has an account whose credentials changed often."""
     town.registered("ada@example.com")
     owner = town.device()
     assert owner.login("ada@example.com").status == 200

@@ -688,7 +688,7 @@ def test_unknown_parameters_are_refused(name: str, value: str) -> None:
     ],
 )
 def test_the_refusal_of_a_parameter_says_how_to_correct_it(given: dict[str, str], hint: str) -> None:
-    """One case is a known parameter, the other an unknown one."""
+    """One case is a known parameter, the other an unknown parameter."""
     with pytest.raises(SignatureDefective) as refused:
         read_signature(dataclasses.replace(FULL, parameters=given).message())
     assert refused.value.members["hint"] == hint

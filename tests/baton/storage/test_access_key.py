@@ -127,7 +127,7 @@ def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tu
 def test_a_missing_access_key_is_503_and_the_next_request_tries_again(
     counter: Counter, tables: Tables, monkeypatch: Any
 ) -> None:
-    """With a key, DynamoDB is called with it."""
+    """When the endpoint returns an access key again, DynamoDB is called with this key."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     small = Endpoint(endpoint, "us-east-1", source_of(counter.vended))

@@ -63,7 +63,7 @@ def pool(embedded_engine: None) -> Callable[[str, str], Migrated | None]:
 
 
 def test_a_person_of_the_pool(pool: Callable[[str, str], Migrated | None]) -> None:
-    """The test has the right password, a wrong one, and an address that is not in the pool."""
+    """The test has the right password, a wrong password, and an address that is not in the pool."""
     migrated = pool(EMAIL, PASSWORD)
     assert migrated is not None
     assert len(migrated.source_id) == 36

@@ -39,7 +39,7 @@ Handler = Callable[[socket.socket], None]
 
 
 def certificate(folder: Path, name: str, *, host: str | None = None, issuer: Path | None = None, days: int = 1) -> Path:
-    """Write a certificate with its key: of a CA, or for a host and signed by one."""
+    """Write a certificate with its key: of a CA, or for a host and signed by a CA."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, authority = key, subject

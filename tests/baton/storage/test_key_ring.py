@@ -208,7 +208,7 @@ def test_development_makes_a_missing_ring_at_first_use(engine: DynamoDB) -> None
 
 @pytest.mark.guarantee(9)
 def test_in_a_deployment_a_missing_ring_is_a_server_error(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
-    """A new ring would end every login, so a request never makes one."""
+    """A new ring would end every login, so a request never makes a ring."""
     with pytest.raises(Unavailable, match="absent"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
     assert engine.read(engine.tables.users, RING_KEY) is None

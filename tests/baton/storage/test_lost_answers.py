@@ -102,7 +102,7 @@ def test_an_exchange_with_several_lost_answers_gets_the_same_child(engine: Dynam
 
 
 def test_a_login_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """The stored lineage equals the new one."""
+    """The repetition finds that the stored lineage equals the new lineage."""
     expected = state_with(MINE_LIVE)
     put_state(engine, expected)
     line.lose()
@@ -114,7 +114,7 @@ def test_a_login_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> No
 
 
 def test_a_recorded_use_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """The stored lineage equals the new one."""
+    """The repetition finds that the stored lineage equals the new lineage."""
     put_state(engine, state_with(MINE_LIVE))
     slid = replace(MINE_LIVE, issued_at=NOW)
     line.lose()

@@ -212,7 +212,7 @@ def test_dynamodb_agrees_for_every_combination_of_facts(engine: DynamoDB, status
 
 @pytest.mark.parametrize("life", [ALIVE, *DEAD_IN_ONE_WAY], ids=str)
 def test_dynamodb_agrees_on_every_generation_and_attempt(engine: DynamoDB, life: Life) -> None:
-    """21 tokens are presented to an active lineage, and to one with each single cause."""
+    """21 tokens are presented to an active lineage, and to a lineage with each single cause."""
     walk = Walk(engine)
     for token in TOKENS:
         walk.check(life, token)

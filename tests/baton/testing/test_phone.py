@@ -113,7 +113,7 @@ def test_requests_of_every_method_are_signed(make_world: MakeWorld, method: str)
 def test_a_phone_of_every_client_keeps_its_login_for_an_hour(
     make_world: MakeWorld, client: str, binding: Any, *, renewed: bool
 ) -> None:
-    """If the mechanism has an exchange, the phone makes one."""
+    """If the mechanism has an exchange, the phone exchanges its token."""
     world = make_world()
     phone = world.phone(client_id=client, binding=binding)
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""The Python client and restore keys: it keeps one after a login, and logs its owner in on the next phone."""
+"""The Python client and restore keys: it keeps a key after a login, and logs the owner in on the next phone."""
 
 from collections.abc import Callable
 from typing import Any

@@ -138,7 +138,10 @@ def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, se
 
 
 def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
-    """Only a login returns the secret of an HMAC login. ``long_lived`` has no refresh token and no time-out of one."""
+    """Only a login returns the secret of an HMAC login.
+
+    ``long_lived`` has no refresh token, and no life of a refresh token.
+    """
     common = {"access_token", "token_type", "expires_in", "scope", "device_id", "server_time"}
     common |= {"authorization_expires_in"}
     renewed = {"refresh_token", "refresh_token_timeout"}

@@ -421,7 +421,7 @@ def test_an_exchange_during_an_order_and_the_order_both_succeed(team: Team) -> N
 def test_an_order_in_conflict_with_another_write_costs_one_repetition(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DynamoDB cancels one of the two. `tests/baton/storage/test_liveness.py` tests the exchange."""
+    """DynamoDB cancels one of the two writes. `tests/baton/storage/test_liveness.py` tests the exchange."""
     phone = registered(team)
     stock, met = DynamoHandler.call_action, [1]
 

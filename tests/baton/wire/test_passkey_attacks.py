@@ -58,7 +58,7 @@ def counted(device: Device, event: str) -> int:
 
 
 def test_an_enrolment_is_not_finished_with_the_passkey_that_another_one_added(town: Town) -> None:
-    """A registration has no signature. A thief with the password can make one with the id of the owner's passkey.
+    """A registration has no signature. A thief with the password can make a passkey with the id of the owner's passkey.
 
     The id is public: the options of the second step contain it.
     """

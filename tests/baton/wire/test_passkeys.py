@@ -141,7 +141,7 @@ def test_one_challenge_registers_one_passkey(phone: Device) -> None:
 
 
 def test_a_passkey_is_named_and_removed(phone: Device, mine: Authenticator) -> None:
-    """A new name needs no step-up. A removal needs one."""
+    """A new name needs no step-up. A removal needs a step-up."""
     del mine
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
     path = f"{PASSKEYS}/{passkey['id']}"
@@ -708,7 +708,7 @@ def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, min
 def test_an_account_that_is_asked_adds_nothing_below_aal2(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The login began before the switch was on. A login with the second factor may add one."""
+    """The login began before the switch was on. A login with the second factor may add a passkey."""
     switch_on(phone)
     assert phone.request("POST", UPGRADE).code == "step_up_required"
     tablet = make_device()

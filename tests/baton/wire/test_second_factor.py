@@ -360,14 +360,14 @@ def test_a_client_that_cannot_ask_is_no_way_around(make_device: MakeDevice, phon
 
 @pytest.mark.parametrize("client_id", ["mobile", "simple", "strict", "forgetful"])
 def test_every_other_client_asks(make_device: MakeDevice, phone: Device, client_id: str) -> None:
-    """A client with `optional` also asks for the factor, if the account requires one."""
+    """A client with `optional` also asks for the factor, if the account requires a factor."""
     del phone
     assert make_device(client_id=client_id).login(EMAIL).code == "factor_required"
 
 
 @pytest.mark.parametrize("role", ["admin", "support"])
 def test_a_role_asks(make_device: MakeDevice, baton: Any, role: str) -> None:
-    """The role requires a second factor, so an account without a factor must enrol one."""
+    """The role requires a second factor, so an account without a factor must enrol a factor."""
     phone = make_device()
     phone.register(EMAIL)
     set_roles(baton, role)

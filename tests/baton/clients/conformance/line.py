@@ -52,7 +52,7 @@ class Fault:
     answer: tuple[int, Headers, bytes] = (200, [], b"")
     change: Callable[[Headers], Headers] = lambda headers: headers
     held: threading.Event = field(default_factory=threading.Event)
-    """A request is held, after its effect if it has one."""
+    """Set when a request is held. A request that reaches Baton is held after its effect."""
     release: threading.Event = field(default_factory=threading.Event)
 
 

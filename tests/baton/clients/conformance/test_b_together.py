@@ -127,7 +127,7 @@ def test_fifty_callers_in_five_processes(scene: Scene) -> None:
 
 
 def test_26_and_27_two_tabs(scene: Scene) -> None:
-    """The scenarios run in Chromium (``tests/baton/chromium/test_tabs.py``). They need tabs, and one that is frozen."""
+    """The scenarios need tabs, so they run in Chromium (``tests/baton/chromium/test_tabs.py``)."""
     pytest.skip(f"{scene.client}: tabs exist in a browser only; `make browser` runs 26 and 27")
 
 

@@ -161,7 +161,7 @@ def test_49_busy(scene: Scene) -> None:
 
 @scenarios(50)
 def test_50_a_short_limit(scene: Scene) -> None:
-    """After 429 with a short pause, the client repeats every call, also one that is not repeatable."""
+    """After 429 with a short pause, the client repeats every call, also a call that is not repeatable."""
     agent = scene.registered()
     scene.line.fault("POST", "/drafts", "replace", answer=refusal(429, "too_many_requests", "retry", Retry_After="1"))
     assert agent("call", method="POST", path="/drafts", json={})["status"] == 201

@@ -14,7 +14,7 @@ BINDINGS = ("key", "hmac", "none")
 def test_91_a_mechanism_and_a_binding(scene: Scene, client_id: str, binding: str) -> None:
     """The client registers, calls, exchanges, calls and logs out.
 
-    A client that requires a binding refuses a login without one.
+    A client that requires a binding refuses a login without a binding.
     """
     agent = scene.agent(client_id=client_id, binding=binding)
     if binding == "none" and client_id.startswith("mobile"):

@@ -28,7 +28,7 @@ MEASURED = {
 def test_the_priced_units_are_the_measured_units(operation: str) -> None:
     """The write and read units of one operation are those of the golden table, with its audit entry.
 
-    The second row, in which a login replaces an active one, is rare and has no price.
+    The second row, in which a login replaces an active login, is rare and has no price.
     """
     row = re.search(rf"\s{re.escape(MEASURED[operation])}\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s", GOLDEN)
     assert row is not None

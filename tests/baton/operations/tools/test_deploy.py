@@ -486,7 +486,7 @@ def test_a_policy_is_filled_in_for_this_account_only() -> None:
 
 
 def test_policies_follow_a_changed_sender(tmp_path: Path) -> None:
-    """A policy that was already filled in is changed too. Without a sender, the function can send as no address."""
+    """A policy that was already filled in is changed too. Without a sender, the function can send from no address."""
     policy = (deploy.CHALICE / "policy-dev-jobs.json").read_text("utf-8")
     for sender, address in (("a@example.com", "a@example.com"), ("X <b@example.org>", "b@example.org")):
         variables = {"BATON_ISSUER": "https://x.example", "BATON_MAIL_FROM": sender}
@@ -806,7 +806,7 @@ def test_unknown_arguments_print_the_usage(words: list[str], capsys: pytest.Capt
 
 
 def test_no_key_ring_is_created_over_accounts(tables: Tables) -> None:
-    """Bug: a deployment to tables without a key ring created one and logged out every user.
+    """Bug: a deployment to tables without a key ring created a key ring, and logged out every user.
 
     Now it prints the remedy.
     """

@@ -91,7 +91,7 @@ def test_an_imported_person_logs_in_with_the_old_password_and_the_hash_is_replac
 
 
 def test_a_disabled_person_stays_disabled(bring: Callable[..., int], make_device: Callable[..., Device]) -> None:
-    """The right password is refused like a wrong one, until an operator enables the account."""
+    """The right password is refused like a wrong password, until an operator enables the account."""
     assert bring(line(password={"hash": HASH}, disabled=True)) == 0
     assert make_device().login(EMAIL).code == "invalid_credentials"
     assert main(["enable", EMAIL]) == 0

@@ -23,7 +23,7 @@ def test_every_mutant_is_valid() -> None:
 def test_there_are_enough_mutants() -> None:
     """There are at least forty listed mutants and a dozen for daily runs.
 
-    Every guard of the files with rules has one.
+    Every guard of the files with rules has a mutant.
     """
     assert len(LISTED) >= 40
     assert len(SHORT) == 12

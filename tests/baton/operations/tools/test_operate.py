@@ -444,7 +444,7 @@ UNBOUND = ("simple", "oauth", "legacy", "session-api", "iot")
 
 
 def registered(deployment: Deployment) -> list[Device]:
-    """Register an account for a bound device, and one for an unbound login of every mechanism."""
+    """Register an account for a bound device, and an account for an unbound login of every mechanism."""
     phones = [deployment.make_device()] + [deployment.make_device(client_id=name, bound=False) for name in UNBOUND]
     for phone in phones:
         assert phone.register(f"{phone.client_id}@example.com").status == 201

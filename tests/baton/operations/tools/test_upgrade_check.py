@@ -34,7 +34,7 @@ def policy(name: str) -> Mapping[str, Any]:
 def test_the_required_settings_are_those_of_settings_py() -> None:
     """With only these settings, a deployment starts.
 
-    Without one of them it does not, and the problem names the setting.
+    Without any one of these settings it does not start, and the problem names the setting.
     """
     values = {
         "BATON_CLIENTS": "clients-dev.toml",
@@ -218,7 +218,7 @@ def test_removed_public_names_are_named() -> None:
 def test_only_a_major_version_may_remove_a_public_name(
     version: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A removal is an error in a minor version, and a warning in a major one."""
+    """A removal is an error in a minor version, and a warning in a major version."""
     for name, text in {
         VERSION: version,
         upgrade_check.PUBLIC: '__all__ = ["Baton"]\n',

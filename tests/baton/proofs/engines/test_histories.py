@@ -46,7 +46,7 @@ def require_explained(history: History, name: str) -> None:
 
 
 def is_ever_refuted(team: Team, tables: Tables, **named: object) -> bool:
-    """Record histories until one is refuted."""
+    """Record histories until a history is refuted."""
     recorded = (
         record(team, tables, seed=seed, devices=DEVICES, steps=STEPS // 2, **named) for seed in range(TRIES_MAX)
     )

@@ -126,7 +126,10 @@ def _(stage: Stage) -> Act:
 
 
 def enrolling(stage: Stage) -> tuple[Device, str]:
-    """Return a device whose login must enrol a factor, because an operator requires one. Return its session too."""
+    """Return a device whose login must enrol a factor, because an operator requires a factor.
+
+    Return its session too.
+    """
     phone = registered(stage)
     account = AccountId(phone.get("/me").members["account_id"])
     assert stage.module.baton.lineage_store.set_second_factor(account, required=True) == Done()

@@ -267,7 +267,7 @@ class Stage:
     # Invariants
 
     def _check_effects(self) -> None:
-        """Require one effect in total. If the route is safe to run again, require at most one in each phase."""
+        """Require one effect in total. If the route is safe to run again, require at most one effect in each phase."""
         effects = Counter(effect.phase for effect in self.effects)
         assert max(effects.values()) == 1, f"two effects in one phase: {self.effects}"
         assert self.plan.retry_safe or len(self.effects) == 1, f"two effects: {self.effects}"

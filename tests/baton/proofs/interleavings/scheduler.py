@@ -66,7 +66,7 @@ class Course:
     """All decisions of one schedule, and the step to the next schedule. ``sleeping=False`` explores every order."""
 
     def __init__(self, *, sleeping: bool = True, given: tuple[int, ...] = ()) -> None:
-        """Start with the first schedule, or with the given one."""
+        """Start with the first schedule, or with the given schedule."""
         self.sleeping, self.given = sleeping, given
         self.forks: list[Fork] = []
         self.begin()
@@ -102,13 +102,16 @@ class Course:
             turned.made.add(name)
 
     def _still_asleep(self, fork: Fork) -> dict[str, Call]:
-        """Return the presenters that stay asleep: a dependent call wakes one, and those tried before fall asleep."""
+        """Return the presenters that stay asleep.
+
+        A dependent call wakes a presenter, and the presenters tried before sleep.
+        """
         made = fork.calls[fork.ways[fork.taken]]
         tried = {way: fork.calls[way] for way in fork.ways[: fork.taken] if way not in fork.asleep}
         return {name: call for name, call in (fork.asleep | tried).items() if not call.meets(made)}
 
     def advance(self) -> bool:
-        """Change the last fork that has another way. Return whether there is one."""
+        """Change the last fork that has another way. Return whether such a fork exists."""
         while self.forks:
             way = self.forks[-1].next_way(self.forks[-1].taken)
             if way is not None:
@@ -168,7 +171,7 @@ class Scheduler:
         self.presenters.append(Presenter(name, len(self.presenters), greenlet(act, self._explorer)))
 
     def run(self) -> None:
-        """Run all presenters to their end, in the order of the course. A failure of one is raised here."""
+        """Run all presenters to their end, in the order of the course. A failure of a presenter is raised here."""
         begun = 0
         try:
             while True:

@@ -60,8 +60,10 @@ SCHEDULES: Final[dict[str, tuple[int, ...]]] = {
     "1+1+1, retry safe": (1, 41, 1119),
     "2+1, one other, retry safe": (4, 202, 5784),
 }
-"""The number of schedules of each plan, without faults, with one and with two. Plans with two sendings also have
-three."""
+"""The number of schedules of each plan, without faults, with one fault and with two faults.
+
+Plans with two sendings also have three.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ CAUSES = {
 }
 """Each fault separately, at the measured rate of a real fleet if there is one (exchange.md: zitadel issue 9631)."""
 RESTORED = Weather(restored_per_day=0.05)
-"""No guarantee covers this fault: an old record is a copy, and cannot be distinguished from one."""
+"""No guarantee covers this fault: an old record cannot be distinguished from a copy."""
 
 
 class Theft(StrEnum):
@@ -491,7 +491,7 @@ class Simulation:
         self.begin(again, after_s=self.dice.uniform(MINUTE_S, 5 * MINUTE_S))
 
     def is_served(self, handset: Handset) -> bool:
-        """Make a call with the token in this storage, if there is one."""
+        """Make a call with the token in this storage, if the storage has a token."""
         if handset.record is None:
             return False
         try:
