@@ -1,4 +1,4 @@
-"""Routes of the account: register, login, and changes of the account. ``own_routes.py`` has the frequent ones."""
+"""Routes of the account: register, login, and changes of the account. ``own_routes.py`` has the frequent routes."""
 
 from collections.abc import Callable
 

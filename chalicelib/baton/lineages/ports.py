@@ -36,7 +36,7 @@ class LineageStore(Protocol):
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` ones.
+        """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
         This is one write, with these conditions: the account is active. Epoch and credentials version are as in
         ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage

@@ -58,7 +58,7 @@ class PendingOrders:
         self._orders.append(order)
 
     def work_off(self, deliver: Callable[[str], None]) -> None:
-        """Deliver every order, each once."""
+        """Deliver each order once."""
         while self._orders:
             deliver(self._orders.popleft())
 

@@ -144,7 +144,7 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the items of passkeys and identities, the user, then its e-mail index entries: they become free."""
+        """Delete passkeys, identities and the user, then the e-mail index entries, which frees the addresses."""
         table = self._database.tables.users
         user = self.get(account)
         for passkey in user.factors.passkeys.values() if user else ():

@@ -198,7 +198,7 @@ def _open_to(policy: str) -> list[str]:
 
 
 def _everybody(principal: object) -> bool:
-    """Check whether a principal means every principal. The root of the account does not."""
+    """Check whether a principal means every principal. The root of the account does not count."""
     if isinstance(principal, Mapping):
         return any(_everybody(one) for one in principal.values())
     if isinstance(principal, list):
