@@ -73,7 +73,7 @@ def test_the_objects_of_node_app_attest_verify(name: str, attestation: Attestati
 
 
 def test_the_attestation_and_the_assertion_of_takimoto3_verify() -> None:
-    """Both are of one key, of an iPhone with iOS 14.4."""
+    """The attestation and the assertion are of one key, of an iPhone with iOS 14.4."""
     sample = json.loads((FOLDER / "apple" / "ios-14.4.json").read_text())
     app = f"{sample['attestation']['teamIdentifier']}.{sample['attestation']['bundleIdentifier']}"
     accepted = verify_attestation(

@@ -147,7 +147,7 @@ def test_no_login_page_is_on_another_site(world: World) -> None:
 
 
 def world_settings() -> dict[str, str]:
-    """Return the least settings."""
+    """Return the minimum settings."""
     return {"BATON_DEVELOPMENT": "1", "BATON_ISSUER": f"{OWN}/api", "BATON_KEY_RING": "local"}
 
 

@@ -604,7 +604,10 @@ def test_the_last_use_decides_and_not_a_fixed_iat() -> None:
 
 @pytest.mark.guarantee(5)
 def test_a_login_replaces_the_active_lineages_of_its_key() -> None:
-    """The replaced lineages have the same key and epoch. Expired and idle ones are included, because clocks differ."""
+    """The replaced lineages have the same key and epoch.
+
+    Expired and idle lineages are included, because clocks differ.
+    """
     other = place(7, binding=OTHER_KEY)
     older = place(8, epoch=EPOCH - 1)
     account_state = state_with(*IN_THEIR_ORDER, other, older)

@@ -124,7 +124,7 @@ STEP_MEMBERS = {"factors", "enrol", "expires_at", "problem", "refusal", "recover
 
 
 def test_every_method_is_on_the_page_with_its_parameters() -> None:
-    """The required parameters are in their order. Of the optional ones, only `deadline_s` may be missing."""
+    """The required parameters are in their order. Of the optional parameters, only `deadline_s` may be missing."""
     hidden = {"call": set(), "step_up": {"attempt"}}
     for kind, heading, others in (
         (BatonClient, "The methods", set()),

@@ -259,7 +259,7 @@ def test_an_hmac_login_signed_with_another_secret_is_refused(world: World) -> No
 def test_a_revocation_by_the_own_key_with_an_old_token_reports_a_copy(
     world: World, exchanges: int, reason: str
 ) -> None:
-    """Only a holder that stored generation g + 1 can exchange it, and the owner did not."""
+    """The owner never stored generation g + 1, so only a copy could have exchanged it."""
     phone = world.phone()
     issued = world.register(phone)
     token = issued.access_token

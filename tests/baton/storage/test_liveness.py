@@ -166,7 +166,7 @@ def test_a_transaction_fails_for_an_account_that_was_disabled_and_enabled(team: 
 
 
 def test_a_transaction_fails_after_the_not_before_time_was_raised(team: Team) -> None:
-    """The time belongs to the deployment, and the actor contains it."""
+    """The transaction compares the login with the not-before time of the deployment, which ``actor`` has."""
     assert team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time))
     assert not team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time + 1))
 

@@ -22,7 +22,10 @@ KEY = "order-7-abcdefgh"
 
 
 def test_a_complete_copy_ends_with_the_login(world: World) -> None:
-    """Both exchange the same token and get the same child. When both exchange the child, the login ends."""
+    """The phone and its copy exchange the same token and get the same child.
+
+    When both exchange the child, the login ends.
+    """
     owner = world.phone()
     thief = world.thief_of(owner)
     world.clock.skip(minutes=16)

@@ -77,7 +77,7 @@ def test_a_stream_resumes_after_an_event(server: Server, resume: str) -> None:
 
 @pytest.mark.parametrize("query", ["?after=-1", "?after=x", "?since=1", "?after=1&after=2"])
 def test_a_stream_takes_only_a_number(server: Server, query: str) -> None:
-    """An unknown parameter is refused with the known ones."""
+    """An unknown parameter is refused, and the refusal lists the known parameters."""
     with stream(server, query) as answer:
         assert answer.status == 400
 

@@ -18,7 +18,7 @@ FULL = SUMMARY | {"source", "request", "response", "signature", "doctor", "engin
 
 
 def test_an_exchange_is_shown_in_full(server: Server) -> None:
-    """The details are headers, bodies, signature base, and the one call to DynamoDB with its condition."""
+    """The details are headers, bodies, signature base, and the single call to DynamoDB with its condition."""
     phone, email = server.registered("phone 1")
     for _ in range(ENVIRONMENTS):
         phone.exchange()  # each environment reads the key ring once

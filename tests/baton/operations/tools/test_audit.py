@@ -66,7 +66,7 @@ def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("said", ["", "Connection refused", SKIPPED], ids=["silence", "words", "a skip"])
 def test_an_unreachable_vulnerability_database_is_a_failure(tool: Callable[..., None], said: object) -> None:
-    """Offline, `pip-audit` prints nothing or skips all packages. Neither is a pass."""
+    """Offline, `pip-audit` prints nothing or skips all packages. In both cases the audit fails."""
     tool("pip-audit", says=said, tells="ERROR: could not reach pypi.org", code=1)
     with pytest.raises(audit.Unreached):
         list(audit.dependencies())

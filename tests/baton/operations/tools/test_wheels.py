@@ -166,7 +166,7 @@ def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index
 
 @pytest.mark.prove(ci=True)
 def test_old_files_in_the_build_folder_are_not_packaged(index: Index) -> None:
-    """The test has an old zip, which Chalice would reuse, and a package beside the installed ones."""
+    """The test has an old zip, which Chalice would reuse, and a package beside the installed packages."""
     del index
     package.build("dev", "arm64")
     (zipped,) = (package.COPY / ".chalice" / "deployments").glob("*.zip")

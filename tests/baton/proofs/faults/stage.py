@@ -61,7 +61,7 @@ class Stage:
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Put the gateway in front of the one environment, without pauses between retries."""
+        """Put the gateway in front of a single environment, without pauses between retries."""
         self._carry = through(Gateway([self.module.app]))
         self.module.baton.database._dynamodb._pause = lambda _: None
         self.clear = self.remember()

@@ -58,7 +58,7 @@ def a_captured_request_is_refused_the_second_time(scene: Scene) -> None:
 
 
 def forged_cookies_open_nothing(scene: Scene) -> None:
-    """Send forged tokens and genuine ones of a phone as cookies. No answer sets or deletes a cookie."""
+    """Send forged tokens, and genuine tokens of a phone, as cookies. No answer sets or deletes a cookie."""
     before = scene.account_state()
     tokens = [forgery for _, forgery in forgeries(scene)] + [scene.phone.token, scene.bearer.token]
     page = (("host", HOST), ("sec-fetch-site", "same-origin"))

@@ -183,7 +183,7 @@ def test_hostile_passwords_are_refused(
 
 @pytest.mark.parametrize("password", ["e\u0301\u0316" * 30 + " copper lantern", "\ufdfa drifting sideways, slowly"])
 def test_a_strange_password_works_as_any_other(make_device: Callable[..., Device], password: str) -> None:
-    """A password may have any number of combining marks within the length limit. All of them count."""
+    """A password may have any number of combining marks within the length limit. All marks count."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com", password) == (201, "")
     assert enter(device, "/login", "ada@example.com", password) == (200, "")
