@@ -37,7 +37,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         """Compare by value, for tests and caches.
 
-        This is not in constant time: never use it where an attacker can measure the time.
+        The comparison is not in constant time: never use it where an attacker can measure the time.
         """
         return isinstance(other, Secret) and self._bytes == other._bytes
 

@@ -22,7 +22,7 @@ _FIRST_DAY = 719_163
 
 
 class TeamFunctions:
-    """Register the functions of a team. ``Baton`` is one."""
+    """Register the functions of a team. ``Baton`` is a subclass."""
 
     settings: Settings
     clock: Clock
