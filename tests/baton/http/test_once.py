@@ -331,7 +331,7 @@ def test_a_view_that_raises_try_again_releases_the_key(shop: Shop, nothing_done:
 
 @pytest.mark.parametrize("refusal", [errors.NotFound(), errors.WrongType(pointer="/amount"), CallOutcomeUnknown()])
 def test_a_clients_error_is_stored_as_the_answer(shop: Shop, refusal: errors.Refusal) -> None:
-    """The first response raises it unchanged. The replay is the rendered answer."""
+    """The first request raises the error unchanged. The replay is the error as a rendered answer."""
     with pytest.raises(type(refusal)) as raised:
         shop.send(refusal)
     assert raised.value is refusal

@@ -130,7 +130,7 @@ def test_a_link_counts_for_its_own_use_alone(linked: Town) -> None:
     ],
 )
 def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dict[str, str]) -> None:
-    """Both together, half of a proof, and none are refused with an explanation."""
+    """A request with both proofs, with half of a proof, or with no proof is refused with an explanation."""
     phone = linked.registered()
     for said in (
         phone.post("/password/reset", {"new_password": NEW_PASSWORD, **members}, token=None),

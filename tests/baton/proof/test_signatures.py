@@ -513,7 +513,7 @@ def test_only_existing_parts_must_be_covered() -> None:
 
 
 def test_a_body_needs_a_covered_digest() -> None:
-    """A body of one byte needs it. An empty body does not."""
+    """A body of one byte needs a covered ``content-digest``. An empty body needs none."""
     with pytest.raises(InsufficientCoverage):
         verify(Call(body=b"\n").signed())
     with pytest.raises(InsufficientCoverage):

@@ -51,7 +51,7 @@ def block(language: str) -> str:
 
 @dataclass
 class Team:
-    """The page's feature behind a gateway, and a function that runs while its view runs."""
+    """The feature of the page docs/baton/tables.md behind a gateway. A test can run a function while the view runs."""
 
     gateway: Gateway
     clock: DevelopmentClock
