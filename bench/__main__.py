@@ -1,4 +1,4 @@
-"""The CPU time of Baton's operations: ``make bench``. The results are for reading and fail no test."""
+"""The CPU time of Baton's operations: ``make bench``. The results are for readers: no test depends on them."""
 
 import sys
 

@@ -19,7 +19,10 @@ LIMIT = 3.0
 """The target for a signed call, in units of (cryptography + Chalice's dispatch)."""
 
 PHONES = KNOWN_TOKENS_MAX + 100
-"""Phones of a fleet. Each calls in turn, so that no cache of keys or tokens holds what the next one needs."""
+"""The number of phones of a fleet.
+
+They call in turn, so that no cache of keys or tokens has the values of the next phone.
+"""
 
 
 def cpu_us(work: Callable[[], object]) -> float:
@@ -45,7 +48,7 @@ def measure() -> dict[str, list[tuple[float, float, float]]]:
 
 
 def measure_fleet() -> tuple[float, float]:
-    """Take the CPU time of a call, microseconds: of one phone that calls again and again, and of a fleet in turn."""
+    """Measure the CPU time of a call in microseconds: for one phone that repeats it, and for a fleet in turn."""
     phones = fleet(PHONES)
     one, many = [], []
     for _ in range(ROUNDS):
@@ -58,7 +61,7 @@ def measure_fleet() -> tuple[float, float]:
 
 
 def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:
-    """Compare the call with almost no cryptography with a trivial route."""
+    """Compare the call that needs almost no cryptography with a call of a trivial route."""
     return statistics.median(call / dispatch for _, dispatch, call in samples[PLAINEST])
 
 

@@ -74,13 +74,16 @@ _ring = make_ring(_draw, now=NOW - 60)
 
 
 class Asked(BaseException):
-    """The call has reached its first database request. Not an ``Exception``, which Chalice would answer."""
+    """The call has reached its first database request.
+
+    This is not an ``Exception``, because Chalice would turn an ``Exception`` into an answer.
+    """
 
 
 class DynamoDB:
     """A replacement for DynamoDB: a read returns the stored state, and a write is answered as if it had happened.
 
-    If it does not answer, the first request ends the call with ``Asked``.
+    If answers are off, the first request ends the call with ``Asked``.
     """
 
     def __init__(self) -> None:
@@ -142,7 +145,7 @@ class Login:
     """A login with one kind of key and one token format: its calls, and their necessary cryptography."""
 
     def __init__(self, algorithm: str, client_id: str, number: int = 0) -> None:
-        """Make key, lineage, token and signed requests, and put the account state into the engine."""
+        """Make key, lineage, token and signed requests, and store the account state in the database."""
         self.name = f"{algorithm}, {FORMS[client_id]}" + (f", phone {number}" if number else "")
         client = baton.clients.get(client_id)
         assert client is not None
@@ -207,7 +210,7 @@ def logins() -> list[Login]:
 
 
 def fleet(phones: int) -> list[Login]:
-    """Log in once on each of many phones, by a P-256 key and with a JWT."""
+    """Log in once on each of many phones, with a P-256 key and a JWT."""
     return [Login("P-256", "mobile", number) for number in range(1, phones + 1)]
 
 

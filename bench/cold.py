@@ -1,7 +1,7 @@
 """The cost of a cold start, compared with that of an empty function: ``make bench-cold``.
 
 For each measurement the packaged zip starts under the runtime client of AWS, and answers its first exchange or its
-first signed call, with a local engine on loopback. Only the CPU time of the function's process counts, from its start
+first signed call, with a local database on loopback. Only the CPU time of the function's process counts, from its start
 to its answer. AWS calls use plain HTTP. One row uses TLS with the system's certificates, as in AWS. The measurements
 take turns, so that a busy machine affects all of them.
 """
@@ -175,7 +175,7 @@ def bench() -> Iterator[Bench]:
 
 
 def main() -> int:
-    """Measure and print. The result is for reading and fails no test."""
+    """Measure and print. The result is for readers: no test depends on it."""
     with bench() as made:
         cases: dict[str, Callable[[], Start]] = {
             "bare handler": made.nothing,

@@ -1,4 +1,4 @@
-"""The AWS cost of a million operations and of a month, beside the list prices of other products: ``make cost``.
+"""The AWS cost of a million operations and of a month, compared with the list prices of other products: ``make cost``.
 
 The monthly bill and its formulas are those of ``tools/prices.py``. This module computes it for one operation at a time,
 and for growing numbers of users. All prices are list prices. Free tiers and discounts of AWS are left out.
@@ -30,12 +30,12 @@ OPERATIONS: Mapping[str, Habits] = {
 
 EVERYTHING = Habits()
 LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
-"""The part that the other products sell: logins and renewals. The app's own calls go to its own servers."""
+"""The part that the other products offer: logins and renewals. With them, the app's own calls go to its own servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The list price of a product: from a number of users on, a price for each further user."""
+    """The list price of a product: steps, each with a number of users and the price of each user above it."""
 
     name: str
     steps: tuple[tuple[int, float], ...]
@@ -71,7 +71,7 @@ def asked(peer: Peer, users: int) -> float | None:
 
 
 def per_million(habits: Habits, prices: Mapping[str, float]) -> dict[str, float]:
-    """Return, line by line, the additional cost of a million operations over an idle month.
+    """Return each line of the bill of a million operations, minus the bill of an idle month.
 
     Stored data is not part of an operation. It is in the monthly bill.
     """
@@ -181,7 +181,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
 
 
 def _beside(peer: Peer, others: Sequence[Peer]) -> str:
-    """Return the position of a name without an overlap: above the most expensive line, below the others."""
+    """Return a position for a name where it overlaps no line: above the most expensive line, below the others."""
     dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
     return "bottom" if peer is dearest else "top"
 

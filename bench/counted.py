@@ -1,8 +1,8 @@
 """The program that ``bench/instructions.py`` runs under cachegrind.
 
-For each case there is one process with few calls and one with many. All processes are forks of one process after set-up
-and warm-up. They contain its counts too, so the difference of two processes is the cost of their calls. The standard
-output has a line of JSON for each process: case, calls, process id.
+For each case, one process makes few calls and another process makes many. All processes are forks of one process after
+set-up and warm-up. Each process also contains the counts of the set-up. The difference of two processes is therefore
+the cost of the additional calls. The standard output has a line of JSON for each process: case, calls, process id.
 """
 
 import gc
@@ -17,7 +17,7 @@ from bench.instructions import EXCHANGE, FEW, HMAC_UNASKED, MANY, P256_CHECKS, P
 from bench.machine import silenced
 
 WARMING = 20
-"""The number of calls until caches are full and the interpreter has specialised the code."""
+"""The number of warm-up calls: after them, caches are full and the interpreter has specialised the code."""
 
 
 class Case(NamedTuple):

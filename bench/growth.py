@@ -1,8 +1,8 @@
 """The cost of an exchange as the data grows: ``make bench-growth``.
 
 It grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of them
-should change the cost of the next exchange. A fourth measurement is the exchanges a second of several parallel
-environments, each in its own process.
+should change the cost of the next exchange. A fourth measurement runs several environments in parallel, each in its own
+process, and counts their exchanges per second.
 
 The environments are processes on this machine, and use dynoxide, another process. The measurements take turns, round by
 round. The CPU time is that of the process with the app, and separately that of dynoxide.
@@ -50,7 +50,7 @@ DEVICES = tuple(range(1, LINEAGES_MAX + 1))
 SAMPLED = 50
 """The number of accounts that are exchanged, spread over a table."""
 CHECKED = 100
-"""The number of exchanges after which a real account state is compared with the computed one."""
+"""The number of exchanges after which a real account state is compared with the computed account state."""
 BATCH, WRITERS = 25, 10
 ENVIRONMENTS = (1, 2, 3, 4)
 SECONDS, TRIES = 2.0, 3
@@ -88,17 +88,20 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Return the exchanges a second."""
+        """Return the exchanges per second."""
         return self.exchanges / self.seconds
 
     @property
     def rate_of_a_core(self) -> float:
-        """Return the exchanges per second of CPU time, engine included: independent of waiting and other programs."""
+        """Return the exchanges per second of CPU time, database included.
+
+        Waiting and other programs do not change it.
+        """
         return self.exchanges / (self.app_s + self.engine_s)
 
     @property
     def cores(self) -> float:
-        """Return the number of busy cores, for the app and the engine."""
+        """Return the number of busy cores, for the app and the database."""
         return (self.app_s + self.engine_s) / self.seconds
 
 
@@ -188,7 +191,7 @@ def by_devices() -> list[Point]:
 
 
 def by_exchanges() -> list[Point]:
-    """Return lineages with earlier exchanges, and compare a real one with the computed one."""
+    """Return lineages with earlier exchanges, and compare a real lineage with the computed lineage."""
     create_tables(Tables("exchanges"))
     app = environment("exchanges")
     real = state_after(app, "real")

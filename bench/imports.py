@@ -1,7 +1,7 @@
 """The modules that the first request of each route imports: ``make bench-imports``.
 
-For each measurement the packaged zip starts under the runtime client of AWS, with a local engine (moto) in another
-process on loopback. KMS decrypts the key ring, as at every cold start. The engine uses plain HTTP, so TLS modules are
+For each measurement the packaged zip starts under the runtime client of AWS, with a local database (moto) in another
+process on loopback. KMS decrypts the key ring, as at every cold start. The database uses plain HTTP, so TLS modules are
 listed only if another module imports them. On Lambda every database request imports them.
 """
 
@@ -50,7 +50,10 @@ def row(route: str, modules: Iterable[str], cpus_s: Sequence[float]) -> str:
 
 
 def main() -> int:
-    """Measure and print. The results are for reading. ``tests/baton/house/test_imports.py`` checks the limits."""
+    """Measure the imports and print the results for a reader.
+
+    ``tests/baton/house/test_imports.py`` checks the limits.
+    """
     print(f"{'until the first answer':<27}{'modules':>8}{'CPU':>10}" + "".join(f"  {name}" for name in WATCHED))
     with bench() as made:
         for route, act in routes():

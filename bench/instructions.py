@@ -1,9 +1,10 @@
 """Count the instructions of a call, and compare them with the stored values: ``make bench-count``.
 
-Seconds depend on the machine. Instruction counts depend on the program, and repeat to one part in three hundred.
-Valgrind's cachegrind counts whole events into the app without the database (``bench/cases.py``). Each case is divided
-by Chalice's dispatch of a trivial route, and this ratio is compared with the stored one. A difference of more than 5 %
-in either direction fails, until ``make bench-count UPDATE=1`` stores the new ratios and a commit explains them.
+Seconds depend on the machine. Instruction counts depend only on the program: repeated runs differ by less than one part
+in three hundred. Valgrind's cachegrind counts whole events into the app without the database (``bench/cases.py``). Each
+case is divided by Chalice's dispatch of a trivial route, and this ratio is compared with the stored ratio. A difference
+of more than 5 % in either direction fails, until ``make bench-count UPDATE=1`` stores the new ratios and a commit
+explains them.
 
 The ratios are valid for one build of Python. With another build, or without valgrind, nothing is compared.
 """
@@ -27,7 +28,7 @@ FEW, MANY = 20, 120
 """The numbers of calls of the two processes whose difference is the result."""
 
 TOLERANCE = 0.05
-"""The accepted relative difference between a ratio and the stored one."""
+"""The accepted relative difference between a ratio and the stored ratio."""
 
 TRIVIAL = "trivial route"
 SIGNED_CALL = "signed call, "
@@ -38,8 +39,9 @@ P256_UNASKED = f"{P256_CALL}, until it asks the engine"
 P256_CHECKS = "its two signature checks alone"
 
 HMAC_WANTED, P256_WANTED = 1.7, 1.3
-"""The targets for a signed call. With HMAC, up to the first read: in trivial routes. With P-256: in trivial routes plus
-the checks of the token and of the request. The environment knows the token here, so it makes only the second one."""
+"""The targets for a signed call. With HMAC: the cost up to the first read, as a multiple of a trivial route. With
+P-256: as a multiple of a trivial route plus the checks of the token and of the request. The environment has already
+verified the token here, so the call makes only the second check."""
 
 _REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)
 
@@ -66,7 +68,7 @@ def ratios(counted: Mapping[str, float]) -> dict[str, float]:
 
 
 def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
-    """List the ratios that differ from the stored ones."""
+    """List the ratios that differ from the stored ratios."""
     complaints = [f"{name}: counted, and not written down" for name in now.keys() - stored.keys()]
     complaints += [f"{name}: written down, and not counted" for name in stored.keys() - now.keys()]
     complaints += [
@@ -87,7 +89,7 @@ def elsewhere(here: Mapping[str, str], taken: Mapping[str, str]) -> list[str]:
 
 
 def wanted(counted: Mapping[str, float]) -> list[str]:
-    """Compare the two target values with the measured ones: for reading, without a failure."""
+    """Compare the two targets with the measured values, for readers. A missed target is not a failure."""
     hmac = counted[HMAC_UNASKED] / counted[TRIVIAL]
     floor = counted[TRIVIAL] + counted[P256_CHECKS]
     p256, unasked = counted[P256_CALL] / floor, counted[P256_UNASKED] / floor
@@ -134,7 +136,7 @@ def count(valgrind: str) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Count, print the table, and compare it with the stored one, or store it (``--update``)."""
+    """Count, print the table, and compare it with the stored table, or store it (``--update``)."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         print("valgrind is not here, so nothing was counted and nothing is claimed")

@@ -2,8 +2,8 @@
 
 The reference client sends the requests through the development gateway. Only the CPU time of the app counts, from the
 event to its answer, with its database calls. An exchange is compared with the same exchange over botocore, and a login
-with its Argon2 computation. The engine is another process: dynoxide if it is installed, otherwise the embedded one over
-HTTP. This process uses only one core after the engine has started.
+with its Argon2 computation. The database is another process: dynoxide if it is installed, otherwise the embedded
+database over HTTP. This process uses only one core after the database has started.
 """
 
 import contextlib
@@ -133,7 +133,7 @@ def argon2_timed() -> Iterator[Timed]:
 
 @contextlib.contextmanager
 def engine() -> Iterator[str]:
-    """Start an engine in another process, and yield its address."""
+    """Start a database in another process, and yield its address."""
     found = dynoxide.find()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as place:
         if found:
@@ -216,7 +216,7 @@ def measure() -> Measured:
         phones = {kind: [phone(app, kind) for app in apps] for kind in KINDS}
 
         def login(who: str) -> Callable[[], object]:
-            """Start with a new account: 24 logins in 11 minutes are the limit of one account."""
+            """Log in on a new account: one account allows only 24 logins in 11 minutes."""
             person = phone(apps[0], EVERYDAY, who)
             return lambda: person.login(address(apps[0], EVERYDAY, who), PASSWORD, "bench")
 
@@ -259,7 +259,7 @@ def _progress(what: str, number: int) -> None:
 
 
 def ratio(rows: Sequence[Exchanged]) -> float:
-    """Compare an exchange with the same one over botocore, round by round."""
+    """Compare an exchange with the same exchange over botocore, round by round."""
     return statistics.median(row.lean / row.boto3 for row in rows)
 
 

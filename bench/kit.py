@@ -1,4 +1,7 @@
-"""The cost of the test kit in a test: ``make bench-kit``. The goals are 30 ms for a World and 10 ms for a phone."""
+"""The time that the test kit takes in a test: ``make bench-kit``.
+
+The goals are 30 ms for a World and 10 ms for a phone.
+"""
 
 import statistics
 import sys

@@ -1,6 +1,6 @@
-"""What the rules of a new password cost, without the breach check: typical passwords, and hostile ones.
+"""The time of the checks of a new password, without the breach check, for typical and for hostile passwords.
 
-A hostile password has the 1,024 bytes that a request may have, and becomes as long as NFKC makes it. The address is
+A hostile password has 1,024 bytes, the maximum, and characters that become many characters in NFKC. The address is
 hostile too: many labels, all of them long enough for the comparison with two edits.
 """
 
@@ -14,7 +14,7 @@ from chalicelib.baton.factors.refusals import WeakPassword
 from chalicelib.baton.factors.strength import check_strength
 
 EXPANDING: Final = "\ufdfa"
-"""One character of three bytes, and eighteen in NFKC."""
+"""A character of three bytes that becomes eighteen characters in NFKC."""
 
 TYPICAL: Final = (
     "acrobat on a violet unicycle",
@@ -37,7 +37,7 @@ TIMES: Final = 20
 
 
 def measure() -> Mapping[str, float]:
-    """Return the mean of typical and the worst of hostile passwords, in milliseconds."""
+    """Return the mean time of the typical passwords and the longest time of the hostile passwords, in milliseconds."""
     is_blocked("")  # reads the list
     typical = [_milliseconds(password, EMAIL) for password in TYPICAL]
     hostile = [_milliseconds(password, HOSTILE_EMAIL) for password in HOSTILE]
@@ -50,7 +50,7 @@ def printed(measured: Mapping[str, float]) -> str:
 
 
 def _milliseconds(password: str, email: str) -> float:
-    """Return the least time of several."""
+    """Return the shortest of several measured times."""
     return min(_timed(lambda: check_strength(password, email=email)) for _ in range(TIMES)) * 1000
 
 

@@ -18,7 +18,7 @@ STOP_S = 15
 POLL_S = 0.02
 
 CPUCLOCK_SCHED = 2
-"""The kernel's id of the clock for a process's user and system time, with ended threads."""
+"""The kernel's id of the clock for the user and system time of a process, ended threads included."""
 
 
 class DidNotStart(Exception):
@@ -108,11 +108,11 @@ class Processes:
     pids: Sequence[int]
 
     def cpu_s(self) -> float:
-        """Return the sum of their CPU time, user and system."""
+        """Return the CPU time of all the processes in seconds, user and system."""
         return sum(map(_cpu_s, self.pids))
 
     def keep_to(self, cores: set[int]) -> None:
-        """Run them only on these cores."""
+        """Run the processes only on these cores."""
         _keep_to(self.pids, cores)
 
 

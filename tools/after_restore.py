@@ -1,6 +1,6 @@
-"""Apply to restored tables what happened since the backup, by the audit of that time.
+"""Apply to restored tables the changes since the backup. The audit of that time has them.
 
-`tools.operate after-restore` runs this, before anybody logs in. It may be repeated.
+`tools.operate after-restore` runs this, before any person logs in. It may be repeated.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class Happened(Struct, frozen=True, order=True):
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """What was applied, and what is left to the operator."""
+    """The applied changes, and the changes that the operator must repeat."""
 
     statuses: int
     codes: int
@@ -65,7 +65,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     rights: tuple[AccountId, ...]
 
     def __str__(self) -> str:
-        """Say it in some lines."""
+        """Describe the result in some lines."""
         said = f"deleted, disabled or enabled again: {counted(self.statuses, 'account')}; used recovery codes removed: "
         lines = [f"ok: {said}{self.codes}; passwords removed: {counted(len(self.reset), 'account')}"]
         if self.reset:
@@ -114,9 +114,9 @@ def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Hap
 
 
 def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: int, mail: bool, now: int) -> Applied:
-    """Delete and disable again, remove used recovery codes, then the passwords of outdated credentials.
+    """Repeat deletions and disabled accounts, remove used recovery codes, then remove outdated passwords.
 
-    Without ``mail`` no password is removed: its owner could not set a new one.
+    Without ``mail`` no password is removed: its owner could not set a new password.
     """
     statuses = apply_since([(one.at, one.event, one.account) for one in events], database.tables, now=now)
     codes = sum(_use_code(database, one) for one in events if one.digest)
@@ -151,7 +151,7 @@ def _use_code(database: DynamoDB, used: Happened) -> bool:
 
 
 def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, now: int) -> bool:
-    """Replace the password by a random one. ``False``: the account is disabled."""
+    """Replace the password by a random password. ``False``: the account is disabled."""
     user = users.get(account)
     mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]
     if user is None or user.reset_mark == mark:

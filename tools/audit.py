@@ -124,7 +124,7 @@ def code() -> Iterator[Finding]:
 def templates() -> list[Path]:
     """List the deployed templates, relative to the root: the data stack and the last package.
 
-    Relative paths, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
+    The paths are relative, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
     """
     data = ROOT / "infra" / "data.yaml"
     packaged = sorted((ROOT / "build" / "package").rglob("sam.yaml")) + sorted(
@@ -162,7 +162,7 @@ def infrastructure() -> Iterator[Finding]:
 
 
 def bill_of_materials() -> Iterator[Finding]:
-    """Write the bill of materials (CycloneDX): the packages that ship, for questions about later vulnerabilities."""
+    """Write the bill of materials (CycloneDX): the packages in the zip, so that later vulnerabilities can be found."""
     target = REPORT / "sbom.json"
     target.unlink(missing_ok=True)
     run([str(TOOLS / "cyclonedx-py"), "requirements", "requirements.txt", "--of", "JSON", "-o", str(target)])
@@ -282,7 +282,7 @@ ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:
-    """Print the number of findings, the checks that did not run, and what to do next."""
+    """Print the number of findings, the checks that did not run, and the next step."""
     print(
         f"\n{counted(count, 'finding')}. remedy: see each line above, or build/audit/report.json"
         if count

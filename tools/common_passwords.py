@@ -183,7 +183,7 @@ you shall not pass
 you're gonna need a bigger boat
 yesterday all my troubles seemed so far away
 """.strip().split("\n")
-"""Quoted phrases, by hand. Few entries of the two lists have 15 characters or more."""
+"""Well-known phrases, collected by hand. Few entries of the two lists have 15 characters or more."""
 
 _HEAD: Final = """\
 # Common passwords, folded, one a line: `python -m tools.common_passwords` writes this file.
@@ -228,7 +228,7 @@ def render(django: Path, zxcvbn: Path) -> str:
 
 
 def entries(passwords: Iterable[str], phrases: Iterable[str]) -> list[str]:
-    """Fold passwords and phrases, and leave out what is too short. A phrase is kept without its separators."""
+    """Fold passwords and phrases, and leave out short entries. A phrase is written without its separators."""
     folded = {unicodedata.normalize("NFKC", password).casefold() for password in passwords}
     folded |= {without_separators(phrase.casefold()) for phrase in phrases}
     return sorted(entry for entry in folded if len(entry) >= LISTED_CHARACTERS_MIN)
@@ -240,7 +240,7 @@ def _of_django(wheel: Path) -> list[str]:
 
 
 def _of_zxcvbn(wheel: Path) -> list[str]:
-    """Read the list without running the module: the member ``passwords`` is a text, split at its commas."""
+    """Read the list without running the module: its variable ``passwords`` is a text that is split at its commas."""
     for node in ast.walk(ast.parse(_read(wheel, "zxcvbn/frequency_lists.py"))):
         for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
             if isinstance(key, ast.Constant) and key.value == "passwords":

@@ -1,6 +1,6 @@
 """``make demo``: show the features of Baton in a terminal, with real requests. Exit 1 if a step has another result.
 
-It uses the server on ``PORT`` if one is running. Otherwise it starts one.
+It uses the server on ``PORT`` if it is running. Otherwise it starts a server.
 """
 
 import base64
@@ -73,7 +73,7 @@ def shortened(token: str) -> str:
 
 
 class Wire:
-    """A transport that prints requests and answers. It can lose an answer or change a body."""
+    """A transport of a client that prints requests and answers. It can lose an answer or change a body."""
 
     def __init__(self, who: str) -> None:
         """Send the requests of one person."""
@@ -108,7 +108,7 @@ class Wire:
 
 
 GIST_CHARACTERS = 52
-"""What fits beside the request in a line."""
+"""The number of characters that fit beside the request in a line."""
 
 
 def _gist(answer: Answer) -> str:
@@ -212,7 +212,7 @@ class Story:
 
 
 def prove_app(story: Story) -> None:
-    """Attest the app of a phone, and refuse a tampered one."""
+    """Attest the app of a phone, and refuse a tampered app."""
     story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
     phone = story.client("attested", client_id="genuine")
     phone.login(story.email, PASSWORD, "a genuine app")
@@ -267,7 +267,7 @@ def sign_up_at_providers(story: Story) -> None:
 
 
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
-    """Send a payment whose answer is lost, with the route of the sample, which a team may have removed."""
+    """Send a payment whose answer is lost. The route is that of the sample, which a team may have removed."""
 
     def confirm(_: Refused) -> str:
         wire.lose_next_answer_to = "/transfers"
@@ -301,7 +301,7 @@ def newest_code(story: Story) -> str:
 
 
 def prove_address(story: Story, phone: BatonClient) -> None:
-    """Prove the address of the account, which a second factor needs where mail is on."""
+    """Prove the address of the account. If mail is on, a second factor needs a proved address."""
     try:
         session = phone.request_address_code()
     except Refused as refusal:
@@ -366,7 +366,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     key = base64.b32decode(begun["secret"])
 
     def code() -> str:
-        """Read the app (RFC 6238), after the code that it showed before."""
+        """Return a new code of the app (RFC 6238), later than the code that it showed before."""
         step = int(time.time() + story.skipped_s) // 30
         mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
         place = mac[-1] & 15
@@ -500,7 +500,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Use a running server, or start one."""
+    """Use a running server, or start a server."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback

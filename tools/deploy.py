@@ -1,4 +1,4 @@
-"""``make deploy STAGE=dev``: tables and keys, the function, its API, and a login through all of it.
+"""``make deploy STAGE=dev``: tables and keys, the function, its API, and a test login through all of them.
 
 deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
 data STAGE      only data stack and key ring: for the hardened way
@@ -73,7 +73,7 @@ class Stage:
 
     @property
     def prefix(self) -> str:
-        """The prefix of all names, except for tables that were restored."""
+        """The prefix of all names of the stage. Only restored tables have another prefix."""
         return self.settings.deployment
 
     @property
@@ -121,14 +121,17 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
 
 
 def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any]) -> int:
-    """Return the time-out of the API's function as Chalice does: of function, stage or application, or else 60 s."""
+    """Return the time-out of the API's function, in seconds.
+
+    Like Chalice, it takes the value of the function, the stage or the application, or else 60.
+    """
     own = described.get("lambda_functions", {}).get("api_handler", {})
     found = (level["lambda_timeout"] for level in (own, described, config) if "lambda_timeout" in level)
     return int(next(found, DEFAULT_TIMEOUT_S))
 
 
 def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: str | None) -> str:
-    """Fill the names of this account into a policy, with the values of the settings, and the API if it exists."""
+    """Fill in the names of this account, the values of the settings, and the id of the API if it exists."""
     _, _, key = place.key_arn.rpartition("/")
     filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
@@ -241,8 +244,8 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of the data stack.
 
-    ``MailDomain`` is the domain of the sender if this stack makes its identity in Amazon SES. If SES has an identity
-    already, Baton uses it and does not change it.
+    ``MailDomain`` is the domain of the sender, if this stack creates the identity of the sender in Amazon SES. An
+    identity that SES already has is used and not changed.
     """
     domain, address = "", mail_address(stage.variables)
     if stage.parameters["Mail"] == "ses":
@@ -330,7 +333,7 @@ def refuse_second_api(stage: Stage) -> None:
     """Refuse a stage that was deployed from another checkout. Raises ``NotDone``.
 
     Chalice finds its API by a file of the checkout. Without that file it makes a second API, and the function gets the
-    URL of that one as its issuer: every app would be logged out.
+    URL of that API as its issuer: every app would be logged out.
     """
     if deployed_url(stage.name) is not None:
         return
@@ -402,7 +405,7 @@ def tell(step: int, what: str) -> None:
 
 
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
-    """Carry out the first three steps: data stack and key ring. Raises ``NotDone``."""
+    """Carry out the first three steps, for data stack and key ring. Raises ``NotDone``."""
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")

@@ -1,4 +1,4 @@
-"""``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is one.
+"""``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is a problem.
 
 Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks that deployment with the
 settings of .chalice/config.json and the credentials of the environment. It changes nothing.
@@ -84,7 +84,10 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
-    """Compare a clock with this machine's. With 1 minute difference tokens are refused, with 5 every signature is."""
+    """Compare the clock of a server with that of this machine.
+
+    With a difference of 1 minute, tokens are refused. With 5 minutes, every signature is refused.
+    """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
     ahead_s = round(there - here)
@@ -129,7 +132,7 @@ def public_files(settings: Settings) -> Iterator[Row]:
 
 
 def browser_rows(settings: Settings) -> Iterator[Row]:
-    """Check what pages with a cookie, and a CDN or a server in front of Baton, need."""
+    """Check the settings for pages with a cookie, and for a CDN or a server in front of Baton."""
     host = urlsplit(settings.issuer).hostname or ""
     if settings.registry.by_cookie and host.endswith(".amazonaws.com"):
         remedy = (
@@ -299,7 +302,7 @@ def examine(stage: str | None) -> Iterator[Row]:
 
 
 def _no_entropy(_: int) -> bytes:
-    """Refuse to make a ring: the doctor changes nothing."""
+    """Raise an error, so that no ring is made: the doctor changes nothing."""
     raise errors.Unavailable("the key ring is absent")
 
 

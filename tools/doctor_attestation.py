@@ -1,4 +1,7 @@
-"""The part of ``make doctor`` about attestation: what clients require, the other ways in, and what is stored."""
+"""The checks of attestation in ``make doctor``.
+
+They cover the policies of clients, logins without evidence, and the stored list and switches.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +15,7 @@ from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.policy import DAY_S
 
 Found = tuple[str, str, str]
-"""Name, what was found, and the remedy: empty if there is no problem."""
+"""The name of a check, its finding, and the remedy: empty if there is no problem."""
 
 
 def attestation_rows(

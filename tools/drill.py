@@ -45,7 +45,7 @@ class NotProved(Exception):
 
 
 class Line:
-    """A transport to a gateway of this process. It can repeat its last request."""
+    """A transport of a client to a gateway in this process. It can repeat its last request."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Send requests to ``gateway``."""
@@ -71,7 +71,7 @@ class Person:
         self._issuer, self._client_id, self._clock = issuer, client_id, clock
 
     def device(self, line: Line, record: Record | None = None) -> BatonClient:
-        """Return a device that uses ``line``, new or from a stored record."""
+        """Return a device that uses ``line``: a new device, or the device of a stored record."""
         storage = MemoryStorage(record)
         return BatonClient(
             self._issuer, self._client_id, storage, transport=line, clock=self._clock, sleep=lambda _: None
@@ -184,7 +184,7 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store one of each one-time value in the live table, besides ``grant``, and return their keys.
+        """Store one value of each one-time kind in the live table, and return their keys. ``grant`` is already stored.
 
         There are no mail tokens yet. Instead, an item is stored under the SHA-256 of a secret.
         """
@@ -206,7 +206,7 @@ class Drill:
         return "Item" in self.dynamodb.get_item(TableName=tables.ephemeral, Key=key, ConsistentRead=True)
 
     def restore(self, since: int) -> None:
-        """Restore and protect the tables, raise the not-before time, and repeat later changes of accounts' status."""
+        """Restore and protect the tables, raise the not-before time, and repeat later changes of account statuses."""
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):
             restore.make_table(self.dynamodb, self.target, table, key_arn=self.key_arn)
@@ -288,7 +288,7 @@ class Drill:
 
 @contextlib.contextmanager
 def overrides_honoured() -> Iterator[None]:
-    """Make moto restore a table with the requested encryption, as AWS does."""
+    """Change moto so that it restores a table with the requested encryption, as AWS does."""
     from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - only needed here
 
     stock: Callable[..., Any] = DynamoHandler.restore_table_from_backup

@@ -47,7 +47,7 @@ def leaves() -> Iterator[type[errors.Refusal]]:
 
 
 def actions() -> str:
-    """Return the table of actions as wire.md has it, so that the two pages say the same."""
+    """Return the table of actions of wire.md, so that the two pages agree."""
     (table,) = re.findall(r"^\| action \|.*\n(?:\|.*\n)+", (DOCS / "wire.md").read_text("utf-8"), re.MULTILINE)
     return str(table).replace("](#", "](wire.md#")
 

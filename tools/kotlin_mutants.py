@@ -18,7 +18,7 @@ MODULES: Final = {"core": "core", "jvm": "core,jvm", "android": "core,android-st
 
 
 class Mutant(NamedTuple):
-    """A guard: its file, its text, what replaces it, and the tests that must fail."""
+    """A mutant of a guard: the file, the text of the guard, its replacement, and the tests that must fail."""
 
     file: str
     name: str
@@ -46,7 +46,7 @@ def path_of(copy: Path, file: str) -> Path:
 
 
 def fate(copy: Path, mutant: Mutant) -> str | None:
-    """Try a mutant. Return what is wrong with it, or None: a test fails, as it must. The compiled tests stay."""
+    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must. The compiled tests stay."""
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:

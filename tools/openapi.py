@@ -2,8 +2,8 @@
 
 The routes are those of the application, with the team's routes. Bodies, forms and answers come from the ``shapes`` of
 each package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a
-signed route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each
-answer that they get with the description.
+signed route from its decorator. Only the texts and the refusals of each route are in this module. The tests compare
+each answer that they get with the description.
 """
 
 import dataclasses
@@ -156,7 +156,7 @@ is an answer: the same request with the same attempt gets the same answer.
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """Every refusal outside ``/oauth/*`` (RFC 9457). ``code`` is for the switch, ``action`` says what to do next."""
+    """Every refusal outside ``/oauth/*`` (RFC 9457). A client decides by ``code``. ``action`` is what to do next."""
 
     type: str
     title: str
@@ -200,7 +200,7 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 class OAuthProblem(msgspec.Struct, kw_only=True):
-    """Every refusal under ``/oauth/*`` (RFC 6749 section 5.2). The members are a Problem's otherwise."""
+    """Every refusal under ``/oauth/*`` (RFC 6749 section 5.2). The other members are those of a ``Problem``."""
 
     error: str
     error_description: str
@@ -273,10 +273,10 @@ ENTRY: Refusals = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is said about a route: its name in a client, its words, its answers, and the refusals of its journey.
+    """The description of a route: its name in a client, its texts, its answers, and its refusals.
 
-    ``proof``: a route without login whose request may be signed. ``cached``: a cache may keep its answers, so they say
-    no time.
+    ``proof``: a route without login whose request may be signed. ``cached``: a cache may keep its answers, so they have
+    no header with the time.
     """
 
     name: str
@@ -286,9 +286,9 @@ class Row:
     proof: bool = False
     cached: bool = False
     web: bool = False
-    """A client that delivers cookies gets the body `WebLogin`."""
+    """Whether a cookie client gets the body `WebLogin`."""
     may_be_empty: bool = False
-    """An answer whose body is described may also have none."""
+    """Whether an answer with a described body may also have no body."""
     fields: tuple[str, ...] = ()
     """Further header fields that the request has or may have."""
     other: type | None = None
@@ -1018,7 +1018,7 @@ def _query_parameters(spec: RouteSpec) -> Iterator[Json]:
 
 
 def _level(spec: RouteSpec) -> str:
-    """Write the least level of a step-up."""
+    """Describe the lowest level of a step-up."""
     if spec.step_up is None or spec.step_up.acr != "account":
         return spec.step_up.acr if spec.step_up else ""
     level = "aal2 if logins of the account are asked for a second factor, otherwise aal1"
@@ -1109,7 +1109,7 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
 
 
 def _unforeseen(row: Row, dialect: Dialect, shapes: _Shapes) -> Json:
-    """Add a general description for the answers of a team's route, which only its view determines."""
+    """Add a general description of the answers of a team's route, because only its view determines them."""
     headers = _header_references("Baton-Time", "Baton-Request-Id")
     refused = {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}}
     told = {} if row.answers else {"2XX": {"description": "Anything.", "headers": headers}}

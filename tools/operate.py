@@ -1,6 +1,6 @@
 """The operator's commands: ``python -m tools.operate COMMAND``, with the deployment's settings in the environment.
 
-STAGE=dev takes those of .chalice/config.json.
+STAGE=dev takes the settings of that stage from .chalice/config.json.
 
 make-ring               create the key ring of a new deployment, once; over accounts only with a typed confirmation
 rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
@@ -124,7 +124,7 @@ class Operator:
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def place(self) -> moving.Place:
-        """Return what the commands that move accounts use."""
+        """Return the deployment for the commands that move accounts."""
         return moving.Place(
             database=self._database,
             ring=self._key_ring.current(now=clock()),
@@ -179,7 +179,7 @@ class Operator:
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Apply what happened since a time to the tables, by the audit of the tables with the prefix ``prefix``."""
+        """Apply the changes since a time to the tables. The audit with the table prefix ``prefix`` has them."""
         import boto3  # noqa: PLC0415 - slow to import
 
         began, now = after_restore.read_time(since), clock()
@@ -224,7 +224,7 @@ class Operator:
         return f"ok: account {rights.account}; roles: {roles}; second factor: {second_factor}"
 
     def require_second_factor(self, email: str, change: str) -> str:
-        """Require a second factor from an account, or release it."""
+        """Require a second factor from an account, or end this requirement."""
         act = RequireSecondFactor(record=self._record(), **self._accounts())
         account = act(email, required=change == "require")
         if change == "require":
@@ -271,7 +271,7 @@ class Operator:
         )
 
     def _outbox(self) -> SqsOutbox | None:
-        """Return the queue of the deployment, by its name: the settings of a stage may not have the account."""
+        """Return the queue of the deployment. It is found by its name, because the settings may lack the account id."""
         name = self._queue.rpartition("/")[2]
         if not name:
             return None

@@ -3,9 +3,9 @@
 Chalice would download some wheels by name and version alone. Here pip downloads every wheel, compares it with its hash
 in requirements.txt, and installs the wheels offline into ``vendor/``. Chalice copies that folder and runs no pip.
 
-The zip gets bytecode, which Lambda cannot write for itself (a third of a cold start), in the very file that
-``chalice deploy`` finds and takes: what was checked here is what is uploaded. Of Baton, and of the packages that it
-requires, it has the bytecode only: a sixth of the zip would be sources that Lambda never reads.
+The zip gets bytecode, because Lambda cannot write it: compiling would take a third of a cold start. ``chalice deploy``
+uploads this same file, so the uploaded file is the checked file. For Baton and the packages that it requires, the zip
+has bytecode and no sources: Lambda never reads them, and they would be a sixth of the zip.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
 
 GLIBC_OF_AMAZON_LINUX_2 = 26
 GLIBC_OF_AMAZON_LINUX_2023 = 34
-"""glibc 2.x; Lambda's Python 3.11 is the last on Amazon Linux 2."""
+"""The x of glibc 2.x on Amazon Linux 2023. Lambda's Python 3.11 is the last Python on Amazon Linux 2."""
 
 BATON = "chalicelib/baton/"
 TEST_KIT = f"{BATON}testing"
@@ -78,8 +78,8 @@ LEFT_OUT: Mapping[str, re.Pattern[str]] = {
     "pycparser": re.compile(r"pycparser/"),
     "pyasn1-modules": re.compile(r"pyasn1_modules/(?!(?:__init__|rfc5280)\.py)"),
 }
-"""Files that Baton never imports, by distribution: 1 MB. Without its library, cbor2 uses its Python code. cffi and
-pycparser are for building: at run time their packages import only ``_cffi_backend``."""
+"""Files that Baton never imports, by distribution. They have 1 MB. Without its native library, cbor2 uses its Python
+code. cffi and pycparser are for building: at run time only ``_cffi_backend`` is imported."""
 
 _MADE: dict[Path, str] = {}
 """The zips that this process made, and their SHA-256."""
@@ -119,7 +119,7 @@ def configured_architecture() -> str:
 
 
 def names_of(stage: str) -> dict[str, str]:
-    """Return the parameters of the templates that the settings of a stage determine."""
+    """Return the template parameters that the settings of a stage determine."""
     variables = configuration()["stages"][stage]["environment_variables"]
     tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
     names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
@@ -141,7 +141,7 @@ def this_architecture() -> str | None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Allow one packaging at a time in this checkout, because there is one copy to package from."""
+    """Allow one packaging at a time in this checkout: all use the same copy of the files."""
     import fcntl  # noqa: PLC0415 - the module does not exist on Windows, where this module is imported too
 
     COPY.parent.mkdir(exist_ok=True)
@@ -192,7 +192,7 @@ def platforms(architecture: str, runtime_: str) -> list[str]:
 
 
 def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bool) -> str:
-    """Run pip for a runtime on the pinned requirements, with their hashes. Return its error, or nothing.
+    """Run pip for a runtime on the pinned requirements, with their hashes. Return its error, or an empty text.
 
     Offline, pip reads the downloaded wheels only: no index, no cache, no settings of this machine.
     """
@@ -281,7 +281,7 @@ def chalice(*words: str) -> str:
 
 
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
-    """Build zip and template, for the configured architecture or another one, and return the zip.
+    """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
     The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
     registry than the stage does: Chalice starts the application to find its routes. Call it while ``alone``.
@@ -361,7 +361,9 @@ def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
-    """Compile the sources, in a new process, because earlier interned strings change the bytecode. Yield by source.
+    """Compile the sources in a new process, because earlier interned strings change the bytecode.
+
+    Yield each source with its bytecode.
 
     Python does not compare the bytecode with its source, whose file time after unpacking is unknown.
     """
@@ -380,7 +382,7 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
     The policies name the tables and log groups of one stage, so the template accepts no other ``names``. Properties for
-    a function that the stage does not have are removed: Chalice gave that resource no type.
+    a function that the stage does not have are removed: Chalice writes such a resource without a type.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
@@ -404,7 +406,7 @@ def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[
     """Let pages of these origins read the answers of API Gateway and the firewall themselves.
 
     Neither can compare origins. A gateway response consists of literals and fields of the request, a firewall response
-    only of literals. One origin is written as a literal. Of several origins, the gateway returns the one of the
+    only of literals. One origin is written as a literal. Of several origins, the gateway returns the origin of the
     request, and the firewall ``*``. Such an answer has only a code and a time to wait, is the same for every client,
     and has no credentials.
     """
@@ -558,7 +560,7 @@ def _elf(machine: int) -> bytes:
 
 
 def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
-    """Return the reasons against using a zip. Without a reason the list is empty."""
+    """Return the reasons why a zip cannot be used. The list is empty for a good zip."""
     said = []
     if unwanted := strangers(archive):
         said.append(f"must not be in the zip: {', '.join(sorted(unwanted))}")

@@ -1,4 +1,7 @@
-"""``make plan STAGE=dev USERS=10000``: what a deployment would change, and what a month costs. It changes nothing."""
+"""``make plan STAGE=dev USERS=10000``: the changes that a deployment would make, and the cost of a month.
+
+It changes nothing.
+"""
 
 import base64
 import hashlib

@@ -1,7 +1,7 @@
 """The monthly cost of a deployment, with the prices of ``infra/prices.toml``.
 
-The units of an operation are those of the capacity table: one write unit for an exchange, and so on. ``Habits`` is an
-estimate of the use. Replace it by the numbers of your dashboard.
+The read and write units of an operation are those of the capacity table, such as one write unit for an exchange.
+``Habits`` is an estimate of the use. Replace it by the numbers of your dashboard.
 """
 
 import functools
@@ -59,7 +59,7 @@ class Work:
 
     @property
     def busy_s(self) -> float:
-        """The seconds of the function, with the round trips to DynamoDB. Argon2 has the largest part."""
+        """The run time of the function in seconds, with the round trips to DynamoDB. Argon2 takes the largest part."""
         quick = 15 * self.safe_calls + 25 * self.changing_calls + 20 * self.exchanges
         return (quick + 180 * self.logins + 180 * self.registrations) / 1000
 
@@ -87,7 +87,10 @@ def work(users: int, habits: Habits) -> Work:
 
 
 def stored_gb(users: int, habits: Habits) -> float:
-    """Return the stored GB: user (1.2 KB), account state (0.2 KB and 0.14 KB a device) and audit of a year (2 KB)."""
+    """Return the stored GB.
+
+    An account has a user (1.2 KB), an account state (0.2 KB and 0.14 KB a device) and audit (2 KB).
+    """
     return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
 
 
@@ -162,7 +165,7 @@ def _per_million(requests: float, prices: Mapping[str, float], what: str) -> flo
 
 
 def _kms_requests(done: Work) -> float:
-    """Estimate the calls of KMS: one for each environment, and those of DynamoDB for its table keys every 5 minutes."""
+    """Estimate the calls of KMS: one by each environment, and those by DynamoDB for its table keys, every 5 minutes."""
     environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
     return environments * 3 * 12 * 24 * DAYS_A_MONTH
 

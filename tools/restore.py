@@ -1,10 +1,10 @@
 """Restore users and account states from a backup into tables with another prefix, with the same protection.
 
 ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
-the tables with prefix FROM, as they were SECONDS ago, to prefix TO. It raises the not-before time there, and repeats
-the deletions and disabled accounts since then. It does not change tables that are already restored: after an
-interruption, or after a restore by hand, run it again. docs/baton/runbooks/restore-from-backup.md describes the steps;
-`make drill` tests them.
+the tables with prefix FROM, as they were SECONDS ago, to prefix TO. In the restored tables it raises the not-before
+time, and repeats the deletions and disabled accounts since then. It does not change tables that are already restored:
+after an interruption, or after a restore by hand, run it again. docs/baton/runbooks/restore-from-backup.md describes
+the steps; `make drill` tests them.
 """
 
 import os
@@ -50,7 +50,7 @@ Pause = Callable[[float], None]
 
 
 class InTheWay(Exception):
-    """A table with the target name exists, and it is not a restored one."""
+    """A table with the target name exists, but it is not a restored table."""
 
 
 def encryption(key_arn: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the time of the restored data. A repeated run must not use its own start for this."""
+    """Return the time of the restored data. A repeated run must not compute it from its own start."""
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 

@@ -24,7 +24,7 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MechanismName
 
 PATIENCE_S = 60
-"""The time until a new API answers everywhere, in seconds."""
+"""How long to wait for the first answer of a new API, in seconds."""
 
 
 class NotServing(Exception):

@@ -1,7 +1,7 @@
 """``make console STAGE=prod``: the console for the operators of a deployment, on this machine.
 
-Its pages are those of ``make dev``. Each request of them is checked here, and carried out by the function ``operate``
-of the stage, with the operator's own AWS credentials. The credentials never reach the page. The page has a key of this
+Its pages are those of ``make dev``. This program checks each request of a page, and invokes the function ``operate`` of
+the stage with the operator's own AWS credentials. The credentials never reach the page. The page has a key of this
 process, which ends 30 minutes after the last request.
 """
 
@@ -38,10 +38,10 @@ IDLE_MAX_S: Final = 30 * 60
 BODY_BYTES_MAX: Final = 16 * 1024
 INVOKE_MAX_S: Final = 20
 SEARCHED_S: Final = 7 * 24 * 60 * 60
-"""How far back the log lines of the API are searched."""
+"""How far back the log lines of the API are searched, in seconds."""
 LINES_MAX: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""An account, a login or a request id. No other text may get into the filter of a search."""
+"""The id of an account, a login or a request. Only such a text may be part of the filter of a search."""
 
 Invoke = Callable[[dict[str, object]], dict[str, Any]]
 Search = Callable[[str], list[dict[str, Any]]]
@@ -64,7 +64,7 @@ class Stage:
         }
 
     def answer(self, request: DevRequest) -> GatewayResponse:
-        """Answer a request that the guards let in. Raises ``DevRefusal``."""
+        """Answer a request that passed the checks. Raises ``DevRefusal``."""
         return routed(self._routes, request)
 
     def _operate(self, **request: object) -> dict[str, Any]:
@@ -79,7 +79,10 @@ class Stage:
         return as_json({"mode": "stage", "stage": self._stage, "operator": self._operator})
 
     def _find(self, request: DevRequest) -> GatewayResponse:
-        """Find an account by its address or id, or by a login or a request of it, which the log lines have."""
+        """Find an account by its address or id.
+
+        The log lines of the API also find it by one of its logins or requests.
+        """
         text = request.parameters("q").get("q", "").strip()
         if not text:
             raise DevRefusal(400, "wrong_type", "`q` must be an e-mail address, or the id of an account or a login.")
@@ -95,7 +98,7 @@ class Stage:
         return as_json({**shown, "activity": self._operate(op="activity", account=request.path[1])["events"]})
 
     def _lineages(self, request: DevRequest) -> GatewayResponse:
-        """Show what is stored: the generation, four attempts, and the reuses of the audit."""
+        """Show the stored state of the logins: the generation, four attempts, and the reuses of the audit."""
         request.parameters()
         account = request.path[1]
         shown = self._operate(op="account", account=account)["lineages"]
@@ -141,7 +144,7 @@ class ConsoleServer(ThreadingHTTPServer):
         self._last_request = monotonic()
 
     def touch(self) -> None:
-        """Note a request with the key."""
+        """Store the time of a request with the key."""
         self._last_request = self._monotonic()
 
     def is_idle(self) -> bool:
@@ -162,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ConsoleServer
 
     def answer(self) -> None:
-        """Answer one request. Every refusal of the guards is made before the function is invoked."""
+        """Answer one request. All checks come before the function is invoked."""
         try:
             answer = self._answered()
         except DevRefusal as refusal:

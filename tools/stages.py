@@ -49,7 +49,7 @@ def deployed_api(stage: str) -> str | None:
 
 
 def _deployed_api(stage: str) -> dict[str, Any] | None:
-    """Return Chalice's record of a stage's API, if there is one."""
+    """Return Chalice's record of a stage's API, or ``None``."""
     record = DEPLOYED / f"{stage}.json"
     resources = json.loads(record.read_text("utf-8"))["resources"] if record.exists() else []
     return next((one for one in resources if one["resource_type"] == "rest_api"), None)
@@ -69,7 +69,7 @@ def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mail_of(variables: Mapping[str, str]) -> str:
-    """Return what a stage needs for mails: ``off``, ``queue`` (only the queue of the jobs) or ``ses``."""
+    """Return the parts for mail that a stage has: ``off`` (none), ``queue`` (only the queue of the jobs) or ``ses``."""
     if variables.get("BATON_MAIL") == "ses":
         return "ses"
     return "queue" if variables.get("BATON_MAIL_QUEUE") else "off"

@@ -20,7 +20,7 @@ HERE: Final = ROOT / "clients" / "swift"
 SWIFT: Final = str(ROOT / "tools" / "swift.sh")
 LATE: Final = 300
 FIRST: Final = 1200
-"""The first run compiles everything."""
+"""The time limit of the first run, in seconds. The first run compiles all sources."""
 
 
 def listed() -> list[Mutant]:
@@ -29,7 +29,7 @@ def listed() -> list[Mutant]:
 
 
 def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.CompletedProcess[str]:
-    """Run tests of a copy. What was compiled stays."""
+    """Run tests of a copy. The compiled files stay."""
     place = str(copy.parent.parent / "build")
     command = [SWIFT, "run", str(copy), "swift", "test", "--scratch-path", place, *arguments]
     with subprocess.Popen(
@@ -49,7 +49,7 @@ def path_of(copy: Path, file: str) -> Path:
 
 
 def fate(copy: Path, mutant: Mutant) -> str | None:
-    """Try a mutant. Return what is wrong with it, or None: a test fails, as it must."""
+    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must."""
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:

@@ -25,14 +25,14 @@ class NotDone(ValueError):
 
 
 class Steps(Struct, frozen=True):
-    """What an upgrade does to a tree: paths, sorted."""
+    """The files that an upgrade writes and deletes in a tree: paths, sorted."""
 
     write: list[str]
     delete: list[str]
 
 
 def steps(release: Path, root: Path, *, overwrite: bool = False) -> Steps:
-    """Compare release and tree, and return what an upgrade writes and deletes. Raises ``NotDone``.
+    """Compare release and tree, and return the files that an upgrade writes and deletes. Raises ``NotDone``.
 
     ``overwrite`` accepts that local changes in files of Baton are lost.
     """

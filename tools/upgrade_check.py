@@ -1,7 +1,7 @@
-"""``make upgrade-check``: what a team must do before it deploys a release of Baton.
+"""``make upgrade-check``: it lists the work of a team before the deployment of a release of Baton.
 
 Seven comparisons, each finding with its remedy: local changes in files of Baton, pins, settings and IAM actions of each
-stage, the wire, stored formats, public names. The old release is read from git, or from a folder (``SINCE``). The
+stage, the API, stored formats, public names. The old release is read from git, or from a folder (``SINCE``). The
 command changes nothing, and calls no network.
 """
 
@@ -157,7 +157,7 @@ def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Jso
 
 
 def _allowed(policy: Json, action: str, resource: str) -> bool:
-    """Return whether a statement allows an action, on the given table if there is one."""
+    """Return whether a statement allows an action. If a table is given, the action is on this table."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _list(statement.get("Action", ())))
@@ -174,7 +174,7 @@ def _list(value: str | Sequence[str]) -> Sequence[str]:
 
 
 def wire(old: Json, new: Json, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Return the parts of the API that calls of old apps lose."""
+    """Return the changes of the API that break calls of old apps."""
     remedy = _READ_CHANGELOG + "update your apps before you deploy. That page does not have the routes of your features"
     yield from (Finding(state, "wire", change, remedy) for change in wire_changes(old, new))
 
@@ -240,7 +240,7 @@ def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
 
 
 def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
-    """Compare wire, stored formats and public names with the old release."""
+    """Compare the API, the stored formats and the public names with the old release."""
     before, after = (read(VERSION) or "").strip(), manifest.version(root)
     state: Literal["error", "warning"] = "error" if major(before) == major(after) else "warning"
     if before == after and not manifest.in_development(root):

@@ -1,4 +1,4 @@
-"""Write the files that phones and browsers read at ``https://{rp_id}/.well-known/``, and compare what is public.
+"""Write the files that phones and browsers read at ``https://{rp_id}/.well-known/``, and compare the public files.
 
 `lineages.well_known` has their content. The command is ``python -m tools.operate well-known DIR``.
 """
@@ -20,7 +20,10 @@ BYTES_MAX = 256 * 1024
 
 
 class Public(NamedTuple):
-    """An answer: its status, its media type and its body. Without an answer the status is 0, and ``body`` says why."""
+    """An answer: its status, its media type and its body.
+
+    Without an answer the status is 0, and ``body`` has the reason.
+    """
 
     status: int
     media_type: str
@@ -46,7 +49,7 @@ def write(clients: Clients, folder: Path) -> list[Path]:
 
 
 def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> Iterator[Finding]:
-    """Fetch each public file, and compare it. A file that has more is right: the site may have other apps."""
+    """Fetch each public file, and compare it. A file with further entries is right: the site may have other apps."""
     party, link_host = clients.relying_party, clients.mail.link_host
     for name, content in well_known(clients).items():
         hosts = [party.rp_id] if party else []
@@ -97,7 +100,7 @@ def _problem(public: Public, content: object) -> str:
 
 
 def _has(public: Any, wanted: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Check that a value has everything that is wanted. It may have more members and more elements."""
+    """Check that a value has every wanted member and element. It may have more of them."""
     if isinstance(wanted, Mapping):
         return isinstance(public, dict) and all(_has(public.get(name), value) for name, value in wanted.items())
     if isinstance(wanted, list):

@@ -1,9 +1,9 @@
 """Compare two OpenAPI descriptions, and find the changes that break calls of an old app.
 
-A minor version only adds. Everything in the old description must therefore be in the new one, by three rules:
+A minor version only adds. Everything in the old description must therefore be in the new description, by three rules:
 
 1. A request: a new member or parameter must be optional, and no limit may be narrower.
-2. A response: no member may be missing that the old description has or promises.
+2. A response: every member of the old description must exist, and a required member must stay required.
 3. Both: no path, method, status, media type, field, type or value of an enumeration may be missing.
 
 Texts and examples may change. No I/O.
@@ -23,7 +23,7 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
 
 
 def wire_changes(old: Json, new: Json) -> list[str]:
-    """List what the new description lacks or narrows, one sentence each."""
+    """List the parts that the new description lacks or narrows, with one sentence for each."""
     return list(dict.fromkeys(_Comparison(old, new).changes()))
 
 
@@ -155,7 +155,7 @@ def _values(where: str, old: Json, new: Json, direction: str) -> Iterator[str]:
 
 
 def _limits(where: str, old: Json, new: Json) -> Iterator[str]:
-    """Compare what a schema accepts of a request."""
+    """Compare the limits of a schema for a request."""
     if _enumerated(new) and not _enumerated(old):
         yield f"{where}: only some values are allowed now"
     for limit in _UPPER_LIMITS:
@@ -171,7 +171,7 @@ def _limits(where: str, old: Json, new: Json) -> Iterator[str]:
 
 
 def _types(schema: Json) -> set[str]:
-    """Return the types that a schema and its alternatives have. A reference has none."""
+    """Return the types that a schema and its alternatives have. A reference has no type."""
     types = schema.get("type", ())
     found = {types} if isinstance(types, str) else set(types)
     return found.union(*(_types(part) for key in _ALTERNATIVES for part in schema.get(key, ())))
@@ -186,7 +186,7 @@ def _enumerated(schema: Json) -> list[Any]:
 
 
 def _partner(part: Json, candidates: list[Json]) -> Json | None:
-    """Find the alternative of the new description that corresponds to an old one.
+    """Find the alternative of the new description that corresponds to an old alternative.
 
     Its component may have another name.
     """

@@ -1,1 +1,1 @@
-"""Baton and other products with the same work in one run: ``make bench-peers``."""
+"""Measure Baton and other products with the same work in one run: ``make bench-peers``."""

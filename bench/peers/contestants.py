@@ -62,7 +62,7 @@ class Contestant:
 
 @dataclass(slots=True)
 class Field:
-    """The products that run, and those that cannot, with the reason."""
+    """The products that run, and the products that cannot run, with the reason."""
 
     contestants: list[Contestant] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)

@@ -67,7 +67,7 @@ class Connection:
 
 @dataclass(slots=True)
 class Login:
-    """One login: its token and, if it has one, its key."""
+    """One login: its token and, if the login is bound, its key."""
 
     token: str
     key: DeviceKey | None = None
@@ -104,7 +104,10 @@ class Door:
         return written(self.path, fields, form)
 
     def nothing(self, login: Login, *, answer_bytes: int) -> bytes:
-        """Build a request like a refresh that the HTTP server itself answers, with a body of this number of bytes."""
+        """Build a request that is like a refresh, but that the HTTP server itself answers.
+
+        Its body has this number of bytes.
+        """
         target = f"{self.floor}?bytes={answer_bytes}"
         return written(target, {"host": self.host, "content-type": FORM}, self._form(login.token))
 
@@ -112,7 +115,7 @@ class Door:
         return urlencode({"grant_type": "refresh_token", self.parameter: token, "client_id": self.client_id}).encode()
 
     def child(self, said: Said) -> str | None:
-        """Return the next refresh token in an answer, if it has one."""
+        """Return the next refresh token in an answer, or ``None``."""
         return said.member("refresh_token", "refresh") if said.status == 200 else None
 
 

@@ -13,7 +13,10 @@ from bench.programs import spent
 GROWN = 1000
 """The number of rotations after which rows and bytes are counted again."""
 TURNS, ROUNDS, ROTATIONS = 2, 30, 120
-"""The number of turns, and of rounds without a pause in a turn. A server rests during the turns of the others."""
+"""The number of turns, of rounds in a turn (without a pause), and of rotations in a round.
+
+A server rests during the turns of the others.
+"""
 RESTED, BUSY = 3, 5
 """The reported rounds of a turn: the first and the last. V8 discards compiled code when a program rests for about a
 minute, and needs about three thousand requests to be fast again."""
@@ -21,14 +24,14 @@ PARALLEL, RACES = 16, 10
 THEFTS = 3
 
 LOGINS = 1 + 2 * RACES + THEFTS
-"""The number of logins of each product: one to rotate, one for each race of either kind, one for each theft."""
+"""The number of logins of each product: one to rotate, one for each race of both kinds, and one for each theft."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The CPU time of one rotation, in microseconds: of the server, of its HTTP server alone, and of the engine.
+    """The CPU time of one rotation in microseconds: of the whole server, of only its HTTP server, and of the database.
 
     Baton's server is the Lambda function, and its HTTP server is Lambda's runtime client.
     """
@@ -48,13 +51,13 @@ class Race:
     """The result of several parallel refreshes of one token."""
 
     winners: int
-    """Answers with a child."""
+    """The number of answers with a new token."""
     children: int
-    """Different children among them."""
+    """The number of different new tokens in these answers."""
     alive: int
-    """Children that could be refreshed afterwards."""
+    """The number of new tokens that could be refreshed afterwards."""
     failures: int
-    """Answers 5xx."""
+    """The number of answers with status 5xx."""
 
 
 @dataclass(slots=True)
@@ -64,9 +67,9 @@ class Result:
     name: str
     store_name: str
     rested: list[Cost] = field(default_factory=list)
-    """After a pause."""
+    """The costs in the first rounds of a turn, after a pause."""
     busy: list[Cost] = field(default_factory=list)
-    """Without a pause."""
+    """The costs in the last rounds of a turn, without a pause before."""
     kept: Kept = field(default_factory=lambda: Kept(0, 0))
     races: list[Race] = field(default_factory=list)
     retries: list[Race] = field(default_factory=list)

@@ -30,8 +30,9 @@ ALIKE = {
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
 }
-"""The mechanism of Baton that does the same work: it rotates an opaque token and signs an ES256 one; it signs an ES256
-one, and verifies the request signature of the device's P-256 key; it rotates an opaque token; it rotates a JWT."""
+"""The mechanism of Baton that does the same work as each product. The work of ``oauth``: rotate an opaque token and
+sign an ES256 token. Of ``mobile``: sign an ES256 token and verify the request signature of the device's P-256 key. Of
+``opaque``: rotate an opaque token. Of ``simple``: rotate a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,
@@ -42,7 +43,7 @@ LIMITS = {
     ("simplejwt", "PostgreSQL"): 8,
     ("django-oauth-toolkit", "PostgreSQL"): 12,
 }
-"""The aim: the minimum cost of each product as a multiple of an exchange of Baton."""
+"""The aims: each product costs at least this multiple of an exchange of Baton."""
 
 
 _WHOLE: Final = attrgetter("whole_us")
@@ -94,7 +95,7 @@ class Promise(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return whether the aim is reached, by the numbers as they are shown."""
+        """Return whether the aim is reached. The rounded numbers of the table decide."""
         if round(self.busy, 1) >= self.limit:
             return "reached"
         return "reached after a pause" if round(self.rested, 1) >= self.limit else "not reached"

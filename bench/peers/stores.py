@@ -29,12 +29,12 @@ class Kept:
     size_bytes: int
 
     def __sub__(self, earlier: "Kept") -> "Kept":
-        """Return the difference to an earlier state."""
+        """Return the difference from an earlier count."""
         return Kept(self.rows - earlier.rows, self.size_bytes - earlier.size_bytes)
 
 
 class Store(Protocol):
-    """A store. ``program`` is its own process, if it has one."""
+    """A store. ``program`` is its own process, if any."""
 
     program: Program | None
 
@@ -123,7 +123,7 @@ class PostgresqlServer:
         return f"postgres://{self._role}:{self._password}@127.0.0.1:{self._port}"
 
     def ready(self) -> str:
-        """Wait until it answers, and return its version."""
+        """Wait until the server answers, and return its version."""
         self.program.listens(self._port)
         command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self._port)]
         deadline = time.monotonic() + START_S
@@ -162,7 +162,7 @@ def postgresql() -> Iterator[tuple[PostgresqlServer, str] | None]:
 
 
 def postgresql_programs() -> Path | None:
-    """Find the newest PostgreSQL that Debian installed, or one on the PATH."""
+    """Find the newest PostgreSQL that Debian installed, or a PostgreSQL on the PATH."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0),
@@ -174,7 +174,7 @@ def postgresql_programs() -> Path | None:
 
 
 class Dynoxide:
-    """dynoxide, with its tables in a file as PostgreSQL and SQLite, or in memory."""
+    """dynoxide, with its tables in a file, as for PostgreSQL and SQLite, or in memory."""
 
     def __init__(self, found: Path, folder: Path, *, in_memory: bool = False) -> None:
         """Start it."""
@@ -194,7 +194,7 @@ class Dynoxide:
         self.program.listens(self._port)
 
     def kept(self) -> Kept:
-        """Count the items, and the used pages of its file. Not possible in memory."""
+        """Count the items, and the used pages of its file. This is not possible for tables in memory."""
         import boto3  # noqa: PLC0415 - slow to import
 
         dynamodb = boto3.client(

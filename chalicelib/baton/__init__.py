@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what only a migration uses, when it is used (PEP 562). A cold start does without it."""
+    """Import a name that only migrations use, at its first use (PEP 562). So a cold start does not import it."""
     if name == "Migrated":
         from chalicelib.baton.accounts.migration import Migrated  # noqa: PLC0415 - cold start
 

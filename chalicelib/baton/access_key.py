@@ -20,7 +20,7 @@ _ONLY_BOTOCORE: Final = (
     "HTTPS_PROXY",
     "https_proxy",
 )
-"""Variables that the small AWS client does not support. If one is set, botocore sends all requests."""
+"""Variables that the small AWS client does not support. If any of these is set, botocore sends all requests."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -56,7 +56,9 @@ def under_snapstart(environ: Mapping[str, str]) -> bool:
 
 
 def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended | None:
-    """Return the access key, or the endpoint that issues one. ``None`` means that botocore must send the requests.
+    """Return the access key, or the endpoint that issues access keys.
+
+    ``None`` means that botocore must send the requests.
 
     A snapshot must not contain a key, because every environment restored from the snapshot would share it.
     """

@@ -1,4 +1,4 @@
-"""Make what works without a request: the queue of jobs, and the flows that carry out its orders and take feedback."""
+"""Make the parts that run outside of requests: the queue of jobs, and the flows for its orders and for feedback."""
 
 from collections.abc import Callable
 

@@ -19,7 +19,7 @@ def core_routes(parts: Parts) -> Iterable[Route]:
 
 
 def email_status_of(parts: Parts) -> EmailStatus:
-    """Make the reader of the state of an address."""
+    """Make the function that returns whether mails to an address are sent."""
     if parts.settings.mail == "off":
         return never_suppressed
     from chalicelib.baton.mail.suppression import ReadEmailStatus  # noqa: PLC0415 - cold start

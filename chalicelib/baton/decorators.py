@@ -7,7 +7,7 @@ from chalicelib.baton.routing import Body, Once, Query, RouteSpec, StepUp
 
 
 class Decorators:
-    """Make views of Chalice from a team's views. ``Baton`` is one."""
+    """Make views of Chalice from a team's views. ``Baton`` is a subclass."""
 
     _views: Views
 
@@ -38,7 +38,7 @@ class Decorators:
             acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
             step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
             bound: refuse logins that are not bound to a key.
-            attested: refuse logins without evidence of a genuine app; 403 ``attestation_required``.
+            attested: refuse logins without evidence of a genuine app; otherwise 403 ``attestation_required``.
             once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
             answers: the shape of the answer by status, for the OpenAPI description.
 

@@ -21,7 +21,7 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """The write happened in an earlier attempt of the same call, or in an earlier request that this one repeats."""
+    """The write happened in an earlier attempt of the same call, or in an earlier request that this request repeats."""
 
 
 class Moved(Struct, frozen=True):

@@ -31,11 +31,11 @@ class Effects(Struct, frozen=True):
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
     mailbox: "Mailbox | None" = None
-    """Where the mails are with ``BATON_MAIL=mailbox``. ``None``: in the mailbox of this process."""
+    """The mailbox that gets all mails with ``BATON_MAIL=mailbox``. ``None``: the mailbox of this process."""
     anchors: "Anchors | None" = None
-    """The certificates that attest apps and devices. ``None``: those of Apple and Google."""
+    """The root certificates for the attestation of apps and devices. ``None``: those of Apple and Google."""
     fetch: "Fetch | None" = None
-    """Send the requests to services of others. ``None``: over HTTPS."""
+    """Send a request to a service of another party. ``None``: over HTTPS."""
     providers: "Callable[[Clients], Providers] | None" = None
     """Return the identity providers if the team has no ``providers.toml``. ``None``: then there are none."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client

@@ -48,7 +48,8 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """A server error that one caller can cause deliberately: it is counted separately and triggers no alarm."""
+    """Whether one caller can cause this server error deliberately. Then it is counted separately and triggers no
+    alarm."""
     cookies: tuple[Any, ...] = ()
     """The cookies (`routing.Cookie`) that the answer sets or deletes."""
 
@@ -64,7 +65,7 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed when the app sends it again, without a person."""
+        """Whether the app can repeat the same request without the person, and may then succeed."""
         return self.action in {"retry", "sync_clock", "exchange"}
 
 
@@ -127,7 +128,7 @@ class WrongType(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body has another media type than this route requires."""
+    """The body does not have the media type that this route requires."""
 
     status = 415
     code = "unsupported_media_type"

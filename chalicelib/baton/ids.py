@@ -3,16 +3,18 @@
 from typing import NewType
 
 AccountId = NewType("AccountId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
 
 ACCOUNT_BYTES = 12
 
 LineageId = NewType("LineageId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
 
 EmailIndex = NewType("EmailIndex", str)
-"""HMAC of a canonical e-mail address, in base64url. An account is found by it, so that no key of the table is an
-address."""
+"""The HMAC of a canonical e-mail address, in base64url.
+
+It is the key of the e-mail index entry, so that no table key is an address.
+"""
 
 
 class Secret:
@@ -35,7 +37,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         """Compare by value, for tests and caches.
 
-        This is not in constant time: never use it where an attacker can measure the time.
+        The comparison is not in constant time: never use it where an attacker can measure the time.
         """
         return isinstance(other, Secret) and self._bytes == other._bytes
 

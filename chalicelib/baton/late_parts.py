@@ -1,4 +1,4 @@
-"""The parts that a cold start does without. Each is imported and made when it is first used."""
+"""The parts that a cold start does not need. Each is imported and made at its first use."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LateParts:
-    """The queue of jobs with its flows, the check of passwords, and the requests to services of others."""
+    """The queue of jobs with its flows, the check of passwords, and the requests to services of other parties."""
 
     def __init__(  # noqa: PLR0913 - parts of the deployment
         self,
@@ -79,14 +79,14 @@ class LateParts:
 
     @cached_property
     def fetch(self) -> "Fetch":
-        """The requests to services of others."""
+        """The function that sends requests to services of other parties."""
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415 - cold start
 
         return self._effects.fetch or HttpsFetch(self._time_budget)
 
     @cached_property
     def anchors(self) -> "Anchors":
-        """The certificates that attest apps and devices."""
+        """The root certificates for the attestation of apps and devices."""
         from chalicelib.baton.attestation.judge import pinned_anchors  # noqa: PLC0415 - cold start
 
         return self._effects.anchors or pinned_anchors()

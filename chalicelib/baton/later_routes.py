@@ -1,4 +1,4 @@
-"""The routes that a cold start does not make: most environments answer none of them for their first request.
+"""The routes that a cold start does not make, because the first request of an environment rarely needs one of them.
 
 The first request to one of them imports and makes them all (``assembly.py``). The other routes are in
 ``core_assembly.py``.
@@ -60,4 +60,4 @@ LATER: Final = (
     "POST /mail/not-me",
     "POST /mail/undo",
 )
-"""``METHOD path`` of each. A test compares them with the routes that are made."""
+"""``METHOD path`` of each route. A test compares this list with the routes that are made."""

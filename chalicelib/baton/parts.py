@@ -1,4 +1,4 @@
-"""The parts of which the flows of several packages are made."""
+"""The common parts of the flows of several packages."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def fetch(self) -> "Fetch":
-        """The requests to services of others."""
+        """The function that sends requests to services of other parties."""
         return self.late.fetch
 
     @property
@@ -65,12 +65,12 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def forget_later(self) -> "ForgetLater | None":
-        """The queue of deletions, if the deployment has one."""
+        """The queue of deletions. ``None``: the deployment has no queue."""
         return self.late.background.forget_later
 
     @property
     def anchors(self) -> "Anchors":
-        """The certificates that attest apps and devices."""
+        """The root certificates for the attestation of apps and devices."""
         return self.late.anchors
 
 

@@ -16,12 +16,12 @@ from chalicelib.baton.routing import Route
 
 
 def enrollable_of(parts: Parts) -> Enrollable:
-    """Make the rule that says which factors a login may enrol."""
+    """Make the rule for the factors that a login may enrol."""
     return Enrollable(clients=parts.clients, mail=parts.settings.mail != "off")
 
 
 def passkey_ceremonies(parts: Parts) -> PasskeyCeremonies:
-    """Make what every flow with a passkey needs."""
+    """Make the common parts of the flows with passkeys."""
     storage = parts.storage
     return PasskeyCeremonies(
         clients=parts.clients,

@@ -1,6 +1,7 @@
 """Every limit and lifetime of Baton, with its unit and reason. Assertions check the relations between them.
 
-The five mechanisms are rows of one table. The same rules serve all of them.
+The five mechanisms are rows of one table. The same rules serve all of them. A name that ends in ``_S`` is a number of
+seconds, and a name with ``BYTES`` a number of bytes.
 """
 
 from enum import StrEnum
@@ -85,12 +86,12 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
-"""The maximum difference of ``created`` from the server's clock: enough for a slow network and a phone's clock."""
+"""The maximum difference of ``created`` from the server's clock: enough for a slow network and an inexact clock."""
 SIGNATURE_LIFE_MAX_S = 600  # of `expires` - `created`: a longer life is a mistake, or a signature for later
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
 """A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
-"""If the issue time of a genuine token is further ahead, the clocks of two servers differ. The answer is then 503."""
+"""A genuine token whose issue time is further ahead means that the clocks of two servers differ. The answer is 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
@@ -106,11 +107,11 @@ SLIDE_AFTER_FRACTION = 6
 WEB_LOGIN_S = 12 * HOUR_S
 """The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
 HANDED_OVER_KEPT_S = 3 * MINUTE_S
-"""How long a session that an app handed over is kept at least after its end: its code has expired in every clock."""
+"""The shortest time for which an ended login of a handover is kept. After it, the code has expired on every clock."""
 BROWSER_PROOF_GRACE_S = MINUTE_S
-"""How long after its binding a login needs no proof of the browser: the first page can overtake the binding."""
+"""How long after its binding a login needs no proof of the browser: the first page may load before the binding ends."""
 BOUND_COOKIE_S = 10 * MINUTE_S
-"""How long a browser keeps the proof of its key. Chromium makes about six signatures in a few minutes."""
+"""How long a browser keeps the proof of its key. Chromium makes at most about six signatures in a few minutes."""
 BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older it may be: requests are under way
 BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
@@ -132,18 +133,18 @@ ROLES_MAX = 32  # the highest code of a role: each role is one bit of a number i
 ROLE_CHARACTERS_MAX = 32  # of a role name. Tokens contain the names
 ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With them, six logins still cost one write unit
 TEAM_CLAIMS_BYTES_MAX = 1024
-"""The claims that a team adds to a token, as JSON. Each call sends the token."""
+"""The maximum size of the claims that a team adds to a token, as JSON. It is small: each call sends the token."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
 ACR_LEVELS = ("0", "aal1", "aal2", "phr")
-"""The levels of ``acr``, the lowest first: none (OpenID Connect Core), two of NIST SP 800-63B, and a passkey."""
+"""The levels of ``acr``, the lowest first: no level (OpenID Connect Core), two of NIST SP 800-63B, and a passkey."""
 DEMANDED_ACR_LEVELS = ACR_LEVELS[1:]
 
 # Second factors.
 REMEMBER_DAYS = 30
-"""How long a device that proved a second factor is not asked for one again, unless its client says otherwise."""
+"""How long a device that proved a second factor needs no new proof, unless its client has another number."""
 REMEMBER_DAYS_MAX = 90
 NEW_KEY_S = 7 * DAY_S  # a device whose first login is younger is new: the owner may not know of it yet
 TOTP_STEP_S = 30
@@ -154,17 +155,17 @@ TOTP_STEPS_AROUND = 1  # before and after the current one: the clock of a phone 
 WRONG_TOTP_PER_DAY_MAX = 30
 """Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
 WRONG_TOTP_IN_A_ROW_MAX = 100
-"""NIST SP 800-63B-4 section 3.2.2: wrong codes in a row, after which an unknown device must use another factor."""
+"""After this number of wrong codes in a row, an unknown device must use another factor (NIST SP 800-63B-4 3.2.2)."""
 WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
 SECOND_FACTOR_FAILING_AT = 5
-"""After this number of wrong codes in a day, the owner gets a notice. Only who knows the password can cause it."""
+"""After this number of wrong codes in a day, the owner gets a notice. Only a person with the password can cause it."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
-"""120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
+"""A code has 120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
 RECOVERY_CODES_LOW = 3
-"""At this number of remaining codes or below, the app asks the person to make new ones."""
+"""At this number of remaining codes or below, the app asks the person to make new codes."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
-"""How long a login by recovery code may change factors with the password alone: the owner has lost the other factor."""
+"""How long a login by recovery code may change factors with only the password: the owner has lost the other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
@@ -196,14 +197,14 @@ MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
-"""The life of the link of a reset: a stranger who uses up the sessions has then sent the owner links that work."""
+"""The life of the link of a reset. If a stranger uses up the sessions, the owner still has links that work."""
 MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice undoes what the notice is about
 ADDRESS_KEPT_S = 7 * DAY_S
-"""How long an account keeps an old address: no login finds it. The link that undoes the change lives as long."""
+"""How long an account keeps an old address. No login finds it. The link that undoes the change lives as long."""
 ADDRESSES_KEPT_MAX = 4
-"""The old addresses that an account keeps at a time. Each one may be a part of the transaction of an undo."""
+"""The maximum number of old addresses of an account. Each one may be a part of the transaction of an undo."""
 NOTICES_PER_DAY_MAX = 20
-"""The mails that tell an owner about events, in one UTC day. The exceptions are in ``events/names.py``."""
+"""The maximum number of notices to an owner in one UTC day. The exceptions are in ``events/names.py``."""
 BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100  # how many mails the development mailbox keeps
@@ -211,12 +212,12 @@ MAILBOX_MAX = 100  # how many mails the development mailbox keeps
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
-"""The least length where every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
+"""The minimum length if every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
-"""The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
+"""The time limit of a breach check: name resolution, connection and answer. After it, the password is accepted."""
 BREACH_ANSWER_BYTES_MAX = 256 * 1024
-"""Three times the largest answer: 2,000 rows of 40 bytes."""
+"""The maximum size of an answer: three times the largest answer, which has 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 ARGON2_LANES = 1
@@ -238,8 +239,8 @@ NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
 that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
 """How much later than the end of the period of its key the ``iat`` of a token may be. An environment signs with the key
-of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another
-one."""
+of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of the clock
+of another environment."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
 """How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
@@ -263,16 +264,16 @@ ONCE_KEPT_S = DAY_S
 ONCE_ANSWER_BYTES_MAX = 64 * 1024
 """The maximum size of an encrypted answer. Each KB of an item costs one write unit."""
 ONCE_RETRY_AFTER_S = 1
-"""When to repeat a call whose first run has not ended: most runs take less than a second."""
+"""After how many seconds to repeat a call whose first run has not ended: most runs take less than a second."""
 
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports a token of another configuration at most once in this time, because a client can repeat it."""
 
 # Reports of what one token can repeat.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
-"""How often the same account may raise the metric of exchanges that another key signed."""
+"""The same account raises the metric of exchanges that another key signed at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts that an environment remembers for the limit above."""
+"""The number of accounts whose last such report an environment remembers."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S

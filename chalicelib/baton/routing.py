@@ -25,7 +25,8 @@ class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
     ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
-    names to the values received, in order. ``source`` is the address that the gateway saw, never one from a header.
+    names to the values received, in order. ``source`` is the address that the gateway saw, never an address from a
+    header.
     """
 
     method: str
@@ -71,7 +72,7 @@ class Cookie(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What a view returns.
+    """The return value of a view.
 
     ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
     or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. Shared caches keep
@@ -91,7 +92,7 @@ class Answer(Struct, frozen=True):
 
     @classmethod
     def redirect(cls, url: str, status: int = 303) -> Self:
-        """Send the browser to ``url``. Raises ``ValueError`` if ``status`` is not the status of a redirect."""
+        """Redirect the browser to ``url``. Raises ``ValueError`` if ``status`` is not the status of a redirect."""
         if status not in _REDIRECTS:
             raise ValueError(f"{status} is not the status of a redirect: use 301, 302, 303, 307 or 308")
         return cls(status, headers={"Location": url})
@@ -105,7 +106,7 @@ class Answer(Struct, frozen=True):
 class StepUp(Struct, frozen=True):
     """How recently (``max_age``, seconds) and at which level at least a person must have proved a factor (RFC 9470).
 
-    ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``.
+    ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S
@@ -136,7 +137,7 @@ class Dialect(Enum):
 
 
 class RouteSpec(Struct, frozen=True, kw_only=True):
-    """What a route requires and answers. The OpenAPI description is made of it."""
+    """The requirements and the answers of a route. The OpenAPI description is made from them."""
 
     signed: bool = True
     """Whether the caller must be logged in. A view of a route without login gets the message as first argument."""
@@ -170,10 +171,12 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Write refusals as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
     session: Literal["kept", "renewed", "ended"] = "kept"
-    """What a success does to the cookies of the caller. ``renewed``: the person was proved, so the session id changes.
-    A request with a used grant does the same."""
+    """The effect of a success on the cookies of the caller.
+
+    ``renewed``: the person was proved, so the session id changes. A request with a used grant does the same.
+    """
     login_page: str = ""
-    """Where a browser is sent that opens the route and is not logged in."""
+    """The login page to which a browser without a login is sent."""
 
 
 class Route(RouteSpec, frozen=True):

@@ -207,7 +207,7 @@ class Baton(Decorators, TeamFunctions):
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
     def _noting(self, claims: AddClaims) -> AddClaims:
-        """Return the team's function, which also logs the place of its defects."""
+        """Wrap the team's function, so that the place of each of its defects is logged."""
 
         def noted(about: Claims) -> Mapping[str, object]:
             try:

@@ -84,13 +84,13 @@ class Settings(Struct, frozen=True):
     development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
-    """The clients of the file that ``clients`` names."""
+    """The clients and roles, read from the file that the setting ``clients`` names."""
 
     resources: Resources
     """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""
 
     providers: "Providers | None"
-    """The identity providers of ``chalicelib/providers.toml``, beside the registry, if there is the file."""
+    """The identity providers of ``chalicelib/providers.toml``, beside the registry, if the file exists."""
 
     origins: tuple[str, ...]
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
@@ -98,8 +98,9 @@ class Settings(Struct, frozen=True):
     ``:*`` means any port of localhost."""
 
     origin_secret: Secret | None
-    """``BATON_ORIGIN_SECRET``: what your CDN sends in the header ``Baton-Origin-Secret``, at least 32 characters. Only
-    beside it does ``CloudFront-Viewer-Address`` count as the source of a request. Default: none."""
+    """``BATON_ORIGIN_SECRET``: the secret that your CDN sends in the header ``Baton-Origin-Secret``, at least 32
+    characters. ``CloudFront-Viewer-Address`` is the source of a request only if the request has this secret. Default:
+    none."""
 
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: the servers that may introspect, as ``<id>:<SHA-256 of the secret in hex>``."""
@@ -112,9 +113,11 @@ class Settings(Struct, frozen=True):
     """``BATON_RATE_LIMITS``: limit the rate of logins and registrations. Default: on. ``off`` in development only."""
 
     breach_check: bool
-    """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services. Baton asks Pwned Passwords at
-    ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on, in development off. Set it to ``off`` if the
-    function has no way to the internet: each new password would wait."""
+    """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services.
+
+    Baton sends a request to Pwned Passwords at ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on,
+    in development off. Set it to ``off`` if the function has no way to the internet: each new password would wait.
+    """
 
     decoys: Decoys
     """``BATON_DECOYS``: after an import, the shares of the accounts that still have hashes of other systems:
@@ -151,10 +154,10 @@ class Settings(Struct, frozen=True):
 
     verify_first: bool
     """``BATON_REGISTRATION``: ``open`` (default), or ``verify_first``, which needs mail: an account is registered only
-    with a code from its mailbox, and an address that has an account looks like a wrong code."""
+    with a code from its mailbox, and an address that has an account gets the same answer as a wrong code."""
 
     sqs_endpoint: str
-    """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
+    """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
 
     snapshot: bool
     """Whether Lambda takes a snapshot of this process: ``AWS_LAMBDA_INITIALIZATION_TYPE`` is ``snap-start``."""
@@ -270,7 +273,7 @@ _BEGIN = 'Write it: docs/baton/operations.md, "A client registry for production"
 
 
 def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]) -> Clients:
-    """Read the client registry. Return an empty one if the file is missing, which is already a problem."""
+    """Read the client registry. If the file is missing (already listed as a problem), return an empty registry."""
     if not path.is_file():
         return Clients({})
     file = f"chalicelib/{path.name}"

@@ -22,7 +22,7 @@ _FIRST_DAY = 719_163
 
 
 class TeamFunctions:
-    """Register the functions of a team. ``Baton`` is one."""
+    """Register the functions of a team. ``Baton`` is a subclass."""
 
     settings: Settings
     clock: Clock
@@ -45,9 +45,9 @@ class TeamFunctions:
     def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that deletes what your app stores about an account.
 
-        The function ``jobs`` calls it after the deletion, at least once: it may be called again for the same account.
-        If the function raises, it is called again, at most three times in all. After the third failure an alarm fires.
-        Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
+        The Lambda function ``jobs`` calls it after the deletion, at least once: it may be called again for the same
+        account. If the function raises, it is called again, at most three times in all. After the third failure an
+        alarm fires. Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
         (``BATON_MAIL_QUEUE``).
         """
         if self._on_delete is not None:
@@ -60,13 +60,13 @@ class TeamFunctions:
         return function
 
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
-        """Ask ``hook(email, password)`` about people of another system, until a date (UTC), a year at most.
+        """Call ``hook(email, password)`` for people of another system, until a date (UTC), for a year at most.
 
-        It is asked at a login whose address has no account here, or an account that was imported with ``migrate``. It
-        returns ``Migrated`` if the password is right there, or ``None``. It has three seconds. If it raises or is too
-        slow, the answer is 503. docs/baton/moving.md describes it.
+        Baton calls the hook at a login whose address has no account here, or an account that was imported with
+        ``migrate``. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``. If
+        it raises, or takes more than three seconds, the answer is 503. docs/baton/moving.md describes the hook.
 
-        Raises ``RuntimeError`` if a function is already registered, ``ValueError`` for a date that is too far away.
+        Raises ``RuntimeError`` if a function is already registered, and ``ValueError`` for a date that is too far away.
         """
         from chalicelib.baton.accounts.migration import MIGRATION_DAYS_MAX, Migration  # noqa: PLC0415 - cold start
 

@@ -1,4 +1,4 @@
-"""The purposes of tickets: what a client holds between two steps of one flow, and for how long. No I/O."""
+"""The purposes of tickets, and the life of each. A client holds a ticket between two steps of one flow. No I/O."""
 
 from msgspec import Struct
 

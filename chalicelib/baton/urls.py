@@ -11,7 +11,7 @@ _DEFAULT_PORTS = {"https": "443", "http": "80"}
 _PORT_MAX = 65_535
 _SCHEMES_OF_APPS = {"capacitor", "ionic", "tauri"}
 _HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
-"""Hosts of the machine that shows the page: http from these hosts crosses no network."""
+"""Loopback hosts of the machine that shows the page: http from these hosts crosses no network."""
 
 
 def is_issuer(text: str, *, development: bool) -> bool:
@@ -78,14 +78,14 @@ def is_page_origin(origin: str) -> bool:
 def may_be_same_site(origin: str, issuer: str) -> bool:
     """Check whether two hosts can be of one site: their last two labels are equal.
 
-    Only the Public Suffix List says whether they are of one site. This check finds the plain mistakes.
+    Only the Public Suffix List can decide whether they are of one site. This check finds obvious mistakes.
     """
     host, own = urlsplit(origin).hostname or "", urlsplit(issuer).hostname or ""
     return host == own or (len(host.split(".")) > 1 and host.split(".")[-2:] == own.split(".")[-2:])
 
 
 def is_listed(origin: str, origins: Collection[str]) -> bool:
-    """Check whether an origin is one of ``origins``. ``:*`` at the end of one means every port of its host."""
+    """Check whether an origin is one of ``origins``. ``:*`` at the end of an origin means every port of its host."""
     host, _, port = origin.rpartition(":")
     if port.isascii() and port.isdigit():
         return origin in origins or f"{host}:*" in origins

@@ -21,7 +21,7 @@ _ORIGIN_SECRET = re.compile(r"[!-~]{32,256}")
 
 _SENDER = re.compile(r"([^\s<>@]+@[^\s<>@]+|[^<>@\r\n]{1,64} <[^\s<>@]+@[^\s<>@]+>)\Z")
 _QUEUE = re.compile(r"https?://[^/\s]+/(?:[0-9]{12}|ACCOUNT)/[A-Za-z0-9_-]{1,80}\Z")
-"""``ACCOUNT`` is the account of the deployment, which `make deploy` fills in."""
+"""The URL of an SQS queue. ``REGION`` and ``ACCOUNT`` are placeholders, which `make deploy` fills in."""
 _SECONDS_DIGITS_MAX = 11
 
 
@@ -120,7 +120,7 @@ def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[
 
 
 def origin_secret(environ: Mapping[str, str], problems: list[str]) -> Secret | None:
-    """Read what a CDN sends. A short secret could be guessed, and would let everybody choose a source."""
+    """Read the secret that a CDN sends. A short secret could be guessed: then every client could choose its source."""
     value = environ.get("BATON_ORIGIN_SECRET", "")
     if value and not _ORIGIN_SECRET.fullmatch(value):
         problems.append(
@@ -145,7 +145,7 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
 
 
 def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
-    """Read the shares of hashes that unknown addresses imitate."""
+    """Read the shares of the password hashes of other systems, for the decoys."""
     try:
         return read_decoys(words_of(environ, "BATON_DECOYS"))
     except DecoyProblem as wrong:
@@ -197,7 +197,7 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
-    """Read from which time of creation on an account can be claimed by mail."""
+    """Read the earliest creation time of an account that can be claimed by mail."""
     value = environ.get("BATON_MAIL_CLAIMS_FROM") or "0"
     if not (value.isascii() and value.isdecimal() and len(value) <= _SECONDS_DIGITS_MAX):
         problems.append("BATON_MAIL_CLAIMS_FROM is a time in seconds since the epoch, such as 1795910400")

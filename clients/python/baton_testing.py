@@ -1,4 +1,4 @@
-"""Test your app against faults: `make dev` loses answers, slows down or copies a device, when your test plans it.
+"""Test your app against faults. Your test plans a fault, and `make dev` loses an answer, slows down or copies a device.
 
     dev = Development()
     with dev.fault("answer_lost", route="POST /oauth/token"):
@@ -32,7 +32,7 @@ class DevelopmentError(Exception):
 
 
 class FaultNotMetError(AssertionError):
-    """No request met the fault, so the test has tested nothing."""
+    """No request matched the planned fault, so the test has tested nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,20 @@ class Development:
         ms: int | None = None,
         seconds: int | None = None,
     ) -> Iterator[Fault]:
-        """Plan a fault for the requests of this block. At the end of the block, what is left of it is removed.
+        """Plan a fault for the requests of this block. The rest of the plan is removed at the end of the block.
 
         Args:
             name: such as `answer_lost`.
             route: only requests to this route, such as `POST /oauth/token`.
             phone: only requests with this value in the header `Baton-Phone`.
             account: only requests of this account, by its id or its e-mail address.
-            times: how many requests it meets.
-            ms: for `slow` and `database_slow`.
-            seconds: for `clock_skew`.
+            times: the number of requests that get the fault.
+            ms: the delay of `slow` and `database_slow`, in milliseconds.
+            seconds: the difference of the clock for `clock_skew`.
 
         Raises:
-            DevelopmentError: the server does not know the fault, the route or a member.
-            FaultNotMetError: no request met the fault.
+            DevelopmentError: the server has no such fault or route, or a member is wrong.
+            FaultNotMetError: no request matched the fault.
 
         """
         match = {"route": route, "phone": phone, "account": account}
@@ -99,7 +99,7 @@ class Development:
             raise FaultNotMetError(f"no request met the fault {name}: {match}")
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the planned faults, each with the number of times that are left."""
+        """Return the planned faults, each with the number of remaining times."""
         return list(self._send("GET", "/faults")["faults"])
 
     def skip(self, seconds: float) -> int:
@@ -111,7 +111,7 @@ class Development:
         return list(self._send("GET", "/mails")["mails"])
 
     def requests(self, text: str = "") -> list[dict[str, Any]]:
-        """Return the requests that have a text in their names, the newest first."""
+        """Return the requests with this text in one of their names, the newest first."""
         return list(self._send("GET", f"/requests?{urllib.parse.urlencode({'q': text})}")["requests"])
 
     def id_token(self, provider: str, sub: str, nonce: str, **claims: object) -> str:
@@ -146,7 +146,7 @@ class Development:
             self._send("POST", path, {"on": False})
 
     def reset(self) -> None:
-        """Delete all accounts, mails and faults, and move the clock to the true time."""
+        """Delete all accounts, mails and faults, and set the clock to the true time."""
         self._send("POST", "/reset", {})
 
     def _send(self, method: str, path: str, members: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_passwords() -> Iterator[None]:
-    """Compute password hashes at the least cost. Tests with the cost of the policy ask for ``dear_passwords``."""
+    """Compute password hashes at the least cost. Tests that need the cost of the policy use ``dear_passwords``."""
     with cheap_passwords():
         yield
 
@@ -108,7 +108,7 @@ def witness() -> Iterator[Witness]:
 
 @pytest.fixture(scope="session")
 def aws_clients() -> Iterator[None]:
-    """Make the clients of AWS with less computation."""
+    """Cache what boto3 reads from its files, so that a new client needs less time."""
     with remembered():
         yield
 
@@ -204,7 +204,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
-    """Let the engine fail while the list is not empty."""
+    """Make DynamoDB fail while the list is not empty."""
     del embedded_engine
     from moto.core.exceptions import JsonRESTError
     from moto.dynamodb.responses import DynamoHandler

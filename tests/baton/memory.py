@@ -41,7 +41,7 @@ class LeakedPasswords:
     """``ports.Fetch`` in memory: the service of the breach check."""
 
     def __init__(self, *passwords: str) -> None:
-        """Know these passwords."""
+        """Store the leaked passwords."""
         self.passwords = set(passwords)
         self.asked: list[str] = []
         self.is_down = False
@@ -89,7 +89,7 @@ class OwnOnceCalls(MemoryOnceCalls):
 
 
 class MemoryStores:
-    """All stores over the same tables. A test may replace each store by one with a seeded fault."""
+    """All stores over the same tables. A test may replace each store by a store with a seeded fault."""
 
     def __init__(self) -> None:
         """Start with empty tables."""

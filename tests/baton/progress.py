@@ -12,7 +12,7 @@ from tools.printed import counted, roughly
 TEST_S: Final = 0.04
 """The average duration of a test on one core, in seconds: 430 s for 10,850 tests."""
 SPOKEN_OF_FROM: Final = 200
-"""A run with fewer tests ends before the line can be read."""
+"""The smallest number of tests for which the line is printed: a shorter run ends before a person can read it."""
 
 
 class Progress:

@@ -1,8 +1,8 @@
 """The guarantees and their evidence: the tests of each guarantee, counted from the results of a run.
 
-A test names its guarantees with `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. A test with many
-cases reports the number: `record_property("cases", 300)`, or schedules, rounds, histories, requests. A complete run
-ends with a line for each guarantee, and fails if a guarantee has no passed test.
+A test names its guarantees with `@pytest.mark.guarantee(1, 2)`, or its module does this in `pytestmark`. A test with
+many cases reports the number of cases, for example `record_property("cases", 300)`. Other names are schedules, rounds,
+histories and requests. A complete run ends with a line for each guarantee, and fails if a guarantee has no passed test.
 """
 
 from collections import Counter
@@ -91,7 +91,7 @@ class Ledger:
                     evidence.counts[name] += value
 
     def broken(self) -> list[int]:
-        """Return the guarantees without a passed test, or with a failed one."""
+        """Return the guarantees without a passed test, or with a failed test."""
         return [number for number, evidence in self.evidence.items() if not evidence.holds]
 
     def lines(self, promises: dict[int, str]) -> Sequence[tuple[str, bool]]:

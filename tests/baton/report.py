@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def say_what_was_missed(terminalreporter: Any) -> None:
-    """Print at the end which tests were skipped, because a skip is easily overlooked."""
+    """At the end, print which tests were skipped, because a skip is easily overlooked."""
     skipped = terminalreporter.stats.get("skipped", [])
     if missed := sum(NO_DYNOXIDE in str(report.longrepr) for report in skipped):
         told = (

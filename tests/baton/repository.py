@@ -30,6 +30,6 @@ ours_only: Final = pytest.mark.skipif(not OURS, reason=REASON)
 
 
 def ours_alone() -> None:
-    """Skip the rest of a module that reads such files when it is imported."""
+    """Skip the rest of a module that reads files of Baton's own repository when it is imported."""
     if not OURS:
         pytest.skip(REASON, allow_module_level=True)

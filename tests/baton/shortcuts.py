@@ -16,7 +16,7 @@ from tools import template
 from tools.dev.engine import REGION
 
 CHEAP: Final = (8, 1, 1)
-"""KiB, passes and lanes: the least that Argon2 accepts. The cost of the policy takes 20 ms for each password."""
+"""The lowest cost that Argon2 accepts: KiB, passes and lanes. The cost of the policy takes 20 ms for each password."""
 _DEAR: Final = {name: getattr(password_hash, name) for name in ("_CURRENT", "_NOBODYS_PASSWORD_HASH")}
 _NOT_DECLARED: Final = (
     "throughput",
@@ -60,7 +60,7 @@ def dear_passwords() -> Iterator[None]:
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """Let botocore and moto compute once what depends only on their code and on the text of the arguments."""
+    """Within this context, botocore and moto cache results that depend only on code and on text arguments."""
     import botocore.session
     import botocore.useragent
 
@@ -75,7 +75,10 @@ def remembered() -> Iterator[None]:
 
 
 def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
-    """Let moto read an attribute value without its other spellings, and split each condition into words once."""
+    """Make moto faster.
+
+    It reads each attribute value in only one way, and splits each condition into words only once.
+    """
     from moto.core.serialize import ResponseSerializer
     from moto.dynamodb.comparisons import ConditionExpressionParser
 
@@ -104,7 +107,7 @@ def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def tables_in_moto(tables: Tables) -> Iterator[None]:
-    """Have the empty tables of ``infra/data.yaml`` in moto within this context, without the requests that create them.
+    """Provide the empty tables of ``infra/data.yaml`` in moto within this context, without requests.
 
     With requests, they take 20 ms for each test.
     """

@@ -1,4 +1,4 @@
-"""The secret scan: records the AWS calls of the function, and whether a secret of a request was stored or logged.
+"""The secret scan: record the AWS calls of the function, and detect secrets of requests that are stored or logged.
 
 It observes every test that sends a request: the event, the answer, each call of the stores, each event of the log, each
 log line.
@@ -26,9 +26,11 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from tests.baton.repository import OURS, ROOT
 
 POLICIES = [ROOT / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")] if OURS else []
-"""A team's policies may allow more, for its own tables. `make upgrade-check` reports the permissions of Baton that they
-lack."""
-"""The policies of the API. `tests/baton/operations/test_stages.py` checks those of the scheduled functions."""
+"""The policies of the API. In the tree of a team there are none: its policies may allow more, for its own tables.
+
+`make upgrade-check` reports the permissions of Baton that a team's policies lack.
+`tests/baton/operations/test_stages.py` checks the policies of the scheduled functions.
+"""
 
 
 class Use(NamedTuple):
@@ -42,7 +44,8 @@ FOR_TEAMS = frozenset({Use("dynamodb:ConditionCheckItem", "lineages")})
 """A permission that Baton itself does not use: a team's own transaction needs it (`liveness_condition`)."""
 
 SECRET_CHARACTERS_MIN = ATTEMPT_CHARACTERS_MIN
-"""A shorter value is an ordinary word of a test, and may occur anywhere."""
+"""The minimum length of a value that counts as a secret. A shorter value is an ordinary word, and may occur
+anywhere."""
 
 SECRET_FIELDS = frozenset({"authorization", "idempotency-key", "baton-grant"})
 SECRET_MEMBERS = frozenset(

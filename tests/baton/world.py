@@ -80,12 +80,12 @@ _CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
 
 
 def no_address_proof(*_: object, **__: object) -> str:
-    """Refuse a code: this deployment has no mail."""
+    """Refuse every code: this deployment has no mail."""
     raise NotFound
 
 
 def always_ok(email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
-    """Return that mails are sent: this deployment has no mail."""
+    """Return ``ok`` for every address: this deployment has no mail."""
     del email_index, now
     return "ok"
 
@@ -207,7 +207,7 @@ class World:
     log: MemoryLog = field(default_factory=MemoryLog)
     leaked: LeakedPasswords = field(default_factory=LeakedPasswords)
     migration: Migration | None = None
-    """What the app gave to ``migrate_with``."""
+    """The value that the app gave to ``migrate_with``."""
     mail: bool = False
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Answers of Baton, and of others, as vectors write them: status, headers, body."""
+"""Answers of Baton, and of other servers, as vectors write them: status, headers, body."""
 
 import json
 from typing import Any

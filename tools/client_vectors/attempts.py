@@ -1,7 +1,7 @@
-"""Vectors of the table of rules: ``attempts.json``. Situations, each with its step and a script that leads to it.
+"""Vectors of the table of rules: ``attempts.json``. Each has a situation, its step, and a script that leads to it.
 
 A script is a call, registration, login, factor or exchange, and the answers that its requests get, in order. The last
-answer makes the situation. ``storage`` is what another process does during that answer: ``moved`` stores a newer
+answer makes the situation. ``storage`` is the action of another process during that answer: ``moved`` stores a newer
 session, ``finished`` finishes the login. ``run`` is null where only the table can be tested.
 """
 
@@ -16,7 +16,7 @@ from tools.client_vectors.table import decided
 DRAW: Final = 0.5
 LONG: Final = 30.0
 Script = tuple[str, list[tuple[Any, str | None]]]
-"""A name, and answers, each with what another process does meanwhile."""
+"""A name, and answers, each with the action of another process at that time."""
 
 VERBS: Final = (
     # name, verb, method, keyed, repeatable
@@ -91,7 +91,7 @@ SIMPLE: Final[tuple[tuple[str, Any], ...]] = (
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List the situations that a row can tell apart."""
+    """List the situations that the rows of the table distinguish."""
     made: dict[str, dict[str, Any]] = {}
     for verb in VERBS:
         for name, answers in (*_everywhere(), *_of_calls(verb), *_of_logins(verb), *_of_exchanges(verb)):
@@ -167,7 +167,7 @@ def _of_exchanges(verb: tuple[Any, ...]) -> Iterator[Script]:
 
 
 def _came(given: object, *, tokens: bool) -> dict[str, Any]:
-    """Return what came: nothing, or the members of an answer."""
+    """Return the result of a request: nothing, or the members of an answer."""
     empty = {"status": 0, "error": "", "code": "", "action": ""}
     if not isinstance(given, dict):
         return {"came": given, **empty}
@@ -217,11 +217,11 @@ EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "new_attempt": ("anew",),
     "ask_again": ("superseded",),
 }
-"""The steps after which a script goes on, and the facts that they change."""
+"""The steps after which a script continues, and the facts that they change."""
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a situation whose facts are true or false, and numbers where a row counts."""
+    """Return a situation with facts that are true or false. A fact that a row counts is a number."""
     counted = {"defects", "grants", "superseded", "pause", "left", "status"}
     return {name: value if name in counted or isinstance(value, str) else bool(value) for name, value in state.items()}
 

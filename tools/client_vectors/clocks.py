@@ -6,7 +6,7 @@ from tools.client_vectors.answers import TIME, answer
 
 
 def clock() -> list[dict[str, Any]]:
-    """List clocks around one sending, the answer, and the offset that follows."""
+    """List the clocks before and after one request, its answer, and the resulting offset."""
     stated = TIME
     no_time = {"baton_time": ""}
     member = {"server_time": stated}
@@ -62,7 +62,7 @@ def clock() -> list[dict[str, Any]]:
 
 
 def backoff() -> list[dict[str, Any]]:
-    """List pauses: how many there were, the draw, the least length, and the length that follows."""
+    """List pauses: the number of earlier pauses, the random number, the minimum length, and the resulting length."""
     rows = [(0, 0.0, 0), (0, 0.5, 0), (0, 1.0, 0), (1, 1.0, 0), (2, 0.5, 0), (3, 1.0, 0), (5, 1.0, 0), (6, 1.0, 0)]
     rows += [(7, 0.25, 0), (40, 1.0, 0), (0, 0.5, 3), (2, 1.0, 120), (1000, 0.5, 1), (0, 0.0, 5)]
     return [

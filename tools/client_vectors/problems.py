@@ -16,7 +16,7 @@ def vectors() -> list[dict[str, Any]]:
 
 
 def _codes() -> list[dict[str, Any]]:
-    """One for each code of errors.md, as Baton's classes state them."""
+    """Make one answer for each code of errors.md, as Baton's classes define it."""
     made = {}
     for kind in leaves():
         name = f"code {kind.code}, {kind.status} {kind.action}"

@@ -151,19 +151,19 @@ def signatures() -> list[dict[str, Any]]:
 
 
 def digests() -> list[dict[str, Any]]:
-    """List bodies, base64, and their Content-Digest."""
+    """List bodies (base64) and their Content-Digest."""
     bodies = (b"", b'{"hello": "world"}', b'{"hello": "world"}\n', TRANSFER, "caf\u00e9".encode(), bytes(range(256)))
     return [{"body": base64.b64encode(body).decode(), "expect": digest(body)} for body in bodies]
 
 
 def thumbprints() -> list[dict[str, Any]]:
-    """List public keys and their thumbprints: RFC 7638 by RFC 8037 A.3 and RFC 9449, and the key of RFC 7515 A.3."""
+    """List public keys and their thumbprints (RFC 7638), with the keys of RFC 8037 A.3, RFC 9449 and RFC 7515 A.3."""
     dpop = {"crv": "P-256", "kty": "EC", "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs", "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}  # fmt: skip
     return [{"jwk": jwk, "expect": thumbprint(jwk)} for jwk in (ED25519_JWK, dpop, P256_JWK)]
 
 
 def der() -> list[dict[str, Any]]:
-    """List signatures in DER, hexadecimal, and their 64 bytes, or that they are refused."""
+    """List signatures in DER (hexadecimal), each with its 64 raw bytes, or with the fact that it is refused."""
     high, most = 1 << 255, (1 << 256) - 1
     pairs = [
         (1, 1),

@@ -1,4 +1,6 @@
-"""The table of rules as data: what a client does next. Rows are tried in order, and the first that applies decides.
+"""The table of rules as data: it gives the next step of a client.
+
+Rows are tried in order, and the first that applies decides.
 
 A condition names members of a situation, each with the values that it may have. The table shares no code with a client.
 """
@@ -7,7 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 AGAIN: Final = "again"
-"""Pause and send again, with the same attempt and another nonce. No time: ``offline``, or ``refused`` after a 429."""
+"""Pause and send again, with the same attempt and another nonce.
+
+If no time is left, the step is ``offline``, or ``refused`` after a 429.
+"""
 
 LOGINS: Final = ("register", "login", "factor")
 SUCCESS: Final = tuple(range(200, 300))

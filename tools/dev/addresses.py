@@ -25,7 +25,7 @@ def read_host(said: str) -> str:
 
 
 def own_addresses() -> list[str]:
-    """Return the IPv4 addresses of this machine on its networks, the one of the default route first."""
+    """Return the IPv4 addresses of this machine on its networks. The address of the default route is first."""
     found = [address for address in _addresses() if not ipaddress.ip_address(address).is_loopback]
     return list(dict.fromkeys(found))
 

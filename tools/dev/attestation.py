@@ -1,4 +1,4 @@
-"""``POST /_dev/attestation`` of ``make dev``: evidence by authorities of this process, with or without a defect."""
+"""``POST /_dev/attestation`` of ``make dev``: make evidence with test authorities, with or without a defect."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
 
 
 def made(attester: Attester, body: bytes) -> dict[str, Any]:
-    """Make the member. Raises ``WrongRequest``."""
+    """Make the member ``attestation`` of a login. Raises ``WrongRequest``."""
     # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
     from chalicelib.baton.keys.public_key import PublicKey  # noqa: PLC0415
     from chalicelib.baton.keys.refusals import InvalidKey  # noqa: PLC0415

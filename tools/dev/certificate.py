@@ -1,4 +1,4 @@
-"""Certificates for servers on this machine: of a database on loopback, and of `make dev TLS=1`."""
+"""Certificates for servers on this machine: a database on loopback, and `make dev TLS=1`."""
 
 import datetime as dt
 import ssl
@@ -34,7 +34,8 @@ def self_signed(folder: Path) -> Path:
 def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     """Write a certificate for host names with its key, and the certificate of its authority. Return both files.
 
-    The key of the authority is written nowhere, so no other certificate can be issued. Both end after 30 days.
+    The key of the authority is never written, so no other certificate can be issued. Both certificates expire after 30
+    days.
     """
     now = dt.datetime.now(dt.UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -71,7 +72,7 @@ def _for_a_month(
 
 
 def trusted_too(certificate: Path) -> Path:
-    """Write a bundle of the system's certificates and this one, for ``SSL_CERT_FILE``, and return it."""
+    """Write a bundle of the system's certificates and this certificate, for ``SSL_CERT_FILE``, and return its path."""
     bundle = certificate.with_name("bundle.pem")
     system = ssl.create_default_context().get_ca_certs(binary_form=True)
     known = "".join(map(ssl.DER_cert_to_PEM_cert, system))

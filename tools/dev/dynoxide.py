@@ -21,7 +21,7 @@ from pathlib import Path
 
 PACKAGE, VERSION = "@dynoxide/linux-x64", "1.2.1"
 INTEGRITY = "sBHqlxJ9ANkLluFkYRfd5r8Y0ApFew4FhOrlhgRAgD4XzEoFOukEo1nuBTQ1+jTtofqwn4NWQ2k0Tn5mNTjgUg=="
-"""The SHA-512 of the npm package. Any other file is not unpacked."""
+"""The SHA-512 of the npm package. A file with another digest is not unpacked."""
 MEMBER = "package/dynoxide"
 ROOT = Path(__file__).parents[2]
 FETCHED = ROOT / "build" / "engines" / f"dynoxide-{VERSION}"
@@ -35,7 +35,7 @@ class Unfetchable(Exception):
 
 
 def find() -> Path | None:
-    """Return the program: the one of ``DYNOXIDE``, the downloaded one, or one on the PATH."""
+    """Return the path of the program: that of ``DYNOXIDE``, else the downloaded program, else a program on the PATH."""
     named = os.environ.get("DYNOXIDE")
     if named:
         return Path(named)

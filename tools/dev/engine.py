@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 REGION = "us-east-1"
 _PARTS = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "LocalSecondaryIndexes")
-"""The members of a template that a development table has."""
+"""The properties of a template's table that a development table gets too."""
 
 
 def offer_credentials() -> None:
@@ -38,7 +38,7 @@ def offer_credentials() -> None:
 
 @contextlib.contextmanager
 def embedded() -> Iterator[None]:
-    """Answer every AWS client of this process from memory, serialised."""
+    """Answer every AWS client of this process from memory, one call at a time."""
     from moto import mock_aws  # noqa: PLC0415 - moto is slow to import, and may not be needed
 
     offer_credentials()
@@ -118,7 +118,7 @@ def _create(tables: Mapping[str, Mapping[str, Any]]) -> None:
 def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str]:
     """Serve the embedded database, and the other services of moto, on loopback within this context.
 
-    With a ``certificate`` (PEM, its key included) it is over TLS.
+    With a ``certificate`` (PEM, with its key), the server uses TLS.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only needed here

@@ -51,7 +51,10 @@ class Usage:
 
 
 class _RuntimeApi(ThreadingHTTPServer):
-    """The part of the Runtime API that a runtime client calls: return events, accept answers. Loopback only."""
+    """The part of Lambda's Runtime API that a runtime client calls: it returns events and accepts answers.
+
+    Loopback only.
+    """
 
     daemon_threads = True
 
@@ -211,7 +214,7 @@ class Environment:
             self._lambdas.cleanup()
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Start the process of the environment."""
         return self
 
     def __exit__(
@@ -242,7 +245,7 @@ class Packaged:
 
     @property
     def api(self) -> Self:
-        """Replace the attribute in which Chalice keeps its binary types."""
+        """Stand-in for the attribute in which Chalice keeps its binary types."""
         return self
 
     def __call__(self, event: Mapping[str, Any], _: object) -> dict[str, Any]:

@@ -51,7 +51,7 @@ _DEV = "/_dev"
 class _Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 with keep-alive.
 
-    An answer is sent in one write: Nagle's algorithm would delay a second one for 40 ms.
+    An answer is sent in one write: Nagle's algorithm would delay a second write for 40 ms.
     """
 
     protocol_version = "HTTP/1.1"
@@ -99,7 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._write(page if self.command == "GET" else without_body(page))
 
     def _answer_dev(self, path: str, body: bytes) -> None:
-        """Answer the development API. A refusal of the guards does not depend on the path."""
+        """Answer a request of the development API.
+
+        The checks of the request come first, so their refusals do not depend on the path.
+        """
         try:
             segments = tuple(path.removeprefix(_DEV).strip("/").split("/"))
             self._check(body, guards.FORM if takes_form(segments) else guards.JSON)
@@ -134,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             return True
 
     def _stream(self, parts: Iterator[bytes]) -> None:
-        """Send a stream of events until the reader goes away. The thread of the connection is a daemon."""
+        """Send a stream of events until the client closes the connection. The thread of the connection is a daemon."""
         self.close_connection = True
         self.send_response_only(HTTPStatus.OK)
         for name, value in (
@@ -237,7 +240,7 @@ class GatewayServer(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock, api: DevApi | None = None) -> None:
-        """Set the applications behind the gateway, and the development API of Baton's."""
+        """Set the applications behind the gateway, and the development API."""
         self.gateway, self.clock = gateway, clock
         self.api = api or DevApi(gateway, clock)
 

@@ -1,4 +1,4 @@
-"""What Android does for an app that restores a login: it keeps a restore key, and copies it to the next phone.
+"""The part of Android in the restore of a login: it keeps a restore key, and copies it to the next phone.
 
 A software authenticator for ``make demo``: a P-256 key, and signatures for which no person is present (WebAuthn).
 """
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from chalicelib.baton.keys.base64url import encode_base64url
 
 ORIGIN: Final = "http://localhost:8000"
-"""The web origin of the client ``mobile`` in the registry. An app has the hash of its certificate in its place."""
+"""The web origin of the client ``mobile`` in the registry. A real app sends the hash of its certificate instead."""
 _NOBODY, _NEW_KEY = b"\x00", b"\x40"
 
 

@@ -132,7 +132,7 @@ def _set_environment(port: int, url: str, secret: str, host: str) -> None:
 
 
 def _demo_account(gateway: Gateway, port: int) -> str:
-    """Register the demo account. It already exists in a database that keeps its tables."""
+    """Register the demo account. In a database that keeps its tables, the account may already exist."""
     body = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple", "device": {"name": "make dev"}}
     headers = [("Host", f"localhost:{port}"), ("Content-Type", "application/json")]
     answer = gateway.call("POST", "/api/register", headers, json.dumps(body).encode())
@@ -197,7 +197,7 @@ def table(running: Development, out: TextIO) -> str:
 
 
 def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
-    """Return how an emulator or a phone reaches this server."""
+    """Return the lines that describe how an emulator or a phone reaches this server."""
     reverse = f"  {'by USB':<14}adb reverse tcp:{port} tcp:{port}: then http://localhost:{port}/api on the device too"
     if host != EVERYWHERE:
         return [reverse, f"  {'by network':<14}make dev HOST={EVERYWHERE}"]

@@ -36,7 +36,7 @@ EXIT_REFUSED = 3
 RATE = 200.0
 READ_UNITS = 400.0
 EXPORTED = "exported"
-"""The event of an export, and its metric, which has an alarm."""
+"""The name of the event of an export, and of its metric, which has an alarm."""
 OPERATOR = AccountId("operator")
 """The key of audit rows that concern no account."""
 
@@ -55,7 +55,7 @@ class Place(Struct, frozen=True, kw_only=True):
 def run(words: Sequence[str], place: Callable[[], Place]) -> int:
     """Run a command. Return 0, or 3 if an import refused a record or found a conflict.
 
-    Raises ``Refusal`` for what is wrong with a file or with an argument.
+    Raises ``Refusal`` for an invalid file or argument.
     """
     options = _parser().parse_args(words)
     where = place()
@@ -144,7 +144,10 @@ def _scan(options: argparse.Namespace, place: Place) -> Scan:
 
 
 def _export(options: argparse.Namespace, place: Place) -> int:
-    """Export. The metric is sent before the first account is read, so that no export is without its alarm."""
+    """Export the accounts.
+
+    The metric is sent before the first account is read, so that every export causes its alarm.
+    """
     recipients = recipients_of(options.recipient)
     if options.to.exists():
         message = f"{options.to} exists: name a new file"

@@ -15,7 +15,7 @@ from tools.moving.scan import Stored
 
 
 class BadRecipient(ValueError):
-    """A recipient is no public key of age."""
+    """A recipient is not a public key of age."""
 
 
 def line_of(stored: Stored, ring: Ring) -> Line:
@@ -45,13 +45,13 @@ def line_of(stored: Stored, ring: Ring) -> Line:
 
 
 def written(line: Line) -> bytes:
-    """Return a line as it is in the file: members without a value are left out."""
+    """Return a line as the file has it: members without a value are left out."""
     members = {name: value for name, value in msgspec.to_builtins(line).items() if value not in (None, False, [], "")}
     return msgspec.json.encode(members) + b"\n"
 
 
 class _Stream(io.RawIOBase):
-    """The lines as a file that age reads. ``count`` is the number of lines that were read."""
+    """The lines as a file object for age. ``count`` is the number of lines that age has read."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines, self._rest, self.count = lines, b"", 0

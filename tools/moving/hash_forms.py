@@ -75,7 +75,10 @@ def better_auth_hash(stored: str) -> str | None:
 
 
 def auth0_hash(account: Mapping[str, Any]) -> str | None:
-    """Return the hash of ``custom_password_hash``. One of another algorithm is returned as text, and then refused."""
+    """Return the hash of ``custom_password_hash``.
+
+    A hash of an unknown algorithm is returned as text, and refused later.
+    """
     custom = account.get("custom_password_hash")
     if not isinstance(custom, dict):
         return None

@@ -1,6 +1,7 @@
-"""One account of an import: its form, and the judgement whether Baton takes it. No I/O.
+"""One account of an import: its form, and the decision whether Baton accepts it. No I/O.
 
-The form is described in docs/baton/moving.md. An unknown member refuses the line: it would be lost silently.
+The form is described in docs/baton/moving.md. A line with an unknown member is refused, because the member would be
+lost silently.
 """
 
 import base64
@@ -20,7 +21,7 @@ from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S
 LINE_BYTES_MAX = 16 * 1024
 SOURCE_ID_CHARACTERS_MAX = 256
 TOTP_BYTES_MIN, TOTP_BYTES_MAX = 10, 64
-"""RFC 4226 section 4 demands 16 bytes; many systems give authenticator apps 10."""
+"""The limits of a TOTP secret, in bytes. RFC 4226 section 4 requires 16 bytes, but many systems use 10."""
 
 
 class Refused(Struct, frozen=True):
@@ -70,7 +71,7 @@ _LINES = msgspec.json.Decoder(Line)
 
 
 def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
-    """Read a line of JSON, or the members of one."""
+    """Read a line of JSON. A mapping is the already parsed line."""
     if isinstance(body, bytes) and len(body) > LINE_BYTES_MAX:
         return Refused("line_too_long", f"more than {LINE_BYTES_MAX} bytes")
     try:
@@ -82,7 +83,7 @@ def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
 
 
 def judge(line: Line, *, now: int) -> Arrival | Refused:
-    """Decide whether Baton takes the account, without reading a table."""
+    """Decide whether Baton accepts the account, without reading a table."""
     refused = _refused(line, now=now)
     if refused is not None:
         return refused
@@ -127,8 +128,8 @@ def _refused(line: Line, *, now: int) -> Refused | None:
 def _secret(totp: TotpMember, *, verified: bool) -> bytes | Refused:
     """Read the secret of an authenticator app.
 
-    The first reset by mail of an account with an unproved address claims the account, and removes its factors. So the
-    factor would protect nothing.
+    The first reset by mail of an account with an unproved address claims the account, and removes its factors. So a
+    factor on such an account would protect nothing, and is refused.
     """
     if not verified:
         return Refused("totp_unverified", "a second factor needs a verified address")

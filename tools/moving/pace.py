@@ -11,7 +11,7 @@ RAISE = 1.25
 
 
 class Pace:
-    """Give each account its time. Several threads wait for theirs."""
+    """The pace of the writes. Several threads use it: each waits until its next account may be written."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The report at the end of an import: counts, and what to do next."""
+"""The report at the end of an import: counts, and the next step."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -28,11 +28,11 @@ PRINT_EVERY_S = 5.0
 
 
 class OtherFile(ValueError):
-    """``FILE.progress`` is of another file, of another source, or of a dry run."""
+    """``FILE.progress`` belongs to another file, to another source, or to a dry run."""
 
 
 class Progress(Struct, kw_only=True):
-    """What ``FILE.progress`` has. ``kinds`` counts the hashes of accounts that are here now."""
+    """The contents of ``FILE.progress``. ``kinds`` counts the hash kinds of the accounts that Baton has now."""
 
     head: str
     source: str

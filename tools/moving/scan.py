@@ -20,7 +20,7 @@ SEGMENTS = 4
 PAGE_ITEMS = 500
 BATCH_KEYS = 100
 SHARE = 0.25
-"""The part of the stated read units that the scan uses: the deployment needs the others."""
+"""The share of the given read units that the scan uses: the deployment needs the rest."""
 
 
 class Stored(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Stored(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True, kw_only=True):
-    """Read every account that is not deleted. ``read_units``: what the tables can read in a second."""
+    """Read every account that is not deleted. ``read_units``: the read units of the tables per second."""
 
     dynamodb: AwsClient
     tables: Tables
@@ -40,7 +40,10 @@ class Scan(Struct, frozen=True, kw_only=True):
     pause: Callable[[float], None] = time.sleep
 
     def __call__(self) -> Iterator[Stored]:
-        """Read page by page, some segments at the same time. An account that changes meanwhile is read once."""
+        """Read page by page, several segments at the same time.
+
+        Each account is read once, even if it changes meanwhile.
+        """
         begun, used = self.monotonic(), 0.0
         places: dict[int, dict[str, Any]] = {segment: {} for segment in range(SEGMENTS)}
         with ThreadPoolExecutor(SEGMENTS) as threads:

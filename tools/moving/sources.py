@@ -1,7 +1,7 @@
 """The files of other systems, as the lines of an import.
 
-A record is the bytes of a line, the members of a line, or the reason why there is none. Each source reads its file from
-the beginning, always in the same order, so that a resumed import skips the records that are done.
+A record is the bytes of a line, the members of a line, or the reason why there is no line. Each source reads its file
+from the beginning, always in the same order, so that a resumed import skips the records that are done.
 """
 
 import csv
@@ -19,7 +19,7 @@ Members = Mapping[str, object]
 
 
 class Record(NamedTuple):
-    """One account of the file. ``skipped``: why it is no account to import. ``refused``: why it cannot be read."""
+    """One account of the file. ``skipped``: why the record is not imported. ``refused``: why it cannot be read."""
 
     source_id: str
     body: bytes | Members | None
@@ -28,7 +28,7 @@ class Record(NamedTuple):
 
 
 class BadFile(ValueError):
-    """The file is not what ``--from`` says."""
+    """The file does not have the form that ``--from`` names."""
 
 
 def read_records(file: Path, source: str, parameters: FirebaseParameters | None) -> Iterator[Record]:
@@ -158,7 +158,7 @@ def _cognito(file: Path) -> Iterator[Record]:
 
 
 def _migrating(identity: str, row: Mapping[str, str]) -> Record:
-    """Return an account without its hash, which the app's hook moves at the first login."""
+    """Return an account without its hash. The app's hook checks its password at the first login."""
     enabled = row.get("enabled")
     return Record(
         identity,
@@ -249,7 +249,7 @@ def _true(text: str | None) -> bool:
 
 
 def _time(written: object) -> int | None:
-    """Read a time: ISO 8601, also with a blank as PostgreSQL writes it, or milliseconds since the epoch."""
+    """Read a time: ISO 8601, also with a blank in place of the T as in PostgreSQL, or milliseconds since the epoch."""
     if not written:
         return None
     text = str(written).strip()

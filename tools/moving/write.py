@@ -20,7 +20,7 @@ _THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """What happened to a record. This is a line of ``FILE.result``, but for ``kind``, the kind of its hash."""
+    """The outcome of a record. It is a line of ``FILE.result``, without ``kind``, which is the kind of its hash."""
 
     source_id: str
     outcome: str
@@ -31,7 +31,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 
 
 class Write(Struct, frozen=True, kw_only=True):
-    """Import records. Several threads may share it. ``dry_run`` reads what exists, and writes nothing."""
+    """Import records. Several threads may share it. ``dry_run`` reads the existing accounts, and writes nothing."""
 
     users: Users
     ring: Ring
@@ -60,7 +60,7 @@ class Write(Struct, frozen=True, kw_only=True):
         return Outcome(line.source_id, outcome, account_id, reason, kind=kind)
 
     def _patiently(self, arrival: Arrival) -> tuple[str, str, str]:
-        """Repeat what DynamoDB refused. A repetition is safe: it finds its own account."""
+        """Write, and repeat a write that DynamoDB refused. A repetition is safe: it finds its own account."""
         for once in range(TRIES):
             self.pace.wait()
             try:
@@ -87,9 +87,10 @@ class Write(Struct, frozen=True, kw_only=True):
         return ("created", "", "") if found is None else self._found(arrival, found)
 
     def _found(self, arrival: Arrival, account: AccountId) -> tuple[str, str, str]:
-        """Return what the existing account is. It is never changed.
+        """Return the outcome for an account that exists. The account is never changed.
 
-        The id of another person's account is not told: the team's tables must not be joined with it.
+        The outcome does not contain the id of another person's account: the team must not connect its own data with
+        that account.
         """
         if account not in self._ids(arrival):
             return "conflict", "", "address_taken"

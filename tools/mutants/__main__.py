@@ -24,11 +24,11 @@ from tools.printed import counted, roughly
 
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
-"""A mutant with an endless loop counts as killed."""
+"""The CPU time limit of a mutant, in seconds: a mutant with an endless loop counts as killed."""
 SHOWN_MAX: Final = 4_000
 """The number of characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
-"""Seconds for each mutant, two at a time: measured with the dozen of SHORT=1."""
+"""The estimated time of a mutant in seconds, two at a time. It was measured with the dozen mutants of SHORT=1."""
 TREE: Final = (
     "app.py",
     "pyproject.toml",
@@ -46,7 +46,7 @@ _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
 
 
 def all_mutants() -> list[Mutant]:
-    """Return the listed and the generated mutants, without the equivalent ones."""
+    """Return the listed mutants and the generated mutants, except those that change no behaviour."""
     made = [mutant for file in FILES for mutant in generated(file)]
     unknown = EQUIVALENT.keys() - {str(mutant) for mutant in made}
     if unknown:
@@ -54,19 +54,25 @@ def all_mutants() -> list[Mutant]:
     return [*LISTED, *(mutant for mutant in made if str(mutant) not in EQUIVALENT)]
 
 
+GENERATED: Final = shutil.ignore_patterns("__pycache__", "target", "node_modules")
+
+
 def copied(to: Path) -> Path:
     """Copy the tree, without bytecode."""
     to.mkdir()
     for name in TREE:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "target", "node_modules"))
+            shutil.copytree(ROOT / name, to / name, ignore=GENERATED)
         else:
             shutil.copy2(ROOT / name, to / name)
     return to
 
 
 def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_max_s: int = CPU_MAX_S) -> None:
-    """Run tests in a tree, and end this process with the result. For a forked child, which has its own imports."""
+    """Run tests in a tree, and end this process with the result.
+
+    Only a forked child calls this: it has its own imports.
+    """
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     os.chdir(tree)
     sys.path[:] = [

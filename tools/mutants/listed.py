@@ -1558,7 +1558,10 @@ LISTED: Final[list[Mutant]] = [
     ),
     *MOVING,
 ]  # fmt: skip
-"""One mutant for each guard. A replaced condition is still a valid condition, so no mutant fails by its syntax."""
+"""One mutant for each guard.
+
+A changed condition is still a valid condition, so no mutant fails because of its syntax.
+"""
 
 _QUICKEST: Final = ("chalicelib/baton/keys/", "chalicelib/baton/lineages/")
 SHORT: Final = [mutant for mutant in LISTED if mutant.file.startswith(_QUICKEST)][::3][:12]

@@ -1,8 +1,8 @@
-"""Baton as deployed: the packaged zip under the runtime client of AWS, with the engine that the environment names.
+"""Baton as deployed: the packaged zip under the runtime client of AWS, with the database that the environment names.
 
 The program prints its address and the ids of the function's processes, and waits. The development gateway replaces API
-Gateway. It runs in its own process, which does not count, because AWS runs that part of HTTP. An empty handler under
-the same runtime client answers ``/floor``.
+Gateway. It runs in its own process, which is not measured, because AWS runs this part. An empty handler under the same
+runtime client answers ``/floor``.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ scope = "account"
 
 
 class WithFloor(Packaged):
-    """An environment of Baton, and one of the empty handler beside it."""
+    """An environment of Baton, and beside it an environment of the empty handler."""
 
     def __init__(self, template: Path, environment: Environment, bare: Environment) -> None:
         """Store the environment of the empty handler."""

@@ -1,4 +1,4 @@
-"""The activity of an account, for its owner: what happened to its logins, and the evidence of a reuse."""
+"""The activity of an account, for its owner: the events of its logins, and the evidence of a reuse."""
 
 import re
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ ENDED_BY: Mapping[str, EndReason] = {
     "account_disabled": EndReason.ACCOUNT_DISABLED,
     "ended_by_operator": EndReason.ENDED_BY_OPERATOR,
 }
-"""The events that end logins, and the reason that these logins get."""
+"""The end reason of the logins that an event ends, by the name of the event."""
 
 _CURSOR = re.compile(r"([0-9]{10})\.([0-9a-zA-Z]{1,64})")
 _OF_THE_EVIDENCE = frozenset(
@@ -64,7 +64,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 class ActivityEvent(Struct, frozen=True, kw_only=True):
-    """An event of the account. ``reason`` is why logins ended by it."""
+    """An event of the account. ``reason`` is the end reason of the logins that it ended."""
 
     at: Seconds
     event: str
@@ -76,7 +76,10 @@ class ActivityEvent(Struct, frozen=True, kw_only=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True):
-    """A page of events, the newest first. ``next`` is the ``before`` of the next page. It is missing on the last."""
+    """A page of events, the newest first. Send ``next`` as ``before`` to get the next page.
+
+    The last page has no ``next``.
+    """
 
     events: list[ActivityEvent]
     next: str | UnsetType = UNSET
@@ -89,7 +92,7 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
     audit: Audit
 
     def __call__(self, caller: Caller, before: str) -> Activity:
-        """Return the 50 newest events, or the 50 newest of those that are older than the cursor ``before``.
+        """Return the 50 newest events. With the cursor ``before``, return the 50 newest of the older events.
 
         Raises ``WrongType`` for a cursor that no page returned.
         """
@@ -102,7 +105,7 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
 
 
 def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEvent:
-    """Return an event as its owner reads it. A login that the account state no longer has is without a name."""
+    """Return an event as its owner reads it. A login that is no longer in the account state has no name."""
     event = stored.event
     login = account_state.lineages.get(event.lineage) if account_state and event.lineage else None
     evidence = _evidence(stored) if event.event == "token_reused" else UNSET

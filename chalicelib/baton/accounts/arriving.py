@@ -12,10 +12,10 @@ _NO_MARK = bytes(16)
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """What is known about a person elsewhere. ``email`` is canonical.
+    """The account of a person in another system. ``email`` is canonical.
 
     ``source_id`` is the id of the account there. ``password_hash`` is a hash that Baton verifies (``factors/hashes``).
-    ``totp`` is the secret of an authenticator app. ``migrate``: ask the app's hook at the first login.
+    ``totp`` is the secret of an authenticator app. ``migrate``: call the app's hook at the first login.
     ``second_factor_required``: the person had a second factor there that cannot be moved.
     """
 
@@ -35,7 +35,10 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, ...]:
-    """Return the ids that the account may have: the first one if it is new, the others from before a rotation."""
+    """Return the possible ids of the account. A new account gets the first id.
+
+    The other ids come from older root secrets.
+    """
     return ring.arrived_ids(arrival.email, arrival.source_id, now=now)
 
 

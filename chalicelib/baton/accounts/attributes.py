@@ -19,8 +19,8 @@ class Accounts(Struct, frozen=True):
     def set_attributes(self, account: AccountId, attributes: Mapping[str, object]) -> None:
         """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
 
-        The next token has them: `Claims.attributes` of your claims function. A repetition is safe. No login is
-        checked: call this for a decision of your own service, for example after a payment.
+        Your claims function can add them to the next token: it reads them in ``Claims.attributes``. A repetition is
+        safe. This function checks no login. Call it after a decision of your own service, for example after a payment.
 
         Raises:
             ValueError: the attributes have more than 32 bytes as MessagePack, so shorten the names.

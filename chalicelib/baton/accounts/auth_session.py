@@ -1,7 +1,7 @@
 """The ticket of an unfinished login, ``auth_session``: the password was right, and a second factor is still required.
 
 The device keeps the ticket, and the server stores nothing. It is bound to the device key, the attempt, the account's
-epoch and its credentials version. Every reason why it is of no use gives the same answer: ``invalid_session``.
+epoch and its credentials version. An invalid ticket always gets the same answer, ``invalid_session``, for every reason.
 """
 
 from typing import ClassVar
@@ -47,10 +47,11 @@ from chalicelib.baton.tokens.source import source_of
 class AuthSession(Ticket, frozen=True):
     """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
 
-    ``hmac``: the device requests an HMAC secret. ``proved``: its last login, whose secret signed the request, if any.
-    ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again. ``email_proved``: this
-    login has proved a code from the mailbox. ``attestation`` is what the device attested at the first step, and
-    ``provider`` the code of the identity provider that vouched for the person in place of a password.
+    ``hmac``: the device requests an HMAC secret. ``proved``: the last login of the device, if the HMAC secret of that
+    login signed the request. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
+    again. ``email_proved``: this login has proved a code from the mailbox. ``attestation`` is what the device attested
+    at the first step, and ``provider`` the code of the identity provider that vouched for the person in place of a
+    password.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -85,9 +86,9 @@ class OpenSession(Struct, frozen=True):
 
 
 class AskForFactor(Struct, frozen=True, kw_only=True):
-    """Make the refusal with which a login continues: it has the ``auth_session``.
+    """Make the refusal that starts the second step of a login. It contains the ``auth_session``.
 
-    ``email_first``: mail is on, so a login that must enrol the first factor proves the address before.
+    ``email_first``: mail is on, so a login must prove the address before it enrols the first factor of the account.
     """
 
     entropy: Entropy
@@ -106,8 +107,8 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
-        ``began_at`` is when the session began that this one replaces: only the password begins the time anew.
-        ``email_proved``: this login has proved a code from the mailbox.
+        ``began_at`` is the start time of the session that this one replaces. Only a new check of the password starts a
+        new session time. ``email_proved``: this login has proved a code from the mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()
@@ -161,8 +162,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         A browser has the session in a cookie, and sends no ``text``. A page of another site must not finish a login, so
         the request must come from a page of the client.
 
-        Raises ``InvalidSession``. A request without a signature, or with an invalid one, gets the error of the
-        signature.
+        Raises ``InvalidSession``. A request without a valid signature gets the error of the signature.
         """
         if not text:
             text = read_cookies(message).get(LOGIN, "")
@@ -205,7 +205,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
 
 
 def _login_request(ticket: AuthSession, client: Client, key: PublicKey | None) -> LoginRequest:
-    """Return the request that began the login, without the address, which nothing needs any more."""
+    """Return the request that began the login. The address is omitted, because no later step needs it."""
     return LoginRequest(
         email="",
         client=client,

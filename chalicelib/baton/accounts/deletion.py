@@ -23,7 +23,9 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     deletes them."""
 
     def __call__(self, caller: Caller) -> None:
-        """Order what is left to do, then delete the account state, the user, and the e-mail index entry last.
+        """Queue the order to erase events and team data.
+
+        Then delete account state, user and, last, the e-mail index entry.
 
         After a crash in between, the account is already deleted. The operator, or the next registration of the address,
         deletes the rest.

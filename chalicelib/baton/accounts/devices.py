@@ -19,8 +19,8 @@ from chalicelib.baton.tokens.issue import Seconds
 class ListedDevice(Struct, frozen=True, kw_only=True):
     """One login of the account, active or ended.
 
-    ``restored_from`` is the login of the old phone from which this one was restored. ``handed_over_from`` is the login
-    of the app that handed this one over to a browser. It ends with that login.
+    ``restored_from`` is the login of the old phone from which this login was restored. ``handed_over_from`` is the
+    login of the app that handed this login over to a browser. When the login of the app ends, this login ends too.
     """
 
     device_id: str
@@ -88,8 +88,8 @@ class EndDevice(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, device_id: str) -> None:
         """End the lineage while the caller's own login is active. Do nothing if it has already ended.
 
-        Raises ``NotFound`` for an unknown device. The device is searched in the account state that authorized the call.
-        The condition of the write covers later changes.
+        Raises ``NotFound`` for an unknown device. The device is looked up in the account state that authorized the
+        call. The condition of the write covers later changes.
         """
         now = self.clock()
         lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None

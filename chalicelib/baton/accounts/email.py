@@ -11,8 +11,10 @@ from chalicelib.baton.factors.normal_form import category, nfkc
 from chalicelib.baton.policy import EMAIL_BYTES_MAX
 
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
-"""A character has at most four bytes, and its canonical form at least one. So the canonical form of a longer address is
-always too long."""
+"""The limit before an address is made canonical, in bytes.
+
+A character of up to four bytes becomes at least one byte, so the canonical form of a longer address is always too long.
+"""
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
 _LOCAL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
@@ -20,7 +22,7 @@ _LABEL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""The letters and marks that are Default_Ignorable_Code_Point (UAX 44). The others have other categories."""
+"""The letters and marks with the property Default_Ignorable_Code_Point (UAX 44). They are invisible."""
 _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
 """The ideographic full stop, and characters that depend on their context (RFC 5892 appendix A), which idna checks."""
 

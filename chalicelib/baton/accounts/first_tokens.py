@@ -1,4 +1,4 @@
-"""The first tokens of a login, also for a repeated registration or login, and the admission of a login."""
+"""Admit a login and issue its first tokens. A repeated registration or login gets the same tokens."""
 
 from collections.abc import Iterable
 
@@ -105,7 +105,7 @@ class HandingOver(Struct, frozen=True):
 
 
 Basis = UnfinishedLogin | Restoring | HandingOver
-"""What justifies a login beside the factors that were proved for it."""
+"""An earlier step or login that a new login depends on. If it has ended, the new login is refused."""
 
 
 class Admit(Struct, frozen=True, kw_only=True):
@@ -127,14 +127,14 @@ class Admit(Struct, frozen=True, kw_only=True):
         now: int,
         basis: Basis | None = None,
     ) -> TokenResponse:
-        """Return the first tokens. ``proved_at`` is the account state that the factors were proved with.
+        """Return the first tokens. ``proved_at`` is the account state from before the factors were checked.
 
-        ``basis`` is the login of an ``auth_session``, which nothing may have ended since its password was proved, or
-        the login of the old phone or of the app, which must be live.
+        ``basis`` is the unfinished login of an ``auth_session``, or the login of the old phone or of the app. An
+        unfinished login must still be valid, and any other login must be live.
 
         A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
-        meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room, and
-        ``Unavailable`` if its credentials changed.
+        meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room for another
+        login, and ``Unavailable`` if its credentials changed.
         """
         account_state: AccountState | None = proved_at
         account, verified_version = proved_at.account, proved_at.credentials_version
@@ -205,7 +205,7 @@ class Admit(Struct, frozen=True, kw_only=True):
         *,
         now: int,
     ) -> None:
-        """Record the login, and tell the owner of a device that the account did not have before."""
+        """Record the login. If the device is new to the account, the owner gets a notice."""
         client = login_request.client.id
         if isinstance(basis, Restoring):
             self.record(
@@ -233,7 +233,7 @@ class Admit(Struct, frozen=True, kw_only=True):
 
 
 def _check_basis(account_state: AccountState | None, basis: Basis | None, *, not_before: int, now: int) -> None:
-    """Refuse a login that nothing justifies any more: the account state has moved since it was read."""
+    """Refuse a login whose basis has ended, or whose account was disabled, since the account state was read."""
     if isinstance(basis, UnfinishedLogin) and not may_go_on(account_state, basis):
         raise InvalidSession("auth_session: the account changed before the admission")
     if isinstance(basis, Restoring | HandingOver):

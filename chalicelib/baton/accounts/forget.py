@@ -1,7 +1,7 @@
-"""What is left to do after an account was deleted: its audit, and what the team stores. Never in a request.
+"""Erase the rest of a deleted account: its audit, and the data that the team stores. This never runs in a request.
 
 The order is queued before the deletion, and carried out a minute later. By then the deletion has happened, or it has
-failed: an order for an account that is not deleted is dropped. So no deletion is without an order.
+failed: an order for an account that is not deleted is dropped. So every deletion has an order.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.ticket_purposes import FORGET_ORDER, TicketPurpose
 
 OnDelete = Callable[[AccountId], object]
-"""A team's function: it deletes what the team stores about an account."""
+"""A team's function that deletes the data of the team about an account."""
 
 _EVENT_ID = "deleted"
-"""Fixed, so that a repetition writes the same event."""
+"""The id is fixed, so that a repetition writes the same event."""
 
 
 class ForgetOrder(Ticket, frozen=True):
@@ -42,7 +42,7 @@ class Forget(Struct, frozen=True, kw_only=True):
     audit: Audit
 
     def __call__(self, account: AccountId, *, deleted_at: int) -> None:
-        """Delete every event of the account, and write one event ``account_deleted`` with the id and the time.
+        """Delete every event of the account, and write one event ``account_deleted`` with the account id and the time.
 
         Raises ``NotFound`` if the account is not deleted: nothing is erased.
         """

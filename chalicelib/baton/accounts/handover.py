@@ -1,7 +1,8 @@
 """Hand a login over from an app to a browser: the app gets a code, and the browser redeems it once.
 
-The code is a ticket, and nothing is stored for it. The login of the browser lives only while that of the app lives, and
-every condition of a write has this (`storage`). So the end of the app's login, by theft too, ends it.
+The code is a ticket, and nothing is stored for it. The login of the browser is live only while the login of the app is
+live: the condition of every write requires this (`storage`). If the app's login ends, for example after a theft, the
+login of the browser ends too.
 """
 
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class HandoverCode(Struct, frozen=True, kw_only=True):
 
 
 class Offered(Struct, frozen=True):
-    """A genuine code, with the live login of the app and the account that it is of."""
+    """A genuine code, with the live login of the app and the account of that login."""
 
     ticket: Handover
     client: Client
@@ -74,7 +75,7 @@ class Offered(Struct, frozen=True):
 
 
 class HandOver(Struct, frozen=True, kw_only=True):
-    """Make a code for a browser, and redeem it. ``deliver`` is ``None`` if no client delivers cookies."""
+    """Make a code for a browser, and redeem a code. ``deliver`` is ``None`` if no client delivers cookies."""
 
     clock: Clock
     entropy: Entropy
@@ -119,7 +120,10 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return HandoverCode(code=sealed, expires_in=ticket.expires_at - now)
 
     def show(self, message: Message, code: str) -> Offered:
-        """Return what a code is for. It is not used. Raises ``CrossSite`` and ``HandoverInvalid``."""
+        """Return the person and the device of a code. The code is not used.
+
+        Raises ``CrossSite`` and ``HandoverInvalid``.
+        """
         check_digest(message)
         return self._opened(message, code, changes=True)
 
@@ -129,7 +133,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         ``by_app``: the code came in the header ``Baton-Handover``, which only an app can send.
 
         Raises ``CrossSite``, ``HandoverInvalid``, ``InsufficientAcr``, and ``TooManyRequests`` if the account has no
-        room. No live login is removed for the new one.
+        room. No live login is removed for the new login.
         """
         check_digest(message)
         offered = self._opened(message, code, changes=not by_app)
@@ -198,7 +202,10 @@ class HandOver(Struct, frozen=True, kw_only=True):
     def _check_level(
         self, client: Client, account_state: AccountState, acr: str, user: Callable[[], User | None], *, now: int
     ) -> None:
-        """Refuse what the login of this client would ask a second factor for. A strong login needs no further read."""
+        """Refuse a login at ``aal1`` if a login at this client needs a second factor.
+
+        For a higher level nothing is read.
+        """
         if level(acr) >= level("aal2"):
             return
         known = user()

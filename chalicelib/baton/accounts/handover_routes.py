@@ -33,7 +33,10 @@ class RedeemShape(Body):
 
 
 class Redeemed(Struct, frozen=True, kw_only=True):
-    """The person of a code: the masked address, and the name of the app's device. After a use it has ``next``."""
+    """The person of a code: the masked address, and the name of the app's device.
+
+    After the code was used, ``next`` is the page to open.
+    """
 
     account: str
     device: str

@@ -54,7 +54,9 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return CodeSent(codes.send(user, account_state, session, source=session.login_request.source, now=now))
 
     def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
-        """Check the code, and return the refusal with which the login goes on: its ``auth_session`` may enrol a factor.
+        """Check the code, and return the refusal that continues the login.
+
+        The ``auth_session`` of the refusal allows to enrol a factor.
 
         A repetition is answered in the same way. Raises ``InvalidCode``, and what ``send`` raises.
         """
@@ -76,7 +78,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return self.codes
 
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
-        """Open a session whose account has no second factor, and must have one. Read the account state first."""
+        """Open a session whose account must have a second factor, and has none. Read the account state first."""
         session = self.read_session(message, text, now=now)
         account_state = self.lineage_store.get(session.ticket.account)
         user = self.users.get(session.ticket.account)

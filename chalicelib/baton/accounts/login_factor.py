@@ -1,4 +1,4 @@
-"""The second step of a login: prove a second factor, or enrol one, with the ``auth_session`` of the first step."""
+"""The second step of a login: prove or enrol a second factor, with the ``auth_session`` of the first step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 
 class Proof(Struct, frozen=True):
-    """A second factor: a code of the authenticator app, a recovery code, or what a passkey signed.
+    """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
     ``enrolment``: the first code of an app, or the registration of a passkey, completes it.
     """
@@ -68,8 +68,8 @@ class Proof(Struct, frozen=True):
 class LoginTokens(TokenResponse, frozen=True, kw_only=True):
     """The tokens of a login with a second factor.
 
-    ``recovery_codes`` are the codes that an enrolment made. They are shown once. ``recovery_codes_left`` is how many
-    are left after the login used one.
+    ``recovery_codes`` are the codes that an enrolment made. They are shown once. ``recovery_codes_left`` is the number
+    of unused codes after the login used a code.
     """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET
@@ -77,7 +77,7 @@ class LoginTokens(TokenResponse, frozen=True, kw_only=True):
 
 
 class FinishLogin(Struct, frozen=True, kw_only=True):
-    """Prove or enrol a second factor, and begin a lineage on this device. ``passkeys`` does so with a passkey."""
+    """Prove or enrol a second factor, and begin a lineage on this device. ``passkeys`` handles passkeys."""
 
     clock: Clock
     entropy: Entropy
@@ -107,14 +107,15 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol_passkey(self, message: Message, auth_session: str) -> PasskeyEnrolment:
         """Return the options to register a passkey, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired``, ``EmailUnverified``, or ``NotFound`` if the client has none.
+        Raises ``InvalidSession``, ``FactorRequired``, ``EmailUnverified``, or ``NotFound`` if the client cannot use
+        passkeys.
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)
         return self.passkeys.begin(session, user, self._lineages(session, now=now), now=now)
 
     def options(self, message: Message, auth_session: str) -> PasskeyOptions:
-        """Return the options to prove a passkey. Raises ``InvalidSession``, or ``NotFound`` if there is none."""
+        """Return the options to prove a passkey. Raises ``InvalidSession`` or ``NotFound``."""
         now = self.clock()
         session = self.read_session(message, auth_session, now=now)
         account_state, user = self._read(session)
@@ -167,7 +168,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return session, user
 
     def _enrolling(self, session: OpenSession, proof: Proof, user: User, *, now: int) -> Enrolling:
-        """Return what a proof with an ``enrolment`` enrols."""
+        """Return the factor that a proof with an ``enrolment`` enrols."""
         lineages, text, code = self._lineages(session, now=now), proof.enrolment, proof.totp
         assert text is not None
         if proof.passkey is not None:

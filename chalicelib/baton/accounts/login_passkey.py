@@ -67,7 +67,8 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Nothing is written before the signature is verified: a stranger without a passkey makes two reads at most.
+        Nothing is written before the signature is verified: a request with an invalid signature causes two reads at
+        most.
 
         Raises:
             UnknownPasskey: there is no such account, or it does not have this passkey.

@@ -64,9 +64,9 @@ class LoginRequest(Struct, frozen=True):
     over: LineageId | None = None
     """The login whose cookies this login replaces."""
     source: str = ""
-    """The address of the person, as far as it is known."""
+    """The network address of the person, as far as Baton can determine it."""
     attestation: Attestation = Attestation.NONE
-    """What the device attested. The new login has it."""
+    """What the device attested. It is stored in the new login."""
     provider: int = 0
     """The code of the identity provider that vouched for the person in place of a password. 0: none."""
 
@@ -210,7 +210,10 @@ class Judge(Struct, frozen=True, kw_only=True):
         now: int,
         verified: bool = False,
     ) -> Verdict:
-        """Return the verdict. ``verified``: the address is proved now, whether or not the user says so."""
+        """Return the verdict.
+
+        ``verified``: the address was just proved, also if the stored user does not have this yet.
+        """
         client = login_request.client
         return judge_login(
             self.clients,
@@ -227,7 +230,7 @@ class Judge(Struct, frozen=True, kw_only=True):
 def attested(
     login_request: LoginRequest, judge_evidence: JudgeEvidence, judged: Judged, *, account: AccountId, now: int
 ) -> LoginRequest:
-    """Remember the evidence of a login whose person was proved. Return the request of the login that has it."""
+    """Store the evidence after the person has proved the factors. Return the login request with its attestation."""
     attestation = judge_evidence.remember(
         judged,
         client=login_request.client,

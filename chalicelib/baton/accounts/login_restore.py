@@ -1,7 +1,8 @@
-"""Restore a login on a new phone, with the restore key of the old one. It can be repeated with the same attempt.
+"""Restore a login on a new phone, with the restore key of the old phone. It can be repeated with the same attempt.
 
 The restore key works while the login that made it is live. The write of the new login has this condition. No person
-proved anything, so the new login has the lowest level, and an account that is asked for a second factor must log in.
+proved anything, so the new login has the lowest level. If the account requires a second factor, its login cannot be
+restored.
 """
 
 from collections.abc import Mapping
@@ -66,7 +67,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
         """Return the options for any restore key of this phone. No account is read: the request names none.
 
-        Raises ``SignatureRequired`` without a device key, ``RestoreRefused`` if the client does not offer it, and
+        Raises ``SignatureRequired`` without a device key, ``RestoreRefused`` if the client does not offer restores, and
         ``NotFound`` if the client cannot use passkeys.
         """
         now = self.clock()
@@ -92,7 +93,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
             UnknownPasskey: no account has this restore key, or the login that made it has ended.
             InvalidPasskey: a check failed.
             ChallengeInvalid: the challenge is late, used, or of another phone.
-            RestoreRefused: the client does not offer it, the account is asked for a second factor, or the login is of
+            RestoreRefused: the client does not offer restores, the account requires a second factor, or the login is of
                 another client.
             TooManyRequests: the account had as many restores today as it may have.
 
@@ -157,7 +158,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         return None
 
     def _introduce(self, message: Message, client_id: str, device: Device, *, now: int) -> tuple[LoginRequest, bytes]:
-        """Read the request of a new phone, and return the thumbprint of its key too."""
+        """Read the login request of a new phone. Return it with the thumbprint of the key of that phone."""
         login_request = self.introduce(message, email=None, client_id=client_id, device=device, now=now)
         binding = login_request.binding
         if not isinstance(binding, KeyBinding):

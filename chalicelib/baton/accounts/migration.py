@@ -1,9 +1,9 @@
-"""The first login of a person from another system: the app's function returns whether the password is right there.
+"""The first login of a person from another system: the app's function checks the password in that system.
 
-The function is asked only for an address without an account, or for an account that waits (``User.migrate``): after the
-rate limits have counted the attempt, and after the decoy has been compared with the password. So guessing costs as much
-as with any other address. Its answer takes time, so the time of a login reveals which addresses have moved
-already. Therefore it ends at a date.
+The function is called only for an address without an account, or for an account that waits (``User.migrate``). Before
+that, the rate limits count the attempt, and the password is compared with the decoy. So guessing costs as much as with
+any other address. Its answer takes time, so the time of a login reveals which addresses have moved already. Therefore a
+migration ends at a set date.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import REQUEST_MAX_S
 
 MIGRATION_ANSWER_MAX_S = 3
-"""How long a login waits for the function of ``Baton.migrate_with``."""
+"""How long a login waits for the function of ``Baton.migrate_with``, in seconds."""
 MIGRATION_DAYS_MAX = 366
-"""The migration ends at most so many days ahead. Until then, the time of a login reveals who has moved."""
+"""The longest time until the end of a migration, in days. Until the end, the time of a login reveals who has moved."""
 assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 
@@ -48,20 +48,20 @@ Hook = Callable[[str, str], Migrated | None]
 
 
 class Migration(Struct, frozen=True):
-    """The app's function, and the time from which it is not asked any more, in seconds."""
+    """The app's function, and the time from which it is no longer called, in seconds since the epoch."""
 
     hook: Hook
     until: int
 
 
 class Migrate(Struct, frozen=True, kw_only=True):
-    """Ask the app's function, and make the account or set its first password."""
+    """Call the app's function, and make the account or set its first password."""
 
     entropy: Entropy
     users: Users
     record: Record
     migration: Callable[[], Migration | None]
-    """Return what ``Baton.migrate_with`` was given, which may be after this flow is made."""
+    """Return the migration, which ``Baton.migrate_with`` may set after this flow is made."""
     mail: bool
 
     def __call__(  # noqa: PLR0913 - what a login knows
@@ -133,7 +133,9 @@ class Migrate(Struct, frozen=True, kw_only=True):
 
 
 def _asked(hook: Hook, email: str, password: str) -> Migrated | None:
-    """Call the function in a thread, and wait for its answer. Raises ``Unavailable``: its failure is no wrong password.
+    """Call the function in a thread, and wait for its answer.
+
+    Raises ``Unavailable`` if the function fails: a failure does not mean that the password is wrong.
 
     A function that is too slow is not stopped. Its late answer is dropped.
     """

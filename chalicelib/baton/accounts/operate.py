@@ -1,7 +1,7 @@
-"""The function ``operate``: what an operator may read and change of one account, for the console.
+"""The function ``operate``: an operator reads and changes one account with it, in the console.
 
-It answers with a value and raises nothing that an operator can cause. Its caller is a person with the right to invoke
-this function. The name of the operator is as the caller sends it: CloudTrail has the proof.
+An error that an operator can cause is a returned value, never an exception. Its caller is a person with the right to
+invoke this function. The name of the operator is as the caller sends it: CloudTrail has the proof.
 """
 
 from collections.abc import Mapping
@@ -98,7 +98,7 @@ class Operate(Struct, frozen=True, kw_only=True):
         return {"account": account, "status": self._status(account)}
 
     def _found(self, text: str) -> list[dict[str, object]]:
-        """Find an account by its e-mail address or its id. There is no index of devices and of requests."""
+        """Find an account by its e-mail address or its id. A search by device or by request is not possible."""
         account: AccountId | None = AccountId(text)
         if "@" in text:
             index = self.key_ring.current(now=self.clock()).email_index(canonical_email(text))

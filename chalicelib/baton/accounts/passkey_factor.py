@@ -1,4 +1,4 @@
-"""A passkey as the second step of a login: prove one of the account, or enrol the first factor of the account."""
+"""A passkey as the second step of a login: prove a passkey of the account, or enrol the first factor of the account."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -32,7 +32,7 @@ class Enrolling(Struct, frozen=True):
     """A factor that a login enrols, of this ``kind``. The login then has this assurance.
 
     ``made`` are the recovery codes that an earlier request with the same enrolment made; ``None``: there was none.
-    ``complete`` checks the proof, and returns the change and its recovery codes. It gets whether the device is new.
+    ``complete`` checks the proof, and returns the change and its recovery codes. Its argument is true for a new device.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Enrolling(Struct, frozen=True):
 
 
 class PasskeyEnrolment(PasskeyOptions, frozen=True, kw_only=True):
-    """Options to register a passkey in the middle of a login. Send ``enrolment`` with the answer of the platform."""
+    """Options to register a passkey during a login. Send ``enrolment`` with the answer of the platform."""
 
     enrolment: str
 
@@ -57,7 +57,10 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     ceremonies: PasskeyCeremonies
 
     def options(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyOptions:
-        """Return the options to prove a passkey. Raises ``NotFound`` if the account or the client has none."""
+        """Return the options to prove a passkey.
+
+        Raises ``NotFound`` if the account has no passkey, or the client cannot use passkeys.
+        """
         party = party_of(self.ceremonies.clients, session.login_request.client)
         if not user.factors.passkeys:
             raise errors.NotFound("the account has no passkey", detail="The account has no passkey.")
@@ -85,7 +88,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         self.ceremonies.prove.use(proved, attempt=session.ticket.attempt, effect="login", remember=remember, now=now)
 
     def begin(self, session: OpenSession, user: User, lineages: tuple[LineageId, ...], *, now: int) -> PasskeyEnrolment:
-        """Return the options to register the first factor. Raises ``NotFound`` if the client has none."""
+        """Return the options to register a first passkey. Raises ``NotFound`` if the client cannot use passkeys."""
         party = party_of(self.ceremonies.clients, session.login_request.client)
         challenge = self._challenge(Ceremony.ENROL, session, user, lineages, now=now)
         made = creation_options(challenge, user, party)

@@ -23,7 +23,7 @@ class AddressTaken(Struct, frozen=True):
 
 
 class AddressProof(Protocol):
-    """Check the code that a registration has from the mailbox of its address."""
+    """Check the code that a registration sends. It comes from the mailbox of the address."""
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
         """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
@@ -84,7 +84,7 @@ class Users(Passwords, Protocol):
     ) -> Done | Moved:
         """Set the password of an account that has none and waits for one (``User.migrate``). It then no longer waits.
 
-        ``verified``: the address is proved. ``demands``: a second factor is required from now on. This is one
+        ``verified``: store that the address is proved. ``demands``: require a second factor from now on. This is one
         transaction, with these conditions: the account has no password and waits, the credentials version is as in
         ``user``, and the account state is active, with status, epoch and credentials version as in ``expected``. The
         credentials version rises in both items. No login ends.
@@ -104,10 +104,10 @@ class ProvingUsers(Users, Protocol):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address of the login's account is proved, and the language of its mails if there is one.
+        """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
         In the middle of a login there is no lineage yet: then the account state is as when the password was proved
         (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the unfinished
-        login may not go on.
+        login is no longer valid.
         """

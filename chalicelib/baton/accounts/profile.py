@@ -33,7 +33,7 @@ class Profile(Struct, frozen=True):
 
 
 def never_suppressed(email_index: EmailIndex, *, now: int) -> Literal["ok"]:
-    """Return the status of each address where mail is off (`ports.EmailStatus`). Nothing is read."""
+    """Return ``ok`` for every address. A deployment without mail uses this as its `ports.EmailStatus`."""
     del email_index, now
     return "ok"
 

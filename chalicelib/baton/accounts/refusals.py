@@ -12,7 +12,10 @@ class InvalidEmail(InvalidRequest):
 
 
 class InvalidCode(Refusal):
-    """The code is wrong, or its session is used, expired, of another key, or of no account. All answers are equal."""
+    """The code is wrong, or its session is used, expired, of another key, or of no account.
+
+    All these cases get the same answer.
+    """
 
     status = 401
     error = code = "invalid_code"

@@ -51,7 +51,9 @@ class SetRoles(Struct, frozen=True, kw_only=True):
         return self.change(email, lambda stored: stored - codes)
 
     def change(self, email: str, to: Callable[[frozenset[int]], frozenset[int]]) -> AccountId:
-        """Change the stored codes of the account with this address. ``to`` returns the new codes for the stored ones.
+        """Change the stored codes of the account with this address.
+
+        ``to`` is a function from the stored codes to the new codes.
 
         Raises ``NotFound`` if no account has the address, or if the account is not active.
         """
@@ -72,7 +74,10 @@ class SetRoles(Struct, frozen=True, kw_only=True):
 
 
 class AccountRights(Struct, frozen=True):
-    """The rights of an account, for the operator. ``roles`` are names; ``unknown`` are codes without a row."""
+    """The rights of an account, for the operator.
+
+    ``roles`` are names. ``unknown`` are the codes that are not in the registry.
+    """
 
     account: AccountId
     roles: frozenset[str]

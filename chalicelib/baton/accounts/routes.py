@@ -1,4 +1,4 @@
-"""Routes of the account: register, login, and changes of the account. ``own_routes.py`` has the frequent ones."""
+"""Routes of the account: register, login, and changes of the account. ``own_routes.py`` has the frequent routes."""
 
 from collections.abc import Callable
 
@@ -99,7 +99,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
 
 
 def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tuple[Route, ...]:
-    """List the routes that show the owner what is stored about the account."""
+    """List the routes that show the owner the stored data of the account."""
 
     def activity(caller: Caller, query: ActivityQuery) -> Answer:
         return Answer(200, show_activity(caller, query.before))

@@ -1,4 +1,4 @@
-"""The second factor of an account, for an operator: require it, release it, or remove what the person has lost."""
+"""The second factor of an account, for an operator: require it or not, or remove the factors that the person lost."""
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ from chalicelib.baton.policy import START_OVER_MAX
 
 
 class RequireSecondFactor(Struct, frozen=True, kw_only=True):
-    """Require a second factor from an account, or release it. Only the operator can do this: no route calls it."""
+    """Require a second factor from an account, or end this requirement. Only the operator can do this."""
 
     clock: Clock
     key_ring: KeyRing
@@ -54,8 +54,8 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
     def __call__(self, email: str) -> AccountId:
         """Remove authenticator app, passkeys, recovery codes and remembered devices. No login ends.
 
-        An operator or a role may still require a second factor: then the next login requires the person to enrol one.
-        Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
+        An operator or a role may still require a second factor: then the next login requires the person to enrol a
+        factor. Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
         """
         now = self.clock()
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=now)

@@ -62,7 +62,7 @@ class Entry(Body):
 
 
 class Registration(Entry):
-    """``POST /register``. ``mail_session`` is of ``POST /register/start``, and ``code`` of its mail."""
+    """``POST /register``. ``mail_session`` comes from ``POST /register/start``, and ``code`` from its mail."""
 
     mail_session: MailSessionText = ""
     code: OptionalCode = ""
@@ -72,8 +72,8 @@ class FactorShape(Body):
     """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
     ``email_code`` is the code of ``POST /login/email-code``. With ``enrolment``, ``totp`` is the first code of the new
-    authenticator app, or ``passkey`` the registration of the new passkey. ``remember_device``: do not ask this device's
-    key for a second factor for some time.
+    authenticator app, or ``passkey`` the registration of the new passkey. ``remember_device``: later logins with this
+    device's key need no second factor for some days.
     """
 
     auth_session: TicketText = ""
@@ -112,14 +112,14 @@ class PasskeyLoginOptionsShape(Body):
 
 
 class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
-    """``POST /login/restore``. The options must have been fetched by the same key."""
+    """``POST /login/restore``. The same device key must have fetched the options."""
 
     credential: Credential
     attestation: EvidenceShape | None = None
 
 
 class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
-    """``POST /login/passkey``. The options must have been fetched by the same key. ``remember``: as for a login."""
+    """``POST /login/passkey``. The same device key must have fetched the options. ``remember``: as for a login."""
 
     remember: bool = False
 

@@ -49,7 +49,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
     def change(
         self, account: AccountId, index: EmailIndex, status: Status, *, details: Mapping[str, str] | None = None
     ) -> None:
-        """Set the status of an account whose e-mail index entry is ``index``. ``details`` are in the audit row."""
+        """Set the status of an account whose e-mail index entry is ``index``. The audit row gets ``details``."""
         now = self.clock()
         if status is Status.DELETED and self.forget_later is not None:
             self.forget_later(account, now=now)

@@ -100,8 +100,8 @@ def verify_attestation(
 def verify_assertion(assertion: bytes, *, point: bytes, app: str, client_data_hash: bytes) -> int:
     """Verify the object that ``generateAssertion`` made, and return its counter. Raises ``EvidenceRefused``.
 
-    ``point`` and ``app`` are those of the attestation of the key. The caller compares the counter with the stored one,
-    in one conditional write.
+    ``point`` and ``app`` are those of the attestation of the key. The caller compares the counter with the stored
+    counter, in one conditional write.
     """
     with refusing("chain", "not an assertion"):
         read = read_cbor(assertion)
@@ -162,7 +162,7 @@ def _read_data(encoded: bytes) -> _Data:
 
 
 def _read_extras(encoded: bytes, offset: int) -> int | None:
-    """Read what follows: nothing (iOS up to 26), or exactly one map (iOS 27). Return the category, if it is there."""
+    """Read the bytes after the key: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
     if offset == len(encoded):
         return None
     with refusing("chain", "what follows is not one map"):

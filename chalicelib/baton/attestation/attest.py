@@ -51,8 +51,8 @@ class AttestLogin(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, evidence: Evidence | None) -> AttestedAnswer:
         """Judge the evidence, and store it for the device key and for the login.
 
-        Raises the refusals of ``required`` under ``report`` too, and ``NotFound`` if the client judges no evidence. A
-        login that is not bound to a key of its device cannot be attested.
+        Raises the refusals of ``required`` under ``report`` too, and ``NotFound`` if the client does not use
+        attestation. A login that is not bound to a key of its device cannot be attested.
         """
         now = self.clock()
         client = self.clients.get(caller.client_id)

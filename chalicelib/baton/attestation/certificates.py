@@ -17,7 +17,7 @@ UNREADABLE = (
     x509.ExtensionNotFound,
     x509.InvalidVersion,
 )
-"""What the library raises for a certificate beside ``ValueError`` and ``TypeError``."""
+"""The exceptions of the library for an unreadable certificate, in addition to ``ValueError`` and ``TypeError``."""
 
 
 def read_certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:

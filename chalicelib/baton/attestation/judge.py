@@ -1,7 +1,7 @@
 """Judge the evidence of a login, and remember it for the device key.
 
 A login is judged before the rate limit and the password, so under ``required`` a list of stolen passwords is of no use
-without genuine phones. What is written comes after the password: a stranger writes nothing.
+without genuine phones. Evidence is stored only after the password was right, so a stranger causes no write.
 
 The verifiers and the certificates are imported at the first evidence.
 """
@@ -44,7 +44,7 @@ _ATTEMPT_BYTES = 8
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """The verdict on the evidence of a request. ``known`` is what the device key proved before.
+    """The verdict on the evidence of a request. ``known`` is the stored evidence of the device key.
 
     ``accepted`` is new evidence to remember. ``counter`` is that of an assertion, which must be stored. ``required``:
     without good evidence the request is refused.
@@ -98,7 +98,7 @@ class JudgeEvidence(Struct, kw_only=True):
     def evidence(
         self, client: Client, binding: Binding, evidence: Evidence | None, *, required: bool = True, now: int
     ) -> Judged:
-        """Judge evidence, or what the device key proved before. Raises as for ``required``."""
+        """Judge new evidence, or the stored evidence of the device key. Raises the errors of ``required``."""
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")
         if evidence is None or evidence.kind == "none":
@@ -128,7 +128,7 @@ class JudgeEvidence(Struct, kw_only=True):
         now: int,
         lineage: LineageId | None = None,
     ) -> Attestation:
-        """Store what was judged, for a login whose password was right. Return what the login has.
+        """Store the accepted evidence of a login whose password was right. Return the attestation for the login.
 
         Raises ``AttestationFailed`` under ``required`` if another assertion of the App Attest key was counted first.
         """
@@ -161,7 +161,7 @@ class JudgeEvidence(Struct, kw_only=True):
         return judged.attestation
 
     def _open(self, client: Client, challenge: str, *, now: int) -> None:
-        """Check that the challenge is ours, of this client, and in time."""
+        """Check that Baton made the challenge for this client, and that it has not expired."""
         bound_to = {"client": client.code}
         try:
             try:
@@ -222,7 +222,7 @@ class JudgeEvidence(Struct, kw_only=True):
     def _revoked_now(self, *, now: int) -> frozenset[bytes]:
         """Return the list of revoked certificates, which is read again after an hour.
 
-        Without a list, or with an old one, no certificate is refused for it: an outage of Google refuses no login.
+        Without a list, or with an old list, no certificate counts as revoked: an outage of Google must stop no login.
         """
         read_at = self._revoked_read_at
         if read_at is None or not 0 <= now - read_at < LIST_CACHED_S:

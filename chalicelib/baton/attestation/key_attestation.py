@@ -40,7 +40,7 @@ _LEVELS: Final[Mapping[int, Attestation]] = {1: Attestation.TEE, 2: Attestation.
 class AndroidRules(Struct, frozen=True):
     """The packages of a client with the SHA-256 of their signing certificates, and the hardware that it requires.
 
-    ``boot_keys`` are the keys of other operating systems than the maker's, such as GrapheneOS, that may have booted.
+    ``boot_keys`` are the keys of accepted operating systems that are not the maker's, such as GrapheneOS.
     """
 
     packages: Mapping[str, tuple[bytes, ...]]

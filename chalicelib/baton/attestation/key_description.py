@@ -1,7 +1,7 @@
 """Read the extension of Android Key Attestation (``KeyDescription``). No I/O.
 
-The two lists of authorizations are read as tagged values: phones have tags that are in no schema, and an order of tags
-and of sets that DER forbids. Unknown tags are ignored, and a tag that is given twice is refused.
+The two lists of authorizations are read as tagged values: real phones use tags that are in no schema, and sort tags and
+sets in ways that DER forbids. Unknown tags are ignored, and a tag that is given twice is refused.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class _Items:
 
 
 class RootOfTrust(Struct, frozen=True):
-    """How the phone booted: its key, whether the boot loader is locked, and the state (0 verified, 1 self-signed)."""
+    """How the phone booted: boot key, whether the boot loader is locked, and the state (0 verified, 1 self-signed)."""
 
     key: bytes
     locked: bool
@@ -70,7 +70,7 @@ class RootOfTrust(Struct, frozen=True):
 
 
 class KeyDescription(Struct, frozen=True):
-    """What the extension says. ``level`` is the lower one of the two security levels.
+    """The contents of the extension. ``level`` is the lower of the two security levels.
 
     ``packages`` and ``digests`` are the apps that may use the key, and the SHA-256 of their signing certificates. The
     operating system states them. All other facts are those that the hardware enforces.

@@ -1,4 +1,4 @@
-"""Evidence, and what is remembered of it. No I/O. Times and durations are integer seconds."""
+"""Evidence, and the part of it that is stored. No I/O. Times and durations are integer seconds."""
 
 from typing import ClassVar, Final
 
@@ -11,25 +11,25 @@ from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 
 RENEWED_AFTER_S: Final = 90 * DAY_S
-"""How long App Attest counts. Then the app makes an assertion. The evidence of Android is renewed with its key."""
+"""How long evidence of App Attest is valid, in seconds. Then the app must make an assertion."""
 KEPT_S: Final = 400 * DAY_S
-"""How long evidence is remembered after the last login of its device key."""
+"""How long evidence is stored after the last login of its device key, in seconds."""
 MOVED_AFTER_S: Final = 30 * DAY_S
-"""The end of the evidence is moved at most once in this time."""
+"""The shortest time between two changes of the stored expiry of evidence, in seconds."""
 
 OBJECT_BYTES_MAX: Final = 16 * 1024
 CHAIN_BYTES_MAX: Final = 16 * 1024
 CHAIN_CERTIFICATES: Final = range(3, 7)
 
 REVOKED_MAX: Final = 40_000
-"""The number of revoked serials that one item holds: 320 KB."""
+"""The maximum number of revoked serials. They are stored in one item, and take 320 KB."""
 LIST_BYTES_MAX: Final = 8 * 1024 * 1024
 LIST_WITHIN_S: Final = 10.0
 LIST_STALE_S: Final = 7 * DAY_S
 LIST_CACHED_S: Final = 3600
 
 REPORT_HOURS_MAX: Final = 168
-"""How long an operator can lower ``required`` to ``report`` with one command."""
+"""The longest time for which one command of an operator can lower ``required`` to ``report``, in hours."""
 
 CHALLENGE_PURPOSE: Final = TICKET_PURPOSES["attestation"]
 SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
@@ -48,7 +48,7 @@ class Challenge(Ticket, frozen=True):
 
 
 class Switches(Ticket, frozen=True):
-    """What an operator has switched: until when each client is judged as ``report`` in place of ``required``."""
+    """The switches of an operator: until when each client is judged as ``report`` in place of ``required``."""
 
     purpose: ClassVar[TicketPurpose] = SWITCHES_PURPOSE
 
@@ -72,8 +72,8 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The evidence that is remembered of a device key.
 
-    ``at`` is when the device last proved it. Of an iOS app there are the id and the point of its App Attest key, the
-    highest ``counter`` of its assertions, and ``attempt``, the digest of the attempt that sent it.
+    ``at`` is when the device last proved it. For an iOS app, the id and the point of its App Attest key are stored,
+    with the highest ``counter`` of its assertions and the digest of the attempt that sent it (``attempt``).
     """
 
     attestation: Attestation
@@ -101,7 +101,7 @@ def is_of_apple(attestation: Attestation) -> bool:
 def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
     """Return why remembered evidence does not suffice for a client. Empty: it does.
 
-    The client's present apps and its present policy count, and not those of the moment when it was proved.
+    The evidence is compared with the client's present apps and policy, not with those at the time of its proof.
     """
     policy, apps = client.attestation, client.apps
     if is_of_apple(known.attestation):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Anchors(Struct, frozen=True):
-    """The trusted certificates. Only tests and the development server use others than the pinned ones."""
+    """The trusted certificates. Only tests and the development server replace the pinned certificates."""
 
     apple: "Callable[[], Certificate]"
     google: "Callable[[], tuple[Certificate, ...]]"
@@ -25,7 +25,7 @@ class FetchList(Protocol):
     """Fetch a document over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
-        """Return the bytes of the document, or anything else if there is no answer."""
+        """Return the bytes of the document. Any other type means that there is no usable answer."""
 
 
 class Attestations(Protocol):
@@ -50,14 +50,14 @@ class Attestations(Protocol):
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key. Without evidence it does nothing."""
+        """Store a later expiry of the evidence of a device key. Without evidence it does nothing."""
 
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested, if `rules.may_act` permits the actor to write.
+        """Store the attestation of a device in the actor's login, if `rules.may_act` permits the actor to write.
 
-        The stored attestation must be that of ``expected``, or already the new one. Otherwise ``Moved``.
+        The stored attestation must be that of ``expected``, or already the new attestation. Otherwise ``Moved``.
         """
 
     def revoked(self) -> RevokedList | None:

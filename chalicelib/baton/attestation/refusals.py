@@ -21,7 +21,7 @@ class AttestationFailed(Refusal):
 
 
 class AttestationFailedOnce(Refusal):
-    """The evidence is refused, but new evidence may be accepted (``reason`` is ``key`` or ``counter``)."""
+    """The evidence is refused, but the app can send new evidence (``reason`` is ``key`` or ``counter``)."""
 
     status = 403
     error = code = "attestation_failed"

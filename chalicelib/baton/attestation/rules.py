@@ -1,4 +1,4 @@
-"""The outcome of evidence, its refusal, and what a client requires of it. No I/O.
+"""The outcome of evidence, its refusal, and the requirements of a client. No I/O.
 
 Two verifiers judge evidence: ``app_attest`` (iOS) and ``key_attestation`` (Android). Both are pure: the trusted
 certificates and the time are arguments. They raise ``EvidenceRefused`` and nothing else, for any evidence.
@@ -17,22 +17,22 @@ Reason = Literal["chain", "challenge", "key", "app", "environment", "security", 
 """Which check refused the evidence. App developers read it."""
 
 CLOCK_S: Final = 300
-"""How much the clock of the platform's certificate authority may differ from ours."""
+"""How many seconds the clock of the platform's certificate authority may differ from Baton's."""
 
 _TEXT: Final = "baton-attest-v1\n{client_id}\n{challenge}\n{keyid}"
 
 
 class EvidenceRefused(Exception):
-    """The evidence does not prove what it must. The message is a private reason, for the operator."""
+    """The evidence does not prove a required fact. The message is a private reason, for the operator."""
 
     def __init__(self, reason: Reason, why: str) -> None:
-        """Keep the check that refused."""
+        """Keep the name of the check that refused the evidence."""
         super().__init__(f"{reason}: {why}")
         self.reason: Reason = reason
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
-    """What good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
+    """The facts that good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
 
     ``serials`` are those of the certificates of the device, in hex, for a search after a later revocation. An iOS app
     has the App Attest key: ``apple_key`` is its id and ``point`` the key, 65 bytes (SEC 1, uncompressed).

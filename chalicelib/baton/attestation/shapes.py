@@ -68,7 +68,7 @@ class ChallengeAnswer(msgspec.Struct):
 
 
 class AttestedAnswer(msgspec.Struct):
-    """What is attested of the login now."""
+    """The present attestation of the login."""
 
     attested: Attested
 

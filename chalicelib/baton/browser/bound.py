@@ -1,7 +1,7 @@
 """Cookies that are bound to the key of a browser (W3C Device Bound Session Credentials): offer, bind, refresh, check.
 
-A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies is worth
-nothing after that. Other browsers ignore the offer. The tickets here are never stored: the only write is the binding.
+A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies does not work
+after that. Other browsers ignore the offer. The tickets here are never stored: the only write is the binding.
 
 | refresh | answer |
 |---|---|
@@ -89,7 +89,7 @@ class SessionScope(Struct, frozen=True, kw_only=True):
 
 
 class Instructions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the browser keeps of a binding. ``continue`` false: it forgets the binding."""
+    """The instructions that the browser stores for a binding. ``continue`` false: it forgets the binding."""
 
     session_identifier: str
     refresh_url: str = ""
@@ -123,7 +123,8 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
     ) -> dict[str, str]:
         """Return the header field that offers to bind a login, or none if the login is bound.
 
-        It belongs on the answer to a fresh proof of the person only: a thief of the cookies would bind his own key.
+        Send it only in the answer to a fresh proof of the person. Otherwise a thief with copied cookies could bind his
+        own key.
         """
         if lineage is None or lineage.browser_key is not None or not self.offers(client):
             return {}
@@ -243,7 +244,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return lineage if ended is None and account_state.status is Status.ACTIVE else None
 
     def _is_login_of(self, message: Message, lineage: LineageId, *, now: int) -> bool:
-        """Check that the browser's cookies are not of a later login, which must not lose them."""
+        """Check that the browser's cookies are not of another login: a later login must not lose its cookies."""
         token = replaced_login(self.proof, message, now=now)
         return token is None or token.lineage == lineage
 
@@ -257,7 +258,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return bound_cookie(seal_ticket(ticket, self.key_ring.current(now=now), now=now))
 
     def _opened(self, kind: type[T], text: str, *, now: int) -> T | None:
-        """Open a ticket. ``None``: it is late or not ours."""
+        """Open a ticket. ``None``: it has expired, or Baton did not make it."""
         try:
             try:
                 return open_ticket(kind, text, self.key_ring.current(now=now), now=now, bound_to={})

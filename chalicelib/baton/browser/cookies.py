@@ -36,12 +36,15 @@ def remember_cookie(token: str, *, max_age: int) -> Cookie:
 
 
 def login_cookie(auth_session: str) -> Cookie:
-    """Set the ``auth_session``. No link from another site needs it."""
+    """Set the ``auth_session``. It is ``SameSite=Strict``, because no link from another site needs it."""
     return Cookie(LOGIN, auth_session, max_age=TICKET_PURPOSES["auth_session"].life_s, same_site="Strict")
 
 
 def bound_cookie(ticket: str) -> Cookie:
-    """Set the proof of the browser's key. It is accepted for a minute longer: requests are under way."""
+    """Set the proof of the browser's key.
+
+    Baton accepts it for one more minute, for requests that are already on their way.
+    """
     return Cookie(BOUND, ticket, max_age=BOUND_COOKIE_S, same_site="Lax")
 
 
@@ -51,7 +54,7 @@ CLEARED: Final = (
     Cookie(LOGIN, "", max_age=0),
     Cookie(BOUND, "", max_age=0, same_site="Lax"),
 )
-"""The cookies of a login that has ended."""
+"""The values that delete the cookies of an ended login."""
 LOGIN_CLEARED: Final = CLEARED[2]
 
 

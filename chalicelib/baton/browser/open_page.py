@@ -1,7 +1,7 @@
-"""The page on which a person in a browser goes on with the login of the app. Its script redeems the code.
+"""The page on which a person continues the login of the app in a browser. Its script redeems the code.
 
-The code is in the fragment of the address, which reaches no server and no log. Nothing happens without the tap: it is
-the defence against a link with the code of another person.
+The code is in the fragment of the address, which reaches no server and no log. Nothing happens before the person taps
+the button. This protects against a link with the code of another person.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def open_page() -> Answer:
 
 
 def inline_source(html: str, element: str) -> str:
-    """Return the source expression of the one inline script or style (Content Security Policy Level 3)."""
+    """Return the source expression of the only inline script or style (Content Security Policy Level 3)."""
     from base64 import b64encode  # noqa: PLC0415 - cold start
 
     (text,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)

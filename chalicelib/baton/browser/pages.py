@@ -1,4 +1,4 @@
-"""Where a browser goes that is not logged in, and where it comes back to. No I/O."""
+"""The login page to which a browser is sent, and the page to which it returns. No I/O."""
 
 import re
 from typing import Final
@@ -23,12 +23,12 @@ def login_url(login: str, message: Message) -> str:
 
 
 def navigates(message: Message) -> bool:
-    """Check whether the browser shows the answer as a page. An old browser does not say it."""
+    """Check whether the browser shows the answer as a page. An old browser does not send this."""
     return list(message.fields.get("sec-fetch-mode", ("navigate",))) == ["navigate"]
 
 
 def comes_from_elsewhere(message: Message) -> bool:
-    """Check whether a link of another site, or no page at all, opened this one. An old browser does not say it.
+    """Check whether a link of another site, or no page at all, opened this page. An old browser does not send this.
 
     The reload of a page comes from the page itself, so a page that reloads itself does this once.
     """

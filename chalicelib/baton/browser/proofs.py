@@ -43,7 +43,7 @@ def bare(value: str) -> str:
 def read_proof(value: str, *, registers: bool) -> BrowserProof:
     """Read the field ``Secure-Session-Response``. ``registers``: the JWT has the public key, otherwise it must not.
 
-    Raises ``ProofInvalid``, whose ``hint`` says what is wrong.
+    Raises ``ProofInvalid``, whose ``hint`` names the error.
     """
     text = bare(value)
     if len(text) > BROWSER_PROOF_BYTES_MAX:

@@ -14,7 +14,7 @@ from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOG
 
 
 class SessionVerdict(Enum):
-    """What a session id may do on an active lineage. ``DUE``: its use must be stored, and a new id is set."""
+    """The permission of a session id on an active lineage. ``DUE``: its use must be stored, and a new id is set."""
 
     USABLE = "usable"
     DUE = "due"

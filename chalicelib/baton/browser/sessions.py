@@ -1,9 +1,8 @@
 """The login that the cookies of a request hold: check it, store its use, and deliver it as cookies.
 
-A cookie is worth less than a signed call, so each request passes these checks in this order: the site (`sites`), the
-session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and the id
-is not superseded. Nothing is adopted: an id is only
-what Baton made, and each login begins a new lineage.
+A cookie is easier to misuse than a signed call. So each request passes these checks in this order: the site (`sites`),
+the session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and
+the id is not superseded. Baton accepts only session ids that it made, and each login begins a new lineage.
 """
 
 import hashlib
@@ -129,9 +128,9 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
     def cookies(self, lineage: Lineage, call: CookieCall) -> tuple[Cookie, ...]:
-        """Make a new session id, and set the remember token again, whose life in the browser begins anew.
+        """Make a new session id, and set the remember token again, so that its life in the browser begins again.
 
-        The new id supersedes the old one once it is used.
+        When the new id is used, it supersedes the old id.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
@@ -244,7 +243,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return SessionSuperseded("older than the floor")
 
     def _is_first_today(self, lineage: LineageId) -> bool:
-        """Check that the event was not recorded today: a crashed browser may send its old cookie for weeks.
+        """Check that the event is not recorded yet today: a crashed browser may send its old cookie for weeks.
 
         One ticket for each login and day remembers it. If the database does not answer, the event is recorded again.
         """

@@ -44,7 +44,7 @@ FACTS: Final[Mapping[str, str]] = {
     "configuration_findings": "the number of findings",
     "revoked_certificates": "the number of revoked certificates in the list of Android",
 }
-"""Every fact that a line may have. None is a secret, an address or the name of a person."""
+"""Every fact that a line may have. No fact is a secret, an address or the name of a person."""
 
 _LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited", "revocation_list_checked"})
 """The last event of a request or of a scheduled job. It sends the metrics."""
@@ -144,7 +144,7 @@ class Log:
 
 
 def _bounded(fact: str | int) -> str | int:
-    """Cut a long text and replace unprintable characters: a caller must not be able to forge log lines."""
+    """Shorten a long text and replace unprintable characters: a caller must not be able to forge log lines."""
     if not isinstance(fact, str) or (len(fact) <= _CHARACTERS_MAX and fact.isprintable()):
         return fact
     return "".join(character if character.isprintable() else "?" for character in fact[:_CHARACTERS_MAX])

@@ -16,8 +16,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
-    ``notice`` is the text of the mail that tells the owner, if there is one. ``always_told``: the mail is
-    sent even above the daily limit, because a thief could use up the limit first.
+    ``notice`` is the text of the mail that tells the owner. It is empty if no mail is sent. ``always_told``: the mail
+    is sent even above the daily limit, because a thief could use up the limit first.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
     one person can repeat the event deliberately.

@@ -20,13 +20,13 @@ class AuditEvent(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What the notice of an event needs beside the event. It is in no line and in no row.
+    """The values that the notice of an event needs in addition to the event. They are not logged and not in the audit.
 
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
-    ``language`` is that of the account where the account is deleted by then. ``text`` is the name of the text in place
-    of the one of the event. ``undo_since``: the mail has a link that undoes what has changed since then (seconds). It
-    is the time before the change. ``None``: there is no link. With a link, ``address`` is the one at the time of the
-    change: a thief may move the account before the mail is sent.
+    ``language`` is the language of the account, for an account that is deleted before the mail is made. ``text`` is the
+    name of a text that replaces the text of the event. ``undo_since`` is a time before the change, in seconds: the mail
+    has a link that undoes every change since then. ``None``: there is no link. With a link, ``address`` is the address
+    at the time of the change: a thief may change the address of the account before the mail is sent.
     """
 
     device: str = ""
@@ -53,7 +53,11 @@ class Notices(Protocol):
 
 
 class StoredEvent(Struct, frozen=True):
-    """A stored event. ``key`` orders the events of an account: the time, ``#`` and the event id, which begins finer."""
+    """A stored event.
+
+    ``key`` orders the events of an account: the time in seconds, ``#`` and the event id. The id begins with
+    microseconds.
+    """
 
     key: str
     event: AuditEvent
@@ -93,4 +97,4 @@ class Counters(Protocol):
     """Counters of a time window. If they are lost, they begin at zero."""
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of ``name`` in the current window. ``Refused`` if the limit is reached."""
+        """Add one to the count of ``name`` in the current window. Return ``Refused`` if the limit is reached."""

@@ -13,7 +13,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table ``names.EVENTS`` lists the audited ones.
+    """Record events. The table ``names.EVENTS`` lists the audited events.
 
     ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
     """
@@ -41,7 +41,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
         Call it after the change and before the answer. It never raises. ``facts`` are in the line and the row.
         ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address. The
-        owner gets a notice where the table has one for the event and ``told`` is given.
+        owner gets a notice if the table has one for the event and ``told`` is given.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
         kind, now = _event_of(event), self.clock()

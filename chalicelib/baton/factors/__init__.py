@@ -1,1 +1,1 @@
-"""Authentication factors: passwords, rate limits and step-up."""
+"""Authentication factors: passwords, second factors, passkeys, their rate limits, and step-up."""

@@ -1,4 +1,7 @@
-"""Add a passkey: whether a login may enrol one, and what a verified registration makes of the account. No I/O."""
+"""Add a passkey: whether a login may enrol a passkey, and what a verified registration changes in the account.
+
+No I/O.
+"""
 
 from msgspec import Struct
 
@@ -11,7 +14,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Enrollable(Struct, frozen=True, kw_only=True):
-    """The kinds of factors that a login without one may enrol. ``mail``: this deployment sends mail."""
+    """The kinds of factors that a login without a factor may enrol. ``mail``: this deployment sends mail."""
 
     clients: Clients
     mail: bool
@@ -21,10 +24,10 @@ class Enrollable(Struct, frozen=True, kw_only=True):
         return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
 
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
-        """Check that the client can use passkeys, and that no stranger keeps access by a passkey.
+        """Check that the client can use passkeys, and that the address is proved.
 
         A stranger can register the address of another person. Where mail is on, that person can take the account over
-        by a reset of the password, and must not take over a passkey of the stranger with it.
+        by a reset of the password. No passkey of the stranger may remain in the account.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)
@@ -37,7 +40,8 @@ class Enrollable(Struct, frozen=True, kw_only=True):
 def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
     """Return the passkey that an earlier request added by this challenge, if nothing has changed since.
 
-    The registration is not verified here, and has no signature. So this admits no login: it only finds what to answer.
+    The registration is not verified here, so the result must not admit a login. It is only for the answer to a repeated
+    request.
     """
     ours = user.credentials_version == challenge.credentials_version + 1
     return user.factors.passkeys.get(passkey_id(registration.credential_id)) if ours else None
@@ -59,7 +63,7 @@ def complete_registration(  # noqa: PLR0913 - the parts of a change
     Raises:
         InvalidPasskey: a check failed.
         PasskeyExists: the account has this passkey.
-        TooManyPasskeys: the account has no room.
+        TooManyPasskeys: the account has the maximum number of passkeys.
         ChallengeInvalid: the credentials of the account changed after the challenge was made.
 
     """

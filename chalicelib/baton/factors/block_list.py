@@ -5,8 +5,8 @@ A password is blocked if the whole of it, with or without its separators, is one
 1. an entry of ``common_passwords.txt``;
 2. a text of fewer than 5 different characters;
 3. at most two runs along the alphabet, the digits or a keyboard. A character of a run may be repeated ("112233");
-4. a unit and its repetitions, the last one possibly cut off, if the unit has fewer than 8 characters or is one of 1 to
-   3.
+4. a unit and its repetitions, if the unit has fewer than 8 characters or is one of 1 to 3. The last repetition may be
+incomplete.
 
 Example: "qwertyuiop-asdfgh" is two runs. "correct horse" inside a longer password blocks nothing.
 """
@@ -17,7 +17,10 @@ from itertools import groupby, islice
 from pathlib import Path
 
 LISTED_CHARACTERS_MIN = 8
-"""The shortest entry of the list. No password is shorter, with a second factor either."""
+"""The length of the shortest entry of the list.
+
+Every password is at least as long, also for accounts with a second factor.
+"""
 
 _DIFFERENT_CHARACTERS_MIN = 5
 _RUNS_MAX = 2
@@ -73,7 +76,9 @@ def _is_repetition(text: str) -> bool:
 
 
 def _period(text: str) -> int | None:
-    """Return the length of the shortest unit that makes up the text at least twice, the last one possibly cut off.
+    """Return the length of the shortest unit that is repeated to make up the text.
+
+    The last repetition may be incomplete.
 
     The first half of such a text occurs again where its second unit begins. The search for it is linear.
     """
@@ -85,7 +90,7 @@ def _period(text: str) -> int | None:
 
 
 def _is_run(text: str) -> bool:
-    """Check whether at most two runs make up the whole text. The longest run first is the fewest runs."""
+    """Check whether at most two runs make up the whole text. Taking the longest run first gives the fewest runs."""
     text = "".join(character for character, _ in islice(groupby(text), _RUNS_MAX * _PATH_CHARACTERS_MAX + 1))
     position = 0
     for _ in range(_RUNS_MAX):

@@ -1,10 +1,10 @@
 """The breach check: whether a password leaked from another service (NIST SP 800-63B-4 section 3.1.1.2).
 
 Baton calls Pwned Passwords by k-anonymity: it sends the first 5 hexadecimal characters of the SHA-1. The answer has the
-rest of every listed SHA-1 that begins with them, and its count. Rows of padding have the count 0. The service learns 20
-bits of the SHA-1, and the size of the answer reveals nothing to a listener.
+other characters of every listed SHA-1 that begins with these 5, and a count for each. Rows of padding have the count 0.
+The service learns 20 bits of the SHA-1, and the size of the answer reveals nothing to a listener.
 
-The check has one deadline for all of it. If there is no usable answer in time, the password is accepted: another
+One deadline applies to the whole check. If there is no usable answer in time, the password is accepted: another
 service's failure must not stop a registration. The event ``breach_check_unavailable`` counts such failures.
 """
 
@@ -53,7 +53,9 @@ class BreachCheck(Struct, frozen=True, kw_only=True):
 
 
 def is_listed(answer: bytes, suffix: str) -> bool | None:
-    """Check whether an answer has the suffix (upper case), with a count above 0. ``None``: it is another text.
+    """Check whether an answer has the suffix (upper case), with a count above 0.
+
+    ``None``: the answer has another format.
 
     An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count.
     """

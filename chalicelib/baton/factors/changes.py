@@ -1,6 +1,6 @@
 """Change the second factors of a caller: an authenticator app, the recovery codes, and the switch.
 
-``passkeys`` changes the passkeys.
+The module ``passkeys`` changes the passkeys.
 """
 
 from typing import Annotated, Literal
@@ -46,7 +46,10 @@ from chalicelib.baton.tokens.issue import Seconds
 
 
 class NewRecoveryCodes(Struct, frozen=True, kw_only=True):
-    """The recovery codes that this request made. They are shown once. Missing: it made none."""
+    """The recovery codes that this request made. They are shown once.
+
+    If the request made none, the member is missing.
+    """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET
 
@@ -62,7 +65,7 @@ class EnrolledTotp(Struct, frozen=True):
 
 
 class RecoveryCodesLeft(Struct, frozen=True):
-    """How many recovery codes are left. ``low``: the person should make new ones."""
+    """How many recovery codes are left. ``low``: the person should make new codes."""
 
     left: int
     low: bool
@@ -115,7 +118,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return begin_enrolment(user, caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now)
 
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
-        """Enrol the app if its first code is right. Logins are asked for a second factor from now on.
+        """Enrol the app if its first code is right. From now on, every login needs a second factor.
 
         Raises ``InvalidSession``, ``InvalidFactor``, ``EmailUnverified``, ``FactorExists``.
         """
@@ -199,13 +202,16 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
             raise EmailUnverified
 
     def _codes_of(self, caller: Caller, user: User, *, now: int) -> tuple[tuple[str, ...], RecoveryCodes]:
-        """Make new recovery codes of the attempt of this request: as the person reads them, and as they are stored."""
+        """Make recovery codes from the attempt of this request.
+
+        Return the codes for the person and their stored form.
+        """
         seed, mark = _of_attempt(caller)
         codes = make_codes(self.key_ring.current(now=now), user.account, seed, now=now)
         return codes, new_recovery(user.account, codes, mark=mark, by_new_key=_by_new_key(caller, now=now), now=now)
 
     def _codes_again(self, caller: Caller, user: User, *, now: int) -> tuple[str, ...]:
-        """Return the codes that an earlier request with this attempt made, if there was one."""
+        """Return the codes that an earlier request with this attempt made, or an empty tuple."""
         seed, mark = _of_attempt(caller)
         stored = user.factors.recovery
         if stored is None or stored.mark != mark:
@@ -220,7 +226,10 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of factors", by_caller=True)
 
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Remember the device of a caller whose step-up proved a second factor. The change forgets all others."""
+        """Remember the device of a caller whose step-up proved a second factor.
+
+        The change deletes all other remembered devices.
+        """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
         return self._remembered(caller, user, now=now) if proved else None
@@ -250,7 +259,10 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 
 
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
-    """Return what the notice of a change of factors needs. ``since``: it has a link that undoes what changed since."""
+    """Return the values for the notice of a change of factors.
+
+    With ``since``, the mail has a link that undoes every change after that time, in seconds.
+    """
     return Told(
         device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None
     )

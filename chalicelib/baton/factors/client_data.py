@@ -1,7 +1,8 @@
 """Read the client data of a WebAuthn ceremony strictly (WebAuthn Level 3, section 5.8.1). No I/O.
 
-The library that verifies signatures reads this JSON as well, but less strictly: a member may be given twice, so that
-two programs read different values, and it does not judge ``crossOrigin``. So this reader comes first, and refuses both.
+The library that verifies signatures reads this JSON as well, but less strictly. It accepts a member that is given
+twice, which two programs may read as different values. It also does not check ``crossOrigin``. So this reader comes
+first, and refuses both.
 """
 
 import json
@@ -11,11 +12,11 @@ from msgspec import Struct
 from chalicelib.baton.keys.strict_json import read_object
 
 CLIENT_DATA_BYTES_MAX = 2048
-"""A browser writes about 200 bytes."""
+"""The maximum length of client data, in bytes. A browser writes about 200."""
 
 
 class ClientData(Struct, frozen=True):
-    """What the browser or the phone signed: the ceremony (``type``), the challenge, and where it took place."""
+    """The data that the browser or the phone signed: ceremony (``type``), challenge, and origin."""
 
     type: str
     challenge: str
@@ -25,8 +26,8 @@ class ClientData(Struct, frozen=True):
 def read_client_data(value: bytes) -> ClientData:
     """Read client data.
 
-    Raises ``ValueError``: it is no JSON object in UTF-8, a member is given twice or has the wrong type, or the ceremony
-    took place inside a page of another origin. The message is public.
+    Raises ``ValueError`` if the data are not a JSON object in UTF-8, if a member is given twice or has the wrong type,
+    or if the ceremony took place inside a page of another origin. The message is public.
     """
     if len(value) > CLIENT_DATA_BYTES_MAX:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")

@@ -1,4 +1,4 @@
-"""Passwords that are made from the person's address and the name of the service: an attacker has both. No I/O.
+"""Find passwords made from the person's address or the name of the service: an attacker has both. No I/O.
 
 The *words* are the address, its local part, its domain, the labels of the domain, and the name of the service. The
 parts of the local part and of the labels, between characters that are no letters, are words too. A password is refused
@@ -9,9 +9,9 @@ if the whole of it is
 3. two words in a row, or
 4. within two edits (insert, remove or replace a character) of one word of at least 8 characters.
 
-The whole is compared, and the whole without leading and trailing characters that are no letters ("!!ada2026"). Both are
-compared without separators, and with look-alikes folded (``0`` for ``o``). A word inside a longer password refuses
-nothing: for ``rose@example.com``, "prose about volcanic umbrellas" is a good password.
+The whole password is compared, and also the password without the characters at its two ends that are not letters
+("!!ada2026"). Both are compared without separators, and with look-alikes folded (``0`` for ``o``). A word inside a
+longer password refuses nothing: for ``rose@example.com``, "prose about volcanic umbrellas" is a good password.
 """
 
 import re
@@ -22,7 +22,10 @@ from chalicelib.baton.factors.block_list import without_separators
 SERVICE_WORD = "baton"
 
 _WORD_CHARACTERS_MIN = 3
-"""Around a shorter word ("li"), the other characters decide how hard a password is to guess."""
+"""The shortest word that is compared.
+
+With a shorter word ("li"), the other characters of a password make it hard to guess.
+"""
 
 _EDITED_CHARACTERS_MIN = 8
 _EDITS_MAX = 2
@@ -50,7 +53,7 @@ def is_made_of(password: str, words: frozenset[str]) -> bool:
 
 
 def _wholes(text: str) -> Iterator[str]:
-    """Yield the text, and the text without characters at its ends that are no letters: they may be look-alikes."""
+    """Yield the text, and the text without the characters at its ends that are not letters."""
     first = next((position for position, character in enumerate(text) if character.isalpha()), len(text))
     last = next((position for position in range(len(text), first, -1) if text[position - 1].isalpha()), first)
     for part in (text, text[first:], text[:last], text[first:last]):

@@ -23,7 +23,7 @@ from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
 Elsewhere = Callable[[User | None, AccountState | None], User | None]
-"""Ask another system for a password, and move the account. The arguments come from the storage of this deployment."""
+"""Check a password in another system, and move the account. The arguments come from the storage of this deployment."""
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
@@ -50,8 +50,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
     ) -> User:
         """Check the password and return the user.
 
-        ``elsewhere`` is asked about a password that is not right here. If it returns a user, the password is right, and
-        that user was just written: its credentials version may be newer than that of ``account_state``.
+        ``elsewhere`` is called for a password that is not right here. If it returns a user, the password is right in
+        the other system, and the user was just stored: the credentials version of the user may be newer than that of
+        ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. Read the account state before the user: a password change between the two reads then shows as a
@@ -130,7 +131,10 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return verified
 
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
-        """Count the attempt in every rate limit, or in none: a refused attempt did not check the password."""
+        """Count the attempt in every rate limit.
+
+        If one limit refuses, count it in none: the password is not checked.
+        """
         if not self.limits:
             return
         for counted, (name, limit) in enumerate((each.name, each.limit) for each in rate_limits):
@@ -158,7 +162,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount the attempt after a server error, which must not count as a failed attempt.
+        """Uncount the attempt after a server error, because the attempt did not fail by a wrong password.
 
         An error while uncounting is ignored.
         """

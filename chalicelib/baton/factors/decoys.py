@@ -1,17 +1,18 @@
 """The hash that an unknown address is compared with. No I/O.
 
-After an import, many accounts have hashes of other systems until their owners log in. Such a hash takes another time
-than Baton's. If every unknown address took the time of Baton's hash, the time would reveal which have accounts.
-So the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says
-that 41 percent of the accounts have bcrypt of cost 12 now, and 60 percent had it after the import.
+After an import, many accounts have hashes of other systems until their owners log in. The check of such a hash does not
+take the same time as that of Baton's hash. If every unknown address took the time of Baton's hash, the time would
+reveal which addresses have accounts. So the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of
+hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says that 41 percent of the accounts have bcrypt of cost 12 now, and 60 percent
+had it after the import.
 
 1. A point from 0 to 100 derives from the account id, which derives from the address. So an address has one point.
-2. The shares after the import divide the range: bcrypt12 begins at 0, fbscrypt at 60. The range of a kind begins there
-   as long as the setting has it, and is as long as its share now.
+2. The shares after the import divide the range: bcrypt12 begins at 0, fbscrypt at 60. The beginning of a range never
+moves while the setting has the kind. The length of a range is the present share of its kind.
 3. An address whose point is in no range gets Baton's own hash.
 
-As a share falls, a point leaves its range once and never enters another: to a repeated question, an unknown address
-looks like a person who has logged in.
+As a share falls, a point leaves its range once and never enters another: to a client that measures the time again and
+again, an unknown address looks like a person who has logged in since.
 """
 
 import re
@@ -32,9 +33,9 @@ class DecoyProblem(ValueError):
 
 
 class Range(Struct, frozen=True):
-    """The points of a kind: from ``begin`` on, as many as ``share``. ``decoy`` is a hash of this kind.
+    """The points of a kind: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
 
-    ``share`` and ``first`` are the percents now and after the import.
+    ``share`` is the present percentage of accounts, and ``first`` the percentage after the import.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Decoys(Struct, frozen=True):
     ranges: tuple[Range, ...] = ()
 
     def of(self, account: AccountId) -> str | None:
-        """Return the decoy for an account id. ``None``: a hash as Baton makes it."""
+        """Return the decoy for an account id. ``None``: the decoy is a hash of Baton's own kind."""
         if not self.ranges:
             return None
         # The first byte of an id is the version of its root. The rest is an HMAC.
@@ -93,9 +94,9 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 
 
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
-    """Return the setting for the shares of now, in percent by kind. ``before`` has the shares after the import.
+    """Return the setting for the present shares, in percent by kind. ``before`` has the shares after the import.
 
-    A kind that no account has any more stays, with the percent 0: the ranges of the others must not move.
+    A kind that no account has any more stays in the setting with 0 percent: the other ranges must not move.
     """
     firsts = {one.name: one.first for one in before.ranges}
     rows = []

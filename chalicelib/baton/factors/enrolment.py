@@ -1,4 +1,4 @@
-"""The enrolment of an authenticator app: a ticket that the client holds until the person typed the first code. No I/O.
+"""The enrolment of an authenticator app: a ticket for the client until the first code is typed. No I/O.
 
 Nothing is stored before the first code is right. The ticket has the secret, and is bound to one login: the lineage that
 requested it, or the lineage that the unfinished login will begin. Its mark is stored with the app, so a repeated
@@ -87,7 +87,7 @@ def read_enrolment(
 
 
 def is_made(ticket: Enrolment, user: User) -> bool:
-    """Check whether an earlier request made this very enrolment, and nothing has changed since."""
+    """Check whether an earlier request completed this enrolment, and nothing has changed since."""
     totp = user.factors.totp
     return totp is not None and totp.mark == ticket.mark and user.credentials_version == ticket.credentials_version + 1
 
@@ -135,5 +135,5 @@ def mark_of_ticket(ticket_id: bytes) -> bytes:
 def new_recovery(
     account: AccountId, codes: tuple[str, ...], *, mark: bytes, by_new_key: bool, now: int
 ) -> RecoveryCodes:
-    """Return what is stored of new recovery codes."""
+    """Return new recovery codes in their stored form."""
     return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark, by_new_key=by_new_key)

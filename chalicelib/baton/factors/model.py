@@ -1,8 +1,9 @@
 """The record of a registered person, with the second factors. No I/O.
 
 A change of factors is a value: ``EnrolTotp``, ``RemoveTotp``, ``ReplaceRecoveryCodes``, ``SwitchSecondFactor``,
-``AddPasskey`` or ``RemovePasskey``. Each one says what must be stored before (``fits``), what it makes of the stored
-factors (``apply``), and whether it has happened (``is_in``). A store carries it out in one transaction.
+``AddPasskey`` or ``RemovePasskey``. Each change has three methods: ``fits`` checks the stored factors before the
+change, ``apply`` returns the factors after it, and ``is_in`` checks whether it has already happened. A store carries it
+out in one transaction.
 """
 
 import hashlib
@@ -40,8 +41,9 @@ class Totp(Struct, frozen=True):
 class RecoveryCodes(Struct, frozen=True):
     """The recovery codes that are left: the digests of unused codes (16 bytes each).
 
-    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last one, and ``used``
-    the digest of the last code that was used. ``by_new_key``: the device that made them had no login older than 7 days.
+    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last code, and
+    ``used`` the digest of the last code that was used. ``by_new_key``: the device that made the codes had no login
+    older than 7 days.
     """
 
     digests: frozenset[bytes]
@@ -54,9 +56,10 @@ class RecoveryCodes(Struct, frozen=True):
 class Passkey(Struct, frozen=True):
     """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
-    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced, and
-    ``backed_up``: it is. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the device
-    that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or zeros.
+    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced.
+    ``backed_up``: it is synced. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the
+    device that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or
+    zeros.
     """
 
     credential_id: bytes
@@ -78,7 +81,7 @@ class Passkey(Struct, frozen=True):
 
 
 class SecondFactors(Struct, frozen=True):
-    """The second factors of an account. ``on``: each login is asked for one.
+    """The second factors of an account. ``on``: each login needs a second factor.
 
     ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds. ``passkeys`` has
     the passkeys by their id (`passkey_id`).
@@ -92,7 +95,7 @@ class SecondFactors(Struct, frozen=True):
 
     @property
     def is_provable(self) -> bool:
-        """Check for a factor to ask for, beside recovery codes: these only replace another factor."""
+        """Check for a factor that a login can prove. Recovery codes do not count: they only replace another factor."""
         return self.totp is not None or bool(self.passkeys)
 
     @property
@@ -104,8 +107,8 @@ class SecondFactors(Struct, frozen=True):
 class User(Struct, frozen=True):
     """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
 
-    ``None``: the account has no password. ``migrate``: the app's hook (``Baton.migrate_with``) may then say whether a
-    password is right.
+    ``None``: the account has no password. ``migrate``: the app's hook (``Baton.migrate_with``) may then check a
+    password.
 
     ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
     undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id.
@@ -130,14 +133,15 @@ class User(Struct, frozen=True):
 
     @property
     def has_no_unproved_address(self) -> bool:
-        """Whether the address is proved, or there is none: then there is no mailbox of another person to protect."""
+        """Whether the address is proved, or the account has none. Then the mailbox cannot belong to another person."""
         return self.verified_at is not None or not self.email
 
 
 class Remember(Struct, frozen=True):
     """Remember a device that has just proved a second factor: its key id, and when, in seconds.
 
-    ``forgotten`` are the key ids that are deleted in the same write, because the account has no login of them.
+    ``forgotten`` are the key ids that are deleted in the same write, because the account no longer has a login of these
+    devices.
     """
 
     key: str
@@ -146,7 +150,7 @@ class Remember(Struct, frozen=True):
 
 
 class EnrolTotp(Struct, frozen=True):
-    """Enrol an authenticator app, whose first code is used by this. Logins are asked for a second factor from now on.
+    """Enrol an authenticator app, and use its first code. From now on, every login needs a second factor.
 
     ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
     """
@@ -174,7 +178,7 @@ class RemoveTotp(Struct, frozen=True):
     last: bool = True
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that this app is enrolled. Its last code may be another one meanwhile."""
+        """Check that this app is enrolled. The last used code may have changed since."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -215,7 +219,7 @@ class SwitchSecondFactor(Struct, frozen=True):
     recovery: RecoveryCodes | None = None
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that the switch moves."""
+        """Check that the switch has the other position."""
         return factors.on is not self.on
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -223,7 +227,7 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the switch has this position, and the codes are these: another request may have moved it."""
+        """Check the position of the switch and the recovery codes. The codes show that no other request moved it."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
@@ -246,7 +250,7 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the account has this passkey, and the codes are these: another login may have added it."""
+        """Check for this passkey and these recovery codes. The codes show that no other login added it."""
         stored = factors.passkeys.get(self.passkey.id)
         ours = stored is not None and stored.public_key == self.passkey.public_key
         return ours and (self.recovery is None or factors.recovery == self.recovery)
@@ -268,12 +272,12 @@ class RemovePasskey(Struct, frozen=True):
         return replace(factors, on=factors.on and not self.last, passkeys=passkeys)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the passkey is gone."""
+        """Check whether the passkey is removed."""
         return self.passkey.id not in factors.passkeys
 
 
 class PasskeyUse(Struct, frozen=True):
-    """What an assertion changes in the stored passkey: its counter, its backup flags, and the day of its last use."""
+    """The changes of an assertion in the stored passkey: counter, backup flags, and the day of the last use."""
 
     passkey: Passkey
     counter: int
@@ -288,7 +292,7 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def after(self) -> Passkey:
-        """Return the passkey as it is stored afterwards. The larger counter stays."""
+        """Return the passkey as it is stored after the use. The larger counter is stored."""
         return replace(
             self.passkey,
             counter=max(self.counter, self.passkey.counter),
@@ -299,12 +303,15 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def counter_went_back(self) -> bool:
-        """Check whether the counter did not grow. Both are zero for an authenticator without one."""
+        """Check for a counter that did not grow.
+
+        An authenticator without a counter always sends zero, which is no finding.
+        """
         return bool(self.counter or self.passkey.counter) and self.counter <= self.passkey.counter
 
     @property
     def backup_changed(self) -> bool:
-        """Check whether the passkey became synced, or stopped to be: the standard says that it never does."""
+        """Check whether the flag ``backup_eligible`` changed: by the standard, it never does."""
         return self.backup_eligible is not self.passkey.backup_eligible
 
 

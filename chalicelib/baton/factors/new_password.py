@@ -1,4 +1,4 @@
-"""The checks of a new password: each route that sets one runs both.
+"""The two checks of a new password. Each route that sets a password runs both.
 
 ``check_strength`` is first and needs no network. ``check_breach`` is last: after the rate limit, so that a stranger
 cannot make Baton send requests at will, and before the hash.
@@ -14,7 +14,7 @@ class NewPassword(Struct, frozen=True, kw_only=True):
     """Refuse weak and breached passwords."""
 
     characters_min: int
-    """The least length, in code points."""
+    """The minimum length, in code points."""
     breaches: BreachCheck | None
     """``None``: the breach check is off."""
     product: str = ""

@@ -1,4 +1,4 @@
-"""What every flow with a passkey needs: the registry, challenges, proofs, and who may add a passkey."""
+"""The common parts of every flow with a passkey: registry, challenges, proofs, and the rule for adding a passkey."""
 
 from msgspec import Struct
 

@@ -1,6 +1,6 @@
 """The challenge of a WebAuthn ceremony, and the options that carry it to the platform. No I/O.
 
-A challenge is a ticket: what it was made for is inside, so the server stores nothing until it is used. It is bound to
+A challenge is a ticket: it contains its purpose, so the server stores nothing until it is used. It is bound to
 one kind of ceremony, to the client, and to the device key or the login that fetched it. The challenge of a step-up has
 the digest of the operation, so the authenticator signs exactly that operation.
 """
@@ -30,7 +30,7 @@ from chalicelib.baton.tokens.caller import Operation
 
 
 class Ceremony(IntEnum):
-    """What a challenge is for. A challenge of one ceremony is of no use in another one."""
+    """The purpose of a challenge. A challenge of one ceremony is refused in another ceremony."""
 
     REGISTER = 1
     UPGRADE = 2
@@ -46,10 +46,10 @@ class Ceremony(IntEnum):
 
 
 class Challenge(Ticket, frozen=True):
-    """The contents of a challenge. What a ceremony does not have is empty.
+    """The contents of a challenge. Members that a ceremony does not use are empty.
 
-    ``key`` is the thumbprint of the device key that fetched it. ``operation`` is `digest_of` a step-up. ``proved``: the
-    login had just proved a second factor.
+    ``key`` is the thumbprint of the device key that fetched it. ``operation`` is the digest of the operation of a
+    step-up (`digest_of`). ``proved``: the login had just proved a second factor.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -131,7 +131,7 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
 def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
     """Return the options to register a passkey, or a restore key. Its user handle is the account id: 12 bytes.
 
-    A new restore key replaces the one of the device, and no person is asked.
+    A new restore key replaces the earlier key of the device, and no person is asked.
     """
     return _options(
         challenge,
@@ -155,7 +155,7 @@ def request_options(
     allowed: Iterable[Passkey],
     user_verification: Literal["required", "preferred", "discouraged"],
 ) -> PasskeyOptions:
-    """Return the options to sign with a passkey: one of ``allowed``, or any if there are none."""
+    """Return the options to sign with a passkey: one of ``allowed``, or any passkey if ``allowed`` is empty."""
     return _options(
         challenge, rpId=party.rp_id, allowCredentials=_descriptors(allowed), userVerification=user_verification
     )

@@ -80,7 +80,7 @@ def routes(passkeys: ManagePasskeys) -> tuple[Route, ...]:
 
 
 def _checked(name: str) -> str:
-    """Return a name. Raises ``WrongType`` for more bytes than may be stored."""
+    """Return a name. Raises ``WrongType`` for a name with too many bytes."""
     if len(name.encode()) > NAME_BYTES_MAX:
         raise errors.WrongType(
             pointer="/name", expected="string", detail=f"`/name` must have at most {NAME_BYTES_MAX} bytes in UTF-8."

@@ -29,9 +29,9 @@ from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.issue import Seconds
 
 UPGRADE_S: Final = 5 * MINUTE_S
-"""How long after its login a device may add a passkey without a gesture and without a step-up."""
+"""How long after its login a device may add a passkey without a gesture and without a step-up, in seconds."""
 _KNOWS = frozenset({"pwd", "fed"})
-"""Methods of a login whose person just proved who they are by something that a stolen device does not have."""
+"""Login methods that need something besides the device, so that the thief of a device cannot use them."""
 
 
 class NewPasskey(Struct, frozen=True):
@@ -59,7 +59,10 @@ class ShownPasskey(Struct, frozen=True):
 
 
 class ShownPasskeys(Struct, frozen=True, kw_only=True):
-    """The passkeys of the account, and what ``signalAllAcceptedCredentials`` and ``signalCurrentUserDetails`` take."""
+    """The passkeys of the account, with the arguments of two functions of WebAuthn.
+
+    The functions are ``signalAllAcceptedCredentials`` and ``signalCurrentUserDetails``.
+    """
 
     rp_id: str
     user_handle: Annotated[str, msgspec.Meta(description="The account id, in base64url.")]
@@ -104,8 +107,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        The login must be new, by a password, and with a second factor where the account is asked for one. The
-        thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired`` otherwise.
+        The login must be new and by a password. If the account requires a second factor, the login must have proved a
+        second factor. The thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired``
+        otherwise.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -196,7 +200,10 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party)
 
     def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
-        """Change the passkeys of a caller whose login is live. Raises ``PasskeyExists`` if another account has it."""
+        """Change the passkeys of a caller whose login is live.
+
+        Raises ``PasskeyExists`` if another account has the passkey.
+        """
         outcome = self.store.change_factors(caller.actor, change, remember=proved, now=now)
         if isinstance(outcome, Refused):
             raise PasskeyExists
@@ -208,7 +215,10 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of passkeys", by_caller=True)
 
     def _remembered(self, caller: Caller, user: User, *, proved: bool, now: int) -> Remember | None:
-        """Remember the device of a caller who has just proved a second factor. The change forgets all others."""
+        """Remember the device of a caller who has just proved a second factor.
+
+        The change deletes all other remembered devices.
+        """
         if not proved:
             return None
         account_state, lineage = login_of(caller)

@@ -16,7 +16,7 @@ _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
 
 TEST_COST: ContextVar[tuple[int, int, int] | None] = ContextVar("TEST_COST", default=None)
-"""Memory in KiB, passes and lanes, which replace those of the policy. Only the test kit sets this, for its requests."""
+"""A cost that replaces the cost of the policy: memory in KiB, passes and lanes. Only the test kit sets this."""
 
 _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
@@ -26,7 +26,7 @@ _NOBODYS_PASSWORD_HASH = (
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its stored hash is not the one that Baton makes of the password now."""
+    """The password is right. ``rehash``: the stored hash must be replaced by a hash as Baton makes it now."""
 
     rehash: bool
 
@@ -44,9 +44,10 @@ def verify_password(
 ) -> Verified:
     """Verify a normalised password. ``None``: the account has no password, or does not exist.
 
-    A hash that Baton did not make may be of the password as the person typed it. So ``as_sent``, the bytes before the
-    normal form, is tried too if it differs. This depends only on the password, so it reveals nothing about an account.
-    ``decoy`` is compared with the password for ``None``. By default it costs as much as a hash that Baton makes.
+    Another system may have hashed the password as the person typed it. So for such a hash, ``as_sent`` (the bytes
+    before the normal form) is tried too if it differs. This depends only on the password, so it reveals nothing about
+    an account. If ``password_hash`` is ``None``, the password is compared with ``decoy``. By default it costs as much
+    as a hash that Baton makes.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

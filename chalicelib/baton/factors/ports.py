@@ -1,4 +1,4 @@
-"""The ports of factors: password hashes, second factors, rate limits, and answers of other services."""
+"""The ports of factors: password hashes, second factors, rate limits, and requests to other services."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -46,8 +46,9 @@ class Fetch(Protocol):
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
         """Return the body of a ``GET`` that was answered with 200. It never raises.
 
-        ``within_s`` is the time for all of it, in seconds: name, connection, TLS and the whole answer. ``bytes_max`` is
-        the size of the body. The certificate of the server is verified. Redirects are not followed.
+        ``within_s`` is the time limit in seconds for the whole request: name resolution, connection, TLS and the
+        answer. ``bytes_max`` is the maximum size of the body. The certificate of the server is verified. Redirects are
+        not followed.
         """
 
 
@@ -106,10 +107,10 @@ class FactorStore(Protocol):
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store what an assertion changed in its passkey, and remember the device if ``remember`` is given.
+        """Store the changes of an assertion in its passkey, and remember the device if ``remember`` is given.
 
-        The condition: the account has this passkey with this key, its counter is not larger meanwhile, and the
-        credentials version is as given. A repetition changes nothing, and is ``Done`` again.
+        The condition: the account has this passkey with this key, the stored counter is not larger than the new one,
+        and the credentials version is as given. A repetition changes nothing, and is ``Done`` again.
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
@@ -137,6 +138,6 @@ class FactorStore(Protocol):
         the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
         lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
         forgotten except for ``remember``. Also returns ``Done`` if the user has the next version and this very change.
-        ``Refused``: a passkey to add is of another account. A credential belongs to one account: that is stored and
-        deleted in the same transaction.
+        ``Refused``: a passkey to add is of another account. A credential belongs to one account: the same transaction
+        stores or deletes this fact.
         """

@@ -1,4 +1,4 @@
-"""Prove a passkey: the signature first, then one write that uses the challenge, then one that notes the use."""
+"""Prove a passkey: verify the signature, then use the challenge in one write, then store the use in another write."""
 
 from msgspec import Struct
 

@@ -31,9 +31,9 @@ _MARK_BYTES: Final = 16
 class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
-    A known device has a rate limit of its own. All other devices share one of the account: 30 wrong codes a day, and
-    100 in a row. The count in a row has the last used code in its name, so it begins anew once a code or a recovery
-    code succeeded.
+    A known device has a rate limit of its own. All other devices share a limit of the account: 30 wrong codes a day,
+    and 100 in a row. The name of the counter of wrong codes in a row contains the last used code. So it starts at zero
+    after a code or a recovery code succeeded.
     """
 
     store: FactorStore
@@ -56,9 +56,9 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     ) -> None:
         """Return if the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
 
-        ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). ``remember``
-        remembers it in the write that uses the code. ``effect`` names what the code is used for: a client chooses its
-        attempt, so the attempt alone would let one code be used for many operations.
+        ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). With ``remember``,
+        the write that uses the code also stores this device as remembered. ``effect`` names what the code is used for:
+        a client chooses its attempt, so the attempt alone would let one code be used for many operations.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.
@@ -86,7 +86,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(name, window_s=DAY_S, now=now)
 
     def _count(self, user: User, totp: Totp, *, device: str | None, now: int) -> None:
-        """Count this attempt as a wrong one, before the code is checked."""
+        """Count this attempt as a wrong attempt, before the code is checked."""
         if not self.limits:
             return
         daily = self.ephemeral.count(
@@ -116,7 +116,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         )
 
     def _failed(self, account: AccountId, *, now: int) -> None:
-        """Record a wrong code, and once a day that there were several: a stranger who gets here has the password."""
+        """Record a wrong code.
+
+        Once a day, also record that there were several: a stranger who can send codes has the password.
+        """
         self.log.record("factor_refused", account=account)
         with contextlib.suppress(errors.Unavailable):
             few = SECOND_FACTOR_FAILING_AT - 1
@@ -128,10 +131,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
 
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
-    """Return the step of a right code: one that was not used, else the one used last. ``None``: the code is wrong.
+    """Return the step of a right code: an unused step, else the last used step. ``None``: the code is wrong.
 
-    The store refuses a used step, except from the same attempt for the same effect: its answer was lost. A used code
-    that is older than a login can take counts as wrong.
+    The store refuses a used step, except from the same attempt for the same effect: this repeats a request whose answer
+    was lost. A used code that is older than a login can take counts as wrong.
     """
     totp = user.factors.totp
     if totp is None:

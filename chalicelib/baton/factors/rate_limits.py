@@ -34,7 +34,8 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
 
-    ``attested``: the client requires evidence of each device key, so keys are dear, and one has a higher limit.
+    ``attested``: the client requires evidence of each device key, so an attacker cannot make many keys. A key then has
+    a higher limit.
 
     A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
     bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
@@ -64,11 +65,13 @@ def known_device(
 def proved_device(
     account_state: AccountState, factors: SecondFactors, binding: Binding, lineage: LineageId | None
 ) -> str | None:
-    """Return the name of a device that proved a second factor of this account before. ``None``: any other device.
+    """Return the name of a device that proved a second factor of this account before.
 
-    A login by the password alone is not enough. A thief of the password could begin any number of them while
-    the account is not asked for a second factor, and would get a limit of wrong codes for each. ``lineage`` is the
-    login of a device without a key.
+    ``None``: the device has proved no second factor.
+
+    A login by the password alone is not enough. While the account does not require a second factor, a thief of the
+    password could begin any number of logins, and each would get its own limit of wrong codes. ``lineage`` is the login
+    of a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):
@@ -78,12 +81,15 @@ def proved_device(
 
 
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
-    """Return the rate limit of a step-up: the one of the device, the same as at login if the device has a key."""
+    """Return the rate limit of a step-up: the limit of the device.
+
+    A device with a key has the same limit at its login.
+    """
     return (_of_device(caller.account, device_of(caller)),)
 
 
 def device_of(caller: Caller) -> str:
-    """Return the name of the device of a caller, the same as `known_device` if the device has a key."""
+    """Return the name of a caller's device. For a device with a key, `known_device` returns the same name."""
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     if caller.account_state is None or lineage is None:
         return caller.device_id

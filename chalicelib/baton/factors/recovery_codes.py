@@ -25,12 +25,12 @@ _BITS: Final = 5
 
 
 def make_codes(ring: Ring, account: AccountId, seed: bytes, *, now: int) -> tuple[str, ...]:
-    """Return new codes, in the form that a person reads. ``seed`` is of one enrolment or of one renewal."""
+    """Return new codes, in the form that a person reads. Each enrolment and each renewal has its own ``seed``."""
     return _codes(ring.root_for_new(now), account, seed)
 
 
 def same_codes(ring: Ring, account: AccountId, seed: bytes, stored: RecoveryCodes) -> tuple[str, ...] | None:
-    """Return the codes of an earlier request again. ``None``: they are not the stored codes, or one was used."""
+    """Return the codes of an earlier request again. ``None``: these codes are not stored, or one was used."""
     for codes in (_codes(root, account, seed) for root in ring.roots):
         if digests_of(account, codes) == stored.digests:
             return codes

@@ -26,7 +26,7 @@ class TooShort(WeakPassword):
 
 
 class TooCommon(WeakPassword):
-    """The whole password is one that attackers try first.
+    """The whole password is among those that attackers try first.
 
     It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
     a sequence of the alphabet or of a keyboard. A common word inside a longer password
@@ -147,7 +147,7 @@ class SecondFactorRequired(Refusal):
 
 
 class InvalidPasskey(Refusal):
-    """The signed answer of the authenticator is not valid here.
+    """The signed data of the authenticator is not valid here.
 
     ``hint`` names the check, the expected value and the received value. The ceremony belongs to this server and client
     only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections 7.1 and 7.2).
@@ -186,7 +186,7 @@ class ChallengeInvalid(Refusal):
 
 
 class PasskeyExists(Refusal):
-    """The credential is registered, with this account or another one."""
+    """The credential is registered, with this or another account."""
 
     status = 409
     error = code = "passkey_exists"

@@ -1,4 +1,4 @@
-"""Keep the restore key of a caller's device, and delete it. Whether a login may be restored is decided here too."""
+"""Store and delete the restore key of a caller's device, and check whether a login may be restored."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,11 +29,14 @@ from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
 
 KEEP_S: Final = 5 * MINUTE_S
-"""How long after its login a device may keep a restore key without a step-up: a copy of the device plants none."""
+"""How long after its login a device may store a restore key without a step-up, in seconds.
+
+After this time, a thief with a copy of the device cannot store a restore key.
+"""
 
 
 def check_offered(client: Client, *, asked: bool = False) -> None:
-    """Check that the client offers restore, and that the account is not ``asked`` for a second factor.
+    """Check that the client offers restores, and that the account does not require a second factor (``asked``).
 
     Raises ``RestoreRefused``.
     """
@@ -44,7 +47,7 @@ def check_offered(client: Client, *, asked: bool = False) -> None:
 
 
 class ManageRestoreKey(Struct, frozen=True, kw_only=True):
-    """Keep or delete the restore key of the caller's device. Its routes require a login that is bound to a key."""
+    """Store or delete the restore key of the caller's device. The routes require a login that is bound to a key."""
 
     clock: Clock
     clients: Clients
@@ -77,10 +80,9 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party, restore=True)
 
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
-        """Store the restore key that the platform made, in place of an earlier one. A repetition is safe.
+        """Store the restore key that the platform made, in place of an earlier key. A repetition is safe.
 
-        The login must be new. Otherwise the caller must step up, either for the request of the options or for this
-        request.
+        If the login is not new, the caller must step up, either for the request of the options or for this request.
 
         Raises:
             InvalidPasskey, ChallengeInvalid: the answer of the platform is not valid here.

@@ -1,8 +1,8 @@
-"""A restore key: what logs the owner of a phone in on the next phone. No I/O.
+"""A restore key, with which the owner of a phone is logged in on the next phone. No I/O.
 
-It is a WebAuthn credential of a class of its own, and never among the passkeys. The platform copies it to the new
+It is a WebAuthn credential, but Baton never treats it as a passkey. The platform copies it to the new
 phone. It is stored under the device key of the login that made it, and works while a login of that device key is live.
-So no end of a login has to delete it.
+So the restore key need not be deleted when the login ends.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,5 +19,5 @@ class RestoreKey(Struct, frozen=True):
 
 
 def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
-    """Return the key ids whose restore key no login can use: the account state has no entry of them any more."""
+    """Return the key ids whose restore keys are useless: the account state has no login of these devices any more."""
     return tuple(sorted(restore.keys() - set(devices)))

@@ -9,7 +9,7 @@ _LATE = f"the login is older than {KEEP_S} seconds"
 
 
 class KeepRestoreKeyShape(Body):
-    """``PUT /me/restore-key``. The options must have been fetched by the same login."""
+    """``PUT /me/restore-key``. The same login must have fetched the options."""
 
     credential: Credential
 

@@ -36,7 +36,7 @@ class IdentityShape(Body):
 
 
 class StepUpShape(Body):
-    """``POST /step-up``. Send the factors of ``factors`` in ``step_up_required``, or one of ``instead``.
+    """``POST /step-up``. Send the factors that ``factors`` of ``step_up_required`` lists, or one factor of ``instead``.
 
     A ``passkey`` signs options of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or
     with ``totp``.

@@ -1,8 +1,8 @@
-"""The rules of second factors: when a login is asked for one, and which device is remembered. No I/O.
+"""The rules of second factors: which login needs a second factor, and which device is remembered. No I/O.
 
 `judge_login` decides after the password was right:
 
-| the login is asked for a second factor | the account has | verdict |
+| the login needs a second factor | the account has | verdict |
 |---|---|---|
 | no | anything | ``Admitted``: the password is enough |
 | yes, and its client cannot ask (``second_factor = "off"``) | anything | ``CannotAsk`` |
@@ -10,9 +10,9 @@
 | yes | an authenticator app, passkeys or recovery codes | ``FactorAsked`` |
 | yes | none of them | ``EnrolmentAsked`` |
 
-A login is asked if any one of four demands it: its client (``second_factor = "required"``), an operator, a role of the
-account, or the owner. So ``off`` and ``optional`` of a client never mean that a second factor is not needed: no client
-is a way around it.
+A login needs a second factor if any of these requires it: its client (``second_factor = "required"``), an operator, a
+role of the account, or the owner. A client with ``off`` or ``optional`` does not remove this requirement: no client is
+a way around it.
 
 A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
 ``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
@@ -34,7 +34,7 @@ from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.policy import DAY_S, NEW_KEY_S
 
 HARMLESS_ENDS = frozenset({EndReason.LOGOUT, EndReason.REPLACED, EndReason.IDLE, EndReason.EXPIRED})
-"""The ends of a login after which its device stays remembered, and stays a long-used one."""
+"""The end reasons after which the device of a login stays remembered, and still counts as long-used."""
 
 
 class Admitted(Struct, frozen=True):
@@ -50,13 +50,13 @@ class FactorAsked(Struct, frozen=True):
 
 
 class EnrolmentAsked(Struct, frozen=True):
-    """The login must prove a factor, and the account has none: enrol one of these kinds."""
+    """The login must prove a factor, but the account has none. It must enrol one of these kinds."""
 
     enrol: tuple[str, ...]
 
 
 class CannotAsk(Struct, frozen=True):
-    """The account is asked for a second factor, and the client has no screen for it."""
+    """The login needs a second factor, and the client has no screen to ask for it."""
 
 
 Verdict = Admitted | FactorAsked | EnrolmentAsked | CannotAsk
@@ -73,7 +73,10 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password is right. ``enrol`` returns the kinds that the login may enrol."""
+    """Return the verdict on a login whose password is right.
+
+    ``enrol`` returns the kinds of factors that it may enrol.
+    """
     if not (factors.on or clients.demand_second_factor(client, account_state)):
         return Admitted(PASSWORD)
     if client.second_factor == "off":
@@ -89,7 +92,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    A passkey is among them also where the client cannot use one: otherwise the password alone could enrol a factor.
+    Passkeys are included even if the client cannot use passkeys: otherwise the password alone could enrol a factor.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -127,7 +130,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
 
     A thief of a mailbox cannot undo the change of a device that has been in use for longer. A login that the owner, an
-    operator or a reuse ended does not count: its device may be the one of a thief, who comes back.
+    operator or a reuse ended does not count: its device may be that of a thief, who comes back.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -142,9 +145,9 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
 def remember(
     factors: SecondFactors, account_state: AccountState, binding: Binding, client: Client | None, *, now: int
 ) -> Remember | None:
-    """Return how a device that has just proved a second factor is remembered. ``None``: not at all.
+    """Return the value that remembers a device after a proved second factor. ``None``: the device is not remembered.
 
-    Only a device with a key is remembered, and only if ``remember_days`` of the client is over 0.
+    Only a device with a key is remembered, and only if ``remember_days`` of the client is above 0.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:

@@ -90,7 +90,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     ) -> Grant:
         """Return a grant of the level that the given factors prove together.
 
-        A wrong password counts as a failed login on this device, a wrong code as one of this device's wrong codes.
+        A wrong password counts as a failed login on this device. A wrong code counts as a wrong code of this device.
         Raises ``Malformed`` without any factor or with three of them, ``InvalidCredentials``, ``InvalidFactor``,
         ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid``, and what
         `ProveLinkedIdentity` raises.
@@ -161,7 +161,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         return client
 
     def _user(self, caller: Caller, password: str | None, *, now: int) -> User:
-        """Read the user, and check the password if there is one."""
+        """Read the user, and check the password if it is in the request."""
         if password is not None:
             return self.credentials.check(
                 password,

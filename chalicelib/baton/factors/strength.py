@@ -4,12 +4,12 @@ Three rules, in this order. There are no rules of composition.
 
 1. **Length**: at least 15 characters (code points), both as typed and in the normal form (NFKC). Where every client
    requires a second factor, 8 are enough.
-2. **Block list** (``block_list.py``): the whole password is not one that attackers try first.
+2. **Block list** (``block_list.py``): the whole password is not a password that attackers try first.
 3. **Context** (``context_words.py``): the whole password is not made from the address or the name of the service.
 
-The rules compare the password as a whole. A common word inside a longer password refuses nothing: NIST forbids the
-comparison of parts, and an earlier version that counted common words refused good passphrases
-("acrobat on a violet unicycle"). The fourth rule needs the network: ``breach.py``.
+The rules compare the password as a whole. A longer password may contain a common word: NIST forbids the comparison of
+parts, and an earlier version that counted common words refused good passphrases ("acrobat on a violet unicycle"). The
+fourth rule needs the network: ``breach.py``.
 """
 
 from chalicelib.baton import policy
@@ -29,9 +29,10 @@ def check_strength(
     code points.
 
     Raises:
-        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. Some characters become up to
-            18 in the normal form, but a person types one.
-        TooCommon: the whole password is on the block list, or a repetition, a sequence, or of few characters.
+        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. One typed character can
+            become up to 18 characters in the normal form.
+        TooCommon: the whole password is on the block list, a repetition, a sequence, or has too few different
+            characters.
         ContainsContext: the whole password is made from the address or the name of the service.
 
     """

@@ -1,8 +1,8 @@
 """Time-based one-time passwords (TOTP, RFC 6238): the codes of authenticator apps. No I/O.
 
 SHA-1, six digits, 30 seconds: authenticator apps support nothing else. The clock of a phone may be wrong, so the codes
-of the previous and the next step are right too. A code is used once: the server stores the step of the last used code,
-and accepts only codes of later steps.
+of the previous and the next step are accepted too. A code can be used once: the server stores the step of the last used
+code, and accepts only codes of later steps.
 
 Source: RFC 6238, RFC 4226; "Key Uri Format" of Google Authenticator for `otpauth_uri`.
 """
@@ -31,7 +31,7 @@ def code_at(secret: bytes, step: int) -> str:
 
 
 def is_code_at(secret: bytes, step: int, code: str) -> bool:
-    """Compare a code with the one of a step, in constant time."""
+    """Compare a code with the code of a step, in constant time."""
     return hmac.compare_digest(code_at(secret, step).encode(), code.encode())
 
 

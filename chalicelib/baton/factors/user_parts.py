@@ -9,8 +9,8 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
 
-    ``returns``: an undo may give the address back. It may not if a long-used device made the change with a second
-    factor: its owner may have left a stolen mailbox.
+    ``returns``: an undo may give the address back. An undo may not give it back if a long-used device made the change
+    with a second factor: its owner may have done this because the mailbox was stolen.
     """
 
     index: EmailIndex
@@ -19,14 +19,15 @@ class KeptAddress(Struct, frozen=True):
 
     @property
     def until(self) -> int:
-        """Return when the address is free, in seconds."""
+        """Return the time when the address becomes free, in seconds."""
         return self.at + ADDRESS_KEPT_S
 
 
 class LinkedIdentity(Struct, frozen=True):
-    """An identity at a provider with which the account can be logged in to.
+    """An identity at a provider. The owner of the account can log in with it.
 
-    ``index`` is the key of its item, and ``linked_at`` in seconds. ``email`` is the address that the provider verified.
+    ``index`` is the key of its item. ``linked_at`` is in seconds since the epoch. ``email`` is the address that the
+    provider verified.
     """
 
     index: str

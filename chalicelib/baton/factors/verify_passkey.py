@@ -1,13 +1,14 @@
-"""Verify what an authenticator signed: the registration of a passkey, and an assertion by one (WebAuthn Level 3).
+"""Verify the two kinds of passkey data: the registration of a passkey, and an assertion by it (WebAuthn Level 3).
 
-``webauthn`` (py_webauthn) verifies, and is imported for that only. Before it reads anything, this module does so
-strictly: the client data (`client_data`), and every CBOR value (`keys.cbor`), with no byte left over. The library's own
-readers take members that are given twice, bytes that follow, and CBOR tags. Besides:
+``webauthn`` (py_webauthn) verifies, and is imported for that only. Before the library reads anything, this module reads
+it strictly: the client data (`client_data`), and every CBOR value (`keys.cbor`), with no byte left over. The library's
+own readers accept members that are given twice, bytes after the value, and CBOR tags. More rules:
 
 1. ``attestationObject`` is rewritten to the format ``none`` before the library sees it. Baton requests no attestation,
    and the parsers of the other formats are attack surface.
 2. Every exception of the library is the same refusal. For a key without ``alg`` it raises ``KeyError``.
-3. The counter is not judged here. A counter that did not grow makes an event, not a refusal: synced passkeys have none.
+3. The counter is not judged here. A counter that did not grow causes an event and no refusal: synced passkeys have no
+counter.
 
 The challenge is a ticket (`passkey_challenge`), which the caller opens. No I/O.
 """
@@ -28,14 +29,14 @@ ALGORITHMS: Final = (-7, -8, -257)
 """ES256, EdDSA and RS256, in the order of preference: every platform has one of them."""
 TRANSPORTS: Final = frozenset({"ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"})
 CREDENTIAL_ID_BYTES_MAX: Final = 1023
-"""WebAuthn Level 3, section 4."""
+"""The maximum length of a credential id, in bytes (WebAuthn Level 3, section 4)."""
 PASSKEY_KEY_BYTES_MAX: Final = 600
-"""A COSE key: 77 bytes of P-256, 42 of Ed25519, and 530 of RSA with 4,096 bits."""
+"""The maximum length of a COSE key, in bytes. P-256 needs 77, Ed25519 needs 42, and RSA with 4,096 bits needs 530."""
 ANDROID_ORIGIN: Final = "android:apk-key-hash:"
 
 _UP, _UV, _BE, _BS, _AT, _ED = 0x01, 0x04, 0x08, 0x10, 0x40, 0x80
 _FIXED: Final = 37
-"""The bytes of authenticator data before its optional parts: hash of the RP ID, flags and counter."""
+"""The length of the fixed part of authenticator data, in bytes: hash of the RP ID, flags and counter."""
 _AAGUID_BYTES: Final = 16
 _COSE_ALGORITHM: Final = 3
 _HINT_CHARACTERS_MAX: Final = 400
@@ -65,7 +66,7 @@ class Registration(Struct, frozen=True):
 
 
 class Asserted(Struct, frozen=True):
-    """What a verified assertion says of the authenticator: its counter, and whether the passkey is synced."""
+    """The facts of a verified assertion: the counter of the authenticator, and whether the passkey is synced."""
 
     counter: int
     backup_eligible: bool
@@ -278,7 +279,7 @@ def _attested(registration: Registration) -> tuple[_AuthenticatorData, bytes]:
 
 
 def _authenticator_data(value: bytes, *, attested: bool) -> _AuthenticatorData:
-    """Read authenticator data (section 6.1). Raises ``ValueError``, also for a byte that follows."""
+    """Read authenticator data (section 6.1). Raises ``ValueError``, also if bytes follow the data."""
     if len(value) < _FIXED:
         raise ValueError(f"fewer than {_FIXED} bytes")
     flags, counter, end = value[32], int.from_bytes(value[33:_FIXED], "big"), _FIXED
@@ -338,7 +339,7 @@ def _checked(what: str, read: Callable[[], T]) -> T:
 
 
 def _accepted(origins: Sequence[str]) -> list[str]:
-    """Return the spellings of the origins. Some Android phones pad the hash of an app with ``=``."""
+    """Return every accepted spelling of the origins. Some Android phones pad the hash of an app with ``=``."""
     return [*origins, *(f"{one}=" for one in origins if one.startswith(ANDROID_ORIGIN))]
 
 

@@ -48,7 +48,10 @@ _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
 
 
 class _Text(Response):
-    """A response whose body is text. Chalice would compare its media type with each binary one, to encode the body."""
+    """A response whose body is text.
+
+    For other responses, Chalice compares the media type with every binary media type.
+    """
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:
         """Return the response of the Lambda function."""
@@ -61,7 +64,7 @@ def answered(answer: object, *, shared: bool = False) -> Response:
 
     ``shared``: the answer is for every client, so a shared cache may keep it. Raises ``TypeError`` or ``ValueError`` if
     ``answer`` is not an ``Answer``, if its status, body, header or cookie must not be sent, or if a str or bytes body
-    has no media type. These are defects of the view.
+    has no media type. Each of these is a defect of the view.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -133,7 +136,7 @@ def _cookie(cookie: Cookie) -> str:
 
 
 def with_cookies(response: Response, cookies: Iterable[Cookie]) -> Response:
-    """Mark a response as one that depends on cookies, and add cookies to it. With a cookie, no cache may keep it."""
+    """Mark a response as dependent on cookies, and add cookies to it. If it sets a cookie, no cache may store it."""
     given = next((name for name in response.headers if name.lower() == "vary"), None)
     response.headers["Vary"] = BY_COOKIE if given is None else f"{response.headers.pop(given)}, {BY_COOKIE}"
     lines = [_cookie(cookie) for cookie in cookies]
@@ -252,11 +255,11 @@ ALLOWED_FIELDS = (
 EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
 """Response header fields that a page may read."""
 PREFLIGHT_KEPT_S = 7200
-"""How long a browser may keep a preflight, seconds. Chromium does not keep it for longer."""
+"""How long a browser may store a preflight, in seconds. Chromium never stores a preflight for longer."""
 
 
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
-    """Return the header fields that allow a page of this origin to read an answer, or none.
+    """Return the header fields that allow a page of this origin to read an answer. Return none for other origins.
 
     ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the clients that deliver cookies: only
     their pages may send cookies from another origin. An origin that ends in ``:*`` includes every port of its host.

@@ -8,7 +8,9 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def check(view: Callable[..., object], first: list[str], path: frozenset[str] | None) -> None:
-    """Compare the arguments of a view with those of its route; with ``path``, the names of path parameters too.
+    """Compare the arguments of a view with those of its route.
+
+    With ``path``, also compare the names of path parameters.
 
     ``first`` are the caller (or the message), then the body and the query, if the route has them. The path parameters
     follow by name. Raises ``TypeError``.

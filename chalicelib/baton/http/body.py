@@ -1,4 +1,4 @@
-"""The body of a request, strict JSON as one struct or a form, and its query parameters, as a struct too."""
+"""Read the body of a request strictly, as a struct (JSON) or a form, and read its query parameters as a struct."""
 
 import math
 import re
@@ -120,7 +120,7 @@ def require_media_type(message: Message, wanted: str) -> None:
     """Compare the whole media type, without regard to case, and ignore its parameters.
 
     JSON (RFC 8259 section 11) and forms define no parameters. One parameter is not ignored: a ``charset`` of JSON other
-    than UTF-8 is refused, because Baton would read other characters than the sender wrote. A form is always ASCII.
+    than UTF-8 is refused, because Baton would misread the characters. A form is always ASCII.
     """
     given = message.fields.get("content-type", ("",))[0].strip(" \t").lower()
     media_type, semicolon, parameters = given.partition(";")
@@ -129,7 +129,7 @@ def require_media_type(message: Message, wanted: str) -> None:
 
 
 def _harmless(parameters: str, *, utf_8: bool) -> bool:
-    """Check the parameters: they are well-formed, and if ``utf_8`` is true, none names another charset."""
+    """Check that the parameters are well-formed and, if ``utf_8`` is true, that none names another charset."""
     position = 0
     while position < len(parameters):
         parameter = _PARAMETER.match(parameters, position)
@@ -179,7 +179,7 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
 def _refuse_infinite(parameters: Query, given: Iterable[str]) -> None:
     """Refuse NaN and Infinity, as in a body.
 
-    Each comparison with NaN is false, so NaN could pass a check of the view.
+    Every comparison with NaN is false, so NaN could pass a limit check of the view.
     """
     for field in structs.fields(parameters):
         value = getattr(parameters, field.name)

@@ -19,7 +19,7 @@ from chalicelib.baton.tokens.call import SAFE_METHODS
 
 
 class Request(Struct, frozen=True):
-    """A request to a route. ``route`` is the template; ``path`` has its parameters, percent-decoded."""
+    """A request to a route. ``route`` is its template. ``path`` has the path parameters, percent-decoded."""
 
     message: Message
     route: str
@@ -38,12 +38,12 @@ class Dispatch(Struct, kw_only=True):
     entropy: Entropy
     log: Log
     app: Chalice | None = None
-    """The application whose routes these are. ``Baton.install`` sets it."""
+    """The Chalice application that has the routes. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
     cookie_origins: tuple[str, ...] = ()
     """The origins whose pages may send cookies too."""
     origin_secret: Secret | None = None
-    """What a CDN in front of the API sends."""
+    """The secret that a CDN in front of the API sends."""
     development: bool = False
     """Show tracebacks on the terminal."""
     resource_metadata: str = ""
@@ -51,7 +51,7 @@ class Dispatch(Struct, kw_only=True):
     begin: Callable[[], None] = lambda: None
     """Called at the start of each request."""
     after: Callable[[], None] | None = None
-    """Called after each answer, in development only: it works off the queue of mails."""
+    """Called after each answer, in development only: it sends the mails of the queue."""
 
     def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
         """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
@@ -147,7 +147,10 @@ class Dispatch(Struct, kw_only=True):
         return response
 
     def note_defect(self, defect: Exception) -> None:
-        """Log where a defect happened, not its text, which may contain a secret. In development, show its traceback."""
+        """Log the place of a defect, but not its text, which may contain a secret.
+
+        In development, show its traceback.
+        """
         if self.development:
             traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
@@ -224,7 +227,7 @@ def _field(event: Mapping[str, Any], wanted: str) -> str | None:
 
 
 def _is_browser(event: Mapping[str, Any]) -> bool:
-    """Decide whether a person opened the route: a browser's ``Accept`` names HTML, a library's does not."""
+    """Decide whether a person opened the route: the ``Accept`` of a browser names HTML, that of a library does not."""
     return "text/html" in (_field(event, "accept") or "").lower()
 
 

@@ -1,7 +1,7 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Three are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
-the bounces and complaints of Amazon SES.
+Three are scheduled. ``jobs`` carries out the queue of mails and deletions, one message at a time. ``mail_feedback``
+gets the bounces and complaints of Amazon SES.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
 this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the
@@ -33,9 +33,9 @@ class Jobs(Struct, frozen=True, kw_only=True):
     carry_out: Callable[[str], object]
     """Carry out one order of the queue."""
     take_feedback: Callable[[str], object]
-    """Take one report of Amazon SES."""
+    """Process one report of Amazon SES."""
     feedback_topic: str
-    """The name of the topic of these reports."""
+    """The name of the SNS topic for these reports."""
     operate: Callable[[object], dict[str, object]]
     """Answer a request of an operator."""
 
@@ -95,7 +95,7 @@ def rotate_keys(event: CloudWatchEvent) -> None:
 
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def audit_configuration(event: CloudWatchEvent) -> None:
-    """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
+    """Check the configuration of tables, keys, logs and API, and report each difference from the requirements."""
     jobs = _jobs()
     jobs.run(event, jobs.audit_configuration)
 
@@ -126,7 +126,8 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function with its own event. So it exists before ``app`` is imported, which registers it.
+    Lambda calls this function with a raw event. The function must exist before ``app`` is imported: that import
+    registers it.
     """
     del context
     installed = _jobs()
@@ -139,9 +140,9 @@ def jobs(event: dict[str, Any], context: object = None) -> None:
 
 
 def mail_feedback(event: dict[str, Any], context: object = None) -> None:
-    """Take the bounces and complaints of Amazon SES (SNS). A message of another source or topic is ignored.
+    """Process the bounces and complaints of Amazon SES (SNS). A message of another source or topic is ignored.
 
-    Lambda calls this function with its own event, as ``jobs``.
+    Lambda calls this function with a raw event, as for ``jobs``.
     """
     del context
     installed = _jobs()

@@ -61,7 +61,7 @@ REPLAYED: Final = "Baton-Replayed"
 """The header field of a replayed answer; its value is ``1``."""
 
 NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
-"""Refusals that say that the view changed nothing. They release the key."""
+"""Refusals which mean that the view changed nothing. They release the key."""
 
 FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
 """Actions of refusals that are answers. A stored ``retry`` would make a client repeat for 24 hours, and a stored
@@ -116,8 +116,8 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - It returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
         - It raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - It raises another refusal of 400 to 499 with a final action: ``render(refusal)``.
-        - It raises anything else, ``Unavailable`` included: no answer is stored, because the view may have changed
-          something.
+        - It raises any other exception, such as ``Unavailable``: no answer is stored, because the view may have changed
+        something.
 
         A refusal is raised again after it is stored. The caller renders it with ``render``, so that this answer and
         its replays are equal to the byte. A failure after the view does not change the answer.
@@ -127,7 +127,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         the route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second
         effect does no harm, so a call whose run stopped runs again.
 
-        Raises what ``view`` raises, or one of these, and then the view did not run:
+        Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:
 
         - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or has another form.
         - ``IdempotencyKeyReused``: the key belongs to another request.
@@ -202,7 +202,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             self.log.record("answer_not_stored", reason="taken over by another sending")
 
     def _release(self, sending: _Sending) -> None:
-        """Release the key. If this fails, the stored call is still a running call for the next request."""
+        """Release the key. If this fails, the next request finds a running call."""
         with contextlib.suppress(errors.Unavailable):
             self.store.release(sending.key, mark=sending.mark)
 

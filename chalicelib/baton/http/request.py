@@ -22,8 +22,10 @@ ONCE_FIELDS = (
     "idempotency-key",
 )
 SEVERAL_LINES = ("signature", "signature-input")
-"""Dictionaries (RFC 9651 section 4.2), to which a signing proxy may add a line. The length limit is for all lines
-together."""
+"""Fields that may have several lines: a signing proxy may add a line to a dictionary (RFC 9651 section 4.2).
+
+The length limit is for all lines together.
+"""
 _PATH = re.compile(r"/[!-~]*\Z")
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
@@ -34,8 +36,8 @@ def read_request(
 ) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    In ``development`` a request may come over plain http, whose default port is 80. ``origin_secret`` is what a CDN
-    sends, so that the address of its viewer counts as the source.
+    In ``development`` a request may come over plain http, whose default port is 80. ``origin_secret`` is the secret of
+    a CDN. If a request has it, the viewer's address from the CDN is the source.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """

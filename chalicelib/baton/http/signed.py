@@ -41,10 +41,10 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class Web:
-    """The logins of browsers: check them, and deliver them. The first request that needs them makes them."""
+    """The check and the delivery of browser logins. The first request that needs one of them makes it."""
 
     def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
-        """Use these functions to make them, once each."""
+        """Store the functions that make the two parts. Each is called once."""
         self._make_sessions = sessions
         self._make_delivery = deliver
 
@@ -67,7 +67,7 @@ class Views(Struct, frozen=True):
     once: RunOnce
     clients: Clients
     web: Web | None = None
-    """The logins of browsers. ``None``: no client delivers cookies."""
+    """The check and the delivery of browser logins. ``None``: no client delivers cookies."""
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
@@ -93,9 +93,9 @@ class Views(Struct, frozen=True):
         return self.dispatch.view(run, spec, view)
 
     def _delivered(self, spec: RouteSpec, message: Message, answer: object) -> Response:
-        """Write what a view without login returned. The tokens of a cookie client go into cookies on every route.
+        """Make the response of a view without login. The tokens of a cookie client go into cookies on every route.
 
-        The routes of OAuth refuse these tokens, so an exchange has none of them.
+        The routes of OAuth refuse these tokens, so no answer to an exchange has them.
         """
         if (
             self.web is None
@@ -127,7 +127,7 @@ class Views(Struct, frozen=True):
         return answered(view(caller, *arguments, **request.path))
 
     def _by_cookie(self, view: View, spec: RouteSpec, request: Request, sessions: "WebSessions") -> Response:
-        """Answer a caller whose login is in cookies. The answer has the new session id, if there is one."""
+        """Answer a caller whose login is in cookies. If the session id was renewed, the answer sets the new id."""
         from chalicelib.baton.browser.cookies import CLEARED  # noqa: PLC0415 - cold start
 
         call = sessions.authenticate(request.message, bound=spec.bound)
@@ -220,7 +220,7 @@ class Later:
         return {(route.method, route.path): self._views.make(route.view, route) for route in self.routes}
 
     def view(self, method: str, path: str) -> Callable[..., Response]:
-        """Return the view of one of the routes, which makes them at its first request."""
+        """Return the view of one of the routes. Its first request makes all the routes."""
 
         def later(**parameters: str) -> Response:
             return self._by_route[method, path](**parameters)
@@ -238,8 +238,8 @@ def _presents_session(message: Message) -> bool:
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
     """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal.
 
-    A browser renews its proof for no link from another site. It gets a page that reloads itself, which it does renew
-    the proof for.
+    When a person follows a link from another site, the browser does not renew the proof of its key. So it gets a page
+    that reloads itself: for the reload, the browser renews the proof.
     """
     if not spec.login_page or message.method not in SAFE_METHODS:
         raise refusal
@@ -257,7 +257,10 @@ def _is_derived(shape: object, base: type) -> bool:
 
 
 def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
-    """Return the words of a requirement. ``None`` means no requirement. An empty requirement raises ``TypeError``."""
+    """Return the words of a requirement. ``None`` means no requirement.
+
+    Raises ``TypeError`` for an empty requirement.
+    """
     collected = frozenset(words or ())
     if words is not None and not collected:
         raise TypeError(f"{name} is empty, so it would require nothing: name one, or leave the argument out")
@@ -267,7 +270,7 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
     """Compare the arguments of a view with those of its route, as `arguments.check` does. Raises ``TypeError``.
 
-    An ordinary view is read from its code: a cold start does without ``inspect``.
+    The arguments of an ordinary view are read from its code object, so a cold start need not import ``inspect``.
     """
     if not _takes(view, arguments_of(spec), path):
         from chalicelib.baton.http.arguments import check  # noqa: PLC0415 - cold start
@@ -284,7 +287,7 @@ def arguments_of(spec: RouteSpec) -> list[str]:
 
 
 def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
-    """Return whether a view is an ordinary function with these arguments. If not, it may still be right."""
+    """Return whether a view is an ordinary function with these arguments. A view of another kind may still be right."""
     inner: object = view
     while "__wrapped__" in getattr(inner, "__dict__", ()):
         inner = vars(inner)["__wrapped__"]

@@ -1,4 +1,4 @@
-"""The source of a request behind a CDN: everybody has the CDN's address, so the CDN names the viewer's."""
+"""The source of a request behind a CDN. All requests come from the CDN, so the CDN names the address of the viewer."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ _SECRET, _VIEWER = "baton-origin-secret", "cloudfront-viewer-address"
 
 
 def viewer_of(fields: Mapping[str, Sequence[str]], secret: Secret) -> str:
-    """Return the address of ``CloudFront-Viewer-Address`` beside the right ``Baton-Origin-Secret``, or an empty text.
+    """Return the address in ``CloudFront-Viewer-Address``. It is empty without the right ``Baton-Origin-Secret``.
 
-    Anybody who finds the gateway's own address can send the first field, and only the CDN the second one.
+    Every client that finds the gateway's own address can send the first field. Only the CDN can send the second field.
     """
     sent, viewer = fields.get(_SECRET), fields.get(_VIEWER)
     if sent is None or viewer is None or len(sent) != 1 or len(viewer) != 1:

@@ -2,7 +2,7 @@
 
 Accepted: integers, byte and text strings, arrays, maps with different text or integer keys, true, false and null, all
 of definite length, nested at most ``DEPTH_MAX`` deep. Refused: tags, floats, indefinite lengths, and lengths beyond the
-end. A general decoder evaluates tags, of which one compiles a regular expression, and accepts a key of a map twice.
+end. A general decoder evaluates tags (one tag compiles a regular expression), and accepts a map with a repeated key.
 """
 
 from typing import Final
@@ -12,7 +12,10 @@ DEPTH_MAX: Final = 8
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
 _SIMPLES: Final = {20: False, 21: True, 22: None}
 _SIZES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
-"""How many bytes follow the first one, for its lower five bits. Smaller values are the number itself."""
+"""How many bytes of the number follow the first byte, by the lower five bits of the first byte.
+
+Lower values of these bits are the number itself.
+"""
 
 Cbor = int | bytes | str | bool | None | list["Cbor"] | dict[int | str, "Cbor"]
 

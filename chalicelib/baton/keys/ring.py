@@ -104,17 +104,20 @@ class Ring(Struct, frozen=True):
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Return the time from which the next key of the ring signs. ``None`` if no key follows this one."""
+        """Return when the period of this key ends: the time from which the next key signs. ``None``: no key follows."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 
     def serves(self, key: SigningKey, issued_at: int) -> bool:
-        """Check whether this key may have signed a token with this ``issued_at``. There is no earliest time."""
+        """Check whether this key may have signed a token with this ``issued_at``.
+
+        There is no earliest ``issued_at``.
+        """
         end = self.served_until(key)
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
 
     def published(self) -> tuple[SigningKey, ...]:
-        """Return the keys that resource servers may trust: those that can have signed a token of an active login.
+        """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
         The not-before time ended every login that began earlier. A key is left out if each token that it may have
         signed is older than that time: the key may have leaked, and a resource server uses only the published keys to
@@ -150,8 +153,8 @@ class Ring(Struct, frozen=True):
     def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
-        ``source_id`` is the id there. So a repetition finds its own account, and two accounts that had two spellings of
-        one address there stay two.
+        ``source_id`` is the id in that system. So a repetition finds its own account, and two accounts that had two
+        spellings of one address there stay two.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 

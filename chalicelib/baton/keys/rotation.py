@@ -17,7 +17,7 @@ from chalicelib.baton.policy import (
 )
 
 KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
-"""No token lives longer than its lineage, so a key is removed when the last lineage that could use it has ended."""
+"""How long a key is kept after its period, in seconds: then the last lineage with a token of this key has ended."""
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
@@ -122,7 +122,11 @@ Key = TypeVar("Key", SigningKey, Root)
 
 
 def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key, ...]:
-    """Return the keys without a successor, and the keys whose successor began so recently that tokens may need them."""
+    """Return the keys that are still needed.
+
+    These are the keys without a successor, and the keys whose successor began so recently that valid tokens may need
+    them.
+    """
     return tuple(
         key
         for number, key in enumerate(keys, start=1)

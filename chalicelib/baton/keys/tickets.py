@@ -63,7 +63,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the ticket expires, in seconds. A subclass may return an earlier time."""
+        """Return when the ticket expires, in seconds since the epoch. A subclass may return an earlier time."""
         return self.issued_at + self.purpose.life_s
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.
         TicketInvalid: the text is not a ticket, or the ticket was altered, has another purpose, expired, was issued
-            before the not-before time, or is bound to something else.
+            before the not-before time, or is bound to other values.
         Unavailable: a genuine ticket from the future. The clocks of this deployment disagree.
 
     """

@@ -17,15 +17,15 @@ PASSWORD_AND_TOTP: Final = Assurance(acr="aal2", amr=("pwd", "otp", "mfa"))
 PASSWORD_AND_RECOVERY_CODE: Final = Assurance(acr="aal2", amr=("pwd", "recovery", "mfa"))
 PASSWORD_AND_PASSKEY: Final = Assurance(acr="phr", amr=("pwd", "pop", "user", "mfa"))
 PASSKEY: Final = Assurance(acr="phr", amr=("pop", "user", "mfa"))
-"""A passkey alone. The authenticator verified the person, by PIN or biometry."""
+"""Only a passkey. The authenticator verified the person, by PIN or biometry."""
 PASSWORD_ON_REMEMBERED_KEY: Final = Assurance(acr="aal2", amr=("pwd", "pop", "mfa"))
 RESTORED: Final = Assurance(acr="0", amr=("pop",))
 """A login restored on a new phone. The phone proved the restore key, and no person proved anything."""
 TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
-"""For a step-up only. A thief of the phone has the authenticator app too, so it never replaces the password."""
+"""For a step-up only. A thief of the phone has the authenticator app too, so a code never replaces the password."""
 
 PROVIDER: Final = Assurance(acr="aal1", amr=("fed",))
-"""An identity provider (`federation`). Alone, it counts as much as a password."""
+"""An identity provider (`federation`). Without a second factor, its level is that of a password."""
 PROVIDER_AND_TOTP: Final = Assurance(acr="aal2", amr=("fed", "otp", "mfa"))
 PROVIDER_AND_RECOVERY_CODE: Final = Assurance(acr="aal2", amr=("fed", "recovery", "mfa"))
 PROVIDER_AND_PASSKEY: Final = Assurance(acr="phr", amr=("fed", "pop", "user", "mfa"))
@@ -69,7 +69,8 @@ _ATTESTED: Final[Mapping[Attestation, Attested]] = {
     Attestation.STRONGBOX: "strongbox",
 }
 _HARDWARE_KEY: Final = "hwk"
-"""RFC 8176: a key in hardware. App Attest proves the app, but not where the key of the device is."""
+"""The value of ``amr`` for a key that an attestation proves to be in hardware (RFC 8176). App Attest does not give it:
+it proves the app, but not where the key of the device is."""
 
 
 def assurance_number(assurance: Assurance, attestation: Attestation = Attestation.NONE, provider: int = 0) -> int:
@@ -93,7 +94,7 @@ def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
 
 
 def attested_as(attestation: Attestation) -> Attested | None:
-    """Return the word for an attestation, as tokens and introspection have it. ``None``: nothing is attested."""
+    """Return the word for an attestation in tokens and introspections. ``None``: nothing is attested."""
     return _ATTESTED.get(attestation)
 
 
@@ -104,5 +105,5 @@ def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
 
 
 def by_provider(assurance: Assurance) -> Assurance:
-    """Return what was proved if an identity provider vouched for the person in place of the password."""
+    """Return the assurance of a login in which an identity provider replaced the password."""
     return _BY_PROVIDER.get(assurance, assurance)

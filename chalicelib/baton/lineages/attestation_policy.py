@@ -1,4 +1,4 @@
-"""What a client requires of the attestation of its devices: the keys of its row in the client registry. No I/O."""
+"""The attestation rules of a client: read them from its row in the client registry. No I/O."""
 
 import re
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class AttestationPolicy(Struct, frozen=True):
-    """What a client requires. ``rule``: evidence is ignored, judged and reported, or required for a login.
+    """The attestation rules of a client. ``rule``: evidence is ignored, judged and reported, or required for a login.
 
-    ``environments`` and ``categories`` are of App Attest, ``security`` and ``boot_keys`` of Android.
+    ``environments`` and ``categories`` belong to App Attest, ``security`` and ``boot_keys`` to Android.
     """
 
     rule: AttestationRule = "off"
@@ -32,7 +32,10 @@ class AttestationPolicy(Struct, frozen=True):
 
 
 def read_attestation(row: Any, apps: Apps, problems: list[str]) -> AttestationPolicy:  # noqa: ANN401 - any TOML value
-    """Read ``attestation`` of a client, and its part of ``apple`` and ``android``. Add their problems."""
+    """Read ``attestation`` of a client, and the attestation keys in its ``apple`` and ``android``.
+
+    Add their problems.
+    """
     if problems or not isinstance(row, dict):
         return AttestationPolicy()
     apple, android = row.get("apple", {}), row.get("android", {})

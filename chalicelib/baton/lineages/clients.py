@@ -35,14 +35,14 @@ _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
 _OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
-"""Their tokens live for up to 180 days. A JWT would carry roles and a login for so long after they ended."""
+"""Their tokens must be opaque: they live for up to 180 days. A JWT would show ended roles and logins for so long."""
 _ROLE_MEMBERS = {"code"}
 _OPTIONAL_ROLE_MEMBERS = {"second_factor"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
 _OTHER_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""Other encodings by their byte order mark, the longer marks first."""
+"""Encodings other than UTF-8, by their byte order mark. The longer marks come first."""
 
 
 class RegistryProblems(ValueError):
@@ -62,12 +62,12 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
-    cannot (``off``). ``remember_days``: how long a device that proved one is not asked
-    again; 0: never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
+    recognised as Baton's. ``second_factor``: whether the client requires a second factor at each login, can ask for it,
+    or cannot ask (``off``). ``remember_days``: for how many days a device that proved one needs no new proof; 0:
+    devices are never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
     logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
-    ``origins`` are the origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers are
-    offered to bind them to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
+    ``origins`` are the origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers may
+    bind these cookies to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
     """
 
     id: str
@@ -89,7 +89,7 @@ class Client(Struct, frozen=True):
 
 
 class MailRow(Struct, frozen=True):
-    """The table ``[mail]``: the name of the product in mails, and the host of links. No host, no links."""
+    """The table ``[mail]``: the product name in mails, and the host of links. Without a host, mails have no links."""
 
     product: str = ""
     link_host: str = ""
@@ -110,8 +110,8 @@ class Clients:
     ) -> None:
         """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
 
-        The holders of ``second_factor_roles`` are asked for a second factor at each login. Only a login with a second
-        factor has these roles.
+        An account with one of the ``second_factor_roles`` needs a second factor at each login. Only a login with a
+        second factor has these roles.
         """
         self.demonstration = demonstration
         self.mail = mail or MailRow()
@@ -160,7 +160,7 @@ class Clients:
 
     @property
     def cookie_origins(self) -> tuple[str, ...]:
-        """The origins beside the API's own whose pages may send cookies."""
+        """The origins, in addition to the API's own, whose pages may send cookies."""
         return tuple(dict.fromkeys(origin for client in self.by_cookie for origin in client.origins))
 
     @property

@@ -1,4 +1,4 @@
-"""Which lineages of its account a login ends, and which it removes to make room. No I/O."""
+"""Which other lineages of the account a new login ends, and which it removes to make room. No I/O."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,11 +20,14 @@ class NoRoom(Struct, frozen=True):
 _LIVE = 2
 """The rank of a live lineage: it is removed last."""
 _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
-"""The reasons after which no earlier login request is valid any more, because its password is not."""
+"""The end reasons after which an earlier login request is no longer valid, because its password is not."""
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
-    """Check whether the account has, or had, a login of this device. Only a key or an HMAC secret identifies one."""
+    """Check whether the account has, or had, a login of this device.
+
+    Only a key or an HMAC secret identifies a device.
+    """
     key = binding if isinstance(binding, KeyBinding) else None
     return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
 
@@ -37,7 +40,8 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s`` is the idle limit of the app's login. The expiry includes it, so no other rule compares it.
+    ``idle_s`` is the idle limit of the app's login. The expiry of the new lineage includes this limit, so no other rule
+    compares it.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -48,7 +52,9 @@ def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
 def replaced_by_handover(
     account_state: AccountState, lineage: Lineage, *, over: LineageId | None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a handover ends: the earlier ones of this app at this client, and that of the cookies.
+    """Return the lineages that a handover ends.
+
+    These are the earlier lineages that this app handed to this client, and the lineage of the cookies.
 
     ``over`` is the lineage whose cookies the browser sent.
     """
@@ -93,9 +99,9 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
     A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
     begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
-    change or a reset can be removed at any age, because that request has a password that is no longer valid.
-    ``replaced`` are the lineages that this login ends. ``parent`` is the login of the old phone, if this login is
-    restored from it. It is kept: both phones are in use during a move. ``live_too=False``: no live lineage is removed.
+    change or a reset can be removed at any age: the password in its login request is no longer valid. ``replaced`` are
+    the lineages that this login ends. ``parent`` is the login of the old phone, if this login is restored from it. It
+    is kept: both phones are in use during a move. ``live_too=False``: no live lineage is removed.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

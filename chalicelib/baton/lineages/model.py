@@ -65,7 +65,7 @@ class Assurance(Struct, frozen=True):
 
 
 class Attestation(IntEnum):
-    """What the platform of a device attested about a login: its app, or the hardware that keeps its key.
+    """The statement of a device's platform about a login: its app, or the hardware that keeps its key.
 
     The stored value is the number.
     """
@@ -102,9 +102,9 @@ class Lineage(Struct, frozen=True):
     4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
     limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
     own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
-    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone
-    from which this login was restored on a new one, or the login of the app that handed this login over to a browser.
-    ``browser_key`` is the key of the browser, if its cookies are bound to one. ``attestation`` is what the device
+    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone,
+    if this login was restored from it, or the login of the app, if an app handed this login over to a browser.
+    ``browser_key`` is the key to which the cookies of the browser are bound, if any. ``attestation`` is what the device
     proved about itself, and ``provider`` the code of the identity provider that the person logged in with; 0: none.
     """
 
@@ -129,18 +129,18 @@ class Lineage(Struct, frozen=True):
 
     @property
     def app(self) -> LineageId | None:
-        """The login of the app that handed this login over. This login is live only while that one is.
+        """The login of the app that handed this login over. This login is live only while the login of the app is live.
 
-        A restored login has a parent too, and goes on without it. It is always bound to a key.
+        A restored login has a parent too, but does not depend on it. A restored login is always bound to a key.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
 
 class Rights(Struct, frozen=True):
-    """What an account may do beside the scope of its client.
+    """The rights of an account, in addition to the scope of its client.
 
-    ``roles`` are the codes of the account's roles. ``attributes`` are the team's, encoded as MessagePack; empty bytes
-    where there are none. Only a team's function reads them, so that an exchange does not decode them.
+    ``roles`` are the codes of the account's roles. ``attributes`` are those of the team, encoded as MessagePack; empty
+    bytes if there are none. Only a function of the team reads them, so an exchange does not decode them.
     """
 
     roles: frozenset[int] = frozenset()
@@ -191,8 +191,8 @@ class Actor(Struct, frozen=True):
     """The login that requests a write. The write happens only while this login is active.
 
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
-    authenticated. If the person proved a password for this operation, it is the version of that password. ``app`` is
-    the login that handed this one over, which must be live too.
+    authenticated. If the person proved a password for this operation, it is the version at the time of that proof.
+    ``app`` is the login of the app that handed this login over. It must be active too.
     """
 
     account: AccountId

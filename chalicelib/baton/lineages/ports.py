@@ -36,7 +36,7 @@ class LineageStore(Protocol):
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` ones.
+        """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
         This is one write, with these conditions: the account is active. Epoch and credentials version are as in
         ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
@@ -44,8 +44,8 @@ class LineageStore(Protocol):
         bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
         with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
 
-        For a lineage with a parent, its parent is live at ``auth_time`` of the new one, with the binding that it has in
-        ``expected``, which has the parent. The not-before time is not compared: the caller has compared it.
+        For a lineage with a parent there is one more condition: the parent is live at the ``auth_time`` of the new
+        lineage, and its binding is as in ``expected``. The not-before time is not compared: the caller has compared it.
         """
 
     def record_use(
@@ -93,9 +93,9 @@ class LineageStore(Protocol):
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or release it, for the operator. A repetition is safe.
+        """Require a second factor from an active account, or end this requirement, for the operator.
 
-        ``Refused``: the account does not exist, or is not active.
+        A repetition is safe. ``Refused``: the account does not exist, or is not active.
         """
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:

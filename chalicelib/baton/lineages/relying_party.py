@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 RELATED_LABELS_MAX: Final = 5
-"""The number of labels of related origins that every browser reads (WebAuthn Level 3, section 5.11)."""
+"""The maximum number of labels of related origins: every browser reads this many (WebAuthn Level 3, section 5.11)."""
 HOST: Final = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _ORIGIN: Final = re.compile(rf"https://({HOST.pattern})(:[0-9]{{1,5}})?|http://localhost(:[0-9]{{1,5}})?")
 _NAME_CHARACTERS_MAX: Final = 64
@@ -22,7 +22,7 @@ _APPLE_MEMBERS: Final = ("app_ids", "environments", "categories")
 _ANDROID_MEMBERS: Final = ("packages", "security", "boot", "boot_keys")
 _MEMBERS: Final = {"rp_id", "rp_name", "origins", "enroll_url", "manage_url"}
 _SECOND_LEVEL_CHARACTERS_MAX: Final = 3
-"""``co.uk`` and ``com.cn`` are registries. Their second level is short."""
+"""The longest second level of a registry such as ``co.uk`` or ``com.cn``, in characters."""
 
 
 class RelyingParty(Struct, frozen=True):
@@ -52,7 +52,10 @@ class Apps(Struct, frozen=True):
 
 
 def read_relying_party(table: object, problems: list[str]) -> RelyingParty | None:
-    """Read the table ``[webauthn]``, or ``None`` without one. Add its problems to ``problems``."""
+    """Read the table ``[webauthn]``. Return ``None`` if the registry does not have it.
+
+    Add its problems to ``problems``.
+    """
     if table is None:
         return None
     if not isinstance(table, dict):

@@ -20,7 +20,10 @@ from chalicelib.baton.policy import MINUTE_S
 
 NARROWED_S = 5 * MINUTE_S
 NARROWED_MAX_S = 15 * MINUTE_S
-"""How long a narrowed token lives: another server cannot see that its login has ended."""
+"""The longest life of a narrowed token, in seconds.
+
+It is short, because the other server cannot see that the login has ended.
+"""
 
 _MEMBERS = {"identifier", "scopes", "clients"}
 _OPTIONAL_MEMBERS = {"max_s"}
@@ -54,7 +57,7 @@ class Resources(Struct, frozen=True):
     by_name: Mapping[str, Resource] = {}
 
     def __bool__(self) -> bool:
-        """Return whether there is one."""
+        """Return whether there is a server."""
         return bool(self.by_name)
 
     def find(self, *, audience: str | None, identifier: str | None) -> Resource | None:
@@ -121,7 +124,7 @@ def _problems(
 
 
 def _list_problems(row: Mapping[str, object], clients: Collection[str], *, development: bool) -> Iterator[str]:
-    """Check scopes and clients. One file serves several registries, so not each client must be in each registry."""
+    """Check scopes and clients. One file serves several registries, so a registry may lack some of the clients."""
     for member in ("scopes", "clients"):
         words = row.get(member, ["any"])
         if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):

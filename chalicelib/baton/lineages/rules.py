@@ -45,7 +45,7 @@ from chalicelib.baton.policy import (
 
 
 class Current(Struct, frozen=True):
-    """E5: the presented generation is the current one. The exchange may happen."""
+    """E5: the presented generation is the current generation. The exchange may happen."""
 
     lineage: Lineage
 
@@ -78,7 +78,10 @@ class Ahead(Struct, frozen=True):
 
 
 class Inactive(Struct, frozen=True):
-    """E4: the login has ended, or the token does not match the stored login. ``reason``: the recorded one, if any."""
+    """E4: the login has ended, or the token does not match the stored login.
+
+    ``reason`` is the recorded end reason, if any.
+    """
 
     reason: EndReason | None = None
 
@@ -147,7 +150,7 @@ def ended_of(
 
     A rise of the epoch ended every lineage of an older epoch. The account state stores only the last rise. A rise of
     the not-before time ended every lineage that began earlier, with reason ``ended_everywhere``. A lineage that an app
-    handed over ended with that of the app.
+    handed over ended with the lineage of the app.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -166,8 +169,8 @@ def ended_of(
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
     """Return when and why the login of the app ended that handed this lineage over, or ``None``.
 
-    It was removed if it is not there, or if a later login has its id. The last use of this lineage is then the time.
-    The idle limit is not checked: a lineage never lives until that of its app.
+    If the login of the app is missing, or its id belongs to a later login, it was removed. The time is then the last
+    use of this lineage. The idle limit of the app is not checked: this lineage expires before it.
     """
     if lineage.app is None:
         return None
@@ -178,7 +181,7 @@ def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_
 
 
 def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
-    """Return the lineage with its next generation and with the attempt of the exchanged one (E5)."""
+    """Return the lineage with its next generation, and with the attempt that exchanged the last generation (E5)."""
     slots = list(lineage.attempts)
     slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
     return replace(
@@ -197,9 +200,10 @@ class Active(Struct, frozen=True):
 
 
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
-    """Return the login that a person proved: that of the app, if it handed this lineage over, which proves nothing.
+    """Return the login that a person proved. For a lineage that an app handed over, this is the login of the app.
 
-    Otherwise each handover would give the thief of an app a new login, and a device with new rate limits.
+    A handover proves nothing. Otherwise each handover would give the thief of an app a new login, and a device with new
+    rate limits.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -269,7 +273,11 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
 
 
 def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
-    """Decide whether a login that proved a password may go on: nothing has ended or changed what it proved."""
+    """Decide whether an unfinished login is still valid.
+
+    It is valid while the account is active, with the same epoch and credentials version as when the password was
+    proved.
+    """
     return (
         account_state is not None
         and account_state.status is Status.ACTIVE
@@ -289,7 +297,7 @@ def has_role(account_state: AccountState, codes: Collection[int]) -> bool:
 
 
 def check_attributes(attributes: bytes) -> None:
-    """Refuse more bytes of attributes than an account state has room for. Raises ``ValueError``."""
+    """Check the size of attributes: an account state has room for few bytes. Raises ``ValueError``."""
     if len(attributes) > ATTRIBUTES_BYTES_MAX:
         message = f"the attributes of an account are at most {ATTRIBUTES_BYTES_MAX} bytes: {len(attributes)} are given"
         raise ValueError(message)
@@ -298,8 +306,8 @@ def check_attributes(attributes: bytes) -> None:
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    With a single-use mechanism the exchange records the use. A sliding mechanism stores the use as ``issued_at``, the
-    others as ``last_used_day``.
+    With a single-use mechanism the exchange records the use. A sliding mechanism stores the use as ``issued_at``, every
+    other mechanism as ``last_used_day``.
     """
     if mechanism.single_use:
         return None

@@ -42,7 +42,7 @@ def well_known(clients: Clients) -> Mapping[str, Any]:
 
 
 def _statement(package: str, certificates: list[bytes]) -> dict[str, Any]:
-    """Return what Android reads of a package. Its certificates are in upper case, with colons."""
+    """Return the statement about an Android package. Its certificates are in upper case, with colons."""
     target = {
         "namespace": "android_app",
         "package_name": package,

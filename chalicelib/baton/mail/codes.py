@@ -22,7 +22,7 @@ def code_of(root: Secret, *, use: str, session_id: bytes, address: str) -> str:
 
 
 def is_code(typed: str, code: str) -> bool:
-    """Compare what a person typed with a code, in constant time. Spaces are ignored."""
+    """Compare the text that a person typed with a code, in constant time. Spaces are ignored."""
     return hmac.compare_digest(typed.replace(" ", "").encode(), code.encode())
 
 

@@ -105,7 +105,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         return user.email
 
     def _of_code(self, order: MailOrder, user: User | None) -> str:
-        """Check that the address of a code is still the one of an active account, with the same credentials."""
+        """Check that the account of a code is active, and has the same address and credentials version as before."""
         account_state = self.lineage_store.get(order.account)
         # The code of a new address goes there, also where another account has it: only its mailbox learns that.
         if user is None or (user.email != order.address and order.template != "new_address"):

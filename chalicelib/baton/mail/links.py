@@ -1,9 +1,9 @@
-"""Links in mails: an encrypted ticket behind ``#``, which reaches the app or a script, and no log of a server.
+"""Links in mails: an encrypted ticket behind ``#``, which reaches the app or a script, but no log of a server.
 
 1. The link of a code opens the app: ``https://{link_host}/baton/reset#t=ml...``. It needs ``link_host`` in the client
    registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``.
 2. Both hosts are settings. No header of a request changes a link.
-   ``#n=`` in place of ``#t=`` is the link "this was not me": the page then says what that one does.
+   With ``#n=`` in place of ``#t=``, the page describes and runs the link "this was not me".
 3. A ``GET`` of a link changes nothing, so programs that open each link of a mail do no harm.
 """
 
@@ -23,7 +23,7 @@ ACTION_PATH = "/mail/action"
 
 _USE_OF_TEMPLATE: Mapping[str, LinkUse] = {"reset": "reset", "verify": "verify"}
 _OF_UNPROVED = frozenset({"verify", "login"})
-"""The mails with a code that proves the address: one of them is the first mail that a stranger's account sends."""
+"""The mails that may have the link "this was not me": they have a code that proves the address."""
 
 
 class MailLinks(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ def _sealed(order: MailOrder, use: LinkUse, *, to: str, ring: Ring) -> str:
 
 
 class MailProof(Struct, frozen=True, kw_only=True):
-    """What proves that a person can read a mailbox: the code of a session, or a link."""
+    """The proof that a person can read a mailbox: the code of a session, or a link."""
 
     mail_session: str | None = None
     code: str | None = None

@@ -1,8 +1,8 @@
 """``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
 
 The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
-session has five tries. A person with the password can make any number of sessions, so the tries of a device that the
-account does not have are limited together, and so are those of each device that it has.
+session has five tries. A person with the password can make any number of sessions, so the tries are also limited for
+each known device of the account, and for all other devices together.
 """
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from chalicelib.baton.mail.sessions import StartMailSession, Wanted, known_devic
 from chalicelib.baton.policy import HOUR_S, MAIL_CODE_TRIES_MAX, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S, MINUTE_S
 
 _TRIES_MAX = MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
-"""The tries of a device in six hours: as many as its five mails are worth."""
+"""The maximum number of tries of a device in six hours: its five mails allow five tries each."""
 
 
 class LoginCodesByMail(Struct, frozen=True, kw_only=True):
@@ -78,5 +78,8 @@ def _wanted(user: User, account_state: AccountState, session: OpenSession) -> Wa
 
 
 def _root_of(session: OpenSession) -> Root:
-    """Return the root of the code: that of the time of the session, also after a newer one came into use."""
+    """Return the root secret that was in use when the session began.
+
+    The code derives from it, even if a newer root secret is in use.
+    """
     return session.ring.root_for_new(session.ticket.issued_at)

@@ -2,9 +2,9 @@
 
 The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
 learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, no
-registration gets it, and the link in the notice gives it back. So does a change back to it, after which no later
-address can take the account. A stranger who registered the address of another person keeps nothing: an address that was
-never proved is free immediately.
+registration gets it, and the link in the notice gives it back. A change back to the old address also gives it back.
+After that, no later address can take the account. A stranger who registered the address of another person keeps
+nothing: an address that was never proved is free immediately.
 """
 
 from msgspec import Struct
@@ -86,7 +86,8 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidCode: the code is wrong, or it cannot be used any more.
-            AccountExists: another account has the address, or keeps it as an old one. The caller can read its mail.
+            AccountExists: another account has the address, or keeps it as an old address. The caller may learn this,
+                because the caller can read the mailbox.
 
         """
         now = self.clock()
@@ -115,7 +116,7 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of its address", by_caller=True)
 
     def _moved(self, caller: Caller, user: User, new: Address, session: MailSession, *, now: int) -> bool:
-        """Write the change. False: the account, or the entry of the address, changed meanwhile."""
+        """Write the change. Return false if the account or the entry of the address changed meanwhile."""
         kept = _kept_after(user, new.index, returns=not session.settled, now=now)
         outcome = self.users.move_address(caller.actor, user, new, kept=kept, language=session.language, now=now)
         if isinstance(outcome, AddressTaken):
@@ -133,9 +134,10 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple[KeptAddress, ...]:
     """Return the old addresses that the account keeps after a change, the oldest first.
 
-    After a return to an old address, no later one can take the account back: it may be the one of a thief.
+    After a return to an old address, no later address can take the account back: a later address may be that of a
+    thief.
 
-    Raises ``TooManyRequests`` if there are too many of them.
+    Raises ``TooManyRequests`` if there are too many old addresses.
     """
     kept = tuple(one for one in user.kept if one.until > now)
     if _is_back(user, new_index, now=now):
@@ -155,14 +157,14 @@ def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple
 
 
 def _is_back(user: User, new_index: str, *, now: int) -> bool:
-    """Check whether the new address is an old one that an undo could give back: this change is such an undo."""
+    """Check whether the new address is an old address that an undo could restore. Then this change is such an undo."""
     return any(one.index == new_index and one.returns and one.until > now for one in user.kept)
 
 
 def _is_settled(caller: Caller, *, now: int) -> bool:
     """Check whether a long-used device requests the change with a second factor.
 
-    The thief of a mailbox that the owner leaves must not get the account back.
+    If so, the old mailbox cannot undo the change: it may be in the hands of a thief.
     """
     account_state, stepped_up = caller.account_state, caller.stepped_up
     assert account_state is not None  # of every caller of a route

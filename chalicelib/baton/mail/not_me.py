@@ -3,7 +3,8 @@
 1. The mail of a code has the link only while the address was never proved, the account has no second factor, and it is
    not from a time without mail. These are the accounts that a reset claims (``mail/reset.py``).
 2. The same conditions are in the write that deletes. After a proof of the address, the link is void.
-3. Every change of the address proves the new one. So an account that has left the mailbox is never deleted by its link.
+3. Every change of the address proves the new address. So a link to the old mailbox never deletes an account that has a
+new address.
 """
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ def is_unproved(user: User, *, claims_from: int) -> bool:
 
 
 class DeleteUnproved(Struct, frozen=True, kw_only=True):
-    """Delete the account whose verification mail reached another person."""
+    """Delete the account whose verification mail reached the wrong person."""
 
     clock: Clock
     users: MailUsers

@@ -17,7 +17,7 @@ from chalicelib.baton.policy import FORGET_AFTER_S, MAILBOX_MAX
 
 
 class QueueMail(Struct, frozen=True, kw_only=True):
-    """Encrypt an order and put it into the queue. The request that does this reads no account for it."""
+    """Encrypt an order and put it into the queue. No account is read for this."""
 
     clock: Clock
     entropy: Entropy
@@ -32,7 +32,7 @@ class QueueMail(Struct, frozen=True, kw_only=True):
 
 
 class QueueForget(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.ForgetLater`` by the queue of mails."""
+    """``accounts.ports.ForgetLater`` with the queue of mails."""
 
     entropy: Entropy
     key_ring: KeyRing
@@ -46,19 +46,19 @@ class QueueForget(Struct, frozen=True, kw_only=True):
 
 
 class PendingOrders:
-    """The queue in development and tests: orders that this environment works off after each answer."""
+    """The queue in development and tests. The environment carries out its orders after each answer."""
 
     def __init__(self) -> None:
         """Begin without an order."""
         self._orders: deque[str] = deque()
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an order. It waits for the end of the answer only."""
+        """Add an order. It is carried out after the answer, without a further delay."""
         del delay_s
         self._orders.append(order)
 
     def work_off(self, deliver: Callable[[str], None]) -> None:
-        """Deliver every order, each once."""
+        """Deliver each order once."""
         while self._orders:
             deliver(self._orders.popleft())
 
@@ -81,4 +81,4 @@ class Mailbox:
 
 
 OF_THIS_PROCESS = Mailbox()
-"""The mailbox of each environment of this process that gets no other one."""
+"""The mailbox of this process. An environment without a mailbox of its own uses it."""

@@ -1,7 +1,9 @@
-"""The page that a link of a notice opens: it says what the link does, and a button does it. A ``GET`` changes nothing.
+"""The page that a link of a notice opens. It describes the action of the link, and a button starts the action.
 
-The link is behind ``#``, so only the script of the page reads it. The script is the only one that the page may run, and
-it may send requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
+A ``GET`` changes nothing.
+
+The link is behind ``#``, so only the script of the page reads it. The page may run only this script, which may send
+requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
 from functools import lru_cache
@@ -16,7 +18,7 @@ _FILE: Final = Path(__file__).with_name("action.html")
 
 @lru_cache(maxsize=1)
 def action_page() -> Answer:
-    """Return the page. It is the same for everybody."""
+    """Return the page. It is the same for every link."""
     html = _FILE.read_text("utf-8")
     policy = (
         f"default-src 'none'; script-src {inline_source(html, 'script')}; style-src {inline_source(html, 'style')}; "

@@ -79,11 +79,12 @@ class Address(Struct, frozen=True):
 
 
 class Undo(Struct, frozen=True, kw_only=True):
-    """What an undo makes of an account.
+    """The changes that an undo makes in an account.
 
-    ``password_hash`` is of a random password. ``factors`` are those that stay. ``address`` is the old address that the
-    account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those that become
-    free. ``mark`` is the id of the link, which is used by this, and ``used_until`` when the link expires (seconds).
+    ``password_hash`` is of a random password. ``factors`` are the factors that stay. ``address`` is the old address
+    that the account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those
+    that become free. ``mark`` is the id of the link. The undo uses the link up, and ``used_until`` is when the link
+    expires (seconds).
     """
 
     password_hash: bytes
@@ -95,12 +96,12 @@ class Undo(Struct, frozen=True, kw_only=True):
     used_until: int
 
     def removed_passkeys(self, user: User) -> list[Passkey]:
-        """Return the passkeys of the account that do not stay."""
+        """Return the passkeys that the undo removes from the account."""
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
 
 class MailUsers(ProvingUsers, Protocol):
-    """Registered people, with the writes of this package."""
+    """The store of registered people, with the writes of this package."""
 
     def reset_password(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
@@ -117,13 +118,13 @@ class MailUsers(ProvingUsers, Protocol):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address of the actor's account by a proved one, and raise the credentials version.
+        """Replace the address of the actor's account by a proved address, and raise the credentials version.
 
         This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
         address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials
         version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
-        The old address is kept until the time of ``kept``, which has the old addresses of the account; one that was
-        never proved is free immediately. No login ends.
+        The old address is kept until the time of ``kept``, which has the old addresses of the account; an address that
+        was never proved is free immediately. No login ends.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:

@@ -13,7 +13,10 @@ from chalicelib.baton.routing import Message
 
 
 class StartRegistration(Struct, frozen=True, kw_only=True):
-    """Send a code to an address, or a mail which says that it has an account. The job for the mail decides which."""
+    """Send a code to an address.
+
+    If the address has an account, its mail says so and has no code. The job that sends the mail decides.
+    """
 
     clock: Clock
     key_ring: KeyRing

@@ -1,8 +1,9 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
-A reset ends every login of the account and issues no token. The next login checks what else the account requires.
-While the address was never proved, a reset claims the account: a stranger may have registered it. The condition is that
-no second factor is enrolled: one may be from a time without mail, when enrolment required no proved address.
+A reset ends every login of the account and issues no token. The next login checks the other requirements of the
+account. While the address was never proved, a reset claims the account: a stranger may have registered it. The
+condition is that no second factor is enrolled: a factor may be from a time without mail, when its enrolment required no
+proved address.
 """
 
 from msgspec import Struct
@@ -77,11 +78,11 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
     claims_from: int = 0
 
     def __call__(self, message: Message, *, proof: MailProof, new_password: str) -> None:
-        """Reset the password. A repetition with the same password gets the same answer. A link counts on any device.
+        """Reset the password. A repetition with the same password gets the same answer. A link is valid on any device.
 
         Raises:
-            InvalidCode: the code is wrong, or code or link cannot be used any more.
-            WeakPassword: this takes no try of the session.
+            InvalidCode: the code is wrong, or the code or the link is no longer valid.
+            WeakPassword: the password is too weak. This does not count as a try of the session.
 
         """
         now = self.clock()
@@ -143,7 +144,7 @@ def _follows(user: User, session: MailSession | MailLink) -> bool:
 
 
 def _check_same_password(password: bytes, user: User, ring: Ring) -> None:
-    """Check that a repeated reset has the password that the first one set. Raises ``InvalidCode``."""
+    """Check that a repeated reset has the password that the first reset set. Raises ``InvalidCode``."""
     if user.password_hash is None:
         raise InvalidCode("the code was used, and the account has no password")
     try:

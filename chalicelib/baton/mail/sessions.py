@@ -1,11 +1,11 @@
 """Begin a session for a mail code, and check a code that a person typed.
 
-1. A code counts only with its session, which the client holds. Where the session has a key, the request must be signed
-   with it. Where it has a login, that login must send the request.
-2. Each try takes one of five slots before the code is compared. A slot is never given back, also where rate limits are
-   off. So a session is worth five guesses.
-3. The beginning of a session makes the same reads and writes, and answers the same bytes, for every address: with an
-   account, without one, disabled, or suppressed. Only the job that sends the mail reads more.
+1. A code is valid only with its session, which the client holds. If the session has a key, that key must sign the
+request. If the session has a login, that login must send the request.
+2. Each try is counted before the code is compared, and never uncounted, even if rate limits are off. So a session
+allows five guesses.
+3. The beginning of a session makes the same reads and writes, and returns the same answer, for every address: with an
+account, without an account, disabled, or suppressed. Only the job that sends the mail reads more.
 """
 
 from msgspec import Struct
@@ -53,10 +53,12 @@ class Started(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """Which code is requested, and for what. ``account`` may be a decoy, whose ``account_state`` is ``None``.
+    """A request for a code: its use, its address and its account.
 
-    ``key`` is the key of the device, if it has one. ``lineage`` is the login that requests the code, if there is one.
-    ``settled`` is of a new address (``tickets.MailSession``).
+    ``account`` may be a decoy, whose ``account_state`` is ``None``.
+
+    ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
+    ``settled`` is for a new address (``tickets.MailSession``).
     """
 
     use: Use
@@ -102,7 +104,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def send(  # noqa: PLR0913 - the parts of a mail
         self, wanted: Wanted, *, session_id: bytes, root: Root, minutes: int, source: str, ring: Ring, now: int
     ) -> None:
-        """Count a code, and queue its mail. ``session_id`` is of the session in which it counts, for ``minutes``.
+        """Count a code, and queue its mail. The code is valid for ``minutes``, with the session ``session_id``.
 
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
@@ -127,7 +129,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         self.queue(order, ring=ring)
 
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
-        """Count the session: per source, and per address or known device. Strangers learn nothing of the account.
+        """Count the session: per source, and per address or known device. Strangers learn nothing about the account.
 
         The known devices of an account also share a limit, since a person with the password can add any number of them.
         """
@@ -164,7 +166,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the device if the account has, or had, a login of it. Strangers cannot use its sessions up."""
+    """Return the name of a device that has, or had, a login of the account. Strangers cannot use up its sessions."""
     if wanted.lineage:
         return wanted.lineage
     if wanted.key is None or wanted.account_state is None:

@@ -1,10 +1,10 @@
-"""Addresses that get no mails, because a mail bounced or was reported as spam. The rules, and what a report changes.
+"""Addresses that get no mails, because a mail bounced or was reported as spam: the rules, and the effect of a report.
 
 Amazon SES reports bounces and complaints. Mails to such an address harm the reputation of the sender, and SES stops an
 account that continues to send them.
 
 1. A permanent bounce stops mails to its address for 90 days. Then the next mail shows whether the mailbox exists.
-2. A complaint stops them until an operator lifts it. The report "not spam" is no complaint.
+2. A complaint stops mails until an operator lifts the suppression. The report "not spam" is not a complaint.
 3. A temporary bounce changes nothing.
 
 The address is stored as the HMAC that the e-mail index uses. The answers of routes for strangers do not depend on it:
@@ -78,7 +78,7 @@ class Ignored(Exception):
 
 
 class TakeFeedback(Struct, frozen=True, kw_only=True):
-    """Store what a report of Amazon SES says about an address. The function ``mail_feedback`` runs this."""
+    """Store the bounce or complaint of a report of Amazon SES. The function ``mail_feedback`` runs this."""
 
     clock: Clock
     key_ring: KeyRing
@@ -103,9 +103,10 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
         self.log.record("mail_suppressed", reason=why)
 
     def _read(self, message: str) -> tuple[Literal["bounce", "complaint"], str]:
-        """Return what happened, and the address that the mail was sent to. Raises ``Ignored``.
+        """Return the kind of the report, and the address that the mail was sent to. Raises ``Ignored``.
 
-        The address is the one of the mail, not of the report: a mailbox that forwards its mails reports another one.
+        The address is that of the mail, not that of the report: a mailbox that forwards its mails reports another
+        address.
         """
         if len(message) > MAIL_FEEDBACK_BYTES_MAX:
             raise Ignored("too long")

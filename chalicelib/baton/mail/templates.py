@@ -1,8 +1,11 @@
-"""The texts of mails: ``texts/{name}.{language}.{txt|html}``. A file of the same name in ``chalicelib/texts/`` wins.
+"""The texts of mails: ``texts/{name}.{language}.{txt|html}``.
+
+A file of the same name in ``chalicelib/texts/`` replaces it.
 
 The first line of a text is the subject, the rest its body. ``$name`` is replaced (`string.Template`). Values come from
-outside: the holder of a device chooses its name, and may be a thief. So every value loses its control characters, the
-name of a device loses what mail programs turn into links, and in HTML each value is escaped.
+outside: the holder of a device chooses its name, and may be a thief. So control characters are removed from every
+value. Characters that mail programs turn into links are removed from the name of a device. In HTML, each value is
+escaped.
 """
 
 import re
@@ -47,12 +50,12 @@ DEFAULT_LANGUAGE: Final = "en"
 
 _DEFAULTS: Final = Path(__file__).with_name("texts")
 _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
-"""The folder of the team, then the one that ships."""
+"""The folder of the team, then Baton's own folder."""
 
 _MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
 """Characters that mail programs build a link from, and the other full stops and wide forms that UTS 46 and NFKC map to
-them. ``15.2`` stays, ``example.com`` does not."""
+them. ``15.2`` is not changed, ``example.com`` is."""
 
 
 def render(
@@ -60,7 +63,7 @@ def render(
 ) -> Mail:
     """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name.
 
-    ``urls`` are those of the parts that this mail has. A part without one is left out.
+    ``urls`` has the URL of each part that this mail has. A part without a URL is left out.
     """
     chosen = language if language in LANGUAGES else DEFAULT_LANGUAGE
     plain = {key: _printable(value) for key, value in values.items()}
@@ -76,7 +79,7 @@ def render(
 
 
 def device_name(name: str) -> str:
-    """Return the name of a device for a mail, without what a mail program turns into a link."""
+    """Return the name of a device for a mail, without the characters that a mail program turns into a link."""
     return " ".join(_IN_LINKS.sub(" ", _printable(name)).split()) or "-"
 
 

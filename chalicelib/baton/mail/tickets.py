@@ -1,4 +1,4 @@
-"""What is pending by mail: the session of a code, which the client holds, and an order in the queue. No I/O."""
+"""The tickets of mail: the session of a code, which the client holds, a link, and an order in the queue. No I/O."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,13 @@ from chalicelib.baton.policy import (
 from chalicelib.baton.ticket_purposes import MAIL_ORDER, TICKET_PURPOSES, TicketPurpose
 
 Use = Literal["reset", "verify", "register", "new_address", "login"]
-"""What a code is for. It names the template of its mail too."""
+"""The use of a code. The template of its mail has the same name."""
 
 LinkUse = Literal["reset", "verify", "undo", "undo_address", "not_me"]
-"""What a link is for. ``undo_address`` is in the notice of a changed address, and lives as long as the old one is kept.
-``not_me`` is in the mail of a code for an address that was never proved, and deletes the account.
+"""The use of a link.
+
+``undo_address`` is in the notice of a changed address, and lives as long as the old address is kept. ``not_me`` is in
+the mail of a code for an address that was never proved, and deletes the account.
 """
 
 LINK_LIVES_S: Final[Mapping[LinkUse, int]] = {
@@ -66,7 +68,7 @@ class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
     ``version`` is the credentials version of a reset or a proof, in 8 bytes, and empty for an undo. ``since``: an undo
-    concerns what changed then (seconds) or later.
+    reverts every change since this time (seconds).
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_link"]
@@ -104,9 +106,9 @@ class MailOrder(Ticket, frozen=True):
     device: str = ""
     at: int = 0
     always: bool = False
-    """Whether the daily limit of notices does not count for this one."""
+    """Whether this notice is sent even above the daily limit of notices."""
     undo_since: int | None = None
-    """The mail has a link that undoes what changed then (seconds) or later. ``None``: it has no such link."""
+    """The mail has a link that undoes every change since this time (seconds). ``None``: it has no such link."""
 
     def link_id(self, use: LinkUse) -> bytes:
         """Return the id of a link in this mail, 16 bytes. An order that is delivered twice has the same links."""

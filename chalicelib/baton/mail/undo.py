@@ -3,9 +3,9 @@
 1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
 2. Second factors that a new device added at the time of the notice or later are removed. Those of a long-used device
    stay: a thief of the mailbox must not remove them.
-3. The account returns to the address that the notice was sent to, while that address is kept. Addresses that the
-   account had after it become free, and the links that were sent there are void: they may be in the mailbox of the
-   thief. An address that the account had before it stays kept: it may be the one of the owner.
+3. The account returns to the address that the notice was sent to, while that address is kept. Later addresses of the
+account become free, and the links that were sent there are void: they may be in the mailbox of the thief. Earlier
+addresses of the account stay kept: one of them may be that of the owner.
 4. A link works once, while its address belongs to the account or is kept for its return.
 """
 
@@ -69,7 +69,7 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during an undo", by_caller=True)
 
     def _undo(self, link: MailLink, user: User, ring: Ring, *, now: int) -> Undo:
-        """Return what the undo makes of the account. Raises ``InvalidCode``."""
+        """Return the changes of this undo. Raises ``InvalidCode``."""
         index, kept = ring.email_index(link.address), [one for one in user.kept if one.until > now]
         address = Address(link.address, index) if link.address != user.email else None
         if address is None:

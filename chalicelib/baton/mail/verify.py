@@ -1,6 +1,7 @@
-"""Prove the address of an account: request a code, and type it on the same login, or open the link on any login of it.
+"""Prove the address of an account, with a code that the same login requested, or a link on any login of the account.
 
-A mailbox alone proves nothing. An owner who opens the link of a stranger's account must not confirm that account.
+A login of the account is required. If a stranger registered the address of another person, that person must not confirm
+the account by opening its link.
 """
 
 from msgspec import Struct
@@ -55,7 +56,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, proof: MailProof) -> None:
-        """Prove the address. A link counts on any login of its account. A repetition is safe.
+        """Prove the address. A link is valid on any login of its account. A repetition is safe.
 
         Raises ``InvalidCode``.
         """
@@ -77,7 +78,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
         return session.language
 
     def _of_link(self, caller: Caller, text: str, *, now: int) -> str:
-        """Check a link, which has no language. Its account must be that of the login."""
+        """Check a link. Its account must be that of the login. The result is empty, because a link has no language."""
         link = self.read_link(text, uses=VERIFY, now=now)
         if link.account != caller.account or link.version != version_bytes(caller.actor.credentials_version):
             raise InvalidCode("the link of another account, or of earlier credentials")

@@ -1,7 +1,7 @@
 """Exactly-once calls: the verdict on a repeated call, from the call that is stored. No I/O.
 
-A phone loses answers, so it sends a payment again. It cannot know whether the first request took effect. The phone
-therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
+A phone can lose an answer. It then sends a payment again, and cannot know whether the first request took effect. The
+phone therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
 
 1. The first request *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
 2. A call is identified by account, method, route template and key, never by the device: a person who changes the phone

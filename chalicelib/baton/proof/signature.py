@@ -60,7 +60,7 @@ def signature_base(
 ) -> bytes:
     """Build the signature base (RFC 9421 section 2.5).
 
-    ``target_uri`` is the value of ``@target-uri`` in the profile that has it. Baton's own profile has not.
+    ``target_uri`` is the value of ``@target-uri``. Only the profile of the tag ``httpsig-oauth`` has this component.
 
     ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown.
 
@@ -109,10 +109,9 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         DuplicateField: a query parameter is repeated, and cannot be signed.
         SignatureDefective: the host of the request is not accepted.
         WrongKey: the keyid is not ``expected_keyid``. Baton does not have that key and cannot verify its signature.
-            But coverage, digest and time are right: otherwise the errors below are raised instead.
-        SignatureDefective, SignatureEncoding: the signature does not verify, or is in DER.
-        InvalidDigest: ``Content-Digest`` does not match the body.
-        ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
+        Coverage, digest and time were checked: if one is wrong, its own error is raised instead. SignatureDefective,
+        SignatureEncoding: the signature does not verify, or is in DER. InvalidDigest: ``Content-Digest`` does not match
+        the body. ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
 
     """
     _check_coverage(message, signature)

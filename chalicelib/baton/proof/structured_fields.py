@@ -99,7 +99,7 @@ _SPACES = re.compile(" *")
 _WHITESPACE = re.compile("[ \t]*")
 _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
 _PARAMETER = re.compile(r'; *(?:([a-z*][a-z0-9_.*-]*)(?:="([ !#-\[\]-~]*)"|=(-?[0-9]{1,15})(?![0-9.])|(=?)))?')
-"""A parameter. A string without escapes and an integer are read at once. Another value is what follows the ``=``."""
+"""A parameter. A string without escapes or an integer is matched completely, any other value only up to the ``=``."""
 _PLAIN_LIST = re.compile(r'\((?: *+"[ !#-\[\]-~]*"(?=[ )]))*+ *+\)')
 """An inner list of strings without escapes and parameters: the covered components of nearly every signature."""
 _NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]*))?")

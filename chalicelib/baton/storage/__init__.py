@@ -1,1 +1,1 @@
-"""The only package that opens connections: to DynamoDB, to KMS, and to services of others (``fetch.py``)."""
+"""The only package that opens connections: to DynamoDB, to KMS, and to services of other parties (``fetch.py``)."""

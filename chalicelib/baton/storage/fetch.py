@@ -1,9 +1,9 @@
-"""HTTPS requests to services of others: the only outbound connections beside AWS.
+"""HTTPS requests to services of other parties: the only outbound connections apart from those to AWS.
 
-One deadline bounds a request. A time limit of each read would not: a server that sends one byte before each limit keeps
-the reader forever. The deadline is set again before each read, with the time that is left. The size of an answer is
-bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are not followed,
-and the connection is not kept.
+A request has one deadline. A time limit for each read is not enough: a server that sends one byte before each limit
+would keep the reader forever. The deadline is set again before each read, with the time that is left. The size of an
+answer is bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are not
+followed, and the connection is not kept.
 """
 
 import io
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HTTPS_PORT: Final = 443
 HEAD_BYTES_MAX: Final = 16 * 1024
-"""The head of an answer, and the framing of its chunks."""
+"""The maximum size of the head of an answer and the framing of its chunks, in bytes."""
 
 _OK: Final = 200
 
@@ -86,7 +86,7 @@ class HttpsFetch:
 
 
 class _Received(io.RawIOBase):
-    """What a connection receives, until a deadline and up to a number of bytes."""
+    """The bytes that a connection receives, until a deadline and up to a number of bytes."""
 
     def __init__(self, connection: "SSLSocket", until: float, bytes_max: int) -> None:
         self._connection, self._until, self._bytes_left = connection, until, bytes_max
@@ -103,7 +103,7 @@ class _Received(io.RawIOBase):
         return received
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return the stream that ``HTTPResponse`` reads: all that it uses of a socket."""
+        """Return the stream that ``HTTPResponse`` reads. It uses no other part of a socket."""
         return io.BufferedReader(self)
 
 
@@ -114,7 +114,10 @@ def _response(received: _Received) -> "HTTPResponse":
 
 
 def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
-    """Read the whole body into a buffer of its largest size: ``read`` would allocate what the server announces."""
+    """Read the whole body into a buffer of the maximum size.
+
+    ``read`` would allocate the size that the server announces.
+    """
     buffer = memoryview(bytearray(bytes_max + 1))
     size = 0
     while size <= bytes_max and (received := response.readinto(buffer[size:])):

@@ -1,14 +1,14 @@
-"""A store whose module is imported when it is first used: a cold start does without it."""
+"""A store whose module is imported at the first use, so that a cold start does not import it."""
 
 from collections.abc import Callable
 from functools import cached_property
 
 
 class LateStore:
-    """Hand on each verb to the store, which ``make`` imports and makes."""
+    """Pass each verb to the real store, which ``make`` imports and makes."""
 
     def __init__(self, make: Callable[[], object]) -> None:
-        """Keep the function."""
+        """Keep the function that makes the real store."""
         self._make = make
 
     @cached_property
@@ -16,5 +16,5 @@ class LateStore:
         return self._make()
 
     def __getattr__(self, name: str) -> object:
-        """Return a verb of the store."""
+        """Return a verb of the real store."""
         return getattr(self._store, name)

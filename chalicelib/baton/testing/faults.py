@@ -9,7 +9,10 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.ports import Storage
 
 STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities")
-"""The stores that fail. The key ring is read from a cache, and the audit never raises."""
+"""The stores that can fail.
+
+The key ring and the audit are not among them: the ring is cached, and the audit never raises.
+"""
 
 
 class Faults:

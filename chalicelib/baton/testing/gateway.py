@@ -112,11 +112,12 @@ class Gateway:
     ) -> None:
         """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        The apps take turns, because no app may depend on the memory of another app. ``free`` can choose another order.
-        Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of the app.
+        The requests go to the apps in turn, because no app may depend on the memory of another app. ``free`` can choose
+        another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of
+        the app.
         """
         self.stage = stage
-        """Empty: a domain of its own, whose paths have no stage."""
+        """The stage. Empty: a custom domain, whose paths have no stage."""
         self._prefix = f"/{stage}" if stage else ""
         given = os.environ.get("BATON_ORIGINS", "").split(",") if origins is None else origins
         self._origins = tuple(filter(None, map(str.strip, given)))

@@ -1,4 +1,4 @@
-"""An identity provider for tests and the development server: it signs id_tokens, and can be out of order."""
+"""An identity provider for tests and the development server: it signs id_tokens, and can have an outage."""
 
 import json
 import secrets
@@ -22,13 +22,16 @@ Key = RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class IdentityProvider:
-    """The keys of a provider, and what it signs with the newest, with the first algorithm of its row."""
+    """An identity provider: its keys, and the tokens that it signs with the newest key.
+
+    The algorithm is the first one of its row in ``providers.toml``.
+    """
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
         """Make the first key."""
         self.provider, self._clock = provider, clock
         self.outage = False
-        """The key set cannot be fetched."""
+        """Whether the key set cannot be fetched."""
         self.fetched = 0
         """How often the key set was fetched."""
         self._keys: dict[str, Key] = {}
@@ -50,7 +53,7 @@ class IdentityProvider:
         return self.provider.algorithms[0]
 
     def rotate(self, *, keep: bool = False) -> None:
-        """Sign with a new key. ``keep``: publish the earlier ones too."""
+        """Sign with a new key. ``keep``: publish the earlier keys too."""
         on_curve = self.algorithm == "ES256"
         key = ec.generate_private_key(ec.SECP256R1()) if on_curve else generate_private_key(65537, _BITS)
         self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}
@@ -70,7 +73,7 @@ class IdentityProvider:
         return {"kty": "EC", **names, "crv": "P-256", "x": x, "y": y}
 
     def fetch(self) -> bytes | None:
-        """Return the key set as it is fetched. ``None``: the provider is out of order."""
+        """Return the key set as Baton fetches it. ``None``: the provider has an outage."""
         self.fetched += 1
         return None if self.outage else json.dumps(self.jwks()).encode()
 
@@ -93,7 +96,7 @@ class IdentityProvider:
         return self.sign(self.claims(sub, nonce, client_id, **changed))
 
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
-        """Sign claims, or a payload as it is. Members of the head that are ``None`` are left out."""
+        """Sign claims, or a payload as it is. Header members that are ``None`` are left out."""
         members = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **head}
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         encoded = json.dumps({name: value for name, value in members.items() if value is not None}).encode()

@@ -27,7 +27,7 @@ PHONE_PASSWORD: Final = "copper lantern drifting sideways"  # noqa: S105 - of pe
 SENDINGS_MAX: Final = 5
 """The maximum number of times that a phone sends a request."""
 EARLY_S: Final = 10
-"""A token that expires within this time, in seconds, is exchanged before the call."""
+"""A phone exchanges a token before a call if the token expires within this time, in seconds."""
 _SIGNED: Final = ("content-digest", "authorization", "idempotency-key", "baton-grant")
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], GatewayResponse]
@@ -54,7 +54,7 @@ class Reply:
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - any JSON
-        """The parsed body, or ``None`` without one."""
+        """The parsed body, or ``None`` if the answer has no body."""
         return json_codec.loads(self.body) if self.body else None
 
     @property
@@ -94,7 +94,7 @@ class Phone:
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
-        """Use a session: one that ``log_in`` will fill, or the copy of another phone's session."""
+        """Use a session: an empty session that ``log_in`` will fill, or a copy of another phone's session."""
         self._send, self._clock = send, clock
         self._authority, self._prefix = authority, prefix
         self._session = session
@@ -105,7 +105,7 @@ class Phone:
 
     @property
     def session(self) -> Session:
-        """What the phone has stored."""
+        """The stored session of the phone."""
         return self._session
 
     @property
@@ -267,7 +267,7 @@ class Phone:
         token: bool = True,
         repeat: bool = True,
     ) -> Reply:
-        """Send a request, signed anew for each sending, until an answer arrives."""
+        """Send a request until an answer arrives. Each sending has a new signature."""
         pairs = tuple((query or {}).items())
         target = self._prefix + path + "?" * bool(pairs) + "&".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)
         for _ in range(SENDINGS_MAX if repeat else 1):

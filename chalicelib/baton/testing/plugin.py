@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from chalicelib.baton.testing.world import World
 
 MARKERS: Final = ("guarantee(*numbers): the guarantees of Baton's README that a test proves",)
-"""The markers of the tests in ``contract/``: with ``--strict-markers`` pytest refuses a marker it does not have."""
+"""The markers of the tests in ``contract/``. With ``--strict-markers``, pytest refuses unregistered markers."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

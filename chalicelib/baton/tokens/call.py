@@ -89,7 +89,7 @@ class Call(Struct, frozen=True, kw_only=True):
     def authorize(
         self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False, live: Active | None = None
     ) -> Caller:
-        """Compare a verified call with the account state and with what its route requires, and name the caller.
+        """Compare a verified call with the account state and with the requirements of its route, and return the caller.
 
         Order of checks: the login is live; scope, role, acr and attestation; a required grant was sent; the nonce; the
         grant. One conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this

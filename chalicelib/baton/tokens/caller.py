@@ -37,12 +37,12 @@ class Operation(Struct, frozen=True):
 
 
 class GrantUsed(Struct, frozen=True):
-    """The grant of this call: when (seconds since the epoch) and how the person proved the factor again."""
+    """The used grant of this call: when (seconds since the epoch) and how the person proved the factor again."""
 
     at: int
     assurance: Assurance
     second_factor: bool = False
-    """The owner has switched the second factor on. This is part of what the grant is for: a change makes it void."""
+    """Whether the owner has switched the second factor on. If this changes, the grant becomes void."""
 
 
 class OwnFactors(Struct, frozen=True):
@@ -76,16 +76,19 @@ class Caller(Struct, kw_only=True, eq=False):
     acr: str
     amr: tuple[str, ...]
     attested: Attested | None = None
-    """What the device proved about itself: ``app``, ``tee`` or ``strongbox``. ``None``: nothing."""
+    """The attestation of the device: ``app``, ``tee`` or ``strongbox``. ``None``: nothing is attested."""
     stepped_up: GrantUsed | None = None
     account_state: AccountState | None = None
     not_before: int = 0
     now: int = 0
     source: str = ""
     attempt: str = ""
-    """The attempt of this request, on a route that takes one."""
+    """The attempt of this request, on a route that takes an attempt."""
     csrf_token: str = ""
-    """What a form of your page sends in the field ``csrf_token``. It is empty unless the caller came with a cookie."""
+    """The value that a form of your page must send in the field ``csrf_token``.
+
+    It is empty for a caller without a cookie.
+    """
     demands_second_factor: bool = False
     """The client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
@@ -108,9 +111,9 @@ class Caller(Struct, kw_only=True, eq=False):
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
-        ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``. An
-        authenticator app alone is not enough for it. The grant is used by one conditional write. A second call in one
-        request judges the same grant. Call it before any effect.
+        ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. An
+        authenticator app without the password is not enough. The grant is used by one conditional write. A second call
+        in one request judges the same grant. Call it before any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -121,9 +124,9 @@ class Caller(Struct, kw_only=True, eq=False):
         return self.prove_again(StepUp(max_age, acr))
 
     def prove_again(self, rule: StepUp, *, after_recovery: bool = False) -> GrantUsed:
-        """Require what `require_step_up` does, for a ``StepUp`` rule.
+        """Require a step-up as `require_step_up` does, for a ``StepUp`` rule.
 
-        ``after_recovery``: a recent login by recovery code needs the password alone.
+        ``after_recovery``: a recent login by recovery code needs only the password.
         """
         if self._use_grant is None:
             raise ValueError("a grant covers method, path and body: a route with a query cannot require a step-up")
@@ -137,8 +140,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
         """Return the refusal: the level to prove, and the factors that prove it together.
 
-        A passkey alone proves every level. Where it is not the only way, it is in ``instead``. An identity at a
-        provider replaces the password that an account does not have.
+        A passkey proves every level without another factor. If other factors can prove the level too, the passkey is in
+        ``instead``. An identity at a provider replaces the password that an account does not have.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
@@ -173,7 +176,10 @@ class Caller(Struct, kw_only=True, eq=False):
         return level(used.assurance.acr) >= level(wanted)
 
     def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
-        """Return the level of a rule. The owner of a login by recovery code has lost the other factor."""
+        """Return the level that a rule requires.
+
+        It is lower after a login by recovery code: its owner lost the other factor.
+        """
         if rule.acr != "account":
             return rule.acr
         by_code = self.amr in {PASSWORD_AND_RECOVERY_CODE.amr, PROVIDER_AND_RECOVERY_CODE.amr}

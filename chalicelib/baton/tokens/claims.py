@@ -25,11 +25,11 @@ REGISTERED = frozenset(
         *("act", "may_act", "active", "token_type", "username"),
     }
 )
-"""The claims that a team cannot set: a resource server trusts them to be Baton's."""
+"""The claims that a team cannot set: a resource server relies on their values from Baton."""
 
 
 class Claims(Struct, frozen=True):
-    """What a team's function gets: whose token it is, and what the token carries.
+    """The argument of a team's function: the account of a token, and the contents of the token.
 
     ``client`` is the id of the client, ``roles`` are the roles that this login has. ``attributes`` are those that
     ``baton.accounts.set_attributes`` stored.
@@ -53,8 +53,8 @@ def claims_of_team(
 ) -> bytes:
     """Return the claims of the team as an object in JSON.
 
-    Raises ``Unavailable`` if the function raises, or returns anything but at most 1 KB of JSON without a registered
-    name. Nothing is lost then: the repeated exchange gets the child, once the function is correct.
+    Raises ``Unavailable`` if the function raises, or if its result is not JSON, is larger than 1 KB, or has a
+    registered name. No login is lost: after the function is corrected, the repeated exchange gets the child.
     """
     about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
     try:

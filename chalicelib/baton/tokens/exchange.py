@@ -66,7 +66,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same ones. Other verdicts raise an error."""
+        """Return the next tokens. A retry with the same attempt gets the same tokens. Other verdicts raise an error."""
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client

@@ -1,6 +1,6 @@
 """Issue the tokens of a lineage's current generation.
 
-They depend only on the lineage, so a retry gets the same tokens.
+The tokens depend only on the lineage and the rights of the account, so a retry gets the same tokens.
 """
 
 from typing import Annotated, Literal
@@ -74,7 +74,7 @@ class Issue(Struct, frozen=True):
     ) -> TokenResponse:
         """Return the tokens of the current generation. A JWT has the roles of ``rights`` that this login has.
 
-        ``issued_at`` is the issue time of the token for calls, and a repeatable renewal sets it. Without it, equal
+        ``issued_at`` is the issue time of the token for calls. Only a repeatable renewal gives it. Without it, equal
         lineages with equal rights get equal tokens, byte for byte. Raises ``Unavailable`` if ``add_claims`` raises.
         """
         mechanism = client.mechanism
@@ -165,7 +165,8 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
 ) -> str:
     """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
-    The time, the assurance, the attestation and the roles are those of its login. An opaque token has none of these.
+    The time, the assurance, the attestation and the roles are those of its login. An opaque token contains none of
+    these.
     """
     if form == "opaque":
         return mint_opaque(token, ring)

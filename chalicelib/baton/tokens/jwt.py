@@ -20,7 +20,10 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})"
 _LEAD = '{"typ":"at+jwt","alg":"ES256","kid":"'
 
 _HEADER = re.compile(re.escape(_LEAD.encode()) + rb'[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"}')
-"""A kid is a thumbprint: the canonical base64url of 32 bytes. Only such a kid can cause a new read of the ring."""
+"""The header of a token, with its kid. A kid is a thumbprint: 32 bytes in canonical base64url.
+
+Only such a kid can cause a new read of the ring.
+"""
 
 
 class Binds(Struct, omit_defaults=True, forbid_unknown_fields=True):

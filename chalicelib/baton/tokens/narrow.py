@@ -1,8 +1,8 @@
 """Token exchange (RFC 8693): a token of a login becomes a narrowed token for one other server.
 
-A narrowed token has the audience of that server, a part of the scope, at most ``max_s`` seconds, and the binding of the
-login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and as a subject
-token. One read: the login must be live. Nothing is written.
+A narrowed token has the audience of that server, a part of the scope, a life of at most ``max_s`` seconds, and the
+binding of the login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and
+as a subject token. One read: the login must be live. Nothing is written.
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
             Malformed: a parameter is missing, or is not supported.
             SubjectTokenInvalid: the token is not usable on calls, or its login has ended.
             InvalidTarget: there is no such server, or it is not for this client.
-            InvalidScope: the server or the login does not have the scope, or nothing is left.
+            InvalidScope: the server or the login does not have the requested scope, or no scope is left.
 
         """
         now = self.clock()
@@ -129,7 +129,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         )
 
     def _subject(self, form: Form, *, now: int) -> VerifiedToken:
-        """Verify the subject token. It must be one that opens calls."""
+        """Verify the subject token. It must be a token for calls."""
         text = form.get("subject_token")
         if text is None:
             raise errors.Malformed("missing", pointer="/subject_token", detail="`subject_token` is missing.")
@@ -155,7 +155,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         return verdict
 
     def _rest(self, proved: VerifiedToken, active: Active) -> int:
-        """Return when the subject token expires. One that slides is valid for longer than it says."""
+        """Return when the subject token expires. The token of a sliding login is valid for longer than its ``exp``."""
         mechanism, expires_at = proved.client.mechanism, proved.token.expires_at
         return max(expires_at, active.lineage.issued_at + mechanism.access_s) if mechanism.slides else expires_at
 
@@ -201,7 +201,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
 def read_narrowed(
     text: str, resource: Resource, *, ring: Ring, lineage_store: LineageStore, names: Names, now: int
 ) -> Claims | None:
-    """Return the claims of a narrowed token of this server whose login is live. ``None``: it is none."""
+    """Return the claims of a narrowed token of this server whose login is live. ``None``: it is not such a token."""
     try:
         payload, signed_by = verified_payload(text, ring)
         claims = _CLAIMS.decode(payload)

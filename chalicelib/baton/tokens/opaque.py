@@ -21,7 +21,7 @@ OPAQUE_PREFIX = "baton_"
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""Kind, bound to a secret or not, client; account, lineage; generation, iat, exp. The public key follows, if any."""
+"""Kind, whether bound to a secret, client; account, lineage; generation, iat, exp. The public key follows, if any."""
 
 _KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64

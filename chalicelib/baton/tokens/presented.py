@@ -63,7 +63,7 @@ class VerifiedToken(Struct, frozen=True):
 
 
 class Mismatches:
-    """Report genuine tokens of another configuration. A client can repeat one, so report at most once a minute."""
+    """Report genuine tokens of another configuration, at most once a minute: a client can repeat such a token."""
 
     def __init__(self, log: Log) -> None:
         """Report to ``log``. Each environment has one object."""
@@ -92,8 +92,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token(self, text: str, *, now: int, cookie: bool = False) -> VerifiedToken:
         """Verify a token and find its client. ``cookie``: the token came in a cookie.
 
-        A token of a client that delivers cookies is valid in a cookie only, and any other token nowhere else than in a
-        header or body: otherwise a stolen cookie would avoid the checks of a browser's request.
+        The token of a cookie client is valid only in a cookie, and every other token only in a header or body.
+        Otherwise a thief could send a stolen cookie as a header, without the checks of a browser's request.
 
         Raises ``TokenInvalid`` if Baton did not issue it. Raises ``Unavailable`` if it is from the future, or if its
         issuer, audience or client is not in this configuration (E1b).
@@ -134,8 +134,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
 
         Raises ``UnknownClient`` or ``UnauthorizedClient`` for a wrong id. ``TokenInvalid`` would make standard OAuth
-        clients delete the session. A genuine token of another configuration is reported first (E1b), because a wrong
-        deployment does not have the client either.
+        clients delete the session. The check for another configuration comes first (E1b): a wrong deployment does not
+        have the client either.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:
@@ -165,8 +165,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     ) -> VerifiedSignature | None:
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
-        Then the request has a signature with the tag ``httpsig-oauth``. It may also have one with the tag ``baton``:
-        both must verify and have the same nonce. Otherwise a captured call would work again with one of them.
+        Such a request has a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag
+        ``baton``, both must verify and have the same nonce. Otherwise a captured call could be replayed with only one
+        of the two signatures.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):

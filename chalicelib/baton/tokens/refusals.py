@@ -75,7 +75,7 @@ class InsufficientAcr(Refusal):
 
 
 class InsufficientScope(Refusal):
-    """The scope of the client lacks a word that this route requires (RFC 6750 3.1)."""
+    """The scope of the client does not have a word that this route requires (RFC 6750 3.1)."""
 
     status = 403
     error = code = "insufficient_scope"

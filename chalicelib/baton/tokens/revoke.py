@@ -28,9 +28,9 @@ class Revoke(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
-        To end a bound lineage, the request must be signed with its key: a token is not enough. An app reports a copy of
-        its device this way (client rule 8): a token that is two or more generations old ends the login with reason
-        ``reuse``.
+        To end a bound lineage, the request must be signed with the key of the lineage: a token is not enough. An app
+        also reports a copy of its device with this route (client rule 8): a token that is two or more generations old
+        ends the login with reason ``reuse``.
         """
         now = self.clock()
         try:

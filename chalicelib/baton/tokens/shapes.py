@@ -9,7 +9,7 @@ from chalicelib.baton.lineages.assurance import Attested
 from chalicelib.baton.tokens.issue import Seconds
 
 TokenUse = Literal["access", "refresh", "both", "narrowed"]
-"""The value of ``token.Kind``, or that of a narrowed token, which is none of Baton's own kinds."""
+"""A value of ``token.Kind``, or ``narrowed`` for a narrowed token."""
 
 
 class TokenForm(msgspec.Struct):
@@ -44,7 +44,7 @@ class IntrospectionForm(msgspec.Struct):
 
 
 class Confirmation(msgspec.Struct, kw_only=True):
-    """What a token is bound to (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
+    """The binding of a token (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
 
     jkt: str | UnsetType = UNSET
     kid: str | UnsetType = UNSET

@@ -7,7 +7,9 @@ _FIELD = "baton-client-address"
 
 
 def source_of(message: Message, client: Client) -> str:
-    """Return the source. A server that is the client itself names the person's address in ``Baton-Client-Address``.
+    """Return the source.
+
+    A server that calls on behalf of people sends the person's address in ``Baton-Client-Address``.
 
     The field counts only from the networks in ``trusted_sources`` of the client. Otherwise any sender could
     choose its source.

@@ -3,7 +3,7 @@
 Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
 gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
 verify. Therefore Baton never identifies a token by its string or its signature, only by its claims. ``KnownTokens`` is
-no exception: it only remembers that a text was verified.
+not an exception: it only remembers that a text was verified.
 """
 
 import re
@@ -27,7 +27,7 @@ _NUMBER_MAX = 2**32 - 1
 _CLIENT_MAX = 255
 
 KNOWN_TOKENS_MAX = 1000
-"""How many JWTs an environment knows: about 1 MB."""
+"""How many verified JWTs an environment remembers. They take about 1 MB."""
 
 _ID = re.compile("[A-Za-z0-9_-]{16}")
 """Base64url of 12 bytes, which has no second spelling."""
@@ -44,7 +44,7 @@ class ConfigurationMismatch(Unavailable):
     """
 
     def __init__(self, what: str) -> None:
-        """Keep ``what``. The client waits for a minute, so that the operator has time."""
+        """Build the error for ``what``. The client must wait for a minute before it repeats the request."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
         # A client can repeat one old token, so this is no alarm. The event ``configuration_mismatch`` has its own.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
@@ -72,7 +72,7 @@ class Kind(StrEnum):
 
 
 class Token(Struct, frozen=True):
-    """The facts of a token. ``key`` is the public key of the device if the token is bound to one."""
+    """The facts of a token. ``key`` is the public key of the device to which the token is bound, if any."""
 
     kind: Kind
     account: AccountId
@@ -106,8 +106,8 @@ class Token(Struct, frozen=True):
 class KnownTokens:
     """The tokens that this environment verified or issued, so that it verifies no signature of a JWT twice.
 
-    What a JWT says depends only on its text and on the key ring. So a token is known by the SHA-256 of its text, while
-    the ring is the same. Expiry and kind are checked at each use. The oldest tokens are dropped first.
+    The claims of a JWT depend only on its text and on the key ring. So the SHA-256 of the text identifies the token
+    while the ring is the same. Expiry and kind are checked at each use. The oldest tokens are dropped first.
     """
 
     def __init__(self, capacity: int = KNOWN_TOKENS_MAX) -> None:
@@ -116,7 +116,7 @@ class KnownTokens:
         self._known: tuple[Ring | None, dict[bytes, Token]] = (None, {})
 
     def find(self, text: str, ring: Ring) -> Token | None:
-        """Return what the text says, if it is known for this ring."""
+        """Return the token of a text that was verified or issued with this ring, or ``None``."""
         of, tokens = self._known
         if of is not ring:
             if of != ring:

@@ -27,7 +27,7 @@ def test_the_lines_of_app_py_register_the_function(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_function_of_your_own() -> None:
-    """It returns what the old system has, or None."""
+    """The function returns the record of the old system, or ``None``."""
     people = {("ada@example.com", "right"): SimpleNamespace(verified=True, id="17")}
     given: dict[str, Any] = {
         "Migrated": Migrated,

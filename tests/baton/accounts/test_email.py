@@ -103,7 +103,7 @@ def test_the_canonical_form_does_not_change_when_canonicalised_again() -> None:
 
 
 def test_characters_are_composed_after_lower_casing() -> None:
-    """T with diaeresis exists as one character only in lower case. It is composed too."""
+    """Unicode has a single character for a small t with diaeresis, but none for the capital letter."""
     assert canonical_email("T\u0308@example.com") == "\u1e97@example.com"
 
 

@@ -103,7 +103,7 @@ def test_the_refusal_of_an_invalid_local_part_names_it(local: str) -> None:
 
 
 def test_two_spellings_of_a_domain_are_one_account(make_device: Callable[..., Device]) -> None:
-    """One spelling registers. The other one logs in, and cannot register. The account shows the A-label."""
+    """One spelling registers. The other spelling logs in, and cannot register. The account shows the A-label."""
     device = make_device(client_id="simple", bound=False)
     assert device.register("test@ex\u00fcmple.org").status == 201
     assert device.login("test@xn--exmple-4ya.org").status == 200
@@ -114,7 +114,7 @@ def test_two_spellings_of_a_domain_are_one_account(make_device: Callable[..., De
 
 
 def test_a_password_with_the_domain_is_refused_in_either_spelling(make_device: Callable[..., Device]) -> None:
-    """The A-label does not contain the name as a person writes it."""
+    """A person types the Unicode form of the domain, which the A-label does not contain. Both forms are compared."""
     device = make_device(client_id="simple", bound=False)
     said = device.register("test@ex\u00fcmple-verein.org", password="ex\u00fcmple verein 12345")
     assert said.code == "contains_context"

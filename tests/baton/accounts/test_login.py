@@ -112,7 +112,7 @@ def test_a_rate_limited_login_is_refused_before_the_password_hash(world: World, 
 
 
 def test_the_rate_limit_of_a_source_is_no_event_of_an_account(world: World) -> None:
-    """Refused logins of one stranger raised the alarm. Wrong passwords of one account now count once."""
+    """Refused logins of one stranger must not raise the alarm. The wrong passwords of one account count once."""
     world.register(world.phone())
     for number in range(FAILURES_PER_SOURCE_MAX + 20):
         refusal_of(world, world.phone(), email=f"x{number}@example.com", password=WRONG, source="203.0.113.9")
@@ -462,7 +462,7 @@ def test_a_repetition_through_another_client_is_superseded(world: World) -> None
 def test_a_password_change_during_a_login_refuses_the_old_password(
     world: World, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Guarantee 6: the account state has changed since it was read. The answer is 503 and no login is added."""
+    """Guarantee 6: the account state changed after it was read. The answer is 503, and no login is added."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)

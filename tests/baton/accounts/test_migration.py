@@ -23,7 +23,7 @@ OLD = "short"  # passwords of other systems may be shorter than Baton's limit fo
 
 
 class Elsewhere:
-    """Another system: addresses with their passwords, and what it says about them. ``asked`` are its questions."""
+    """Another system: its addresses with their passwords, and its answer. ``asked`` records its calls."""
 
     def __init__(self, world: World, *, answer: Migrated | None = None, until: int = START + 1000) -> None:
         """Serve one person."""
@@ -38,7 +38,7 @@ class Elsewhere:
 
 
 def imported(world: World, **members: object) -> AccountState:
-    """Import a person who waits."""
+    """Import a person who has no password here yet (``migrate``)."""
     arrival = Arrival(email=EMAIL, source_id="old|1", migrate=True, **members)  # type: ignore[arg-type] # its members
     user, account_state = account_of(arrival, world.key_ring.ring, entropy=world.entropy, now=START - 100)
     assert world.stores.users.register(user, account_state) == Done()
@@ -71,7 +71,10 @@ def test_an_unknown_person_moves_at_the_first_login_and_is_known_afterwards(worl
 
 
 def test_an_imported_person_who_waits_gets_the_first_password(world: World) -> None:
-    """The account is the imported one. Its credentials version rises, as with any new password."""
+    """The person gets the imported account, not a new account.
+
+    Its credentials version rises, as with any new password.
+    """
     account_state = imported(world)
     elsewhere = Elsewhere(world)
     assert world.login(world.phone(), password=OLD)
@@ -87,7 +90,7 @@ def test_an_imported_person_who_waits_gets_the_first_password(world: World) -> N
 
 
 def test_a_person_who_does_not_wait_is_never_asked_about(world: World) -> None:
-    """Neither with a password here, nor without one, nor while disabled."""
+    """The hook is not called for an account that has a password here, does not wait for a password, or is disabled."""
     elsewhere = Elsewhere(world)
     world.register(world.phone())
     assert refused(world, password=OLD) == "invalid_credentials"
@@ -109,7 +112,7 @@ def imported_other(world: World, *, email: str = "bob@example.com", **members: b
 
 
 def test_after_its_date_the_other_system_is_not_asked(world: World) -> None:
-    """Time would tell for ever which addresses have moved."""
+    """Otherwise the time of a login would permanently reveal which addresses have moved."""
     elsewhere = Elsewhere(world, until=START)
     assert refused(world, password=OLD) == "invalid_credentials"
     assert elsewhere.asked == []
@@ -117,7 +120,7 @@ def test_after_its_date_the_other_system_is_not_asked(world: World) -> None:
 
 @pytest.mark.guarantee(11)
 def test_guesses_are_limited_before_the_other_system_is_asked(world: World) -> None:
-    """The rate limit of the address counts them, and no success is lost by it."""
+    """The rate limit of the address counts the guesses. After the limit, the other system is not called."""
     elsewhere = Elsewhere(world)
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         assert refused(world, password=WRONG) == "invalid_credentials"
@@ -130,7 +133,7 @@ def test_guesses_are_limited_before_the_other_system_is_asked(world: World) -> N
 def test_a_failure_of_the_other_system_is_never_a_wrong_password(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """503, and the attempt does not count. A late answer is dropped."""
+    """The answer is 503, and the attempt does not count. A late answer is dropped."""
     free = threading.Event()
 
     def hook(_email: str, _password: str) -> Migrated | None:
@@ -156,7 +159,7 @@ class TestSecondFactor:
     """The other system requires a second factor, which its password login did not prove."""
 
     def test_the_person_proves_the_mailbox_and_enrols_before_any_token(self) -> None:
-        """Also at the next login: the requirement is stored with the account."""
+        """The next login has this requirement too: it is stored with the account."""
         world = World(mail=True)
         Elsewhere(world, answer=Migrated(source_id="old|1", second_factor=True))
         for _ in range(2):
@@ -171,7 +174,7 @@ class TestSecondFactor:
         assert account_state.lineages == {}
 
     def test_an_imported_person_too(self) -> None:
-        """The requirement comes with the first password, in one write."""
+        """The requirement is stored in the same write as the first password."""
         world = World(mail=True)
         account = imported(world).account
         Elsewhere(world, answer=Migrated(second_factor=True))
@@ -183,7 +186,7 @@ class TestSecondFactor:
 
     @pytest.mark.guarantee(14)
     def test_without_mail_the_password_alone_does_not_avoid_it(self, world: World) -> None:
-        """Nothing could prove the mailbox. Nothing is stored."""
+        """Without mail, the person cannot prove the mailbox. The login is refused, and nothing is stored."""
         Elsewhere(world, answer=Migrated(second_factor=True))
         assert refused(world, password=OLD) == "invalid_credentials"
         assert world.stores.users.find(world.key_ring.ring.email_index(EMAIL)) is None
@@ -191,7 +194,7 @@ class TestSecondFactor:
 
 @pytest.mark.parametrize("meanwhile", ["registered", "given a password", "disabled"])
 def test_an_account_that_changed_while_the_other_system_was_asked_stays_as_it_is(world: World, meanwhile: str) -> None:
-    """The condition is in the write. The person repeats the login."""
+    """The write of the first password has a condition. The person repeats the login."""
     account = None if meanwhile == "registered" else imported(world).account
 
     def hook(_email: str, _password: str) -> Migrated | None:
@@ -227,7 +230,7 @@ class TestRegistering:
         return datetime.now(tz=UTC).date()
 
     def test_one_function_until_a_date_within_a_year(self, today: date) -> None:
-        """Each mistake is an error when the app starts. A date that has passed is none: the app must still start."""
+        """Each mistake is an error when the app starts. A date in the past is accepted: the app must still start."""
         baton = load_environment().baton
         with pytest.raises(ValueError, match="days ahead"):
             baton.migrate_with(lambda *_: None, until=today + timedelta(days=MIGRATION_DAYS_MAX + 2))

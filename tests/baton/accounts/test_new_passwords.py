@@ -31,14 +31,14 @@ def change(world: World, password: str) -> None:
     ],
 )
 def test_each_rule_holds_on_every_route(world: World, route: str, password: str, refusal: type[WeakPassword]) -> None:
-    """A rule that a second route forgets is none."""
+    """A rule that one route forgets would have no effect."""
     world.leaked.passwords = {LEAKED}
     with pytest.raises(refusal):
         world.register(world.phone(), password=password) if route == "register" else change(world, password)
 
 
 def test_a_leaked_password_changes_nothing(world: World) -> None:
-    """No account, and the old password stays."""
+    """No account is made, and the old password stays."""
     world.leaked.passwords = {LEAKED}
     with pytest.raises(Breached):
         world.register(world.phone(), password=LEAKED)
@@ -50,7 +50,7 @@ def test_a_leaked_password_changes_nothing(world: World) -> None:
 
 
 def test_the_normal_form_is_checked(world: World) -> None:
-    """It is what a thief of the list would type, and what is hashed."""
+    """Baton hashes the normal form, and a thief with the list would type it."""
     world.leaked.passwords = {LEAKED}
     with pytest.raises(Breached):
         world.register(world.phone(), password=LEAKED.replace("m", "\N{FULLWIDTH LATIN SMALL LETTER M}"))
@@ -58,7 +58,7 @@ def test_the_normal_form_is_checked(world: World) -> None:
 
 @pytest.mark.parametrize("route", ["register", "change"])
 def test_a_check_that_is_not_available_lets_the_password_in(world: World, route: str) -> None:
-    """Another service's failure stops nobody. The operator sees it."""
+    """The failure of another service stops no registration. An event reports the failure to the operator."""
     world.leaked.passwords, world.leaked.is_down = {LEAKED}, True
     if route == "register":
         world.register(world.phone(), password=LEAKED)
@@ -69,14 +69,14 @@ def test_a_check_that_is_not_available_lets_the_password_in(world: World, route:
 
 
 def test_a_weak_password_is_not_sent_anywhere(world: World) -> None:
-    """What the other rules refuse needs no network."""
+    """The other rules need no network, and come first."""
     with pytest.raises(TooCommon):
         world.register(world.phone(), password="passwordpassword")
     assert world.leaked.asked == []
 
 
 def test_a_stranger_over_the_limit_makes_no_request(world: World) -> None:
-    """The rate limit of registrations comes first: nobody uses Baton to flood another service."""
+    """The rate limit of registrations comes first: Baton must not send floods of requests to another service."""
     for number in range(REGISTRATIONS_PER_SOURCE_MAX):
         world.register(world.phone(), email=f"person{number}@example.com")
     asked = len(world.leaked.asked)
@@ -86,7 +86,7 @@ def test_a_stranger_over_the_limit_makes_no_request(world: World) -> None:
 
 
 def test_a_login_checks_no_leak(world: World) -> None:
-    """Nor does a step-up: a password is checked when it is set."""
+    """A step-up checks none either. A password is checked only when it is set."""
     world.register(world.phone())
     asked = len(world.leaked.asked)
     world.leaked.passwords = {PASSWORD}
@@ -95,7 +95,7 @@ def test_a_login_checks_no_leak(world: World) -> None:
 
 
 def test_a_retry_of_a_registration_is_answered_though_the_check_is_back(world: World) -> None:
-    """The account exists: its app must get the same tokens, and no word that nothing was created."""
+    """The first request made the account without the check. The retry must get the same tokens, and no refusal."""
     world.leaked.passwords, world.leaked.is_down = {LEAKED}, True
     phone, attempt = world.phone(), world.attempt()
     first = world.register(phone, password=LEAKED, attempt=attempt)

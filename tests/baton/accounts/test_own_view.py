@@ -23,7 +23,7 @@ def fill(world: World, account: AccountId, count: int) -> None:
 
 
 def test_the_activity_shows_the_newest_events_first(world: World) -> None:
-    """With the name of the device while the account state has it, and with the reason of the logins that ended."""
+    """An event has the name of its device, while the account state has the device, and the end reason of logins."""
     phone, tablet = world.phone(), world.phone()
     world.register(phone)
     world.clock.skip(60)
@@ -57,7 +57,7 @@ def test_a_page_has_fifty_events_and_the_place_of_the_next_page(world: World) ->
 
 @pytest.mark.parametrize("before", ["x", "1800000000", "1800000000#0", "1800000000.", "1800000000.0 OR 1", "~"])
 def test_a_cursor_that_no_page_returned_is_refused(world: World, before: str) -> None:
-    """It names the parameter."""
+    """The refusal names the parameter."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     with pytest.raises(errors.WrongType):
@@ -65,7 +65,7 @@ def test_a_cursor_that_no_page_returned_is_refused(world: World, before: str) ->
 
 
 def test_the_activity_has_no_event_of_another_account(world: World) -> None:
-    """The account is that of the caller, and no parameter names another one."""
+    """The account is that of the caller. No parameter can name another account."""
     phone, other = world.phone(), world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     world.register(other, email="eve@example.com")
@@ -74,7 +74,7 @@ def test_the_activity_has_no_event_of_another_account(world: World) -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["its successor", "a later generation"])
 def test_a_reuse_shows_both_uses_of_the_token(world: World, *, late: bool) -> None:
-    """When and by which attempt; and of the second one the key, the network and the user agent."""
+    """Each use has its time and attempt. The second use also has the key, the network and the user agent."""
     phone, tablet = world.phone(), world.phone()
     first = world.register(phone).access_token
     witness = world.login(tablet).access_token
@@ -106,7 +106,7 @@ def test_a_reuse_shows_both_uses_of_the_token(world: World, *, late: bool) -> No
 
 
 def test_an_event_with_other_details_is_shown_as_it_is(world: World) -> None:
-    """A row of an earlier release, or one that is damaged, must not hide the others."""
+    """A row of an earlier release, or a damaged row, must not hide the other rows."""
     del world
     event = AuditEvent(START, "token_reused", AccountId("A" * 16), None, {"key": "stolen", "note": "x"})
     found = shown(StoredEvent(f"{START}#a", event), None)
@@ -115,12 +115,12 @@ def test_an_event_with_other_details_is_shown_as_it_is(world: World) -> None:
 
 
 def test_every_event_that_ends_logins_is_audited() -> None:
-    """And it exists."""
+    """Each of these events is in the list of events, and is audited."""
     assert all(EVENTS[event].audited for event in ENDED_BY)
 
 
 def test_an_export_of_many_events_is_truncated(world: World) -> None:
-    """It has the newest 5,000, and says so."""
+    """The export has the newest 5,000 events, and its member `truncated` is true."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     fill(world, caller.account, EXPORT_EVENTS_MAX - 1)
@@ -134,7 +134,7 @@ def test_an_export_of_many_events_is_truncated(world: World) -> None:
 
 
 def test_an_export_names_the_apps_part(world: World) -> None:
-    """What the team's function returns for the account."""
+    """The member `app` of the export is the result of the team's function."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     assert world.export(caller).app.__class__.__name__ == "UnsetType"
@@ -143,7 +143,7 @@ def test_an_export_names_the_apps_part(world: World) -> None:
 
 
 def test_a_deleted_account_leaves_one_event(world: World) -> None:
-    """The id, the time, and nothing else. It is safe to repeat."""
+    """The event has the id and the time, and nothing else. A repetition is safe."""
     phone = world.phone()
     account = world.use(phone, world.register(phone).access_token).account
     world.register(world.phone(), email="eve@example.com")
@@ -165,7 +165,7 @@ def test_each_reason_that_an_event_gives_is_in_the_activity() -> None:
 
 
 def test_an_old_event_is_not_shown(world: World) -> None:
-    """After 400 days, whether or not the table still has it."""
+    """An event is not shown after 400 days, even if the table still has it."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     world.clock.skip(AUDIT_KEPT_S)

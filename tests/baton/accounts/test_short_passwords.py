@@ -20,7 +20,7 @@ def town(clients: str) -> Town:
 
 
 def test_eight_characters_are_enough_where_every_client_requires_a_second_factor() -> None:
-    """Then the password alone begins no login. Seven are too few."""
+    """A password without the second factor then begins no login. Seven characters are too few."""
     said = town("clients-strict.toml").device().register(ADA, password=EIGHT)
     assert (said.status, said.code) == (403, "enrolment_required")
     said = town("clients-strict.toml").device().register(ADA, password=EIGHT[:-1])
@@ -31,7 +31,7 @@ def test_eight_characters_are_enough_where_every_client_requires_a_second_factor
 @pytest.mark.guarantee(14)
 @pytest.mark.parametrize("client_id", ["mobile", "strict"])
 def test_eight_characters_beside_one_optional_client_are_too_few(client_id: str) -> None:
-    """Test 17: one client that admits on the password alone makes it fifteen for all, at every client."""
+    """Case 17: if one client admits a login with only the password, every password needs fifteen characters."""
     said = town("clients-factors.toml").device(client_id=client_id).register(ADA, password=EIGHT)
     assert (said.status, said.code) == (422, "too_short")
     assert said.members["characters_min"] == PASSWORD_CHARACTERS_MIN == 15
@@ -39,7 +39,7 @@ def test_eight_characters_beside_one_optional_client_are_too_few(client_id: str)
 
 @pytest.mark.parametrize("rule", ["optional", "off"])
 def test_a_retired_client_counts(rule: str) -> None:
-    """It may be put back into service, and the passwords stay."""
+    """A retired client can be put back into service, and the passwords stay."""
     registry = (FOLDER / "clients-strict.toml").read_text("utf-8")
     assert Clients.from_toml(registry).all_require_second_factor
     row = registry.rpartition("[client.retired]")

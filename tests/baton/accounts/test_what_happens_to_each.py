@@ -1,6 +1,6 @@
 """What a password change, a disable, a delete and a raised not-before time do to each thing that an account has.
 
-One row for each thing, one column for each act. ``lives``: it works afterwards. ``dies``: it does not.
+There is one row for each thing, and one column for each action. ``True``: the thing still works after the action.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ NEW_PASSWORD: Final = "granite umbrella conversation"
 
 
 class Scene:
-    """An account with two logins, a role, an attribute, a required factor, and a grant of each login."""
+    """An account with two logins, a role, an attribute, a required factor, and a step-up grant of each login."""
 
     def __init__(self, world: World) -> None:
-        """Store everything, then the acts can happen."""
+        """Store everything. A test then carries out one action."""
         self.world, self.mine, self.other = world, world.phone(), world.phone()
         self.token = world.register(self.mine).access_token
         self.others_token = world.login(self.other).access_token
@@ -46,7 +46,7 @@ def change_password(scene: Scene) -> None:
 
 
 def disable(scene: Scene) -> None:
-    """Disable and enable the account: what was only unusable is usable again."""
+    """Disable and enable the account. After that, only things that ended for good are still unusable."""
     scene.world.set_status(EMAIL, Status.DISABLED)
     scene.world.set_status(EMAIL, Status.ACTIVE)
 
@@ -64,7 +64,7 @@ def raise_not_before(scene: Scene) -> None:
 
 
 def works(act: Callable[[], object]) -> bool:
-    """Say whether an act is let in."""
+    """Check whether an action is accepted."""
     try:
         act()
     except errors.Refusal:
@@ -94,7 +94,7 @@ ACTS: Final[dict[Callable[[Scene], None], dict[str, bool]]] = {
 @pytest.mark.parametrize("act", ACTS, ids=["nothing", "password change", "disable", "delete", "not-before"])
 @pytest.mark.parametrize("thing", THINGS)
 def test_what_happens_to_each(world: World, act: Callable[[Scene], None], thing: str) -> None:
-    """Everything lives without an act, so that a thing that dies is the work of its act."""
+    """Without an action everything works, so each thing that stops working was stopped by the action."""
     scene = Scene(world)
     act(scene)
     assert THINGS[thing](scene) is ACTS[act][thing]

@@ -147,7 +147,10 @@ def test_development_settings_are_refused_inside_lambda() -> None:
 
 
 def test_the_breach_check_is_on_unless_a_developer_is_at_work() -> None:
-    """A production may switch it off: its function may have no way to the internet. A developer may try it."""
+    """A deployment may switch it off, if its function cannot reach the internet.
+
+    In development it can be switched on.
+    """
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
     assert read_settings(GOOD).breach_check
     assert not read_settings(GOOD | {"BATON_BREACH_CHECK": "off"}).breach_check

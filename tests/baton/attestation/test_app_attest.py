@@ -1,4 +1,4 @@
-"""App Attest: each numbered check has a test that plants exactly its defect."""
+"""App Attest: each numbered check has a test with exactly one defect."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -44,14 +44,17 @@ def refusal(run: Callable[[], object]) -> str:
 
 
 def test_the_text_that_is_signed_names_client_challenge_and_device_key() -> None:
-    """It has no line end at its end. A phone computes the same bytes."""
+    """The text does not end with a line end. A phone computes the same bytes."""
     assert client_data("mobile", "c", "k") == b"baton-attest-v1\nmobile\nc\nk"
 
 
 @pytest.mark.parametrize("extras", [None, IOS_27, {}, {"unknown": [1, {"x": b"y"}]}])
 @pytest.mark.parametrize("flags", [0x00, 0x40, 0xC0, 0xFF])
 def test_both_layouts_are_accepted_whatever_the_flags_say(extras: dict[str, Any] | None, flags: int) -> None:
-    """Check 4: nothing, or one map. Apple's sample has flag ED clear, and a device has it set."""
+    """Check 4: after the key there is nothing, or one map.
+
+    Apple's sample has flag ED clear, and a device has it set.
+    """
     made = APPLE.attest(APP, HASH, extras=extras, flags=flags)
     accepted = verify(made)
     assert accepted == Accepted(
@@ -65,7 +68,7 @@ def test_both_layouts_are_accepted_whatever_the_flags_say(extras: dict[str, Any]
 
 
 def test_an_app_in_development_is_accepted_where_the_client_permits_it() -> None:
-    """And it is known as such."""
+    """The result shows that the app is in development."""
     made = APPLE.attest(APP, HASH, environment="development")
     both = replace(RULES, environments=frozenset({"production", "development"}))
     assert verify(made, rules=both).attestation is Attestation.APP_IN_DEVELOPMENT
@@ -119,20 +122,20 @@ DEFECTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_one_defect_is_refused_with_its_reason(defect: str) -> None:
-    """Everything else about this object is right."""
+    """The object has one defect, and every other part is right."""
     reason, knobs = DEFECTS[defect]
     assert refusal(lambda: verify(APPLE.attest(APP, HASH, **knobs))) == reason
 
 
 def test_a_genuine_object_of_another_app_is_refused() -> None:
-    """The hash of the app id is signed by the nonce."""
+    """The nonce covers the hash of the app id, so the hash cannot be replaced."""
     assert refusal(lambda: verify(APPLE.attest("TEAM123456.com.example.other", HASH))) == "app"
     assert refusal(lambda: verify(APPLE.attest(APP, HASH), rules=replace(RULES, app_ids=()))) == "app"
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_chain_has_exactly_two_certificates(count: int) -> None:
-    """A chain that was made longer, and one that was made shorter."""
+    """A chain with one more certificate, and a chain with one less, are refused."""
     from chalicelib.baton.keys.cbor import read_cbor
 
     genuine: Any = read_cbor(APPLE.attest(APP, HASH).attestation)
@@ -142,12 +145,12 @@ def test_a_chain_has_exactly_two_certificates(count: int) -> None:
 
 
 def test_a_root_that_is_not_pinned_is_refused() -> None:
-    """A whole authority of an attacker: every name is equal, and every signature is right."""
+    """An attacker imitates the whole authority: every name is equal, and every signature verifies."""
     assert refusal(lambda: verify(Apple(now=NOW).attest(APP, HASH))) == "chain"
 
 
 def test_the_evidence_of_another_device_key_client_or_challenge_is_refused() -> None:
-    """Swapped evidence: the nonce binds it to all three."""
+    """The nonce binds the evidence to all three, so swapped evidence is refused."""
     for text in (
         client_data("mobile", "a challenge", "another thumbprint"),
         client_data("other", "a challenge", "a thumbprint"),
@@ -158,7 +161,7 @@ def test_the_evidence_of_another_device_key_client_or_challenge_is_refused() -> 
 
 
 def test_a_clock_may_differ_by_five_minutes() -> None:
-    """A leaf is valid from its first second minus the difference, to its last one plus it."""
+    """A leaf is valid from five minutes before its first second until five minutes after its last second."""
     made = APPLE.attest(APP, HASH, begins_at=NOW, ends_at=NOW + DAY_S)
     for now in (NOW - CLOCK_S, NOW + DAY_S + CLOCK_S):
         assert verify(made, now=now)
@@ -178,7 +181,7 @@ def test_a_clock_may_differ_by_five_minutes() -> None:
     ],
 )
 def test_a_configured_category_judges_only_a_category_that_is_there(category: object, *, accepted: bool) -> None:
-    """A value of the wrong type counts as absent, as the object of an older iOS has none."""
+    """A value of the wrong type counts as missing. The object of an older iOS has no category."""
     rules = replace(RULES, categories=frozenset({4}))
     made = APPLE.attest(APP, HASH, extras={CATEGORY: category})
     if accepted:
@@ -192,7 +195,7 @@ def test_a_configured_category_judges_only_a_category_that_is_there(category: ob
 
 
 def test_an_assertion_returns_its_counter_in_both_layouts() -> None:
-    """Check 5. What follows byte 37 is as in an attestation."""
+    """Check 5. The bytes after byte 37 are as in an attestation."""
     made = APPLE.attest(APP, HASH)
     for counter, extras in ((1, b""), (7, cbor(IOS_27)), (2**32 - 1, cbor({}))):
         signed = assert_again(made.key, APP, HASH, counter=counter, extras=extras)
@@ -222,7 +225,7 @@ ASSERTIONS: Final[dict[str, tuple[str, Callable[[Any], bytes]]]] = {
 
 @pytest.mark.parametrize("defect", ASSERTIONS)
 def test_one_defect_of_an_assertion_is_refused(defect: str) -> None:
-    """Everything else about it is right."""
+    """The assertion has one defect, and every other part is right."""
     reason, make = ASSERTIONS[defect]
     key = new_key()
     made = make(key)

@@ -15,12 +15,12 @@ EMAIL: Final = "ada@example.com"
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment with empty tables."""
+    """Return a deployment with empty tables."""
     return Scene()
 
 
 class Phone:
-    """A client, its platform, and what was sent."""
+    """A client library, its platform, and the requests that it sent."""
 
     def __init__(self, scene: Scene, client_id: str = "bank", *, defect: str = "", evidence: bool = True) -> None:
         """Make a client without a login."""
@@ -66,7 +66,7 @@ class Phone:
 
 
 def test_a_refused_login_is_sent_again_with_evidence(scene: Scene) -> None:
-    """With the same attempt. Later logins by the key need none."""
+    """The repeated login has the same attempt. Later logins by the same key need no evidence."""
     phone = Phone(scene)
     phone.client.register(EMAIL, PASSWORD, "Ada's phone")
     assert phone.paths == ["/register", "/attestation-challenge", "/register"]
@@ -76,7 +76,7 @@ def test_a_refused_login_is_sent_again_with_evidence(scene: Scene) -> None:
 
 
 def test_a_lost_answer_is_repeated_with_the_same_evidence(scene: Scene) -> None:
-    """One login begins."""
+    """Only one login begins."""
     Phone(scene).client.register(EMAIL, PASSWORD, "Ada's phone")
     phone = Phone(scene)
     phone.lose_answers = 2
@@ -87,7 +87,7 @@ def test_a_lost_answer_is_repeated_with_the_same_evidence(scene: Scene) -> None:
 
 
 def test_bad_evidence_is_sent_once_for_each_attempt(scene: Scene) -> None:
-    """Another refusal with the action ``attest`` ends the login: the app waits."""
+    """After a second refusal with the action ``attest`` the client gives up, and the app must wait."""
     phone = Phone(scene, defect="device_key")
     with pytest.raises(Refused) as refused:
         phone.client.register(EMAIL, PASSWORD, "a phone")
@@ -96,7 +96,7 @@ def test_bad_evidence_is_sent_once_for_each_attempt(scene: Scene) -> None:
 
 
 def test_without_a_function_the_refusal_is_raised(scene: Scene) -> None:
-    """Nothing more is sent."""
+    """An app without a function for evidence sends no second request."""
     phone = Phone(scene, evidence=False)
     with pytest.raises(Refused, match="attestation_required"):
         phone.client.register(EMAIL, PASSWORD, "a phone")
@@ -106,7 +106,7 @@ def test_without_a_function_the_refusal_is_raised(scene: Scene) -> None:
 
 
 def test_a_login_that_began_is_attested(scene: Scene) -> None:
-    """Under ``report`` the server does not require it: the app decides."""
+    """Under ``report`` the server does not require evidence, so the app calls the attestation itself."""
     phone = Phone(scene, "mobile")
     phone.client.register(EMAIL, PASSWORD, "a phone")
     assert phone.paths == ["/register"]
@@ -119,7 +119,7 @@ def test_a_login_that_began_is_attested(scene: Scene) -> None:
 
 
 def test_a_login_with_a_passkey_sends_evidence_too(scene: Scene) -> None:
-    """The same credential, with the same attempt."""
+    """The repeated request has the same credential and the same attempt."""
     from tests.baton.factors.authenticator import Authenticator
 
     mine, phone = Authenticator(), Phone(scene)

@@ -1,4 +1,4 @@
-"""Altered evidence raises the refusal and nothing else: a route that answers 5xx would alarm for every bad byte."""
+"""Altered evidence is refused, and never causes a server error: each error would raise an alarm."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def refused(run: Callable[[], object]) -> bool:
 
 
 def test_altered_attestations_are_refused() -> None:
-    """The receipt is not ours to read, and only a change of it is no defect."""
+    """Only a changed receipt is accepted, because Baton does not read the receipt."""
     made = apple.APPLE.attest(apple.APP, apple.HASH, extras=apple.IOS_27)
     accepted = 0
     for one in altered(made.attestation):
@@ -72,7 +72,7 @@ def test_altered_attestations_are_refused() -> None:
 
 
 def test_altered_authenticator_data_under_a_genuine_nonce_are_refused() -> None:
-    """An attacker of the authority, or a defect of it: the form is judged before the contents are used."""
+    """The authority may be attacked or faulty. So the form of the data is checked before the contents are used."""
     genuine: Any = read_cbor(apple.APPLE.attest(apple.APP, apple.HASH, extras=apple.IOS_27).attestation)
     for one in altered(genuine["authData"][37:], 500):
         data = genuine["authData"][:37] + one
@@ -95,7 +95,7 @@ def test_altered_assertions_are_refused() -> None:
 
 @pytest.mark.parametrize("place", range(4))
 def test_altered_chains_are_refused(place: int) -> None:
-    """An alteration that is accepted is of the name of the algorithm outside of what is signed."""
+    """The only accepted alteration is in the name of the algorithm outside the signed part."""
     made = android.chain()
     genuine = x509.load_der_x509_certificate(made[place])
     for one in altered(made[place], 400):
@@ -107,14 +107,14 @@ def test_altered_chains_are_refused(place: int) -> None:
 
 
 def test_altered_roots_raise_nothing_else() -> None:
-    """Of the root only the key counts."""
+    """Only the key of the root is compared, so an altered root is accepted or refused, without another exception."""
     made = android.chain()
     for one in altered(made[-1], 400):
         refused(lambda one=one: android.verify([*made[:-1], one]))  # type: ignore[misc]
 
 
 def test_altered_descriptions_in_genuine_chains_are_refused() -> None:
-    """As if the phone's hardware had signed them. Few alterations leave every judged fact as it was."""
+    """The altered description is correctly signed. A few alterations change no fact that Baton judges."""
     genuine, accepted = android.description(), 0
     for one in altered(genuine, 800):
         accepted += not refused(lambda one=one: android.verify(android.chain(one, remote=False)))  # type: ignore[misc]
@@ -123,7 +123,7 @@ def test_altered_descriptions_in_genuine_chains_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\0", b"\xff" * 64, bytes(16 * 1024), b"\x9f" * 500, b"\x81" * 2000])
 def test_short_long_and_deep_values_are_refused(value: bytes) -> None:
-    """Of every format."""
+    """The test runs every verifier."""
     rules = AppleRules((apple.APP,), frozenset({"production"}))
     assert refused(
         lambda: verify_attestation(

@@ -1,4 +1,4 @@
-"""Key Attestation: each numbered check has a test that plants exactly its defect."""
+"""Key Attestation: each numbered check has a test with exactly one defect."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -32,7 +32,7 @@ NOTHING: Final = frozenset[bytes]()
 
 
 def description(**knobs: Any) -> bytes:
-    """Encode a key description that is right but for the knobs."""
+    """Make a key description that is right, except for the given parameters."""
     return described(CHALLENGE, package=PACKAGE, certificate=CERTIFICATE, **knobs)
 
 
@@ -82,7 +82,10 @@ def test_both_layouts_are_accepted_with_and_without_the_root(*, remote: bool, wi
 
 
 def test_of_a_root_the_key_counts() -> None:
-    """Phones have certificates of the root's key that have expired. Another key with its name is refused."""
+    """A root certificate is accepted for its key, even if it has expired: phones send such certificates.
+
+    A root with another key and the same name is refused.
+    """
     old = der_of(GOOGLE.root_certificate(ends_at=NOW - DAY_S))
     assert verify([*chain(with_root=False), old])
     forged = der_of(GOOGLE.root_certificate(key=new_key()))
@@ -90,7 +93,7 @@ def test_of_a_root_the_key_counts() -> None:
 
 
 def test_a_root_that_is_not_pinned_is_refused() -> None:
-    """A whole authority of an attacker, with every name equal."""
+    """An attacker imitates the whole authority, with equal names."""
     other = Android(now=NOW)
     for with_root in (True, False):
         made = other.chain(KEY.public_key(), description(), with_root=with_root)
@@ -127,19 +130,22 @@ CHAINS: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("defect", CHAINS)
 def test_one_defect_of_the_chain_is_refused(defect: str) -> None:
-    """Everything else about this chain is right."""
+    """The chain has one defect, and every other part is right."""
     assert refusal(lambda: verify(chain(**CHAINS[defect]))) == "chain"
 
 
 def test_what_may_have_expired() -> None:
-    """Check 3: the phone sets the validity of the leaf, and the keys of the factory cannot be replaced."""
+    """Check 3: an expired leaf and expired factory certificates are accepted.
+
+    The phone sets the validity of the leaf, and factory keys cannot be replaced.
+    """
     assert verify(chain(leaf_expired=True))
     for place in (0, 1, 2):
         assert verify(chain(remote=False, expired=place))
 
 
 def test_a_clock_may_differ_by_five_minutes() -> None:
-    """As for Apple."""
+    """The tolerance is the same as for Apple."""
     made = chain()
     assert verify(made, now=NOW + DAY_S + CLOCK_S)
     assert refusal(lambda: verify(made, now=NOW + DAY_S + CLOCK_S + 1)) == "chain"
@@ -199,7 +205,7 @@ DESCRIPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 @pytest.mark.parametrize("defect", DESCRIPTIONS)
 @pytest.mark.parametrize("remote", [True, False])
 def test_one_defect_of_the_description_is_refused_with_its_reason(defect: str, *, remote: bool) -> None:
-    """Everything else about this key is right."""
+    """The description has one defect, and every other part is right."""
     reason, knobs = DESCRIPTIONS[defect]
     assert refusal(lambda: verify(chain(description(**knobs), remote=remote))) == reason
 
@@ -210,14 +216,14 @@ def test_another_challenge_is_refused() -> None:
 
 
 def test_the_attested_key_must_be_the_key_of_the_device() -> None:
-    """Evidence of another device key, and of a P-384 key."""
+    """Evidence of another device key, or of a P-384 key, is refused."""
     assert refusal(lambda: verify(chain(), device_key=new_key())) == "key"
     made = GOOGLE.chain(generate_private_key(SECP384R1()).public_key(), description())
     assert refusal(lambda: verify(made)) == "key"
 
 
 def test_a_level_above_the_required_one_is_accepted() -> None:
-    """The lower one of the two levels counts."""
+    """The lower of the two security levels is compared."""
     strongbox = replace(RULES, security=Attestation.STRONGBOX)
     best = chain(description(levels=(STRONGBOX, STRONGBOX)))
     assert verify(best).attestation is verify(best, rules=strongbox).attestation is Attestation.STRONGBOX
@@ -228,7 +234,7 @@ def test_a_level_above_the_required_one_is_accepted() -> None:
 
 
 def test_a_system_of_another_maker_needs_its_boot_key() -> None:
-    """GrapheneOS boots self-signed. Its key must be listed, and its boot loader locked."""
+    """GrapheneOS boots as self-signed. Its key must be in the list, and its boot loader must be locked."""
     listed = replace(RULES, boot_keys=(BOOT_KEY,))
     assert verify(chain(description(boot_state=1)), rules=listed)
     assert refusal(lambda: verify(chain(description(boot_state=1, boot_key=bytes(32))), rules=listed)) == "device"
@@ -237,7 +243,7 @@ def test_a_system_of_another_maker_needs_its_boot_key() -> None:
 
 
 def test_the_order_of_tags_and_sets_does_not_matter() -> None:
-    """Check 4. Real phones have both: purposes {3, 2}, and a tag after a higher one."""
+    """Check 4. Real phones have both: the set {3, 2}, and a tag after a higher tag."""
     assert verify(chain(description(purposes=(3, 2))))
     assert verify(chain(description(purposes=(2, 3))))
     two = replace(RULES, packages={PACKAGE: (CERTIFICATE, bytes(32))})
@@ -247,7 +253,7 @@ def test_the_order_of_tags_and_sets_does_not_matter() -> None:
 
 
 def test_a_description_of_many_bytes_is_read() -> None:
-    """Lengths of one, two and three bytes of DER."""
+    """The test uses DER lengths of one, two and three bytes."""
     for count in (1, 5, 200):
         read = read_key_description(description(packages=[f"com.example.app{number}" for number in range(count)]))
         assert len(read.packages) == count

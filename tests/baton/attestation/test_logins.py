@@ -19,7 +19,7 @@ FORMATS: Final = ["android-key", "apple-attestation"]
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment with empty tables."""
+    """Return a deployment with empty tables."""
     return Scene()
 
 
@@ -34,7 +34,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("form", "attested"), [("android-key", "tee"), ("apple-attestation", "app")])
 def test_good_evidence_registers_and_later_logins_by_the_key_need_none(scene: Scene, form: str, attested: str) -> None:
-    """The login has it, in its tokens too."""
+    """The login and its tokens have the attestation."""
     phone = scene.phone()
     assert phone.register(EMAIL, attestation=phone.evidence(form)).status == 201
     assert claims_of(phone.token)["attested"] == attested
@@ -60,7 +60,7 @@ def test_a_login_with_evidence_of_a_new_phone_is_admitted(scene: Scene, form: st
 @pytest.mark.parametrize("path", ["/register", "/login"])
 @pytest.mark.parametrize("evidence", [None, {"format": "none", "reason": "unsupported"}])
 def test_without_evidence_nothing_is_admitted(scene: Scene, path: str, evidence: object) -> None:
-    """Whether the account exists or not. ``none`` counts as no evidence."""
+    """The answer is the same with and without an account. ``none`` counts as no evidence."""
     known = scene.phone()
     known.register(EMAIL, attestation=known.evidence())
     for email in (EMAIL, "stranger@example.com"):
@@ -135,7 +135,7 @@ def test_a_stranger_with_evidence_and_a_wrong_password_stores_nothing(scene: Sce
 
 
 def test_a_known_device_has_thirty_failures(scene: Scene) -> None:
-    """Keys are dear where each needs evidence. Elsewhere a known device has ten."""
+    """If each key needs evidence, an attacker cannot make many keys. At other clients a known device has ten."""
     scene = Scene({"BATON_RATE_LIMITS": "on"})
     for client_id, failures in (("bank", 30), ("mobile", 10)):
         phone = scene.phone(client_id)
@@ -147,7 +147,7 @@ def test_a_known_device_has_thirty_failures(scene: Scene) -> None:
 
 
 def test_a_login_with_an_hmac_secret_is_refused(scene: Scene) -> None:
-    """Its evidence could not name a key of the device."""
+    """Its evidence cannot name a device key."""
     phone = scene.phone(bound=False)
     said = phone.login(EMAIL, device={"binding": "hmac"})
     assert (said.status, said.code) == (403, "attestation_required")
@@ -155,7 +155,10 @@ def test_a_login_with_an_hmac_secret_is_refused(scene: Scene) -> None:
 
 @pytest.mark.parametrize("changed", ["altered", "other client", "late", "none of ours"])
 def test_a_challenge_that_is_not_valid_is_refused(scene: Scene, changed: str) -> None:
-    """Altered, of another client, older than 24 hours, or made up. The evidence is right otherwise."""
+    """The challenge is altered, of another client, older than 24 hours, or invented.
+
+    The rest of the evidence is right.
+    """
     phone, other = scene.phone(), scene.phone("mobile")
     challenge = phone.challenge()
     if changed == "altered":
@@ -172,7 +175,10 @@ def test_a_challenge_that_is_not_valid_is_refused(scene: Scene, changed: str) ->
 
 
 def test_a_challenge_may_be_used_again_within_its_time(scene: Scene) -> None:
-    """Apple wants a failed ``attestKey`` repeated unchanged. It names the key, so it proves nothing new."""
+    """Apple requires a failed ``attestKey`` to be repeated with the same challenge.
+
+    The evidence names the same key, so it proves no new fact.
+    """
     phone = scene.phone()
     challenge = phone.challenge()
     assert len(challenge) <= 128
@@ -185,7 +191,7 @@ def test_a_challenge_may_be_used_again_within_its_time(scene: Scene) -> None:
 
 
 def test_app_attest_is_renewed_by_an_assertion_after_ninety_days(scene: Scene) -> None:
-    """Android's evidence is of the key itself, and is not renewed."""
+    """The evidence of Android is about the key itself, and is not renewed."""
     phone, android = scene.phone(), scene.phone()
     made = phone.evidence("apple-attestation")
     assert phone.register(EMAIL, attestation=made).status == 201
@@ -220,7 +226,7 @@ def test_an_assertion_is_counted_once_and_its_own_retry_is_answered(scene: Scene
 
 @pytest.mark.parametrize("defect", ["key", "app", "device_key"])
 def test_a_bad_assertion_is_refused(scene: Scene, defect: str) -> None:
-    """Signed by another key, of another app, or for another device key."""
+    """The assertion is signed by another key, of another app, or for another device key."""
     phone = scene.phone()
     made = phone.evidence("apple-attestation")
     phone.register(EMAIL, attestation=made)
@@ -229,7 +235,7 @@ def test_a_bad_assertion_is_refused(scene: Scene, defect: str) -> None:
 
 
 def test_an_assertion_of_a_key_that_is_not_known_asks_for_another(scene: Scene) -> None:
-    """The record was lost, or the App Attest key is of another phone: attest again."""
+    """The record is lost, or the App Attest key is of another phone. The app must attest again."""
     phone, other = scene.phone(), scene.phone()
     mine, theirs = phone.evidence("apple-attestation"), other.evidence("apple-attestation")
     phone.register(EMAIL, attestation=mine)
@@ -254,7 +260,7 @@ def test_an_assertion_names_the_key_that_signed_it(scene: Scene) -> None:
 
 
 def test_evidence_is_kept_for_400_days_after_the_last_login(scene: Scene) -> None:
-    """Its end moves once a month."""
+    """The stored expiry is moved at most once a month."""
     phone = scene.phone()
     phone.register(EMAIL, attestation=phone.evidence())
     [known] = scene.tables.attested.values()
@@ -271,7 +277,10 @@ def test_evidence_is_kept_for_400_days_after_the_last_login(scene: Scene) -> Non
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_remembered_evidence_is_judged_by_the_present_policy(scene: Scene, form: str) -> None:
-    """An app that the client no longer has proves nothing. The record is of another client, too."""
+    """Evidence of an app that the client no longer has proves nothing.
+
+    Evidence that belongs to another client proves nothing either.
+    """
     phone = scene.phone()
     phone.register(EMAIL, attestation=phone.evidence(form))
     [(key, known)] = scene.tables.attested.items()
@@ -288,7 +297,7 @@ def test_remembered_evidence_is_judged_by_the_present_policy(scene: Scene, form:
 
 @pytest.mark.parametrize("defect", ["chain", "app", "device", "device_key"])
 def test_under_report_bad_evidence_logs_in_and_is_reported(scene: Scene, defect: str) -> None:
-    """The login has no attestation. Nothing else is different."""
+    """The login has no attestation. Everything else is as with good evidence."""
     phone = scene.phone("mobile")
     assert phone.register(EMAIL, attestation=phone.evidence(defect=defect)).status == 201
     assert "attested" not in claims_of(phone.token)
@@ -297,7 +306,7 @@ def test_under_report_bad_evidence_logs_in_and_is_reported(scene: Scene, defect:
 
 
 def test_under_report_a_login_without_evidence_is_counted(scene: Scene) -> None:
-    """With the reason that the app gives."""
+    """The event has the reason that the app gives."""
     phone = scene.phone("mobile")
     assert phone.register(EMAIL).status == 201
     assert phone.login(EMAIL, attestation={"format": "none", "reason": "unavailable"}).status == 200
@@ -307,7 +316,7 @@ def test_under_report_a_login_without_evidence_is_counted(scene: Scene) -> None:
 
 
 def test_under_report_a_late_challenge_is_reported(scene: Scene) -> None:
-    """It is no malformed input."""
+    """A late challenge is not treated as malformed input."""
     phone = scene.phone("mobile")
     evidence = phone.evidence()
     scene.clock.skip(days=2)
@@ -316,7 +325,7 @@ def test_under_report_a_late_challenge_is_reported(scene: Scene) -> None:
 
 
 def test_a_client_without_a_policy_ignores_evidence(scene: Scene) -> None:
-    """Its shape is checked, and nothing is read or stored."""
+    """The shape of the evidence is checked. Nothing is read or stored."""
     phone, other = scene.phone("plain"), scene.phone("mobile")
     evidence = other.evidence()
     assert phone.register(EMAIL, attestation=evidence).status == 201
@@ -331,7 +340,7 @@ def test_a_client_without_a_policy_ignores_evidence(scene: Scene) -> None:
 
 @pytest.mark.parametrize(("form", "attested"), [("android-key", "tee"), ("apple-attestation", "app")])
 def test_a_login_that_began_without_evidence_is_attested(scene: Scene, form: str, attested: str) -> None:
-    """The next exchange has the claim, with the same generation rule. The same request again is answered alike."""
+    """The token of the next exchange has the claim. The same request again gets the same answer."""
     phone = scene.phone("mobile")
     phone.register(EMAIL)
     evidence = phone.evidence(form)
@@ -346,7 +355,7 @@ def test_a_login_that_began_without_evidence_is_attested(scene: Scene, form: str
 
 
 def test_a_child_that_is_issued_again_tells_the_newer_fact(scene: Scene) -> None:
-    """Generation and attempt stay."""
+    """The repeated child has the new attestation. Its generation and attempt are the same."""
     phone = scene.phone("mobile")
     phone.register(EMAIL)
     parent = str(phone.tokens["refresh_token"])
@@ -360,7 +369,7 @@ def test_a_child_that_is_issued_again_tells_the_newer_fact(scene: Scene) -> None
 
 @pytest.mark.parametrize("defect", ["chain", "device_key", "device"])
 def test_bad_evidence_at_attest_is_refused_and_changes_nothing(scene: Scene, defect: str) -> None:
-    """Under ``report`` too: the app asked for nothing else. The login lives on."""
+    """The same is true under ``report``: the request has no other purpose. The login stays active."""
     phone = scene.phone("mobile")
     phone.register(EMAIL)
     said = phone.attest(phone.evidence(defect=defect))
@@ -372,7 +381,7 @@ def test_bad_evidence_at_attest_is_refused_and_changes_nothing(scene: Scene, def
 
 
 def test_a_login_that_ended_is_not_attested(scene: Scene) -> None:
-    """The write has the condition that it is live."""
+    """The condition of the write is that the login is live."""
     phone = scene.phone("mobile")
     phone.register(EMAIL)
     evidence = phone.evidence()
@@ -382,7 +391,7 @@ def test_a_login_that_ended_is_not_attested(scene: Scene) -> None:
 
 
 def test_evidence_of_another_device_key_is_refused(scene: Scene) -> None:
-    """Swapped: the signature of the request covers the body, and the evidence names the key."""
+    """The signature of the request covers the body, and the evidence names its own device key."""
     phone, thief = scene.phone("mobile"), scene.phone("mobile")
     phone.register(EMAIL)
     thief.register("mallory@example.com")
@@ -394,7 +403,7 @@ def test_evidence_of_another_device_key_is_refused(scene: Scene) -> None:
 
 
 def test_live_logins_never_ask_and_never_end(scene: Scene) -> None:
-    """The record of the device is lost: every call and every exchange works on, and so does the deletion."""
+    """The record of the device is lost: every call, every exchange and the deletion still work."""
     phone = scene.phone()
     phone.register(EMAIL, attestation=phone.evidence("apple-attestation"))
     scene.tables.attested.clear()
@@ -407,7 +416,7 @@ def test_live_logins_never_ask_and_never_end(scene: Scene) -> None:
 
 
 def test_apple_and_google_down_nobody_with_a_login_notices(scene: Scene) -> None:
-    """Nothing of theirs is asked at a login or an exchange. The list of revoked certificates may be missing."""
+    """A login or an exchange sends no request to Apple or Google. The list of revoked certificates may be missing."""
     phone = scene.phone()
     assert phone.register(EMAIL, attestation=phone.evidence()).status == 201
     assert len(scene.events("revocation_list_stale")) == 1, "the event is recorded, and the evidence is accepted"
@@ -418,7 +427,7 @@ def test_apple_and_google_down_nobody_with_a_login_notices(scene: Scene) -> None
 
 
 def test_an_operator_lowers_required_to_report_for_some_hours(scene: Scene) -> None:
-    """Each environment sees it within the time of the key ring. It ends by itself."""
+    """Each environment reads the switch as often as the key ring. The switch ends automatically."""
     phone = scene.phone()
     assert phone.register(EMAIL).code == "attestation_required"
     until = scene.lower("bank", hours=6)
@@ -433,7 +442,7 @@ def test_an_operator_lowers_required_to_report_for_some_hours(scene: Scene) -> N
 
 
 def test_the_switch_can_be_ended_early_and_cannot_be_forged(scene: Scene) -> None:
-    """Zero hours end it. A value that was altered switches nothing."""
+    """Zero hours end the switch. An altered value has no effect."""
     scene.lower("bank", hours=6)
     scene.lower("factor", hours=6)
     scene.lower("bank", hours=0)
@@ -448,7 +457,7 @@ def test_the_switch_can_be_ended_early_and_cannot_be_forged(scene: Scene) -> Non
 
 @pytest.mark.parametrize(("client_id", "hours"), [("mobile", 1), ("plain", 1), ("bank", -1), ("bank", 169)])
 def test_a_switch_that_makes_no_sense_is_refused(scene: Scene, client_id: str, hours: int) -> None:
-    """Nothing to lower, or too many hours."""
+    """The client does not have ``required``, or the number of hours is too large."""
     with pytest.raises(ValueError, match=r"nothing to lower|hours is"):
         scene.lower(client_id, hours)
     assert not scene.tables.switches
@@ -458,7 +467,7 @@ def test_a_switch_that_makes_no_sense_is_refused(scene: Scene, client_id: str, h
 
 
 def test_evidence_of_the_first_step_is_of_the_login_that_the_second_step_begins(scene: Scene) -> None:
-    """The ``auth_session`` has it, sealed: the second step sends no evidence."""
+    """The encrypted ``auth_session`` contains the attestation, so the second step sends no evidence."""
     phone = scene.phone("factor")
     said = phone.register(EMAIL, attestation=phone.evidence("apple-attestation", defect="development"))
     assert said.code == "enrolment_required"

@@ -8,7 +8,7 @@ OLD = "the password of the other system"
 
 
 def test_the_evidence_of_a_person_who_moves_is_recorded_for_the_new_account() -> None:
-    """Not for the account that stands for an unknown address: its activity would lack the device."""
+    """It must not belong to the account id of the unknown address. Otherwise the activity would lack the device."""
     scene = Scene()
     for baton in scene.batons:
         baton._migration = Migration(lambda _, password: Migrated() if password == OLD else None, scene.clock.now + 1)

@@ -23,7 +23,7 @@ EMAIL: Final = "ada@example.com"
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment with empty tables."""
+    """Return a deployment with empty tables."""
     return Scene()
 
 
@@ -37,7 +37,7 @@ def status_list(**statuses: str) -> bytes:
 
 
 def test_the_job_stores_what_is_revoked_or_suspended(scene: Scene) -> None:
-    """Each environment reads it within an hour. A phone whose certificate is in it is refused."""
+    """Each environment reads the list within an hour. A phone with a listed certificate is refused."""
     phone = scene.phone()
     assert phone.register(EMAIL, attestation=phone.evidence(defect="revoked")).status == 201, "no list yet"
     scene.fetched = status_list(bad0bad0="REVOKED", a1="SUSPENDED", b2="OTHER")
@@ -68,7 +68,7 @@ def test_the_job_stores_what_is_revoked_or_suspended(scene: Scene) -> None:
     ids=["no answer", "empty", "a page", "no entries", "a list", "a number", "too many"],
 )
 def test_an_answer_that_is_no_list_keeps_the_old_one(scene: Scene, answer: bytes | NotFetched) -> None:
-    """After a week it is an event."""
+    """After a week without a new list, the job records an event."""
     scene.fetched = status_list(a1="REVOKED")
     scene.fetch_revocations()
     stored = scene.tables.revoked
@@ -83,14 +83,14 @@ def test_an_answer_that_is_no_list_keeps_the_old_one(scene: Scene, answer: bytes
 
 
 def test_serials_are_compared_without_case_and_leading_zeros() -> None:
-    """Google writes them in lower case. Another form must not hide one."""
+    """Google writes serials in lower case. Another spelling must not hide a revoked serial."""
     assert read_list(status_list(**{"00ABC": "REVOKED"})) == {revoked_digest("abc")}
     with pytest.raises(NotAList):
         read_list(None)
 
 
 def test_a_deployment_without_android_fetches_nothing(scene: Scene) -> None:
-    """No client needs the list, so no alarm may tell that it is missing."""
+    """No client needs the list, so a missing list must not raise the alarm."""
     plain = Scene({"BATON_CLIENTS": "clients-factors.toml"})
     plain.fetch_revocations()
     assert plain.tables.revoked is None
@@ -102,7 +102,7 @@ def test_a_deployment_without_android_fetches_nothing(scene: Scene) -> None:
 
 
 def doctor(scene: Scene) -> dict[str, tuple[str, str]]:
-    """Return what the doctor finds, and the remedy."""
+    """Return the rows of the doctor: name -> finding and remedy."""
     baton = scene.baton
     rows = attestation_rows(
         baton.clients,
@@ -115,7 +115,7 @@ def doctor(scene: Scene) -> dict[str, tuple[str, str]]:
 
 
 def test_the_doctor_names_every_other_way_in(scene: Scene) -> None:
-    """With the policies, and a list that was never fetched."""
+    """The doctor also shows the policies, and a list that was never fetched."""
     found = doctor(scene)
     assert found["bank"][0].startswith("required; TEAM123456.com.example.bank (production); com.example.bank (tee)")
     assert found["other ways in"][0].startswith("mobile, plain: ")
@@ -129,7 +129,7 @@ def test_the_doctor_names_every_other_way_in(scene: Scene) -> None:
 
 
 def test_the_doctor_tells_of_a_client_that_is_lowered(scene: Scene) -> None:
-    """And of nothing where no client judges evidence."""
+    """If no client judges evidence, the doctor has no row about attestation."""
     scene.lower("bank", hours=2)
     assert "lowered it to report until" in doctor(scene)["bank"][0]
     assert doctor(Scene({"BATON_CLIENTS": "clients-factors.toml"})) == {}
@@ -139,7 +139,7 @@ def test_the_doctor_tells_of_a_client_that_is_lowered(scene: Scene) -> None:
 
 
 def asked(scene: Scene, monkeypatch: pytest.MonkeyPatch, **members: Any) -> tuple[int, dict[str, Any]]:
-    """Ask the development server for evidence."""
+    """Send a request for evidence to the development server."""
     monkeypatch.setattr("chalicelib.baton.settings.read_settings", lambda: scene.baton.settings)
     answer = attestation_answer(scene.attester, json.dumps(members).encode())
     return answer.status, json.loads(answer.body)
@@ -147,7 +147,7 @@ def asked(scene: Scene, monkeypatch: pytest.MonkeyPatch, **members: Any) -> tupl
 
 @pytest.mark.parametrize("form", ["android-key", "apple-attestation"])
 def test_the_development_server_makes_evidence(scene: Scene, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    """It is accepted by a server that trusts its roots. A defect is refused."""
+    """A server that trusts the test roots accepts the evidence. Evidence with a defect is refused."""
     phone = scene.phone()
     for defect, status in (("", 201), ("chain", 403)):
         members = {"format": form, "client_id": "bank", "challenge": phone.challenge(), "public_key": phone.key.jwk()}
@@ -173,7 +173,7 @@ def test_the_development_server_makes_evidence(scene: Scene, monkeypatch: pytest
 def test_a_wrong_request_for_evidence_is_explained(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    """400, with the member."""
+    """The answer is 400, and names the member."""
     phone = scene.phone()
     members = {"format": "android-key", "client_id": "bank", "challenge": "at.x", "public_key": phone.key.jwk()}
     status, answer = asked(scene, monkeypatch, **(members | change))
@@ -183,7 +183,7 @@ def test_a_wrong_request_for_evidence_is_explained(
 
 
 def test_the_page_lists_every_defect() -> None:
-    """docs/baton/attestation.md, "Try it without a phone"."""
+    """The page is docs/baton/attestation.md, section "Try it without a phone"."""
     page = (ROOT / "docs" / "baton" / "attestation.md").read_text("utf-8")
     [sentence] = re.findall(r"`defect` is ([^.]*)\.", page)
     assert sorted(re.findall(r"`([a-z_]+)`", sentence)) == DEFECTS
@@ -193,7 +193,7 @@ def test_the_page_lists_every_defect() -> None:
 
 
 def test_only_tests_and_the_development_server_trust_other_roots() -> None:
-    """In all that ships, the only anchors are the pinned ones."""
+    """All other files of Baton use only the pinned roots."""
     passing = re.compile(r"\bAnchors\(|\banchors=")
     found = {
         str(path.relative_to(ROOT))

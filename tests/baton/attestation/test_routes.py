@@ -18,7 +18,7 @@ EMAIL: Final = "ada@example.com"
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a deployment whose team has two routes."""
+    """Return a deployment whose team has two routes."""
     scene = Scene()
     for app, baton in zip(scene.apps, scene.batons, strict=True):
 
@@ -37,7 +37,7 @@ def scene() -> Scene:
 
 
 def test_only_an_attested_login_opens_the_route(scene: Scene) -> None:
-    """From the moment of ``POST /attest`` on, with the token of before: the account state counts."""
+    """After ``POST /attest`` the earlier token works too, because the account state is compared."""
     phone = scene.phone("mobile")
     phone.register(EMAIL)
     said = phone.post("/vault", {})
@@ -49,7 +49,7 @@ def test_only_an_attested_login_opens_the_route(scene: Scene) -> None:
 
 
 def test_a_token_that_says_more_than_the_account_state_opens_nothing(scene: Scene) -> None:
-    """A table that was rolled back: the token has the claim, and the login does not."""
+    """After a rollback of the table, the token has the claim, but the login does not."""
     phone = scene.phone("mobile")
     phone.register(EMAIL, attestation=phone.evidence())
     [(account, state)] = scene.tables.lineages.items()
@@ -59,7 +59,7 @@ def test_a_token_that_says_more_than_the_account_state_opens_nothing(scene: Scen
 
 
 def test_the_description_tells_the_refusal(scene: Scene) -> None:
-    """OpenAPI of the team's app."""
+    """The OpenAPI description of the team's app lists the refusal."""
     described = json.loads(json.dumps(describe(scene.apps[0])))
     assert described["paths"]["/vault"]["post"]["responses"]["403"]["x-codes"]["attestation_required"] == "attest"
     assert "attestation_required" not in json.dumps(described["paths"]["/lobby"])

@@ -34,7 +34,7 @@ GOOGLE_ROOTS: Final = [
 
 
 def test_the_pinned_roots_are_those_of_apple_and_google() -> None:
-    """Their digests are written down here too, and Google's list of roots has the same keys."""
+    """The digests are also in this test, and Google's list of roots has the same keys."""
     assert sha256(apple_root().public_bytes(Encoding.DER)).hexdigest() == APPLE_ROOT
     assert [key_digest(one).hex() for one in google_roots()] == GOOGLE_ROOTS
     published = [x509.load_pem_x509_certificate(one.encode()) for one in json.loads(text("roots.json"))]
@@ -47,7 +47,7 @@ def text(name: str) -> str:
 
 
 def said_of(name: str) -> Any:
-    """Read what Google's parser says about a chain. The file may have lines of comments."""
+    """Read the output of Google's parser for a chain. The file may have comment lines."""
     return json.loads("\n".join(line for line in text(f"{name}.json").splitlines() if line.lstrip()[:2] != "//"))
 
 
@@ -59,7 +59,7 @@ def said_of(name: str) -> Any:
     [("production", Attestation.APP), ("development", Attestation.APP_IN_DEVELOPMENT)],
 )
 def test_the_objects_of_node_app_attest_verify(name: str, attestation: Attestation) -> None:
-    """Two objects of an app on a device, of February 2024."""
+    """These are two objects of an app on a real device, made in February 2024."""
     sample = json.loads((FOLDER / "apple" / f"attestation-{name}.json").read_text())
     accepted = verify_attestation(
         b64decode(sample["attestation"]),
@@ -73,7 +73,7 @@ def test_the_objects_of_node_app_attest_verify(name: str, attestation: Attestati
 
 
 def test_the_attestation_and_the_assertion_of_takimoto3_verify() -> None:
-    """Both are of one key, of an iPhone with iOS 14.4."""
+    """The attestation and the assertion are of one key, of an iPhone with iOS 14.4."""
     sample = json.loads((FOLDER / "apple" / "ios-14.4.json").read_text())
     app = f"{sample['attestation']['teamIdentifier']}.{sample['attestation']['bundleIdentifier']}"
     accepted = verify_attestation(
@@ -92,7 +92,7 @@ def test_the_attestation_and_the_assertion_of_takimoto3_verify() -> None:
 
 
 def test_the_sample_of_apples_guide_for_ios_27_verifies() -> None:
-    """It has the map of iOS 27 behind the key. Its ``clientDataHash`` is raw text, and no hash."""
+    """After the key, the sample has the CBOR map that iOS 27 added. Its ``clientDataHash`` is raw text, and no hash."""
     sample = json.loads((FOLDER / "apple" / "ios-27-guide.json").read_text())
     with_intermediate = json.loads((FOLDER / "apple" / "attestation-production.json").read_text())
     other: Any = read_cbor(b64decode(with_intermediate["attestation"]))
@@ -122,7 +122,8 @@ SAMPLES: Final = sorted(
     str(one.relative_to(ANDROID)) for one in ANDROID.rglob("*.pem") if one.with_suffix(".json").exists()
 )
 VALID_AT: Final = {"akita": 1_727_300_000, "caiman": 1_759_000_000}
-"""When chains of remote provisioning of these phones were valid. Those of the factory verify now."""
+"""The time at which the chains of remote provisioning of these phones were valid. The chains of the factory verify
+now."""
 NOW: Final = 1_795_000_000  # November 2026
 
 SIGNS: Final = [
@@ -134,7 +135,7 @@ SIGNS: Final = [
 
 
 def test_there_are_twenty_one_chains() -> None:
-    """Six phones of Google and one of Sony, with Android 9 to 17."""
+    """The chains are of six phones of Google and one of Sony, with Android 9 to 17."""
     assert len(SAMPLES) == 21
 
 
@@ -171,7 +172,7 @@ def _compare_root_of_trust(read: Any, said: Any) -> None:
 
 
 def verify(name: str, *, now: int, **changes: Any) -> Accepted:
-    """Verify a real chain for exactly what it says about key, app and device."""
+    """Verify a real chain against its own key, app and device facts."""
     certificates = x509.load_pem_x509_certificates(text(f"{name}.pem").encode())
     extension = extension_of(certificates[0], OID)
     assert extension is not None
@@ -202,7 +203,7 @@ def valid_at(name: str) -> int:
 
 @pytest.mark.parametrize("name", SIGNS)
 def test_real_chains_verify_up_to_the_pinned_roots(name: str) -> None:
-    """Or they are refused for the device alone, where its owner unlocked the boot loader."""
+    """A phone whose owner unlocked the boot loader is refused, but only for this reason."""
     trusted = _trust(name)
     if trusted:
         assert verify(name, now=valid_at(name)).attestation >= Attestation.TEE
@@ -218,7 +219,7 @@ def _trust(name: str) -> bool:
 
 
 def test_old_chains_of_the_factory_verify_and_old_remote_ones_do_not() -> None:
-    """The certificates of both have expired."""
+    """The certificates of both kinds have expired. Only those of the factory may be expired."""
     for name in ("blueline/sdk28/TEE_EC_NONE", "sony-xperia10-iii/sdk33/TEE_EC"):
         try:
             verify(name, now=NOW)

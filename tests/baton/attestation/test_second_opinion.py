@@ -1,6 +1,6 @@
-"""A second opinion on the objects of our own authority: pyattest, for development only.
+"""Compare the test authority and Baton's verifier with pyattest, which is used for development only.
 
-Its check of assertions compares neither the app nor the counter, so it is no opinion on those.
+The check of assertions in pyattest compares neither the app nor the counter, so these two are not compared.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def authority() -> Apple:
 
 @pytest.mark.parametrize("extras", [None, IOS_27])
 def test_both_accept_both_layouts(authority: Apple, extras: Any) -> None:
-    """The objects of the authority are as a widely used verifier expects them."""
+    """A widely used verifier accepts the objects of the test authority, so they have the real form."""
     assert opinion(authority, authority.attest(APP, HASH, extras=extras))
     assert verify(FAKE_TIME.attest(APP, HASH, extras=extras))
 
@@ -61,6 +61,6 @@ def test_both_accept_both_layouts(authority: Apple, extras: Any) -> None:
     ],
 )
 def test_both_refuse_the_same_defects(authority: Apple, knobs: dict[str, Any], reason: str) -> None:
-    """Ours names the check."""
+    """Baton's refusal also names the check."""
     assert not opinion(authority, authority.attest(APP, HASH, **knobs))
     assert refusal(lambda: verify(FAKE_TIME.attest(APP, HASH, **knobs))) == reason

@@ -1,4 +1,4 @@
-"""Evidence that was altered on its way never gets a 5xx, and never a login under ``required``."""
+"""Evidence that was altered on its way never gets a 5xx, and never begins a login under ``required``."""
 
 import json
 import random
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    """Give one deployment for all rounds."""
+    """Return one deployment for all rounds."""
     return Scene()
 
 
@@ -51,7 +51,7 @@ def members(source: random.Random, phone: Attesting, form: str) -> dict[str, Any
 
 @pytest.mark.parametrize("form", ["android-key", "apple-attestation"])
 def test_altered_evidence_never_gets_a_5xx(scene: Scene, form: str) -> None:
-    """400 or 403, and an altered part that nothing judges is accepted."""
+    """The answer is 400 or 403. Evidence with a change in a part that Baton does not judge is accepted."""
     source, statuses = random.Random(form), []
     for number in range(ROUNDS):
         phone = scene.phone()
@@ -105,7 +105,7 @@ MALFORMED: Final[list[tuple[dict[str, Any], str]]] = [
 def test_a_member_of_another_shape_is_refused_by_every_client(
     scene: Scene, client_id: str, member: dict[str, Any], pointer: str
 ) -> None:
-    """Under ``off`` and ``report`` too: it is the one thing that they refuse. The answer names the place."""
+    """Even ``off`` and ``report`` refuse this error, and no other error of evidence. The answer names the place."""
     said = scene.phone(client_id).register(EMAIL, attestation=member)
     assert said.status in {400, 422}, said
     assert said.members["pointer"] == pointer
@@ -113,7 +113,7 @@ def test_a_member_of_another_shape_is_refused_by_every_client(
 
 
 def test_the_largest_evidence_fits_the_body(scene: Scene) -> None:
-    """16 KB of an object, in base64, are a third of the largest body."""
+    """An object of 16 KB takes, in base64, a third of the largest body."""
     phone = scene.phone()
     made = phone.evidence("apple-attestation")
     made["object"] = b64encode(bytes(16 * 1024)).decode()
@@ -122,7 +122,7 @@ def test_the_largest_evidence_fits_the_body(scene: Scene) -> None:
 
 
 def test_a_challenge_for_an_unknown_or_retired_client(scene: Scene) -> None:
-    """400, as at a login."""
+    """The answer is 400, as at a login."""
     for client_id, code in (("nobody", "invalid_client"), ("retired", "unauthorized_client")):
         said = scene.phone().post("/attestation-challenge", {"client_id": client_id}, token=None)
         assert (said.status, said.code) == (400, code)

@@ -1,4 +1,4 @@
-"""A browser: its cookies, and the header fields that it sends with each request by itself."""
+"""A browser: its cookies, and the header fields that a browser adds to each request."""
 
 import json
 from dataclasses import dataclass, field
@@ -78,7 +78,7 @@ class Browser:
         extra: list[tuple[str, str]] | None = None,
         keeps: bool = True,
     ) -> Shown:
-        """Send a request with the cookies. ``page``: what the browser says about the page; default: same origin.
+        """Send a request with the cookies. ``page``: the header fields about the page; default: same origin.
 
         ``keeps``: store the cookies of the answer; otherwise its ``Set-Cookie`` is lost.
         """
@@ -98,7 +98,7 @@ class Browser:
         return answer
 
     def keep(self, answer: Shown) -> None:
-        """Store and delete cookies as the answer says."""
+        """Store and delete cookies as ``Set-Cookie`` of the answer says."""
         for line in answer.set_cookies:
             for name, morsel in SimpleCookie(line).items():
                 if morsel["max-age"] == "0":

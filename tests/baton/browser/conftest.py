@@ -25,7 +25,7 @@ def make_world() -> Callable[..., World]:
 
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
-    """Make one with the settings of the test kit."""
+    """Make a deployment with the settings of the test kit."""
     return make_world()
 
 
@@ -37,5 +37,5 @@ def browser(world: World) -> Browser:
 
 @pytest.fixture(scope="module")
 def pages(make_world: Callable[..., World]) -> World:
-    """Make one that pages of another origin may call with a key."""
+    """Make a deployment that pages of another origin, which sign with a key, may call."""
     return make_world(origins="https://spa.example.com")

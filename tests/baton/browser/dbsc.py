@@ -27,7 +27,7 @@ def encoded(value: object) -> str:
 def make_proof(
     key: EllipticCurvePrivateKey, challenge: str, header: Mapping[str, object] | None = None, **payload: object
 ) -> str:
-    """Make a JWT. Without ``header`` it is that of a refresh."""
+    """Make a JWT. Without ``header`` it has the header of a refresh."""
     signed = f"{encoded(header or REFRESH)}.{encoded({'jti': challenge, **payload})}"
     r, s = decode_dss_signature(key.sign(signed.encode(), ECDSA(SHA256())))
     return f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
@@ -59,7 +59,7 @@ class BoundBrowser(Browser):
         key: EllipticCurvePrivateKey | None = None,
         **payload: object,
     ) -> str:
-        """Make a JWT with the own key, or another one."""
+        """Make a JWT, signed with the browser's key or another key."""
         return make_proof(key or self.key, challenge, header, **payload)
 
     def bind(self, offer: str, *, key: EllipticCurvePrivateKey | None = None, challenge: str | None = None) -> Shown:
@@ -70,7 +70,7 @@ class BoundBrowser(Browser):
         return answer
 
     def log_in_bound(self, email: str = EMAIL, *, remember: bool = False) -> Shown:
-        """Register, bind, and wait until the grace is over. Return the answer to the binding."""
+        """Register, bind, and wait until the grace time has ended. Return the answer to the binding."""
         answer = self.register(email, remember=remember)
         bound = self.bind(answer.headers[OFFER])
         assert bound.status == 200, bound
@@ -84,7 +84,10 @@ class BoundBrowser(Browser):
         return self.request("POST", path, extra=extra)
 
     def refresh(self, **named: Any) -> Shown:
-        """Renew the proof, with the challenge at hand. Without one, the first answer has it."""
+        """Renew the proof with the stored challenge.
+
+        If there is no stored challenge, the first answer has a new challenge.
+        """
         for _ in range(2):
             jwt = self.proof(self.challenge, **named) if self.challenge else None
             answer = self.send_proof("/session/proof", jwt, session=self.session)
@@ -102,7 +105,7 @@ class BoundBrowser(Browser):
             self.challenge = found[1]
 
     def stolen(self, *names: str) -> Browser:
-        """Copy cookies to another machine. Without ``names`` it is all of them."""
+        """Return a browser on another machine with a copy of these cookies; without ``names``, of all cookies."""
         return Browser(self.world, self.client_id, {n: v for n, v in self.cookies.items() if n in (names or {n})})
 
 

@@ -1,4 +1,4 @@
-"""An app with pages of its own: one by cookie, one for keys, and one that runs once."""
+"""An app with pages and routes of its own: pages with a cookie, a route for keys, and a route that runs once."""
 
 from chalice.app import Chalice
 
@@ -10,7 +10,7 @@ baton.install(app)
 
 
 class Place(Query):
-    """Where in the list, and what was done."""
+    """The query of the page: the number of the page, and the last action."""
 
     page: int = 1
     by: str = ""
@@ -39,14 +39,14 @@ class Greeting(Body):
 @app.route("/home", methods=["POST"])
 @baton.page(login="/api/login-page", form=Greeting)
 def change_home(caller: Caller, fields: dict[str, str]) -> Answer:
-    """Change something."""
+    """Accept the form of the page, and redirect."""
     return Answer.redirect(f"/api/home?by={caller.account}&said={fields.get('text', '')}")
 
 
 @app.route("/busy")
 @baton.signed()
 def busy(caller: Caller) -> Answer:
-    """Fail."""
+    """Raise an error, as if the service were unavailable."""
     raise errors.Unavailable(caller.account)
 
 
@@ -60,14 +60,14 @@ def admin(caller: Caller) -> Answer:
 @app.route("/keys")
 @baton.signed(bound=True)
 def keys(caller: Caller) -> Answer:
-    """Answer logins with a key."""
+    """Answer only logins that are bound to a key."""
     return Answer(200, {"bound": caller.bound})
 
 
 @app.route("/orders", methods=["POST"])
 @baton.signed(body=Order, once=True, step_up=StepUp())
 def order(caller: Caller, body: Order) -> Answer:
-    """Order once, with a cookie of the app."""
+    """Run once, and set a cookie of the app."""
     return Answer(201, {"item": body.item, "by": caller.account}, cookies=(Cookie("ordered", "1"),))
 
 

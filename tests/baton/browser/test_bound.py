@@ -34,7 +34,7 @@ def events(world: World) -> list[object]:
 
 
 def test_a_login_is_offered_a_binding_and_bound(browser: BoundBrowser, world: World) -> None:
-    """T25. The instructions are exact: Chromium reads them."""
+    """T25. The instructions are exact, because Chromium reads them."""
     registered = browser.register()
     assert browser.request("GET", "/session").members["device_bound"] == "none"
     answer = browser.bind(registered.headers[OFFER])
@@ -58,7 +58,7 @@ def test_a_login_is_offered_a_binding_and_bound(browser: BoundBrowser, world: Wo
 
 
 def test_the_export_has_the_key_of_the_browser(browser: BoundBrowser, world: World) -> None:
-    """And the app that handed a login over."""
+    """The export also names the app that handed a login over."""
     browser.log_in_bound()
     grant = browser.step_up("GET", "/me/export")
     export = browser.request("GET", "/me/export", extra=[("baton-grant", grant)]).members
@@ -70,7 +70,10 @@ def test_the_export_has_the_key_of_the_browser(browser: BoundBrowser, world: Wor
 
 
 def test_the_first_pages_can_overtake_the_binding(browser: BoundBrowser, world: World) -> None:
-    """T25. A minute of grace. Then a request without the cookie is refused, and no cookie is deleted."""
+    """T25. For a minute, no proof is needed.
+
+    After that, a request without the cookie is refused, and no cookie is deleted.
+    """
     offer = browser.register().headers[OFFER]
     early = browser.copy()
     browser.bind(offer)
@@ -85,7 +88,7 @@ def test_the_first_pages_can_overtake_the_binding(browser: BoundBrowser, world: 
 
 
 def test_a_proof_lasts_for_ten_minutes(browser: BoundBrowser, world: World) -> None:
-    """660 seconds, because requests are under way. Then the browser renews it."""
+    """The server accepts it for 660 seconds, for requests that are on their way. Then the browser renews it."""
     browser.log_in_bound()
     world.clock.skip(seconds=660 - 61 - 1)
     assert browser.request("GET", "/me").status == 200
@@ -102,7 +105,7 @@ def test_a_proof_lasts_for_ten_minutes(browser: BoundBrowser, world: World) -> N
 
 
 def test_stolen_cookies_are_worth_eleven_minutes(browser: BoundBrowser, world: World) -> None:
-    """T26. On another machine, with all cookies. The owner goes on."""
+    """T26. A thief has all cookies on another machine. They stop working, and the owner's browser continues."""
     browser.log_in_bound(remember=True)
     thief, without = browser.stolen(), browser.stolen(SESSION, REMEMBER)
     assert thief.request("GET", "/me").status == 200
@@ -119,7 +122,7 @@ def test_stolen_cookies_are_worth_eleven_minutes(browser: BoundBrowser, world: W
 
 
 def test_the_proof_of_another_login_is_none(browser: BoundBrowser, world: World) -> None:
-    """T26. A thief with a login of his own has a genuine proof: of his login."""
+    """T26. A thief with a login of his own has a genuine proof, but only for his own login."""
     browser.log_in_bound()
     thief = BoundBrowser(world)
     thief.log_in_bound(email="eve@example.com")
@@ -128,7 +131,7 @@ def test_the_proof_of_another_login_is_none(browser: BoundBrowser, world: World)
 
 
 def test_the_floor_is_checked_after_the_device(browser: BoundBrowser, world: World) -> None:
-    """A thief with an old id learns nothing about newer ones."""
+    """A thief with an old id learns nothing about newer ids."""
     browser.log_in_bound()
     old = browser.stolen(SESSION)
     for _ in range(2):
@@ -141,7 +144,10 @@ def test_the_floor_is_checked_after_the_device(browser: BoundBrowser, world: Wor
 
 
 def test_only_a_fresh_proof_of_the_person_is_offered_a_binding(browser: BoundBrowser, world: World) -> None:
-    """T27. Login and step-up. Never a cookie alone, or its thief would bind his own key. Never a bound login."""
+    """T27. Login and step-up get the offer.
+
+    A request with only a cookie gets none, because its thief could bind his own key. A bound login gets none.
+    """
     assert OFFER in browser.register().headers
     assert OFFER not in browser.request("GET", "/me").headers
     world.clock.skip(seconds=6 * MINUTE)
@@ -157,7 +163,7 @@ def test_only_a_fresh_proof_of_the_person_is_offered_a_binding(browser: BoundBro
 
 
 def test_a_handed_over_login_is_bound_after_a_step_up(browser: BoundBrowser, world: World) -> None:
-    """The handover proves no person. The key dies with the app's login."""
+    """A handover does not prove the person, so it gets no offer. The binding ends with the app's login."""
     phone = world.phone(EMAIL)
     code = phone.post("/session/handover", json={"client_id": "web"}).json["code"]
     done = browser.request("POST", "/session/redeem", {"code": code, "confirm": True})
@@ -174,14 +180,14 @@ def test_a_handed_over_login_is_bound_after_a_step_up(browser: BoundBrowser, wor
 
 @pytest.mark.parametrize("client_id", ["other", "session-api"])
 def test_a_client_that_does_not_want_it_is_offered_nothing(world: World, client_id: str) -> None:
-    """``device_bound`` is off."""
+    """``device_bound`` of the client is ``off``."""
     browser = Browser(world, client_id)
     page = {"sec-fetch-site": "same-site", "origin": "https://other.example.com"}
     assert OFFER not in browser.request("POST", "/register", browser.entry(), page=page).headers
 
 
 def test_nothing_is_offered_over_plain_http(make_world: Callable[..., World]) -> None:
-    """No browser binds there."""
+    """Over plain http no browser binds cookies."""
     world = make_world(issuer=HTTP, development="1", clients="clients.toml")
     browser = Browser(world)
     own = {"sec-fetch-site": "same-origin", "origin": "http://localhost:8000"}
@@ -194,7 +200,7 @@ def test_nothing_is_offered_over_plain_http(make_world: Callable[..., World]) ->
 def test_a_lost_read_costs_the_offer_and_not_the_login(
     browser: BoundBrowser, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The login has begun."""
+    """The login has begun, and its answer has no offer."""
     browser.register()
     genuine = MemoryLineageStore.add_lineage
 
@@ -208,7 +214,7 @@ def test_a_lost_read_costs_the_offer_and_not_the_login(
 
 
 def test_one_key_for_each_login(browser: BoundBrowser, world: World) -> None:
-    """T27. The first key stays, and the same one sent again is the same answer."""
+    """T27. The first key stays. If the same key is sent again, the answer is the same."""
     offer = browser.register().headers[OFFER]
     first = browser.bind(offer)
     again = browser.bind(offer)
@@ -229,7 +235,7 @@ def test_one_key_for_each_login(browser: BoundBrowser, world: World) -> None:
 def test_a_ticket_that_is_void_binds_nothing(
     browser: BoundBrowser, world: World, how: str, make_world: Callable[..., World]
 ) -> None:
-    """T27. ``w`` is unchanged, and the login lives."""
+    """T27. The stored ``w`` (the key of the browser) is unchanged, and the login stays active."""
     offer = browser.register().headers[OFFER]
     if how == "late":
         world.clock.skip(seconds=300)
@@ -252,7 +258,7 @@ def test_a_ticket_that_is_void_binds_nothing(
 
 
 def test_a_lost_answer_is_a_retry_and_no_theft(browser: BoundBrowser, world: World) -> None:
-    """T28. The challenge may be sent again, for 15 minutes. Then there is a new one."""
+    """T28. The challenge can be sent again for 15 minutes. After that, the answer has a new challenge."""
     browser.log_in_bound()
     browser.refresh()
     same = browser.challenge
@@ -269,7 +275,7 @@ def test_a_lost_answer_is_a_retry_and_no_theft(browser: BoundBrowser, world: Wor
 
 
 def test_a_challenge_of_another_login_is_none(browser: BoundBrowser, world: World) -> None:
-    """T28. It says nothing about the time of this proof."""
+    """T28. Such a challenge does not show when this proof was made."""
     browser.log_in_bound()
     other = BoundBrowser(world)
     other.log_in_bound(email="bob@example.com")
@@ -279,7 +285,7 @@ def test_a_challenge_of_another_login_is_none(browser: BoundBrowser, world: Worl
 
 
 def test_sixteen_refreshes_at_once(browser: BoundBrowser, world: World) -> None:
-    """T28. No write, so nothing can collide."""
+    """T28. A refresh writes nothing, so parallel refreshes cannot conflict."""
     browser.log_in_bound()
     browser.refresh()
     world.storage.fail(when="before", verb="bind_browser")
@@ -343,13 +349,13 @@ FORGERIES = (
 
 
 def test_every_forgery_is_tested(browser: BoundBrowser) -> None:
-    """The list of names is the list of forgeries."""
+    """The parametrized names are the names of ``forgeries``."""
     assert set(FORGERIES) == forgeries(browser).keys()
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_proof_is_refused_and_the_login_lives(browser: BoundBrowser, world: World, name: str) -> None:
-    """T29. 400 with a clear reason. A thief must not end the login of the owner."""
+    """T29. The answer is 400 with a clear reason. A thief must not be able to end the login of the owner."""
     browser.log_in_bound()
     browser.refresh()
     forged = forgeries(browser)[name]
@@ -376,7 +382,7 @@ def test_a_forged_proof_is_refused_and_the_login_lives(browser: BoundBrowser, wo
     ids=["off the curve", "P-384", "Ed25519", "RSA", "oct", "text", "null"],
 )
 def test_a_key_that_is_no_key_is_not_bound(browser: BoundBrowser, jwk: object) -> None:
-    """T29."""
+    """T29. A malformed JWK is refused."""
     offer = browser.register().headers[OFFER]
     ticket, challenge = re.findall(r'="((?:bd\.)?[\w-]{22,})"', offer)[::-1]
     header = {"typ": "dbsc+jwt", "alg": "ES256", "jwk": jwk}
@@ -393,7 +399,7 @@ def test_a_key_that_is_no_key_is_not_bound(browser: BoundBrowser, jwk: object) -
 
 
 def test_a_key_of_another_curve_is_not_bound_although_it_signs(browser: BoundBrowser) -> None:
-    """T29. ``alg`` says ES256, and the key is an Ed25519 key."""
+    """T29. ``alg`` is ES256, but the key is an Ed25519 key."""
     offer = browser.register().headers[OFFER]
     ticket, challenge = re.findall(r'="((?:bd\.)?[\w-]{22,})"', offer)[::-1]
     key = Ed25519PrivateKey.generate()
@@ -404,7 +410,7 @@ def test_a_key_of_another_curve_is_not_bound_although_it_signs(browser: BoundBro
 
 
 def test_a_proof_and_an_id_may_be_quoted(browser: BoundBrowser) -> None:
-    """The draft says a string, and Chromium sends it bare."""
+    """The draft defines a quoted string, but Chromium sends the bare text. Baton accepts both."""
     browser.log_in_bound()
     browser.refresh()
     quoted = f'"{browser.proof(browser.challenge)}"'
@@ -415,7 +421,7 @@ def test_a_proof_and_an_id_may_be_quoted(browser: BoundBrowser) -> None:
 
 @pytest.mark.parametrize("reason", ["quota_exceeded", "server_error", "unreachable", "made up"])
 def test_a_browser_that_says_it_skipped_is_not_believed(browser: BoundBrowser, world: World, reason: str) -> None:
-    """T30. Still 401, and counted by reason."""
+    """T30. The answer is still 401, and the event is counted by its reason."""
     browser.log_in_bound()
     thief = browser.stolen(SESSION)
     extra = [("secure-session-skipped", f"{reason};session_identifier={browser.session}")]
@@ -425,7 +431,7 @@ def test_a_browser_that_says_it_skipped_is_not_believed(browser: BoundBrowser, w
 
 
 def test_server_trouble_at_a_refresh_keeps_the_session(browser: BoundBrowser, world: World) -> None:
-    """T31. 503, no cookie, and the next refresh works."""
+    """T31. The answer is 503 without a cookie, and the next refresh works."""
     browser.log_in_bound()
     browser.refresh()
     world.storage.fail(verb="get")
@@ -435,7 +441,7 @@ def test_server_trouble_at_a_refresh_keeps_the_session(browser: BoundBrowser, wo
 
 
 def test_a_login_that_ended_is_forgotten(browser: BoundBrowser, world: World) -> None:
-    """T32. Ended from another device: the browser forgets the binding and loses its cookies."""
+    """T32. Another device ended the login: the browser forgets the binding, and its cookies are deleted."""
     browser.log_in_bound()
     other = Browser(world)
     other.login()
@@ -450,7 +456,7 @@ def test_a_login_that_ended_is_forgotten(browser: BoundBrowser, world: World) ->
 
 
 def test_the_binding_of_an_earlier_login_does_not_end_a_later_one(browser: BoundBrowser, world: World) -> None:
-    """T32. The browser still has both. The cookies of the later login stay."""
+    """T32. The browser still has both bindings. The cookies of the later login stay."""
     browser.log_in_bound()
     first = browser.session
     world.clock.skip(seconds=700)
@@ -473,13 +479,13 @@ def test_a_page_of_another_site_deletes_no_cookie(browser: BoundBrowser, session
 
 
 def test_a_proof_needs_neither_cookie_nor_origin(browser: BoundBrowser, world: World) -> None:
-    """The browser itself sends it."""
+    """The browser itself sends the proof, not a page."""
     browser.log_in_bound()
     bare = BoundBrowser(world, key=browser.key, session=browser.session)
     assert bare.refresh().status == 200
 
 
 def test_logout_deletes_the_proof_too(browser: BoundBrowser) -> None:
-    """Four cookies."""
+    """A logout deletes all four cookies."""
     browser.log_in_bound(remember=True)
     assert cleared(browser.request("POST", "/logout", {}))

@@ -28,7 +28,10 @@ def browser() -> BoundBrowser:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_a_link_from_elsewhere_gets_a_page_that_reloads_itself(browser: BoundBrowser, site: str) -> None:
-    """T25. The browser renews no proof for such a link, and does for the reload, which is of the same origin."""
+    """T25. The browser renews no proof for such a link.
+
+    The reload is of the same origin, so the browser renews the proof for it.
+    """
     answer = browser.request("GET", "/home", page={"sec-fetch-site": site, **NAVIGATES})
     assert (answer.status, answer.set_cookies, answer.headers["cache-control"]) == (200, [], "no-store")
     assert b'<meta http-equiv="refresh" content="0">' in answer.body
@@ -41,14 +44,17 @@ def test_a_link_from_elsewhere_gets_a_page_that_reloads_itself(browser: BoundBro
 
 @pytest.mark.parametrize("page", [{"sec-fetch-site": "same-origin", **NAVIGATES}, {}], ids=["reload", "old browser"])
 def test_a_second_refusal_leads_to_the_login(browser: BoundBrowser, page: dict[str, str]) -> None:
-    """No page reloads itself twice. A browser that does not say where it comes from would do so for ever."""
+    """A page reloads itself only once.
+
+    Without the header that names the origin of a request, a browser would reload forever.
+    """
     answer = browser.request("GET", "/home", page=page)
     assert (answer.status, answer.headers["location"]) == (303, "/api/login-page?next=%2Fapi%2Fhome")
     assert answer.set_cookies == []
 
 
 def test_a_script_and_a_change_get_the_error(browser: BoundBrowser) -> None:
-    """Nothing is repeated that changes something."""
+    """A request that changes something must not be repeated."""
     script = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}
     assert browser.request("GET", "/home", page=script).code == "device_proof_required"
     assert browser.request("POST", "/home", page={**SAME_ORIGIN, **NAVIGATES}).code == "device_proof_required"

@@ -1,4 +1,4 @@
-"""What a login that an app handed over may do: no more than the login of the app."""
+"""A login that an app handed over has no more rights than the login of the app."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def enrol(world: World, phone: Phone) -> None:
 
 
 def grant(browser: Browser, method: str, path: str, body: bytes = b"") -> list[tuple[str, str]]:
-    """Prove the password for a request, and return the header that shows it."""
+    """Prove the password for a request, and return the header with the grant."""
     operation = {"method": method, "path": f"/api{path}", "digest": content_digest(body)}
     answer = browser.request("POST", "/step-up", {"operation": operation, "password": PHONE_PASSWORD})
     assert answer.status == 200, answer
@@ -55,7 +55,10 @@ def grant(browser: Browser, method: str, path: str, body: bytes = b"") -> list[t
 
 
 def test_a_handover_makes_no_old_login_new(make_world: Callable[..., World]) -> None:
-    """A new login adds a passkey without a step-up. The thief of a device has an older one, and must not get one."""
+    """Only a new login adds a passkey without a step-up.
+
+    The thief of a device has an old login, and a handover must not make it new.
+    """
     world = make_world(mail="off")
     phone, browser, thief = world.phone(EMAIL), Browser(world), Browser(world)
     began = world.clock.now
@@ -69,7 +72,10 @@ def test_a_handover_makes_no_old_login_new(make_world: Callable[..., World]) -> 
 
 @pytest.mark.parametrize(("late", "code"), [(0, ""), (1, "step_up_required")])
 def test_a_handover_prolongs_no_recovery(make_world: Callable[..., World], late: int, code: str) -> None:
-    """For 15 minutes after a login by recovery code the password alone changes factors, and not from then on."""
+    """For 15 minutes after a login by recovery code, the password is enough to change factors.
+
+    A handover does not extend this time.
+    """
     world = make_world(mail="off")
     phone, browser = world.phone(EMAIL), Browser(world)
     began = world.clock.now
@@ -82,7 +88,7 @@ def test_a_handover_prolongs_no_recovery(make_world: Callable[..., World], late:
 
 
 def test_a_handover_gives_no_more_guesses_of_the_password(make_world: Callable[..., World]) -> None:
-    """The browser shares the limit of the app. The thief of an app could otherwise try a list of passwords."""
+    """The browser shares the rate limit of the app. Otherwise the thief of an app could try a list of passwords."""
     world = make_world(mail="off", rate_limits="on")
     phone = world.phone(EMAIL)
     refusals = []
@@ -94,7 +100,7 @@ def test_a_handover_gives_no_more_guesses_of_the_password(make_world: Callable[.
 
 
 def test_a_handover_gives_no_more_guesses_of_the_code(make_world: Callable[..., World]) -> None:
-    """A browser of a device that proved a second factor is that device: 30 wrong codes a day, and not 30 each."""
+    """The browser counts as the device of the app: both together have 30 wrong codes a day."""
     world = make_world(mail="off", rate_limits="on")
     phone = world.phone(EMAIL)
     enrol(world, phone)
@@ -108,7 +114,7 @@ def test_a_handover_gives_no_more_guesses_of_the_code(make_world: Callable[..., 
 
 
 def test_a_password_that_a_browser_changes_ends_its_app_and_so_the_browser(make_world: Callable[..., World]) -> None:
-    """Every other login ends, that of the app too: its device may be the reason for the new password."""
+    """Every other login ends, also that of the app: its device may be the reason for the new password."""
     world = make_world(mail="off")
     phone, browser = world.phone(EMAIL), Browser(world)
     handed_over(phone, browser)

@@ -35,12 +35,12 @@ def phone(world: World) -> Phone:
 
 
 def baton_of(world: World) -> Baton:
-    """Return the Baton of the first environment, for what only an operator does."""
+    """Return the Baton object of the first environment, for actions of an operator."""
     return world._baton
 
 
 def code_of(phone: Phone, **members: object) -> str:
-    """Ask for a code."""
+    """Request a code."""
     reply = phone.post("/session/handover", json={"client_id": "web", **members})
     assert reply.status == 200, reply
     assert reply.json.keys() == {"code", "expires_in"}
@@ -49,13 +49,13 @@ def code_of(phone: Phone, **members: object) -> str:
 
 
 def redeem(browser: Browser, code: str, *, confirm: bool = True, key: str = "", **named: Any) -> Shown:
-    """Redeem a code in the page, as the tap does."""
+    """Redeem a code, as the page does after the tap of the person."""
     extra = [("idempotency-key", key)] if key else None
     return browser.request("POST", "/session/redeem", {"code": code, "confirm": confirm}, extra=extra, **named)
 
 
 def handed_over(phone: Phone, browser: Browser) -> str:
-    """Hand a login over, and return its id."""
+    """Hand a login over to a browser, and return the id of the new login."""
     assert redeem(browser, code_of(phone)).status == 200
     return str(browser.request("GET", "/session").members["device_id"])
 
@@ -66,7 +66,10 @@ def devices(phone: Phone) -> dict[str, dict[str, Any]]:
 
 
 def test_an_app_hands_its_login_over_to_the_system_browser(phone: Phone, browser: Browser, world: World) -> None:
-    """The page shows whose login it is, and the tap begins it. It has the level of the app, and no remember token."""
+    """The page shows whose login it is, and the tap begins the login.
+
+    It has the level of the app's login, and no remember token.
+    """
     code = code_of(phone, next="/orders?page=2")
     assert code.startswith("ho.")
     asked = redeem(browser, code, confirm=False)
@@ -90,7 +93,7 @@ def test_an_app_hands_its_login_over_to_the_system_browser(phone: Phone, browser
 
 
 def test_an_embedded_view_sends_the_code_in_a_header(phone: Phone, browser: Browser) -> None:
-    """No link can send it, and CORS allows it to no page. There is no tap."""
+    """A link cannot send this header, and CORS allows it to no page. So no tap is needed."""
     code = code_of(phone, next="/orders?q=é b")
     answer = browser.request("GET", "/session/open", page=OPENS, extra=[("baton-handover", code)])
     assert (answer.status, answer.headers["location"]) == (303, "/orders?q=%C3%A9%20b")
@@ -110,7 +113,7 @@ def test_an_embedded_view_sends_the_code_in_a_header(phone: Phone, browser: Brow
 
 
 def test_a_code_begins_one_session_at_most(phone: Phone, browser: Browser, world: World) -> None:
-    """T33. The same tap sent again gets the same session. Another one gets nothing."""
+    """T33. The same tap sent again gets the same session. A second browser gets none."""
     code = code_of(phone)
     first = redeem(browser, code, key="the-tap-of-a-person")
     again = redeem(Browser(world), code, key="the-tap-of-a-person")
@@ -124,7 +127,7 @@ def test_a_code_begins_one_session_at_most(phone: Phone, browser: Browser, world
 
 
 def test_eight_browsers_redeem_one_code(phone: Phone, world: World) -> None:
-    """T33. One of them has the session."""
+    """T33. Exactly one of them gets the session."""
     code = code_of(phone)
     browsers = [Browser(world) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -134,7 +137,7 @@ def test_eight_browsers_redeem_one_code(phone: Phone, world: World) -> None:
 
 
 def test_a_code_is_late_after_a_minute(phone: Phone, browser: Browser, world: World) -> None:
-    """T33."""
+    """T33. After a minute the code is refused."""
     code, other = code_of(phone), code_of(phone)
     world.clock.skip(seconds=59)
     assert redeem(browser, code).status == 200
@@ -170,7 +173,7 @@ ENDS = ["logout", "theft", "everywhere", "ended by another device", "password", 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("how", ENDS)
 def test_the_end_of_the_app_ends_the_browser(phone: Phone, browser: Browser, world: World, how: str) -> None:
-    """T33. At once, and with the reason. Its cookies are deleted."""
+    """T33. The login of the browser ends immediately, with the same reason. Its cookies are deleted."""
     handed_over(phone, browser)
     end_app(phone, world, how)
     gone = browser.request("GET", "/me")
@@ -189,7 +192,7 @@ def test_the_end_of_the_app_ends_the_browser(phone: Phone, browser: Browser, wor
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("how", ENDS)
 def test_a_code_dies_with_the_app(phone: Phone, browser: Browser, world: World, how: str) -> None:
-    """T33. Nothing begins."""
+    """T33. If the login of the app has ended, its code begins no session."""
     world.clock.skip(seconds=1)
     if how == "theft":
         thief = world.thief_of(phone)
@@ -207,7 +210,7 @@ def test_a_code_dies_with_the_app(phone: Phone, browser: Browser, world: World, 
 
 
 def test_another_client_gets_no_code(phone: Phone, browser: Browser, world: World) -> None:
-    """T33. Nor a login without a key: anybody with its token could hand it over."""
+    """T33. A login without a key gets no code either: a stolen token would be enough to hand it over."""
     for client_id in ("mobile", "unknown", "session-api"):
         refused = phone.post("/session/handover", json={"client_id": client_id})
         assert (refused.status, refused.code) == (400, "invalid_client")
@@ -218,7 +221,10 @@ def test_another_client_gets_no_code(phone: Phone, browser: Browser, world: Worl
 
 
 def test_a_client_that_asks_more_gets_no_weak_login(phone: Phone, world: World, browser: Browser) -> None:
-    """T33. The client asks for a second factor, or the account does. A login that proved one is handed over."""
+    """T33. The client or the account requires a second factor.
+
+    Only a login with a proved second factor is handed over.
+    """
     refused = phone.post("/session/handover", json={"client_id": "web-strict"})
     assert (refused.status, refused.code) == (401, "insufficient_acr")
     assert refused.json["action"] == "log_in"
@@ -232,7 +238,10 @@ def test_a_client_that_asks_more_gets_no_weak_login(phone: Phone, world: World, 
 
 
 def test_a_second_factor_since_the_login_is_asked_for(make_world: Callable[..., World]) -> None:
-    """The owner switched it on: the login of the app by password alone gives no browser a login any more."""
+    """The owner switched the second factor on after the app's login.
+
+    So this login by password can no longer be handed over.
+    """
     world = make_world(mail="off")
     phone, browser = world.phone(EMAIL), Browser(world)
     code = code_of(phone)
@@ -266,14 +275,14 @@ def test_a_strong_login_is_handed_over_to_a_strict_client(phone: Phone, world: W
     "path", ["//e.example", "/\\e.example", "https:e.example", "/a\nb", "", "orders", "/" + "x" * 512, "/\x7f"]
 )
 def test_no_page_of_another_site_is_opened(phone: Phone, path: str) -> None:
-    """T23."""
+    """T23. ``next`` must be a path of this site."""
     refused = phone.post("/session/handover", json={"client_id": "web", "next": path})
     assert (refused.status, refused.code) == (400, "next_invalid")
     assert phone.post("/session/handover", json={"client_id": "web", "next": "/" + "x" * 511}).status == 200
 
 
 def test_the_python_client_hands_a_login_over(world: World, browser: Browser) -> None:
-    """A lost answer is asked for again: nothing is written."""
+    """If the answer is lost, the client requests the code again. The request writes nothing."""
     line = Line(world.gateway)
     clock = lambda: float(world.clock.now)  # noqa: E731 - a function of the world
     client = BatonClient(BASE_URL, "mobile", MemoryStorage(), clock=clock, transport=line, sleep=lambda _: None)
@@ -297,7 +306,7 @@ def test_no_other_site_redeems(phone: Phone, browser: Browser, world: World) -> 
 
 
 def test_another_site_causes_no_call_of_the_storage(phone: Phone, browser: Browser, world: World) -> None:
-    """Not even for a genuine code: a page of another site could send it again and again."""
+    """A genuine code makes no difference: otherwise a page of another site could send it again and again."""
     code = code_of(phone)
     world.storage.fail(next=1)
     with pytest.MonkeyPatch.context() as patch:
@@ -307,7 +316,7 @@ def test_another_site_causes_no_call_of_the_storage(phone: Phone, browser: Brows
 
 
 def test_nothing_happens_without_the_tap(phone: Phone, browser: Browser) -> None:
-    """T34. A robot that opens the page, and a page that is fetched in advance, use no code."""
+    """T34. A program that opens the page, or a browser that fetches it in advance, does not use the code."""
     code = code_of(phone)
     page = browser.request("GET", "/session/open", page=OPENS)
     assert (page.status, page.set_cookies) == (200, [])
@@ -318,7 +327,7 @@ def test_nothing_happens_without_the_tap(phone: Phone, browser: Browser) -> None
 
 
 def test_the_page_is_small_and_runs_its_own_script_alone(browser: Browser) -> None:
-    """T24. No cache keeps it, no frame shows it, and no other script runs in it."""
+    """T24. No cache stores the page, no frame shows it, and no other script runs in it."""
     page = browser.request("GET", "/session/open", page=OPENS)
     assert len(page.body) <= 2000
     policy = page.headers["content-security-policy"]
@@ -334,7 +343,7 @@ def test_the_page_is_small_and_runs_its_own_script_alone(browser: Browser) -> No
 
 
 def test_a_handed_over_login_ends_after_twelve_hours(phone: Phone, browser: Browser, world: World) -> None:
-    """And never after the login of the app."""
+    """It never ends later than the login of the app."""
     handed_over(phone, browser)
     for _ in range(24):
         world.clock.skip(minutes=29)
@@ -345,7 +354,7 @@ def test_a_handed_over_login_ends_after_twelve_hours(phone: Phone, browser: Brow
 
 
 def test_a_handed_over_login_ends_with_the_life_of_the_app(phone: Phone, browser: Browser, world: World) -> None:
-    """The app lives for 90 days in all."""
+    """The absolute limit of the app's login is 90 days."""
     for _ in range(89):
         world.clock.skip(minutes=24 * 60)
         assert phone.get("/me").status == 200
@@ -359,7 +368,7 @@ def test_a_handed_over_login_ends_with_the_life_of_the_app(phone: Phone, browser
 
 
 def test_a_handover_ends_the_earlier_one_of_the_app(phone: Phone, browser: Browser, world: World) -> None:
-    """One browser login of each client for each app. Those of another app, and of a person, go on."""
+    """Each app has one browser login at each client. The browser logins of other apps and of the person stay active."""
     tablet = world.phone(EMAIL)
     of_tablet, own, of_other = Browser(world), Browser(world), Browser(world, "other")
     handed_over(tablet, of_tablet)
@@ -376,7 +385,10 @@ def test_a_handover_ends_the_earlier_one_of_the_app(phone: Phone, browser: Brows
 
 
 def test_a_handover_over_a_live_cookie_ends_that_login(phone: Phone, browser: Browser, world: World) -> None:
-    """As a login does: of this account in the same write, of another one afterwards. No remember cookie stays."""
+    """As at a login, the same write ends a login of this account, and a later write that of another account.
+
+    No remember cookie stays.
+    """
     browser.login(remember=True)
     before = browser.copy()
     handed_over(phone, browser)
@@ -390,7 +402,7 @@ def test_a_handover_over_a_live_cookie_ends_that_login(phone: Phone, browser: Br
 
 
 def test_thirty_handovers_cost_no_other_device_its_login(phone: Phone, world: World) -> None:
-    """T33. They take the place of ended logins. If there is none that is old enough, the answer is 429."""
+    """T33. New handovers replace ended logins. If no ended login is old enough, the answer is 429."""
     tablets = [world.phone(EMAIL) for _ in range(10)]
     world.clock.skip(minutes=12)
     phone.get("/me")
@@ -413,7 +425,7 @@ def test_thirty_handovers_cost_no_other_device_its_login(phone: Phone, world: Wo
 
 
 def test_a_full_account_of_live_logins_has_no_room(phone: Phone, world: World) -> None:
-    """A login would remove the oldest. A handover does not."""
+    """A login removes the oldest live login to make room. A handover does not."""
     for _ in range(23):
         world.phone(EMAIL)
     world.clock.skip(minutes=14)
@@ -422,7 +434,7 @@ def test_a_full_account_of_live_logins_has_no_room(phone: Phone, world: World) -
 
 
 def test_an_outage_uses_no_code_twice(phone: Phone, browser: Browser, world: World) -> None:
-    """The tap sent again after a 503 gets the session, wherever the database failed."""
+    """The tap that is sent again after a 503 gets the session. The test lets the database fail at each write."""
     for when in ("before", "after"):
         for verb in ("consume_ticket", "add_lineage"):
             code = code_of(phone)
@@ -434,7 +446,7 @@ def test_an_outage_uses_no_code_twice(phone: Phone, browser: Browser, world: Wor
 
 
 def test_a_retired_client_of_an_app_has_no_browsers(make_world: Callable[..., World]) -> None:
-    """Its logins have ended, and the ones that they handed over too."""
+    """The logins of a retired client have ended, and the browser logins that they handed over too."""
     world = make_world(environments=1)
     phone, browser = world.phone(EMAIL), Browser(world)
     code = code_of(phone)
@@ -451,5 +463,5 @@ def test_a_retired_client_of_an_app_has_no_browsers(make_world: Callable[..., Wo
     [("ada@example.com", "a…a@example.com"), ("ab@example.com", "a…@example.com"), ("a@example.com", "a…@example.com")],
 )
 def test_an_address_is_shown_as_its_owner_knows_it(email: str, shown: str) -> None:
-    """The page shows it to anybody who has the code."""
+    """The address is masked, because the page shows it to every person with the code."""
     assert masked(email) == shown

@@ -67,7 +67,7 @@ class Rows:
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """Put a stand-in for Django's sessions where the code imports them."""
+    """Install a stand-in for Django's sessions, in the place where the code imports them."""
     rows = Rows()
     sessions = "django.contrib.sessions"
     for name in ("django", "django.contrib", sessions, f"{sessions}.backends", "django.db"):
@@ -89,7 +89,7 @@ def documented(language: str) -> str:
 
 
 def test_a_django_server_is_the_client(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers need no lock while they call: the attempt is stored. The person's address counts as the source."""
+    """Two workers need no lock while they call, because the attempt is stored. The person's address is the source."""
     (tmp_path / "documented_django.py").write_text(documented("python"), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("documented_django")
@@ -138,7 +138,7 @@ console.log(JSON.stringify(all.map((one) => one.email)));
 
 
 def test_a_node_server_is_the_client(tmp_path: Path) -> None:
-    """Four requests of one session at the same time."""
+    """Four requests of one session run at the same time."""
     installed = tmp_path / "node_modules/baton-client"
     installed.parent.mkdir()
     installed.symlink_to(ROOT / "clients/typescript")

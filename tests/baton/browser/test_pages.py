@@ -23,7 +23,7 @@ def world() -> World:
 
 
 def test_a_page_sends_a_browser_without_login_to_the_login(browser: Browser, world: World) -> None:
-    """With the page that it asked for. A script and a program get the error."""
+    """The address of the login page contains the requested page. A script or a program gets the error."""
     answer = browser.request("GET", "/home?page=2", page=OPENS)
     assert (answer.status, answer.headers["location"]) == (303, "/api/login-page?next=%2Fapi%2Fhome%3Fpage%3D2")
     script = browser.request("GET", "/home", page={"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"})
@@ -39,7 +39,7 @@ def test_a_page_sends_a_browser_without_login_to_the_login(browser: Browser, wor
 
 
 def test_a_change_is_never_sent_to_the_login(browser: Browser) -> None:
-    """A browser would repeat it as a GET, and the person would believe that it happened."""
+    """After the login, the browser would repeat the change as a GET, and the person would believe that it happened."""
     form = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "origin": OWN}
     assert browser.request("POST", "/home", page=form).code == "token_invalid"
     browser.register()
@@ -47,7 +47,7 @@ def test_a_change_is_never_sent_to_the_login(browser: Browser) -> None:
 
 
 def test_a_form_of_a_page_is_read(browser: Browser) -> None:
-    """By a browser that says its origin, and by an old one with the token in a field. Any other token is refused."""
+    """A modern browser sends its origin, and an old browser the token in a field. Any other token is refused."""
     account = browser.register().members["account_id"]
     said = browser.request("POST", "/home", Form((("text", "hello"),)), page={"origin": OWN})
     assert (said.status, said.headers["location"]) == (303, f"/api/home?by={account}&said=hello")
@@ -80,7 +80,7 @@ def test_a_server_error_after_a_new_id_sets_no_cookie(browser: Browser, world: W
 
 
 def test_the_csrf_token_of_a_page_is_valid(browser: Browser) -> None:
-    """``caller.csrf_token``."""
+    """The token is ``caller.csrf_token``."""
     browser.register()
     token = browser.request("GET", "/home", page=OPENS).body.decode().split()[-1].removesuffix("</p>")
     assert browser.request("POST", "/logout", {}, page={"baton-csrf": token}).status == 204
@@ -93,7 +93,7 @@ def test_another_refusal_of_a_page_is_no_reason_to_log_in(browser: Browser) -> N
 
 
 def test_another_site_opens_a_page_in_no_frame(browser: Browser) -> None:
-    """403, and no way to the login."""
+    """The answer is 403, without a redirect to the login."""
     browser.register()
     framed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
     assert browser.request("GET", "/home", page=framed).code == "cross_site"
@@ -101,14 +101,14 @@ def test_another_site_opens_a_page_in_no_frame(browser: Browser) -> None:
 
 
 def test_a_route_for_bound_logins_refuses_every_cookie(browser: Browser, world: World) -> None:
-    """No key signed the request."""
+    """With a cookie, no key signed the request."""
     browser.register()
     assert browser.request("GET", "/keys").code == "signature_required"
     assert world.phone("bob@example.com").get("/keys").status == 200
 
 
 def test_a_call_that_runs_once_works_with_a_cookie(browser: Browser, world: World) -> None:
-    """The stored answer has no session id, and a replay has the newest one beside the cookie of the app."""
+    """The stored answer has no session id. A replay sets the newest session id and the cookie of the app."""
     browser.register()
     world.clock.skip(minutes=6)
     grant = browser.step_up("POST", "/orders", {"item": "tea"})
@@ -125,7 +125,7 @@ def test_a_call_that_runs_once_works_with_a_cookie(browser: Browser, world: Worl
 
 
 def test_a_new_id_is_in_no_cache(browser: Browser, world: World) -> None:
-    """An answer with a cookie is not kept. Each answer depends on the cookies."""
+    """No cache may store an answer with a cookie. The header ``Vary`` of each answer names the cookies."""
     browser.register()
     kept = browser.request("GET", "/kept")
     assert (kept.headers["cache-control"], kept.headers["vary"]) == (
@@ -147,7 +147,7 @@ def test_no_login_page_is_on_another_site(world: World) -> None:
 
 
 def world_settings() -> dict[str, str]:
-    """Return the least settings."""
+    """Return the minimum settings."""
     return {"BATON_DEVELOPMENT": "1", "BATON_ISSUER": f"{OWN}/api", "BATON_KEY_RING": "local"}
 
 
@@ -169,5 +169,5 @@ def world_settings() -> dict[str, str]:
     ],
 )
 def test_a_way_back_leads_to_this_site(text: str, *, accepted: bool) -> None:
-    """T23."""
+    """T23. ``next`` of the login page must be a path of this site."""
     assert is_next(text) is accepted

@@ -20,7 +20,7 @@ def browser(pages: World) -> Browser:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_preflight_of_a_route_allows_its_methods(browser: Browser, path: str) -> None:
-    """204, for two hours, and only for the origin that asked."""
+    """The answer is 204, is valid for two hours, and allows only the requesting origin."""
     for origin, credentials in ((SPA, None), (PAGE, "true")):
         answer = browser.request("OPTIONS", path.replace("{", "").replace("}", ""), page={"origin": origin})
         assert (answer.status, answer.body) == (204, b"")

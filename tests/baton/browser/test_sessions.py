@@ -43,7 +43,10 @@ def test_a_login_is_in_cookies_and_in_no_body(browser: Browser) -> None:
 
 
 def test_an_answer_depends_on_the_origin_where_no_other_origin_may_call(make_world: Callable[..., World]) -> None:
-    """The site rule reads it, so no cache may give one page's answer to another. The demonstration has no origin."""
+    """The site rule reads ``Origin``, so no cache may give the answer for one page to another.
+
+    The demonstration allows no other origin.
+    """
     browser = Browser(make_world(clients="clients.toml"))
     assert browser.register().headers["vary"] == "Cookie, Origin"
     assert browser.request("GET", "/me").headers["vary"] == "Cookie, Origin"
@@ -52,7 +55,10 @@ def test_an_answer_depends_on_the_origin_where_no_other_origin_may_call(make_wor
 
 
 def test_a_token_of_a_cookie_opens_nothing_elsewhere(browser: Browser, world: World) -> None:
-    """T16. Otherwise a stolen cookie would avoid the site rule. A bearer token opens nothing as a cookie."""
+    """T16. Otherwise a stolen cookie could be sent in a header, without the site rule.
+
+    A bearer token in a cookie is refused too.
+    """
     browser.register(remember=True)
     plain = Browser(world)
     for token in browser.cookies.values():
@@ -72,14 +78,14 @@ def test_a_token_of_a_cookie_opens_nothing_elsewhere(browser: Browser, world: Wo
 
 
 def test_a_remember_token_is_no_session_id(browser: Browser, world: World) -> None:
-    """The two tokens do not stand in for each other."""
+    """Neither token is accepted in place of the other."""
     browser.register(remember=True)
     swapped = Browser(world, cookies={SESSION: browser.cookies[REMEMBER], REMEMBER: browser.cookies[SESSION]})
     assert swapped.request("GET", "/me").code == "token_invalid"
 
 
 def test_beside_authorization_cookies_are_ignored(browser: Browser) -> None:
-    """T16. The field alone is judged."""
+    """T16. If the request has ``Authorization``, only this field is judged."""
     browser.register()
     both = browser.request("GET", "/me", extra=[("authorization", "Bearer baton_x")])
     assert both.code == "token_invalid"
@@ -110,7 +116,7 @@ def test_two_cookies_of_one_name_are_refused_and_a_split_field_is_read(browser: 
 def test_no_other_site_changes_anything(
     browser: Browser, world: World, method: str, path: str, members: object
 ) -> None:
-    """T11. Refused before any database call, and no cookie is deleted."""
+    """T11. The request is refused before any database call, and no cookie is deleted."""
     browser.register()
     for page in (CROSS, {"sec-fetch-site": "none"}, {"origin": "null"}, {"sec-fetch-site": "same-site"}, {}):
         read = len(world.lines)
@@ -123,7 +129,7 @@ def test_no_other_site_changes_anything(
 def test_another_site_causes_no_call_of_the_storage(
     browser: Browser, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key ring included: requests of other sites cost nothing."""
+    """The key ring is not read either: requests of other sites cost nothing."""
     browser.register()
     world.storage.fail(next=1)  # the next call of any store
     with monkeypatch.context() as patch:
@@ -204,7 +210,7 @@ def test_an_old_browser_sends_the_csrf_token(browser: Browser, world: World) -> 
 
 
 def test_nothing_is_adopted(browser: Browser, world: World, make_world: Callable[..., World]) -> None:
-    """T10. A made-up id, an id of another deployment and an id from before the login give no login."""
+    """T10. An invented id, an id of another deployment, and an id from before the login are not accepted."""
     planted = Browser(world, cookies={SESSION: "baton_" + "A" * 90})
     assert planted.request("GET", "/me").code == "token_invalid"
     elsewhere = Browser(make_world())
@@ -231,7 +237,7 @@ def test_a_login_over_the_cookie_of_another_account_ends_that_login(browser: Bro
 
 
 def test_use_extends_a_session_and_sets_a_new_id(browser: Browser, world: World) -> None:
-    """T17. It is over after 30 minutes without use, and after twelve hours in any case."""
+    """T17. The session ends after 30 minutes without use, and after twelve hours in any case."""
     browser.register()
     for _ in range(23):
         world.clock.skip(seconds=29 * MINUTE)
@@ -250,7 +256,10 @@ def test_use_extends_a_session_and_sets_a_new_id(browser: Browser, world: World)
 
 
 def test_a_remembered_session_goes_on_in_the_same_request(browser: Browser, world: World) -> None:
-    """T17. After a night, or without the id of a closed browser; over after 30 days idle and 180 days in all."""
+    """T17. It continues after a night, or without the id of a closed browser.
+
+    It ends after 30 days without use, and after 180 days.
+    """
     browser.register(remember=True)
     world.clock.skip(seconds=9 * HOUR)
     answer = browser.request("GET", "/me")
@@ -270,7 +279,7 @@ def test_a_remembered_session_goes_on_in_the_same_request(browser: Browser, worl
 
 
 def test_a_remember_token_of_another_login_renews_nothing(browser: Browser, world: World) -> None:
-    """The two cookies belong together."""
+    """Both cookies must be of the same login."""
     browser.register()
     other = Browser(world)
     other.register("bob@example.com", remember=True)
@@ -281,7 +290,10 @@ def test_a_remember_token_of_another_login_renews_nothing(browser: Browser, worl
 
 
 def test_an_old_id_dies_after_a_newer_one_is_used(browser: Browser, world: World) -> None:
-    """T18. It ends nothing: a crashed browser may restore an old cookie. The owner sees it once a day."""
+    """T18. The old id ends no login: a crashed browser may restore an old cookie.
+
+    The owner sees the event once a day.
+    """
     account = browser.register().members["account_id"]
     old = browser.copy()
     world.clock.skip(seconds=6 * MINUTE)
@@ -296,7 +308,10 @@ def test_an_old_id_dies_after_a_newer_one_is_used(browser: Browser, world: World
 
 
 def test_the_owner_is_told_of_an_old_id_where_the_counter_fails(browser: Browser, world: World) -> None:
-    """The count may be stored, and its answer lost: the next request would not be the first."""
+    """The count may be stored although its answer is lost.
+
+    Then the next request would not be the first, so the event is recorded now.
+    """
     account = browser.register().members["account_id"]
     old = browser.copy()
     for _ in range(2):
@@ -308,7 +323,7 @@ def test_the_owner_is_told_of_an_old_id_where_the_counter_fails(browser: Browser
 
 
 def test_a_lost_set_cookie_logs_nobody_out(browser: Browser, world: World) -> None:
-    """T18. The newer id was never used, so the old one goes on."""
+    """T18. The newer id was never used, so the old id still works."""
     browser.register()
     for _ in range(20):
         world.clock.skip(seconds=7 * MINUTE)
@@ -316,7 +331,7 @@ def test_a_lost_set_cookie_logs_nobody_out(browser: Browser, world: World) -> No
 
 
 def test_a_superseded_id_with_a_remember_token_goes_on(browser: Browser, world: World) -> None:
-    """A browser that lost a cookie file of some minutes is not logged out."""
+    """A browser that lost the newest cookies in a crash is not logged out."""
     browser.register(remember=True)
     old = browser.copy()
     for _ in range(3):
@@ -327,7 +342,7 @@ def test_a_superseded_id_with_a_remember_token_goes_on(browser: Browser, world: 
 
 @pytest.mark.parametrize("how", ["logout", "everywhere", "password", "disabled", "deleted"])
 def test_the_old_cookies_are_dead_at_once(browser: Browser, world: World, how: str) -> None:
-    """T19. The remember token renews nothing either."""
+    """T19. After the end of the login, the remember token renews nothing either."""
     browser.register(remember=True)
     second = Browser(world)
     second.login(remember=True)
@@ -360,7 +375,7 @@ def test_the_old_cookies_are_dead_at_once(browser: Browser, world: World, how: s
 
 
 def test_a_step_up_sets_a_new_id(browser: Browser, world: World) -> None:
-    """A proof of the person begins a new id."""
+    """After each proof of the person, the session id changes."""
     browser.register()
     before = browser.cookies[SESSION]
     world.clock.skip(seconds=1)
@@ -369,7 +384,7 @@ def test_a_step_up_sets_a_new_id(browser: Browser, world: World) -> None:
 
 
 def test_the_page_learns_whether_it_is_logged_in(browser: Browser) -> None:
-    """``GET /session``."""
+    """The route is ``GET /session``."""
     assert browser.request("GET", "/session").members == {"active": False}
     registered = browser.register()
     answer = browser.request("GET", "/session")
@@ -383,7 +398,7 @@ def test_the_page_learns_whether_it_is_logged_in(browser: Browser) -> None:
 
 
 def test_one_of_two_requests_sets_the_new_id(browser: Browser, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one stored the use first. A renewal begins again, because it must have a new id."""
+    """Another request stored the use first. A renewal is tried again, because it must set a new id."""
     browser.register(remember=True)
     genuine, lost = MemoryLineageStore.record_use, [Moved()]
 
@@ -405,7 +420,7 @@ def test_one_of_two_requests_sets_the_new_id(browser: Browser, world: World, mon
 
 
 def test_many_tabs_renew_at_the_same_time(browser: Browser, world: World) -> None:
-    """A browser opens its tabs with the remember token alone. Each gets an id, and each id works."""
+    """A browser opens its tabs with only the remember token. Each tab gets an id, and each id works."""
     browser.register(remember=True)
     world.clock.skip(seconds=HOUR)
     tabs = [browser.copy() for _ in range(8)]
@@ -416,7 +431,7 @@ def test_many_tabs_renew_at_the_same_time(browser: Browser, world: World) -> Non
 
 
 def test_the_sessions_of_a_client_out_of_service_have_ended(make_world: Callable[..., World]) -> None:
-    """``retired = true`` in the registry."""
+    """The client has ``retired = true`` in the registry."""
     world = make_world(environments=1)
     browser = Browser(world)
     browser.register(remember=True)
@@ -433,7 +448,7 @@ def test_the_sessions_of_a_client_out_of_service_have_ended(make_world: Callable
 def test_server_trouble_keeps_the_cookies(
     browser: Browser, world: World, path: str, verb: str, when: Literal["before", "after"]
 ) -> None:
-    """T20. 503, no cookie is set or deleted, and the same cookies go on afterwards."""
+    """T20. The answer is 503, and no cookie is set or deleted. The same cookies work afterwards."""
     browser.register(remember=True)
     world.clock.skip(seconds=HOUR)
     world.storage.fail(when=when, verb=verb)
@@ -444,7 +459,7 @@ def test_server_trouble_keeps_the_cookies(
 
 
 def test_the_second_step_of_a_login_is_in_a_cookie(world: World) -> None:
-    """The ``auth_session`` is in no body, and no other site can finish the login."""
+    """The ``auth_session`` is not in the body, and no other site can finish the login."""
     browser = Browser(world, "web-strict")
     asked = browser.request("POST", "/register", browser.entry())
     assert (asked.status, asked.code) == (403, "enrolment_required")
@@ -459,7 +474,10 @@ def test_the_second_step_of_a_login_is_in_a_cookie(world: World) -> None:
 
 
 def test_a_browser_finishes_a_login_with_a_second_factor(make_world: Callable[..., World]) -> None:
-    """It enrols an app at its registration, and proves it at the next login. The steps send no ``auth_session``."""
+    """It enrols an app at its registration, and proves it at the next login.
+
+    The steps send the ``auth_session`` only as a cookie.
+    """
     world = make_world(mail="off")
     browser = Browser(world, "web-strict")
     assert browser.request("POST", "/register", browser.entry(remember=True)).code == "enrolment_required"
@@ -482,7 +500,7 @@ def test_a_browser_finishes_a_login_with_a_second_factor(make_world: Callable[..
 
 
 def test_a_browser_logs_in_with_a_passkey(make_world: Callable[..., World]) -> None:
-    """And is remembered."""
+    """The login is remembered."""
     world = make_world(mail="off")
     browser = Browser(world)
     browser.register()
@@ -504,7 +522,7 @@ def test_a_browser_logs_in_with_a_passkey(make_world: Callable[..., World]) -> N
 
 
 def test_a_cookie_client_takes_no_key_and_another_client_nothing_to_remember(browser: Browser, world: World) -> None:
-    """A setting without effect would mislead."""
+    """The members ``device`` and ``remember`` are refused at a client where they would have no effect."""
     hmac = browser.request("POST", "/login", browser.entry(device={"binding": "hmac"}))
     assert (hmac.code, hmac.members["pointer"]) == ("malformed", "/device")
     api = Browser(world, "session-api")

@@ -60,7 +60,7 @@ def judged(*, changes: bool, **fields: str | tuple[str, ...]) -> Verdict:
 def test_a_change_comes_from_a_page_of_the_client(
     site: str | tuple[str, ...] | None, origin: str | tuple[str, ...] | None, verdict: Verdict
 ) -> None:
-    """Every cell of the table, and origins that only look like one of the client."""
+    """The test has every cell of the table, and origins that only look like an origin of the client."""
     given = {"sec_fetch_site": site, "origin": origin}
     assert judged(changes=True, **{name: value for name, value in given.items() if value is not None}) is verdict
 
@@ -84,12 +84,12 @@ def test_a_change_comes_from_a_page_of_the_client(
     ],
 )
 def test_another_site_may_only_open_a_page(fields: dict[str, str | tuple[str, ...]], verdict: Verdict) -> None:
-    """A script or a frame of another site gets no answer for the cookies."""
+    """A script or a frame of another site gets no answer to a request with cookies."""
     assert judged(changes=False, **fields) is verdict
 
 
 def test_the_own_origins_are_those_of_the_authorities() -> None:
-    """Only in development may a page be served by http. A pattern of names is no origin."""
+    """A page may be served by http only in development. A pattern of host names is not an origin."""
     hosts = {"api.example.com", "localhost:8000", "*.local"}
     secure = {"https://api.example.com", "https://localhost:8000"}
     assert own_origins(hosts, development=False) == secure

@@ -14,20 +14,20 @@ from tests.baton.clients.conformance.agents import AGENTS, QUICK, build, chosen,
     ("named", "clients"), [("", QUICK), ("quick", QUICK), ("all", tuple(AGENTS)), ("kotlin", ("kotlin",))]
 )
 def test_the_clients_of_a_run(named: str, clients: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make test` runs the quick ones, `make conformance` all or one."""
+    """`make test` runs the clients of ``QUICK``, and `make conformance` runs all clients or one."""
     monkeypatch.setenv("CONFORMANCE", named)
     assert chosen() == clients
 
 
 def test_an_unknown_client_is_no_empty_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error lists the clients."""
+    """An unknown name is an error, which lists the clients."""
     monkeypatch.setenv("CONFORMANCE", "cobol")
     with pytest.raises(pytest.UsageError, match="python, javascript, kotlin"):
         chosen()
 
 
 def test_a_missing_tool_skips_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool that exists does neither."""
+    """If the tool exists, the test runs."""
     monkeypatch.delenv("CI", raising=False)
     tools("sh")
     with pytest.raises(pytest.skip.Exception, match="no such-tool"):
@@ -38,7 +38,7 @@ def test_a_missing_tool_skips_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_agent_is_built_once_and_after_a_change(tmp_path: Path) -> None:
-    """A build that fails is not remembered as built."""
+    """After a failed build, the next run builds again."""
     source, result, log = tmp_path / "source", tmp_path / "result", tmp_path / "log"
     source.touch()
     program = f"open({str(log)!r}, 'a').write('x'); open({str(result)!r}, 'w').close()"

@@ -11,7 +11,10 @@ from tools.kotlin_mutants import HERE, Mutant, listed, path_of
 
 @pytest.mark.parametrize("mutant", listed(), ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_kotlin_client_can_be_made(mutant: Mutant) -> None:
-    """Its text stands in the source once, and its tests exist. So a change of the source cannot lose a mutant."""
+    """The text of each mutant is in the source exactly once, and its tests exist.
+
+    So a change of the source cannot lose a mutant.
+    """
     assert path_of(HERE, mutant.file).read_text("utf-8").count(mutant.text) == 1
     assert mutant.text != mutant.replacement
     assert list(HERE.glob(f"*/src/test/kotlin/{mutant.tests}.kt"))
@@ -19,7 +22,7 @@ def test_a_mutant_of_the_kotlin_client_can_be_made(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("ci", [True, False], ids=["in CI", "elsewhere"])
 def test_a_missing_tool_is_one_line_and_fails_in_ci(ci: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
-    """`make clients` needs npm, Maven and a JDK. Without them it is no check, so CI must not pass."""
+    """`make clients` needs npm, Maven and a JDK. Without them nothing is tested, so CI must fail."""
     make = shutil.which("make")
     assert make
     environment = {"PATH": str(tmp_path), **({"CI": "true"} if ci else {})}

@@ -9,20 +9,23 @@ from tools.swift_mutants import HERE, listed, path_of
 
 @pytest.mark.parametrize("mutant", listed(), ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_swift_client_can_be_made(mutant: Mutant) -> None:
-    """Its text stands in the source once, and its tests exist. So a change of the source cannot lose a mutant."""
+    """The text of each mutant is in the source exactly once, and its tests exist.
+
+    So a change of the source cannot lose a mutant.
+    """
     assert path_of(HERE, mutant.file).read_text("utf-8").count(mutant.text) == 1
     assert mutant.text != mutant.replacement
     assert (HERE / "Tests" / "BatonTests" / f"{mutant.tests}.swift").exists()
 
 
 def test_every_file_of_vectors_is_read() -> None:
-    """Each by its name. The tests print the number of vectors of each file, as the generator does."""
+    """The tests print the number of vectors of each file, which must be the number of the generator."""
     sources = "".join(path.read_text("utf-8") for path in (HERE / "Tests").rglob("*.swift"))
     assert [name for name in FILES if f'vectors("{name}")' not in sources] == []
 
 
 def test_code_for_apple_is_in_three_files() -> None:
-    """The README says what was never compiled. Elsewhere, only a few lines may depend on the system."""
+    """The README lists the code that was never compiled. In other files, only a few lines may depend on the system."""
     guarded = ("canImport(CryptoKit)", "canImport(Security)", "canImport(Combine)")
     found = {
         path.parent.name

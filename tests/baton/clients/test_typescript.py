@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[3] / "clients" / "typescript"
 
 
 def test_the_typescript_client() -> None:
-    """Vectors, flows, storages and quick start. The output of a failed test is shown."""
+    """The tests cover vectors, flows, storages and the quick start. The output of a failed test is shown."""
     command = [node(), "--test", "--test-reporter=spec", "tests/"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
@@ -24,7 +24,10 @@ def test_the_typescript_client() -> None:
 
 @ours_only
 def test_the_lines_to_try_run_against_make_dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a person copies them from the README. Address and folder are those of the test."""
+    """The test runs the lines of the README as a person would copy them.
+
+    It replaces only the address and the folder.
+    """
     (lines,) = re.findall(
         r"^```js\n(import .*?)^```$", (FOLDER / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
     )

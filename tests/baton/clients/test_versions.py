@@ -1,4 +1,7 @@
-"""The first two numbers of every client library are the version of the wire. The last one is its own."""
+"""The first two numbers of the version of every client library are the version of the API.
+
+The third number is its own.
+"""
 
 import json
 import re
@@ -28,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def test_each_client_has_the_version_of_the_wire() -> None:
-    """Major and minor are equal, so an app sees which server a library was written for."""
+    """Major and minor version are equal, so that a developer sees for which server a library was written."""
     assert WIRE
     found = versions()
     assert len(found) > 6

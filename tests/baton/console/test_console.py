@@ -1,4 +1,4 @@
-"""The files of the console: pure functions in Node.js, size, vendored modules, and what the strict policy forbids."""
+"""The files of the console: pure functions in Node.js, size, vendored modules, and the rules of the strict policy."""
 
 import gzip
 import hashlib
@@ -22,13 +22,13 @@ VENDORED = {
     "hooks.js": ("preact 11.2.0", "e862ab2973aa6455eaa0f77c5d832d2157d6be59a17c8ba546550a575b58c6b4"),
     "htm.js": ("htm 3.1.1", "ab33dd3f38059b9be4d5f5350128eefb2356639c4e0bbe9d9e8b3ba75847e9e4"),
 }
-"""The file of the package, and the SHA-256 of the file as npm has it."""
+"""The file in the package, and the SHA-256 of this file in npm's package."""
 OWN = [path for path in sorted(CONSOLE.rglob("*.js")) if path.parent.name != "vendor"]
 
 
 @pytest.mark.parametrize("suite", ["picture", "rules"])
 def test_the_pure_functions(suite: str) -> None:
-    """Layout, sentences and filters on values."""
+    """The tests of Node.js cover the layout, the sentences and the filters."""
     told = subprocess.run(
         [node(), "--test", "--test-reporter=spec", f"tests/baton/console/{suite}.test.mjs"],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def test_the_pure_functions(suite: str) -> None:
 
 @pytest.mark.parametrize(("name", "origin"), VENDORED.items(), ids=list(VENDORED))
 def test_a_vendored_module_is_that_of_its_package(name: str, origin: tuple[str, str]) -> None:
-    """``hooks.js`` has one change: the address of ``preact``. Without it, the file is that of npm."""
+    """``hooks.js`` has one change: the address of ``preact``. Without this change, the file is the file of npm."""
     package, digest = origin
     text = (CONSOLE / "vendor" / name).read_bytes()
     if name == "hooks.js":
@@ -79,7 +79,7 @@ def loaded(entry: str) -> set[str]:
 
 
 def test_every_module_is_there_and_used() -> None:
-    """A module that no page loads is dead code."""
+    """Each loaded module exists. A module that no page loads is dead code."""
     modules = loaded("main.js")
     assert {path.relative_to(CONSOLE).as_posix() for path in CONSOLE.rglob("*.js")} == {
         name for name in modules if not name.startswith("client/")
@@ -87,7 +87,7 @@ def test_every_module_is_there_and_used() -> None:
 
 
 def test_the_whole_page_is_small() -> None:
-    """With the client library that the phones run: at most 120 kB, each file compressed alone."""
+    """Page and client library have at most 120 kB, with each file compressed separately."""
     files = [CLIENT / name.removeprefix("client/") for name in loaded("main.js") if name.startswith("client/")]
     files += [path for path in CONSOLE.rglob("*") if path.suffix in SERVED]
     sizes = {path: len(gzip.compress(path.read_bytes(), 9)) for path in files}
@@ -95,7 +95,7 @@ def test_the_whole_page_is_small() -> None:
 
 
 def test_nothing_needs_a_weaker_policy() -> None:
-    """No inline script or style, no markup from text, and no address of another host."""
+    """The pages have no inline script or style, make no markup from text, and name no other host."""
     page = (CONSOLE / "index.html").read_text("utf-8")
     assert re.findall(r"<script(?![^>]*\bsrc=)", page) == []
     assert re.findall(r"<style|\sstyle=|\son\w+=", page) == []
@@ -107,14 +107,14 @@ def test_nothing_needs_a_weaker_policy() -> None:
 
 
 def test_every_reason_of_an_end_has_words() -> None:
-    """And no other reason has."""
+    """The list has every end reason, and no other word."""
     text = (CONSOLE / "rules/words.js").read_text("utf-8")
     reasons = text.partition("REASONS = {")[2].partition("};")[0]
     assert set(re.findall(r"^  (\w+):", reasons, re.MULTILINE)) == set(EndReason)
 
 
 def test_every_outcome_of_a_second_presentation_has_words() -> None:
-    """And no other outcome has."""
+    """The list has every outcome, and no other word."""
     text = (CONSOLE / "rules/words.js").read_text("utf-8")
     outcomes = text.partition("OUTCOMES = {")[2].partition("\n};")[0]
     told = set(re.findall(r"^  (\w+):", outcomes, re.MULTILINE))

@@ -100,7 +100,7 @@ def test_a_request_that_counts_nothing_writes_no_metrics(capfd: pytest.CaptureFi
 def test_a_request_without_a_duration_does_not_report_the_previous_one(
     log: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A request that ended without an answer leaves its counts, which are correct, but not its start time."""
+    """The first request ended without an answer. Its counts are still reported, but its start time is not used."""
     log.start_request(request_id="r1")
     log.record("exchanged", lineage="x", generation=1)
     log.start_request(request_id="r2")
@@ -121,7 +121,7 @@ def test_a_metric_is_sent_as_its_sum(log: Log, capfd: pytest.CaptureFixture[str]
 
 
 def test_accounts_are_counted_beside_events(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """For the alarms there is a second metric: here three events of two accounts."""
+    """A second metric, for the alarms, counts the accounts: here three events of two accounts."""
     log.start_request(request_id="r1")
     for first in (1, 0, 1):
         log.record("token_reused", lineage="l1", first_of_account=first)

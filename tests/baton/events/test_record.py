@@ -31,7 +31,10 @@ def recording(stores: MemoryStores, now: int) -> Record:
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)
 def test_an_alarm_counts_a_repeated_event_of_an_account_once_a_day(event: str) -> None:
-    """One stranger with his own token could raise each alarm. Other accounts, and the next day, are counted again."""
+    """Otherwise one stranger with his own token could raise each alarm.
+
+    Other accounts, and the next day, are counted again.
+    """
     stores = MemoryStores()
     for now in (1, 2, DAY_S - 1):
         recording(stores, now)(event, account=ACCOUNT)
@@ -42,7 +45,7 @@ def test_an_alarm_counts_a_repeated_event_of_an_account_once_a_day(event: str) -
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)
 def test_a_failed_count_does_not_change_the_answer(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reuse is answered as reuse and has its audit row."""
+    """A reuse is answered as a reuse, and has its audit row."""
 
     def fail(*_: object, **__: object) -> None:
         raise errors.Unavailable("planted")
@@ -64,7 +67,7 @@ def test_other_events_are_not_counted_by_account() -> None:
 
 
 def test_events_of_one_second_are_read_in_their_order() -> None:
-    """`factor_removed` was above a `factor_added` that came later: their ids were random."""
+    """Before the fix the ids were random, so `factor_removed` could be listed after a later `factor_added`."""
     stores = MemoryStores()
     moments = (7 + number / 1_000_000 for number in range(99))
     record = replace(recording(stores, 7), moment=lambda: next(moments))

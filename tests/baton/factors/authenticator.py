@@ -1,4 +1,4 @@
-"""A software authenticator: it makes passkeys and assertions, and each lie of an attacker that a test asks for."""
+"""A software authenticator: it makes passkeys and assertions, and on request each false value of an attacker."""
 
 import hashlib
 import json
@@ -46,10 +46,10 @@ def cose(key: PrivateKey) -> dict[int, Any]:
 
 @dataclass
 class Authenticator:
-    """One passkey, and what the authenticator says. Change a member to make it lie.
+    """One passkey, and the values that the authenticator sends. Change a member to make a false value.
 
-    ``client`` has members of the client data that replace or add to the right ones. ``raw_client_data`` replaces all of
-    it, ``public`` the COSE key, and ``attested`` the attestation object. ``after`` are bytes that follow the
+    ``client`` has members that replace or extend the right client data. ``raw_client_data`` replaces the client data,
+    ``public`` the COSE key, and ``attested`` the attestation object. ``after`` are bytes that follow the
     authenticator data.
     """
 

@@ -24,13 +24,13 @@ class Service:
     """The service of leaked passwords, and a log."""
 
     def __init__(self, answer: bytes | NotFetched) -> None:
-        """Answer so."""
+        """Store the answer of the service."""
         self.answer = answer
         self.asked: list[tuple[str, dict[str, str], float, int]] = []
         self.events: list[tuple[str, dict[str, str | int]]] = []
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
-        """Fetch."""
+        """Return the answer of the service."""
         self.asked.append((url, dict(headers), within_s, bytes_max))
         return self.answer
 
@@ -51,7 +51,7 @@ class Service:
 
 @pytest.mark.parametrize("last", [b"", OTHERS], ids=["last row", "in the middle"])
 def test_a_leaked_password_is_refused(last: bytes) -> None:
-    """Wherever its row is, and however often it leaked."""
+    """The position of its row and the number of leaks do not matter."""
     for count in ("1", "01", "9999999"):
         service = Service(OTHERS + row(count) + last)
         with pytest.raises(Breached):
@@ -60,7 +60,7 @@ def test_a_leaked_password_is_refused(last: bytes) -> None:
 
 
 def test_a_row_of_padding_is_no_leak() -> None:
-    """Its count is 0. It counts nowhere, beside a genuine row neither."""
+    """Its count is 0. Such a row never counts as a leak, with or without other rows."""
     service = Service(OTHERS + row("0"))
     service.check()
     assert service.events == []
@@ -69,7 +69,10 @@ def test_a_row_of_padding_is_no_leak() -> None:
 
 
 def test_only_twenty_bits_of_the_digest_are_sent() -> None:
-    """And the answer is asked to hide its size. Nothing else of the password is in the request."""
+    """The request also requires padding, which hides the size of the answer.
+
+    It contains nothing else of the password.
+    """
     service = Service(OTHERS)
     service.check()
     ((url, headers, within_s, bytes_max),) = service.asked
@@ -103,21 +106,24 @@ def test_another_password_of_the_same_prefix_is_accepted() -> None:
     ],
 )
 def test_another_answer_accepts_the_password_and_is_counted(answer: bytes) -> None:
-    """Not a row of it is believed."""
+    """No row of an invalid answer is used."""
     service = Service(answer)
     service.check()
     assert service.events == [("breach_check_unavailable", {"reason": "not an answer of this service"})]
 
 
 def test_no_answer_accepts_the_password_and_is_counted() -> None:
-    """With the reason."""
+    """The event has the reason."""
     service = Service(NotFetched("TimeoutError"))
     service.check()
     assert service.events == [("breach_check_unavailable", {"reason": "TimeoutError"})]
 
 
 def test_the_case_of_an_answer_does_not_matter() -> None:
-    """Hexadecimal is hexadecimal. The last row may have no line end, and lines may end in a line feed alone."""
+    """The hexadecimal digits may have either case.
+
+    The last row may lack a line end, and lines may end in only a line feed.
+    """
     assert is_listed(row("1").lower().strip(), DIGEST[5:]) is True
     assert is_listed(OTHERS.replace(b"\r\n", b"\n") + row("7"), DIGEST[5:]) is True
     assert is_listed(OTHERS.strip(), DIGEST[5:]) is False

@@ -27,7 +27,10 @@ FIREBASE = next(row["hash"] for row in VECTORS if row["kind"] == "fbscrypt")
 
 @pytest.mark.parametrize("row", VECTORS, ids=lambda row: f"{row['kind']}: {row['password'][:12]}")
 def test_a_known_hash_verifies_its_password_alone(row: dict[str, Any]) -> None:
-    """Vectors of the standards and of the projects that made the kinds. Each one is replaced after a login."""
+    """The vectors are those of the standards and of the projects that made the kinds.
+
+    Each hash is replaced after a login.
+    """
     password = row["password"].encode()
     assert read_hash(row["hash"]).name == row["kind"]
     assert verify_password(password, password_hash=row["hash"]) == Verified(rehash=True)
@@ -96,14 +99,14 @@ def test_a_hash_out_of_bounds_is_refused_at_import_and_is_a_server_error_at_a_lo
 
 
 class TestForms:
-    """Old systems hashed what the person typed. Baton hashes the NFKC form."""
+    """Other systems hashed the password as the person typed it. Baton hashes the NFKC form."""
 
     TYPED = "ﬁve cafe\u0301"
     NORMAL = "five café"
 
     @pytest.mark.parametrize("hashed", [TYPED, NORMAL])
     def test_the_password_as_typed_and_its_normal_form_are_tried(self, hashed: str) -> None:
-        """Either one may be what the other system hashed. The hash is then replaced."""
+        """The other system may have hashed either form. After the login, the hash is replaced."""
         stored = bcrypt.hashpw(hashed.encode(), bcrypt.gensalt(4)).decode()
         for typed in (self.TYPED, hashed):
             verified = verify_password(self.NORMAL.encode(), as_sent=typed.encode(), password_hash=stored)
@@ -112,7 +115,7 @@ class TestForms:
             verify_password(b"other", as_sent="ﬁ other".encode(), password_hash=stored)
 
     def test_each_form_is_computed_once_also_for_an_unknown_account(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The work depends on the typed password alone."""
+        """The work depends only on the typed password."""
         seen: list[bytes] = []
 
         def noticed(password: bytes, _: bytes) -> bool:
@@ -135,7 +138,7 @@ class TestForms:
 
 
 class TestDecoys:
-    """``BATON_DECOYS``."""
+    """The setting ``BATON_DECOYS``."""
 
     @pytest.mark.parametrize(
         "name",
@@ -146,7 +149,7 @@ class TestDecoys:
         ],
     )
     def test_a_decoy_has_the_cost_of_its_name_and_no_password(self, name: str) -> None:
-        """It is a hash of this kind, so comparing takes as long as with an account."""
+        """A decoy is a hash of its kind, so the comparison takes as long as with a real account."""
         assert read_hash(decoy_of(name)).name == name
         with pytest.raises(InvalidCredentials):
             verify_password(b"password", password_hash=None, decoy=decoy_of(name))
@@ -159,7 +162,7 @@ class TestDecoys:
         ],
     )
     def test_a_wrong_row_is_a_problem(self, row: str) -> None:
-        """Names without a hash, costs out of bounds, and shares that are no shares."""
+        """The test has unknown names, costs out of bounds, and invalid shares."""
         with pytest.raises(DecoyProblem):
             read_decoys(tuple(row.split(",")))
 
@@ -185,7 +188,7 @@ class TestDecoys:
         assert set(seen[-1]) == {None}
 
     def test_the_printed_setting_keeps_the_shares_after_the_import(self) -> None:
-        """The ranges do not move, also if a kind has no account left."""
+        """The ranges do not move, even if no account has a kind any more."""
         first = write_decoys({"fbscrypt": 5.0, "bcrypt12": 60.0}, read_decoys(()))
         assert first == "bcrypt12=60/60,fbscrypt=5/5"
         before = read_decoys(tuple(first.split(",")))

@@ -125,7 +125,7 @@ class TestVerifiers:
             verify_password(b"password", password_hash=password_hash)
 
     def test_an_error_of_argon2_is_a_server_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Argon2 refuses what the bounds let pass. The error is not a wrong password."""
+        """Argon2 refuses a cost that Baton's bounds accept. The error is not a wrong password."""
         monkeypatch.setattr(argon2_hash, "MEMORY_KIB_PER_LANE", 1)
         with pytest.raises(Unavailable):
             verify_password(b"password", password_hash=_with_cost("m=7,t=2,p=1"))

@@ -1,4 +1,4 @@
-"""The rules of second factors: codes of apps and of paper, who is asked, and who is remembered."""
+"""The rules of second factors: codes of apps, recovery codes, required factors, and remembered devices."""
 
 import itertools
 
@@ -59,28 +59,28 @@ CLIENTS = Clients.from_toml(REGISTRY)
 
 @pytest.mark.parametrize("row", load("rfc6238_totp")["cases"], ids=lambda row: row["id"])
 def test_the_vectors_of_the_rfcs(row: dict[str, object]) -> None:
-    """SHA-1, with six digits: the last six of eight. No app has the other hashes, and their codes are others."""
+    """The code is SHA-1 with six digits: the last six of the eight in the RFC. Apps do not support the other hashes."""
     step = row["counter"] if row["type"] == "hotp" else int(str(row["time"])) // 30
     right = code_at(bytes.fromhex(str(row["secret_hex"])), int(str(step))) == str(row["code"])[-6:]
     assert right is (row["alg"] == "sha1")
 
 
 def test_the_rows_of_the_vectors_are_all_there() -> None:
-    """None falls out unnoticed."""
+    """The test would otherwise miss a lost vector."""
     rows = load("rfc6238_totp")["cases"]
     assert (len(rows), sum(row["alg"] == "sha1" for row in rows)) == (28, 16)
 
 
 @pytest.mark.parametrize("around", [-2, -1, 0, 1, 2])
 def test_a_code_is_right_one_step_around(around: int) -> None:
-    """Half a minute of a wrong clock, and no more."""
+    """A clock may be wrong by one step of 30 seconds, and not by two."""
     current = NOW // 30
     found = matching_step(SECRET, code_at(SECRET, current + around), after=-1, now=NOW)
     assert found == (current + around if abs(around) <= 1 else None)
 
 
 def test_a_used_step_and_every_earlier_one_are_not_found() -> None:
-    """The step that was used is the floor."""
+    """Only codes of steps after the last used step are accepted."""
     current = NOW // 30
     for after, step in itertools.product((current - 1, current, current + 1), (current - 1, current, current + 1)):
         found = matching_step(SECRET, code_at(SECRET, step), after=after, now=NOW)
@@ -96,7 +96,7 @@ def test_the_newest_of_two_steps_with_the_same_code_is_found() -> None:
 
 
 def test_a_code_is_compared_as_text() -> None:
-    """Leading zeros count."""
+    """Leading zeros are part of the code."""
     step = next(step for step in itertools.count() if code_at(SECRET, step)[0] == "0")
     assert is_code_at(SECRET, step, code_at(SECRET, step))
     assert not is_code_at(SECRET, step, code_at(SECRET, step).lstrip("0"))
@@ -116,7 +116,7 @@ def test_an_app_reads_the_secret_from_the_uri() -> None:
 
 
 def test_recovery_codes_are_ten_and_all_different() -> None:
-    """120 bits each, in six groups. Another account, seed or root has others."""
+    """Each has 120 bits in six groups. Another account, seed or root gives other codes."""
     codes = make_codes(RING, ACCOUNT, b"seed", now=NOW)
     assert len(codes) == len(set(codes)) == 10
     for code in codes:
@@ -131,7 +131,7 @@ def test_recovery_codes_are_ten_and_all_different() -> None:
 
 
 def test_a_person_may_type_a_code_in_many_ways() -> None:
-    """Crockford: O is 0, I and L are 1; case, hyphens and spaces do not matter."""
+    """By Crockford's rules, O is 0, and I and L are 1. Case, hyphens and spaces do not matter."""
     code = "0123-4567-89AB-CDEF-GHJK-MN10"
     right = digest_of(ACCOUNT, code)
     assert right is not None
@@ -145,12 +145,12 @@ def test_a_person_may_type_a_code_in_many_ways() -> None:
     "typed", ["", "0123", "0123-4567-89AB-CDEF-GHJK-MN1", "0123-4567-89AB-CDEF-GHJK-MN100", "U" * 24]
 )
 def test_what_is_no_recovery_code_has_no_digest(typed: str) -> None:
-    """The wrong length, or a letter that Crockford left out."""
+    """The text has the wrong length, or a letter that Crockford's alphabet does not have."""
     assert digest_of(ACCOUNT, typed) is None
 
 
 def test_the_same_codes_are_made_again_after_a_rotation() -> None:
-    """For a repeated request: under any root of the ring, as long as none of them was used."""
+    """A repeated request gets them under any root of the ring, if none of the codes was used."""
     codes = make_codes(RING, ACCOUNT, b"seed", now=NOW)
     stored = RecoveryCodes(digests_of(ACCOUNT, codes), made_at=NOW, mark=bytes(16))
     rotated = rotate_root(RING, Entropy("next"), now=NOW)
@@ -163,7 +163,7 @@ def test_the_same_codes_are_made_again_after_a_rotation() -> None:
 
 
 def test_marks_are_of_their_effect_and_attempt() -> None:
-    """No two of them are equal."""
+    """Two different effects or attempts never have the same mark."""
     marks = {mark_of(attempt, effect) for attempt in ("a", "b") for effect in ("1", "2")}
     marks |= {Enrolment(bytes([one]) * 16, NOW, ACCOUNT, MINE_LIVE.id, SECRET, 1).mark for one in (1, 2)}
     assert len(marks) == 6
@@ -208,7 +208,7 @@ ENROL = EnrolmentAsked(("totp",))
     ],
 )
 def test_the_table_of_the_rule(client: str, state: AccountState, factors: SecondFactors, verdict: Verdict) -> None:
-    """Client, operator, role and owner: any one of them is enough, and no client is a way around."""
+    """If client, operator, role or owner requires a factor, the login needs a second factor, at every client."""
     row = CLIENTS.get(client)
     assert row is not None
     assert judge_login(CLIENTS, row, state, factors, binding=MY_KEY, now=NOW, not_before=NOT_BEFORE) == verdict
@@ -244,7 +244,7 @@ def ended(reason: EndReason, *, at: int = NOW - 5) -> Lineage:
     ],
 )
 def test_which_device_is_remembered(state: AccountState, binding: Binding, *, remembered: bool) -> None:
-    """Its key proved a factor, and its logins ended in a harmless way, if at all."""
+    """The key of the device proved a factor, and no login of the key ended in a harmful way."""
     assert is_remembered(REMEMBERED, state, binding, remember_days=30, now=NOW, not_before=NOT_BEFORE) is remembered
 
 
@@ -260,14 +260,14 @@ def test_which_device_is_remembered(state: AccountState, binding: Binding, *, re
     ],
 )
 def test_a_device_is_remembered_for_some_days(age: int, days: int, not_before: int, *, remembered: bool) -> None:
-    """And not from before the not-before time."""
+    """A factor that was proved before the not-before time does not count."""
     factors = replace(ON, remembered={str(key_id(MY_KEY)): NOW - age})
     state = state_with(replace(MINE_LIVE, auth_time=NOW))
     assert is_remembered(factors, state, MY_KEY, remember_days=days, now=NOW, not_before=not_before) is remembered
 
 
 def test_keys_without_a_login_are_forgotten() -> None:
-    """In the same write. A client of zero days, and a device without a key, are not remembered."""
+    """The same write forgets them. A client with zero days and a device without a key are not remembered."""
     client, never = CLIENTS.get("optional"), replace(CLIENTS.get("optional"), remember_days=0)  # type: ignore[type-var] # it exists
     factors = replace(ON, remembered={str(key_id(MY_KEY)): 1, "gone": 2})
     kept = remember(factors, PLAIN, OTHER_KEY, client, now=NOW)
@@ -293,12 +293,12 @@ def test_keys_without_a_login_are_forgotten() -> None:
     ],
 )
 def test_which_key_is_new(lineage: Lineage, binding: Binding, *, new: bool) -> None:
-    """Seven days, of the same key or of the same HMAC login, which was not ended as the one of a thief."""
+    """A key or HMAC login that is at least seven days old is not new, unless it was ended as the login of a thief."""
     assert is_new_key(state_with(lineage), binding, MINE_LIVE.id, now=NOW) is new
 
 
 def test_every_way_of_authentication_has_a_level_and_a_code() -> None:
-    """The codes of the design's table. No two ways are equal."""
+    """The codes are those of the design's table. Each way has another code."""
     assert list(ASSURANCES) == list(range(1, 14))
     assert {one.acr for one in ASSURANCES.values()} == set(ACR_LEVELS)
     assert len(CODES) == len(ASSURANCES)

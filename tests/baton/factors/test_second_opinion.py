@@ -1,4 +1,4 @@
-"""A second opinion about passkeys: Baton accepts nothing that fido2 refuses (python-fido2, by Yubico)."""
+"""Compare Baton with python-fido2 (by Yubico): Baton accepts no passkey data that fido2 refuses."""
 
 import random
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def accepts(act: Callable[[], object]) -> bool:
 
 
 def is_refused(act: Callable[[], object]) -> bool:
-    """Check whether Baton refuses."""
+    """Check whether Baton refuses the passkey data that ``act`` gives it."""
     try:
         act()
     except InvalidPasskey:
@@ -59,7 +59,7 @@ def is_refused(act: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("algorithm", [-7, -8, -257])
 def test_both_accept_an_honest_passkey(algorithm: int) -> None:
-    """Of each algorithm: so the software authenticator of the tests keeps the standard."""
+    """The test runs each algorithm. It also shows that the software authenticator follows the standard."""
     mine = Authenticator(key=make_key(algorithm))
     assert OTHER.authenticate_complete(STATE, [known(mine)], mine.get(GET)).credential_id == mine.credential_id
     assert cbor2.loads(registered(mine.create(CREATE)).public_key) == dict(known(mine).public_key)
@@ -68,7 +68,7 @@ def test_both_accept_an_honest_passkey(algorithm: int) -> None:
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_that_fido2_refuses_is_refused(lie: str) -> None:
-    """In both ceremonies."""
+    """The test runs both ceremonies with each false value."""
     mine, (lies, _) = Authenticator(), LIES[lie]
     credential = known(mine)
     if not accepts(lambda: OTHER.register_complete(STATE, mine.create(CREATE, **lies))):
@@ -78,7 +78,7 @@ def test_a_lie_that_fido2_refuses_is_refused(lie: str) -> None:
 
 
 def test_a_changed_bit_that_fido2_refuses_is_refused(record_property: Callable[[str, object], None]) -> None:
-    """Any bit of what an authenticator returned at a login. Baton refuses all of them."""
+    """Any bit of the values from the authenticator is changed at a login. Baton refuses every change."""
     mine, draw = Authenticator(), random.Random("which bits")
     credential = known(mine)
     for _ in range(FLIPS):
@@ -93,7 +93,7 @@ def test_a_changed_bit_that_fido2_refuses_is_refused(record_property: Callable[[
 
 
 def test_fido2_reads_our_options() -> None:
-    """As a client would, with nothing left over."""
+    """fido2 reads Baton's options as a client does, and finds no unknown member."""
     party = RelyingParty(rp_id=RP_ID, rp_name="Example", origins=(ORIGIN,))
     user = User(AccountId("AAAAAAAAAAAAAAAA"), "ada@example.com", EmailIndex("index"), b"", 1, 0)
     made = creation_options(CHALLENGE, user, party).options

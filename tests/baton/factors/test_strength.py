@@ -1,4 +1,4 @@
-"""New passwords: what attackers try first is refused, and a good passphrase never is."""
+"""New passwords: the passwords that attackers try first are refused, and good passphrases never are."""
 
 import functools
 import random
@@ -17,9 +17,9 @@ from tests.vectors import load
 EMAIL = "ada.lovelace@analytical.example"
 ROSE = "rose.fields@river.io"
 JAPANESE = "\u732b\u306f\u6bce\u65e5\u5e8a\u3067\u9577\u304f\u7720\u308b\u304b\u3082\u3057\u308c\u306d"
-"""Fifteen characters: a cat that sleeps in bed all day."""
+"""Fifteen characters. The text means: a cat that sleeps in bed all day."""
 LIGATURE = "\ufdfa"
-"""One character, which NFKC makes eighteen."""
+"""One character that becomes eighteen in NFKC."""
 WORDS = " ".join(load("eff_large_wordlist")["rows"]).split()
 BAD = {
     "adalovelace2026!!!!": ContainsContext,
@@ -41,13 +41,13 @@ BAD = {
     "Lovelace-Analytical": ContainsContext,
     "B4T0N-b4t0n-b4t0n-1999": ContainsContext,
 }
-"""Bad passwords of ``EMAIL``, with what the rules without a network make of them."""
+"""Bad passwords of ``EMAIL``, each with the error of the rules that need no network."""
 LEFT_TO_THE_BREACH_CHECK = ("monkey dragon football", "Password123456789!")
-"""Two more bad ones: common words in a row, and around a word what many people add."""
+"""Two more bad passwords: common words in a row, and a word with a usual addition."""
 
 
 def test_a_good_passphrase_of_common_words_is_accepted() -> None:
-    """The estimator that counted common words as nothing refused it."""
+    """An earlier estimator gave no value to common words, and refused this passphrase."""
     check_strength("acrobat on a violet unicycle", email=EMAIL)
 
 
@@ -58,14 +58,14 @@ def test_the_name_of_a_person_inside_a_word_is_no_context() -> None:
 
 
 def test_the_length_counts_what_the_person_typed() -> None:
-    """One character that NFKC makes eighteen is one character."""
+    """One typed character that NFKC makes eighteen counts as one character."""
     assert len(nfkc(LIGATURE)) == 18
     with pytest.raises(TooShort):
         check_strength(LIGATURE, email=EMAIL)
 
 
 def test_the_length_counts_what_is_left_of_it() -> None:
-    """Fifteen typed characters that NFKC composes to fewer are fewer."""
+    """If NFKC composes fifteen typed characters to fewer, the fewer characters count."""
     decomposed = "cafe\u0301 au lait n"
     assert (len(decomposed), len(nfkc(decomposed))) == (15, 14)
     with pytest.raises(TooShort):
@@ -74,14 +74,14 @@ def test_the_length_counts_what_is_left_of_it() -> None:
 
 
 def test_a_listed_number_is_too_common() -> None:
-    """The hand-made list lacked it, and repetitions of single digits counted as guesses."""
+    """An earlier list did not have this number, and treated repeated digits as hard to guess."""
     with pytest.raises(TooCommon):
         check_strength("111222333444555", email=EMAIL)
 
 
 @pytest.mark.parametrize("email", [EMAIL, ROSE])
 def test_no_random_passphrase_is_refused(email: str) -> None:
-    """10,000 of EFF's, of three to six words."""
+    """The test draws 10,000 passphrases of three to six words from EFF's list."""
     assert len(set(WORDS)) == 7776
     drawn = random.Random(20261129)
     passphrases = [
@@ -100,14 +100,14 @@ def test_no_random_passphrase_is_refused(email: str) -> None:
 
 @pytest.mark.parametrize("password", BAD, ids=ascii)
 def test_a_bad_password_is_refused(password: str) -> None:
-    """Eighteen of twenty, and for the right reason."""
+    """Eighteen of the twenty bad passwords are refused, each for the right reason."""
     with pytest.raises(BAD[password]):
         check_strength(password, email=EMAIL)
 
 
 @pytest.mark.parametrize("password", LEFT_TO_THE_BREACH_CHECK)
 def test_the_whole_password_is_compared_and_no_part_of_it(password: str) -> None:
-    """The other two of the twenty: the breach check refuses them (test_breach.py)."""
+    """These are the other two of the twenty. Only the breach check refuses them (test_breach.py)."""
     assert len(BAD) + len(LEFT_TO_THE_BREACH_CHECK) == 20
     check_strength(password, email=EMAIL)
 
@@ -129,12 +129,12 @@ def test_the_whole_password_is_compared_and_no_part_of_it(password: str) -> None
     ],
 )
 def test_an_honest_password_passes(password: str) -> None:
-    """No rules of composition: any fifteen characters that are not predictable."""
+    """There are no rules of composition: any fifteen unpredictable characters are accepted."""
     check_strength(password, email=EMAIL)
 
 
 class TestLength:
-    """At least so many code points."""
+    """The minimum length, in code points."""
 
     def test_fifteen_characters_at_least(self) -> None:
         """Characters are counted, not bytes."""
@@ -147,7 +147,7 @@ class TestLength:
             check_strength(JAPANESE[:14], email=EMAIL)
 
     def test_the_least_length_is_given(self) -> None:
-        """It depends on the deployment. The other rules are the same."""
+        """The length depends on the deployment. The other rules are the same."""
         check_strength("vel7#pi!", email=EMAIL, characters_min=8)
         for password, refusal in {"vel7#pi": TooShort, "password": TooCommon, "ada12345": ContainsContext}.items():
             with pytest.raises(refusal):
@@ -164,18 +164,18 @@ class TestLength:
 
 
 class TestBlockList:
-    """What attackers try first."""
+    """The passwords that attackers try first."""
 
     @pytest.mark.parametrize(
         "password", ["thisismypassword", "This Is My Password", "manchester_united", "to be, or not to be"]
     )
     def test_a_listed_password_is_too_common(self, password: str) -> None:
-        """With its separators or without them, in any case."""
+        """The password is refused in any case, with or without its separators."""
         with pytest.raises(TooCommon):
             check_strength(password, email=EMAIL)
 
     def test_an_entry_is_compared_as_it_is_too(self) -> None:
-        """Some entries have separators."""
+        """Some entries of the list contain separators."""
         assert "friend of emily" in block_list._listed()
         with pytest.raises(TooCommon):
             check_strength("Friend of Emily", email=EMAIL)
@@ -195,18 +195,18 @@ class TestBlockList:
         ],
     )
     def test_a_repetition_of_little_is_too_common(self, password: str) -> None:
-        """Of a listed or short unit, or of a sequence; the last one may be cut off."""
+        """The unit is listed, short, or a sequence. The last repetition may be incomplete."""
         with pytest.raises(TooCommon):
             check_strength(password, email=EMAIL)
 
     def test_a_long_unit_may_be_repeated(self) -> None:
-        """Its own strength counts."""
+        """A long unit is strong by its own length."""
         check_strength("k3#vQ9!z k3#vQ9!z", email=EMAIL)
         with pytest.raises(TooCommon):
             check_strength("k3#vQ9! k3#vQ9!", email=EMAIL)
 
     def test_fewer_than_five_different_characters_are_too_common(self) -> None:
-        """As typed too: NFKC makes one character a whole sentence."""
+        """The typed characters are compared too, because NFKC can make one character a whole sentence."""
         check_strength("acbdeecadbbcade", email=EMAIL)
         for password in ("acbdaacadbbcada", "Acb-daac Adbb_cada", LIGATURE * 15):
             with pytest.raises(TooCommon):
@@ -225,16 +225,19 @@ class TestBlockList:
         ],
     )
     def test_two_runs_are_too_common(self, password: str) -> None:
-        """Along the alphabet or a keyboard, in either direction, a character repeated or not."""
+        """A run follows the alphabet or a keyboard, in either direction, and may repeat a character."""
         with pytest.raises(TooCommon):
             check_strength(password, email=EMAIL)
 
     def test_three_runs_are_left_to_the_breach_check(self) -> None:
-        """As the rule says."""
+        """The rule refuses at most two runs."""
         check_strength("qwerty56789zxcvb", email=EMAIL)
 
     def test_the_list_has_the_entries_of_its_sources(self) -> None:
-        """16,293 of Django and zxcvbn, and the phrases; folded; none shorter than 8 characters, and no comment."""
+        """It has 16,293 entries of Django and zxcvbn, and the phrases. All are folded and have at least 8 characters.
+
+        No entry is a comment.
+        """
         listed = block_list._listed()
         assert len(listed) > 16_293
         assert all(len(entry) >= block_list.LISTED_CHARACTERS_MIN and entry == entry.casefold() for entry in listed)
@@ -243,7 +246,7 @@ class TestBlockList:
 
 
 class TestContext:
-    """What an attacker knows of the person."""
+    """Passwords that are made from facts about the person."""
 
     @pytest.mark.parametrize(
         "password",
@@ -262,41 +265,44 @@ class TestContext:
         ],
     )
     def test_a_password_made_of_the_address_is_refused(self, password: str) -> None:
-        """The whole of it, or between digits and punctuation; look-alikes and two edits included."""
+        """The whole password is an address part, or has it between digits and punctuation.
+
+        Look-alikes and up to two edits are found too.
+        """
         with pytest.raises(ContainsContext):
             check_strength(password, email=EMAIL)
 
     def test_more_than_two_edits_are_enough(self) -> None:
-        """And a short word must be the same."""
+        """A short word is refused only if it is the same."""
         check_strength("adXlXvelXce 12345", email=EMAIL)
         check_strength("rosa123456781234", email="rose@example.com")
 
     def test_every_part_of_an_address_is_context(self) -> None:
-        """Each part of the local part and of the domain."""
+        """Each part of the local part and of the domain counts as a word."""
         for password in ("Brzeczyszczykiewicz1!", "chrzaszczyzewoszyce1!"):
             with pytest.raises(ContainsContext):
                 check_strength(password, email="g.brzeczyszczykiewicz@chrzaszczyzewoszyce.example")
 
     def test_short_parts_of_an_address_are_no_context(self) -> None:
-        """What is around them decides."""
+        """With a short part, the other characters decide the strength."""
         check_strength("li831947502938475", email="li@io.example")
 
     def test_an_a_label_is_read(self) -> None:
-        """People type the Unicode form of their domain."""
+        """People type the Unicode form of their domain, so this form is compared too."""
         with pytest.raises(ContainsContext):
             check_strength("1234567 B\u00fccherregal 89", email="ada@xn--bcherregal-9db.example")
 
 
 @given(text=st.text("ab", max_size=24))
 def test_the_period_is_the_shortest_unit(text: str) -> None:
-    """Compared with its definition."""
+    """The result is compared with that of a simple implementation of the definition."""
     units = (length for length in range(1, len(text) // 2 + 1) if (text[:length] * len(text))[: len(text)] == text)
     assert block_list._period(text) == next(units, None)
 
 
 @given(text=st.text("abc", max_size=12), word=st.text("abc", min_size=8, max_size=12))
 def test_two_edits_are_two_edits(text: str, word: str) -> None:
-    """Compared with the definition of Levenshtein."""
+    """The result is compared with that of a simple implementation of Levenshtein's definition."""
 
     @functools.cache
     def distance(here: int, there: int) -> int:
@@ -310,14 +316,14 @@ def test_two_edits_are_two_edits(text: str, word: str) -> None:
 
 @pytest.mark.parametrize("password", [LIGATURE * 341, "a" * 1024, "ab" * 512, "\u0300\u0316" * 256])
 def test_a_hostile_password_is_judged(password: str) -> None:
-    """The longest texts that a password can become: 6,138 characters."""
+    """The test has the longest texts that a password can become: 6,138 characters."""
     assert len(normalise(password)) > 0
     with pytest.raises(TooCommon):
         check_strength(password, email=EMAIL)
 
 
 def test_a_password_made_from_the_name_of_the_product_is_refused() -> None:
-    """The client registry has the name, and every attacker of this service knows it."""
+    """The name is in the client registry, and every attacker of the service can find it."""
     check_strength("Lantern Harbour!", email=EMAIL)
     with pytest.raises(ContainsContext):
         check_strength("Lantern Harbour!", email=EMAIL, product="Lantern Harbour")

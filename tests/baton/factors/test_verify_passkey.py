@@ -1,4 +1,7 @@
-"""What an authenticator signed, right and wrong: each lie is refused, and the refusal names the check."""
+"""Values that an authenticator signed, right and false.
+
+Each false value is refused, and the refusal names the check.
+"""
 
 import json
 from collections.abc import Callable
@@ -53,7 +56,7 @@ def hint_of(act: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("algorithm", [-7, -8, -257])
 def test_a_passkey_of_each_algorithm_is_registered_and_proved(algorithm: int) -> None:
-    """What is stored is what the authenticator said."""
+    """The stored passkey has the values of the authenticator."""
     mine = Authenticator(key=make_key(algorithm), counter=7, flags=UP | UV | BE | BS, aaguid=b"a" * 16)
     new = registered(mine.create(CREATE))
     assert (new.credential_id, new.counter, new.aaguid) == (mine.credential_id, 7, b"a" * 16)
@@ -91,7 +94,7 @@ LIES: Final[dict[str, tuple[dict[str, Any], str]]] = {
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("ceremony", ["create", "get"])
 def test_a_lie_is_refused_in_both_ceremonies(lie: str, ceremony: str) -> None:
-    """Origin, RP ID, presence, backup flags, and every byte that the library would read loosely."""
+    """The false values are origin, RP ID, presence and backup flags, and bytes that the library reads loosely."""
     lies, named = LIES[lie]
     mine = Authenticator()
     if ceremony == "create":
@@ -102,7 +105,7 @@ def test_a_lie_is_refused_in_both_ceremonies(lie: str, ceremony: str) -> None:
 
 
 def test_a_member_given_twice_is_refused() -> None:
-    """The library would use the last one, and another program the first one."""
+    """The library would use the last value, and another program the first value."""
     mine = Authenticator()
     twice = f'{{"type":"webauthn.get","challenge":"{CHALLENGE}","origin":"https://evil.example","origin":"{ORIGIN}"}}'
     hint = hint_of(lambda: asserted(mine.get(GET, raw_client_data=twice.encode()), mine))
@@ -110,26 +113,26 @@ def test_a_member_given_twice_is_refused() -> None:
 
 
 def test_a_ceremony_is_not_the_other_one() -> None:
-    """An assertion signs ``webauthn.get``, and a registration ``webauthn.create``."""
+    """The signed type is ``webauthn.get`` in an assertion, and ``webauthn.create`` in a registration."""
     mine = Authenticator()
     assert "type" in hint_of(lambda: asserted(mine.get(GET, client={"type": "webauthn.create"}), mine))
     assert "type" in hint_of(lambda: registered(mine.create(CREATE, client={"type": "webauthn.get"})))
 
 
 def test_the_person_is_verified_where_that_is_required() -> None:
-    """UV is required of a passkey alone, and of a step-up."""
+    """The flag UV is required for a login with only a passkey, and for a step-up."""
     mine = Authenticator(flags=UP)
     assert asserted(mine.get(GET), mine) == Asserted(0, backup_eligible=False, backed_up=False)
     assert "verif" in hint_of(lambda: asserted(mine.get(GET), mine, verified=True))
 
 
 def test_presence_is_not_required_of_a_conditional_create() -> None:
-    """The platform adds the passkey silently. Anywhere else UP=0 is refused (above)."""
+    """The platform adds the passkey without a gesture. Every other ceremony requires a gesture."""
     assert registered(Authenticator(flags=0).create(CREATE), present=False).counter == 0
 
 
 def test_a_signature_by_another_key_is_refused() -> None:
-    """Also one with one bit changed."""
+    """A signature with one changed bit is refused too."""
     mine, other = Authenticator(), Authenticator()
     assert "signature" in hint_of(lambda: asserted(mine.get(GET), other))
     credential = mine.get(GET)
@@ -152,7 +155,7 @@ KEYS: Final[dict[str, Callable[[dict[int, Any]], bytes]]] = {
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_key_that_cannot_verify_is_not_stored(kind: str) -> None:
-    """The library lets some of these leave as ``KeyError``. They are refused with ``invalid_passkey``."""
+    """For some of these keys the library raises ``KeyError``. Baton answers ``invalid_passkey``."""
     mine = Authenticator()
     assert hint_of(lambda: registered(mine.create(CREATE, public=KEYS[kind](cose(mine.key)))))
 
@@ -170,7 +173,7 @@ def test_a_key_that_cannot_verify_is_not_stored(kind: str) -> None:
     ],
 )
 def test_a_malformed_attestation_object_is_refused(attested: bytes) -> None:
-    """Before the library sees it."""
+    """Baton refuses it before the library reads it."""
     assert "attestationObject" in hint_of(lambda: registered(Authenticator().create(CREATE, attested=attested)))
 
 
@@ -182,7 +185,7 @@ def test_an_attestation_is_never_parsed(fmt: str) -> None:
 
 
 def test_a_registration_is_for_the_credential_id_that_it_names() -> None:
-    """``id`` and the id that is inside."""
+    """``id`` must equal the credential id in the signed data."""
     mine = Authenticator()
     credential = mine.create(CREATE)
     credential["id"] = credential["rawId"] = encode_base64url(b"another credential")
@@ -190,7 +193,7 @@ def test_a_registration_is_for_the_credential_id_that_it_names() -> None:
 
 
 def test_a_credential_id_has_1023_bytes_at_most() -> None:
-    """As the standard says. The longest one is taken."""
+    """The limit is that of the standard. The longest id is accepted."""
     longest = Authenticator(credential_id=b"x" * CREDENTIAL_ID_BYTES_MAX)
     assert registered(longest.create(CREATE)).credential_id == longest.credential_id
     assert hint_of(lambda: registered(Authenticator(credential_id=b"x" * 1024).create(CREATE)))
@@ -198,7 +201,7 @@ def test_a_credential_id_has_1023_bytes_at_most() -> None:
 
 
 def test_an_assertion_has_no_key() -> None:
-    """A registration is no proof: nothing in it is signed by the passkey."""
+    """Nothing in a registration is signed by the passkey, so it cannot replace an assertion."""
     mine = Authenticator()
     assert "no" in hint_of(lambda: asserted(mine.get(GET, flags=UP | UV | AT), mine))
 

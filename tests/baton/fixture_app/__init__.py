@@ -1,1 +1,1 @@
-"""The application that Baton's tests serve. A team changes its own ``app.py``, and never this one."""
+"""The application that Baton's tests serve. A team changes its own ``app.py``, and never this application."""

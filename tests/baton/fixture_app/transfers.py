@@ -8,7 +8,7 @@ from msgspec import Meta
 from chalicelib.baton import Answer, Baton, Body, Caller
 
 UNCONFIRMED_MAX = 10_000
-"""Cents: above this amount the person proves the password again."""
+"""Above this amount, in cents, the person must prove the password again."""
 
 
 class Transfer(Body):

@@ -84,7 +84,7 @@ class Seen:
         self.forget()
 
     def forget(self) -> None:
-        """Delete everything that was not recorded."""
+        """Delete the requests and lines that no step recorded."""
         self.answers.clear()
         self.requests.clear()
         self.read_lines()
@@ -256,7 +256,7 @@ def _without(*names: str) -> Callable[[dict[str, str]], None]:
 
 @dataclass
 class Talk:
-    """The steps, in order. Later methods use the logins of earlier ones."""
+    """The steps, in order. Later methods use the logins of earlier methods."""
 
     seen: Seen
     module: SimpleNamespace

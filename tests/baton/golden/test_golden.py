@@ -86,7 +86,7 @@ def test_every_kind_is_recorded() -> None:
 
 @pytest.mark.parametrize("name", of_kind("token"))
 def test_recorded_tokens_can_be_read(name: str) -> None:
-    """A token in a client's storage is read to the values from which it was made."""
+    """Reading a token from a client's storage gives the values from which the token was made."""
     lines = recorded()[name]
     texts = [number for number, line in enumerate(lines) if line.startswith(("eyJ", "baton_"))]
     assert texts

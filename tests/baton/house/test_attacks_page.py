@@ -1,4 +1,4 @@
-"""The page about attacks: each test that it names is there, and no number is missing."""
+"""The page about attacks: each test that it names exists, and no number is missing."""
 
 import re
 
@@ -22,14 +22,17 @@ def test_each_named_test_exists() -> None:
 
 
 def test_the_cases_are_numbered() -> None:
-    """From 1 to 80, in order, each with a test."""
+    """The numbers run from 1 to 80, in order, and each case has a test."""
     rows = re.findall(r"^\| ([0-9]+) \|.*\| (.*) \|$", PAGE, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, 81))
     assert all("`test_" in tests for _, tests in rows)
 
 
 def test_every_row_about_browsers_has_a_test() -> None:
-    """From T1 to T34, in order. Some tests are about something wider. T35 to T40 are about the console."""
+    """The numbers run from T1 to T34, in order. Some tests cover more than their row.
+
+    T35 to T40 are about the console.
+    """
     rows = re.findall(r"^\| (T[0-9]+) \|.*\| (.*) \|$", PAGE, re.MULTILINE)
     assert [row for row, _ in rows][:34] == [f"T{number}" for number in range(1, 35)]
     assert {row for row, _ in rows[34:]} <= {f"T{number}" for number in range(35, 41)}

@@ -114,5 +114,5 @@ def test_a_forbidden_import_is_detected(copy: Path, contract: str) -> None:
 
 
 def test_each_contract_has_a_forbidden_import() -> None:
-    """A new contract needs one."""
+    """If a contract is added, an import that breaks it must be added here."""
     assert {contract for contract, _, _ in PLANTED} == set(NAMES)

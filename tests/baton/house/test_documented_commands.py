@@ -42,7 +42,7 @@ RUN = {
     "tools.restore": NO_REGION,
     "tools.smoke": UNREACHED,
 }
-"""Each documented module that needs a deployment, and its last line if there is none."""
+"""Documented modules that need a deployment, and the last line that each prints without a deployment."""
 
 ELSEWHERE = {
     "tools.dev.aws": "tests/baton/operations/tools/test_deploy.py: aws",
@@ -51,7 +51,7 @@ ELSEWHERE = {
     "tools.errors_page": "tests/baton/house/test_house.py: errors_page",
     "tools.client_vectors": "tests/baton/wire/test_client_vectors.py",
 }
-"""Modules that another test runs."""
+"""Modules that another test runs as documented."""
 
 INSTALLED_BY_A_PERSON = {"pip install cryptography"}
 WORDS = {"E-MAIL": "ada@example.com", "URL": "http://127.0.0.1:9", "CLIENT": "mobile"}
@@ -227,7 +227,7 @@ PYTHON_ELSEWHERE = {
     ROOT / "docs" / "baton" / "web.md": "an app with a page: tests/baton/browser/test_documented.py",
     ROOT / "docs" / "baton" / "testing.md": "a project of a team: tests/baton/testing/test_documented_kit.py",
 }
-"""Pages whose Python another test runs. So do blocks with `ask_for(`: tests/baton/mail/test_client_documented.py."""
+"""Pages whose Python another test runs. Blocks with `ask_for(` run in tests/baton/mail/test_client_documented.py."""
 
 PYTHON = [
     pytest.param(page, text, id=f"{page.parent.name}/{page.name}:{number}")
@@ -241,7 +241,7 @@ PYTHON = [
 def test_a_block_of_python_runs_against_make_dev(
     page: Path, text: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Address and file are those of the test. Placeholders of the page are filled."""
+    """The test fills in its own address and file, and the placeholders of the page."""
     del page
     password = "copper lantern drifting sideways"
     transports: list[HttpTransport] = []
@@ -285,7 +285,7 @@ def test_git_does_not_ignore_the_record_of_deployments() -> None:
 
 
 def test_make_help_keeps_its_columns() -> None:
-    """With a long name too, each description begins in the same column."""
+    """Even with a long name, each description begins in the same column."""
     done = subprocess.run(
         ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # noqa: S607 - the make on the PATH
         cwd=ROOT,

@@ -74,7 +74,7 @@ def test_each_make_command_exists(command: str) -> None:
 
 
 def test_the_expected_commands_are_found() -> None:
-    """The search above reads every kind of page."""
+    """The search for commands finds ``make`` targets that the pages certainly have."""
     assert {"setup", "dev", "check", "doctor", "test"} <= set(COMMANDS)
 
 

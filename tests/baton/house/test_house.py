@@ -231,7 +231,7 @@ def test_the_code_follows_the_rules_of_the_house(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_a_broken_rule_is_detected(rule: Rule) -> None:
-    """The example file has exactly one complaint."""
+    """The rule finds exactly one problem in the example file."""
     path, source = RULES[rule]
     assert len(list(rule(path, ast.parse(source)))) == 1
 
@@ -276,7 +276,7 @@ def test_the_page_of_errors_matches_the_code() -> None:
 
 
 def test_every_action_is_on_the_page_of_errors() -> None:
-    """And no other. The table is that of wire.md."""
+    """The page has no other action, and its table is that of wire.md."""
     page = errors_page.PAGE.read_text("utf-8").partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(get_args(Action))
 

@@ -55,10 +55,11 @@ HEAVY = {
     "urllib.request",
     "webauthn",
 }
-"""What an exchange and a signed call do without, beside botocore. AWS is on loopback here, so it needs no TLS."""
+"""The heavy modules that an exchange and a signed call must not import, besides botocore. AWS is on loopback here, so
+TLS is not needed."""
 
 BY_THE_WAY = {"_cffi_backend"}
-"""cryptography imports it."""
+"""A module that cryptography imports."""
 
 PROGRAM = """
 import base64, json, os, sys
@@ -99,7 +100,8 @@ json.dump({**seen, "answering": sorted(sys.modules.keys() - there)}, told)
 
 
 MODULES_MAX = 136
-"""Modules of Baton that an exchange may import, of more than 200: each takes a quarter of a millisecond."""
+"""The maximum number of Baton's modules that an exchange imports, of more than 200. Each takes a quarter of a
+millisecond."""
 
 IMPORTED = "from tests.baton.fixture_app import app\n"
 
@@ -125,7 +127,7 @@ def packages(modules: frozenset[str]) -> set[str]:
 
 
 def fresh(variables: Mapping[str, str], *, program: str = PROGRAM, **given: object) -> Seen:
-    """Start a process that imports the app and answers an event, if there is one."""
+    """Start a process that imports the app. If an event is given, the process answers it."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -223,7 +225,7 @@ def test_importing_the_app_registers_routes_and_does_nothing_else() -> None:
 
 
 def test_an_import_with_more_effects_is_detected() -> None:
-    """A check of the test above, which must be able to fail."""
+    """A control of the test above: it fails if an import has more effects."""
     more = "import argon2, socket\nsocket.socket().connect_ex(('127.0.0.1', 9))\nopen(os.devnull, 'w')\n"
     seen = fresh(variables(), program=PROGRAM.replace(IMPORTED, IMPORTED + more))
     assert packages(seen.importing) > EARLY
@@ -250,14 +252,14 @@ def test_frequent_calls_of_a_phone_import_nothing_heavy(
 
 
 def test_the_routes_that_a_start_does_not_make_are_listed() -> None:
-    """Each is listed once, and each listed one is made."""
+    """Each such route is listed once, and each listed route exists."""
     baton = load_environment().baton
     made = [f"{route.method} {route.path}" for route in baton._later.routes]
     assert sorted(LATER) == sorted(made)
 
 
 def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone: BatonClient) -> None:
-    """Transactions included. The breach check is on, and a login does not need it."""
+    """The login includes transactions. The breach check is on, but a login does not need it."""
     phone.login("ada@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2"}
     kinds = {name for name in cold.last().answering if name.startswith("chalicelib.baton.factors.hashes.")}
@@ -266,13 +268,16 @@ def test_a_login_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone:
 
 
 def test_only_a_new_password_brings_https(cold: Cold, phone: BatonClient) -> None:
-    """For the breach check, which cannot reach its service here. What is imported is seen: the tests above can fail."""
+    """The breach check imports it, and cannot reach its service here.
+
+    This is also a control of the tests above: they fail if a request imports more.
+    """
     phone.register("grace@example.com", PASSWORD, "a phone")
     assert heavy(cold.last().answering) == {"argon2", "email", "http.client", "ssl"}
 
 
 def test_only_a_passkey_that_is_verified_brings_its_packages(cold: Cold, phone: BatonClient) -> None:
-    """Options are written without them, and a call of an account with a passkey reads it without them."""
+    """Making options imports none of the packages, and a call of an account with a passkey imports none."""
     mine = Authenticator()
     seen: list[set[str]] = []
 

@@ -44,7 +44,7 @@ def test_a_guarantee_without_a_passed_test_is_broken() -> None:
 
 @pytest.mark.parametrize("when", ["setup", "call", "teardown"])
 def test_one_failure_breaks_a_guarantee(when: Literal["setup", "call", "teardown"]) -> None:
-    """The number of passed tests does not matter, nor does the place of the failure."""
+    """It does not matter how many tests passed, or in which phase the test failed."""
     assert ledger(report("passed", 1, 2, 3), report("failed", 2, when=when)).broken() == [2]
 
 
@@ -57,7 +57,7 @@ def test_the_name_of_every_guarantee_fits_its_line() -> None:
 
 @ours_only
 def test_the_guarantees_are_those_of_the_readme() -> None:
-    """Numbers and order are the same. Each name has words of the README's text."""
+    """Numbers and order are the same. Each name consists of words of the README's text."""
     stated = (ROOT / "README.md").read_text("utf-8").partition("## Guarantees")[2].partition("\n## ")[0]
     texts = {int(number): text.lower() for number, text in re.findall(r"^(\d+)\. (.*)$", stated, re.MULTILINE)}
     assert list(texts) == list(PROMISES)

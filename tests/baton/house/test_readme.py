@@ -66,7 +66,7 @@ def test_make_without_a_target_lists_the_commands() -> None:
 
 
 def test_the_commands_for_chalice_local_are_tested() -> None:
-    """The port is that of the stage. The "next" line that DynamoDB's emulator prints is the same."""
+    """The port is that of the stage. The emulator of DynamoDB prints the same "next" line."""
     (lines,) = [text for kind, text in BLOCKS if kind == "sh" and "chalice local" in text]
     engine, chalice = lines.strip().splitlines()
     assert engine == ".venv/bin/python -m tools.dev.engine 8002"
@@ -80,7 +80,7 @@ def test_the_commands_for_chalice_local_are_tested() -> None:
 
 
 def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
-    """The registry that ships has it, for the clients that docs/baton/passkeys.md names."""
+    """The included registry has this origin, for the clients that docs/baton/passkeys.md names."""
     registry = tomllib.loads((ROOT / "chalicelib" / "clients.toml").read_text("utf-8"))
     (origin,) = registry["webauthn"]["origins"]
     on = [name for name, row in registry["client"].items() if origin in row.get("webauthn_origins", [])]
@@ -94,7 +94,7 @@ def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
 
 
 def test_the_calls_of_a_browser_are_those_that_run_in_chromium() -> None:
-    """On docs/baton/passkeys.md, apart from blanks."""
+    """The code of docs/baton/passkeys.md is equal, apart from blanks."""
     page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8")
     tested = re.sub(r"\s", "", (ROOT / "tests" / "baton" / "chromium" / "platform.mjs").read_text("utf-8"))
     calls = re.findall(r"\| `publicKey = (\w.*?)\(options\)`, then `\((.*?)\)\.toJSON\(\)` \|", page)
@@ -104,7 +104,7 @@ def test_the_calls_of_a_browser_are_those_that_run_in_chromium() -> None:
 
 
 def test_the_app_of_the_tests_is_the_shipped_one() -> None:
-    """The app of the tests differs from ``app.py`` by its sample. The registries are the shipped ones."""
+    """The app of the tests differs from ``app.py`` by its sample. The registries are those of the release."""
     names = ("app.py", "tests/baton/fixture_app/app.py")
     code = [(ROOT / name).read_text("utf-8").partition('"""\n\n')[2] for name in names]
     assert code[0].replace("chalicelib.transfers", "tests.baton.fixture_app.transfers") == code[1]

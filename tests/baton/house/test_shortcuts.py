@@ -1,4 +1,4 @@
-"""The shortcuts of the tests have the results of what they replace."""
+"""The shortcuts of the tests have the same results as the code that they replace."""
 
 import gc
 import secrets
@@ -49,7 +49,7 @@ def test_the_tables_of_a_test_are_those_that_requests_create(tables: Tables) -> 
 
 
 def test_moto_answers_with_and_without_its_shortcuts_alike(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values of every type, and conditions that hold and that do not."""
+    """The test has values of every type, and conditions that are true and false."""
 
     def answers() -> list[object]:
         dynamodb: Any = client()
@@ -79,7 +79,7 @@ def test_moto_answers_with_and_without_its_shortcuts_alike(tables: Tables, monke
 
 
 def test_passwords_are_cheap_in_tests() -> None:
-    """An unknown account costs the same as a known one."""
+    """An unknown account costs the same as a known account."""
     assert password_hash._CURRENT == CHEAP
     assert argon2_hash.read(password_hash._NOBODYS_PASSWORD_HASH).cost == CHEAP
 
@@ -92,6 +92,6 @@ def test_passwords_cost_what_the_policy_says_where_a_test_asks_for_it() -> None:
 
 
 def test_garbage_is_collected_while_the_tests_run() -> None:
-    """What was loaded before is not visited again."""
+    """Objects from before the tests are not visited again."""
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0

@@ -1,4 +1,4 @@
-"""The number of files of ``chalicelib`` that a request passes through, which is what a reader of that request reads.
+"""The number of files of ``chalicelib`` whose code runs for a request. A reader who follows the request must read them.
 
 Each case is one call of the gateway in a warm environment, over DynamoDB. A file counts if one of its functions runs.
 """
@@ -16,7 +16,8 @@ SHIPPED = str(Path(__file__).parents[3] / "chalicelib")
 KIT = f"{SHIPPED}/baton/testing/"
 """The gateway and the clock of a test. They are not deployed."""
 QUEUE_OF_DEVELOPMENT = (f"{SHIPPED}/baton/service.py", f"{SHIPPED}/baton/mail/outbox.py")
-"""After each answer, a development server works off its queue. A deployed API leaves that to another function."""
+"""The code of the queue, which does not count. A development server carries out its queue after each answer. In a
+deployment another function does this."""
 
 
 def walked(call: Callable[[], Said]) -> tuple[Said, dict[str, list[str]]]:
@@ -56,7 +57,7 @@ def show(phone: Device) -> Said:
 def test_a_request_passes_through_few_files(
     make_device: Callable[..., Device], act: Callable[[Device], Said], files_max: int
 ) -> None:
-    """If a change adds a file to a request, this number changes, or the change joins files."""
+    """A change that adds a file to a request must change this number, or join files."""
     phone = make_device()
     phone.register("ada@example.com")
     for _ in range(3):

@@ -88,7 +88,7 @@ def test_an_unused_right_and_a_missing_right_are_detected() -> None:
 
 
 def test_a_transaction_needs_the_rights_of_its_writes() -> None:
-    """IAM has no right for transactions."""
+    """IAM has no separate right for transactions."""
     writes = [{"Put": {"TableName": "baton-x-users"}}, {"Update": {"TableName": "baton-x-lineages"}}]
     assert set(uses("dynamodb", "transact_write_items", {"TransactItems": writes})) == {
         Use("dynamodb:PutItem", "users"),
@@ -98,7 +98,7 @@ def test_a_transaction_needs_the_rights_of_its_writes() -> None:
 
 
 def test_calls_outside_of_requests_are_not_counted(tables: Tables, witness: Witness) -> None:
-    """The operator has other rights, and so have the tests."""
+    """The operator and the tests have other rights."""
     before = set(witness.used)
     AwsClient("dynamodb").call("scan", TableName=tables.users)
     assert witness.used == before

@@ -67,7 +67,7 @@ def test_a_page_can_read_the_answers_that_the_gateway_makes(
 
 
 def test_a_page_with_an_unlisted_origin_can_read_no_answer(send: Send) -> None:
-    """An origin that is only similar to a listed one is unlisted."""
+    """An origin that is only similar to a listed origin is unlisted."""
     for origin in (UNLISTED, "null", "http://app.example.com"):
         said = send("GET", "/api/time", [("host", HOST), ("origin", origin)], b"")
         assert "access-control-allow-origin" not in said.headers

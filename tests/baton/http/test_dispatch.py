@@ -67,7 +67,7 @@ def test_the_developer_sees_that_a_view_must_return_an_answer(capsys: pytest.Cap
 def test_a_503_that_a_caller_can_cause_has_its_own_event(*, by_caller: bool) -> None:
     """Parallel requests of one account cause 503 and must not raise the alarm for server errors.
 
-    The answer is the same.
+    The answer is the same as after any other 503.
     """
     app = Chalice(app_name="busy", configure_logs=False)
     log = MemoryLog()

@@ -17,12 +17,12 @@ class Order(Body):
 
 
 def view(caller: Caller) -> Answer:
-    """Accept the caller."""
+    """Accept only the caller."""
     return Answer()
 
 
 def two(caller: Caller, second: object) -> Answer:
-    """Accept one parameter more."""
+    """Accept the caller and one more parameter."""
     return Answer()
 
 
@@ -39,9 +39,10 @@ def two(caller: Caller, second: object) -> Answer:
     ],
 )
 def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """`acr="aal9"` accepted every login, because an unknown level was below all others.
+    """Before the fix, `acr="aal9"` accepted every login, because an unknown level is below all others.
 
-    An empty tuple of roles did too. The level of a restored login is the lowest one, so it requires nothing either.
+    An empty tuple of roles had the same effect. The level of a restored login is the lowest level, so it requires
+    nothing either.
     """
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)
@@ -60,7 +61,7 @@ def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], ta
     ],
 )
 def test_a_class_instead_of_its_instance_is_a_type_error(shapes: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """With `once=Once` a payment ran twice, because the attribute `retry_safe` of the class is true."""
+    """Before the fix, a payment ran twice with `once=Once`: the attribute `retry_safe` of the class is true."""
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**shapes)(taken)
 
@@ -110,7 +111,7 @@ def test_a_path_parameter_with_the_name_of_the_caller_is_a_type_error() -> None:
 
 
 def test_an_unknown_acr_cannot_be_required_of_a_caller() -> None:
-    """An unknown level was below all others, so every login satisfied it."""
+    """Before the fix, an unknown level was below all others, so every login satisfied it."""
     caller = Caller(
         account="a",  # type: ignore[arg-type] # an id that only this test uses
         device_id="d",  # type: ignore[arg-type] # the same

@@ -53,7 +53,7 @@ class Failing:
         self.fails: dict[str, str] = {}
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """Return the method of the store, or one that fails once."""
+        """Return the method of the store, or a method that fails once."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             when = self.fails.pop(verb, "")
@@ -294,7 +294,7 @@ def test_an_idempotency_key_is_required() -> None:
 @pytest.mark.parametrize("key", [IDEMPOTENCY_KEY, "short", ""])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS"])
 def test_a_key_is_refused_on_a_route_that_would_ignore_it(method: str, key: str) -> None:
-    """State-changing requests are refused, with a key of any form. A safe request may have one."""
+    """State-changing requests are refused, with a key of any form. A safe request may have a key."""
     message = Message(method, "", "/", (), {"idempotency-key": (key,)}, b"")
     refuse_key(replace(message, fields={}))
     if method in {"GET", "HEAD", "OPTIONS"}:
@@ -322,7 +322,7 @@ def test_a_signature_must_cover_the_key() -> None:
 
 @pytest.mark.parametrize("nothing_done", [errors.TryAgain("of the view"), GrantInvalid(), StepUpRequired(max_age=1)])
 def test_a_view_that_raises_try_again_releases_the_key(shop: Shop, nothing_done: errors.Refusal) -> None:
-    """The next request runs, even if it is a different one."""
+    """The next request with this key runs, even if it is a different request."""
     with pytest.raises(type(nothing_done)):
         shop.send(nothing_done)
     assert shop.send(body=b"{}") == MADE
@@ -331,7 +331,7 @@ def test_a_view_that_raises_try_again_releases_the_key(shop: Shop, nothing_done:
 
 @pytest.mark.parametrize("refusal", [errors.NotFound(), errors.WrongType(pointer="/amount"), CallOutcomeUnknown()])
 def test_a_clients_error_is_stored_as_the_answer(shop: Shop, refusal: errors.Refusal) -> None:
-    """The first response raises it unchanged. The replay is the rendered answer."""
+    """The first request raises the error unchanged. The replay is the error as a rendered answer."""
     with pytest.raises(type(refusal)) as raised:
         shop.send(refusal)
     assert raised.value is refusal

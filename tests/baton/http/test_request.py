@@ -1,4 +1,7 @@
-"""Read the proxy event of API Gateway: only the values that the gateway sets, and none that the client can choose."""
+"""Read the proxy event of API Gateway.
+
+Only values that the gateway sets are used, and no value that the client can choose.
+"""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -49,7 +52,7 @@ def test_a_path_has_only_characters_of_a_request_line(path: str) -> None:
 
 @pytest.mark.parametrize("name", ONCE_FIELDS)
 def test_a_repeated_single_field_is_refused(name: str) -> None:
-    """The names may be spelled alike or differently. `headers` would show only the last value."""
+    """The names may have the same or different letter case. `headers` would show only the last value."""
     shown = {name: "b"}
     for twice in ({name: ["a", "b"]}, {name: ["a"], name.title(): ["b"]}):
         with pytest.raises(errors.DuplicateField) as refused:
@@ -58,7 +61,7 @@ def test_a_repeated_single_field_is_refused(name: str) -> None:
 
 
 def test_the_limits_are_inclusive() -> None:
-    """A body may have 64 KB in UTF-8, and a field 8,192 characters."""
+    """A body of 64 KB in UTF-8 and a field of 8,192 characters are accepted."""
     assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).body) == BODY_BYTES_MAX
     with pytest.raises(errors.BodyTooLarge):
         read_request(event(body="é" * (BODY_BYTES_MAX // 2) + "x"))

@@ -113,7 +113,7 @@ def test_an_unpaired_surrogate_in_the_query_is_malformed(make_device: Callable[.
 
 @pytest.mark.parametrize("query", ["q=tea&q=coffee", "q=tea&%71=tea"])
 def test_a_repeated_query_parameter_of_a_bearer_is_refused(make_device: Callable[..., Device], query: str) -> None:
-    """A firewall that reads the first value would see another one than the view.
+    """A firewall that reads the first value would see another value than the view.
 
     A signed request was refused before this fix.
     """

@@ -1,4 +1,4 @@
-"""The source of a request: behind a CDN, and behind a server that is the client itself."""
+"""The source of a request, behind a CDN and behind a server that is the client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,14 +48,14 @@ def event(headers: Mapping[str, list[str]]) -> dict[str, Any]:
     ],
 )
 def test_the_address_of_a_viewer_counts_beside_the_secret_alone(headers: Mapping[str, list[str]], source: str) -> None:
-    """Otherwise everybody who finds the gateway could choose a source, and avoid the rate limits."""
+    """Without the secret, every client that finds the gateway could choose its source, and avoid the rate limits."""
     assert read_request(event(headers), origin_secret=Secret(SECRET.encode())).source == source
     assert read_request(event(headers)).source == GATEWAY
 
 
 @pytest.mark.parametrize("secret", ["short", "x" * 31, "with a blank, and long enough for this", "ü" * 40])
 def test_a_secret_that_can_be_guessed_is_refused(secret: str) -> None:
-    """It is at least 32 visible characters. The message does not repeat it."""
+    """It must have at least 32 visible characters. The message does not contain it."""
     with pytest.raises(SettingsProblems) as refused:
         read_settings({"BATON_ORIGIN_SECRET": secret})
     (problem,) = [one for one in refused.value.problems if "BATON_ORIGIN_SECRET" in one]
@@ -83,7 +83,7 @@ def message(source: str, *stated: str) -> Message:
 def test_a_server_names_its_people_from_its_own_networks_alone(
     source: str, stated: tuple[str, ...], counted: str
 ) -> None:
-    """The row of the client lists the networks."""
+    """The row of the client lists these networks."""
     row = f'{SITE}trusted_sources = ["198.51.100.0/24", "2001:db8:1::/64"]'
     client = Clients.from_toml(row).get("site")
     assert client is not None
@@ -101,13 +101,13 @@ def test_no_other_client_names_its_people() -> None:
     "value", ['"198.51.100.0/24"', '["198.51.100.1/24"]', '["0.0.0.0/0"]', '["::/0"]', '["x"]', "[7]"]
 )
 def test_networks_that_trust_too_much_are_refused(value: str) -> None:
-    """A whole family of addresses, or a network with the address of a host."""
+    """The test has a whole address family, and a network that is written with the address of a host."""
     with pytest.raises(RegistryProblems, match="trusted_sources"):
         Clients.from_toml(f"{SITE}trusted_sources = {value}")
 
 
 def test_a_browser_has_no_trusted_sources() -> None:
-    """It sends its requests itself. And only cookies are bound to a browser."""
+    """A browser sends its own requests, so a cookie client has none. ``device_bound`` is only for cookie clients."""
     web = SITE.replace("exchange", "session").replace("jwt", "opaque").replace("required", "optional")
     with pytest.raises(RegistryProblems, match='trusted_sources is for delivery "body"'):
         Clients.from_toml(f'{web}delivery = "cookie"\ntrusted_sources = ["198.51.100.0/24"]')

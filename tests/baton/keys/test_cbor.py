@@ -1,4 +1,4 @@
-"""The strict CBOR reader agrees with a general one on all that it accepts, and accepts nothing that is ambiguous."""
+"""The strict CBOR reader reads each accepted value as a general reader does, and accepts no ambiguous value."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_what_a_general_encoder_writes_is_read(value: Any) -> None:
 
 @given(VALUES, st.data())
 def test_of_a_changed_value_nothing_is_read_that_a_general_decoder_reads_differently(value: Any, data: Any) -> None:
-    """One byte is changed: the value is refused, or both decoders read the same, to the last byte."""
+    """One byte is changed. The value is refused, or both decoders read the same, to the last byte."""
     encoded = bytearray(cbor2.dumps(value))
     place = data.draw(st.integers(0, len(encoded) - 1))
     encoded[place] = data.draw(st.integers(0, 255))
@@ -63,18 +63,18 @@ def test_of_a_changed_value_nothing_is_read_that_a_general_decoder_reads_differe
     ],
 )
 def test_what_is_ambiguous_or_costly_is_refused(hostile: bytes) -> None:
-    """With ``ValueError``, and at once."""
+    """The reader raises ``ValueError`` immediately."""
     with pytest.raises(ValueError):  # noqa: PT011 - each message is another one
         read_cbor(hostile)
 
 
 def test_the_offset_after_an_item_is_returned() -> None:
-    """What follows belongs to the caller."""
+    """The caller reads the bytes after the item."""
     assert read_cbor_at(bytes.fromhex("ff83010203ff"), 1) == ([1, 2, 3], 5)
 
 
 @pytest.mark.parametrize("length", [0, 1, 23, 255, 256, 65_535])
 def test_a_written_byte_string_is_read(length: int) -> None:
-    """By this reader and by a general one."""
+    """The strict reader and a general reader read it."""
     encoded = encode_byte_string(b"x" * length)
     assert read_cbor(encoded) == cbor2.loads(encoded) == b"x" * length

@@ -278,7 +278,7 @@ class TestRotating:
             assert len(ring.roots) == len(ring.signing) - 1
 
     def test_a_key_is_removed_in_the_second_after_its_last_token(self) -> None:
-        """The successor of the key has then been in use for longer than the longest login."""
+        """At that time, the successor of the key has been in use for longer than the longest login."""
         taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         for rotate in (rotate_signing, retire_keys, rotate_root):
             ring = rotate(RING, ENTROPY, now=NOW)
@@ -428,7 +428,7 @@ class TestEncryption:
                 RING.decrypt_for(sealed, account=account)
 
     def test_it_decrypts_after_every_rotation_and_in_no_other_deployment(self) -> None:
-        """The password key does not rotate."""
+        """The key for passwords never rotates."""
         sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"

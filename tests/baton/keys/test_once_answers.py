@@ -33,7 +33,7 @@ def test_an_answer_decrypts_for_its_item(answer: bytes) -> None:
 
 
 def test_an_answer_does_not_decrypt_for_another_item() -> None:
-    """The item is one of another account, or another call of the same account."""
+    """The other item belongs to another account, or to another call of the same account."""
     with pytest.raises(CannotDecrypt, match="for its item"):
         decrypt_answer(encrypted(), item="O#the-item-of-another-account", ring=RING)
 

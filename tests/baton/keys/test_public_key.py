@@ -159,7 +159,7 @@ def test_padding_inside_a_p256_signature_is_refused() -> None:
 
 
 def test_psychic_signatures_are_refused() -> None:
-    """CVE-2022-21449: r or s that is zero, or not below the order, never verifies."""
+    """CVE-2022-21449: a signature whose r or s is zero, or not below the order, never verifies."""
     edges = (0, P256_N, P256_N + 1, P256_P, 2**256 - 1)
     r, s = (int.from_bytes(half, "big") for half in (raw_signature(b"m")[:32], raw_signature(b"m")[32:]))
     for first in (*edges, r, 1):
@@ -176,7 +176,10 @@ def test_the_second_form_of_an_ed25519_signature_is_refused() -> None:
 
 
 def test_ed25519_keys_of_small_order_are_refused() -> None:
-    """Everybody can sign under such a key, and OpenSSL accepts it. The eight points are tested in each spelling."""
+    """Every attacker can sign under such a key, and OpenSSL accepts it.
+
+    The eight points are tested in each spelling.
+    """
     forged = bytes([1]) + bytes(63)  # R is the neutral point, S is zero
     forgeable = 0
     for y in (0, 1, ED25519_P - 1, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8):

@@ -22,7 +22,7 @@ class Changing(GivenKeyRing):
     replaced = 0
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring if its revision is the expected one."""
+        """Replace the ring if it has the expected revision."""
         answer = super().replace(ring, expected_revision=expected_revision)
         self.replaced += isinstance(answer, Done)
         return answer

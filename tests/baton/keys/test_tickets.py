@@ -49,7 +49,7 @@ class Enrolment(Session, frozen=True):
 
 
 class Challenge(Session, frozen=True):
-    """A purpose without a prefix."""
+    """A ticket whose purpose has no prefix."""
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
 
@@ -216,7 +216,7 @@ def test_a_ticket_with_an_unknown_root_has_its_own_error() -> None:
 
 @pytest.mark.parametrize("kind", [Session, Enrolment, Challenge])
 def test_a_ticket_expires(kind: type[Session]) -> None:
-    """The last second of a ticket is valid, the next one is not."""
+    """A ticket is valid in its last second, and not in the next second."""
     text, life_s = seal_ticket(of(kind), RING, now=NOW), kind.purpose.life_s
     assert opened(text, kind=kind, now=NOW + life_s - 1) == of(kind)
     with pytest.raises(TicketInvalid, match="expired"):
@@ -317,7 +317,7 @@ def test_an_id_of_another_length_is_a_defect(size: int) -> None:
 
 
 def test_a_ticket_has_a_maximum_length() -> None:
-    """The longest ticket opens. A longer one is not made, and a longer text is not decoded."""
+    """The longest ticket opens. A longer ticket is not made, and a longer text is not decoded."""
     room = TICKET_BYTES_MAX - len(decode_base64url(seal_ticket(replace(SESSION, label="x" * 300), RING, now=NOW)[3:]))
     longest = replace(SESSION, label="x" * (300 + room))
     text = seal_ticket(longest, RING, now=NOW)

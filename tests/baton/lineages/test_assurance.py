@@ -16,7 +16,10 @@ from chalicelib.baton.lineages.model import Attestation
 
 
 def test_the_number_is_the_code_with_attestation_and_provider_above_it() -> None:
-    """Code + 64 * attestation + 512 * provider: stored lineages have these numbers, so they never change."""
+    """The number is code + 64 * attestation + 512 * provider.
+
+    Stored lineages have these numbers, so they must never change.
+    """
     assert assurance_number(PASSWORD) == 1
     assert assurance_number(PASSWORD, Attestation.STRONGBOX) == 1 + 64 * 4
     assert assurance_number(TOTP_ALONE, Attestation.APP_IN_DEVELOPMENT, 15) == 8 + 64 * 2 + 512 * 15
@@ -24,7 +27,7 @@ def test_the_number_is_the_code_with_attestation_and_provider_above_it() -> None
 
 
 def test_every_number_is_read_as_it_was_written() -> None:
-    """And two different values never have the same number."""
+    """Two different values never have the same number."""
     parts = list(product(ASSURANCES.values(), Attestation, range(PROVIDERS_MAX + 1)))
     numbers = [assurance_number(*part) for part in parts]
     assert [read_assurance(number) for number in numbers] == parts
@@ -33,7 +36,7 @@ def test_every_number_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("number", [0, 63, 64, 1 + 64 * 5, 1 + 64 * 7, 1 + 512 * 16, -1])
 def test_a_number_that_baton_never_writes_is_refused(number: int) -> None:
-    """An unknown code, attestation or provider: the storage makes it a server error, never a verdict."""
+    """An unknown code, attestation or provider becomes a server error, never a verdict."""
     with pytest.raises((KeyError, ValueError)):
         read_assurance(number)
 

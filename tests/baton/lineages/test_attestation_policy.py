@@ -1,4 +1,4 @@
-"""The keys of a client's row about attestation: what is accepted, and what stops the start."""
+"""The keys about attestation in a client's row: accepted values, and values that prevent the start."""
 
 import pytest
 
@@ -28,12 +28,12 @@ def test_without_the_keys_nothing_is_judged() -> None:
 @pytest.mark.parametrize("rule", ["report", "required"])
 @pytest.mark.parametrize("apps", [APPLE, ANDROID, APPLE + ANDROID])
 def test_a_policy_needs_one_app(rule: str, apps: str) -> None:
-    """Of either platform."""
+    """The app may be of either platform."""
     assert policy(f'attestation = "{rule}"\n{apps}') == AttestationPolicy(rule=rule)  # type: ignore[arg-type]
 
 
 def test_every_key_is_read() -> None:
-    """With values that are not the default."""
+    """The test uses values that are not the default."""
     apple = APPLE.replace(" }\n", ', environments = ["development", "production"], categories = [2, 4] }\n')
     keys = f', security = "strongbox", boot = "verified", boot_keys = ["{KEY}"] }}\n'
     read = policy(f'attestation = "report"\n{apple}{ANDROID.removesuffix(" }" + chr(10))}{keys}')
@@ -85,7 +85,7 @@ def test_a_wrong_value_stops_the_start(text: str, problem: str) -> None:
     ],
 )
 def test_required_needs_a_key_of_the_device(row: str, problem: str) -> None:
-    """``report`` does not need one, but a browser never has one."""
+    """A client with optional binding may only have ``report``. A browser never has such a key."""
     with pytest.raises(RegistryProblems, match=problem):
         Clients.from_toml(f'{row}attestation = "required"\n{APPLE}')
     optional = ROW.replace('binding = "required"', 'binding = "optional"')

@@ -58,7 +58,7 @@ def test_the_shipped_registry_has_the_nine_clients() -> None:
     ],
 )
 def test_the_error_for_a_wrong_row_names_the_row(change: tuple[str, str], problem: str) -> None:
-    """The error also says what is wrong."""
+    """The error also names the mistake."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROW.replace(*change))
     assert any(problem in named for named in refused.value.problems)
@@ -84,7 +84,7 @@ def test_roles_have_names_and_codes() -> None:
 
 
 def test_a_role_may_require_a_second_factor() -> None:
-    """Without this member, each login of the account has the role, and its holders are not asked."""
+    """Without this member, each login of the account has the role, and needs no second factor for it."""
     clients = Clients.from_toml(ROLES.replace("code = 32", 'code = 32, second_factor = "required"') + ROW)
     assert clients.second_factor_roles == {"support"}
     assert Clients.from_toml(ROLES + ROW).second_factor_roles == frozenset()
@@ -166,7 +166,7 @@ def test_mail_has_a_product_and_a_host_for_links() -> None:
     ],
 )
 def test_a_table_of_mail_that_is_wrong_is_named(table: str, problem: str) -> None:
-    """With what is wrong."""
+    """The message also names the mistake."""
     with pytest.raises(RegistryProblems, match=re.escape(problem)):
         Clients.from_toml(table + ROW)
 
@@ -176,7 +176,7 @@ WEB += 'delivery = "cookie"\norigins = ["https://app.example.com"]\n'
 
 
 def test_a_cookie_client_has_its_own_origins() -> None:
-    """Their pages may send its cookies. Any other client delivers its tokens in the body."""
+    """The pages of these origins may send its cookies. Every other client gets its tokens in the body."""
     clients = Clients.from_toml(WEB + ROW.replace("[client.app]", "[client.phone]").replace("code = 1", "code = 2"))
     (web,) = clients.by_cookie
     assert (web.id, web.delivery, clients.cookie_origins) == ("app", "cookie", ("https://app.example.com",))
@@ -201,6 +201,6 @@ def test_a_cookie_client_has_its_own_origins() -> None:
     ],
 )
 def test_a_cookie_client_that_could_not_be_safe_is_refused(change: tuple[str, str], problem: str) -> None:
-    """No key, no origin that is not exact, and no mechanism whose tokens leave the cookie."""
+    """It must have no key, only exact origins, and a mechanism whose tokens stay in the cookies."""
     with pytest.raises(RegistryProblems, match=re.escape(problem)):
         Clients.from_toml(WEB.replace(*change))

@@ -124,7 +124,7 @@ def by_its_whole_history(history: list[bytes], token: PresentedToken) -> type:
 
 @pytest.mark.parametrize("length", range(10))
 def test_four_slots_give_the_verdict_of_the_complete_history(length: int) -> None:
-    """Each generation is tested with each past attempt and with a new one, for each length of history."""
+    """Each generation is tested with each past attempt and with a new attempt, for each length of history."""
     lineage, history = NEWBORN, []
     for generation in range(length):
         history.append(attempt_digest(f"attempt of generation {generation}"))
@@ -383,7 +383,7 @@ def test_a_current_token_with_another_iat_is_inactive() -> None:
 
 
 def test_a_token_of_an_ended_lineage_is_inactive() -> None:
-    """The next call sees the end of a lineage."""
+    """The first call after the end is refused, with the reason of the end."""
     over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))
     assert use(over, presented()) == Inactive(EndReason.LOGOUT)
 
@@ -537,7 +537,10 @@ def test_a_login_removes_only_the_lineages_above_the_limit(lineages_max: int) ->
 
 
 def test_a_replaced_lineage_is_removed_in_the_usual_order() -> None:
-    """Expired and idle lineages keep their place. An active one that this login replaces comes after the ended ones."""
+    """Expired and idle lineages keep their place.
+
+    An active lineage that this login replaces comes after the ended lineages.
+    """
     assert removed(state_with(EXPIRED, IDLE), IDLE, lineages_max=2) == (EXPIRED,)
     assert removed(state_with(ENDED_LATER, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (ENDED_LATER,)
     assert removed(state_with(EXPIRED, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (BUSIEST,)
@@ -601,7 +604,10 @@ def test_the_last_use_decides_and_not_a_fixed_iat() -> None:
 
 @pytest.mark.guarantee(5)
 def test_a_login_replaces_the_active_lineages_of_its_key() -> None:
-    """The replaced lineages have the same key and epoch. Expired and idle ones are included, because clocks differ."""
+    """The replaced lineages have the same key and epoch.
+
+    Expired and idle lineages are included, because clocks differ.
+    """
     other = place(7, binding=OTHER_KEY)
     older = place(8, epoch=EPOCH - 1)
     account_state = state_with(*IN_THEIR_ORDER, other, older)
@@ -638,7 +644,7 @@ def test_attributes_have_a_limit() -> None:
 
 
 def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
-    """Nothing else identifies a device. After a login by an unknown one, the owner gets a notice."""
+    """Nothing else identifies a device. After a login on an unknown device, the owner gets a notice."""
     mine, other = replace(MINE_LIVE, binding=MY_KEY), replace(OTHER_LIVE, binding=OTHER_KEY)
     assert has_device(state_with(mine, other), MY_KEY, proved=None)
     assert not has_device(state_with(other), MY_KEY, proved=None)
@@ -649,7 +655,7 @@ def test_a_device_is_known_by_its_key_or_by_the_login_of_its_secret() -> None:
 
 
 def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one() -> None:
-    """The new login ends the replaced lineage."""
+    """The new login ends the replaced lineage, so it counts as ended."""
     mine = place(7, issued_at=NOW)
     assert removed(state_with(IDLEST, mine), mine, lineages_max=2) == (mine,)
     assert removed(state_with(ENDED_LATER, mine), mine, lineages_max=2) == (ENDED_LATER,)

@@ -1,4 +1,4 @@
-"""The table ``[webauthn]`` and the apps of clients: a mistake is refused at start, and the public files are right."""
+"""The table ``[webauthn]`` and the apps of clients: a mistake prevents the start, and the public files are right."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ def party_with(*origins: str) -> RelyingParty:
 
 
 def test_without_the_table_no_client_has_passkeys() -> None:
-    """And no file is public, except those of apps, which links in mails need too."""
+    """The only public files are those of apps, which links in mails need too."""
     clients = read("")
     assert clients.relying_party is None
     assert well_known(clients) == {}
@@ -89,7 +89,7 @@ def test_web_origins_need_the_table() -> None:
 
 
 def test_the_origins_of_a_client_are_its_own_ones() -> None:
-    """Web origins as named, one of the site for iOS apps, and a hash for each certificate of Android apps."""
+    """They are web origins and the site for iOS apps. An Android app has a hash for each certificate."""
     clients = read(
         client='webauthn_origins = ["https://example.com"]\napple = { app_ids = ["TEAM123456.com.example.app"] }\n'
         f'android = {{ packages = {{ "com.example.app" = ["{HEX}", "{HEX.upper()}"] }} }}\n'
@@ -105,13 +105,13 @@ def test_the_origins_of_a_client_are_its_own_ones() -> None:
 
 
 def test_related_origins_are_those_outside_the_rp_id() -> None:
-    """A subdomain needs no file. A host that only ends alike does."""
+    """A subdomain of the RP ID needs no file. A host that only ends with the same letters counts as outside."""
     party = party_with("https://example.com", "https://www.example.com:8443", "https://badexample.com")
     assert party.related == ("https://badexample.com",)
 
 
 def test_at_most_five_labels_are_related() -> None:
-    """One name under many countries is one label."""
+    """One name under many country domains counts as one label."""
     countries = [f"https://example.{country}" for country in ("de", "fr", "co.uk", "com.cn", "it", "es", "pt")]
     assert len(party_with(*countries).related) == 7
     others = [f"https://example{number}.com" for number in range(5)]
@@ -121,7 +121,7 @@ def test_at_most_five_labels_are_related() -> None:
 
 
 def test_localhost_is_for_development() -> None:
-    """Browsers allow http there."""
+    """Browsers allow http on localhost."""
     clients = read(WEBAUTHN.replace("https://example.com", "http://localhost:8000").replace("example.com", "localhost"))
     assert clients.relying_party == RelyingParty("localhost", "Example", ("http://localhost:8000",))
 

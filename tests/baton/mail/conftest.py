@@ -28,11 +28,11 @@ def make_town() -> Callable[..., Town]:
 
 @pytest.fixture
 def town(make_town: Callable[..., Town]) -> Town:
-    """Make one with the settings of the test kit."""
+    """Make a deployment with the settings of the test kit."""
     return make_town()
 
 
 @pytest.fixture
 def linked(make_town: Callable[..., Town]) -> Town:
-    """Make one whose mails have links to the app."""
+    """Make a deployment whose mails have links to the app."""
     return make_town(clients="clients-mail.toml")

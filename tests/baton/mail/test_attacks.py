@@ -24,7 +24,7 @@ def with_passkeys(make_town: Callable[..., Town]) -> Town:
 
 
 def robbed(town: Town) -> tuple[Device, Device]:
-    """Give the phone of an owner, and the device of a thief who has logged in with the password."""
+    """Return the phone of an owner, and the device of a thief who has logged in with the password."""
     phone, thief = town.verified(town.registered()), town.device()
     assert thief.login(ADA).status == 200
     town.world.clock.skip(seconds=60)
@@ -39,7 +39,10 @@ def recovers(town: Town, link: str) -> None:
 
 
 def test_a_notice_in_the_second_of_a_move_does_not_free_the_old_address(town: Town) -> None:
-    """The thief moves, changes the password in the same second, and undoes that from the new mailbox."""
+    """The thief changes the address and, in the same second, the password.
+
+    The link to the new mailbox must undo only the password.
+    """
     _, thief = robbed(town)
     town.moved(thief, THIEF)
     assert thief.confirmed("POST", "/me/password", {"new_password": NEW_PASSWORD}).status == 204
@@ -49,7 +52,7 @@ def test_a_notice_in_the_second_of_a_move_does_not_free_the_old_address(town: To
 
 
 def test_the_second_of_two_moves_in_one_second_does_not_free_the_oldest_address(town: Town) -> None:
-    """The link of the address in between undoes only what came after it."""
+    """The link to the middle address undoes only the changes after it."""
     _, thief = robbed(town)
     town.moved(thief, THIEF)
     town.moved(thief, THIEF_TOO)
@@ -59,7 +62,7 @@ def test_the_second_of_two_moves_in_one_second_does_not_free_the_oldest_address(
 
 
 def test_a_mailbox_that_the_owner_moved_back_from_pulls_nothing_back(town: Town) -> None:
-    """The owner still has a login, and returns to the old address. The thief's address is later, and void."""
+    """The owner still has a login, and returns to the old address. The later address of the thief becomes void."""
     phone, thief = robbed(town)
     town.moved(thief, THIEF)
     town.world.clock.skip(seconds=60)
@@ -72,7 +75,10 @@ def test_a_mailbox_that_the_owner_moved_back_from_pulls_nothing_back(town: Town)
 
 @pytest.mark.parametrize("since", ["before the move back", "after another move"])
 def test_no_link_of_an_address_that_was_moved_back_from_counts(with_passkeys: Town, since: str) -> None:
-    """Neither a notice that reached the thief's mailbox before, nor after the owner moves on."""
+    """Neither an earlier notice to the thief's mailbox works, nor a later one after the next change by the owner.
+
+    After the return of the owner, all these links are void.
+    """
     town = with_passkeys
     phone, thief = robbed(town)
     town.moved(thief, THIEF)
@@ -88,7 +94,7 @@ def test_no_link_of_an_address_that_was_moved_back_from_counts(with_passkeys: To
 
 
 def test_the_way_back_to_an_old_address_is_open_when_four_are_kept(town: Town) -> None:
-    """The thief moved as often as an account may."""
+    """The thief has changed the address as often as an account may."""
     phone, thief = robbed(town)
     for number in range(ADDRESSES_KEPT_MAX):
         town.moved(thief, f"thief{number}@example.com")
@@ -99,7 +105,7 @@ def test_the_way_back_to_an_old_address_is_open_when_four_are_kept(town: Town) -
 
 
 def test_a_notice_that_waits_in_the_queue_reaches_the_address_of_its_time(town: Town) -> None:
-    """The thief enrols an app and moves before the notice is delivered. Its link is the owner's."""
+    """The thief enrols an app and changes the address before the notice is delivered. The owner still gets the link."""
     _, thief = robbed(town)
     waiting: list[str] = []
     puts = PendingOrders.put
@@ -122,7 +128,7 @@ def test_a_notice_that_waits_in_the_queue_reaches_the_address_of_its_time(town: 
 
 
 def test_the_passkey_of_a_thief_is_told_with_a_link_that_removes_it(with_passkeys: Town) -> None:
-    """As the notice of an authenticator app."""
+    """The notice is like that for an authenticator app."""
     town = with_passkeys
     _, thief = robbed(town)
     assert add(thief, Authenticator()).status == 201
@@ -134,7 +140,7 @@ def test_the_passkey_of_a_thief_is_told_with_a_link_that_removes_it(with_passkey
 
 
 def test_the_passkey_of_a_long_used_phone_is_told_without_a_link(with_passkeys: Town) -> None:
-    """A thief of the mailbox must not remove it. The mail about a removed passkey has a link from any device."""
+    """A thief of the mailbox must not remove the passkey. The mail about a removed passkey always has a link."""
     town = with_passkeys
     phone = town.verified(town.registered())
     town.world.clock.skip(seconds=NEW_KEY_S + DAY_S)
@@ -150,7 +156,7 @@ def test_the_passkey_of_a_long_used_phone_is_told_without_a_link(with_passkeys: 
 
 
 def test_a_device_that_the_owner_removed_is_new_when_it_comes_back(town: Town) -> None:
-    """The thief logged in more than a week ago with the same key. The owner ended that login, so it counts no more."""
+    """The thief logged in with this key more than a week ago. The owner ended that login, so the key counts as new."""
     phone, thief = robbed(town)
     (listed,) = [one for one in phone.get("/me/devices").members["devices"] if not one["current"]]
     assert phone.confirmed("DELETE", f"/me/devices/{listed['device_id']}").status == 204

@@ -23,14 +23,14 @@ from tests.baton.wire.second_factor import Person
 
 
 class Line:
-    """A transport that may lose the next answer."""
+    """A transport of a client that may lose the next answer."""
 
     def __init__(self, town: Town) -> None:
-        """Carry to a town."""
+        """Send requests to the gateway of a town."""
         self.gateway, self.lose = town.world.gateway, False
 
     def __call__(self, request: Request, _: float, /) -> Answer:
-        """Send."""
+        """Send a request."""
         target = "/" + request.url.split("/", 3)[3]
         said = self.gateway.call(request.method, target, list(request.headers.items()), request.body)
         if self.lose:
@@ -57,7 +57,7 @@ def client(town: Town, client_id: str = "mobile", **named: Any) -> tuple[BatonCl
 
 @pytest.mark.parametrize(("client_id", "binding"), [("mobile", "key"), ("mobile", "hmac"), ("simple", "none")])
 def test_a_password_is_reset_though_answers_are_lost(town: Town, client_id: str, binding: Any) -> None:
-    """On the device that was logged in: its session ends, with the reason, and the new password logs in."""
+    """On the device that was logged in, the session ends with the reason, and the new password logs in."""
     phone, line = client(town, client_id, binding=binding)
     phone.register(ADA, PASSWORD, "phone")
     phone.verify_address(phone.request_address_code(), town.code())
@@ -77,7 +77,7 @@ def test_a_password_is_reset_though_answers_are_lost(town: Town, client_id: str,
 
 
 def test_a_device_that_has_no_key_yet_makes_one_and_keeps_it(town: Town) -> None:
-    """The same key signs the reset, and the login that follows."""
+    """The same key signs the reset and the next login."""
     phone, _ = client(town)
     phone.register(ADA, PASSWORD, "phone")
     lost, _ = client(town)
@@ -89,7 +89,7 @@ def test_a_device_that_has_no_key_yet_makes_one_and_keeps_it(town: Town) -> None
 
 
 def test_an_address_is_changed_though_answers_are_lost(town: Town) -> None:
-    """With the password, and with a function that gets it. The session of the code is of this login."""
+    """The password is given as a text, and by a function. The session of the code belongs to this login."""
     phone, line = client(town)
     phone.register(ADA, PASSWORD, "phone")
     phone.verify_address(phone.request_address_code(), town.code())
@@ -104,7 +104,7 @@ def test_an_address_is_changed_though_answers_are_lost(town: Town) -> None:
 
 
 def test_links_prove_the_address_and_reset_the_password(linked: Town) -> None:
-    """The whole URL, or its ticket. A device that was never used can reset."""
+    """The client accepts the whole URL or only its ticket. A device that was never used can reset the password."""
     phone, line = client(linked)
     phone.register(ADA, PASSWORD, "phone")
     phone.request_address_code()
@@ -124,7 +124,7 @@ def test_links_prove_the_address_and_reset_the_password(linked: Town) -> None:
 
 
 def test_a_login_that_must_enrol_proves_the_mailbox_first(linked: Town) -> None:
-    """Answers are lost in between, and a wrong code is asked again."""
+    """Answers are lost during the login, and after a wrong code the client requests the code again."""
     client(linked)[0].register(ADA, PASSWORD, "phone")
     phone, line = client(linked, "strict")
     step = phone.login(ADA, PASSWORD, "phone")

@@ -1,4 +1,4 @@
-"""clients/python/README.md: the code that asks a person runs, and survives a lost answer after each question.
+"""clients/python/README.md: the code that asks a person for input runs, and survives a lost answer after each input.
 
 The tables of methods are those of the client.
 """
@@ -23,7 +23,7 @@ TURN_ON, LOST, SECOND = "Turn on an authenticator app", "Lost phone", "A login t
 
 
 def section(heading: str) -> str:
-    """Return the text below a heading, until the next one."""
+    """Return the text below a heading, until the next heading."""
     return re.split(r"\n##+ ", PAGE.partition(f"# {heading}\n")[2])[0]
 
 
@@ -34,7 +34,7 @@ def block(heading: str) -> str:
 
 
 class App:
-    """An app of the page: its screens, and a person who reads an authenticator app, mails and paper."""
+    """The app of the page: its screens, and a person who reads an authenticator app, mails and recovery codes."""
 
     def __init__(self, town: Town) -> None:
         """Begin on a phone that has no login."""
@@ -44,7 +44,7 @@ class App:
         self.mistyped = 0
 
     def ask_for(self, what: str) -> str:
-        """Answer as the person. The answer to the next request is lost."""
+        """Answer as the person would. The answer of the server to the next request is lost."""
         assert self.line is not None
         self.line.lose = True
         if what == "the password":
@@ -61,7 +61,7 @@ class App:
         return self.ada.fresh_code()
 
     def show_qr_code(self, uri: str) -> None:
-        """Let the person scan it."""
+        """Give the secret to the authenticator app of the person."""
         self.ada.secret, self.ada.used_step = parse_qs(urlsplit(uri).query)["secret"][0], 0
 
     def run(self, client: BatonClient, line: Line, heading: str) -> None:
@@ -87,7 +87,7 @@ def test_an_app_is_turned_on_and_replaced_after_the_phone_was_lost(town: Town) -
 
 
 def test_a_wrong_code_of_a_login_is_shown(town: Town, capsys: Any) -> None:
-    """And the next code logs in."""
+    """The next code logs in."""
     app, (phone, line), (tablet, new_line) = App(town), make_client(town), make_client(town)
     phone.register(ADA, PASSWORD, "phone")
     app.run(phone, line, TURN_ON)
@@ -104,7 +104,7 @@ def test_every_block_that_asks_a_person_is_one_of_these() -> None:
 
 
 def rows(heading: str) -> dict[str, tuple[list[str], set[str]]]:
-    """Return the methods in the first column of a table: what is required, and what is optional."""
+    """Return the methods in the first column of a table, each with its required and its optional parameters."""
     spans = [
         span
         for row in re.findall(r"^\| (`.*?) \| ", section(heading), re.MULTILINE)
@@ -124,7 +124,7 @@ STEP_MEMBERS = {"factors", "enrol", "expires_at", "problem", "refusal", "recover
 
 
 def test_every_method_is_on_the_page_with_its_parameters() -> None:
-    """The required ones in their order, and the optional ones, except for `deadline_s`."""
+    """The required parameters are in their order. Of the optional parameters, only `deadline_s` may be missing."""
     hidden = {"call": set(), "step_up": {"attempt"}}
     for kind, heading, others in (
         (BatonClient, "The methods", set()),

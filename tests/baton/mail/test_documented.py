@@ -1,4 +1,4 @@
-"""docs/baton/mail.md: its code runs, its numbers are those of the policy, its settings and texts are there."""
+"""docs/baton/mail.md: its code runs, its numbers are those of the policy, and its settings and texts exist."""
 
 import json
 import re
@@ -23,12 +23,12 @@ CLIENT = '[client.mobile]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbindi
 
 
 def blocks(language: str) -> list[str]:
-    """Give the fenced blocks of the page in a language, those inside of lists too."""
+    """Return the fenced blocks of the page in a language, those inside of lists too."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_of_the_page_passes(town: Town) -> None:
-    """As a test of a team, in a world."""
+    """It runs as a test of a team, in a World."""
     (source,) = blocks("python")
     names: dict[str, Any] = {"World": type(town.world)}
     exec(compile(source, "mail.md", "exec"), names)  # noqa: S102 - the page's own code
@@ -38,13 +38,13 @@ def test_the_python_of_the_page_passes(town: Town) -> None:
 
 
 def test_the_registry_of_the_page_is_read() -> None:
-    """Beside a client."""
+    """The table of the page is added to a registry with a client."""
     (table,) = blocks("toml")
     assert Clients.from_toml(table + CLIENT).mail.product == "Example"
 
 
 def test_the_numbers_are_those_of_the_policy() -> None:
-    """Each in the words of the page."""
+    """Each number is in the page in these words."""
     for words in (
         f"| tries of a session | {policy.MAIL_CODE_TRIES_MAX} |",
         f"| {policy.MAIL_SESSIONS_MAX} in {policy.MAIL_SESSIONS_WINDOW_S // policy.HOUR_S} hours |",
@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_policy() -> None:
 
 
 def test_every_setting_and_every_notice_is_on_the_page() -> None:
-    """And no other."""
+    """The page has no other setting and no other notice."""
     assert set(re.findall(r"^\| `(BATON_\w+)` \|", PAGE, re.MULTILINE)) == {
         name for name in KNOWN if name.startswith(("BATON_MAIL", "BATON_REGISTRATION"))
     }
@@ -72,7 +72,7 @@ def test_every_setting_and_every_notice_is_on_the_page() -> None:
 
 
 def test_the_mails_of_make_dev_have_the_shape_of_the_page(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And mail is on there."""
+    """In ``make dev``, mail is on."""
     phone = town.registered()
     phone.post("/me/email/code", {})
     monkeypatch.setattr(outbox.OF_THIS_PROCESS, "_mails", town.mails())
@@ -86,7 +86,10 @@ def test_the_mails_of_make_dev_have_the_shape_of_the_page(town: Town, monkeypatc
 
 
 def test_the_settings_of_the_page_are_accepted() -> None:
-    """As they are, before a deployment fills in region and account. The queue is the one of the data stack."""
+    """They are accepted as written, before a deployment fills in region and account.
+
+    The queue is that of the data stack.
+    """
     block, _ = blocks("json")
     others = {
         "BATON_CLIENTS": "clients-dev.toml",

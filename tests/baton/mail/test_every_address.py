@@ -51,14 +51,17 @@ def answer(town: Town, route: str, email: str) -> tuple[list[str], object]:
     ],
 )
 def test_the_answer_and_the_calls_are_the_same_for_every_address(four: Town, route: str, calls: list[str]) -> None:
-    """Every verb of the stores, the queue, and all bytes of the answer but those of the ticket."""
+    """The test compares the calls of every verb of the stores and of the queue.
+
+    All bytes of the answer are equal, except for those of the ticket.
+    """
     answers = [answer(four, route, email) for email in ADDRESSES]
     assert [called for called, _ in answers] == [calls] * len(ADDRESSES)
     assert [said for _, said in answers] == [answers[0][1]] * len(ADDRESSES)
 
 
 def test_only_the_mailbox_shows_the_difference(four: Town) -> None:
-    """Of a reset: a code for the account, and nothing for the others."""
+    """At a reset, the mailbox of the account gets a code. The other mailboxes get nothing."""
     before = len(four.world.mails)
     for email in ADDRESSES:
         answer(four, "/password/forgot", email)
@@ -66,7 +69,10 @@ def test_only_the_mailbox_shows_the_difference(four: Town) -> None:
 
 
 def test_only_the_mailbox_shows_that_an_address_is_taken(four: Town) -> None:
-    """Of a registration: a code, or that there is an account. A suppressed address gets nothing."""
+    """At a registration, a mailbox gets a code, or a mail which says that there is an account.
+
+    A suppressed address gets nothing.
+    """
     before = len(four.world.mails)
     for email in ADDRESSES:
         answer(four, "/register/start", email)

@@ -1,4 +1,4 @@
-"""What happens after the deletion of an account: its events, and what the team stores. Nothing is lost silently."""
+"""After the deletion of an account: its events are deleted, the team is called, and no order is lost silently."""
 
 import secrets
 from typing import Any
@@ -43,7 +43,7 @@ def called(town: Town) -> list[str]:
 
 @pytest.fixture
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Keep the orders in the queue, each with its delay: nothing is delivered after an answer."""
+    """Keep the orders in the queue, each with its delay. Nothing is delivered after an answer."""
     kept: list[tuple[str, int]] = []
 
     def put(_: PendingOrders, order: str, *, delay_s: int = 0) -> None:
@@ -64,7 +64,7 @@ def deliver(order: str) -> None:
 
 
 def test_a_deletion_leaves_one_event_and_calls_the_team(town: Town, called: list[str]) -> None:
-    """The id and the time. What the account did, on which device, is deleted."""
+    """The event has only the id and the time. All actions and devices of the account are deleted."""
     phone = town.registered()
     account = town.world.account_of(ADA)
     assert len(town.world.audit(account)) == 1
@@ -77,7 +77,10 @@ def test_a_deletion_leaves_one_event_and_calls_the_team(town: Town, called: list
 
 
 def test_the_order_is_queued_before_the_deletion(town: Town, orders: list[tuple[str, int]]) -> None:
-    """If the queue fails, nothing is deleted, and the app repeats the request. The order comes after the request."""
+    """If the queue fails, nothing is deleted, and the app repeats the request.
+
+    The order is carried out after the request.
+    """
     phone = town.registered()
 
     def fail(*_: object, **__: object) -> None:
@@ -96,7 +99,7 @@ def test_the_order_is_queued_before_the_deletion(town: Town, orders: list[tuple[
 def test_an_order_for_an_account_that_is_not_deleted_is_dropped(
     town: Town, orders: list[tuple[str, int]], called: list[str]
 ) -> None:
-    """The deletion failed after the order was queued: the account has its events, and the team is not called."""
+    """The deletion failed after the order was queued. The account keeps its events, and the team is not called."""
     phone = town.registered()
     account = town.world.account_of(ADA)
     town.world.storage.fail(verb="delete")
@@ -110,7 +113,7 @@ def test_an_order_for_an_account_that_is_not_deleted_is_dropped(
 
 
 def test_a_disabled_account_is_not_forgotten(town: Town, orders: list[tuple[str, int]], called: list[str]) -> None:
-    """Only a deleted one is."""
+    """Only the events of a deleted account are erased."""
     town.registered()
     account = town.world.account_of(ADA)
     town.world.disable(ADA)
@@ -141,7 +144,7 @@ def test_an_order_that_is_delivered_twice_leaves_the_same_event(
 
 
 def test_a_function_of_the_team_that_raises_is_called_again(town: Town, orders: list[tuple[str, int]]) -> None:
-    """The order stays in the queue. The line has the place of the defect."""
+    """The order stays in the queue. The log line has the place of the defect."""
     fails, called = [True], list[str]()
 
     def on_delete(account: str) -> None:
@@ -184,7 +187,10 @@ def test_a_table_that_fails_leaves_the_order_in_the_queue(
 def test_a_raised_not_before_time_loses_no_order(
     town: Town, orders: list[tuple[str, int]], called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends logins and tickets of clients. The account stays deleted."""
+    """The not-before time ends logins and the tickets of clients.
+
+    The account stays deleted, so its order is carried out.
+    """
     from msgspec.structs import replace
 
     phone = town.registered()
@@ -198,14 +204,14 @@ def test_a_raised_not_before_time_loses_no_order(
 
 @pytest.mark.parametrize("altered", ["fo.", "fo.AAAA", "fo.hello"])
 def test_an_altered_order_becomes_a_dead_letter(town: Town, called: list[str], altered: str) -> None:
-    """It is not dropped: an order that Baton cannot read must ring an alarm."""
+    """The order is not dropped: an order that Baton cannot read must raise an alarm."""
     with pytest.raises(TicketInvalid):
         deliver(altered)
     assert called == []
 
 
 def test_an_order_for_a_mail_deletes_nothing(town: Town, orders: list[tuple[str, int]], called: list[str]) -> None:
-    """The purpose is in the encryption."""
+    """The purpose of an order is part of its encryption."""
     phone = town.registered()
     assert phone.post("/me/email/code", {}).status == 202
     ((mail, _),) = orders
@@ -215,7 +221,7 @@ def test_an_order_for_a_mail_deletes_nothing(town: Town, orders: list[tuple[str,
 
 
 def test_an_order_outlives_a_dead_letter(town: Town) -> None:
-    """An operator sends dead letters back within a day."""
+    """An operator sends dead letters again within a day."""
     town.registered()
     ring, now = town.world._baton.key_ring.current(now=town.world.clock.now), town.world.clock.now
     order = ForgetOrder(id=secrets.token_bytes(16), issued_at=now, account=town.world.account_of(ADA))
@@ -232,14 +238,14 @@ def deployed(**settings: str) -> Baton:
 
 
 def test_without_a_queue_the_teams_function_is_refused_at_the_start() -> None:
-    """The app would never learn of a deletion. The message says what to set."""
+    """Otherwise the app would never be informed of a deletion. The message names the setting."""
     with pytest.raises(RuntimeError, match="BATON_MAIL_QUEUE"):
         deployed().on_delete(print)
     assert deployed().background.forget_later is None
 
 
 def test_the_queue_does_not_need_mail() -> None:
-    """``BATON_MAIL_QUEUE`` alone has the function of the queue, and no mail leaves."""
+    """With only ``BATON_MAIL_QUEUE``, the function of the queue exists, and no mail is sent."""
     baton = deployed(**QUEUE)
     baton.on_delete(print)
     assert baton.background.forget_later is not None
@@ -250,7 +256,7 @@ def test_the_queue_does_not_need_mail() -> None:
 
 
 def test_there_is_one_function() -> None:
-    """A second one would replace the first."""
+    """A second function would replace the first, so it is refused."""
     baton = deployed(**QUEUE)
     baton.on_delete(print)
     with pytest.raises(RuntimeError, match="called before"):
@@ -258,7 +264,7 @@ def test_there_is_one_function() -> None:
 
 
 def test_in_development_a_deletion_is_carried_out_without_mail_too() -> None:
-    """With ``BATON_MAIL=off``: after the answer."""
+    """With ``BATON_MAIL=off``, the deletion is carried out after the answer."""
     town = Town(World("tests/baton/fixture_app/app.py", environments=1, settings={"BATON_MAIL": "off"}))
     called: list[Any] = []
     town.world._baton.on_delete(called.append)

@@ -1,4 +1,4 @@
-"""The function that works off the queue, as Lambda calls it: messages delivered twice, late or altered."""
+"""The function that carries out the queue, as Lambda calls it: messages that are repeated, late or altered."""
 
 import sys
 from typing import Any
@@ -20,7 +20,7 @@ ORDER_S = 2 * 3600
 
 @pytest.fixture
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep the orders in the queue, and give them: nothing is delivered after an answer."""
+    """Keep the orders in the queue, and return them. Nothing is delivered after an answer."""
     kept: list[str] = []
     monkeypatch.setattr(PendingOrders, "put", lambda _, order, **__: kept.append(order))
     return kept
@@ -47,7 +47,7 @@ def test_a_mail_that_is_delivered_twice_has_the_same_code(town: Town, orders: li
 
 
 def test_an_order_is_unreadable_in_the_queue(town: Town, orders: list[str]) -> None:
-    """Neither the address nor the code is in it."""
+    """The message contains neither the address nor the code in readable form."""
     town.registered()
     town.forgot(town.device())
     (order,) = orders
@@ -58,7 +58,7 @@ def test_an_order_is_unreadable_in_the_queue(town: Town, orders: list[str]) -> N
 
 @pytest.mark.parametrize("change", [lambda order: order[:-2] + "AA", lambda _: "hello", lambda _: "mo.AAAA"])
 def test_an_altered_order_is_dropped(town: Town, orders: list[str], change: Any) -> None:
-    """It would never become right: a repetition is of no use."""
+    """A repetition could never succeed."""
     town.registered()
     town.forgot(town.device())
     jobs.jobs(event(change(orders[0])))
@@ -67,7 +67,7 @@ def test_an_altered_order_is_dropped(town: Town, orders: list[str], change: Any)
 
 
 def test_an_order_that_is_too_old_is_dropped(town: Town, orders: list[str]) -> None:
-    """Its code has ended by then."""
+    """The code in the order has expired."""
     town.registered()
     town.forgot(town.device())
     town.world.clock.skip(seconds=ORDER_S)
@@ -76,7 +76,7 @@ def test_an_order_that_is_too_old_is_dropped(town: Town, orders: list[str]) -> N
 
 
 def test_a_code_that_expired_in_the_queue_is_not_sent(town: Town, orders: list[str]) -> None:
-    """After trouble with the mail service, a person would type a code that is void, and use up tries."""
+    """After a failure of the mail service, a person would type a void code, and use up tries."""
     town.registered()
     town.forgot(town.device())
     town.world.clock.skip(seconds=MAIL_RESET_S - 1)
@@ -89,7 +89,10 @@ def test_a_code_that_expired_in_the_queue_is_not_sent(town: Town, orders: list[s
 
 
 def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders: list[str]) -> None:
-    """Amazon SES takes no local part outside ASCII. Any stranger can type one, and must not fill the dead letters."""
+    """Amazon SES accepts no local part outside ASCII.
+
+    Every stranger can type such an address, and must not fill the dead letters.
+    """
     phone = town.device()
     entry = phone.entry("\u00e4da@example.com")
     del entry["password"]
@@ -102,7 +105,7 @@ def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders:
 def test_a_mail_that_cannot_be_sent_stays_in_the_queue(
     town: Town, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exception goes to Lambda, which delivers the message again. The line says what failed."""
+    """The exception goes to Lambda, which delivers the message again. The log line names the failure."""
     town.registered()
     town.forgot(town.device())
 
@@ -119,7 +122,7 @@ def test_a_mail_that_cannot_be_sent_stays_in_the_queue(
 
 
 def test_a_code_goes_to_the_address_that_the_account_has_now(town: Town, orders: list[str]) -> None:
-    """An account that was deleted meanwhile gets none."""
+    """An account that was deleted in the meantime gets no mail."""
     phone = town.registered()
     town.forgot(town.device())
     assert phone.confirmed("DELETE", "/me").status == 204
@@ -140,7 +143,7 @@ def test_a_disabled_account_gets_no_code(town: Town, orders: list[str]) -> None:
 
 
 def test_chalice_makes_a_function_of_it_for_the_queue() -> None:
-    """With the handler that Lambda finds without `app`, and one message at a time."""
+    """The function has the handler that Lambda finds without `app`, and gets one message at a time."""
     app = Chalice("baton")
     jobs.register_queue(app, "baton-prod-mail")
     (source,) = app.event_sources
@@ -152,20 +155,20 @@ def test_chalice_makes_a_function_of_it_for_the_queue() -> None:
 
 
 class Heard(AwsClient):
-    """An AWS client that only notes what it is asked."""
+    """An AWS client that only records its calls."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Start with an empty record."""
         self.heard: list[tuple[str, dict[str, Any]]] = []
 
     def call(self, operation: str, **request: object) -> dict[str, Any]:
-        """Note a call."""
+        """Record a call."""
         self.heard.append((operation, request))
         return {}
 
 
 def test_what_is_asked_of_sqs_and_ses() -> None:
-    """The parameters are those of the services: botocore's own model takes them."""
+    """The parameters of the calls are valid in botocore's own model of the services."""
     import botocore.session
     from botocore.validate import ParamValidator
 

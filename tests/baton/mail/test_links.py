@@ -1,4 +1,4 @@
-"""Links in mails: they open the app, survive a scanner, and take no word from a request."""
+"""Links in mails: they open the app, are safe from scanners, and do not depend on headers of a request."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ def reset(town: Town, link: str, password: str = NEW_PASSWORD) -> Said:
 
 
 def test_a_link_of_a_reset_sets_the_password_on_any_device(linked: Town) -> None:
-    """It has the host of the registry, and lives as long as strangers can use the sessions up: six hours."""
+    """The link has the host of the registry. It lives for six hours: as long as strangers can use up the sessions."""
     linked.registered()
     phone = linked.device()
     session = linked.forgot(phone).members["mail_session"]
@@ -35,7 +35,7 @@ def test_a_link_of_a_reset_sets_the_password_on_any_device(linked: Town) -> None
 
 
 def test_a_link_of_a_reset_ends(linked: Town) -> None:
-    """After six hours, after a reset, and for an altered one."""
+    """The link is refused after six hours, after a reset, and if it is altered."""
     linked.registered()
     linked.forgot(linked.device())
     link = linked.link()
@@ -49,7 +49,7 @@ def test_a_link_of_a_reset_ends(linked: Town) -> None:
 
 
 def test_a_lost_answer_of_a_link_is_repeated_and_another_password_is_not(linked: Town) -> None:
-    """As with a code. A repetition adds no second notice."""
+    """The rule is the same as with a code. A repetition causes no second notice."""
     linked.registered()
     linked.forgot(linked.device())
     link = linked.link()
@@ -61,7 +61,7 @@ def test_a_lost_answer_of_a_link_is_repeated_and_another_password_is_not(linked:
 
 @pytest.mark.guarantee(8)
 def test_of_eight_uses_of_a_link_one_sets_the_password(linked: Town) -> None:
-    """Each with another password."""
+    """Each use has another password."""
     linked.registered()
     linked.forgot(linked.device())
     link = linked.link()
@@ -73,7 +73,7 @@ def test_of_eight_uses_of_a_link_one_sets_the_password(linked: Town) -> None:
 
 
 def test_a_link_proves_the_address_on_any_login_of_its_account(linked: Town) -> None:
-    """The mailbox is read on another device of the same person. An hour later it is void."""
+    """The person reads the mail on another device. After an hour, the link is void."""
     phone, tablet = linked.registered(), linked.device()
     assert tablet.login(ADA).status == 200
     assert phone.post("/me/email/code", {}).status == 202
@@ -88,7 +88,7 @@ def test_a_link_proves_the_address_on_any_login_of_its_account(linked: Town) -> 
 
 
 def test_the_owner_taps_the_link_of_a_squatter_and_nothing_happens(linked: Town) -> None:
-    """Test 52: the app sends the link with the owner's own login. The account of the squatter stays unproved."""
+    """Case 52: the app sends the link with the owner's own login. The account of the squatter stays unproved."""
     squatter, owner = linked.registered(), linked.registered(EVE)
     assert squatter.post("/me/email/code", {}).status == 202
     link = linked.link()
@@ -101,7 +101,7 @@ def test_the_owner_taps_the_link_of_a_squatter_and_nothing_happens(linked: Town)
 
 
 def test_a_link_counts_for_its_own_use_alone(linked: Town) -> None:
-    """A reset proves no address, a proof resets nothing, and neither undoes."""
+    """The link of a reset proves no address, that of a proof resets nothing, and neither of them undoes a change."""
     phone = linked.registered()
     linked.forgot(phone)
     of_reset = linked.link()
@@ -130,7 +130,7 @@ def test_a_link_counts_for_its_own_use_alone(linked: Town) -> None:
     ],
 )
 def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dict[str, str]) -> None:
-    """Both, a half and none are refused with a sentence."""
+    """A request with both proofs, with half of a proof, or with no proof is refused with an explanation."""
     phone = linked.registered()
     for said in (
         phone.post("/password/reset", {"new_password": NEW_PASSWORD, **members}, token=None),
@@ -141,7 +141,7 @@ def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dic
 
 
 def test_a_forged_host_changes_no_link(linked: Town) -> None:
-    """Test 47: links are made of settings, and a host that is not ours gets no answer at all."""
+    """Case 47: settings define the host of links. A request to a host that is not accepted gets an error."""
     phone = linked.registered()
     for field in ("x-forwarded-host", "x-original-host", "forwarded", "origin", "referer"):
         entry = phone.entry(ADA)
@@ -154,7 +154,7 @@ def test_a_forged_host_changes_no_link(linked: Town) -> None:
 
 
 def test_without_a_link_host_codes_have_no_link(town: Town) -> None:
-    """No empty paragraph is left."""
+    """The mail has no empty paragraph in place of the link."""
     town.registered()
     town.forgot(town.device())
     mail = town.mails()[-1]
@@ -177,7 +177,7 @@ def test_a_mail_that_is_delivered_twice_has_one_link(linked: Town, monkeypatch: 
 
 
 def test_a_scanner_that_opens_every_link_changes_nothing(linked: Town) -> None:
-    """Test 48: GET and HEAD of the page, with any query. The fragment is not even sent."""
+    """Case 48: the scanner sends GET and HEAD for the page, with any query. It does not send the fragment."""
     phone = linked.verified(linked.registered())
     linked.forgot(phone)
     linked.moved(phone, "ada@example.net")
@@ -192,7 +192,10 @@ def test_a_scanner_that_opens_every_link_changes_nothing(linked: Town) -> None:
 
 
 def test_the_page_runs_its_own_script_and_nothing_else(town: Town) -> None:
-    """A strict Content-Security-Policy: two hashes, this API alone, no frame, no form. No cache keeps it."""
+    """The Content-Security-Policy allows two hashes and requests to this API, no frame and no form.
+
+    No cache stores the page.
+    """
     said = town.device(bound=False).request("GET", "/mail/action", token=None)
     html = said.body.decode()
     policy = dict(part.split(" ", 1) for part in said.headers["content-security-policy"].split("; "))
@@ -218,7 +221,7 @@ def _source(html: str, element: str) -> str:
 
 
 def test_a_link_is_in_no_log_line(linked: Town) -> None:
-    """Neither of a reset nor of an undo."""
+    """The test has the links of a reset and of an undo."""
     phone = linked.verified(linked.registered())
     linked.forgot(phone)
     of_reset = linked.link()

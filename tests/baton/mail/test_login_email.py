@@ -1,4 +1,7 @@
-"""The first second factor of an account needs its mailbox: at a login that must enrol, and on a login that is there."""
+"""The first second factor of an account needs a proved mailbox.
+
+This is so at a login that must enrol a factor, and on an existing login.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +25,7 @@ def town(linked: Town) -> Town:
 
 
 def strict(town: Town) -> tuple[Device, Said]:
-    """Give a device of the client that requires a factor, and its unfinished login."""
+    """Return a device of the client that requires a factor, and its unfinished login."""
     device = town.device(client_id="strict")
     said = ask(device, ADA)
     assert (said.status, said.code) == (403, "enrolment_required"), said
@@ -30,12 +33,12 @@ def strict(town: Town) -> tuple[Device, Said]:
 
 
 def send(device: Device, session: Said) -> Said:
-    """Ask for the code of an unfinished login."""
+    """Request the code of an unfinished login."""
     return device.post("/login/email-code", {"auth_session": session.members["auth_session"]}, token=None)
 
 
 def enrol(device: Device, session: Said) -> Said:
-    """Ask for the secret of an authenticator app."""
+    """Request the secret of an authenticator app."""
     body = {"auth_session": session.members["auth_session"], "kind": "totp"}
     return device.post("/login/enrol", body, token=None)
 
@@ -47,7 +50,7 @@ def finish(town: Town, device: Device, session: Said, begun: Said) -> Said:
 
 
 def test_a_login_that_must_enrol_proves_the_mailbox_first(town: Town) -> None:
-    """The code sets the time of proof, and the new session may enrol. Tokens come with the first code of the app."""
+    """The code sets the time of proof, and the new session may enrol. The first code of the app gets the tokens."""
     town.registered()
     device, said = strict(town)
     assert said.members["factors"] == ["email_code"]
@@ -67,7 +70,7 @@ def test_a_login_that_must_enrol_proves_the_mailbox_first(town: Town) -> None:
 
 @pytest.mark.guarantee(14)
 def test_required_enrolment_without_the_mail_code(town: Town) -> None:
-    """A stolen password alone enrols nothing, whether the address was proved before or not."""
+    """With only a stolen password, nothing can be enrolled, whether or not the address was proved before."""
     phone = town.registered()
     for _ in range(2):
         thief, said = strict(town)
@@ -86,7 +89,7 @@ def test_required_enrolment_without_the_mail_code(town: Town) -> None:
 
 
 def test_a_code_counts_with_its_session_and_its_key(town: Town) -> None:
-    """Another session of the same device has another code, and another device has no use for either."""
+    """Another session of the same device has another code. Another device cannot use either of them."""
     town.registered()
     device, first = strict(town)
     send(device, first)
@@ -99,7 +102,7 @@ def test_a_code_counts_with_its_session_and_its_key(town: Town) -> None:
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """The code is sent again, and proved again."""
+    """The mail and the proof are each repeated safely."""
     town.registered()
     device, said = strict(town)
     for _ in range(2):
@@ -114,7 +117,7 @@ def test_a_lost_answer_is_repeated(town: Town) -> None:
 
 
 def test_of_sixteen_guesses_at_once_five_are_judged(make_town: Callable[..., Town]) -> None:
-    """Of a session, also with rate limits off."""
+    """A session allows five guesses, even if rate limits are off."""
     town = make_town(clients="clients-mail.toml", rate_limits="off")
     town.registered()
     device, said = strict(town)
@@ -127,7 +130,7 @@ def test_of_sixteen_guesses_at_once_five_are_judged(make_town: Callable[..., Tow
 
 
 def test_further_sessions_bring_no_further_guesses(town: Town) -> None:
-    """A thief with the password makes any number of sessions, on any device. A known device is not held up."""
+    """A thief with the password can begin any number of sessions, on any device. A known device keeps its own tries."""
     town.registered(client_id="mobile")
     known = town.device(client_id="mobile")
     assert known.login(ADA).status == 200
@@ -148,7 +151,7 @@ def test_further_sessions_bring_no_further_guesses(town: Town) -> None:
 
 
 def test_the_code_ends_with_its_session_and_with_the_credentials(town: Town) -> None:
-    """The session is void, and nothing is sent for it."""
+    """The session is then void, and no code is sent for it."""
     phone = town.registered()
     device, said = strict(town)
     send(device, said)
@@ -165,7 +168,7 @@ def test_the_code_ends_with_its_session_and_with_the_credentials(town: Town) -> 
 
 
 def test_a_factor_that_is_required_no_more_is_not_enrolled_by_a_password_alone(town: Town) -> None:
-    """An operator released the account meanwhile. A thief with the password would otherwise keep a factor."""
+    """An operator ended the requirement during the login. Otherwise a thief with the password would keep a factor."""
     phone = town.registered()
     account, lineages = phone.get("/me").members["account_id"], town.world._stores.lineages
     assert lineages.set_second_factor(account, required=True) == Done()
@@ -180,7 +183,7 @@ def test_a_factor_that_is_required_no_more_is_not_enrolled_by_a_password_alone(t
 
 
 def test_an_account_with_a_factor_gets_no_code(town: Town) -> None:
-    """A mailbox is no second factor (NIST SP 800-63B)."""
+    """A mailbox does not count as a second factor (NIST SP 800-63B)."""
     phone, ada = town.verified(town.registered()), Person(lambda: town.world.clock.now)
     ada.enrol(phone)
     device = town.device(client_id="strict")
@@ -193,7 +196,7 @@ def test_an_account_with_a_factor_gets_no_code(town: Town) -> None:
 
 
 def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[..., Town]) -> None:
-    """At a client that requires a factor the app enrols it next."""
+    """At a client that requires a factor, the app enrols it next, without another mail code."""
     town = make_town(clients="clients-mail.toml", registration="verify_first")
     device = town.device(client_id="strict")
     entry = device.entry(ADA)
@@ -206,7 +209,7 @@ def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[.
 
 
 def test_without_mail_a_login_enrols_immediately(make_town: Callable[..., Town]) -> None:
-    """There is no other proof than the password, and no route of codes."""
+    """There is no proof except for the password, and no route for codes."""
     town = make_town(clients="clients-mail.toml", mail="off")
     town.registered()
     device, said = strict(town)
@@ -217,7 +220,7 @@ def test_without_mail_a_login_enrols_immediately(make_town: Callable[..., Town])
 
 
 def test_a_code_is_sent_alone(town: Town) -> None:
-    """Together with another proof or an enrolment it is refused."""
+    """A code together with another proof or an enrolment is refused."""
     town.registered()
     device, said = strict(town)
     for more in ({"totp": "123456"}, {"recovery_code": "x"}, {"enrolment": "en.x"}):
@@ -229,7 +232,7 @@ def test_a_code_is_sent_alone(town: Town) -> None:
 
 
 def test_a_factor_needs_a_proved_address(town: Town) -> None:
-    """Test 51: a squatter enrols nothing. With mail off, the rule does not apply."""
+    """Case 51: a squatter can enrol nothing. With mail off, this rule does not apply."""
     squatter = town.registered()
     said = stepped(squatter, "POST", "/me/factors/totp")
     assert (said.status, said.code, said.members["action"]) == (403, "email_unverified", "verify_email")
@@ -241,7 +244,7 @@ def test_a_factor_needs_a_proved_address(town: Town) -> None:
 def test_an_enrolment_that_began_without_mail_ends_with_a_proved_address(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule is checked at both ends of an enrolment."""
+    """The rule is checked at the beginning and at the end of an enrolment."""
     from chalicelib.baton.factors.changes import ChangeFactors
 
     phone = town.registered()

@@ -21,7 +21,7 @@ EVE = "eve@example.com"
 
 
 def test_a_code_from_the_new_mailbox_changes_the_address(town: Town) -> None:
-    """The new address is proved, every login stays, and logins take the new address alone."""
+    """The new address is proved, and every login stays. A new login works only with the new address."""
     phone, tablet = town.verified(town.registered()), town.device()
     assert tablet.login(ADA).status == 200
     started = town.ask_move(phone, NEW)
@@ -37,7 +37,7 @@ def test_a_code_from_the_new_mailbox_changes_the_address(town: Town) -> None:
 
 
 def test_the_old_address_is_told_and_the_new_one_gets_only_its_code(town: Town) -> None:
-    """With the name of the device, and a link that undoes the change."""
+    """The notice has the name of the device, and a link that undoes the change."""
     phone = town.verified(town.registered())
     town.moved(phone, NEW)
     assert [mail.subject for mail in town.mails(NEW)] == ["Confirm your new e-mail address for api.example.com"]
@@ -50,7 +50,10 @@ def test_the_old_address_is_told_and_the_new_one_gets_only_its_code(town: Town) 
 
 @pytest.mark.guarantee(6)
 def test_a_thief_with_a_stolen_login_changes_no_address(town: Town) -> None:
-    """Test 9: without the password, a step-up is missing. A code that the owner asked for is of the owner's login."""
+    """Case 9: without the password, the thief cannot step up.
+
+    A code that the owner requested is valid only on the owner's login.
+    """
     phone = town.registered()
     thief = town.device()
     assert thief.login(ADA).status == 200
@@ -63,7 +66,7 @@ def test_a_thief_with_a_stolen_login_changes_no_address(town: Town) -> None:
 
 
 def test_a_taken_address_gets_its_code_too(town: Town) -> None:
-    """The answer and the calls are those of a free address. Only who reads the mailbox learns that it is taken."""
+    """The answer and the calls are those of a free address. Only a person with the mailbox learns that it is taken."""
     phone, other = town.registered(), town.registered(EVE)
     seen = []
     for address in ("new@example.com", EVE):
@@ -83,7 +86,7 @@ def test_a_taken_address_gets_its_code_too(town: Town) -> None:
 
 
 def test_the_old_address_is_not_free_for_seven_days(town: Town) -> None:
-    """Not for a registration, and not for another account's change. The account itself may return."""
+    """No registration and no change of another account gets it. The account itself may return to it."""
     phone = town.moved(town.verified(town.registered()), NEW)
     other = town.registered(EVE)
     assert town.device().register(ADA).code == "account_exists"
@@ -97,7 +100,7 @@ def test_the_old_address_is_not_free_for_seven_days(town: Town) -> None:
 
 
 def test_forgot_finds_no_old_address(town: Town) -> None:
-    """Its mailbox gets no code for the account, as for an address that nobody has."""
+    """The old mailbox gets no code, like a mailbox without an account."""
     town.moved(town.verified(town.registered()), NEW)
     before = len(town.mails(ADA))
     assert town.forgot(town.device(), ADA).status == 202
@@ -114,7 +117,7 @@ def test_a_squatter_who_changes_the_address_keeps_nothing(town: Town) -> None:
 
 
 def test_the_reset_of_the_owner_ends_a_change_that_a_squatter_began(town: Town) -> None:
-    """Test 53: the code of the squatter's mailbox is of credentials that the claim has replaced."""
+    """Case 53: the squatter's code belongs to an earlier credentials version, which the claim has replaced."""
     squatter = town.registered()
     session = town.ask_move(squatter, EVE).members["mail_session"]
     owner = town.reset_by_mail(town.device())
@@ -133,7 +136,7 @@ def test_a_code_from_before_another_change_of_credentials_is_void(town: Town) ->
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """503, and the same code again is 204. One notice is sent."""
+    """The answer is 503, and the same code again gets 204. One notice is sent."""
     phone = town.verified(town.registered())
     session = town.ask_move(phone, NEW).members["mail_session"]
     for when in ("before", "after"):
@@ -154,7 +157,7 @@ def test_of_many_codes_of_one_mailbox_one_account_gets_the_address(town: Town) -
 
 
 def test_five_codes_are_judged(town: Town) -> None:
-    """Then the right one is refused too."""
+    """After five wrong codes, the right code is refused too."""
     phone = town.registered()
     session = town.ask_move(phone, NEW).members["mail_session"]
     for _ in range(MAIL_CODE_TRIES_MAX):
@@ -163,7 +166,7 @@ def test_five_codes_are_judged(town: Town) -> None:
 
 
 def test_many_accounts_have_five_sessions_of_one_new_address_together(make_town: Callable[..., Town]) -> None:
-    """Otherwise each further account would bring guesses, and mails to a stranger."""
+    """Otherwise each further account would allow more guesses, and more mails to a stranger."""
     town = make_town(rate_limits="on")
     phones = [town.registered(f"person{number}@example.com") for number in range(MAIL_SESSIONS_MAX + 1)]
     statuses = [town.ask_move(phone, NEW).status for phone in phones]
@@ -174,7 +177,7 @@ def test_many_accounts_have_five_sessions_of_one_new_address_together(make_town:
 
 
 def test_an_account_keeps_four_old_addresses(town: Town) -> None:
-    """The fifth change within seven days waits."""
+    """The fifth change within seven days is refused with a time to wait."""
     phone = town.verified(town.registered())
     for number in range(ADDRESSES_KEPT_MAX):
         town.moved(phone, f"ada{number}@example.com")
@@ -196,7 +199,7 @@ def test_an_account_keeps_four_old_addresses(town: Town) -> None:
     ],
 )
 def test_what_is_no_new_address_is_refused(town: Town, body: dict[str, str], code: str, pointer: str | None) -> None:
-    """Nothing is sent."""
+    """An invalid or unchanged address is refused, and no mail is sent."""
     phone = town.registered()
     said = phone.confirmed("POST", "/me/email", body)
     assert (said.code, said.members.get("pointer")) == (code, pointer)
@@ -204,7 +207,7 @@ def test_what_is_no_new_address_is_refused(town: Town, body: dict[str, str], cod
 
 
 def test_after_a_deletion_no_old_address_is_left(town: Town) -> None:
-    """It is free again, and so is an address whose deletion was interrupted."""
+    """After an interrupted deletion, another account can get both addresses."""
     phone = town.moved(town.verified(town.registered()), NEW)
     other = town.registered(EVE)
     town.world.storage.fail(when="before", verb="forget")

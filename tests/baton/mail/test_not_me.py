@@ -27,7 +27,7 @@ def squatted(town: Town) -> tuple[Device, str]:
 
 
 def test_the_owner_of_the_mailbox_deletes_the_account_of_a_squatter(town: Town) -> None:
-    """Every login ends, the address is free, and the mailbox is told. A repetition is 204 too."""
+    """Every login ends, the address is free, and the mailbox gets a notice. A repetition gets 204 too."""
     squatter, link = squatted(town)
     account = town.world.account_of(ADA)
     for _ in range(2):
@@ -43,7 +43,7 @@ def test_the_owner_of_the_mailbox_deletes_the_account_of_a_squatter(town: Town) 
 
 
 def test_the_team_deletes_what_it_stores_of_the_account() -> None:
-    """The hook is called as after a deletion by the owner, and one event is left."""
+    """The team's function is called as after a deletion by the owner, and one event is left."""
     town = Town(World(APP, environments=1))
     deleted: list[str] = []
     town.world._baton.on_delete(deleted.append)
@@ -55,7 +55,7 @@ def test_the_team_deletes_what_it_stores_of_the_account() -> None:
 
 
 def test_a_squatter_who_changes_the_password_does_not_escape(town: Town) -> None:
-    """The link is of the mailbox, not of the credentials."""
+    """The link depends on the mailbox, not on the credentials."""
     squatter, link = squatted(town)
     assert squatter.confirmed("POST", "/me/password", {"new_password": "granite umbrella conversation"}).status == 204
     assert town.not_me(link).status == 204
@@ -63,7 +63,7 @@ def test_a_squatter_who_changes_the_password_does_not_escape(town: Town) -> None
 
 
 def test_after_a_proof_of_the_address_the_link_is_void(town: Town) -> None:
-    """The person who can read the mailbox said that the account is hers. Later mails have no such link."""
+    """The person with the mailbox has confirmed the account. Later mails have no such link."""
     squatter, link = squatted(town)
     town.verified(squatter)
     assert town.not_me(link).code == "invalid_code"
@@ -73,7 +73,7 @@ def test_after_a_proof_of_the_address_the_link_is_void(town: Town) -> None:
 
 
 def test_after_a_change_of_the_address_the_link_is_void(town: Town) -> None:
-    """The account has left the mailbox, whose address is free."""
+    """The account has another address, and the address of this mailbox is free."""
     squatter, link = squatted(town)
     town.moved(squatter, EVE)
     assert town.not_me(link).code == "invalid_code"
@@ -81,7 +81,7 @@ def test_after_a_change_of_the_address_the_link_is_void(town: Town) -> None:
 
 
 def test_the_claim_of_the_owner_makes_the_link_void(town: Town) -> None:
-    """A reset proves the address: nobody deletes the account by an older mail."""
+    """A reset proves the address, so an older mail can no longer delete the account."""
     _, link = squatted(town)
     owner = town.reset_by_mail(town.device())
     assert owner.login(ADA, password="granite umbrella conversation").status == 200
@@ -90,7 +90,7 @@ def test_the_claim_of_the_owner_makes_the_link_void(town: Town) -> None:
 
 
 def test_an_account_from_before_mail_is_not_deleted(make_town: Callable[..., Town]) -> None:
-    """Its address could not be proved. An operator decides about it, as with a claim."""
+    """Its owner had no way to prove the address. An operator decides, as for a claim."""
     town = make_town(mail_claims_from="9999999999")
     phone = town.registered()
     assert phone.post("/me/email/code", {}).status == 202
@@ -102,7 +102,7 @@ def test_an_account_from_before_mail_is_not_deleted(make_town: Callable[..., Tow
 def test_an_account_with_a_second_factor_is_not_deleted(
     make_town: Callable[..., Town], monkeypatch: pytest.MonkeyPatch, factor: str
 ) -> None:
-    """The mailbox is no way around it. Here the factor is from a time without mail."""
+    """Otherwise the mailbox would be a way around the factor. Here the factor is from a time without mail."""
     town = make_town(clients="clients-factors.toml")
     phone, link = squatted(town)
     # Mail was off when the factor was added: then no proved address is required.
@@ -130,7 +130,7 @@ def test_a_login_that_must_enrol_a_factor_sends_the_link_too(make_town: Callable
 
 
 def test_a_link_counts_for_its_own_account_and_use_alone(linked: Town) -> None:
-    """It undoes, proves and resets nothing, and the other links delete nothing."""
+    """The link undoes, proves and resets nothing. The other links delete nothing."""
     squatter, link = squatted(linked)
     other = linked.registered(EVE)
     of_proof = linked.link()
@@ -148,7 +148,7 @@ def test_a_link_counts_for_its_own_account_and_use_alone(linked: Town) -> None:
 
 
 def test_a_link_ends_after_three_days_and_a_disabled_account_stays(town: Town) -> None:
-    """An operator decides about a disabled account."""
+    """Only an operator may delete a disabled account."""
     _, link = squatted(town)
     town.world.disable(ADA)
     assert town.not_me(link).code == "invalid_code"
@@ -158,7 +158,7 @@ def test_a_link_ends_after_three_days_and_a_disabled_account_stays(town: Town) -
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """503, and the same link again is 204."""
+    """The answer is 503, and the same link again gets 204."""
     _, link = squatted(town)
     for when in ("before", "after"):
         town.world.storage.fail(when=when, verb="delete_unproved")
@@ -168,7 +168,7 @@ def test_a_lost_answer_is_repeated(town: Town) -> None:
 
 
 def test_of_a_proof_and_a_deletion_at_the_same_time_one_wins(town: Town) -> None:
-    """Both are in the conditions of the other."""
+    """The condition of each write excludes the other."""
     for number in range(5):
         email = f"ada{number}@example.com"
         phone = town.registered(email)
@@ -185,5 +185,5 @@ def test_of_a_proof_and_a_deletion_at_the_same_time_one_wins(town: Town) -> None
 
 
 def test_without_mail_there_is_no_such_route(make_town: Callable[..., Town]) -> None:
-    """As the undo."""
+    """The answer is 404, as for the undo."""
     assert make_town(mail="off").not_me("ml.x").code == "not_found"

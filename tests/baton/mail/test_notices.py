@@ -23,7 +23,7 @@ def subjects(town: Town, to: str = ADA) -> list[str]:
 
 
 def test_a_login_of_a_device_that_the_account_did_not_have_is_told(town: Town) -> None:
-    """With the name of the device. The device that registered, and a second login of a key, are not."""
+    """The notice has the name of the device. The first device, and a second login of a key, cause no notice."""
     phone, tablet = town.registered(), town.device()
     assert phone.login(ADA).status == 200
     assert subjects(town) == []
@@ -35,7 +35,7 @@ def test_a_login_of_a_device_that_the_account_did_not_have_is_told(town: Town) -
 
 
 def test_a_change_of_the_password_and_a_deletion_are_told(town: Town) -> None:
-    """Of the deletion too, whose address is gone when the mail is sent."""
+    """A deletion causes a notice too, although the address is deleted when the mail is sent."""
     phone = town.registered()
     assert phone.confirmed("POST", "/me/password", {"new_password": NEW_PASSWORD}).status == 204
     grant = phone.step_up("DELETE", "/me", password=NEW_PASSWORD)
@@ -47,7 +47,7 @@ def test_a_change_of_the_password_and_a_deletion_are_told(town: Town) -> None:
 
 
 def test_a_reuse_is_told(town: Town) -> None:
-    """The login ended, and the owner learns why."""
+    """The login ended, and the notice gives the owner the reason."""
     phone = town.registered()
     used = str(phone.tokens["refresh_token"])
     assert phone.exchange().status == 200
@@ -56,7 +56,7 @@ def test_a_reuse_is_told(town: Town) -> None:
 
 
 def test_changes_and_trouble_of_the_second_factor_are_told(town: Town) -> None:
-    """With the name of the device that added or removed the app, or used a recovery code."""
+    """The notice has the name of the device that added or removed the app, or used a recovery code."""
     phone, ada = town.verified(town.registered()), Person(lambda: town.world.clock.now)
     ada.enrol(phone)
     tablet = town.device()
@@ -78,7 +78,7 @@ def test_changes_and_trouble_of_the_second_factor_are_told(town: Town) -> None:
 
 
 def test_an_account_has_twenty_notices_a_day_and_a_reuse_is_told_always(town: Town) -> None:
-    """A thief cannot use them up to hide a theft. The next day counts anew."""
+    """A thief cannot use up the notices to hide a theft. The next day, the count starts at zero."""
     phone = town.registered()
     for _ in range(NOTICES_PER_DAY_MAX + 3):
         assert town.device(bound=False, client_id="simple").login(ADA).status == 200
@@ -99,7 +99,7 @@ def test_an_account_has_twenty_notices_a_day_and_a_reuse_is_told_always(town: To
 def test_a_notice_that_cannot_be_queued_fails_nothing(
     town: Town, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The login is answered. The line and the metric say that a notice was lost."""
+    """The login succeeds. A log line and a metric report the lost notice."""
     town.registered()
 
     def put(*_: object) -> None:
@@ -111,7 +111,7 @@ def test_a_notice_that_cannot_be_queued_fails_nothing(
 
 
 def test_a_code_that_cannot_be_queued_is_503(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the mail is what was asked for."""
+    """The request needs this mail, so it fails."""
 
     def put(*_: object) -> None:
         raise Unavailable("planted")
@@ -121,7 +121,7 @@ def test_a_code_that_cannot_be_queued_is_503(town: Town, monkeypatch: pytest.Mon
 
 
 def test_a_mail_that_cannot_be_sent_fails_no_request(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In development, where the mail is sent after the answer."""
+    """In development, the mail is sent after the answer."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("planted")
@@ -140,7 +140,7 @@ def test_every_event_with_a_notice_has_its_text() -> None:
 
 
 def test_every_record_of_an_event_with_a_notice_tells() -> None:
-    """The table lists the events with a notice. A call that records one of them passes `told`."""
+    """The table lists the events with a notice. A call that records such an event passes `told`."""
     silent = []
     for path in sorted(BATON.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

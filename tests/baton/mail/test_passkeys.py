@@ -1,4 +1,4 @@
-"""Passkeys where mail is on: only an account with a proved address gets one, so no stranger keeps a way in."""
+"""Passkeys with mail on: only an account with a proved address can add a passkey, so no stranger keeps access."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def test_an_address_is_proved_before_a_passkey_is_added(town: Town) -> None:
 
 
 def test_a_login_enrols_a_passkey_only_for_a_proved_address(town: Town) -> None:
-    """Before that, no options are given for a passkey."""
+    """Before the proof, the login gets no options for a passkey."""
     strict = town.device(client_id="strict")
     asked = ask(strict, ADA, path="/register")
     assert asked.members["enrol"] == ["totp"]

@@ -15,7 +15,7 @@ EVE = "eve@example.com"
 
 
 def start(device: Device, email: str = ADA) -> Said:
-    """Ask for the code of a registration."""
+    """Request the code of a registration."""
     entry = device.entry(email)
     del entry["password"]
     return device.post("/register/start", entry, token=None)
@@ -23,12 +23,12 @@ def start(device: Device, email: str = ADA) -> Said:
 
 @pytest.fixture
 def strict(make_town: Callable[..., Town]) -> Town:
-    """Make a deployment that registers with a code only."""
+    """Make a deployment where a registration needs a code."""
     return make_town(registration="verify_first")
 
 
 def test_without_a_code_nothing_is_registered(strict: Town) -> None:
-    """For a free and for a taken address alike."""
+    """The answer is the same for a free and for a taken address."""
     for _ in range(2):
         phone = strict.device()
         said = phone.register(ADA)
@@ -53,7 +53,10 @@ def test_with_a_code_the_account_begins_with_a_proved_address(strict: Town) -> N
 
 
 def test_a_taken_address_looks_like_a_wrong_code(strict: Town) -> None:
-    """Test 56: the same answer and the same calls. The mailbox is told that there is an account, and gets no code."""
+    """Case 56: the answer and the calls are the same.
+
+    The mailbox gets a mail about the existing account, without a code.
+    """
     phone = strict.device()
     session = start(phone).members["mail_session"]
     assert phone.register(ADA, mail_session=session, code=strict.code()).status == 201
@@ -73,7 +76,7 @@ def test_a_taken_address_looks_like_a_wrong_code(strict: Town) -> None:
 
 
 def test_an_address_that_was_registered_meanwhile_looks_like_a_wrong_code(strict: Town) -> None:
-    """Two devices have right codes; one wins."""
+    """Two devices have right codes. One of them registers the address."""
     first, second = strict.device(), strict.device()
     sessions = [(device, start(device).members["mail_session"], strict.code()) for device in (first, second)]
     answers = [device.register(ADA, mail_session=session, code=code) for device, session, code in sessions]
@@ -82,7 +85,7 @@ def test_an_address_that_was_registered_meanwhile_looks_like_a_wrong_code(strict
 
 
 def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
-    """Another address, or another device, is a wrong code."""
+    """With another address or another device, the code is wrong."""
     phone, thief = strict.device(), strict.device()
     session = start(phone).members["mail_session"]
     code = strict.code()
@@ -94,7 +97,7 @@ def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
 
 
 def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
-    """After a lost answer: the same tokens."""
+    """After a lost answer, the app gets the same tokens."""
     phone = strict.device()
     session, attempt = start(phone).members["mail_session"], {"idempotency-key": "an-attempt-to-keep"}
     body = phone.entry(ADA) | {"mail_session": session, "code": strict.code()}
@@ -104,7 +107,7 @@ def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
 
 
 def test_five_codes_are_judged(strict: Town) -> None:
-    """Then the right one is refused too."""
+    """After five wrong codes, the right code is refused too."""
     phone = strict.device()
     session, code = start(phone).members["mail_session"], strict.code()
     for _ in range(MAIL_CODE_TRIES_MAX):
@@ -113,7 +116,7 @@ def test_five_codes_are_judged(strict: Town) -> None:
 
 
 def test_an_open_registration_may_have_a_code_too(town: Town) -> None:
-    """And tells that an address is taken, as ever."""
+    """The code proves the address. A registration without a code still reveals that an address is taken."""
     phone = town.device()
     session = start(phone).members["mail_session"]
     assert phone.register(ADA, mail_session=session, code=town.code()).status == 201
@@ -124,7 +127,7 @@ def test_an_open_registration_may_have_a_code_too(town: Town) -> None:
 
 
 def test_the_reference_client_registers_with_a_code(strict: Town) -> None:
-    """Though an answer is lost."""
+    """The client also succeeds if an answer is lost."""
     phone, line = client(strict)
     line.lose = True
     session = phone.start_registration(ADA, language="en")
@@ -134,7 +137,7 @@ def test_the_reference_client_registers_with_a_code(strict: Town) -> None:
 
 
 def test_without_mail_a_code_is_not_taken(make_town: Callable[..., Any]) -> None:
-    """404, and an open registration goes on."""
+    """The answer to a code is 404, and an open registration still works."""
     town = make_town(mail="off")
     phone = town.device()
     assert start(phone).code == "not_found"

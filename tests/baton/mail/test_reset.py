@@ -1,4 +1,7 @@
-"""A forgotten password: the code of the mailbox sets a new one, on the device that asked, and ends every login."""
+"""A forgotten password: a code from the mailbox sets a new password and ends every login.
+
+The code is valid on the device that requested it.
+"""
 
 import re
 import threading
@@ -20,7 +23,7 @@ BOB = "bob@example.com"
 
 
 def test_a_code_from_the_mailbox_sets_a_new_password_and_ends_every_login(town: Town) -> None:
-    """The reason is told to the device that was logged in, and the next login takes the new password alone."""
+    """The device that was logged in gets the reason. The next login works only with the new password."""
     phone = town.registered()
     tablet = town.device()
     assert tablet.login(ADA).status == 200
@@ -38,7 +41,7 @@ def test_a_code_from_the_mailbox_sets_a_new_password_and_ends_every_login(town: 
 
 
 def test_a_reset_gives_no_token_and_has_an_audit_row(town: Town) -> None:
-    """Whatever else the account requires is checked at the login that follows."""
+    """The next login checks the other requirements of the account."""
     town.verified(town.registered())
     account = town.world.account_of(ADA)
     phone = town.device()
@@ -49,7 +52,7 @@ def test_a_reset_gives_no_token_and_has_an_audit_row(town: Town) -> None:
 
 
 def test_a_lost_answer_is_repeated_and_another_password_is_not(town: Town) -> None:
-    """Test 49: the same request gets 204 again; the code sets no second password."""
+    """Case 49: the same request gets 204 again. The code sets no second password."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -61,7 +64,7 @@ def test_a_lost_answer_is_repeated_and_another_password_is_not(town: Town) -> No
 
 
 def test_of_sixteen_guesses_at_once_five_are_judged(make_town: Callable[..., Town]) -> None:
-    """Test 44: a slot is taken before the code is compared, also with rate limits off, and none is given back."""
+    """Case 44: each try is counted before the code is compared, and never uncounted, even if rate limits are off."""
     town = make_town(rate_limits="off")
     town.registered()
     phone = town.device()
@@ -91,7 +94,7 @@ def test_the_tries_of_a_session_are_five_over_its_whole_life(town: Town) -> None
 
 
 def test_a_code_of_another_session_is_invalid(town: Town) -> None:
-    """Test 45: two sessions have two codes."""
+    """Case 45: two sessions have different codes."""
     town.registered()
     phone = town.device()
     first, first_code = town.forgot(phone).members["mail_session"], town.code()
@@ -102,7 +105,7 @@ def test_a_code_of_another_session_is_invalid(town: Town) -> None:
 
 
 def test_a_session_counts_only_with_its_key_and_a_thief_of_it_takes_no_try(town: Town) -> None:
-    """Test 46: another key's session is an invalid code, and its owner still has all five tries."""
+    """Case 46: with another key, the code is invalid. The owner of the session still has all five tries."""
     town.registered()
     phone, thief = town.device(), town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -114,7 +117,7 @@ def test_a_session_counts_only_with_its_key_and_a_thief_of_it_takes_no_try(town:
 
 
 def test_a_client_without_keys_can_reset(town: Town) -> None:
-    """The session is then all that binds the code."""
+    """The code is then bound only to the session."""
     town.registered()
     curl = town.device(bound=False, client_id="simple")
     session, code = town.forgot(curl).members["mail_session"], town.code()
@@ -123,7 +126,7 @@ def test_a_client_without_keys_can_reset(town: Town) -> None:
 
 @pytest.mark.parametrize("typed", ["{}{}", "{} {}", "  {} {}  "])
 def test_the_blank_in_a_code_is_optional(town: Town, typed: str) -> None:
-    """People copy what the mail shows, or type the digits."""
+    """People copy the code with its blank, or type the digits."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -132,7 +135,7 @@ def test_the_blank_in_a_code_is_optional(town: Town, typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["1234", "1234-5678", "abcdefgh", "١٢٣٤٥٦٧٨", ""])
 def test_what_is_no_code_takes_no_try(town: Town, typed: str) -> None:
-    """422, as for a TOTP that is not six digits."""
+    """The answer is 422, as for a TOTP code that does not have six digits."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -143,7 +146,7 @@ def test_what_is_no_code_takes_no_try(town: Town, typed: str) -> None:
 
 
 def test_a_weak_password_takes_no_try(town: Town) -> None:
-    """The person chooses another one, and types the code once."""
+    """The person chooses another password, and can use the same code."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -153,7 +156,7 @@ def test_a_weak_password_takes_no_try(town: Town) -> None:
 
 
 def test_a_code_ends_after_twenty_minutes(town: Town) -> None:
-    """Late, altered and foreign sessions are alike."""
+    """Late, altered and foreign sessions get the same answer."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -167,7 +170,7 @@ def test_a_code_ends_after_twenty_minutes(town: Town) -> None:
 
 
 def test_a_code_is_void_once_the_credentials_changed(town: Town) -> None:
-    """A reset in between, or a change of the password by the owner."""
+    """The cause is another reset, or a change of the password by the owner."""
     owner = town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -176,7 +179,7 @@ def test_a_code_is_void_once_the_credentials_changed(town: Town) -> None:
 
 
 def test_a_disabled_account_is_not_reset(town: Town) -> None:
-    """No mail goes out, and a code from before does nothing."""
+    """No mail is sent, and an earlier code does nothing."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -192,7 +195,7 @@ def test_a_disabled_account_is_not_reset(town: Town) -> None:
 
 
 def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_town: Callable[..., Town]) -> None:
-    """Test 55: the same status, headers, members and lengths, and the same calls of every store and of the queue."""
+    """Case 55: status, headers, members and lengths are the same. So are the calls of every store and of the queue."""
     town = make_town(rate_limits="on")
     for email in (ADA, BOB):
         town.registered(email)
@@ -209,7 +212,7 @@ def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_t
 
 
 def test_the_answers_of_forgot_have_the_same_length(town: Town) -> None:
-    """Addresses of equal length, one of them with an account whose credentials changed often."""
+    """The addresses have equal length. One address has an account whose credentials changed often."""
     town.registered("ada@example.com")
     owner = town.device()
     assert owner.login("ada@example.com").status == 200
@@ -221,7 +224,7 @@ def test_the_answers_of_forgot_have_the_same_length(town: Town) -> None:
 
 
 def test_strangers_use_up_five_sessions_and_a_known_device_has_its_own(make_town: Callable[..., Town]) -> None:
-    """The limit is the same for an address that nobody has. A device of the account is not held up."""
+    """The limit is the same for an address without an account. A device of the account is not affected."""
     town = make_town(rate_limits="on")
     owner = town.registered()
     for email in (ADA, "nil@example.com"):
@@ -235,7 +238,7 @@ def test_strangers_use_up_five_sessions_and_a_known_device_has_its_own(make_town
 
 
 def test_one_source_starts_thirty_sessions_an_hour(make_town: Callable[..., Town]) -> None:
-    """Over any number of addresses."""
+    """The number of addresses does not matter."""
     town = make_town(rate_limits="on")
     stranger = town.device()
     statuses = [town.forgot(stranger, f"person{number}@example.com").status for number in range(31)]
@@ -246,7 +249,7 @@ def test_one_source_starts_thirty_sessions_an_hour(make_town: Callable[..., Town
 
 
 def test_a_reset_claims_an_account_whose_address_was_never_proved(town: Town) -> None:
-    """Tests 51 and 52: a squatter registered the address. The owner's reset ends all that the squatter had."""
+    """Cases 51 and 52: a squatter registered the address. The owner's reset removes all access of the squatter."""
     squatter = town.registered()
     owner = town.device()
     session = town.forgot(owner).members["mail_session"]
@@ -259,7 +262,7 @@ def test_a_reset_claims_an_account_whose_address_was_never_proved(town: Town) ->
 
 
 def test_an_account_from_before_mail_is_reset_and_never_claimed(make_town: Callable[..., Town]) -> None:
-    """An operator decides about these: BATON_MAIL_CLAIMS_FROM."""
+    """The setting BATON_MAIL_CLAIMS_FROM excludes such accounts, and an operator decides about them."""
     town = make_town(mail_claims_from=str(2**33))
     phone = town.registered()
     lost = town.device()
@@ -274,7 +277,7 @@ def test_an_account_from_before_mail_is_reset_and_never_claimed(make_town: Calla
 
 
 def test_a_reset_whose_write_was_lost_is_finished_by_a_repetition(town: Town) -> None:
-    """503, and the same request finds its mark."""
+    """The answer is 503, and the same request finds the mark of its own write."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -287,7 +290,7 @@ def test_a_reset_whose_write_was_lost_is_finished_by_a_repetition(town: Town) ->
 
 
 def test_no_code_stands_in_any_log_line(town: Town) -> None:
-    """Neither the code nor the address nor the session."""
+    """No line has the code, the address or the session."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -301,7 +304,7 @@ def test_no_code_stands_in_any_log_line(town: Town) -> None:
 
 
 def test_the_login_after_a_reset_asks_for_the_second_factor(town: Town) -> None:
-    """The mailbox replaces the password alone. The device that was remembered is asked too."""
+    """The mailbox replaces only the password. A device that was remembered needs the factor too."""
     phone, ada = town.verified(town.registered()), Person(lambda: town.world.clock.now)
     ada.enrol(phone)
     assert phone.login(ADA).status == 200
@@ -318,7 +321,10 @@ def test_the_login_after_a_reset_asks_for_the_second_factor(town: Town) -> None:
 def test_a_mailbox_is_no_way_around_a_second_factor_although_the_address_was_never_proved(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The factor is from a time without mail. A claim would remove it, so the account is reset and keeps it."""
+    """The factor is from a time without mail.
+
+    A claim would remove the factor, so this reset does not claim the account.
+    """
     phone, ada = town.registered(), Person(lambda: town.world.clock.now)
     with monkeypatch.context() as without_mail:
         without_mail.setattr(ChangeFactors, "_check_verified", lambda *_: None)
@@ -332,7 +338,10 @@ def test_a_mailbox_is_no_way_around_a_second_factor_although_the_address_was_nev
 
 
 def test_a_breached_password_is_refused_after_the_code(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a right code makes Baton send the request. A repetition of a reset that succeeded is still 204."""
+    """Baton sends the request to the service only after a right code.
+
+    A repetition of a successful reset still gets 204.
+    """
     checked: list[bytes] = []
 
     def refuse(_: NewPassword, secret: bytes) -> None:

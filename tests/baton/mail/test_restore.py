@@ -18,7 +18,7 @@ def town(make_town: Callable[..., Town]) -> Town:
 
 
 def test_a_restored_login_is_told_with_an_undo(town: Town) -> None:
-    """The one mail is about the restore. Its link ends every login, and with them every restore key."""
+    """One mail reports the restore. Its link ends every login, and so makes every restore key void."""
     phone, platform, new_phone = town.verified(town.registered()), silent(), town.device()
     assert keep(phone, platform).status == 204
     before = len(town.mails())
@@ -32,7 +32,7 @@ def test_a_restored_login_is_told_with_an_undo(town: Town) -> None:
 
 
 def test_a_new_phone_that_is_known_is_told_too(town: Town) -> None:
-    """The thief of a backup restores again with the key that the owner already saw."""
+    """The thief of a backup may restore a second time on the same phone, which the account then already has."""
     phone, platform, new_phone = town.verified(town.registered()), silent(), town.device()
     assert keep(phone, platform).status == 204
     for number in range(2):
@@ -42,7 +42,7 @@ def test_a_new_phone_that_is_known_is_told_too(town: Town) -> None:
 
 
 def test_the_notice_is_in_the_language_of_the_account(town: Town) -> None:
-    """Chinese, with the device and the link."""
+    """The notice is in Chinese, with the device and the link."""
     phone, platform = town.registered(), silent()
     session = phone.post("/me/email/code", {"language": "zh"}).members["mail_session"]
     assert phone.post("/me/email/verify", {"mail_session": session, "code": town.code()}).status == 204
@@ -54,7 +54,7 @@ def test_the_notice_is_in_the_language_of_the_account(town: Town) -> None:
 
 @pytest.mark.parametrize("verified", [True, False], ids=["reset", "claimed"])
 def test_a_reset_ends_every_restore_key(town: Town, *, verified: bool) -> None:
-    """40, and the squatter of an address who keeps a restore key: the owner resets, and it is of no use."""
+    """Case 40: the squatter of an address keeps a restore key. After the owner's reset, the key does not work."""
     squatter, platform = town.registered(), silent()
     if verified:
         town.verified(squatter)

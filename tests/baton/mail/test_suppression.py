@@ -1,4 +1,4 @@
-"""Bounces and complaints: which reports count, which mails are not sent, and who notices."""
+"""Bounces and complaints: valid reports, the mails that are not sent, and the status that the owner sees."""
 
 import json
 import sys
@@ -54,7 +54,7 @@ def report(town: Town, kind: str, to: str = ADA, **changes: Any) -> dict[str, An
 
 
 def told(town: Town, *messages: object, **changes: Any) -> None:
-    """Call the function as Lambda does for SNS."""
+    """Call the function as Lambda does for an SNS message."""
     arn = f"arn:aws:sns:eu-west-1:123456789012:{town.world.deployment}-mail-feedback"
     for message in messages:
         text = message if isinstance(message, str) else json.dumps(message)
@@ -63,12 +63,12 @@ def told(town: Town, *messages: object, **changes: Any) -> None:
 
 
 def status(phone: Any) -> object:
-    """Return what `GET /me` says about the address."""
+    """Return the status of the address in `GET /me`."""
     return phone.get("/me").members["email_status"]
 
 
 def test_a_bounce_ends_all_mails_to_its_address_for_ninety_days(town: Town) -> None:
-    """Codes and notices. The owner sees it in the app. Another address gets its mails."""
+    """No code and no notice is sent. The owner sees the status in the app. Another address gets its mails."""
     phone, other = town.registered(), town.registered(BOB)
     assert status(phone) == "ok"
     told(town, report(town, "Bounce"))
@@ -87,7 +87,7 @@ def test_a_bounce_ends_all_mails_to_its_address_for_ninety_days(town: Town) -> N
 
 
 def test_a_complaint_has_no_end_until_an_operator_lifts_it(town: Town) -> None:
-    """A bounce that is reported later does not shorten it."""
+    """A later report of a bounce does not shorten the suppression."""
     phone = town.registered()
     told(town, report(town, "Complaint"), report(town, "Bounce"))
     town.world.clock.skip(seconds=2 * BOUNCE_SUPPRESSED_S)
@@ -102,14 +102,14 @@ def test_a_complaint_has_no_end_until_an_operator_lifts_it(town: Town) -> None:
 
 
 def test_an_address_without_an_account_is_suppressed_too(town: Town) -> None:
-    """A stranger typed it. Another registration of the address gets no mail, and its owner sees why."""
+    """A stranger typed the address. A later account with this address gets no mail, and its owner sees the reason."""
     told(town, report(town, "Bounce", BOB))
     assert status(town.registered(BOB)) == "bouncing"
 
 
 @pytest.mark.parametrize("written", ["Ada@Example.com", " ada@example.com ", "ada@EXAMPLE.COM"])
 def test_an_address_is_found_in_each_of_its_forms(town: Town, written: str) -> None:
-    """The canonical form is that of registrations."""
+    """The address is made canonical as at a registration."""
     phone = town.registered()
     told(town, report(town, "Bounce", written))
     assert status(phone) == "bouncing"
@@ -138,7 +138,7 @@ def test_an_address_is_found_in_each_of_its_forms(town: Town, written: str) -> N
     ],
 )
 def test_a_report_that_does_not_count_changes_nothing(town: Town, kind: str, changes: dict[str, Any]) -> None:
-    """It is logged, without the address, and never raised: SNS would send it again."""
+    """The report is logged without the address, and no error is raised: SNS would send it again."""
     phone = town.registered()
     told(town, report(town, kind, **changes))
     assert status(phone) == "ok"
@@ -160,7 +160,7 @@ def test_a_report_that_does_not_count_changes_nothing(town: Town, kind: str, cha
     ],
 )
 def test_what_is_no_report_is_ignored(town: Town, message: str) -> None:
-    """SES itself sends the first of these when the deployment makes the topic."""
+    """SES itself sends the first of these messages when the deployment creates the topic."""
     town.registered()
     told(town, message)
     assert town.world.events[-1] == "mail_feedback_ignored"
@@ -186,7 +186,7 @@ def test_a_report_that_is_too_long_is_ignored(town: Town) -> None:
     ],
 )
 def test_a_message_of_another_source_is_ignored(town: Town, changes: dict[str, str]) -> None:
-    """Only the topic of this deployment counts: only SES may publish there."""
+    """Only the topic of this deployment is accepted, because only SES may publish there."""
     phone = town.registered()
     told(town, report(town, "Bounce"), **changes)
     assert status(phone) == "ok"
@@ -194,7 +194,7 @@ def test_a_message_of_another_source_is_ignored(town: Town, changes: dict[str, s
 
 
 def test_a_report_that_cannot_be_stored_is_taken_again(town: Town) -> None:
-    """Lambda calls the function again after an exception."""
+    """The function raises an exception, so Lambda calls it again."""
     phone = town.registered()
     town.world.storage.fail(verb="suppress")
     with pytest.raises(Unavailable):
@@ -205,14 +205,14 @@ def test_a_report_that_cannot_be_stored_is_taken_again(town: Town) -> None:
 
 
 def test_a_suppression_is_in_the_export(town: Town) -> None:
-    """It is stored about the owner of the address."""
+    """The suppression is data about the owner of the address."""
     phone = town.registered()
     told(town, report(town, "Bounce"))
     assert phone.confirmed("GET", "/me/export").members["account"]["email_status"] == "bouncing"
 
 
 def test_without_mail_no_suppression_is_read(make_town: Any) -> None:
-    """No mail is sent there."""
+    """A deployment without mail has no use for it."""
     town = make_town(mail="off")
     phone = town.registered()
     read: list[str] = []
@@ -223,7 +223,7 @@ def test_without_mail_no_suppression_is_read(make_town: Any) -> None:
 
 
 def test_chalice_makes_a_function_of_it_for_the_topic() -> None:
-    """With the handler that Lambda finds without `app`."""
+    """The function has the handler that Lambda finds without `app`."""
     app = Chalice("baton")
     jobs.register_feedback(app, "baton-prod-mail-feedback")
     (source,) = app.event_sources

@@ -1,4 +1,4 @@
-"""The texts of mails: each in every language, with hostile values, and a team's own in place of Baton's."""
+"""The texts of mails: every language, hostile values, and texts of the team that replace Baton's."""
 
 import html as escaping
 import re
@@ -28,7 +28,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("stop", "\u3002\uff0e\uff61\u2024")
 def test_other_full_stops_in_the_name_of_a_device_make_no_link(stop: str) -> None:
-    """Browsers and mail programs read them as dots of a domain (UTS 46)."""
+    """Browsers and mail programs treat these characters as dots of a domain (UTS 46)."""
     assert device_name(f"eve{stop}example") == "eve example"
 
 
@@ -36,26 +36,26 @@ class Parsed(HTMLParser):
     """The tags and the words of a page."""
 
     def __init__(self, page: str) -> None:
-        """Parse it."""
+        """Parse a page."""
         super().__init__()
         self.tags: list[str] = []
         self.words = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag, and any address that it would load."""
+        """Record a tag, and each address that it would load."""
         assert not {"src", "href", "background"} & {name for name, _ in attrs}
         self.tags.append(tag)
 
     def handle_data(self, data: str) -> None:
-        """Note the words."""
+        """Record the words."""
         self.words += data
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_text_is_there_in_every_language(name: str, language: str) -> None:
-    """Both forms have the same values; nothing is loaded from elsewhere; the subject is one line."""
+    """Both forms have the same values, nothing is loaded from another server, and the subject is one line."""
     mail = render(name, language=language, to="ada@example.com", values=VALUES)
     assert mail.subject
     assert len(mail.subject) < 80
@@ -69,7 +69,7 @@ def test_every_text_is_there_in_every_language(name: str, language: str) -> None
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_value_is_text_in_the_html_form(language: str) -> None:
-    """The name of the product may have characters that HTML gives a meaning."""
+    """The name of the product may have characters with a meaning in HTML."""
     product = "Smith & <b>Sons</b>"
     mail = render("reset", language=language, to="ada@example.com", values=VALUES | {"product": product})
     page = Parsed(mail.html)
@@ -82,7 +82,7 @@ def test_a_value_is_text_in_the_html_form(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_device_name_changes_no_mail(name: str, language: str, hostile: str) -> None:
-    """No tag, no header, no link, no other direction, no value of another name: test 50."""
+    """Case 50: the name adds no tag, header or link, changes no text direction, and reads no other value."""
     plain = render(name, language=language, to="ada@example.com", values=VALUES)
     mail = render(name, language=language, to="ada@example.com", values=VALUES | {"device": device_name(hostile)})
     assert Parsed(mail.html).tags == Parsed(plain.html).tags
@@ -97,7 +97,7 @@ def test_a_hostile_device_name_changes_no_mail(name: str, language: str, hostile
 
 @given(st.text(max_size=40))
 def test_no_device_name_makes_a_link(name: str) -> None:
-    """For any text: one line of printable characters, without what starts a link."""
+    """Any text becomes one line of printable characters, without characters that start a link."""
     safe = device_name(name)
     assert safe
     assert safe.isprintable()
@@ -107,7 +107,7 @@ def test_no_device_name_makes_a_link(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Ada's iPhone 15.2", "Büro-PC (2)", "小明的手机", "Pixel 9"])
 def test_an_honest_device_name_stays(name: str) -> None:
-    """A number with a point is no link."""
+    """A number with a point is not treated as a link."""
     assert device_name(name) == name
 
 
@@ -119,12 +119,12 @@ def test_a_language_without_texts_is_english() -> None:
 
 @given(st.integers(0, 253_402_300_799))
 def test_times_are_written_in_utc(at: int) -> None:
-    """As the standard library writes them."""
+    """The text is the same as that of the standard library."""
     assert utc(at) == datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def test_a_teams_own_text_wins_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """File by file. A value that does not exist is an error at the first mail, not an empty text."""
+    """Each file is replaced separately. An unknown value is an error at the first mail, not an empty text."""
     monkeypatch.setattr(templates, "_FOLDERS", [tmp_path, *templates._FOLDERS])
     templates._read.cache_clear()
     (tmp_path / "reset.en.txt").write_text("Hello from $product\nYour code: $code\n")
@@ -137,7 +137,7 @@ def test_a_teams_own_text_wins_by_its_name(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_file_is_a_text_of_the_list() -> None:
-    """And every text has its four files."""
+    """Every text has its four files."""
     folder = Path(templates.__file__).with_name("texts")
     found = {path.name for path in folder.iterdir()}
     names = (*NAMES, *getattr(templates, "PARTS", ()))

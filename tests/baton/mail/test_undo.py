@@ -1,4 +1,4 @@
-"""The link in a notice undoes what a thief did. A thief of the mailbox cannot undo what a long-used phone did."""
+"""The link in a notice undoes the changes of a thief. A thief of the mailbox cannot undo those of a long-used phone."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ NEW = "ada@example.net"
 
 
 def person(town: Town) -> Person:
-    """Give a person with an authenticator app."""
+    """Return a person with an authenticator app."""
     return Person(lambda: town.world.clock.now)
 
 
@@ -28,7 +28,10 @@ def long_used(town: Town) -> Device:
 
 
 def test_an_undo_gives_the_address_back_and_ends_every_login(town: Town) -> None:
-    """The reason is told. The password is of no use any more: the owner resets it, with the old address."""
+    """The devices get the reason of the end.
+
+    The password no longer works: the owner resets it, with the old address.
+    """
     phone, thief = town.verified(town.registered()), town.device()
     assert thief.login(ADA).status == 200
     town.moved(thief, THIEF)
@@ -47,7 +50,7 @@ def test_an_undo_gives_the_address_back_and_ends_every_login(town: Town) -> None
 
 
 def test_an_undo_after_the_theft_of_address_and_factor(town: Town) -> None:
-    """The thief's authenticator app and recovery codes are gone with the address. The login asks for nothing more."""
+    """The thief's authenticator app and recovery codes are removed. The next login needs no second factor."""
     phone, thief, eve = long_used(town), town.device(), person(town)
     assert thief.login(ADA).status == 200
     eve.enrol(thief)
@@ -66,7 +69,7 @@ def test_an_undo_after_the_theft_of_address_and_factor(town: Town) -> None:
 
 
 def test_an_undo_of_an_older_notice_leaves_what_a_long_used_phone_enrolled_since(town: Town) -> None:
-    """The thief of the mailbox removes no factor, and the login after the reset still asks for it."""
+    """The thief of the mailbox cannot remove the factor, and the login after the reset needs it."""
     phone, ada = long_used(town), person(town)
     assert phone.confirmed("POST", "/me/password", {"new_password": PASSWORD + "2"}).status == 204
     older = town.link()
@@ -85,7 +88,7 @@ def test_an_undo_of_an_older_notice_leaves_what_a_long_used_phone_enrolled_since
 
 
 def test_a_factor_from_before_the_notice_stays(town: Town) -> None:
-    """A new phone enrolled it, and the undo is of a later change."""
+    """A new phone enrolled the factor, but before the change that is undone."""
     phone, ada = town.verified(town.registered()), person(town)
     ada.enrol(phone)
     town.world.clock.skip(seconds=60)
@@ -96,7 +99,7 @@ def test_a_factor_from_before_the_notice_stays(town: Town) -> None:
 
 
 def test_a_renewed_set_of_recovery_codes_of_a_new_device_is_removed(town: Town) -> None:
-    """The thief has the codes, and the owner has the app."""
+    """The thief has these codes. The owner still has the app."""
     phone, ada = town.verified(town.registered()), person(town)
     ada.enrol(phone)
     town.world.clock.skip(seconds=60)
@@ -111,7 +114,7 @@ def test_a_renewed_set_of_recovery_codes_of_a_new_device_is_removed(town: Town) 
 
 
 def test_the_link_of_the_thiefs_mailbox_is_void_after_the_undo_of_the_owner(town: Town) -> None:
-    """The thief moved on from one address to another, and has the notice of that change."""
+    """The thief changed the address twice, and has the notice of the second change."""
     town.verified(town.registered())
     thief = town.device()
     assert thief.login(ADA).status == 200
@@ -127,7 +130,7 @@ def test_the_link_of_the_thiefs_mailbox_is_void_after_the_undo_of_the_owner(town
 
 
 def test_a_thief_cannot_undo_what_the_owner_did_after_an_undo(town: Town) -> None:
-    """A notice that reached the thief's address, while the account had it, counts no more."""
+    """The thief's mailbox got a notice with a link. After the undo by the owner, that link is void."""
     phone, thief = town.verified(town.registered()), town.device()
     assert thief.login(ADA).status == 200
     town.moved(thief, THIEF)
@@ -141,7 +144,10 @@ def test_a_thief_cannot_undo_what_the_owner_did_after_an_undo(town: Town) -> Non
 
 
 def test_an_owner_who_flees_a_stolen_mailbox_is_not_pulled_back(town: Town) -> None:
-    """A long-used phone moves with its second factor: no link is sent, and no earlier notice gives the address back."""
+    """A long-used phone changes the address with its second factor.
+
+    No link is sent, and no earlier notice gives the old address back.
+    """
     phone, ada = long_used(town), person(town)
     assert phone.confirmed("POST", "/me/password", {"new_password": NEW_PASSWORD}).status == 204
     older = town.link()
@@ -161,7 +167,7 @@ def test_an_owner_who_flees_a_stolen_mailbox_is_not_pulled_back(town: Town) -> N
 
 @pytest.mark.parametrize("case", ["new phone with a factor", "long-used phone without one"])
 def test_every_other_change_of_the_address_has_a_link(town: Town, case: str) -> None:
-    """Both conditions are needed."""
+    """Only a long-used phone together with a second factor causes no link."""
     phone, totp = long_used(town), None
     if case == "new phone with a factor":
         ada = person(town)
@@ -176,7 +182,7 @@ def test_every_other_change_of_the_address_has_a_link(town: Town, case: str) -> 
 
 
 def test_a_link_works_once(town: Town) -> None:
-    """A repetition after a lost answer is 204 too, until the owner has set a new password. Then it is void."""
+    """A repetition after a lost answer gets 204 too, until the owner has set a new password. Then the link is void."""
     phone = town.verified(town.registered())
     town.moved(phone, THIEF)
     link = town.link()
@@ -192,7 +198,7 @@ def test_a_link_works_once(town: Town) -> None:
 
 
 def test_of_sixteen_taps_at_once_one_undoes(town: Town) -> None:
-    """All are answered 204: mail programs and people press a button twice."""
+    """All requests get 204, because mail programs and people press a button twice."""
     phone = town.verified(town.registered())
     town.moved(phone, THIEF)
     link, start = town.link(), threading.Barrier(16)
@@ -210,7 +216,7 @@ def test_of_sixteen_taps_at_once_one_undoes(town: Town) -> None:
 
 @pytest.mark.parametrize(("change", "life_s"), [("address", ADDRESS_KEPT_S), ("password", MAIL_UNDO_S)])
 def test_a_link_ends_after_three_days_and_that_of_an_address_after_seven(town: Town, change: str, life_s: int) -> None:
-    """Late, altered and foreign links are alike."""
+    """Late, altered and foreign links get the same answer."""
     phones = [town.verified(town.registered(email), email) for email in (ADA, "eve@example.com")]
     for phone in phones:
         if change == "address":
@@ -229,7 +235,7 @@ def test_a_link_ends_after_three_days_and_that_of_an_address_after_seven(town: T
 
 
 def test_a_disabled_account_is_not_undone(town: Town) -> None:
-    """An operator decides. After it is enabled, the link works."""
+    """An operator decides about the account. After it is enabled, the link works."""
     phone = town.verified(town.registered())
     town.moved(phone, THIEF)
     link = town.link()
@@ -240,7 +246,7 @@ def test_a_disabled_account_is_not_undone(town: Town) -> None:
 
 
 def test_the_21st_notice_with_a_link_is_sent(town: Town) -> None:
-    """A thief cannot use the notices of a day up first."""
+    """A thief cannot use up the notices of a day to prevent this mail."""
     phone = town.verified(town.registered())
     before = len(town.mails())
     for _ in range(NOTICES_PER_DAY_MAX + 1):
@@ -253,7 +259,7 @@ def test_the_21st_notice_with_a_link_is_sent(town: Town) -> None:
 
 
 def test_which_notices_have_a_link(town: Town) -> None:
-    """Changes of password, factors and address; not a login, a used recovery code, or a deletion."""
+    """Changes of password, factors and address have a link. A login, a used recovery code and a deletion have none."""
     phone, tablet, ada = town.verified(town.registered()), town.device(), person(town)
     assert tablet.login(ADA).status == 200
     assert "#t=" not in town.mails()[-1].text
@@ -270,7 +276,7 @@ def test_which_notices_have_a_link(town: Town) -> None:
 
 
 def test_without_mail_there_is_no_undo(make_town: object) -> None:
-    """Neither the page nor the route."""
+    """Neither the page nor the route exists."""
     town: Town = make_town(mail="off")  # type: ignore[operator] # the fixture
     assert town.undo("ml.x").code == "not_found"
     assert town.device().request("GET", "/mail/action", token=None).code == "not_found"

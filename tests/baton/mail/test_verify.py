@@ -14,7 +14,7 @@ from tests.baton.mail.town import ADA, WRONG, Town
 
 
 def test_a_code_proves_the_address(town: Town) -> None:
-    """`GET /me` says so, and the audit has a row."""
+    """`GET /me` shows the proof, and the audit has a row."""
     phone = town.registered()
     assert phone.get("/me").members["email_verified"] is False
     started = phone.post("/me/email/code", {})
@@ -26,7 +26,7 @@ def test_a_code_proves_the_address(town: Town) -> None:
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """And the first time of proof stays."""
+    """The time of the first proof stays."""
     phone = town.registered()
     session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
     body = {"mail_session": session, "code": code}
@@ -39,7 +39,7 @@ def test_a_lost_answer_is_repeated(town: Town) -> None:
 
 
 def test_a_code_counts_on_the_login_that_asked_for_it(town: Town) -> None:
-    """Another login of the same account, and another account, get `invalid_code`, and take no try."""
+    """Another login of the same account, and another account, get `invalid_code`. This is not counted as a try."""
     phone, tablet, stranger = town.registered(), town.device(), town.registered("eve@example.com")
     assert tablet.login(ADA).status == 200
     session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
@@ -51,7 +51,7 @@ def test_a_code_counts_on_the_login_that_asked_for_it(town: Town) -> None:
 
 
 def test_five_codes_are_judged(town: Town) -> None:
-    """Then the right one is refused too."""
+    """After five wrong codes, the right code is refused too."""
     phone = town.registered()
     session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
     for _ in range(MAIL_CODE_TRIES_MAX):
@@ -60,7 +60,7 @@ def test_five_codes_are_judged(town: Town) -> None:
 
 
 def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Callable[..., Town]) -> None:
-    """A stranger who registered the address makes any number of devices. Each session is worth five guesses."""
+    """A stranger who registered the address can add any number of devices. Each session allows five guesses."""
     town = make_town(rate_limits="on")
     town.registered()
     started = 0
@@ -77,7 +77,7 @@ def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Cal
 
 
 def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:
-    """And the other way round: a use is part of the session and of its code."""
+    """A session of a proof resets no password either. The use is part of the session and of its code."""
     phone = town.registered()
     of_reset, code = town.forgot(phone).members["mail_session"], town.code()
     assert phone.post("/me/email/verify", {"mail_session": of_reset, "code": code}).code == "invalid_code"
@@ -97,7 +97,7 @@ def test_a_code_from_before_a_change_of_the_password_is_void(town: Town) -> None
     ("language", "stored"), [("", None), ("en-GB", "en"), ("zh-Hans-CN", "zh"), ("ZH", "zh"), ("de", "en")]
 )
 def test_the_language_of_the_request_is_kept_with_the_proof(town: Town, language: str, stored: str | None) -> None:
-    """Notices are written in it. A language without texts is English."""
+    """Notices are written in this language. A language without texts becomes English."""
     phone = town.registered()
     session = phone.post("/me/email/code", {"language": language}).members["mail_session"]
     assert phone.post("/me/email/verify", {"mail_session": session, "code": town.code()}).status == 204
@@ -108,14 +108,14 @@ def test_the_language_of_the_request_is_kept_with_the_proof(town: Town, language
 
 
 def test_a_language_that_is_no_tag_is_refused(town: Town) -> None:
-    """422, before anything is sent."""
+    """The answer is 422, and no mail is sent."""
     phone = town.registered()
     assert phone.post("/me/email/code", {"language": "../../etc"}).code == "wrong_type"
     assert town.mails() == []
 
 
 def test_without_mail_the_routes_are_not_found(make_town: object) -> None:
-    """Nothing is read or written for them, and registration and login are as ever."""
+    """The routes read and write nothing. Registration and login still work."""
     town: Town = make_town(mail="off")  # type: ignore[operator] # the fixture
     phone = town.registered()
     assert phone.post("/me/email/code", {}).code == "not_found"

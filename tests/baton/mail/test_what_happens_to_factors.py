@@ -1,4 +1,4 @@
-"""What each act does to factors, remembered devices, tickets and restore keys: the table of `attacks.md`, seen by apps.
+"""The effect of each action on factors, remembered devices, tickets and restore keys, as apps see it (`attacks.md`).
 
 ``tests/baton/accounts/test_what_happens_to_each.py`` has the same table for logins, grants, roles and attributes.
 """
@@ -23,10 +23,10 @@ BOB: Final = "bob@example.com"
 
 
 class Scene:
-    """Ada has all factors, a remembered tablet, and tickets under way. Bob has two restore keys."""
+    """Ada has all factors, a remembered tablet and unused tickets. Bob has two restore keys."""
 
     def __init__(self, town: Town) -> None:
-        """Make everything, then the acts can happen."""
+        """Make everything. A test then carries out one action."""
         self.town, self.password = town, PASSWORD
         self.ada = Person(lambda: town.world.clock.now)
         self.phone = town.verified(town.registered())
@@ -49,7 +49,7 @@ class Scene:
             assert keep(device, key).status == 204
 
     def skip(self) -> None:
-        """Let the clock go on to a code that was not used."""
+        """Move the clock forward to a code that was not used."""
         self.town.world.clock.skip(seconds=60)
 
     def new_login(self, **proof: str) -> bool:
@@ -59,11 +59,11 @@ class Scene:
         return asked.status == 403 and prove(device, asked, **proof).status == 200
 
     def steps_up(self) -> bool:
-        """Send the passkey for the challenge of a step-up."""
+        """Send the passkey for the challenge of a step-up, and return whether it is accepted."""
         return grant_of(self.phone, "DELETE", "/me", passkey=self.passkey.get(self.step_up)).status == 200
 
     def outcome(self) -> dict[str, bool]:
-        """Return which things work. The later ones do not depend on the earlier ones."""
+        """Return the things that work. The checks do not depend on each other."""
         works = {
             "step-up challenge": self.steps_up(),
             "remembered device": self.tablet.login(ADA, password=self.password).status == 200,
@@ -96,7 +96,7 @@ def reset(scene: Scene) -> None:
 
 
 def disable(scene: Scene) -> None:
-    """Disable and enable the accounts: what was only unusable is usable again."""
+    """Disable and enable the accounts. After that, only things that ended for good are still unusable."""
     for email in (ADA, BOB):
         scene.town.world.disable(email)
         scene.town.world.enable(email)
@@ -135,7 +135,7 @@ ACTS: Final[dict[Callable[[Scene], None], dict[str, bool]]] = {
 
 @pytest.mark.parametrize("act", ACTS, ids=["nothing", "password change", "reset", "disable", "delete", "not-before"])
 def test_what_happens_to_factors(make_town: Callable[..., Town], act: Callable[[Scene], None]) -> None:
-    """Everything works without an act, so that a thing that does not is the work of its act."""
+    """Without an action everything works, so each thing that stops working was stopped by the action."""
     scene = Scene(make_town(clients="clients-factors.toml"))
     act(scene)
     assert scene.outcome() == ACTS[act]

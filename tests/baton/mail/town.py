@@ -20,7 +20,7 @@ WRONG = "00000000"
 
 @dataclass
 class Town:
-    """A deployment, its mailboxes, and what people do."""
+    """A deployment, its mailboxes, and the actions of people."""
 
     world: World
 
@@ -36,7 +36,7 @@ class Town:
         return device
 
     def forgot(self, device: Device, email: str = ADA, **members: Any) -> Said:
-        """Ask for the code of a reset."""
+        """Request the code of a reset."""
         entry = device.entry(email)
         del entry["password"]
         return device.post("/password/forgot", entry | members, token=None)
@@ -74,7 +74,7 @@ class Town:
         return self.device(bound=False).post("/mail/not-me", {"link": link}, token=None)
 
     def ask_move(self, device: Device, to: str, *, totp: str | None = None) -> Said:
-        """Step up, and ask for the code of another address."""
+        """Step up, and request the code for another address."""
         return stepped(device, "POST", "/me/email", json.dumps({"new_email": to}).encode(), totp=totp)
 
     def confirm_move(self, device: Device, session: str, code: str) -> Said:
@@ -98,7 +98,7 @@ class Town:
 
     @contextlib.contextmanager
     def calls(self) -> Iterator[list[str]]:
-        """List what a request calls, in order, until its mail is queued: the verbs of the stores, and the queue."""
+        """List the calls of a request, in order, until its mail is queued: the verbs of the stores, and the queue."""
         called: list[str] = []
         fails, puts = self.world.storage.call, PendingOrders.put
 

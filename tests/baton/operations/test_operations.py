@@ -23,7 +23,7 @@ OF_THE_CLI_ALONE = {
     "cloudformation package": {"template-file", "s3-bucket", "output-template-file"},
     "cloudformation deploy": {"stack-name", "template-file", "s3-bucket", "parameter-overrides", "capabilities"},
 }
-"""Commands of the AWS CLI that are no API operation, and their options."""
+"""Commands of the AWS CLI that have no API operation, with their options."""
 
 
 def commands(page: Path, program: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_every_aws_command_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_make_target_and_tool_exists(page: Path) -> None:
-    """The arguments of `make` and `python -m`."""
+    """The test reads the arguments of `make` and `python -m`."""
     makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
     for line in commands(page, "make"):
         assert re.search(rf"^{line.split()[1]}:", makefile, re.MULTILINE), line

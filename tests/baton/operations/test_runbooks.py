@@ -42,7 +42,7 @@ def test_every_required_runbook_exists() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_everything_that_a_page_names_exists(page: Path) -> None:
-    """Events and facts of queries, commands of the operator, settings, files and other pages."""
+    """The names are events and facts of queries, commands of the operator, settings, files and other pages."""
     text = page.read_text("utf-8")
     for query in re.findall(r"filter [^`\n]+", text):
         assert set(re.findall(r"message (?:=|in) \[?\"([a-z_]+)\"", query)) <= EVENTS.keys()

@@ -82,7 +82,7 @@ def reaches_baton(policy: Mapping[str, Any], stage: str) -> list[str]:
 
 
 def test_the_function_has_the_configured_size() -> None:
-    """REGIONAL, arm64, 1,024 MB, 15 s. The defaults of Chalice are EDGE, x86_64, 128 MB, 60 s."""
+    """The configuration is REGIONAL, arm64, 1,024 MB, 15 s. The defaults of Chalice are EDGE, x86_64, 128 MB, 60 s."""
     assert CONFIG["api_gateway_endpoint_type"] == "REGIONAL"
     assert CONFIG["lambda_architecture"] == "arm64"
     assert CONFIG["lambda_memory_size"] >= 1024
@@ -130,7 +130,7 @@ def test_the_local_stage_cannot_reach_an_aws_account() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_policy_names_every_action_and_resource(stage: str, function: str | None) -> None:
-    """The wildcards: the streams of the function's own log group, the deployment's roles, and the identities of SES.
+    """The only wildcards are the function's own log streams, the deployment's roles, and the identities of SES.
 
     In the sandbox, SES compares the identity of the recipient too. The condition names the sender.
     """
@@ -177,7 +177,10 @@ def test_a_statement_of_a_team_allows_no_table_of_baton(stage: str, function: st
     ],
 )
 def test_a_statement_of_a_team_on_a_table_of_baton_is_noticed(resource: str, *, reaches: bool) -> None:
-    """By its name, an index or a pattern. The tests of Baton's policies ignore the statements of a team."""
+    """The statement names the table, its index, or a pattern.
+
+    The tests of Baton's policies ignore the statements of a team.
+    """
     policy = policy_of("dev")
     own = {"Sid": "AppOrders", "Effect": "Allow", "Action": ["dynamodb:PutItem"], "Resource": [resource]}
     more = {**policy, "Statement": [*policy["Statement"], own]}
@@ -188,7 +191,7 @@ def test_a_statement_of_a_team_on_a_table_of_baton_is_noticed(resource: str, *, 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_policy_names_only_the_tables_of_its_stage(stage: str) -> None:
-    """All four, with the prefix of its settings."""
+    """It names all four tables, with the prefix of the stage's settings."""
     prefix = environment(stage)["BATON_TABLE_PREFIX"]
     named = {
         resource.rsplit("/", maxsplit=1)[1]
@@ -203,7 +206,7 @@ def test_a_policy_names_only_the_tables_of_its_stage(stage: str) -> None:
 def test_a_policy_allows_exactly_the_operations_of_the_stores(stage: str) -> None:
     """The operations and the parts of transactions are read from the stores. A transaction has no action of its own.
 
-    A batch of writes is an operator's: it removes the events of a deleted account.
+    Only an operator may write in batches: a batch deletes the events of a deleted account.
     """
     done = {
         "".join(word[0].upper() + word[1:] for word in node.value.removesuffix("_item").split("_")) + "Item"
@@ -284,7 +287,7 @@ def test_the_api_cannot_write_the_key_ring(stage: str, action: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_rotation_can_write_only_the_key_ring(stage: str) -> None:
-    """No other key item, no account, no additional item, and no request without a key."""
+    """It can write no other key item, no account, no additional item, and no request without a key."""
     policy, users = dynamodb_alone(statements(stage, "rotate_keys")), f"baton-{stage}-users"
     ring = RING_KEY["pk"]["S"]
     assert may(policy, "dynamodb:PutItem", users, ring)
@@ -297,7 +300,7 @@ def test_the_rotation_can_write_only_the_key_ring(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_feedback_of_mail_can_write_only_suppressions(stage: str) -> None:
-    """A forged report then changes no account, no address and no key. It reads the key ring only."""
+    """So a forged report changes no account, no address and no key. The function only reads the key ring."""
     policy, users = dynamodb_alone(statements(stage, "mail_feedback")), f"baton-{stage}-users"
     ring = RING_KEY["pk"]["S"]
     assert may(policy, "dynamodb:PutItem", users, "S#AbCd")
@@ -311,7 +314,7 @@ def test_the_feedback_of_mail_can_write_only_suppressions(stage: str) -> None:
 
 
 def dynamodb_alone(policy: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return only the statements on tables."""
+    """Return only the statements about tables."""
     return [statement for statement in policy if ":dynamodb:" in statement["Resource"][0]]
 
 
@@ -325,7 +328,7 @@ def allowed(stage: str, function: str) -> dict[str, set[str]]:
 
 
 def test_every_scheduled_function_has_its_own_policy() -> None:
-    """Without one it would have the permissions of the API, and reach every table."""
+    """Without its own policy, a function would have the permissions of the API, and reach every table."""
     tree = ast.parse((ROOT / "chalicelib" / "baton" / "http" / "jobs.py").read_text("utf-8"))
     scheduled = [
         node.name
@@ -339,7 +342,7 @@ def test_every_scheduled_function_has_its_own_policy() -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_rotation_can_read_only_the_key_ring(stage: str) -> None:
-    """One item of one table, and the KMS key only for the key ring."""
+    """It can read one item of one table, and use the KMS key only for the key ring."""
     logs = f"baton-{stage}-rotate_keys"
     assert allowed(stage, "rotate_keys") == {
         f"baton-{stage}-users": {"dynamodb:GetItem", "dynamodb:PutItem"},
@@ -360,7 +363,7 @@ def test_the_rotation_can_read_only_the_key_ring(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_job_of_revocations_can_change_only_its_list(stage: str) -> None:
-    """One item of one table. It reads no key ring, so it can sign nothing."""
+    """It can change one item of one table. It cannot read the key ring, so it can sign nothing."""
     assert allowed(stage, "android_revocations") == {
         f"baton-{stage}-users": {"dynamodb:GetItem", "dynamodb:PutItem"},
         statements(stage, "android_revocations")[1]["Resource"][0].rsplit("/")[-1]: {"kms:Decrypt"},
@@ -377,7 +380,10 @@ def test_the_job_of_revocations_can_change_only_its_list(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_audit_reads_only_configuration(stage: str) -> None:
-    """It can describe every table, but cannot read an item, a key or a log line. Its domain is the one of the apps."""
+    """It can describe every table, but cannot read an item, a key or a log line.
+
+    The domain in its policy is that of the apps.
+    """
     verbs = {action.split(":")[1] for actions in allowed(stage, "audit_configuration").values() for action in actions}
     assert {verb for verb in verbs if not verb.startswith(("Describe", "Get", "List"))} == {
         "CreateLogStream",

@@ -51,21 +51,21 @@ def run(tree: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_the_tree_of_a_team_is_not_the_repository_of_baton(tree: Path) -> None:
-    """Its README has another title. A release is not the repository of Baton either."""
+    """Its README has another title. The tree of a release is not the repository of Baton either."""
     assert is_batons(ROOT)
     assert not is_batons(tree)
 
 
 @pytest.mark.prove(ci=True)
 def test_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
-    """In one process with the team's tests: each suite uses its own application and registry."""
+    """They run in one process with the team's tests. Each suite uses its own application and registry."""
     code, printed = run(tree, *A_FEW)
     assert code == pytest.ExitCode.OK, printed
 
 
 @pytest.mark.prove
 def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
-    """The whole of ``tests/baton`` without the long proofs, and the team's tests."""
+    """The test runs the whole of ``tests/baton`` without the long proofs, and the team's tests."""
     code, printed = run(tree, "-n", str(os.cpu_count() or 1), "tests")
     assert code == pytest.ExitCode.OK, printed
 
@@ -81,7 +81,7 @@ def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
 def test_an_unlisted_public_route_fails_the_teams_tests(
     tree: Path, file: str, before: str, after: str, noticed: str
 ) -> None:
-    """The sample test in ``tests/test_app.py`` can fail."""
+    """A control of the sample test in ``tests/test_app.py``: it fails for such a route."""
     text = (tree / file).read_text("utf-8")
     assert before in text
     (tree / file).write_text(text.replace(before, after), "utf-8")

@@ -91,7 +91,7 @@ PIECES = [
 
 
 def outcome(read: Callable[[], object]) -> object:
-    """Return what reading gives: the value, or the class and the words of the refusal."""
+    """Return the result of reading: the value, or the class and the words of the refusal."""
     try:
         return read()
     except (InputDefective, NotStructured, SignatureDefective) as refused:
@@ -100,7 +100,7 @@ def outcome(read: Callable[[], object]) -> object:
 
 @given(st.lists(st.tuples(st.integers(0, len(USUAL)), st.sampled_from(PIECES), st.integers(0, 3)), max_size=4))
 def test_a_plain_field_is_read_in_one_step_as_step_by_step(changes: list[tuple[int, str, int]]) -> None:
-    """The short way gives what the parser of structured fields gives, or leaves the field to it."""
+    """The fast way gives the same result as the parser of structured fields, or leaves the field to the parser."""
     text = USUAL
     for at, piece, left_out in changes:
         text = text[:at] + piece + text[at + left_out :]
@@ -111,13 +111,16 @@ def test_a_plain_field_is_read_in_one_step_as_step_by_step(changes: list[tuple[i
 
 
 def test_the_usual_field_is_read_in_one_step() -> None:
-    """The test above compares something. A field with parameters of components goes the long way."""
+    """A control of the test above: the usual field is read in the fast way.
+
+    A field with parameters of components is left to the parser.
+    """
     assert signature_input._find_plain(USUAL, TAG) == find_input(USUAL) is not None
     assert signature_input._find_plain(OURS, TAG) is None
 
 
 def test_components_without_a_space_between_them_are_no_list() -> None:
-    """RFC 9651 section 4.2.1.2, in one step too."""
+    """Both ways of reading refuse them (RFC 9651 section 4.2.1.2)."""
     joined = USUAL.replace('" "', '""', 1)
     assert joined != USUAL
     with pytest.raises(NotStructured):

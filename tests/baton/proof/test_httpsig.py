@@ -74,7 +74,7 @@ def verified(name: str, *, of: Message | None = None, now: int = CREATED, **opti
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_the_messages_of_the_draft_verify(name: str) -> None:
-    """With the key of the token, which the message does not name. The signature base is that of the draft."""
+    """The key is that of the token: the message does not name it. The signature base is that of the draft."""
     sent = message(name)
     signature = read_signature(sent, HTTPSIG)
     assert signature is not None
@@ -85,7 +85,7 @@ def test_the_messages_of_the_draft_verify(name: str) -> None:
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_another_key_method_target_token_or_time_does_not_verify(name: str) -> None:
-    """Each part of the base counts."""
+    """The signature covers each of these parts."""
     sent = message(name)
     other = {"method": "DELETE", "path": "/bar", "fields": {**sent.fields, "authorization": ("HTTPSig other",)}}
     for member, value in other.items():
@@ -102,7 +102,7 @@ def test_another_key_method_target_token_or_time_does_not_verify(name: str) -> N
 
 
 def test_a_message_to_a_token_endpoint_has_another_tag() -> None:
-    """Baton's exchange has its own tag, and this one is not read on calls."""
+    """Baton's exchange uses its own tag. A call does not accept the tag of the token endpoint."""
     assert read_signature(message("token-request-signed.http"), HTTPSIG) is None
 
 
@@ -120,7 +120,7 @@ def sign(
     scheme: str = "HTTPSig",
     key: DeviceKey | None = None,
 ) -> dict[str, str]:
-    """Return the fields of a call, signed as the draft says."""
+    """Return the fields of a call, signed as the draft requires."""
     fields = {"host": HOST, "authorization": f"{scheme} {token or phone.token}", **(headers or {})}
     if body:
         fields |= {**JSON, "content-digest": content_digest(body)}
@@ -154,10 +154,10 @@ GRANT_BODY = {"operation": {"method": "DELETE", "path": PREFIX + "/me", "digest"
 
 
 class TestCalls:
-    """Over the whole app."""
+    """Calls over the whole app."""
 
     def test_a_safe_call_and_one_with_a_body(self, phone: Device) -> None:
-        """`Authorization: HTTPSig`, in any case."""
+        """The scheme `Authorization: HTTPSig` may have any case."""
         assert call(phone, "GET", "/me").status == 200
         assert call(phone, "GET", "/me", scheme="httpsig").status == 200
         body = json.dumps({**GRANT_BODY, "password": PASSWORD}).encode()
@@ -167,7 +167,7 @@ class TestCalls:
 
     @pytest.mark.guarantee(12)
     def test_a_state_changing_call_works_once(self, phone: Device) -> None:
-        """The nonce is that of the key of the token."""
+        """The nonce is stored for the key of the token."""
         body = json.dumps({**GRANT_BODY, "password": PASSWORD}).encode()
         fields = list(sign(phone, "POST", "/step-up", body).items())
         assert phone.send("POST", PREFIX + "/step-up", fields, body).status == 200
@@ -175,20 +175,20 @@ class TestCalls:
 
     @pytest.mark.parametrize("name", ["alg", "keyid", "pub"])
     def test_a_message_that_names_its_key_is_refused(self, phone: Device, name: str) -> None:
-        """The key is that of the token."""
+        """The key must be that of the token."""
         value = ":AAAA:" if name == "pub" else '"ed25519"'
         assert call(phone, "GET", "/me", parameters=f";{name}={value}").code == "invalid_signature"
 
     @pytest.mark.parametrize("left_out", ["@method", "@target-uri", "authorization"])
     def test_each_component_must_be_covered(self, phone: Device, left_out: str) -> None:
-        """The error names it."""
+        """The error names the missing component."""
         cover = tuple(name for name in ("@method", "@target-uri", "authorization") if name != left_out)
         said = call(phone, "GET", "/me", cover=cover)
         assert (said.code, said.members["missing"]) == ("insufficient_coverage", [f'"{left_out}"'])
 
     @pytest.mark.parametrize("name", ["content-digest", "idempotency-key", "baton-grant"])
     def test_what_is_there_must_be_covered(self, phone: Device, name: str) -> None:
-        """Otherwise the body or the effect could be exchanged."""
+        """Otherwise the body or the effect of the call could be replaced."""
         body = b"{}" if name == "content-digest" else b""
         headers = {} if body else {name: "a-value-of-sixteen-characters"}
         cover = ("@method", "@target-uri", "authorization")
@@ -202,12 +202,12 @@ class TestCalls:
         assert "sign with the tag `baton`" in said.members["detail"]
 
     def test_another_key_is_refused_and_the_login_stays(self, phone: Device) -> None:
-        """A stolen token alone opens nothing."""
+        """A stolen token without its key is useless."""
         assert call(phone, "GET", "/me", key=DeviceKey.generate("p256")).code == "invalid_signature"
         assert call(phone, "GET", "/me").status == 200
 
     def test_the_scheme_and_the_tag_belong_together(self, phone: Device) -> None:
-        """Neither works without the other, so no signature can be stripped."""
+        """Each is refused without the other, so an attacker cannot remove a signature."""
         assert call(phone, "GET", "/me", scheme="Bearer").code == "invalid_signature"
         fields = sign(phone, "GET", "/me")
         del fields["signature"], fields["signature-input"]
@@ -220,7 +220,7 @@ class TestCalls:
         assert own.request("GET", "/me", tamper=other_scheme).code == "signature_required"
 
     def test_an_unbound_login_has_no_key(self, make_device: Callable[..., Device], phone: Device) -> None:
-        """It sends `Bearer`."""
+        """Such a login sends `Bearer`."""
         simple = make_device(client_id="simple", bound=False)
         simple.login(EMAIL)
         said = call(phone, "GET", "/me", token=simple.token)
@@ -228,19 +228,19 @@ class TestCalls:
         assert "Bearer" in said.members["detail"]
 
     def test_two_signatures_with_the_tag_are_refused(self, phone: Device) -> None:
-        """Exactly one."""
+        """There must be exactly one signature with the tag."""
         fields = sign(phone, "GET", "/me")
         fields["signature-input"] += ", sig2=" + fields["signature-input"].partition("=")[2]
         fields["signature"] += ", sig2=" + fields["signature"].partition("=")[2]
         assert phone.send("GET", PREFIX + "/me", list(fields.items()), b"").code == "invalid_signature"
 
     def test_the_exchange_keeps_its_own_tag(self, phone: Device) -> None:
-        """There is no authorization field, and no second profile."""
+        """An exchange has no authorization field, and only Baton's own profile."""
         assert phone.exchange().status == 200
 
 
 class TestBothTags:
-    """A request with both signatures: both verify, and have one nonce."""
+    """A request with both signatures: both must verify and have the same nonce."""
 
     def both(self, phone: Device, *, nonces: tuple[str, str], break_one: str = "") -> dict[str, str]:
         """Sign a call with both tags."""
@@ -270,7 +270,7 @@ class TestBothTags:
         return phone.send("POST", PREFIX + "/step-up", list(fields.items()), body)
 
     def test_with_one_nonce(self, phone: Device) -> None:
-        """It works once, and with one of the two signatures stripped it does not work again."""
+        """The call works once. If one of the two signatures is removed, it does not work again."""
         nonce = encode_base64url(secrets.token_bytes(12))
         fields = self.both(phone, nonces=(nonce, nonce))
         # `both` sent the call with the tag `baton` alone, and was refused: the scheme was HTTPSig.
@@ -280,19 +280,19 @@ class TestBothTags:
         assert self.send(phone, stripped).code == "replayed_nonce"
 
     def test_with_two_nonces(self, phone: Device) -> None:
-        """A captured call would work a second time."""
+        """Such a call is refused: a captured copy would work a second time."""
         said = self.send(phone, self.both(phone, nonces=("the-first-nonce", "the-second-nonce")))
         assert (said.code, "same `nonce`" in said.members["detail"]) == ("invalid_signature", True)
 
     @pytest.mark.parametrize("broken", ["baton", "httpsig"])
     def test_with_one_that_does_not_verify(self, phone: Device, broken: str) -> None:
-        """Neither is a decoration."""
+        """Both signatures must verify."""
         fields = self.both(phone, nonces=("the-only-nonce", "the-only-nonce"), break_one=broken)
         assert self.send(phone, fields).code == "invalid_signature"
 
 
 def test_a_wrong_digest_is_refused(phone: Device) -> None:
-    """The signature covers the digest, and the digest the body."""
+    """The signature covers the digest, and the digest covers the body."""
     fields = sign(phone, "POST", "/logout", b"{}")
     said = phone.send("POST", PREFIX + "/logout", list(fields.items()), b'{"a":1}')
     assert said.code == "invalid_digest"

@@ -65,7 +65,7 @@ def test_a_run_ends_before_its_call_counts_as_stopped() -> None:
 
 
 def test_a_key_is_free_before_its_call_and_after_24_hours() -> None:
-    """An answered call and an unanswered one do not differ in this."""
+    """An answered call and an unanswered call are both tested."""
     assert is_free(None, now=NOW)
     for stored in (RUNNING, ANSWERED):
         assert not is_free(stored, now=stored.expires_at - 1)

@@ -160,7 +160,7 @@ def bare_message(field: str, body: bytes) -> Message:
 
 
 def test_digests_of_rfc_9530() -> None:
-    """Each digest that the RFC prints is accepted, and each changed one is refused.
+    """Each digest that the RFC prints is accepted, and each changed digest is refused.
 
     Baton writes digests as the RFC does.
     """

@@ -1,4 +1,4 @@
-"""HTTP message signatures: what a signature must cover, what it protects, and what is refused."""
+"""HTTP message signatures: required coverage, protection, and refusals."""
 
 import base64
 import dataclasses
@@ -513,7 +513,7 @@ def test_only_existing_parts_must_be_covered() -> None:
 
 
 def test_a_body_needs_a_covered_digest() -> None:
-    """A body of one byte needs it. An empty body does not."""
+    """A body of one byte needs a covered ``content-digest``. An empty body needs none."""
     with pytest.raises(InsufficientCoverage):
         verify(Call(body=b"\n").signed())
     with pytest.raises(InsufficientCoverage):
@@ -688,7 +688,7 @@ def test_unknown_parameters_are_refused(name: str, value: str) -> None:
     ],
 )
 def test_the_refusal_of_a_parameter_says_how_to_correct_it(given: dict[str, str], hint: str) -> None:
-    """One case is a known parameter, the other an unknown one."""
+    """One case is a known parameter, the other an unknown parameter."""
     with pytest.raises(SignatureDefective) as refused:
         read_signature(dataclasses.replace(FULL, parameters=given).message())
     assert refused.value.members["hint"] == hint
@@ -718,7 +718,7 @@ def test_a_nonce_is_1_to_128_visible_characters(nonce: str, fits: bool) -> None:
 
 
 def test_a_keyid_is_at_most_128_characters() -> None:
-    """Baton's keyids have at most 43 characters. A much longer one is refused early."""
+    """Baton's keyids have at most 43 characters. A much longer keyid is refused early."""
     assert read_signature(Call(parameters={"keyid": f'"{"k" * 128}"'}).message()) is not None
     with pytest.raises(SignatureDefective):
         read_signature(Call(parameters={"keyid": f'"{"k" * 129}"'}).message())
@@ -1110,7 +1110,7 @@ def test_a_refused_signature_comes_with_a_hint_and_the_servers_path(message: Mes
 
 @pytest.mark.parametrize("name", ["created", "expires"])
 def test_created_in_milliseconds_is_recognised(name: str) -> None:
-    """Values from the year 1973 on as milliseconds, and up to the year 5138 as seconds, are recognised."""
+    """Times in milliseconds are recognised from the year 1973 on, and times in seconds up to the year 5138."""
     for value, words in ((10**11, "milliseconds"), (NOW * 1000, "milliseconds")):
         with pytest.raises(SignatureDefective) as refused:
             read_signature(dataclasses.replace(FULL, parameters={name: str(value)}).message())

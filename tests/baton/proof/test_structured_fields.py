@@ -167,7 +167,7 @@ def test_the_suite_of_the_working_group() -> None:
 
 @pytest.mark.parametrize("text", ['a=("x");b="1";b="2"', 'a=("x");b=1, a=("y");b=1', "a=1, a=2", "a, a"])
 def test_a_duplicate_key_is_refused(text: str) -> None:
-    """A proxy that reads the first value would see another one than Baton. Dictionaries and parameters are tested."""
+    """A proxy that reads the first value would see another value than Baton. Dictionaries and parameters are tested."""
     with pytest.raises(NotStructured, match="duplicate"):
         parse_dictionary(text)
 

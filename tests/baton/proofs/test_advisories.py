@@ -92,7 +92,7 @@ def test_a_renewal_by_a_slower_clock_belongs_to_its_lineage(world: World) -> Non
 
 
 def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
-    """The session id must not seem older than a use that a faster clock recorded one second ago."""
+    """The session id must not look older than a use that a faster clock recorded one second ago."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
@@ -237,7 +237,10 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
 
 
 def test_an_inconsistent_account_is_a_server_error(world: World) -> None:
-    """A password hash that cannot be decrypted, or a user without an account state: never "wrong password"."""
+    """A password hash cannot be decrypted, or a user has no account state.
+
+    The answer must never be "wrong password".
+    """
     phone = world.phone()
     issued = world.register(phone, attempt="the-attempt-of-old")
     caller = world.use(phone, issued.access_token)
@@ -309,7 +312,7 @@ def test_a_digest_of_an_unsigned_login_must_match(world: World) -> None:
 
 
 def test_a_login_during_a_disable_is_refused_as_usual(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bug: it restarted against an account state that could not accept it, and answered 503."""
+    """Bug: the login started again with an account state that could not accept it, and the answer was 503."""
     phone = world.phone()
     account = world.use(phone, world.register(phone).access_token).account
     verify = world.stores.users.get

@@ -146,7 +146,7 @@ def test_a_login_that_ended_after_its_request_was_accepted_changes_nothing(world
 def test_a_grant_proved_with_the_old_password_is_refused_after_a_password_change(
     world: World, method: str, path: str, body: bytes
 ) -> None:
-    """Also on the login that changed the password, which stays active."""
+    """The login that changed the password stays active, but its grant is refused too."""
     phone = world.phone()
     issued = world.register(phone)
     grant = grant_for(world, phone, issued.access_token, method, path, body)
@@ -158,7 +158,7 @@ def test_a_grant_proved_with_the_old_password_is_refused_after_a_password_change
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_caller_accepted_before_a_password_change_cannot_use_the_old_password(world: World, act: str) -> None:
-    """Two requests of one device, each with a grant: the second was accepted before the first one's write."""
+    """Two requests of one device, each with a grant: the second request was accepted before the write of the first."""
     phone, tablet = world.phone(), world.phone()
     mine = world.register(phone)
     other = world.login(tablet).device_id
@@ -259,7 +259,7 @@ def test_an_hmac_login_signed_with_another_secret_is_refused(world: World) -> No
 def test_a_revocation_by_the_own_key_with_an_old_token_reports_a_copy(
     world: World, exchanges: int, reason: str
 ) -> None:
-    """Only a holder that stored generation g + 1 can exchange it, and the owner did not."""
+    """The owner never stored generation g + 1, so only a copy could have exchanged it."""
     phone = world.phone()
     issued = world.register(phone)
     token = issued.access_token
@@ -322,7 +322,7 @@ def test_a_forged_token_of_an_active_login_is_refused(world: World) -> None:
 
 
 def test_a_disabled_account_gives_the_reason(world: World) -> None:
-    """`account_disabled`; the reason stays after the account is enabled again."""
+    """The reason is `account_disabled`. It stays after the account is enabled again."""
     phone = world.phone()
     issued = world.register(phone)
     for status in (Status.DISABLED, Status.ACTIVE):
@@ -340,7 +340,10 @@ def test_a_disabled_account_gives_the_reason(world: World) -> None:
 @pytest.mark.guarantee(7)
 @pytest.mark.parametrize("client_id", ["simple", "session-api", "legacy", "oauth"])
 def test_a_login_request_repeated_late_does_not_restore_a_logged_out_token(world: World, client_id: str) -> None:
-    """Renew, log out, evict and repeat the unsigned login in one second, eleven minutes after the login."""
+    """Eleven minutes after the login, the test renews, logs out and evicts.
+
+    In the same second it repeats the unsigned login.
+    """
     world.register(world.phone())
     phone = world.phone("none")
     attempt = world.attempt()
@@ -381,7 +384,7 @@ def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
 
 @pytest.mark.guarantee(5)
 def test_two_logins_by_one_key_at_a_full_account_leave_one_login(world: World) -> None:
-    """Each adds one and removes one, so the number of logins did not reveal the other login."""
+    """Each login adds one lineage and removes one, so the number of lineages does not reveal the other login."""
     world.register(world.phone())
     for _ in range(LINEAGES_MAX - 1):
         world.login(world.phone("none"), client_id="simple")

@@ -11,14 +11,14 @@ from tools.dev.engine import over_http
 
 @pytest.fixture(scope="session")
 def dynamodb(embedded_engine: None) -> AwsClient:
-    """Give the client of DynamoDB. It is made once, after the emulator answers."""
+    """Return the client of DynamoDB. It is made once, after the emulator answers."""
     del embedded_engine
     return AwsClient("dynamodb")
 
 
 @pytest.fixture
 def engine(tables: Tables, dynamodb: AwsClient) -> DynamoDB:
-    """Give DynamoDB with new, empty tables."""
+    """Return DynamoDB with new, empty tables."""
     return DynamoDB(tables, dynamodb)
 
 

@@ -99,7 +99,7 @@ def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Coun
 
 
 def test_the_next_key_is_used_when_botocore_has_refreshed_it(counter: Counter) -> None:
-    """It refreshes a key from 900 seconds before its end."""
+    """A key is refreshed by botocore from 900 seconds before its end."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(902)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(3600)}),
@@ -127,7 +127,7 @@ def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tu
 def test_a_missing_access_key_is_503_and_the_next_request_tries_again(
     counter: Counter, tables: Tables, monkeypatch: Any
 ) -> None:
-    """With a key, DynamoDB is called with it."""
+    """When the endpoint returns an access key again, DynamoDB is called with this key."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     small = Endpoint(endpoint, "us-east-1", source_of(counter.vended))

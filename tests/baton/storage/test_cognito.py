@@ -1,4 +1,4 @@
-"""`cognito_hook` against a user pool of the emulator, and the challenges that the emulator does not ask."""
+"""`cognito_hook` with a user pool of the emulator, and the challenges that the emulator does not send."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,19 +16,19 @@ PASSWORD = "Old-passw0rd!"
 
 
 class Pool:
-    """A client of Cognito that answers what a test says, as botocore does."""
+    """A client of Cognito that gives the answer of a test, as botocore does."""
 
     def __init__(self, answer: dict[str, Any] | str) -> None:
-        """Keep the answer, or the code of an error."""
+        """Store the answer, or the code of an error."""
         self.answer, self.sent = answer, dict[str, Any]()
 
     @property
     def client(self) -> "Pool":
-        """Return the client."""
+        """Return this object as the client."""
         return self
 
     def admin_initiate_auth(self, **request: Any) -> dict[str, Any]:
-        """Answer."""
+        """Return the answer, or raise the error."""
         self.sent = request
         if isinstance(self.answer, str):
             raise ClientError({"Error": {"Code": self.answer, "Message": ""}}, "AdminInitiateAuth")
@@ -36,7 +36,7 @@ class Pool:
 
 
 def ask(answer: dict[str, Any] | str, **options: str) -> Migrated | None:
-    """Ask a pool that gives this answer."""
+    """Call the hook with a pool that gives this answer."""
     pool: Any = Pool(answer)
     return cognito_hook("pool", "client", cognito=pool, **options)(EMAIL, PASSWORD)
 
@@ -63,7 +63,7 @@ def pool(embedded_engine: None) -> Callable[[str, str], Migrated | None]:
 
 
 def test_a_person_of_the_pool(pool: Callable[[str, str], Migrated | None]) -> None:
-    """The right password, a wrong one, and an address that the pool does not know."""
+    """The test has the right password, a wrong password, and an address that is not in the pool."""
     migrated = pool(EMAIL, PASSWORD)
     assert migrated is not None
     assert len(migrated.source_id) == 36
@@ -98,7 +98,7 @@ def test_a_challenge_for_a_second_factor_means_that_the_password_was_right(chall
 
 @pytest.mark.parametrize("challenge", ["NEW_PASSWORD_REQUIRED", "CUSTOM_CHALLENGE", "DEVICE_SRP_AUTH"])
 def test_any_other_challenge_moves_nobody(challenge: str) -> None:
-    """It is not known to come after the right password, or the password may not be used any more."""
+    """Such a challenge may come before the right password, or the password may no longer be valid."""
     assert ask({"ChallengeName": challenge, "ChallengeParameters": {}}) is None
 
 
@@ -107,20 +107,20 @@ def test_any_other_challenge_moves_nobody(challenge: str) -> None:
     ["NotAuthorizedException", "UserNotFoundException", "PasswordResetRequiredException", "UserNotConfirmedException"],
 )
 def test_these_errors_are_a_wrong_password(code: str) -> None:
-    """The pool says no."""
+    """With these errors, the pool refuses the password."""
     assert ask(code) is None
 
 
 @pytest.mark.guarantee(9)
 @pytest.mark.parametrize("code", ["TooManyRequestsException", "InternalErrorException", "AccessDeniedException"])
 def test_any_other_error_is_none(code: str) -> None:
-    """The login is answered with 503."""
+    """The hook raises the error, so the login is answered with 503."""
     with pytest.raises(ClientError):
         ask(code)
 
 
 def test_a_client_with_a_secret_sends_its_hash() -> None:
-    """HMAC-SHA-256 of user name and client id."""
+    """The hash is the HMAC-SHA-256 of user name and client id."""
     pool: Any = Pool("UserNotFoundException")
     cognito_hook("pool", "client", client_secret="secret", cognito=pool)(EMAIL, PASSWORD)
     assert pool.sent == {

@@ -47,7 +47,7 @@ class Stage:
         self.others: list[dict[str, Any]] = []
 
     def call(self, operation: str, **request: object) -> dict[str, Any]:
-        """Answer."""
+        """Answer an operation of API Gateway."""
         if operation == "get_base_path_mappings":
             assert request == {"domainName": "api.example.com"}
             return {"items": [{"basePath": "api", "restApiId": "abc123", "stage": "api"}]}

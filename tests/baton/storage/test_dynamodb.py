@@ -38,7 +38,7 @@ from tests.baton.memory import MemoryLog
 
 
 def put_state(engine: DynamoDB, account_state: AccountState) -> None:
-    """Store this account state, and overwrite an earlier one."""
+    """Store this account state, and overwrite an earlier account state."""
     engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
 
 
@@ -78,13 +78,16 @@ class TestDynamoDB(StorageContract):
 
     @pytest.fixture
     def storage(self, engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-        """Give the storage over new, empty tables."""
+        """Return the storage over new, empty tables."""
         return storage_over(engine, dynamodb)
 
     def test_removed_roles_attributes_and_requirements_leave_nothing_in_the_item(
         self, storage: StorageUnderTest, engine: DynamoDB
     ) -> None:
-        """An item without rights is as small as before. An empty value would be paid for at every exchange."""
+        """After the removal, an item without rights is as small as before.
+
+        Each exchange would pay for an empty value.
+        """
         storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT, attributes=ATTRIBUTES, second_factor_required=True))
         assert storage.lineages.set_roles(ACCOUNT, frozenset(), expected=SUPPORT) == Done()
         assert storage.lineages.set_attributes(ACCOUNT, b"") == Done()
@@ -94,7 +97,7 @@ class TestDynamoDB(StorageContract):
 
 
 def test_a_used_ticket_without_its_mark_is_our_own_trouble(engine: DynamoDB) -> None:
-    """A damaged item is no replay: the person would have to begin again, and an app would see an attack."""
+    """A damaged item is a server error and not a replay. Otherwise an app would report an attack."""
     store = Ephemeral(engine)
     assert store.consume_ticket(b"id", expires_at=NOW + 9, now=NOW, mark=b"mark") == Done()
     assert store.consume_nonce("key", "nonce", now=NOW, mark=b"mark") == Done()
@@ -108,7 +111,7 @@ def test_a_used_ticket_without_its_mark_is_our_own_trouble(engine: DynamoDB) -> 
 
 
 def test_a_credential_without_its_account_is_our_own_trouble(engine: DynamoDB) -> None:
-    """Whose it is cannot be said, so nobody is told that another account has it."""
+    """The account of the credential is unknown. So the answer must not be that another account has it."""
     MailUsers(engine).register(USER, state_with(MINE_LIVE))
     engine.write("put_item", TableName=engine.tables.users, Item=credential_key(PASSKEY.credential_id))
     with pytest.raises(Unavailable):

@@ -87,7 +87,7 @@ def cancelled(*codes: str, item: Item | None = None) -> ClientError:
 
 @dataclass(slots=True)
 class FailingClient:
-    """A client that raises each of its errors in turn, and then returns the given answer or an empty one."""
+    """A client that raises each of its errors in turn, and then returns the given answer or an empty answer."""
 
     errors: list[Exception]
     answers: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -271,7 +271,7 @@ CONFLICT_OF_EACH_CLIENT = [
 
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
 def test_an_exchange_in_conflict_with_a_transaction_is_repeated(conflict: Exception) -> None:
-    """A team's own transaction can check that a login is active while this login exchanges its token."""
+    """A team's own transaction may check that a login is active while this login exchanges its token."""
     child = state_with(exchange(MINE_LIVE, presented(), now=NOW))
     failing_client = FailingClient(
         [conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": state_item(child)}}
@@ -361,7 +361,7 @@ def _mine(item: Item) -> dict[str, Value]:
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_an_unreadable_account_state_is_a_server_error(engine: DynamoDB, broken: str) -> None:
-    """Such an account state never counts as missing or ended, so a malformed item logs nobody out."""
+    """Such an account state never counts as missing or ended, so a malformed item logs no user out."""
     item = state_item(state_with(MINE_LIVE))
     BROKEN[broken](item)
     engine.write("put_item", TableName=engine.tables.lineages, Item=item)

@@ -208,7 +208,7 @@ def verbs_of(port: type[Any]) -> set[str]:
 
 
 def test_every_write_is_listed() -> None:
-    """The list has no others."""
+    """The list has all writes of the stores, and no others."""
     found = {
         verb
         for path in STORES.glob("*.py")
@@ -219,7 +219,7 @@ def test_every_write_is_listed() -> None:
 
 
 def test_only_the_stores_write() -> None:
-    """Therefore the list is complete."""
+    """No module outside the stores writes, so the list of writes is complete."""
     elsewhere = (ROOT / "chalicelib" / "baton").rglob("*.py")
     assert [
         str(path) for path in elsewhere if path.parent != STORES and any(_sites(ast.parse(path.read_text("utf-8"))))

@@ -1,4 +1,4 @@
-"""HTTPS to services of others: one deadline for all of it, a bounded answer, a verified certificate."""
+"""HTTPS to services of other parties: one deadline for the whole request, a limited answer, a verified certificate."""
 
 import contextlib
 import datetime as dt
@@ -31,7 +31,7 @@ from tools.template import ROOT
 
 WITHIN_S = 0.4
 GRACE_S = 8.0
-"""A busy machine is late. A reader without a deadline takes ``LONG_S``."""
+"""The accepted delay of a busy machine, in seconds. A reader without a deadline takes ``LONG_S``."""
 LONG_S = 20.0
 BYTES_MAX = 10_000
 EVERY_S = 0.02
@@ -39,7 +39,7 @@ Handler = Callable[[socket.socket], None]
 
 
 def certificate(folder: Path, name: str, *, host: str | None = None, issuer: Path | None = None, days: int = 1) -> Path:
-    """Write a certificate with its key: of a CA, or for a host and signed by one."""
+    """Write a certificate with its key: of a CA, or for a host and signed by a CA."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, authority = key, subject
@@ -82,7 +82,7 @@ def certificate(folder: Path, name: str, *, host: str | None = None, issuer: Pat
 
 @dataclass(frozen=True)
 class Certificates:
-    """A CA of our own, and certificates of it and of another one."""
+    """A CA of this test, and certificates of this CA and of another CA."""
 
     authority: Path
     good: Path
@@ -93,7 +93,7 @@ class Certificates:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make them."""
+    """Make the certificates."""
     folder = tmp_path_factory.mktemp("certificates")
     authority, another = certificate(folder, "authority"), certificate(folder, "another")
     return Certificates(
@@ -107,7 +107,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @contextlib.contextmanager
 def serving(handler: Handler, certificate: Path | None) -> Iterator[str]:
-    """Serve one connection on loopback; without a certificate without TLS. Give the URL."""
+    """Serve one connection on loopback, with TLS if there is a certificate. Return the URL."""
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -136,7 +136,7 @@ def serving(handler: Handler, certificate: Path | None) -> Iterator[str]:
 
 
 def saying(answer: bytes) -> Handler:
-    """Make a server that answers so, to a whole request."""
+    """Make a server that sends this answer to a complete request."""
 
     def handler(connection: socket.socket) -> None:
         request = b""
@@ -148,7 +148,7 @@ def saying(answer: bytes) -> Handler:
 
 
 def dripping(first: bytes, drop: bytes) -> Handler:
-    """Make a server that begins an answer, and goes on with a drop before each limit of a read, for a long time."""
+    """Make a server that begins an answer, and then sends one byte before each read limit, for a long time."""
 
     def handler(connection: socket.socket) -> None:
         connection.sendall(first)
@@ -161,7 +161,7 @@ def dripping(first: bytes, drop: bytes) -> Handler:
 
 @dataclass
 class Fetched:
-    """What a request brought, and how long it took."""
+    """The result of a request, and its duration."""
 
     answer: bytes | NotFetched
     took_s: float
@@ -176,7 +176,7 @@ def fetch(url: str, trusted: Path | None, *, within_s: float = LONG_S, bytes_max
 
 
 def fetched(handler: Handler, certificates: Certificates, **limits: float) -> Fetched:
-    """Serve, and fetch."""
+    """Start a server, and fetch from it."""
     with serving(handler, certificates.good) as url:
         return fetch(url, certificates.authority, **limits)  # type: ignore[arg-type] # the names are those of fetch
 
@@ -191,14 +191,14 @@ def fetched(handler: Handler, certificates: Certificates, **limits: float) -> Fe
     ids=["length", "chunks", "after 100"],
 )
 def test_a_whole_answer_is_returned_at_once(certificates: Certificates, answer: bytes) -> None:
-    """A server that keeps the connection does not hold it up."""
+    """The result does not wait for a server that keeps the connection open."""
     done = fetched(saying(answer), certificates)
     assert done.answer == b"hello"
     assert done.took_s < GRACE_S
 
 
 def test_the_request_is_a_plain_get(certificates: Certificates) -> None:
-    """With the host, the given fields, and no others."""
+    """It has the host, the given fields, and no others."""
     seen: list[bytes] = []
 
     def handler(connection: socket.socket) -> None:
@@ -236,7 +236,7 @@ def test_a_dripping_server_does_not_exceed_the_deadline(certificates: Certificat
     "handler", [dripping(b"\x16\x03\x03\x40\x00", b"\x00"), lambda _: None], ids=["drips", "silent"]
 )
 def test_a_dripping_handshake_does_not_exceed_the_deadline(certificates: Certificates, handler: Handler) -> None:
-    """Nor a server that never begins TLS."""
+    """A server that never begins TLS is tested too."""
     with serving(handler, None) as url:
         done = fetch(url, certificates.authority, within_s=WITHIN_S)
     assert isinstance(done.answer, NotFetched)
@@ -259,7 +259,7 @@ def test_a_slow_name_server_does_not_exceed_the_deadline(monkeypatch: pytest.Mon
 
 
 def test_each_address_gets_its_part_of_the_time(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that does not answer (IPv6 that leads nowhere) leaves time for the next one."""
+    """An address that does not answer, such as unreachable IPv6, leaves time for the next address."""
     genuine = socket.create_connection
     tried: list[tuple[str, float]] = []
 
@@ -295,7 +295,7 @@ def test_each_address_gets_its_part_of_the_time(certificates: Certificates, monk
     ids=["length", "announced", "chunk", "chunks", "no length", "fields", "field", "100"],
 )
 def test_a_huge_answer_is_not_read(certificates: Certificates, answer: bytes) -> None:
-    """Nor is memory allocated for what a server announces."""
+    """No memory is allocated for the announced length either."""
 
     def handler(connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -307,7 +307,7 @@ def test_a_huge_answer_is_not_read(certificates: Certificates, answer: bytes) ->
 
 
 def test_the_largest_answer_is_read(certificates: Certificates) -> None:
-    """A body of the whole size, and a head beside it."""
+    """The body has the maximum size, in addition to a head."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX: %s\r\n\r\n" % (BYTES_MAX, b"x" * (HEAD_BYTES_MAX - 100))
     done = fetched(saying(head + b"x" * BYTES_MAX), certificates)
     assert done.answer == b"x" * BYTES_MAX
@@ -315,7 +315,7 @@ def test_the_largest_answer_is_read(certificates: Certificates) -> None:
 
 @pytest.mark.parametrize("name", ["of_another_host", "expired", "of_another_authority"])
 def test_a_wrong_certificate_is_refused(certificates: Certificates, name: str) -> None:
-    """Before a byte of the request is sent."""
+    """No byte of the request is sent before."""
     received: list[bytes] = []
     with serving(lambda connection: received.append(connection.recv(65536)), getattr(certificates, name)) as url:
         done = fetch(url, certificates.authority)
@@ -324,13 +324,13 @@ def test_a_wrong_certificate_is_refused(certificates: Certificates, name: str) -
 
 
 def test_a_self_made_authority_is_not_trusted_by_default(certificates: Certificates) -> None:
-    """The system's certificates decide."""
+    """The certificates of the system decide."""
     with serving(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), certificates.good) as url:
         assert fetch(url, None).answer == NotFetched("SSLCertVerificationError")
 
 
 def test_a_closed_port_is_no_answer() -> None:
-    """It is known at once."""
+    """The result comes immediately."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     done = fetch(f"https://localhost:{port}", None)
@@ -349,7 +349,7 @@ def test_a_closed_port_is_no_answer() -> None:
     ],
 )
 def test_only_an_answer_of_200_is_one(certificates: Certificates, answer: bytes, reason: str) -> None:
-    """No redirect is followed. The reason has nothing of the answer's own words."""
+    """No redirect is followed. The reason contains no text of the answer."""
     assert fetched(saying(answer), certificates).answer == NotFetched(reason)
 
 
@@ -363,7 +363,7 @@ def test_only_an_answer_of_200_is_one(certificates: Certificates, answer: bytes,
     ids=["length", "chunks", "no length"],
 )
 def test_an_answer_that_is_cut_off_is_none(certificates: Certificates, answer: bytes) -> None:
-    """An attacker on the way could cut it before the row of a password. TLS's own end is missing."""
+    """TLS's own end is missing: an attacker on the way could cut the answer before the row of a password."""
 
     def handler(connection: socket.socket) -> None:
         saying(answer)(connection)
@@ -373,7 +373,7 @@ def test_an_answer_that_is_cut_off_is_none(certificates: Certificates, answer: b
 
 
 def test_an_answer_that_ends_early_is_none(certificates: Certificates) -> None:
-    """With TLS's own end too, where its length says so."""
+    """TLS has ended correctly, but the announced length is not reached."""
 
     def handler(connection: socket.socket) -> None:
         saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")(connection)
@@ -385,12 +385,12 @@ def test_an_answer_that_ends_early_is_none(certificates: Certificates) -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost", "localhost", "https://", "file:///etc/passwd"])
 def test_only_https_is_fetched(url: str) -> None:
-    """Whatever the caller's mistake."""
+    """A caller cannot send a request without TLS by mistake."""
     assert fetch(url, None).answer == NotFetched("ValueError")
 
 
 def test_the_time_counts_as_that_of_other_calls(certificates: Certificates) -> None:
-    """A request of Baton ends before Lambda's time-out, and sends nothing that it has no time for."""
+    """So a request of Baton ends before Lambda's time-out, and sends no call without time for it."""
     budget = TimeBudget()
     fetching = HttpsFetch(budget, certificates=str(certificates.authority))
     budget.begin()
@@ -410,7 +410,7 @@ def test_a_padded_answer_over_tls(
     count: int,
     leaked: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """The breach check with the genuine transport: a row with count 0 is padding."""
+    """The test runs the breach check with real HTTPS: a row with count 0 is padding."""
     monkeypatch.setattr(breach, "BREACH_CHECK_MAX_S", LONG_S)
     secret = b"velvet anchor piano tundra"
     digest = hashlib.sha1(secret, usedforsecurity=False).hexdigest().upper()

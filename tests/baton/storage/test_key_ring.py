@@ -69,13 +69,13 @@ class CountingWrapper:
 
 @pytest.fixture
 def counting(engine: DynamoDB, dynamodb: AwsClient) -> CountingEngine:
-    """Give the counting DynamoDB."""
+    """Return the counting DynamoDB."""
     return CountingEngine(engine, dynamodb)
 
 
 @pytest.fixture(scope="module")
 def kms_key(dynamodb: AwsClient) -> str:
-    """Give a customer key. ``dynamodb`` is requested because it starts moto."""
+    """Return a customer key. ``dynamodb`` is requested because it starts moto."""
     assert dynamodb
     key: str = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     return key
@@ -92,13 +92,13 @@ def small_kms(endpoint: str) -> AwsClient:
 
 @pytest.fixture(params=["botocore", "small"])
 def kms(request: pytest.FixtureRequest, endpoint: str) -> AwsClient:
-    """Give KMS with each AWS client."""
+    """Return KMS with each AWS client in turn."""
     return AwsClient("kms") if request.param == "botocore" else small_kms(endpoint)
 
 
 @pytest.fixture(params=["local", "kms", "small kms"])
 def wrapper(request: pytest.FixtureRequest, kms_key: str, endpoint: str) -> Wrapper:
-    """Give each wrapper."""
+    """Return each wrapper in turn."""
     if request.param == "local":
         return LocalWrapper()
     return KmsWrapper(kms_key, small_kms(endpoint) if request.param == "small kms" else None)
@@ -112,7 +112,7 @@ def stored_item(engine: DynamoDB) -> Item:
 
 
 def put(engine: DynamoDB, item: Item) -> None:
-    """Store the item, and overwrite an earlier one."""
+    """Store the item, and overwrite an earlier item."""
     engine.write("put_item", TableName=engine.tables.users, Item=item)
 
 
@@ -208,7 +208,7 @@ def test_development_makes_a_missing_ring_at_first_use(engine: DynamoDB) -> None
 
 @pytest.mark.guarantee(9)
 def test_in_a_deployment_a_missing_ring_is_a_server_error(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
-    """A new ring would end every login, so a request never makes one."""
+    """A new ring would end every login, so a request never makes a ring."""
     with pytest.raises(Unavailable, match="absent"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
     assert engine.read(engine.tables.users, RING_KEY) is None

@@ -79,7 +79,7 @@ class Team:
 
 @pytest.fixture
 def team(engine: DynamoDB) -> Team:
-    """Give a team over empty tables, and an active login with two roles."""
+    """Return a team over empty tables, and an active login with two roles."""
     team = Team(engine)
     assert team.users.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ROLES)) == Done()
     return team
@@ -166,13 +166,13 @@ def test_a_transaction_fails_for_an_account_that_was_disabled_and_enabled(team: 
 
 
 def test_a_transaction_fails_after_the_not_before_time_was_raised(team: Team) -> None:
-    """The time belongs to the deployment, and the actor contains it."""
+    """The transaction compares the login with the not-before time of the deployment, which ``actor`` has."""
     assert team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time))
     assert not team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time + 1))
 
 
 def test_a_transaction_of_an_expired_login_fails(team: Team) -> None:
-    """The last second of a login is valid, the next one is not."""
+    """A login is active in its last second, and not in the next second."""
     assert team.order(now=MINE_LIVE.expires_at - 1)
     assert not team.order(now=MINE_LIVE.expires_at)
 
@@ -234,7 +234,7 @@ def test_each_part_about_the_app_is_required(team: Team, part: str, monkeypatch:
 def test_a_transaction_of_a_browser_fails_after_the_end_of_its_app(
     team: Team, gone: AccountState, verdict: object
 ) -> None:
-    """The condition that a team gets has it too."""
+    """The condition for a team's transaction includes the login of the app."""
     assert may_act(gone, BY_COOKIE, now=NOW) == verdict
     put_state(team.engine, gone)
     assert not team.order(actor=BY_COOKIE)

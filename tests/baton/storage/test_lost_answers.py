@@ -73,7 +73,7 @@ class Line:
 
 @pytest.fixture
 def line(dynamodb: AwsClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """Give the connection, without pauses between botocore's attempts."""
+    """Return the connection, without pauses between botocore's attempts."""
     line = Line()
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
     # The handler is the last one of the general event: moto answers there, and handlers of specific events run earlier.
@@ -102,7 +102,7 @@ def test_an_exchange_with_several_lost_answers_gets_the_same_child(engine: Dynam
 
 
 def test_a_login_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """The stored lineage equals the new one."""
+    """The repetition finds that the stored lineage equals the new lineage."""
     expected = state_with(MINE_LIVE)
     put_state(engine, expected)
     line.lose()
@@ -114,7 +114,7 @@ def test_a_login_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> No
 
 
 def test_a_recorded_use_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """The stored lineage equals the new one."""
+    """The repetition finds that the stored lineage equals the new lineage."""
     put_state(engine, state_with(MINE_LIVE))
     slid = replace(MINE_LIVE, issued_at=NOW)
     line.lose()
@@ -146,7 +146,7 @@ def test_an_end_of_all_logins_with_a_lost_answer_happens_once(engine: DynamoDB, 
 
 
 def test_an_end_of_a_device_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """A login that ends itself is not active at the second attempt, and succeeds too."""
+    """A login that ends itself is no longer active at the second attempt, which succeeds too."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
     assert LineageStore(engine).end_device(ACTOR, MINE, now=NOW) == Done()
@@ -160,7 +160,7 @@ def test_a_deletion_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) ->
 
 
 def test_a_registration_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """Since moto ignores request tokens, the second attempt fails here on the items of the first one."""
+    """Since moto ignores request tokens, the second attempt fails here on the items of the first attempt."""
     line.lose()
     assert Users(engine).register(USER, state_with(MINE_LIVE)) == Done()
     second = replace(USER, account=SOMEBODY_ELSE)
@@ -187,7 +187,7 @@ def test_a_password_change_with_a_lost_answer_succeeds(engine: DynamoDB, line: L
 
 
 def test_a_reset_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
-    """Our own mark and verifier are stored; nothing rose twice."""
+    """The stored mark and hash are those of this call. No number rises twice."""
     Users(engine).register(USER, state_with(MINE_LIVE))
     line.lose()
     reset = MailUsers(engine).reset_password(
@@ -210,7 +210,7 @@ def test_a_proof_of_an_address_whose_answer_was_lost_is_done(engine: DynamoDB, l
 
 
 def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, line: Line) -> None:
-    """Our own address, and our own mark and ciphertext, are stored. Nothing rose twice."""
+    """The stored address, mark and ciphertext are those of these calls. No number rises twice."""
     users = MailUsers(engine)
     users.register(PROVED, state_with(MINE_LIVE))
     line.lose()
@@ -228,7 +228,7 @@ def test_a_move_and_an_undo_whose_answers_were_lost_are_done(engine: DynamoDB, l
 
 
 def test_the_deletion_of_an_unproved_account_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
-    """The deleted account state has our mark. Another link is told that the account moved."""
+    """The deleted account state has the mark of this call. For another link, the result is ``Moved``."""
     users = MailUsers(engine)
     users.register(USER, state_with(MINE_LIVE))
     line.lose()
@@ -239,7 +239,7 @@ def test_the_deletion_of_an_unproved_account_whose_answer_was_lost_is_done(engin
 
 
 def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
-    """Our mark is stored; the next request with the same code is refused all the same."""
+    """The stored mark is that of this call. The next request with the same code is still refused."""
     Users(engine).register(ASKED, state_with(MINE_LIVE))
     store = Factors(engine)
 
@@ -259,7 +259,7 @@ def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line
 def test_a_change_of_factors_whose_answer_was_lost_is_done(
     engine: DynamoDB, line: Line, change: FactorChange, before: SecondFactors, after: SecondFactors
 ) -> None:
-    """The change is stored, one version on; nothing rose twice."""
+    """The change is stored once, and the version is one higher."""
     Users(engine).register(replace(USER, factors=before), state_with(MINE_LIVE))
     line.lose()
     assert Factors(engine).change_factors(ACTOR, change, remember=None, now=NOW) == Done()
@@ -267,7 +267,7 @@ def test_a_change_of_factors_whose_answer_was_lost_is_done(
 
 
 def test_the_writes_of_a_passkey_whose_answer_was_lost_are_done(engine: DynamoDB, line: Line) -> None:
-    """Its use and its name. The second sending stores the same."""
+    """The writes are its use and its name. The second attempt stores the same values."""
     Users(engine).register(replace(USER, factors=SecondFactors(passkeys=by_id(PASSKEY))), state_with(MINE_LIVE))
     store = Factors(engine)
     use = PasskeyUse(PASSKEY, counter=8, backup_eligible=True, backed_up=True, day=1)
@@ -281,7 +281,7 @@ def test_the_writes_of_a_passkey_whose_answer_was_lost_are_done(engine: DynamoDB
 
 
 def test_a_restore_key_with_a_lost_answer_is_kept_or_deleted(engine: DynamoDB, line: Line) -> None:
-    """Sent again, both change nothing."""
+    """The second attempt of each write changes nothing."""
     Users(engine).register(USER, state_with(MINE_LIVE))
     for key, kept in ((KEY, {"phone": KEY}), (None, {})):
         line.lose()

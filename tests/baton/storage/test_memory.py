@@ -47,7 +47,7 @@ class TestMemory(StorageContract):
 
     @pytest.fixture
     def storage(self) -> StorageUnderTest:
-        """Give an empty storage."""
+        """Return an empty storage."""
         return storage_over(MemoryTables())
 
 
@@ -63,7 +63,7 @@ def test_environments_share_their_tables() -> None:
 
 
 def test_environments_of_a_process_share_default_tables() -> None:
-    """`make dev` uses this: several environments take turns."""
+    """`make dev` relies on this: several environments take turns."""
     one, other = (memory_storage(secrets.token_bytes) for _ in range(2))
     assert one.key_ring.current(now=NOW) == other.key_ring.current(now=NOW)
     assert storage_over(MemoryTables()).key_ring.current(now=NOW) != one.key_ring.current(now=NOW)

@@ -115,7 +115,7 @@ BEHIND: Final = range(-1, 6)
 
 
 def tokens(behind: int) -> Iterator[PresentedToken]:
-    """Yield tokens of a generation: with the attempt in its slot, with another attempt, and with an empty one."""
+    """Yield tokens of a generation: with the attempt in its slot, with another attempt, and with an empty attempt."""
     for attempt in (HISTORY[(MINE_LIVE.generation - behind) % ATTEMPT_SLOTS], OTHER_ATTEMPT, bytes(8)):
         yield presented(behind, attempt=attempt)
 
@@ -129,7 +129,7 @@ CURRENT_RETRY_AND_REUSE: Final = (
 
 
 def verdict_of_the_rule(account_state: AccountState, token: PresentedToken) -> object:
-    """Return the verdict of the rule, with the exchange executed."""
+    """Return the verdict of the rule. If it permits the exchange, return the lineage after it."""
     verdict = judge(account_state, token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     return Exchanged(exchange(verdict.lineage, token, now=NOW)) if isinstance(verdict, Current) else verdict
 
@@ -213,7 +213,7 @@ def test_dynamodb_agrees_for_every_combination_of_facts(engine: DynamoDB, status
 
 @pytest.mark.parametrize("life", [ALIVE, *DEAD_IN_ONE_WAY], ids=str)
 def test_dynamodb_agrees_on_every_generation_and_attempt(engine: DynamoDB, life: Life) -> None:
-    """21 tokens are presented to an active lineage, and to one with each single cause."""
+    """21 tokens are presented to an active lineage, and to a lineage with each single cause."""
     walk = Walk(engine)
     for token in TOKENS:
         walk.check(life, token)
@@ -270,6 +270,6 @@ def test_without_any_part_the_condition_differs_from_the_rule(
 
 
 def test_the_presented_lineage_is_the_tested_one() -> None:
-    """The cases above change the lineage of the presented token."""
+    """The token of the test presents the lineage that the cases change."""
     assert presented().lineage == MINE
     assert presented(attempt=ATTEMPT).attempt not in HISTORY

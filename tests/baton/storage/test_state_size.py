@@ -115,7 +115,10 @@ def test_with_every_right_and_fact_of_the_device_six_lineages_still_cost_one_wri
 
 @pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])
 def test_with_every_right_six_lineages_still_cost_one_write_unit(largest: Lineage) -> None:
-    """All roles, the longest attributes, and a second factor that an operator requires: an exchange is one unit."""
+    """The account has all roles, the longest attributes, and an operator's requirement of a second factor.
+
+    An exchange costs one unit.
+    """
     with_all = replace(
         state_of(largest, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES),
         attributes=bytes(ATTRIBUTES_BYTES_MAX),
@@ -150,7 +153,7 @@ def test_a_role_code_above_the_maximum_is_a_defect(code: int) -> None:
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:
-    """A check of the test above, which must be able to fail."""
+    """A control of the test above: it fails if another lineage costs nothing."""
     assert size_of_item(state_item(state_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
 
 
@@ -169,7 +172,7 @@ def test_a_value_above_its_size_limit_is_a_defect() -> None:
 
 
 def test_a_passkey_takes_some_170_bytes() -> None:
-    """With a P-256 key, a credential id of 16 bytes and a name of 16. Ten of them fit two write units."""
+    """It has a P-256 key, and a credential id and a name of 16 bytes each. Ten passkeys fit two write units."""
     passkey = replace(
         PASSKEY,
         credential_id=bytes(16),

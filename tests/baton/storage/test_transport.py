@@ -148,7 +148,7 @@ def test_a_connection_with_connection_close_is_not_kept(line: Callable[..., "Lin
 
 @pytest.fixture
 def small_engine(tables: Tables, endpoint: str) -> DynamoDB:
-    """Give a DynamoDB whose frequent calls use the small AWS client."""
+    """Return a DynamoDB whose frequent calls use the small AWS client."""
     return DynamoDB(tables, AwsClient("dynamodb", endpoint=Endpoint(endpoint, "us-east-1", TEST_KEY)))
 
 
@@ -157,7 +157,7 @@ class TestSmallClient(StorageContract):
 
     @pytest.fixture
     def storage(self, small_engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-        """Give the storage over new, empty tables."""
+        """Return the storage over new, empty tables."""
         return storage_over(small_engine, dynamodb)
 
 
@@ -322,7 +322,7 @@ class Line:
         self.close_all()
 
     def close_all(self, expected: int = 1) -> None:
-        """Close all connections when there are that many, and wait until the client can see it."""
+        """Wait for ``expected`` connections, close all, and wait until the client can see it."""
         for _ in range(500):
             if len(self.open) >= expected:
                 break
@@ -470,7 +470,7 @@ def test_unrequested_bytes_on_a_kept_connection_are_not_an_answer(line: Callable
 def test_connections_that_were_closed_while_idle_cost_no_attempt(
     line: Callable[..., Line],
 ) -> None:
-    """Before the fix each of them used one attempt."""
+    """Before the fix, each closed connection used one attempt."""
     other = line(*[answer()] * 5)
     small = client(other.address)
     connections = [connection_module._Connection("http", small._address(), 1) for _ in range(4)]
@@ -558,7 +558,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secured(line: Callable[..., Line], certificate: Path) -> Line:
-    """Give a server with TLS and this certificate."""
+    """Return a server with TLS and this certificate."""
     made = line(*[answer()] * ATTEMPTS)
     made.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.tls.load_cert_chain(certificate)

@@ -23,7 +23,7 @@ class Order(Body):
 
 
 class Page(Query):
-    """Which orders to list."""
+    """The page of orders to list."""
 
     at_least: int = 0
     word: str = ""
@@ -43,7 +43,7 @@ def place(caller: Caller, order: Order) -> Answer:
 @app.route("/drafts", methods=["POST", "PUT", "PATCH", "DELETE"])
 @baton.signed()
 def draft(caller: Caller) -> Answer:
-    """Place an order at each request, also at a repeated one."""
+    """Place an order at each request, also at a repeated request."""
     ORDERS.append((caller.account, 0))
     return Answer(201)
 
@@ -59,5 +59,5 @@ def show(caller: Caller, page: Page) -> Answer:
 @app.route("/orders/all", methods=["GET"])
 @baton.signed(role="support")
 def show_all(caller: Caller) -> Answer:
-    """List all orders, for support."""
+    """List all orders, for the support team."""
     return Answer(200, {"by": caller.account, "items": [item for _, item in ORDERS]})

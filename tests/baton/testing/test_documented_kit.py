@@ -58,14 +58,14 @@ def run(project: Path) -> tuple[int, str]:
 
 
 def test_the_tests_of_the_page_pass(project: Path) -> None:
-    """All of them, with warnings as errors."""
+    """All tests of the page pass, with warnings as errors."""
     code, printed = run(project)
     assert code == pytest.ExitCode.OK, printed
     assert f"{PAGE.count('def test_')} passed" in printed
 
 
 def test_a_broken_feature_fails_the_tests_of_the_page(project: Path) -> None:
-    """Without `once`, a lost answer places two orders. Without the role, everybody lists all orders."""
+    """Without `once`, a lost answer places two orders. Without the role, every caller lists all orders."""
     feature = project / "chalicelib" / "orders.py"
     feature.write_text(FEATURE.replace(", once=True", "").replace('role="support"', ""), "utf-8")
     code, printed = run(project)

@@ -37,7 +37,7 @@ def test_a_call_without_a_key_is_not_repeated(world: World) -> None:
 
 
 def test_an_expired_token_is_exchanged_when_it_is_needed(world: World) -> None:
-    """Exactly once, and not before."""
+    """The phone exchanges it once, and not before it is needed."""
     phone = world.phone()
     phone.get("/orders")
     assert "exchanged" not in world.events
@@ -56,7 +56,7 @@ def test_a_lost_answer_to_an_exchange_does_not_end_the_login(world: World) -> No
 
 
 def test_a_phone_continues_after_a_restart(world: World) -> None:
-    """It stored the token and the attempt before it sent them."""
+    """The phone stored the token and the attempt before it sent them."""
     phone = world.phone()
     world.clock.skip(minutes=16)
     phone.lose_next_answer(times=SENDINGS_MAX)
@@ -69,7 +69,7 @@ def test_a_phone_continues_after_a_restart(world: World) -> None:
 
 
 def test_a_phone_steps_up_when_the_server_requires_it(world: World) -> None:
-    """For exactly this order, with its key: one order is placed."""
+    """The grant is for exactly this order, with its key. One order is placed."""
     phone = world.phone()
     order = {"item": 7, "price": 10_001}
     assert phone.post("/orders", json=order, idempotency_key=KEY).code == "step_up_required"
@@ -83,7 +83,7 @@ def test_a_phone_steps_up_when_the_server_requires_it(world: World) -> None:
 
 
 def test_the_query_is_signed_as_it_is_sent(make_world: MakeWorld) -> None:
-    """With any characters."""
+    """The query may have any characters."""
     word = "caf\u00e9 & ~*-._ a+b=c/?%"
     reply = make_world().phone().get("/orders", query={"at_least": "1", "word": word})
     assert (reply.status, reply.json["word"]) == (200, word)
@@ -91,7 +91,7 @@ def test_the_query_is_signed_as_it_is_sent(make_world: MakeWorld) -> None:
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete", "post"])
 def test_requests_of_every_method_are_signed(make_world: MakeWorld, method: str) -> None:
-    """Each reaches its route."""
+    """Each request reaches its route."""
     phone = make_world().phone()
     assert getattr(phone, method)("/drafts").status == 201
     assert len(ORDERS) == 1
@@ -113,7 +113,7 @@ def test_requests_of_every_method_are_signed(make_world: MakeWorld, method: str)
 def test_a_phone_of_every_client_keeps_its_login_for_an_hour(
     make_world: MakeWorld, client: str, binding: Any, *, renewed: bool
 ) -> None:
-    """With an exchange, if its mechanism has one."""
+    """If the mechanism has an exchange, the phone exchanges its token."""
     world = make_world()
     phone = world.phone(client_id=client, binding=binding)
     for _ in range(4):

@@ -22,7 +22,10 @@ KEY = "order-7-abcdefgh"
 
 
 def test_a_complete_copy_ends_with_the_login(world: World) -> None:
-    """Both exchange the same token and get the same child. When both exchange the child, the login ends."""
+    """The phone and its copy exchange the same token and get the same child.
+
+    When both exchange the child, the login ends.
+    """
     owner = world.phone()
     thief = world.thief_of(owner)
     world.clock.skip(minutes=16)
@@ -49,7 +52,7 @@ def test_a_copy_that_is_behind_is_refused_and_the_owner_continues(world: World) 
 
 
 def test_a_token_without_its_key_is_refused(world: World) -> None:
-    """On a call and on an exchange. The owner continues."""
+    """The thief makes a call and an exchange. The owner continues."""
     owner = world.phone()
     thief = world.thief_of(owner, key=False)
     assert thief.get("/orders").code == "signature_required"
@@ -76,7 +79,7 @@ def test_an_owner_who_finds_a_copy_ahead_revokes_the_login(world: World) -> None
 
 
 def test_the_clock_moves_only_when_told(make_world: MakeWorld) -> None:
-    """In seconds, minutes, hours and days, and never back."""
+    """It moves by seconds, minutes, hours and days, and never back."""
     world = make_world()
     before = world.clock.now
     world.phone()
@@ -88,7 +91,7 @@ def test_the_clock_moves_only_when_told(make_world: MakeWorld) -> None:
 
 
 def test_a_login_ends_with_its_idle_limit(world: World) -> None:
-    """Thirty days without an exchange (client `mobile`)."""
+    """The limit of client `mobile` is thirty days without an exchange."""
     phone = world.phone()
     world.clock.skip(days=31)
     assert phone.get("/orders").code == "login_required"
@@ -112,7 +115,7 @@ def test_a_fault_is_a_503_and_the_login_stays_active(world: World, when: Any) ->
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_exchange_with_a_fault_is_repeated(world: World, when: Any) -> None:
-    """With the same attempt. If the first request had its effect, the retry is recognised."""
+    """The retry has the same attempt. If the first request had its effect, the retry is recognised."""
     phone = world.phone()
     world.clock.skip(minutes=16)
     world.storage.fail(when=when, verb="exchange")
@@ -123,7 +126,7 @@ def test_an_exchange_with_a_fault_is_repeated(world: World, when: Any) -> None:
 def test_an_answer_that_was_not_stored_is_an_unknown_outcome(world: World) -> None:
     """The first request gets its answer.
 
-    The next one waits, and is then told to check: the order is not placed again.
+    The next request waits, and its answer tells the app to check the outcome. The order is not placed again.
     """
     phone = world.phone()
     world.storage.fail(verb="store")
@@ -151,7 +154,7 @@ def test_faults_are_counted_and_can_be_removed(make_world: MakeWorld) -> None:
 
 
 def test_a_role_applies_from_the_next_call(world: World) -> None:
-    """A removed role does not."""
+    """From the next call after its removal, the role no longer applies."""
     phone = world.phone()
     assert phone.get("/orders/all").code == "insufficient_role"
     world.set_roles(phone.email, {"support"})
@@ -165,7 +168,7 @@ def test_a_role_applies_from_the_next_call(world: World) -> None:
 
 
 def test_a_disabled_account_is_logged_out_until_it_is_enabled(world: World) -> None:
-    """On all its phones. Other accounts are not changed."""
+    """All its phones are logged out. Other accounts are not changed."""
     phone, other = world.phone(), world.phone()
     second = world.phone(phone.email)
     assert second.account == phone.account != other.account
@@ -182,7 +185,7 @@ def test_a_disabled_account_is_logged_out_until_it_is_enabled(world: World) -> N
 
 
 def test_the_log_and_the_audit_of_the_app_can_be_read(world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed."""
+    """The world collects the lines, and prints nothing."""
     phone = world.phone()
     phone.post("/orders", json={"item": 7}, idempotency_key=KEY)
     assert "app_ordered" in world.events
@@ -199,7 +202,7 @@ def test_the_log_and_the_audit_of_the_app_can_be_read(world: World, capfd: pytes
 
 
 def test_a_reply_shows_why_it_refuses_and_no_token(world: World) -> None:
-    """A failed assertion prints the reply."""
+    """A failed assertion of a test prints the reply."""
     phone = world.phone()
     assert repr(phone.get("/orders")) == "<Reply 200>"
     assert repr(phone.get("/nowhere")).startswith("<Reply 404 not_found: ")
@@ -212,7 +215,7 @@ def test_environments_alternate_over_one_storage(world: World) -> None:
 
 
 def test_two_worlds_share_nothing(make_world: MakeWorld) -> None:
-    """Neither accounts nor keys nor clocks."""
+    """They share neither accounts nor keys nor clocks."""
     first, second = make_world(), make_world(environments=1)
     first.phone("ada@example.com")
     assert second.phone("ada@example.com").get("/orders").status == 200
@@ -233,7 +236,7 @@ def test_the_settings_are_those_of_the_world(make_world: MakeWorld, monkeypatch:
 
 
 def test_an_app_without_baton_is_refused(make_world: MakeWorld, tmp_path: Any) -> None:
-    """The message says what is missing."""
+    """The message names the missing part."""
     (tmp_path / "app.py").write_text("from chalice.app import Chalice\napp = Chalice(app_name='x')\n", "utf-8")
     with pytest.raises(TypeError, match="type Baton"):
         World(tmp_path / "app.py")
@@ -261,7 +264,7 @@ def test_passwords_are_cheap_only_in_a_world(make_world: MakeWorld, monkeypatch:
 
 
 def test_without_moto_the_kit_reports_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line."""
+    """The message is one line."""
     monkeypatch.setitem(sys.modules, "moto", None)
     with pytest.raises(ModuleNotFoundError, match="pip install"):
         World(APP, storage="moto")
@@ -304,7 +307,7 @@ def journey(world: World) -> Iterator[object]:
 
 
 def test_memory_and_moto_give_the_same_results(make_world: MakeWorld) -> None:
-    """Status codes, error codes, ends, audit and events."""
+    """The results are status codes, error codes, ended logins, audit and events."""
     over_memory, over_moto = (list(journey(make_world(storage=storage))) for storage in ("memory", "moto"))
     assert len(over_memory) == 10
     assert over_memory == over_moto

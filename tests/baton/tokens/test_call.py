@@ -1,4 +1,4 @@
-"""Signed calls: who is authorized, what is consumed, and when a login ends."""
+"""Signed calls: authorization, consumed nonces and grants, and the end of a login."""
 
 import pytest
 from msgspec.structs import replace
@@ -131,7 +131,7 @@ def test_a_refresh_token_is_refused_on_calls(world: World) -> None:
 
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
 def test_a_client_that_is_missing_in_the_registry_is_a_server_error(world: World, client_id: str) -> None:
-    """The tokens of this client are genuine, and a wrong deployment logs nobody out (E1b).
+    """The tokens of this client are genuine, and a wrong deployment logs no user out (E1b).
 
     The answer was 401 before the fix.
     """
@@ -177,7 +177,7 @@ def test_a_session_slides_with_use_and_its_refresh_token_lasts_longer(world: Wor
 
 
 def test_renewing_a_session_does_not_end_the_earlier_id(world: World) -> None:
-    """Two tabs can have two ids of one login. The earlier one is valid until its own expiry."""
+    """Two tabs can have two ids of one login. The earlier id is valid until its own expiry."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="session-api")
     assert issued.refresh_token
@@ -313,7 +313,7 @@ def test_an_ended_login_stays_ended(world: World, ending: str) -> None:
 
 @pytest.mark.guarantee(6)
 def test_only_the_new_password_is_valid_after_a_change(world: World) -> None:
-    """The old one is wrong immediately, at login and at step-up."""
+    """The old password is wrong immediately, at login and at step-up."""
     phone = world.phone()
     issued = world.register(phone)
     world.change_password(world.use(phone, issued.access_token), "granite umbrella conversation")
@@ -323,7 +323,7 @@ def test_only_the_new_password_is_valid_after_a_change(world: World) -> None:
 
 
 def test_the_list_of_devices_has_active_and_ended_logins(world: World) -> None:
-    """The newest is first, and the caller's own is marked. An ended one has its end reason."""
+    """The newest login is first, and the caller's own login is marked. An ended login has its end reason."""
     phone, tablet = world.phone(), world.phone()
     issued = world.register(phone)
     world.clock.skip(5)
@@ -377,7 +377,10 @@ def test_revoking_a_bound_login_requires_its_key(world: World) -> None:
 
 
 def test_introspection_returns_the_present_state_of_a_token(world: World) -> None:
-    """A token is inactive once ended, and so is a refresh token. An unknown resource server gets an error."""
+    """After its login has ended, a token is inactive. A refresh token is never active.
+
+    An unknown resource server gets an error.
+    """
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token

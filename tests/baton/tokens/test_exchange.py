@@ -95,7 +95,7 @@ def test_a_reused_token_ends_its_lineage(world: World, client_id: str) -> None:
 
 @pytest.mark.guarantee(3)
 def test_an_unbound_token_without_an_attempt_can_be_exchanged_once(world: World) -> None:
-    """Without header and signature each exchange has another attempt, so a second one ends the lineage."""
+    """Without header and signature each exchange has another attempt, so a second exchange ends the lineage."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     world.exchange(phone, token)
@@ -117,7 +117,7 @@ def test_a_signed_exchange_without_the_header_uses_the_nonce_as_its_attempt(worl
 
 @pytest.mark.guarantee(3, 5)
 def test_an_overwritten_attempt_counts_as_reuse(world: World) -> None:
-    """E8: five generations later the slot of the attempt is used by another one."""
+    """E8: five generations later, another attempt uses the slot."""
     phone = world.phone()
     first, attempt = world.register(phone).access_token, world.attempt()
     token = world.exchange(phone, first, attempt=attempt).access_token
@@ -233,7 +233,7 @@ def test_reuse_is_503_if_the_end_cannot_be_written(world: World, monkeypatch: py
 
 @pytest.mark.guarantee(7)
 def test_a_token_newer_than_a_restored_table_is_answered_with_log_in(world: World) -> None:
-    """E9: a genuine token with a generation above the stored one means that a backup was restored."""
+    """E9: a genuine token with a generation above the stored generation means that a backup was restored."""
     phone = world.phone()
     first = world.register(phone)
     before = dict(world.stores.tables.lineages)
@@ -446,7 +446,7 @@ def test_an_attempt_in_quotes_equals_the_attempt_without_quotes(world: World) ->
     ],
 )
 def test_an_attempt_of_another_form_is_refused_and_nothing_changes(world: World, attempt: str) -> None:
-    """E0: an attempt has 16 to 128 visible ASCII characters. A shorter one could be guessed or repeat by chance."""
+    """E0: an attempt has 16 to 128 visible ASCII characters. A shorter attempt could be guessed or repeat by chance."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     with pytest.raises(errors.Malformed):

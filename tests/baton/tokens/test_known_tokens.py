@@ -1,4 +1,7 @@
-"""An environment verifies the signature of a JWT once, while its key ring is the same. Nothing else changes."""
+"""An environment verifies the signature of a JWT once, while its key ring is the same.
+
+Every other check of the token happens at each call.
+"""
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +22,7 @@ from tests.baton.world import World
 pytestmark = pytest.mark.guarantee(4)
 
 SPENT: list[bytes] = []
-"""The signatures that were verified."""
+"""The signatures that were verified in a test."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +51,7 @@ def environment(known: KnownTokens | None = None, ring: Ring = RING) -> RequestV
 
 @pytest.mark.parametrize(("binding", "key"), BINDINGS)
 def test_a_jwt_is_verified_once(binding: Binding, key: PublicKey | None) -> None:
-    """The second reading gives the same token. A ring that was read again, and is the same, changes nothing."""
+    """The second reading gives the same token. If the ring is read again and is the same, nothing changes."""
     token = replace(TOKEN, binding=binding, key=key)
     text, verifier = minted(token), environment()
     for ring in (RING, RING, replace(RING)):
@@ -76,7 +79,7 @@ def test_every_other_text_is_verified_itself() -> None:
 
 
 def test_a_token_is_known_for_one_ring() -> None:
-    """A key that was retired since serves no token, although this environment verified it before."""
+    """A key that was retired since then verifies no token, although this environment verified the token before."""
     retired_at = NOW + DAY_S
     token = replace(TOKEN, issued_at=retired_at + ISSUED_AFTER_KEY_MAX_S + 1, expires_at=retired_at + DAY_S)
     text, verifier = minted(token), environment()
@@ -88,7 +91,7 @@ def test_a_token_is_known_for_one_ring() -> None:
 
 
 def test_the_oldest_token_is_dropped_first() -> None:
-    """An environment keeps a limited number."""
+    """An environment remembers a limited number of tokens."""
     known = KnownTokens(2)
     tokens: list[Token] = [replace(TOKEN, generation=generation) for generation in range(3)]
     for token in tokens:
@@ -98,7 +101,7 @@ def test_the_oldest_token_is_dropped_first() -> None:
 
 @pytest.mark.parametrize("surrogate", ["\ud800", "é", "eyJ" + "\udfff"])
 def test_a_text_that_is_not_ascii_is_refused(surrogate: str) -> None:
-    """It is no token, and no server error."""
+    """The text is refused as an invalid token, not as a server error."""
     with pytest.raises(TokenInvalid):
         environment()._read(surrogate, RING)
 
@@ -108,7 +111,10 @@ def test_a_text_that_is_not_ascii_is_refused(surrogate: str) -> None:
     [("P-256", "mobile"), ("hmac", "mobile"), ("none", "simple"), ("none", "oauth")],
 )
 def test_an_issued_token_is_known_as_it_would_be_read(world: World, kind: str, client_id: str) -> None:
-    """An environment verifies no token of its own: at a call, at its exchange, and the child as well."""
+    """An environment does not verify the signature of a token that it issued.
+
+    The test sends the token on a call and exchanges it. The child is not verified either.
+    """
     phone = world.phone(kind)
     issued = world.register(phone, client_id=client_id)
     for _ in range(2):

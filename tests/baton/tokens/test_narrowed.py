@@ -1,4 +1,4 @@
-"""A narrowed token is worth no more than the login that it comes from."""
+"""A narrowed token has no more rights than the login that it comes from."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ def world() -> World:
 
 @pytest.fixture
 def phone(world: World) -> Phone:
-    """Log in without a key: a narrowed token needs no signature then."""
+    """Log in without a key, so that a narrowed token needs no signature."""
     return world.phone("ada@example.com", client_id="simple", binding="none")
 
 
@@ -62,7 +62,7 @@ def is_active(world: World, token: str) -> bool:
 
 
 def test_a_narrowed_token_of_a_retired_client_is_not_active(world: World, phone: Phone) -> None:
-    """The logins of the client have ended (E4), and so has what came from them."""
+    """The logins of the client have ended (E4), and so have their narrowed tokens."""
     token, clients = narrowed(world, phone), world._baton.clients
     assert is_active(world, token)
     retired = replace(clients._by_id["simple"], retired=True)
@@ -71,7 +71,7 @@ def test_a_narrowed_token_of_a_retired_client_is_not_active(world: World, phone:
 
 
 def test_a_narrowed_token_is_not_of_a_later_login_with_the_same_id(world: World, phone: Phone) -> None:
-    """The earlier login was removed, and a repetition of its request began it again."""
+    """The earlier login was removed, and a repetition of its request began a login with the same id."""
     token, store = narrowed(world, phone), world._baton.storage.lineages
     account_state = store.get(phone.account)
     assert account_state is not None

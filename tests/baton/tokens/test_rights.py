@@ -1,4 +1,4 @@
-"""Roles and the team's claims in tokens and introspections: what a login has, and from when."""
+"""Roles and the team's claims in tokens and introspections: their values, and when a change takes effect."""
 
 import json
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ def test_a_token_has_the_roles_of_the_account_from_the_next_exchange(world: Worl
 def test_tokens_and_introspections_tell_what_is_attested(
     world: World, attestation: Attestation, attested: str, amr: list[str]
 ) -> None:
-    """From the next exchange on. Only Android attests that the key is in hardware (RFC 8176)."""
+    """They show it from the next exchange on. Only Android attests that the key is in hardware (RFC 8176)."""
     phone = world.phone()
     first = world.register(phone).access_token
     assert "attested" not in claims_of(first)
@@ -108,7 +108,7 @@ def test_tokens_and_introspections_tell_what_is_attested(
 
 @pytest.mark.parametrize("client_id", ["mobile", "oauth", "legacy"])
 def test_the_first_token_and_every_renewal_have_the_roles(world: World, client_id: str) -> None:
-    """With each mechanism that issues JWTs, and for a login that is repeated."""
+    """The test runs each mechanism that issues JWTs, and a repeated login."""
     phone = world.phone()
     world.register(phone)
     world.set_roles(EMAIL, ["admin"])
@@ -122,7 +122,7 @@ def test_the_first_token_and_every_renewal_have_the_roles(world: World, client_i
 def test_a_role_that_was_taken_between_read_and_write_is_not_in_the_first_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write of the login has the roles in its condition."""
+    """The condition of the write of the login includes the roles."""
     phone = world.phone()
     world.register(phone)
     account = world.set_roles(EMAIL, ["admin"])
@@ -149,7 +149,7 @@ def test_a_role_in_a_request_body_is_an_unknown_member() -> None:
 
 
 def test_a_role_that_requires_a_second_factor_is_left_out_below_aal2(world: World) -> None:
-    """In calls, tokens and introspections alike. Baton's own registry marks such a role."""
+    """Calls, tokens and introspections leave it out. Baton's own registry has such a role."""
     phone = world.phone()
     token = world.register(phone).access_token
     account = world.set_roles(EMAIL, ["admin", "owner"])
@@ -165,14 +165,14 @@ def test_a_role_that_requires_a_second_factor_is_left_out_below_aal2(world: Worl
 
 @pytest.mark.parametrize(("acr", "has"), [("0", False), ("aal1", False), ("", False), ("aal2", True), ("phr", True)])
 def test_only_a_login_with_a_second_factor_has_a_role_that_requires_one(acr: str, *, has: bool) -> None:
-    """An unknown level has none."""
+    """A login with an unknown level does not have the role."""
     clients = Clients({}, roles={"admin": 1, "owner": 3}, second_factor_roles={"owner"})
     assert clients.roles_of_login(frozenset({1, 3}), acr=acr) == ({"admin", "owner"} if has else {"admin"})
     assert clients.role_names({1, 3}) == {"admin", "owner"}
 
 
 def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
-    """RFC 7662. Also of an opaque token, which has no claims."""
+    """RFC 7662 requires the present state. An opaque token is tested too, because it has no claims."""
     phone = world.phone()
     token = world.register(phone, client_id="mobile-opaque").access_token
     assert not introspected(world, token)["roles"]
@@ -184,7 +184,7 @@ def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
 
 
 def test_the_claims_of_the_team_are_in_tokens_and_introspections() -> None:
-    """The function gets what the token carries, and the attributes of the account."""
+    """The function gets the contents of the token, and the attributes of the account."""
     given: list[Claims] = []
 
     def add(about: Claims) -> Mapping[str, object]:
@@ -214,14 +214,14 @@ def test_a_function_without_claims_changes_no_byte() -> None:
 
 @pytest.mark.parametrize("name", sorted(REGISTERED))
 def test_a_registered_claim_cannot_be_set(name: str) -> None:
-    """The answer is 503, and not a token that says another account or a later expiry."""
+    """The answer is 503. Otherwise a token could name another account or a later expiry."""
     world = adding(lambda _: {name: "x"})
     with pytest.raises(errors.Unavailable, match=f"registered name: {name}"):
         world.register(world.phone())
 
 
 def test_every_claim_of_baton_is_registered() -> None:
-    """Also in the introspection: a claim that is added gets its name on the list."""
+    """The claims of the introspection are included. A new claim must be added to the list."""
     assert set(_Claims.__struct_fields__) <= REGISTERED
     assert set(Introspection.__struct_fields__) <= REGISTERED
 
@@ -240,7 +240,10 @@ def _raise(_: Claims) -> Mapping[str, object]:
     ],
 )
 def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: AddClaims, reason: str) -> None:
-    """The exchange has happened, so the answer is 503 and the login lives. The text of the exception is not logged."""
+    """The exchange has happened, so the answer is 503 and the login stays active.
+
+    The text of the exception is not logged.
+    """
     failing: list[bool] = []
     world = adding(lambda about: add(about) if failing else {"plan": 1})
     phone = world.phone()
@@ -261,7 +264,7 @@ def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: Ad
 
 
 def test_a_login_whose_claims_failed_is_found_by_its_retry() -> None:
-    """A registration too: the account exists, and the same attempt gets its first token."""
+    """A registration is tested too: the account exists, and the same attempt gets its first token."""
     failing = [True]
     world = adding(lambda about: _raise(about) if failing else {})
     phone: Phone = world.phone()
@@ -277,7 +280,7 @@ def test_a_login_whose_claims_failed_is_found_by_its_retry() -> None:
 
 
 def test_attributes_that_do_not_fit_are_refused(world: World) -> None:
-    """32 bytes as MessagePack, because an account state has room for no more."""
+    """The limit is 32 bytes as MessagePack, because an account state has little room."""
     world.register(world.phone())
     account = world.set_roles(EMAIL, [])
     accounts = Accounts(world.stores.lineage_store)

@@ -251,7 +251,7 @@ class TestMinting:
         assert read_by_joserfc.header["typ"] == "at+jwt"
 
     def test_the_published_keys_have_only_public_members(self) -> None:
-        """Each key that verifies is published, also the next ones."""
+        """Each key that verifies is published, also the next keys."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
         keys = jwks(ring)["keys"]
         assert [key["kid"] for key in keys] == [key.kid for key in ring.signing]
@@ -300,13 +300,13 @@ class TestMinting:
         ids=repr,
     )
     def test_a_token_with_an_invalid_value_cannot_be_made(self, wrong: dict[str, Any]) -> None:
-        """Ids are canonical, numbers have limits, and the key is the one of the binding."""
+        """Ids are canonical, numbers have limits, and the key is that of the binding."""
         with pytest.raises(ValueError):  # noqa: PT011 - the case says which one
             replace(TOKEN, **wrong)
 
 
 class TestInvalidTokens:
-    """Any text that is not a token."""
+    """Any text that is not a token is refused."""
 
     @pytest.mark.parametrize(
         "text",
@@ -563,7 +563,7 @@ class TestClaims:
 
     @pytest.mark.parametrize("name", [name for name in claims_of(minted()) if name != "cnf"])
     def test_every_claim_is_required_and_has_one_type(self, name: str) -> None:
-        """PyJWT accepts ``exp`` as a string and ``aud`` as a list, and most claims may be missing."""
+        """PyJWT would accept ``exp`` as a string, ``aud`` as a list, and a token without most claims."""
         claims = claims_of(minted())
         others: tuple[object, ...] = (None, True, "1", 1, 1.0, [], {}, [claims[name]], str(claims[name]))
         for wrong in others:
@@ -669,11 +669,14 @@ class TestClaims:
                 read_here(forged(f'{{"more":{constant},{claims[1:]}'.encode()))
 
     def test_an_unknown_claim_is_ignored(self) -> None:
-        """A later version may add one (RFC 7519 section 4). Going back to this version then logs nobody out."""
+        """A later version may add one (RFC 7519 section 4).
+
+        After a return to this version, all users stay logged in.
+        """
         assert read_here(forged({**claims_of(minted()), "scope": "account", "more": [1]})) == TOKEN
 
     def test_a_token_of_an_earlier_issuer_is_read(self) -> None:
-        """A change of the host logs nobody out."""
+        """A change of the host logs no user out."""
         moved = minted(names=Names(issuer="https://old.example.com/api", audience=NAMES.audience))
         assert read_here(moved) == TOKEN
         with pytest.raises(ConfigurationMismatch):
@@ -693,7 +696,7 @@ class TestClaims:
         ids=repr,
     )
     def test_a_genuine_token_with_an_unknown_name_is_a_server_error(self, changed: dict[str, Any], what: str) -> None:
-        """Issuer, audience or client is missing in this configuration: the deployment is wrong and logs nobody out."""
+        """Issuer, audience or client is missing in this configuration: the deployment is wrong and logs no user out."""
         with pytest.raises(ConfigurationMismatch) as trouble:
             read_here(forged({**claims_of(minted()), **changed}))
         assert isinstance(trouble.value, Unavailable)
@@ -727,7 +730,7 @@ class TestKeyLifetime:
             assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
 
     def test_a_repeated_child_may_be_older_than_its_key(self) -> None:
-        """A key has no lower bound: the newest one signs the child, with the iat of its exchange (E6)."""
+        """The newest key signs the child, with the iat of its exchange (E6), which may be before the key was made."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)

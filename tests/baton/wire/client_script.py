@@ -1,4 +1,7 @@
-"""Play the script of a vector of ``attempts.json`` on the Python client. Say what it did after the last answer."""
+"""Play the script of a vector of ``attempts.json`` on the Python client.
+
+Return what the client did after the last answer.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -37,7 +40,7 @@ class Stop(BaseException):
 
 @dataclass(frozen=True)
 class Sent:
-    """A request, as far as scripts compare it."""
+    """A request, with only the parts that scripts compare."""
 
     path: str
     attempt: str | None
@@ -47,7 +50,7 @@ class Sent:
 
 @dataclass
 class Played:
-    """What the client did after the last answer: pauses and requests, then a value, an error or neither."""
+    """The actions of the client after the last answer: pauses and requests, then a value, an error or neither."""
 
     record: Record
     events: list[float | Sent] = field(default_factory=list)
@@ -84,7 +87,7 @@ class Script:
         self.newer = 0
 
     def sleep(self, seconds: float) -> None:
-        """Note a pause after the last answer."""
+        """Record a pause after the last answer."""
         if not self.answers:
             self.played.events.append(seconds)
 

@@ -55,7 +55,7 @@ class Contract:
         return fresh
 
     def judged(self, send: Send) -> Send:
-        """Send as before, and fail for an answer that does not match the description."""
+        """Wrap ``send``, and fail for an answer that does not match the description."""
 
         def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
             said = send(method, target, headers, body)
@@ -76,7 +76,7 @@ class Contract:
         return None
 
     def complaint(self, method: str, target: str, said: Said) -> str:
-        """Return what is wrong with an answer: nothing if it matches, or if the operation is not described."""
+        """Return the problem of an answer. It is empty if the answer matches, or if the operation is not described."""
         found = self.operation(method, target)
         if found is None:
             return ""

@@ -1,4 +1,4 @@
-"""Requests through the gateway: raw ones, and ones that the reference client's code signs."""
+"""Requests through the gateway: raw requests, and requests that the reference client's code signs."""
 
 import json
 import secrets
@@ -28,7 +28,7 @@ class Said:
 
     @property
     def members(self) -> dict[str, Any]:
-        """Parse the body. A page has no members, and a list has one."""
+        """Parse the body. A page has no members. A list is the member ``listed``."""
         is_page = self.headers.get("content-type", "").startswith("text/html")
         parsed = json.loads(self.body) if self.body and not is_page else {}
         return parsed if isinstance(parsed, dict) else {"listed": parsed}
@@ -96,7 +96,7 @@ class Device:
         return self._kept(self.post("/login", self.entry(email) | members, token=None))
 
     def exchange(self, token: str | None = None, *, attempt: str | None = None, **fields: str) -> Said:
-        """Exchange a token, by default the device's own, and store the next one."""
+        """Exchange a token, by default the device's own token, and store the next token."""
         form = {"grant_type": "refresh_token", "refresh_token": token or str(self.tokens["refresh_token"]), **fields}
         headers = {"idempotency-key": attempt or secrets.token_urlsafe(16)}
         return self._kept(self.request("POST", "/oauth/token", urlencode(form).encode(), FORM | headers, token=None))

@@ -1,7 +1,7 @@
 """A small Baton for the tests of clients. It verifies signatures with an independent RFC 9421 library.
 
-It can lose answers. It implements the rule of generations and attempts, five mechanisms, nonces, revocation and
-step-up grants. It stores in memory. It shares no code with the real server, so both cannot have the same mistake.
+It can lose answers. It implements the rule of generations and attempts, five mechanisms, nonces, revocation and step-up
+grants. Its data is in memory. It shares no code with the real server, so both cannot have the same mistake.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""A person with passkeys: what the app and the platform send, from options to answer."""
+"""A person with passkeys: the requests of the app, with the answers of the platform."""
 
 import json
 from typing import Any, Final
@@ -33,7 +33,7 @@ def sign_in_options(phone: Device) -> Said:
 
 
 def send_passkey(phone: Device, credential: dict[str, Any], *, attempt: str | None = None) -> Said:
-    """Log in with what the authenticator signed, and keep the tokens."""
+    """Log in with the assertion of the authenticator, and keep the tokens."""
     entry = phone.entry("")
     body = {m: entry[m] for m in ("client_id", "device")} | {"credential": credential}
     said = phone.post("/login/passkey", body, {"idempotency-key": attempt} if attempt else {}, token=None)
@@ -68,7 +68,7 @@ def switch_on(phone: Device) -> Said:
 
 
 def with_passkey(phone: Device, method: str, path: str, authenticator: Authenticator, body: bytes = b"") -> Said:
-    """Send a request with a step-up by passkey alone."""
+    """Send a request with a step-up that uses only a passkey."""
     credential = authenticator.get(options_of(step_up_options(phone, method, path, body)))
     granted = grant_of(phone, method, path, body, passkey=credential)
     if granted.status != 200:
@@ -84,7 +84,7 @@ def add_with_passkey(phone: Device, mine: Authenticator, new: Authenticator) -> 
 
 
 def enrol(phone: Device, asked: Said, *, attempt: str | None = None) -> Said:
-    """Begin the enrolment of a passkey in the middle of a login."""
+    """Begin the enrolment of a passkey during a login."""
     headers = {"idempotency-key": attempt} if attempt else {}
     body = {"auth_session": asked.members["auth_session"], "kind": "passkey"}
     return phone.post("/login/enrol", body, headers, token=None)

@@ -1,4 +1,4 @@
-"""A person who moves to a new phone: what the app and the platform send, from options to answer."""
+"""A person who moves to a new phone: the requests of the app, with the answers of the platform."""
 
 import json
 from typing import Any, Final
@@ -12,12 +12,12 @@ RESTORE_KEY: Final = "/me/restore-key"
 
 
 def silent() -> Authenticator:
-    """Return an authenticator as a platform has it for restore keys: no person is present or verified."""
+    """Return an authenticator like that of a platform for restore keys: no person is present or verified."""
     return Authenticator(flags=0)
 
 
 def put_key(phone: Device, credential: dict[str, Any]) -> Said:
-    """Keep what the platform made."""
+    """Send the restore key that the platform made."""
     return phone.request("PUT", RESTORE_KEY, json.dumps({"credential": credential}).encode(), JSON)
 
 
@@ -34,7 +34,7 @@ def restore_options(phone: Device) -> Said:
 
 
 def send_restore(phone: Device, credential: dict[str, Any], *, attempt: str | None = None) -> Said:
-    """Restore a login with what the platform signed, and keep the tokens."""
+    """Restore a login with the assertion of the platform, and keep the tokens."""
     entry = phone.entry("")
     body = {m: entry[m] for m in ("client_id", "device")} | {"credential": credential}
     said = phone.post("/login/restore", body, {"idempotency-key": attempt} if attempt else {}, token=None)

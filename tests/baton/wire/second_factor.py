@@ -1,4 +1,4 @@
-"""A person with an authenticator app: the app computes its codes by itself, from RFC 4226 and 6238 alone."""
+"""A person with an authenticator app. The app computes its codes without Baton's code, from RFC 4226 and 6238."""
 
 import base64
 import hmac
@@ -31,7 +31,7 @@ def totp(secret: str, step: int) -> str:
 
 
 def wrong(code: str) -> str:
-    """Return another code, which is right at no step that counts."""
+    """Return another code, which is wrong at every accepted step."""
     return f"{(int(code) + 500_000) % 10**6:06}"
 
 
@@ -73,11 +73,11 @@ class Person:
     used_step: int = 0
 
     def code(self, ahead: int = 0) -> str:
-        """Read the app: the code of now, or of another step."""
+        """Read the app: the present code, or the code of another step."""
         return totp(self.secret, self.clock() // 30 + ahead)
 
     def fresh_code(self) -> str:
-        """Read a code that was not used: of this step, or of the next one. Wait for it where there is none."""
+        """Read a code that was not used, of this step or of the next step. If both are used, wait."""
         self.used_step = max(self.used_step + 1, self.clock() // 30)
         assert self.used_step <= self.clock() // 30 + 1, "let the clock go on"
         return totp(self.secret, self.used_step)
@@ -97,7 +97,7 @@ class Person:
 
 
 def grant_of(phone: Device, method: str, path: str, body: bytes = b"", **proof: Any) -> Said:
-    """Step up with these factors, those that are ``None`` left out."""
+    """Step up with these factors. Factors that are ``None`` are left out."""
     operation = {"method": method, "path": PREFIX + path, "digest": content_digest(body)}
     return phone.post("/step-up", {"operation": operation} | {k: v for k, v in proof.items() if v is not None})
 
@@ -112,7 +112,7 @@ def stepped(
     totp: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Said:
-    """Step up for exactly this request, and send it with its grant. A step-up that is refused is the answer."""
+    """Step up for exactly this request, and send it with its grant. If the step-up is refused, return that answer."""
     said = grant_of(phone, method, path, body, password=password, totp=totp)
     if said.status != 200:
         return said
@@ -121,7 +121,7 @@ def stepped(
 
 
 def ask(phone: Device, email: str = EMAIL, *, attempt: str | None = None, path: str = "/login") -> Said:
-    """Log in, and keep nothing: the answer is 403 where a factor is asked for."""
+    """Log in, and store nothing. If a factor is required, the answer is 403."""
     headers = {"idempotency-key": attempt} if attempt else {}
     return phone.post(path, phone.entry(email), headers, token=None)
 

@@ -73,7 +73,7 @@ def client_of(server: FakeServer, storage: Storage, **options: Any) -> BatonClie
 
 @pytest.fixture
 def server() -> FakeServer:
-    """Give a server on which Ada has an account."""
+    """Return a server on which Ada has an account."""
     server = FakeServer()
     server.passwords[EMAIL] = PASSWORD
     return server
@@ -81,13 +81,13 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def storage() -> MemoryStorage:
-    """Give an empty storage."""
+    """Return an empty storage."""
     return MemoryStorage()
 
 
 @pytest.fixture
 def client(server: FakeServer, storage: MemoryStorage) -> BatonClient:
-    """Give a client that has logged in."""
+    """Return a client that has logged in."""
     client = client_of(server, storage)
     client.login(EMAIL, PASSWORD, "a phone")
     return client
@@ -574,7 +574,7 @@ class TestRule6:
     def test_a_login_that_another_process_finished_is_adopted(self, server: FakeServer, storage: MemoryStorage) -> None:
         """Two processes start one login.
 
-        The slower one finds a finished and advanced login in the storage and uses it.
+        The slower process finds a finished and advanced login in the storage and uses it.
         """
         quick = client_of(server, storage)
 
@@ -750,7 +750,7 @@ class TestRule7:
     """Rule 7: the token is exchanged when it is needed."""
 
     def test_a_valid_token_is_not_exchanged(self, server: FakeServer, client: BatonClient) -> None:
-        """Calls within the lifetime of a token cause no exchange, and neither does time alone."""
+        """Calls within the lifetime of a token cause no exchange. Time without calls causes none either."""
         client.me()
         server.clock.skip(LIFE_S - 60)
         client.me()
@@ -804,12 +804,12 @@ class TestRule8:
 
     @pytest.fixture(params=["key", "hmac", "none"])
     def binding(self, request: pytest.FixtureRequest) -> str:
-        """Give each binding."""
+        """Return each binding in turn."""
         return str(request.param)
 
     @pytest.fixture
     def owner(self, binding: str, server: FakeServer, storage: MemoryStorage) -> BatonClient:
-        """Give a client that has logged in with this binding."""
+        """Return a client that has logged in with this binding."""
         client = client_of(server, storage, binding=binding)
         client.login(EMAIL, PASSWORD, "a phone")
         return client
@@ -919,7 +919,7 @@ class TestRule8:
             owner.exchange()
 
     def offline(self, server: FakeServer) -> Callable[[Request, float], Answer]:
-        """Give a transport that loses revocations."""
+        """Return a transport that loses revocations."""
 
         def line(request: Request, timeout_s: float) -> Answer:
             if request.url.endswith("/oauth/revoke"):
@@ -1028,7 +1028,7 @@ class TestRule8:
     def test_two_processes_that_detect_the_copy_revoke_it_once(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The second process finds the record changed."""
+        """The second process finds that the record has changed."""
         self.copied(server, storage)
         told: list[NotLoggedIn] = []
 
@@ -1061,7 +1061,7 @@ class TestRule8:
     def test_a_restored_backup_counts_as_a_copy(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The client cannot distinguish its own old record from a copy. The login ends and a new one starts."""
+        """The client cannot distinguish its own old record from a copy. The login ends, and a new login starts."""
         backup = storage.read()
         owner.exchange()
         owner.exchange()
@@ -1106,7 +1106,10 @@ class TestStateChangingCalls:
     def test_a_replayed_nonce_is_an_unknown_outcome(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A proxy sent the request twice and lost the first answer: only so is a fresh nonce `replayed_nonce`."""
+        """A proxy sent the request twice and lost the first answer.
+
+        A fresh nonce can be `replayed_nonce` only in this way.
+        """
 
         def doubling(request: Request, timeout_s: float) -> Answer:
             server(request, timeout_s)
@@ -1236,7 +1239,7 @@ class TestLastSecret:
 
     @pytest.fixture
     def client(self, server: FakeServer, storage: MemoryStorage) -> BatonClient:
-        """Give a client that has logged in with HMAC."""
+        """Return a client that has logged in with HMAC."""
         client = client_of(server, storage, binding="hmac")
         client.login(EMAIL, PASSWORD, "a phone")
         return client
@@ -1449,12 +1452,12 @@ class TestOtherDevices:
 
 
 class TestState:
-    """The record is the truth. Listeners are told after it has changed."""
+    """The state of a client is its record. Listeners are called after the record has changed."""
 
     def test_a_listener_is_told_each_change(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Once, and not for an exchange. After its removal it is told nothing."""
+        """The listener is called once for each change, and not for an exchange. After its removal it is not called."""
         told: list[State] = []
         remove = client.on_state(told.append)
         client.exchange()
@@ -1473,7 +1476,10 @@ class TestState:
     def test_a_change_of_another_process_is_told_when_it_is_found(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """At the next read of the record. The other client stored the end and its reason."""
+        """The client finds the change at its next read of the record.
+
+        The other client stored the end and its reason.
+        """
         told: list[State] = []
         client.on_state(told.append)
         other = client_of(server, storage)
@@ -1486,7 +1492,7 @@ class TestState:
         assert [state.reason for state in told] == ["password_changed"]
 
     def test_an_error_of_a_listener_undoes_nothing(self, client: BatonClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It goes to the hook for errors. The other listeners are told."""
+        """The hook for errors gets the error, and the other listeners are called."""
         shown: list[object] = []
         monkeypatch.setattr("sys.excepthook", lambda *error: shown.append(error[1]))
         told: list[State] = []
@@ -1503,7 +1509,7 @@ class TestState:
     def test_the_last_state_told_is_the_newest(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Another thread has logged in again before this one tells the logout."""
+        """Another thread logs in again before this thread reports the logout."""
         told: list[State] = []
         client.on_state(told.append)
         before = storage.read()
@@ -1516,7 +1522,7 @@ class TestState:
     def test_a_key_is_not_used_again_after_a_login_by_another_device(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """`replaced`: this record did not make that login, so another device has the key."""
+        """The end reason is `replaced`, but this record did not make the other login. So another device has the key."""
         key = storage.read().key
         only_lineage(server).end("replaced")
         with pytest.raises(LoggedOut):
@@ -1529,7 +1535,7 @@ class TestState:
     def test_a_proof_of_another_type_is_an_error_of_the_program(
         self, given: Any, server: FakeServer, client: BatonClient
     ) -> None:
-        """Before a step-up is sent. `None` cancels, and the refusal is raised."""
+        """The error comes before a step-up is sent. `None` cancels the step-up, and the refusal is raised."""
         with pytest.raises(TypeError):
             client.call("POST", "/transfers", json={}, confirm=lambda _: given)
         assert not server.sent("/step-up")
@@ -1540,7 +1546,7 @@ class TestState:
     def test_a_wrong_path_or_key_is_refused_before_anything_is_sent(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """Also before the exchange of an expired token."""
+        """The check also comes before the exchange of an expired token."""
         server.clock.skip(LIFE_S)
         server.log.clear()
         for named in ({"path": "/a/../b"}, {"path": "/notes", "idempotency_key": "short"}):
@@ -1549,7 +1555,7 @@ class TestState:
         assert server.log == []
 
     def test_an_error_says_what_came_instead_of_an_answer(self, server: FakeServer, client: BatonClient) -> None:
-        """`last` is for a developer: it shows the firewall."""
+        """`last` helps a developer: for example, it shows the page of a firewall."""
         page = Answer(202, {"content-type": "text/html"}, b"")
         strange = client_of(server, client._storage, transport=lambda _request, _timeout_s: page)
         with pytest.raises(Offline) as offline:
@@ -1585,7 +1591,7 @@ class TestUnknownMembers:
         assert client.me()
 
     def test_a_record_of_an_earlier_or_later_version_is_read(self, storage: MemoryStorage, client: BatonClient) -> None:
-        """Members may be missing in an earlier record, and a later one may have additional members."""
+        """An earlier record may lack members, and a later record may have additional members."""
         members = json.loads(storage.read().to_json())
         earlier = {name: members[name] for name in ("session", "pending", "key")}
         assert Record.from_json(json.dumps(earlier).encode()) == storage.read()
@@ -1666,7 +1672,10 @@ class TestJourneys:
     def test_a_logout_without_network_is_a_logout_here(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Before, the session was kept, so the person was logged in at the next start. The revocation is sent later."""
+        """Before the fix, the session was kept, so the person was logged in at the next start.
+
+        The revocation is sent later.
+        """
         sleep = Pauses()
         server.faults.extend([server.lose_request])
         assert not client_of(server, storage, sleep=sleep).logout()
@@ -1693,7 +1702,7 @@ class TestJourneys:
     def test_waiting_revocations_are_at_most_eight_and_end_after_thirty_days(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The oldest is dropped: its login ends at the server by itself."""
+        """The oldest revocation is dropped. After thirty days, the login has also ended at the server."""
         offline = client_of(server, storage, transport=TestRule8().offline(server))
         for _ in range(9):
             offline.logout()

@@ -23,13 +23,13 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def mine() -> Authenticator:
-    """Give an authenticator without a passkey."""
+    """Return an authenticator without a passkey."""
     return Authenticator()
 
 
 @pytest.fixture
 def phone(make_client: MakeClient, mine: Authenticator) -> BatonClient:
-    """Give Ada's phone, which registered and added a passkey."""
+    """Return Ada's phone, which registered and added a passkey."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "Ada's phone")
     assert phone.add_passkey(mine.create, "Ada's phone", confirm=lambda _: PASSWORD)["name"] == "Ada's phone"
@@ -37,7 +37,7 @@ def phone(make_client: MakeClient, mine: Authenticator) -> BatonClient:
 
 
 def test_a_login_with_a_passkey_alone(make_client: MakeClient, phone: BatonClient, mine: Authenticator) -> None:
-    """With a lost answer: the repetition has the same attempt."""
+    """An answer is lost, and the repetition has the same attempt."""
     assert len(phone.passkeys()["passkeys"]) == 1
     tablet, line = make_client()
 
@@ -54,7 +54,7 @@ def test_a_login_with_a_passkey_alone(make_client: MakeClient, phone: BatonClien
 def test_a_login_with_an_unknown_passkey_names_it(
     make_client: MakeClient, phone: BatonClient, mine: Authenticator
 ) -> None:
-    """The app tells the platform which one."""
+    """The app tells the platform which passkey is unknown."""
     (passkey,) = phone.passkeys()["passkeys"]
     phone.remove_passkey(passkey["id"], confirm=lambda _: Proof(passkey=mine.get))
     tablet, _ = make_client()
@@ -67,7 +67,7 @@ def test_a_login_with_an_unknown_passkey_names_it(
 def test_a_passkey_as_second_factor_and_for_a_step_up(
     make_client: MakeClient, phone: BatonClient, mine: Authenticator
 ) -> None:
-    """The client fetches the options where the app gives a function."""
+    """If the app gives a function for passkeys, the client fetches the options."""
     phone.call("PUT", "/me/second-factor", json={"on": True}, confirm=lambda _: PASSWORD)
     tablet, _ = make_client()
     tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: Proof(passkey=mine.get))
@@ -83,7 +83,7 @@ def test_a_passkey_as_second_factor_and_for_a_step_up(
 
 
 def test_a_login_enrols_a_passkey(make_client: MakeClient, mine: Authenticator) -> None:
-    """At a client that requires a factor. The app restarts in between."""
+    """The client of the registry requires a factor. The app restarts during the login."""
     strict, _ = make_client("strict", storage=(storage := MemoryStorage()))
     assert isinstance(strict.register(EMAIL, PASSWORD, "Ada's phone"), LoginStep)
     step = make_client("strict", storage=storage)[0].pending_step()
@@ -96,7 +96,7 @@ def test_a_login_enrols_a_passkey(make_client: MakeClient, mine: Authenticator) 
 
 
 def test_a_fresh_login_is_upgraded(make_client: MakeClient, mine: Authenticator) -> None:
-    """Without a gesture and without a proof."""
+    """The upgrade needs no gesture and no proof."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "Ada's phone")
     phone.upgrade_to_passkey(lambda options: mine.create(options, flags=0))

@@ -1,4 +1,4 @@
-"""The Python client and restore keys: it keeps one after a login, and logs its owner in on the next phone."""
+"""The Python client and restore keys: it keeps a key after a login, and logs the owner in on the next phone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,13 +26,13 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def platform() -> Authenticator:
-    """Give what the platform copies to the new phone."""
+    """Return the authenticator data that the platform copies to the new phone."""
     return silent()
 
 
 @pytest.fixture
 def phone(make_client: MakeClient, platform: Authenticator) -> BatonClient:
-    """Give Ada's phone, which registered and kept a restore key. The answer to the PUT was lost once."""
+    """Return Ada's phone, which registered and kept a restore key. The answer to the PUT was lost once."""
     phone, line = make_client()
     phone.register(EMAIL, PASSWORD, "Ada's phone")
 
@@ -47,7 +47,7 @@ def phone(make_client: MakeClient, platform: Authenticator) -> BatonClient:
 def test_a_login_is_restored_on_a_new_phone(
     make_client: MakeClient, phone: BatonClient, platform: Authenticator
 ) -> None:
-    """With a lost answer: the repetition has the same attempt. Both phones stay logged in."""
+    """An answer is lost, and the repetition has the same attempt. Both phones stay logged in."""
     new_phone, line = make_client()
 
     def get(options: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,10 @@ def test_a_login_is_restored_on_a_new_phone(
 def test_a_restore_that_was_interrupted_goes_on_with_its_attempt(
     make_client: MakeClient, phone: BatonClient, platform: Authenticator
 ) -> None:
-    """The app was killed after the answer was lost. The next start fetches new options, and gets the same login."""
+    """The app was killed after the answer was lost.
+
+    At the next start it fetches new options, and gets the same login.
+    """
     storage = MemoryStorage()
     new_phone, line = make_client(storage=storage)
 
@@ -84,7 +87,10 @@ def test_a_restore_that_was_interrupted_goes_on_with_its_attempt(
 def test_a_key_of_an_ended_login_is_refused(
     make_client: MakeClient, phone: BatonClient, platform: Authenticator
 ) -> None:
-    """Logout means logout. The app shows the login screen, and the next login keeps another key."""
+    """After a logout, the restore key does not work.
+
+    The app shows the login screen, and the next login keeps another key.
+    """
     phone.logout()
     new_phone, _ = make_client()
     with pytest.raises(Refused) as refused:
@@ -96,7 +102,7 @@ def test_a_key_of_an_ended_login_is_refused(
 
 
 def test_a_forgotten_key_restores_nothing(make_client: MakeClient, phone: BatonClient, platform: Authenticator) -> None:
-    """The person switched it off in the app."""
+    """The person switched the restore off in the app."""
     phone.forget_restore_key()
     new_phone, _ = make_client()
     with pytest.raises(Refused, match=r"unknown_passkey|registered"):
@@ -106,7 +112,7 @@ def test_a_forgotten_key_restores_nothing(make_client: MakeClient, phone: BatonC
 def test_an_older_login_keeps_a_key_with_the_password(
     make_client: MakeClient, phone: BatonClient, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """One question: the step-up for the options counts for what the platform makes with them."""
+    """The client asks once: the step-up for the options is also valid for the new key."""
     clock.skip(301)
     newer = silent()
     with pytest.raises(Refused) as refused:

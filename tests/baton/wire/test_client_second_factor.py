@@ -31,7 +31,10 @@ def enrolled(make_client: MakeClient, clock: DevelopmentClock) -> tuple[BatonCli
 
 @pytest.mark.guarantee(2, 14)
 def test_a_login_in_two_steps(make_client: MakeClient, clock: DevelopmentClock, tmp_path: Any) -> None:
-    """By a function of the app, by an exception, and after a restart; with wrong codes and lost answers in between."""
+    """The app gives a function, handles an exception, or continues after a restart.
+
+    Wrong codes and lost answers are tested too.
+    """
     phone, ada = enrolled(make_client, clock)
     assert phone.factors()["second_factor"] == "on"
     tablet, line = make_client()
@@ -61,7 +64,7 @@ def test_a_login_in_two_steps(make_client: MakeClient, clock: DevelopmentClock, 
 
 
 def test_a_step_up_with_two_factors(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """The refusal names them; the grant survives a lost answer, though the code counts once."""
+    """The refusal names the factors. The grant survives a lost answer, although the code works only once."""
     phone, ada = enrolled(make_client, clock)
     clock.skip(30)
     asked: list[list[str]] = []
@@ -75,7 +78,7 @@ def test_a_step_up_with_two_factors(make_client: MakeClient, clock: DevelopmentC
 
 
 def test_a_session_that_is_void_begins_anew(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """After ten minutes the person logs in again, under another attempt."""
+    """After ten minutes the person must log in again, with another attempt."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client(storage=(storage := MemoryStorage()))
     begun = tablet.login(EMAIL, PASSWORD, "Ada's tablet")
@@ -94,7 +97,7 @@ def test_a_session_that_is_void_begins_anew(make_client: MakeClient, clock: Deve
 def test_a_wrong_code_is_shown_and_an_automatic_function_stops(
     make_client: MakeClient, clock: DevelopmentClock
 ) -> None:
-    """The step has the refusal of the last proof. The fifth one is raised, and the login still waits for its step."""
+    """The step contains the last refusal. The fifth refusal is raised, and the login still waits for its step."""
     enrolled(make_client, clock)
     tablet, _ = make_client()
     shown: list[str | None] = []
@@ -131,7 +134,7 @@ def test_the_deadline_of_a_login_is_for_all_its_requests(make_client: MakeClient
 def test_the_time_of_the_person_is_no_time_of_the_deadline(
     make_client: MakeClient, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person who types for an hour has a wrong code shown, and logs in."""
+    """A person types for an hour, sees that a code was wrong, and then logs in."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client()
     asked: list[object] = []
@@ -147,7 +150,7 @@ def test_the_time_of_the_person_is_no_time_of_the_deadline(
 
 
 def test_the_person_cancels_a_second_factor(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """With `None`, or with an error of the app, which `login` passes on. The login waits for its step."""
+    """The function returns `None`, or raises an error, which `login` passes on. The login waits for its step."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client()
     begun = tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: None)
@@ -167,7 +170,10 @@ def test_the_person_cancels_a_second_factor(make_client: MakeClient, clock: Deve
 
 
 def test_the_person_cancels_a_step_up(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """With `None`: the refusal is raised, as without a function. Its `factors` say what to prove."""
+    """The function returns `None`: the refusal is raised, as without a function.
+
+    Its `factors` list the required proofs.
+    """
     phone, _ = enrolled(make_client, clock)
     with pytest.raises(Refused) as refused:
         phone.call("POST", "/me/factors/recovery-codes", confirm=lambda _: None)
@@ -177,7 +183,7 @@ def test_the_person_cancels_a_step_up(make_client: MakeClient, clock: Developmen
 def test_a_step_after_a_restart_says_which_screen_to_show(
     make_client: MakeClient, clock: DevelopmentClock, tmp_path: Path
 ) -> None:
-    """What the account can prove, and why. A record of the earlier form is read too."""
+    """The step has the factors of the account and the reason. A record of the earlier format is read too."""
     enrolled(make_client, clock)
     file = tmp_path / "session.json"
     begun = make_client(storage=FileStorage(file))[0].login(EMAIL, PASSWORD, "tablet")
@@ -197,7 +203,7 @@ def test_a_step_after_a_restart_says_which_screen_to_show(
 
 
 def test_every_password_may_be_a_proof(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """Of an account with a second factor: the password alone is not enough for any of them."""
+    """The account has a second factor, so the password is not enough for any of these calls."""
     phone, ada = enrolled(make_client, clock)
     tablet, _ = make_client()
 

@@ -1,4 +1,7 @@
-"""The Python client by the shared vectors of all clients: ``clients/vectors``. The generator shares no code with it."""
+"""The Python client with the shared vectors of all clients: ``clients/vectors``.
+
+The generator shares no code with it.
+"""
 
 import base64
 import hashlib
@@ -46,7 +49,7 @@ def _same_again(sent: float | Sent, played: Played) -> bool:
 
 
 def follows(one: dict[str, Any], played: Played) -> bool:  # noqa: C901, PLR0911, PLR0912 - one case for each step
-    """Return whether the client did what the vector says."""
+    """Return whether the client did what the vector requires."""
     first = played.events[0] if played.events else None
     sent = first if isinstance(first, Sent) else Sent("", None, None, None)
     match one["step"]:
@@ -124,7 +127,7 @@ def test_problems(one: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("one", vectors("base_url"), ids=lambda one: one["url"])
 def test_base_urls(one: dict[str, Any]) -> None:
-    """What is signed and sent, or an error of the program before anything is sent."""
+    """The vector has the signed and sent address, or an error of the program before a request is sent."""
     if one.get("refused"):
         with pytest.raises(ValueError, match="base_url"):
             client.BatonClient(one["url"], "mobile", client.MemoryStorage())
@@ -179,7 +182,7 @@ def test_signatures(one: dict[str, Any]) -> None:
 
 
 def test_digests_and_thumbprints() -> None:
-    """By the functions that requests use."""
+    """The functions are those that requests use."""
     for one in vectors("digest"):
         assert client.content_digest(base64.b64decode(one["body"])) == one["expect"]
     for one in vectors("thumbprint"):
@@ -187,7 +190,7 @@ def test_digests_and_thumbprints() -> None:
 
 
 def test_good_signatures_in_der() -> None:
-    """The client converts only what its own library made, so the refused ones do not concern it."""
+    """The client converts only signatures of its own library, so the refused vectors do not concern it."""
     for one in vectors("der"):
         if "expect" in one:
             r, s = decode_dss_signature(bytes.fromhex(one["der"]))
@@ -196,7 +199,7 @@ def test_good_signatures_in_der() -> None:
 
 @pytest.mark.parametrize("one", vectors("clock"), ids=lambda one: one["name"])
 def test_clocks(one: dict[str, Any]) -> None:
-    """An answer moves the clock, or it does not."""
+    """Each vector says whether and how an answer moves the clock."""
     times = iter((one["before"], one["before"], one["after"]))
     answer = answer_of(one["answer"])
     made = client.BatonClient(
@@ -214,7 +217,7 @@ def test_clocks(one: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("one", vectors("backoff"), ids=str)
 def test_backoff(one: dict[str, Any]) -> None:
-    """Exponential, with full jitter, after Retry-After."""
+    """The pauses are exponential with full jitter, and at least as long as Retry-After."""
     slept: list[float] = []
     patience = client._Patience(None, slept.append, lambda: one["draw"])
     patience._pauses = one["pauses"]
@@ -224,7 +227,10 @@ def test_backoff(one: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("one", vectors("record"), ids=lambda one: one["name"])
 def test_records(one: dict[str, Any]) -> None:
-    """Version 1 becomes version 2, which is the same after it is read again. Broken and newer records are refused."""
+    """A record of version 1 becomes version 2, and reading it again changes nothing.
+
+    Broken and newer records are refused.
+    """
     text = one["text"].encode()
     if one.get("broken"):
         with pytest.raises(client.BrokenStorage):

@@ -71,10 +71,10 @@ def _with_mail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Setting:
-    """A registered bound device, and what else the cases need."""
+    """A registered bound device, and the other objects that the cases need."""
 
     def __init__(self, make_device: Callable[..., Device]) -> None:
-        """Register."""
+        """Register an account."""
         self.make = make_device
         self.phone = make_device()
         assert self.phone.register("ada@example.com").status == 201
@@ -431,7 +431,7 @@ def _(setting: Setting) -> Said:
 
 
 def challenge(row: tuple[int, str, str]) -> str | None:
-    """Return the expected challenge. Each 401 has one (RFC 9110 section 15.5.2), and no other status has."""
+    """Return the expected challenge. Each 401 has a challenge (RFC 9110 section 15.5.2), and no other status has."""
     status, error, code = row
     if status != 401:
         return None

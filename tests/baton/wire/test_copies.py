@@ -67,7 +67,7 @@ def test_a_copy_that_exchanged_before_its_owner_is_ended_when_the_owner_exchange
 
 @pytest.mark.guarantee(5)
 def test_a_revocation_that_could_not_be_sent_is_sent_by_the_next_login(make_client: Make) -> None:
-    """The copy works until then."""
+    """Until then, the copy works."""
     phone, line = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
     copy, _ = make_client(storage=MemoryStorage(record_of(phone)))

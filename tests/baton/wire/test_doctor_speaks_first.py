@@ -1,4 +1,4 @@
-"""A refusal says exactly what to change: docs/baton/wire.md, "Refusals". Each case once misled a developer."""
+"""A refusal names exactly the part to change: docs/baton/wire.md, "Refusals". Each case once misled a developer."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from tests.baton.wire.conversation import Device, Said
 
 @pytest.fixture
 def phone(make_device: Callable[..., Device]) -> Device:
-    """Give a bound device that is logged in."""
+    """Return a bound device that is logged in."""
     device = make_device()
     assert device.register("ada@example.com").status == 201
     return device
@@ -32,7 +32,7 @@ def tampered(phone: Device, field: str, old: str, new: str) -> Said:
 
 
 def test_the_refusal_of_created_in_milliseconds_names_the_unit(phone: Device) -> None:
-    """Setting the clock by ``server_time`` would not help."""
+    """Correcting the clock by ``server_time`` would not help."""
     said = phone.get("/me", created=phone.clock() * 1000)
     assert (said.status, said.code, said.members["action"]) == (401, "invalid_signature", "fix_request")
     assert said.members["detail"] == (
@@ -143,7 +143,7 @@ def test_the_refusal_of_a_newly_signed_exchange_mentions_the_idempotency_key(pho
 
 
 def test_the_refusal_of_a_reused_token_with_its_header_gives_no_such_hint(phone: Device) -> None:
-    """The client did everything right, or is a thief."""
+    """The client either made no mistake or is a thief."""
     first = str(phone.tokens["refresh_token"])
     phone.exchange()
     said = phone.exchange(first, attempt=secrets.token_urlsafe(16))

@@ -76,14 +76,14 @@ def device(team: dict[str, Any], clock: DevelopmentClock) -> Callable[..., Devic
 
 @pytest.fixture
 def phone(device: Callable[..., Device]) -> Device:
-    """Give a phone that is logged in."""
+    """Return a phone that is logged in."""
     phone = device()
     assert phone.register("ada@example.com").status == 201
     return phone
 
 
 def test_the_claims_of_the_page_are_in_the_next_token(team: dict[str, Any], phone: Device) -> None:
-    """The attributes of the account, from the next exchange on."""
+    """From the next exchange on, the token has the attributes of the account."""
     baton = team["baton"]
     account = phone.get("/me").members["account_id"]
 
@@ -266,7 +266,7 @@ def test_the_page_names_each_public_name_argument_and_member() -> None:
 
 
 def test_the_checks_come_in_the_order_of_the_page(phone: Device) -> None:
-    """A request with several faults gets the refusal of the first one."""
+    """A request with several faults gets the refusal for the first fault."""
     assert phone.post("/logout", {}).status == 204
     forged = phone.request("GET", "/notes?pages=1", tamper=lambda fields: fields.update(host="other.example.com"))
     assert forged.code == "invalid_signature", "2 before 3"

@@ -1,4 +1,4 @@
-"""What the client libraries need from the server: ends with their reason, headers that a page reads, addresses."""
+"""The answers that the client libraries need: ends with their reason, headers for pages, addresses."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ PAGE = "https://app.example.com"
 
 @pytest.mark.parametrize(("generations", "reason"), [(0, "logout"), (1, "logout"), (2, "reuse"), (5, "reuse")])
 def test_a_logout_with_an_old_token_tells_of_a_copy(make_client: Make, generations: int, reason: str) -> None:
-    """Only a copy of this device can have exchanged so often. The event says which token was presented."""
+    """Only a copy of this device can have exchanged so often. The event names the generation of the sent token."""
     phone, _ = make_client()
     tablet, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
@@ -51,7 +51,10 @@ def test_a_logout_that_another_device_signs_ends_nothing(make_client: Make) -> N
 
 
 def test_a_page_reads_what_a_client_needs(gateway: Gateway, make_client: Make) -> None:
-    """Without these fields, a client in a browser takes each answer for foreign, or a cached time for the time."""
+    """Without these fields, a client in a browser would treat every answer as foreign.
+
+    It would also use the time of a cached answer as the present time.
+    """
     phone, _ = make_client()
     seen: list[Request] = []
 
@@ -91,7 +94,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Development]:
 @ours_only
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_make_dev_takes_both_of_its_addresses(served: Development, host: str) -> None:
-    """An app signs for the host of its base URL. Pages of port 3000 may read, and no other page."""
+    """An app signs for the host of its base URL. Pages on port 3000 may read the answers, and no other page may."""
     url = served.url.replace("localhost", host)
     with closing(HttpTransport()) as transport:
         client = BatonClient(url, "mobile", MemoryStorage(), transport=transport)

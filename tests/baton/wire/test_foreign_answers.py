@@ -79,13 +79,13 @@ OF_THE_APP = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the client, and what it raises for a foreign answer."""
+    """A method of the client, and its error for a foreign answer."""
 
     act: Callable[[BatonClient], object]
     tells: type[BatonError] = Offline
     logged_in: bool = True
     steps: int = 1
-    """The number of Baton's answers that the method needs. The last one answers its main request."""
+    """The number of Baton's answers that the method needs. The last answer is for its main request."""
 
 
 METHODS = {
@@ -170,7 +170,7 @@ def test_a_foreign_answer_does_not_count(foreign: str, name: str) -> None:
 
 
 def test_a_route_of_the_app_may_answer_with_any_media_type() -> None:
-    """Such as CSV. The client took it for the page of a portal."""
+    """An example is CSV. Before the fix, the client treated it as the page of a portal."""
     report = Answer(200, {**BATON, "content-type": "text/csv"}, b"name,notes\n")
     client, _ = client_behind(METHODS["me"], Stranger(FakeServer(), report))
     assert client.call("GET", "/report").body == b"name,notes\n"
@@ -207,7 +207,10 @@ def test_a_foreign_answer_to_an_executed_request_is_a_lost_answer(foreign: str, 
 
 @pytest.mark.parametrize("binding", ["key", "hmac", "none"])
 def test_a_logout_with_a_foreign_answer_is_repeated(binding: str) -> None:
-    """It is not confirmed, and the person is logged out here. The second logout informs the server."""
+    """The logout is not confirmed, but the person is logged out on this device.
+
+    The second logout informs the server.
+    """
     for foreign in FOREIGN.values():
         stranger = Stranger(FakeServer(), foreign)
         client, storage = client_behind(METHODS["me"], stranger, binding=binding)

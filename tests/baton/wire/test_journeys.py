@@ -82,7 +82,7 @@ def test_a_whole_account_lifetime_over_an_unreliable_network(
 
 @pytest.mark.parametrize("wrong_by_s", [-7200, 7200])
 def test_a_wrong_clock_costs_one_round_trip(make_client: Make, wrong_by_s: int) -> None:
-    """The first signed request is refused. The second one and all later ones are accepted."""
+    """The first signed request is refused. The second and all later requests are accepted."""
     phone, line = make_client(wrong_by_s=wrong_by_s)
     phone.register("ada@example.com", PASSWORD, "phone")
     phone.me()
@@ -143,7 +143,10 @@ def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, se
 
 
 def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
-    """Only a login returns the secret of an HMAC login. ``long_lived`` has no refresh token and no time-out of one."""
+    """Only a login returns the secret of an HMAC login.
+
+    ``long_lived`` has no refresh token, and no life of a refresh token.
+    """
     common = {"access_token", "token_type", "expires_in", "scope", "device_id", "server_time"}
     common |= {"authorization_expires_in"}
     renewed = {"refresh_token", "refresh_token_timeout"}

@@ -1,4 +1,7 @@
-"""Mail with SQS and SES, emulated by moto: the function of the queue sends what the API queues, with exact rights."""
+"""Mail with SQS and SES, emulated by moto.
+
+The function of the queue sends the mails that the API queues. It uses exactly the rights of its policy.
+"""
 
 import json
 import os
@@ -57,7 +60,7 @@ class Post:
         return [{"messageId": message["MessageId"], "body": message["Body"]} for message in received]
 
     def work_off(self) -> None:
-        """Run the function of the queue for each message, and note the rights that it uses."""
+        """Run the function of the queue for each message, and record the rights that it uses."""
         for order in self.orders():
             with noted(self.used):
                 jobs.jobs({"Records": [order]})
@@ -77,7 +80,7 @@ def sent_messages() -> list[Any]:
 
 @contextmanager
 def noted(used: set[Use]) -> Iterator[None]:
-    """Note the rights of every AWS call in this context."""
+    """Record the rights of every AWS call in this context."""
     call = AwsClient.call
 
     @wraps(call)
@@ -117,7 +120,7 @@ def post(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
 def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
     post: Post, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A code, a notice and a deletion, each from the queue. The rights of Lambda itself are beside these."""
+    """The queue delivers a code, a notice and a deletion. The rights that Lambda itself uses are added."""
     ada = post.device()
     assert ada.register(ADA).status == 201
     tablet = post.device()
@@ -134,7 +137,7 @@ def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
 
 
 def test_an_order_in_the_queue_is_encrypted(post: Post) -> None:
-    """Neither the address nor the code is in the message."""
+    """The message contains neither the address nor the code in readable form."""
     ada = post.device()
     assert ada.register(ADA).status == 201
     assert ada.post("/me/email/code", {}).status == 202
@@ -158,7 +161,7 @@ def feedback(post: Post, to: str) -> dict[str, Any]:
 def test_the_function_of_feedback_has_exactly_the_rights_that_it_uses(
     post: Post, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reads the key ring only, and writes suppressions only: the leading keys are those of its policy."""
+    """It only reads the key ring, and only writes suppressions. The leading keys are those of its policy."""
     keys: set[str] = set()
     call = AwsClient.call
 
@@ -179,7 +182,7 @@ def test_the_function_of_feedback_has_exactly_the_rights_that_it_uses(
 def test_the_calls_of_aws_are_the_same_for_every_address(
     post: Post, route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cases 55 to 58 on the services themselves: operation, table, and the length of every value in the request."""
+    """Cases 55 to 58 with AWS calls: operation, table, and the length of every value in the request are the same."""
     others = ("bob@example.com", "sue@example.com")
     for email in (ADA, *others):
         assert post.device().register(email).status == 201

@@ -54,7 +54,7 @@ def test_an_account_in_memory_works(line: Line) -> None:
 
 
 def test_environments_with_separate_tables_share_no_login(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A login exists only in its tables, so the test above can fail."""
+    """A control of the test above: a login exists only in its own tables."""
     phone = phone_of(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
     monkeypatch.setattr(storage, "OF_THIS_PROCESS", MemoryTables())

@@ -1,4 +1,4 @@
-"""Token exchange (RFC 8693): what a narrowed token has, and that it is refused everywhere but at its audience."""
+"""Token exchange (RFC 8693): the contents of a narrowed token, which only its audience accepts."""
 
 import base64
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def phone(make_device: Callable[..., Device]) -> Device:
 
 
 def narrow(phone: Device, **form: str | None) -> Said:
-    """Ask for a narrowed token. A member that is ``None`` is left out."""
+    """Request a narrowed token. A member that is ``None`` is left out."""
     members = {"grant_type": GRANT, "subject_token": phone.token, "subject_token_type": ACCESS_TOKEN, **form}
     if not {"audience", "resource"} & form.keys():
         members["audience"] = "files"
@@ -59,7 +59,7 @@ def verify_as(server: str, token: str, send: Send) -> dict[str, Any]:
 
 
 def test_a_narrowed_token_is_for_one_server_and_bound_to_the_same_key(phone: Device) -> None:
-    """The answer of RFC 8693 section 2.2.1. The claims are those of the login, with another audience."""
+    """The answer is that of RFC 8693 section 2.2.1. The claims are those of the login, with another audience."""
     said = narrow(phone)
     own = jwt.decode(phone.token, options={"verify_signature": False})
     read = claims(said)
@@ -79,7 +79,7 @@ def test_a_narrowed_token_is_for_one_server_and_bound_to_the_same_key(phone: Dev
 
 
 def test_by_identifier_and_as_jwt(phone: Device) -> None:
-    """`resource` names the same server, and `issued_token_type` is as requested."""
+    """`resource` names the same server, and `issued_token_type` is the requested type."""
     jwt_type = "urn:ietf:params:oauth:token-type:jwt"
     said = narrow(phone, resource=FILES, requested_token_type=jwt_type)
     assert claims(said)["aud"] == FILES
@@ -96,42 +96,42 @@ def test_other_logins(make_device: Callable[..., Device], client: str, *, bound:
 
 
 class TestRefusedElsewhere:
-    """A narrowed token is worth nothing at Baton, nor at another server."""
+    """Baton and other servers refuse a narrowed token."""
 
     @pytest.fixture
     def narrowed(self, make_device: Callable[..., Device]) -> tuple[Device, str]:
-        """Narrow the token of an unbound login: no signature is in the way."""
+        """Narrow the token of an unbound login, so that no signature is needed."""
         device = make_device(client_id="simple", bound=False)
         device.register(EMAIL)
         return device, str(narrow(device).members["access_token"])
 
     def test_on_a_call(self, narrowed: tuple[Device, str]) -> None:
-        """401, and the login stays."""
+        """The answer is 401, and the login stays active."""
         device, token = narrowed
         assert device.get("/me", token=token).code == "token_invalid"
         assert device.get("/me").status == 200
 
     def test_at_the_exchange_and_as_a_subject_token(self, narrowed: tuple[Device, str]) -> None:
-        """It renews nothing, and cannot be narrowed again."""
+        """The token renews nothing, and cannot be narrowed again."""
         device, token = narrowed
         assert device.exchange(token).code == "token_invalid"
         assert narrow(device, subject_token=token, audience="billing").code == "subject_token_invalid"
         assert device.exchange().status == 200
 
     def test_at_revocation(self, narrowed: tuple[Device, str]) -> None:
-        """A server that got it cannot end the login."""
+        """A server with the token cannot end the login."""
         device, token = narrowed
         device.request("POST", "/oauth/revoke", urlencode({"token": token}).encode(), FORM, token=None)
         assert device.get("/me").status == 200
 
     def test_at_another_server(self, narrowed: tuple[Device, str]) -> None:
-        """Its audience is another one."""
+        """The audience of the token is another server."""
         device, token = narrowed
         with pytest.raises(jwt.InvalidAudienceError):
             verify_as(BILLING, token, device.send)
 
     def test_introspection_shows_it_to_its_own_server_alone(self, narrowed: tuple[Device, str]) -> None:
-        """`billing` does not see a token for `files`, and sees its own while the login lives."""
+        """`billing` does not see a token for `files`. It sees its own token while the login is active."""
         device, token = narrowed
         assert introspect(device, token) == {"active": False}
         own = narrow(device, audience="billing").members["access_token"]
@@ -168,7 +168,7 @@ class TestRefusedElsewhere:
     ],
 )
 def test_each_wrong_request_is_refused(phone: Device, form: dict[str, str | None], code: str) -> None:
-    """RFC 8693 section 2.2.2: a bad subject token is `invalid_request`, an unknown server `invalid_target`."""
+    """RFC 8693 section 2.2.2: a bad subject token is `invalid_request`, and an unknown server `invalid_target`."""
     said = narrow(phone, **form)
     assert (said.status, said.code) == (400, code)
     if code in {"malformed", "subject_token_invalid"}:
@@ -177,7 +177,7 @@ def test_each_wrong_request_is_refused(phone: Device, form: dict[str, str | None
 
 
 def test_a_server_of_other_clients_is_refused(make_device: Callable[..., Device]) -> None:
-    """`billing` is not for this client."""
+    """The server `billing` is not for this client."""
     device = make_device(client_id="mobile-opaque")
     device.register(EMAIL)
     assert narrow(device, audience="billing").code == "invalid_target"
@@ -190,7 +190,7 @@ def test_a_server_that_shares_no_scope_with_the_login_gets_no_token(phone: Devic
 
 
 def test_a_token_that_only_renews_is_not_narrowed(make_device: Callable[..., Device]) -> None:
-    """It is never valid on calls. The access token of the same login is."""
+    """A refresh token is never valid on calls. The access token of the same login can be narrowed."""
     device = make_device(client_id="oauth", bound=False)
     device.register(EMAIL)
     assert narrow(device, subject_token=str(device.tokens["refresh_token"])).code == "subject_token_invalid"
@@ -199,7 +199,7 @@ def test_a_token_that_only_renews_is_not_narrowed(make_device: Callable[..., Dev
 
 @pytest.mark.guarantee(4)
 def test_a_bound_login_must_sign(phone: Device, make_device: Callable[..., Device]) -> None:
-    """A stolen token alone cannot be narrowed."""
+    """A thief with only the token cannot narrow it."""
     thief = make_device()
     thief.tokens = phone.tokens
     assert narrow(thief).code == "wrong_key"
@@ -209,7 +209,7 @@ def test_a_bound_login_must_sign(phone: Device, make_device: Callable[..., Devic
 
 @pytest.mark.guarantee(6)
 def test_an_ended_or_expired_login_narrows_nothing(phone: Device, clock: Any) -> None:
-    """The account state is read. An expired token must be exchanged first."""
+    """The account state is read. An expired token must first be exchanged."""
     first = phone.token
     phone.exchange()
     phone.exchange()
@@ -230,7 +230,7 @@ def test_the_rest_of_the_subject_token_is_the_limit(phone: Device, clock: Any) -
 
 
 def test_the_metadata_names_the_grant_type(phone: Device) -> None:
-    """Only where the deployment has a server for it."""
+    """The metadata has it only if the deployment has a server for narrowed tokens."""
     said = phone.send("GET", "/api/.well-known/oauth-authorization-server", [("host", HOST)], b"")
     assert said.members["grant_types_supported"] == ["refresh_token", GRANT]
 
@@ -277,13 +277,13 @@ def read(text: str, *, development: bool = False) -> Any:
     ],
 )
 def test_each_mistake_of_the_file_is_told(text: str, problem: str) -> None:
-    """Baton does not start."""
+    """Baton does not start, and the message names the mistake."""
     with pytest.raises(ResourceProblems, match=problem):
         read(text)
 
 
 def test_a_good_file() -> None:
-    """In development http is allowed, and another registry."""
+    """In development, http and another registry are allowed."""
     found = read(toml(max_s="60"))
     assert found.find(audience="files", identifier=None) == found.find(audience=None, identifier=FILES)
     assert found.by_name["files"].max_s == 60

@@ -31,25 +31,25 @@ class Order(Body):
 
 @pytest.fixture
 def effects() -> list[int]:
-    """Give the list of executed orders."""
+    """Return the list of executed orders."""
     return []
 
 
 @pytest.fixture
 def outcome() -> list[Any]:
-    """Give the results of the next runs, in order: an exception or an answer. An empty list means the usual answer."""
+    """Return the results of the next runs, in order: an exception or an answer. If it is empty: the usual answer."""
     return []
 
 
 @pytest.fixture
 def elapsed() -> list[float]:
-    """Give the elapsed time in seconds."""
+    """Return the elapsed time in seconds."""
     return [0.0]
 
 
 @pytest.fixture
 def environments() -> list[Baton]:
-    """Give the Baton of each environment."""
+    """Return the Baton of each environment."""
     return []
 
 
@@ -102,7 +102,7 @@ def device(gateway: Gateway, clock: DevelopmentClock) -> Callable[..., Device]:
 
 @pytest.fixture
 def phone(device: Callable[..., Device]) -> Device:
-    """Give a phone that is logged in."""
+    """Return a phone that is logged in."""
     phone = device()
     assert phone.register("ada@example.com").status == 201
     return phone
@@ -227,7 +227,10 @@ def test_a_slow_view_runs_exactly_once_too(
     elapsed: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before the fix, the view used up the time budget of the storage: no answer was stored, no key released."""
+    """Before the fix, the view used up the time budget of the storage.
+
+    No answer was stored, and no key was released.
+    """
     for baton in environments:  # as in production
         monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
         monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)

@@ -81,7 +81,7 @@ def test_it_is_valid_openapi_3_1() -> None:
 
 
 def test_an_invalid_description_is_detected() -> None:
-    """A check of the test above, which must be able to fail."""
+    """A control of the test above: it fails for an invalid description."""
     broken = description()
     broken["paths"]["/me"]["get"]["responses"] = {"twohundred": {}}
     assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
@@ -149,7 +149,7 @@ def test_every_answer_of_every_test_is_compared_with_the_description(
 
 @pytest.fixture
 def bakery() -> Chalice:
-    """Give an application with two routes of a team."""
+    """Return an application with two routes of a team."""
     module = load_environment()
 
     @module.app.route("/orders/{shop}", methods=["POST"])  # type: ignore[untyped-decorator] # a module made at run time
@@ -229,7 +229,7 @@ def test_the_schemas_of_refusals_match_the_refusals() -> None:
     ],
 )
 def test_an_answer_that_differs_from_the_description_is_detected(said: Said, complaint: str) -> None:
-    """A check of the comparison in all these tests, which must be able to fail."""
+    """A control of the comparison that all these tests make."""
     common = {} if "missing" in complaint else {"baton-time": "1", "baton-request-id": "x"}
     judged = Contract().complaint("GET", "/api/time", Said(said.status, {**common, **said.headers}, said.body))
     assert complaint in judged

@@ -51,7 +51,7 @@ def block(language: str) -> str:
 
 @dataclass
 class Team:
-    """The page's feature behind a gateway, and a function that runs while its view runs."""
+    """The feature of the page docs/baton/tables.md behind a gateway. A test can run a function while the view runs."""
 
     gateway: Gateway
     clock: DevelopmentClock
@@ -344,7 +344,7 @@ def test_an_effect_before_the_end_of_the_login_stays(team: Team, end: End) -> No
 
 
 def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check of the tests above, which must be able to fail."""
+    """A control of the tests above: they fail without the condition."""
     phone = registered(team)
     plain = team.feature.write
     monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))
@@ -356,7 +356,7 @@ def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize(("later_s", "status"), [(0, 201), (1, 503)])
 def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int, status: int) -> None:
-    """The write succeeds in the last second of the login. It fails in the next one, despite the authorization."""
+    """The write succeeds in the last second of the login. It fails in the next second, despite the authorization."""
     bearer = registered(team, client_id="iot", bound=False)
     life = int(bearer.tokens["authorization_expires_in"])
     team.clock.skip(life - 1 - (team.clock.time() - int(bearer.tokens["server_time"])))
@@ -421,7 +421,7 @@ def test_an_exchange_during_an_order_and_the_order_both_succeed(team: Team) -> N
 def test_an_order_in_conflict_with_another_write_costs_one_repetition(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DynamoDB cancels one of the two. `tests/baton/storage/test_liveness.py` tests the exchange."""
+    """DynamoDB cancels one of the two writes. `tests/baton/storage/test_liveness.py` tests the exchange."""
     phone = registered(team)
     stock, met = DynamoHandler.call_action, [1]
 

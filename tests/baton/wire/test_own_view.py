@@ -1,4 +1,4 @@
-"""Activity, export and deletion over HTTP: what a scan of all tables finds, and what the owner is shown."""
+"""Activity, export and deletion over HTTP, compared with a scan of all tables."""
 
 import json
 import re
@@ -81,7 +81,8 @@ LOGIN: Mapping[str, str] = {
     "z": "ended_at",
     "y": "ended_reason",
 }
-"""Each attribute, and the member of the export that shows it. Empty: a secret, or a number without a meaning alone."""
+"""Each attribute, and the member of the export that shows it. Empty: a secret, or a number that means nothing to the
+owner."""
 
 
 def scanned(tables: Tables, account: str) -> dict[str, list[dict[str, Any]]]:
@@ -122,13 +123,13 @@ def newest_code() -> str:
 
 @pytest.fixture(autouse=True)
 def mail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switch on mail: it stores attributes of its own."""
+    """Switch on mail, which stores attributes of its own."""
     monkeypatch.setenv("BATON_MAIL", "mailbox")
 
 
 @pytest.fixture
 def ada(clock: DevelopmentClock) -> Person:
-    """Give Ada, who has no authenticator app yet."""
+    """Return Ada, who has no authenticator app yet."""
     return Person(lambda: int(clock.time()))
 
 
@@ -136,7 +137,7 @@ def ada(clock: DevelopmentClock) -> Person:
 def shown(
     make_device: Callable[..., Device], clock: DevelopmentClock, tables: Tables, ada: Person
 ) -> tuple[Device, str]:
-    """Give an account with everything that can be stored: logins of each kind, factors, roles and attributes."""
+    """Return an account with everything that can be stored: logins of each kind, factors, roles and attributes."""
     phone = make_device(client_id="mobile")
     assert phone.register(EMAIL).status == 201
     prove_address(phone)
@@ -161,7 +162,7 @@ def shown(
 
 
 def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables: Tables, ada: Person) -> None:
-    """Every stored attribute is exported, or is on this page as a secret or a count. No secret is exported."""
+    """Every stored attribute is exported, or is listed in this module as a secret or a count. No secret is exported."""
     phone, account = shown
     found = scanned(tables, account)
     (state,) = found["lineages"]
@@ -243,7 +244,7 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
 
 
 def test_an_export_is_an_event_of_the_account(shown: tuple[Device, str], ada: Person) -> None:
-    """Its owner sees that somebody exported it."""
+    """The owner sees that the account was exported."""
     phone, _ = shown
     assert exported(phone, ada).status == 200
     newest = phone.get("/me/activity").members["events"][0]
@@ -252,7 +253,7 @@ def test_an_export_is_an_event_of_the_account(shown: tuple[Device, str], ada: Pe
 
 @pytest.mark.guarantee(6)
 def test_a_stolen_login_exports_nothing(make_device: Callable[..., Device]) -> None:
-    """Without the password: step-up. The activity needs none, because it names no secret."""
+    """Without the password, the export needs a step-up. The activity needs none, because it contains no secret."""
     phone = make_device()
     phone.register(EMAIL)
     assert phone.get("/me/export").code == "step_up_required"
@@ -264,7 +265,7 @@ def test_a_stolen_login_exports_nothing(make_device: Callable[..., Device]) -> N
 
 
 def test_pages_follow_each_other_over_http(make_device: Callable[..., Device], clock: DevelopmentClock) -> None:
-    """The cursor is covered by the signature, and another text is refused."""
+    """The signature covers the cursor, and an invalid cursor is refused."""
     phone = make_device()
     phone.register(EMAIL)
     account = phone.get("/me").members["account_id"]
@@ -282,7 +283,7 @@ def test_pages_follow_each_other_over_http(make_device: Callable[..., Device], c
 
 
 def test_the_teams_function_adds_to_the_export(tables: Tables, clock: DevelopmentClock, monkeypatch: Any) -> None:
-    """It gets the id of the account. There is one such function."""
+    """The function gets the id of the account. Only one function can be registered."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     module: ModuleType = load_environment(clock)
 
@@ -301,7 +302,7 @@ def test_the_teams_function_adds_to_the_export(tables: Tables, clock: Developmen
 def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
     shown: tuple[Device, str], tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No name, no address, no device, no role, no attribute, and one event with the time."""
+    """No name, address, device, role or attribute is left. One event has the time."""
     _, account = shown
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     assert main(["delete", EMAIL]) == 0
@@ -318,7 +319,10 @@ def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
 def test_after_a_deletion_by_its_owner_no_address_and_no_device_is_left(
     shown: tuple[Device, str], tables: Tables, ada: Person
 ) -> None:
-    """Case 60: a tombstone, which names the login that deleted the account, one event, and the HMAC of a bounce."""
+    """Case 60: the rest is a deleted account state, one event, and the HMAC of a bounce.
+
+    The account state has the id of the login that deleted the account.
+    """
     phone, account = shown
     suppressed = Suppression(why="bounce", at=int(time.time()), until=int(time.time()) + DAY_S)
     SuppressedAddresses(DynamoDB(tables)).suppress(EmailIndex("hmac-of-the-address"), suppressed)

@@ -1,4 +1,4 @@
-"""Attacks on passkeys: a registration that proves nothing, hostile client data, and requests at the same time."""
+"""Attacks on passkeys: a registration that proves nothing, hostile client data, and parallel requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -40,13 +40,13 @@ def town() -> Town:
 
 @pytest.fixture
 def phone(town: Town) -> Device:
-    """Give Ada's phone, which has registered."""
+    """Return Ada's phone, which has registered."""
     return town.registered()
 
 
 @pytest.fixture
 def mine(phone: Device) -> Authenticator:
-    """Give the authenticator with Ada's passkey."""
+    """Return the authenticator with Ada's passkey."""
     mine = Authenticator()
     assert add(phone, mine).status == 201
     return mine
@@ -58,9 +58,9 @@ def counted(device: Device, event: str) -> int:
 
 
 def test_an_enrolment_is_not_finished_with_the_passkey_that_another_one_added(town: Town) -> None:
-    """A registration has no signature. The thief of a password makes one with the id of the owner's passkey.
+    """A registration has no signature. A thief with the password can make a passkey with the id of the owner's passkey.
 
-    The id is public: the options of the second step have it.
+    The id is public: the options of the second step contain it.
     """
     owner = town.device(client_id="strict")
     asked = ask(owner, ADA, path="/register", attempt="attempt-of-the-owner-1")
@@ -90,7 +90,7 @@ def test_an_enrolment_is_not_finished_with_the_passkey_that_another_one_added(to
 def test_half_a_surrogate_in_client_data_is_refused(
     town: Town, phone: Device, mine: Authenticator, member: str
 ) -> None:
-    """JSON can escape half of a character. It is no text, and no answer and no line can contain it."""
+    """JSON can escape half of a character. Such a value is not text, and no answer and no log line can contain it."""
     tablet = town.device()
     lies: dict[str, Any] = {"client": {member: "\ud800"}}
     said = send_passkey(tablet, mine.get(options_of(sign_in_options(tablet)), **lies))
@@ -101,7 +101,10 @@ def test_half_a_surrogate_in_client_data_is_refused(
 
 
 def test_a_repeated_login_with_a_counter_records_it_once(town: Town, mine: Authenticator) -> None:
-    """The answer was lost. The counter of the repeated signature is the stored one, and that is no copied key."""
+    """The answer was lost.
+
+    The repeated signature has the stored counter, which does not mean that the key was copied.
+    """
     tablet, key = town.device(), attempt()
     credential = mine.get(options_of(sign_in_options(tablet)), counter=5)
     for _ in range(2):
@@ -129,7 +132,7 @@ def test_one_credential_of_many_accounts_at_once_is_of_one(town: Town) -> None:
 
 
 def test_of_many_passkeys_for_one_challenge_one_is_added(town: Town, phone: Device) -> None:
-    """The later ones find other credentials. None of them is an answer of the server's own trouble for long."""
+    """The other requests send other credentials. Each is refused, or gets 503 and may be repeated."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     credentials = [Authenticator().create(options) for _ in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as pool:
@@ -144,7 +147,7 @@ def test_of_many_passkeys_for_one_challenge_one_is_added(town: Town, phone: Devi
 def test_of_a_removal_and_logins_at_the_same_time_no_login_survives_unseen(
     town: Town, phone: Device, mine: Authenticator
 ) -> None:
-    """A login by the passkey began before the removal, or it did not begin. After it, none begins."""
+    """A login with the passkey begins before the removal, or it does not begin. After the removal, none begins."""
     devices = [town.device() for _ in range(RACERS)]
     credentials = [mine.get(options_of(sign_in_options(device))) for device in devices]
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
@@ -164,7 +167,10 @@ def test_of_a_removal_and_logins_at_the_same_time_no_login_survives_unseen(
 def test_an_account_that_ends_while_its_passkey_is_checked_begins_no_login(
     town: Town, phone: Device, mine: Authenticator, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the read and the admission. The epoch and the status are in the condition of the admission."""
+    """The account ends between the read and the admission.
+
+    The condition of the admission has the epoch and the status.
+    """
     tablet = town.device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     use = ProvePasskey.use
@@ -184,7 +190,7 @@ def test_an_account_that_ends_while_its_passkey_is_checked_begins_no_login(
 
 
 def test_a_grant_of_a_passkey_that_was_removed_is_void(phone: Device, mine: Authenticator) -> None:
-    """The removal moves the version of the credentials, which is in the grant."""
+    """The removal raises the credentials version, which is part of the grant."""
     credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
     granted = grant_of(phone, "DELETE", "/me", passkey=credential)
     assert granted.status == 200
@@ -195,7 +201,10 @@ def test_a_grant_of_a_passkey_that_was_removed_is_void(phone: Device, mine: Auth
 
 
 def test_a_challenge_from_before_another_change_is_void(town: Town, phone: Device, mine: Authenticator) -> None:
-    """Of a step-up and of a second factor. One to log in has no account yet: the passkey decides."""
+    """The challenges of a step-up and of a second factor are tested.
+
+    A login challenge has no account yet, so the passkey decides.
+    """
     of_step_up = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
     of_sign_in_device = town.device()
     of_sign_in = mine.get(options_of(sign_in_options(of_sign_in_device)))

@@ -1,4 +1,4 @@
-"""Passkeys through the gateway: register, sign in, second factor, step-up, and every way to misuse them."""
+"""Passkeys through the gateway: register, log in, second factor, step-up, and attempts to misuse them."""
 
 import json
 from collections.abc import Callable
@@ -44,7 +44,7 @@ MakeDevice = Callable[..., Device]
 
 @pytest.fixture(scope="module")
 def judge() -> Contract:
-    """Give the OpenAPI description, as a judge."""
+    """Return the OpenAPI description, to compare answers with."""
     return Contract()
 
 
@@ -56,7 +56,7 @@ def deployment() -> Deployment:
 
 @pytest.fixture
 def clock(deployment: Deployment) -> DevelopmentClock:
-    """Give the clock of the environments, and empty tables."""
+    """Return the clock of the environments, and empty the tables."""
     return deployment.begin()
 
 
@@ -68,13 +68,13 @@ def send(deployment: Deployment, judge: Contract) -> Send:
 
 @pytest.fixture
 def baton(deployment: Deployment) -> Any:
-    """Give the Baton of one environment, for what an operator does."""
+    """Return the Baton of one environment, for the actions of an operator."""
     return deployment.environments[0].baton
 
 
 @pytest.fixture
 def phone(make_device: MakeDevice) -> Device:
-    """Give Ada's phone, which has registered."""
+    """Return Ada's phone, which has registered."""
     phone = make_device()
     assert phone.register(EMAIL).status == 201
     return phone
@@ -82,7 +82,7 @@ def phone(make_device: MakeDevice) -> Device:
 
 @pytest.fixture
 def mine(phone: Device) -> Authenticator:
-    """Give the authenticator with Ada's passkey."""
+    """Return the authenticator with Ada's passkey."""
     mine = Authenticator()
     assert add(phone, mine).status == 201
     return mine
@@ -97,7 +97,7 @@ def events(phone: Device) -> list[str]:
 
 
 def test_a_passkey_is_registered_and_shown(phone: Device) -> None:
-    """The options are what the platforms take, and the answer has no secret."""
+    """The options have the form that platforms read, and the answer has no secret."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     account = phone.get("/me").members["account_id"]
     assert options["rp"] == {"id": "example.com", "name": "Example"}
@@ -133,7 +133,7 @@ def test_a_repeated_registration_gets_the_same_answer(phone: Device) -> None:
 
 
 def test_one_challenge_registers_one_passkey(phone: Device) -> None:
-    """The version of the credentials is in the challenge, and moves with the first one."""
+    """The challenge contains the credentials version, which the first registration raises."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     assert phone.post(PASSKEYS, {"credential": Authenticator().create(options)}).status == 201
     said = phone.post(PASSKEYS, {"credential": Authenticator().create(options)})
@@ -141,7 +141,7 @@ def test_one_challenge_registers_one_passkey(phone: Device) -> None:
 
 
 def test_a_passkey_is_named_and_removed(phone: Device, mine: Authenticator) -> None:
-    """Naming needs no step-up, and removing does."""
+    """A new name needs no step-up. A removal needs a step-up."""
     del mine
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
     path = f"{PASSKEYS}/{passkey['id']}"
@@ -159,7 +159,7 @@ def test_a_passkey_is_named_and_removed(phone: Device, mine: Authenticator) -> N
 def test_a_passkey_of_another_account_does_not_exist(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """Unknown, and not yours: alike."""
+    """An unknown passkey and the passkey of another account get the same answer."""
     del mine
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
     bob = make_device()
@@ -172,14 +172,14 @@ def test_a_passkey_of_another_account_does_not_exist(
 
 
 def test_an_account_has_ten_passkeys_at_most(phone: Device) -> None:
-    """The eleventh is refused before the platform is asked."""
+    """The eleventh is refused before the platform makes it."""
     for _ in range(10):
         assert add(phone, Authenticator()).status == 201
     assert stepped(phone, "POST", OPTIONS).code == "too_many_passkeys"
 
 
 def test_removing_the_last_factor_switches_the_second_factor_off(phone: Device, mine: Authenticator) -> None:
-    """A login could not be asked for anything. While another factor is left, it stays on."""
+    """After that, a login has no factor to prove. While another factor is left, the switch stays on."""
     switch_on(phone)
     other = Authenticator()
     assert add_with_passkey(phone, mine, other).status == 201
@@ -194,7 +194,7 @@ def test_removing_the_last_factor_switches_the_second_factor_off(phone: Device, 
 
 
 def mine_of(ids: list[str], number: int, mine: Authenticator, other: Authenticator) -> Authenticator:
-    """Return the authenticator whose passkey is still there: the one that is removed last."""
+    """Return the authenticator whose passkey still exists: the passkey that the test removes last."""
     return next(one for one in (mine, other) if passkey_id(one.credential_id) == ids[number])
 
 
@@ -203,7 +203,10 @@ def mine_of(ids: list[str], number: int, mine: Authenticator, other: Authenticat
 
 @pytest.mark.parametrize("origin", ["https://example.com", ANDROID, ANDROID + "="])
 def test_a_login_with_a_passkey_alone(make_device: MakeDevice, mine: Authenticator, origin: str) -> None:
-    """No name and no password: from a page, from an iOS app (the same origin), and from an Android app."""
+    """The login has no name and no password.
+
+    It comes from a page, an iOS app (with the same origin), or an Android app.
+    """
     tablet = make_device()
     options = options_of(sign_in_options(tablet))
     assert (options["rpId"], options["allowCredentials"], options["userVerification"]) == (
@@ -219,7 +222,7 @@ def test_a_login_with_a_passkey_alone(make_device: MakeDevice, mine: Authenticat
 
 
 def test_a_repeated_login_gets_the_same_tokens(make_device: MakeDevice, mine: Authenticator) -> None:
-    """The answer was lost: the same attempt and the same signature."""
+    """The answer was lost. The repetition has the same attempt and the same signature."""
     tablet, key = make_device(), attempt()
     credential = mine.get(options_of(sign_in_options(tablet)))
     first = send_passkey(tablet, credential, attempt=key)
@@ -229,7 +232,7 @@ def test_a_repeated_login_gets_the_same_tokens(make_device: MakeDevice, mine: Au
 
 
 def test_a_challenge_logs_one_device_in_once(make_device: MakeDevice, mine: Authenticator) -> None:
-    """29: replayed by the same key with another attempt, and by another key."""
+    """Case 29: it is replayed by the same key with another attempt, and by another key."""
     tablet, thief = make_device(), make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     assert send_passkey(thief, credential).code == "challenge_invalid"
@@ -239,7 +242,7 @@ def test_a_challenge_logs_one_device_in_once(make_device: MakeDevice, mine: Auth
 
 
 def test_one_of_many_logins_uses_a_challenge(make_device: MakeDevice, mine: Authenticator) -> None:
-    """At the same time, by one key, each with an attempt of its own."""
+    """The logins run at the same time with one key. Each has its own attempt."""
     tablet = make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     with ThreadPoolExecutor(RACERS) as pool:
@@ -248,7 +251,7 @@ def test_one_of_many_logins_uses_a_challenge(make_device: MakeDevice, mine: Auth
 
 
 def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """30: of a step-up, of a second factor, of a registration; and one that Baton did not make."""
+    """Case 30: the challenge is for a step-up, a second factor or a registration, or Baton did not make it."""
     challenges = [
         options_of(step_up_options(phone, "DELETE", "/me")),
         options_of(stepped(phone, "POST", OPTIONS)),
@@ -268,7 +271,7 @@ def test_a_challenge_of_another_kind_is_of_no_use(make_device: MakeDevice, phone
 def test_a_challenge_is_of_the_client_that_fetched_it(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """30: the same device key, and an origin of both clients."""
+    """Case 30: the device key is the same, and the origin belongs to both clients."""
     del phone
     app = make_device()
     credential = mine.get(options_of(sign_in_options(app)))
@@ -279,7 +282,7 @@ def test_a_challenge_is_of_the_client_that_fetched_it(
 
 
 def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, mine: Authenticator) -> None:
-    """31: after five minutes."""
+    """Case 31: a challenge expires after five minutes."""
     tablet = make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     clock.skip(TICKET_PURPOSES["challenge"].life_s)
@@ -287,7 +290,7 @@ def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, m
 
 
 def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """It fits what every platform takes: 76 to 130 bytes were planned, and 200 are not exceeded."""
+    """All platforms accept this size. The plan was 76 to 130 bytes, and the limit is 200 bytes."""
     del mine
     for options in (
         options_of(sign_in_options(make_device())),
@@ -300,7 +303,7 @@ def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Auth
 def test_the_passkey_must_be_of_the_account_that_it_names(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """32: Bob's passkey with Ada's user handle, with none, and with one of nobody."""
+    """Case 32: the request has Bob's passkey with Ada's user handle, without a handle, and with an unknown handle."""
     bob, bobs = make_device(), Authenticator()
     bob.register(OTHER_EMAIL)
     assert add(bob, bobs).status == 201
@@ -317,7 +320,7 @@ def test_the_passkey_must_be_of_the_account_that_it_names(
 
 
 def test_a_credential_belongs_to_one_account(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """33: it is added once, and to one account."""
+    """Case 33: the credential is added once, and only to one account."""
     bob = make_device()
     bob.register(OTHER_EMAIL)
     options = options_of(stepped(bob, "POST", OPTIONS))
@@ -341,7 +344,7 @@ def test_a_credential_belongs_to_one_account(make_device: MakeDevice, phone: Dev
     ],
 )
 def test_a_lie_logs_nobody_in(make_device: MakeDevice, mine: Authenticator, lies: dict[str, Any]) -> None:
-    """34 to 36: the hint says which check failed. The challenge is not used up by it."""
+    """Cases 34 to 36: the hint names the failed check. The challenge can still be used."""
     tablet = make_device()
     options = options_of(sign_in_options(tablet))
     said = send_passkey(tablet, mine.get(options, **lies))
@@ -351,7 +354,7 @@ def test_a_lie_logs_nobody_in(make_device: MakeDevice, mine: Authenticator, lies
 
 
 def test_the_origins_of_a_client_are_its_own(make_device: MakeDevice, mine: Authenticator) -> None:
-    """The related origin belongs to another client, which accepts it, and nothing else."""
+    """The related origin belongs to another client, which accepts only this origin."""
     web = make_device(client_id="simple")
     assert sign_in(web, mine, origin="https://example.co.uk").status == 200
     assert sign_in(web, mine).code == "invalid_passkey"
@@ -359,7 +362,7 @@ def test_the_origins_of_a_client_are_its_own(make_device: MakeDevice, mine: Auth
 
 
 def test_a_client_without_origins_has_no_passkeys(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """404, and the password still works."""
+    """The answer is 404, and the password still works."""
     del phone, mine
     other = make_device(client_id="forgetful")
     assert sign_in_options(other).status == 404
@@ -371,7 +374,7 @@ def test_a_client_without_origins_has_no_passkeys(make_device: MakeDevice, phone
 def test_a_counter_that_goes_back_is_told_and_logs_in(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """37: a copy of the authenticator, perhaps. The larger counter stays."""
+    """Case 37: the cause may be a copy of the authenticator. The larger counter is kept."""
     tablet = make_device()
     assert sign_in(tablet, mine, counter=5).status == 200
     assert "passkey_counter" not in events(phone)
@@ -383,7 +386,7 @@ def test_a_counter_that_goes_back_is_told_and_logs_in(
 
 
 def test_a_passkey_that_becomes_synced_is_told_and_logs_in(make_device: MakeDevice, mine: Authenticator) -> None:
-    """37: the standard says that it never does, and platforms do it."""
+    """Case 37: by the standard this never happens, but platforms do it."""
     tablet = make_device()
     assert sign_in(tablet, mine, flags=UP | UV | BE | BS).status == 200
     assert events(tablet).count("passkey_backup_changed") == 1
@@ -393,7 +396,7 @@ def test_a_passkey_that_becomes_synced_is_told_and_logs_in(make_device: MakeDevi
 
 
 def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """38: also where it was removed after the options were fetched."""
+    """Case 38: this is also true if it was removed after the options were fetched."""
     tablet = make_device()
     credential = mine.get(options_of(sign_in_options(tablet)))
     (passkey,) = phone.get(PASSKEYS).members["passkeys"]
@@ -422,7 +425,7 @@ def removing_passkeys(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -
 def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobody_in(
     make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """38: the version of the credentials is in the condition of both writes. The retry gets the reason."""
+    """Case 38: the condition of both writes has the credentials version. The retry gets the reason."""
     del phone
     tablet, key = make_device(), attempt()
     credential = mine.get(options_of(sign_in_options(tablet)))
@@ -432,7 +435,10 @@ def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobod
 
 
 def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: Any, mine: Authenticator) -> None:
-    """38: not ``unknown_passkey``, which would make the phone delete it. Only who has the passkey learns this."""
+    """Case 38: the answer is not ``unknown_passkey``, because the phone would then delete the passkey.
+
+    Only its holder learns this.
+    """
     act = SetStatus(
         clock=baton.clock,
         key_ring=baton.key_ring,
@@ -452,7 +458,7 @@ def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: An
 def test_a_deleted_account_frees_its_passkey(
     make_device: MakeDevice, phone: Device, mine: Authenticator, deployment: Deployment
 ) -> None:
-    """The passkey is unknown, and can be added to another account."""
+    """The passkey is then unknown, and can be added to another account."""
     assert stepped(phone, "DELETE", "/me").status == 204
     assert deployment.tables.credentials == {}
     assert sign_in(make_device(), mine).code == "unknown_passkey"
@@ -465,7 +471,7 @@ def test_a_deleted_account_frees_its_passkey(
 
 
 def test_a_passkey_is_a_second_factor(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """The owner is asked once the switch is on. The codes are made then."""
+    """After the switch is on, each login needs it. Recovery codes are made at the switch."""
     tablet = make_device()
     assert tablet.login(EMAIL).status == 200
     assert len(switch_on(phone).members["recovery_codes"]) == 10
@@ -483,7 +489,7 @@ def test_a_passkey_is_a_second_factor(make_device: MakeDevice, phone: Device, mi
 
 
 def test_a_second_factor_is_of_this_login(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """Of this device, this attempt and this account, and once."""
+    """The challenge is only for this device, this attempt and this account, and works once."""
     switch_on(phone)
     tablet, thief, key = make_device(), make_device(), attempt()
     asked, other = ask(tablet), ask(thief)
@@ -501,7 +507,7 @@ def test_a_second_factor_is_of_this_login(make_device: MakeDevice, phone: Device
 def test_a_repeated_second_step_gets_the_same_tokens(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The answer was lost."""
+    """The answer to the first request was lost."""
     switch_on(phone)
     tablet, key = make_device(), attempt()
     asked = ask(tablet, attempt=key)
@@ -515,7 +521,7 @@ def test_a_repeated_second_step_gets_the_same_tokens(
 def test_an_account_with_a_passkey_alone_cannot_be_enrolled_by_its_password(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """Also at a client that cannot use passkeys: a thief of the password would get in by an app of his own."""
+    """A client that cannot use passkeys must not enrol an app either: a thief with the password could then log in."""
     switch_on(phone)
     del mine
     other = make_device(client_id="forgetful")
@@ -530,7 +536,7 @@ def test_an_account_with_a_passkey_alone_cannot_be_enrolled_by_its_password(
 def test_a_client_that_cannot_ask_takes_a_passkey_alone(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The passkey satisfies every demand, so nothing is asked."""
+    """A passkey satisfies every requirement, so no further factor is needed."""
     switch_on(phone)
     plain = make_device(client_id="plain")
     assert ask(plain).code == "second_factor_unsupported"
@@ -538,7 +544,7 @@ def test_a_client_that_cannot_ask_takes_a_passkey_alone(
 
 
 def test_the_options_of_a_second_factor_need_a_passkey(make_device: MakeDevice, phone: Device) -> None:
-    """404 for an account with an app only."""
+    """An account that has only an app gets 404."""
     ada = Person(lambda: int(phone.clock()))
     ada.enrol(phone)
     tablet = make_device()
@@ -550,7 +556,7 @@ def test_the_options_of_a_second_factor_need_a_passkey(make_device: MakeDevice, 
 
 
 def test_a_login_enrols_a_passkey(make_device: MakeDevice) -> None:
-    """At a client that requires a second factor, from the registration on. It gets recovery codes."""
+    """The client requires a second factor, from the registration on. The account gets recovery codes."""
     strict, mine, key = make_device(client_id="strict"), Authenticator(), attempt()
     asked = ask(strict, path="/register", attempt=key)
     assert asked.members["enrol"] == ["totp", "passkey"]
@@ -573,7 +579,7 @@ def test_a_login_enrols_a_passkey(make_device: MakeDevice) -> None:
 
 
 def test_an_enrolment_at_a_login_is_of_this_login(make_device: MakeDevice, mine: Authenticator) -> None:
-    """A credential of another account, and a challenge of another device."""
+    """The test has a credential of another account, and a challenge of another device."""
     strict, other = make_device(client_id="strict"), make_device(client_id="strict")
     asked = ask(strict, OTHER_EMAIL, path="/register")
     begun, begun_there = enrol(strict, asked), enrol(other, ask(other, "carol@example.com", path="/register"))
@@ -589,7 +595,7 @@ def test_an_enrolment_at_a_login_is_of_this_login(make_device: MakeDevice, mine:
 
 
 def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """Two would leave open which one counts."""
+    """With two proofs, it would be unclear which one counts."""
     switch_on(phone)
     tablet = make_device()
     asked = ask(tablet)
@@ -603,7 +609,7 @@ def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, mine: Authent
 
 
 def test_a_passkey_steps_up_for_one_operation(phone: Device, mine: Authenticator) -> None:
-    """It is phr, and of this operation alone: the authenticator signed it."""
+    """The level is ``phr``, and the grant is only for this operation, which the authenticator signed."""
     refused = phone.request("DELETE", "/me")
     assert (refused.members["factors"], refused.members["instead"]) == (["password"], ["passkey"])
     options = options_of(step_up_options(phone, "DELETE", "/me"))
@@ -628,14 +634,14 @@ def test_a_step_up_by_passkey_is_of_one_body(phone: Device, mine: Authenticator)
 def test_a_passkey_that_is_removed_during_a_step_up_proves_nothing(
     phone: Device, mine: Authenticator, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """38: the write that notes its use has the condition."""
+    """Case 38: the write that stores the use has the condition that the passkey exists."""
     credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")), counter=1)
     removing_passkeys(deployment, monkeypatch)
     assert grant_of(phone, "DELETE", "/me", passkey=credential).status == 503
 
 
 def test_a_step_up_is_of_this_login(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """Options of another login of the account are of no use."""
+    """The options of another login of the account are refused."""
     tablet = make_device()
     assert tablet.login(EMAIL).status == 200
     credential = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
@@ -644,7 +650,7 @@ def test_a_step_up_is_of_this_login(make_device: MakeDevice, phone: Device, mine
 
 
 def test_factors_of_a_step_up_are_told(phone: Device, mine: Authenticator) -> None:
-    """With a passkey as the only factor the password is not enough, and the passkey is."""
+    """If the passkey is the only factor, a step-up needs the passkey, and the password is not enough."""
     switch_on(phone)
     refused = phone.request("DELETE", "/me")
     assert (refused.members["factors"], refused.members["acr_values"]) == (["passkey"], "aal2")
@@ -668,7 +674,7 @@ def test_factors_of_a_step_up_are_told(phone: Device, mine: Authenticator) -> No
 
 
 def test_a_fresh_login_adds_a_passkey_silently(phone: Device, make_device: MakeDevice) -> None:
-    """Without a gesture (UP=0) and without a step-up. The second factor stays off."""
+    """The request has no gesture (UP=0) and no step-up. The second factor stays off."""
     options = options_of(phone.request("POST", UPGRADE))
     mine = Authenticator()
     assert phone.post(PASSKEYS, {"credential": mine.create(options, flags=0)}).status == 201
@@ -678,13 +684,13 @@ def test_a_fresh_login_adds_a_passkey_silently(phone: Device, make_device: MakeD
 
 
 def test_presence_is_missing_in_an_upgrade_only(phone: Device) -> None:
-    """37: UP=0 without a challenge of an upgrade."""
+    """Case 37: UP=0 is refused unless the challenge is for an upgrade."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     assert phone.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).code == "invalid_passkey"
 
 
 def test_an_older_login_adds_nothing_silently(phone: Device, clock: DevelopmentClock) -> None:
-    """11: a thief of the device has a login that is older than five minutes."""
+    """Case 11: a thief of the device has a login that is older than five minutes."""
     clock.skip(300)
     assert phone.request("POST", UPGRADE).status == 200
     clock.skip(1)
@@ -693,7 +699,7 @@ def test_an_older_login_adds_nothing_silently(phone: Device, clock: DevelopmentC
 
 
 def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, mine: Authenticator) -> None:
-    """Nobody has shown the password, and the person has a passkey already."""
+    """The person did not prove the password, and already has a passkey."""
     tablet = make_device()
     assert sign_in(tablet, mine).status == 200
     assert tablet.request("POST", UPGRADE).code == "step_up_required"
@@ -702,7 +708,7 @@ def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, min
 def test_an_account_that_is_asked_adds_nothing_below_aal2(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The login began before the switch was on. A login with the second factor may."""
+    """The login began before the switch was on. A login with the second factor may add a passkey."""
     switch_on(phone)
     assert phone.request("POST", UPGRADE).code == "step_up_required"
     tablet = make_device()
@@ -717,7 +723,7 @@ def test_an_account_that_is_asked_adds_nothing_below_aal2(
 
 
 def test_a_stolen_login_adds_no_passkey(phone: Device, clock: DevelopmentClock) -> None:
-    """10: without the person, and with the challenge of another login."""
+    """Case 10: the thief has no proof of the person, or the challenge of another login."""
     clock.skip(301)
     assert phone.request("POST", OPTIONS).code == "step_up_required"
     made = Authenticator().create({"challenge": "A" * 100, "user": {"id": "AAAA"}})
@@ -725,7 +731,7 @@ def test_a_stolen_login_adds_no_passkey(phone: Device, clock: DevelopmentClock) 
 
 
 def test_a_registration_is_of_the_login_that_fetched_its_options(make_device: MakeDevice, phone: Device) -> None:
-    """Another login of the account, and another account."""
+    """Another login of the account, and another account, are refused."""
     credential = Authenticator().create(options_of(stepped(phone, "POST", OPTIONS)))
     tablet, bob = make_device(), make_device()
     assert tablet.login(EMAIL).status == 200
@@ -736,7 +742,7 @@ def test_a_registration_is_of_the_login_that_fetched_its_options(make_device: Ma
 
 
 def test_the_export_shows_the_passkeys(phone: Device, mine: Authenticator) -> None:
-    """Public keys, names and times. There is no secret."""
+    """The export has public keys, names and times, and no secret."""
     exported = stepped(phone, "GET", "/me/export").members
     (passkey,) = [one for one in exported["factors"] if one["kind"] == "passkey"]
     assert passkey["credential_id"] == mine.get({"challenge": ""})["id"]
@@ -747,7 +753,7 @@ def test_the_export_shows_the_passkeys(phone: Device, mine: Authenticator) -> No
 
 
 def test_the_files_of_apps_and_origins_are_served(send: Send) -> None:
-    """JSON, without a login, and kept by caches for some minutes."""
+    """The files are JSON, need no login, and caches keep them for some minutes."""
 
     def file(name: str) -> Any:
         said = send("GET", f"{PREFIX}/.well-known/{name}", [("host", "api.example.com")], b"")

@@ -66,7 +66,7 @@ def no_argument() -> Answer:
 
 
 def caller_alone(caller: Caller) -> Answer:
-    """Accept the caller."""
+    """Accept only the caller."""
     return Answer()
 
 
@@ -119,7 +119,7 @@ def test_the_path_parameters_must_be_arguments_of_the_view(
 
 
 def test_install_may_be_called_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second application would answer requests of the first one."""
+    """A second application would answer requests of the first application."""
     baton = made(monkeypatch)
     baton.install(Chalice(app_name="one", configure_logs=False))
     with pytest.raises(RuntimeError, match="before"):
@@ -467,9 +467,9 @@ def test_the_condition_of_live_holds_while_the_login_is_active(team: Team) -> No
 
 
 def test_a_view_may_require_a_step_up_for_some_requests(team: Team) -> None:
-    """Without a grant the view requires it.
+    """The view requires a grant.
 
-    With one it is used once, and a second check in the view accepts the same grant.
+    It is used once: the second check in the same view accepts it, and the next request is refused.
     """
     _, device = team
     phone = device()
@@ -527,7 +527,7 @@ def test_the_acr_of_a_login_is_compared() -> None:
 
 
 def test_a_level_keeps_a_restored_login_out(team: Team) -> None:
-    """`acr="aal1"` requires that a person has logged in. A login with the same key is let in."""
+    """`acr="aal1"` requires that a person has logged in. A login with the password and the same key is accepted."""
     _, device = team
     phone, new_phone = device(), device()
     platform = Authenticator(rp_id="localhost", origin="http://localhost:8000", flags=0)

@@ -1,4 +1,4 @@
-"""A login on a new phone through the gateway: the restore key, its end, and every way to misuse it."""
+"""A login on a new phone through the gateway: the restore key, its end, and attempts to misuse it."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ MakeDevice = Callable[..., Device]
 
 @pytest.fixture(scope="module")
 def judge() -> Contract:
-    """Give the OpenAPI description, as a judge."""
+    """Return the OpenAPI description, to compare answers with."""
     return Contract()
 
 
@@ -60,7 +60,7 @@ def deployment() -> Deployment:
 
 @pytest.fixture
 def clock(deployment: Deployment) -> DevelopmentClock:
-    """Give the clock of the environments, and empty tables."""
+    """Return the clock of the environments, and empty the tables."""
     return deployment.begin()
 
 
@@ -72,13 +72,13 @@ def send(deployment: Deployment, judge: Contract) -> Send:
 
 @pytest.fixture
 def baton(deployment: Deployment) -> Any:
-    """Give the Baton of one environment, for what an operator does."""
+    """Return the Baton of one environment, for the actions of an operator."""
     return deployment.environments[0].baton
 
 
 @pytest.fixture
 def phone(make_device: MakeDevice) -> Device:
-    """Give Ada's phone, which has registered."""
+    """Return Ada's phone, which has registered."""
     phone = make_device()
     assert phone.register(EMAIL).status == 201
     return phone
@@ -86,7 +86,7 @@ def phone(make_device: MakeDevice) -> Device:
 
 @pytest.fixture
 def platform(phone: Device) -> Authenticator:
-    """Give what the platform copies to the new phone: the restore key of Ada's phone."""
+    """Return the restore key of Ada's phone, which the platform copies to the new phone."""
     platform = silent()
     assert keep(phone, platform).status == 204
     return platform
@@ -94,7 +94,7 @@ def platform(phone: Device) -> Authenticator:
 
 @pytest.fixture
 def new_phone(make_device: MakeDevice) -> Device:
-    """Give Ada's new phone, with a key of its own."""
+    """Return Ada's new phone, with its own key."""
     return make_device()
 
 
@@ -125,7 +125,7 @@ def change_lineage(deployment: Deployment, lineage: Lineage) -> None:
 
 
 def test_a_restore_key_is_kept_without_asking_the_person(phone: Device) -> None:
-    """The options are what Credential Manager takes. The key is no passkey and no factor."""
+    """The options have the form that Credential Manager reads. The key is neither a passkey nor a factor."""
     options = options_of(phone.post(OPTIONS, {}))
     account = phone.get("/me").members["account_id"]
     assert options["user"] == {"id": account, "name": EMAIL, "displayName": EMAIL}
@@ -146,7 +146,7 @@ def test_a_restore_key_is_kept_without_asking_the_person(phone: Device) -> None:
 def test_a_new_restore_key_replaces_the_one_of_the_device(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """One per account and device key."""
+    """An account has one restore key for each device key."""
     newer = silent()
     assert keep(phone, newer).status == 204
     assert restore(new_phone, platform).code == "unknown_passkey"
@@ -172,7 +172,10 @@ def test_a_deleted_restore_key_restores_nothing(phone: Device, new_phone: Device
 def test_the_keys_of_forgotten_logins_are_removed(
     deployment: Deployment, make_device: MakeDevice, phone: Device, platform: Authenticator
 ) -> None:
-    """The account state has no entry of the device any more: the next key that is kept takes its place."""
+    """The account state no longer has a login of the device.
+
+    The next stored restore key removes the old restore key.
+    """
     del platform
     second = make_device()
     second.login(EMAIL)
@@ -184,7 +187,10 @@ def test_the_keys_of_forgotten_logins_are_removed(
 
 
 def test_a_login_older_than_five_minutes_keeps_no_key_without_a_step_up(phone: Device, clock: DevelopmentClock) -> None:
-    """43: a copy of the phone plants no key that outlives it. Options and PUT are alike."""
+    """Case 43: a copy of the phone must not store a key that outlives the copy.
+
+    The options and the PUT have the same rule.
+    """
     early = silent().create(options_of(phone.post(OPTIONS, {})))
     clock.skip(MINUTES_5 - 1)
     in_time = silent().create(options_of(phone.post(OPTIONS, {})))
@@ -218,12 +224,15 @@ def test_only_a_login_that_is_bound_to_a_key_keeps_one(make_device: MakeDevice, 
     ],
 )
 def test_a_lie_keeps_no_key(phone: Device, lies: dict[str, Any], code: str) -> None:
-    """The checks of a passkey, except that nobody need be present."""
+    """The checks are those of a passkey, but no person need be present."""
     assert put_key(phone, silent().create(options_of(phone.post(OPTIONS, {})), **lies)).code == code
 
 
 def test_a_challenge_of_another_ceremony_or_login_keeps_no_key(make_device: MakeDevice, phone: Device) -> None:
-    """Of a passkey, of an upgrade, of another device of the account. And no passkey is added with one of a key."""
+    """The challenge is for a passkey, an upgrade, or another device.
+
+    A challenge for a restore key adds no passkey either.
+    """
     second = make_device()
     second.login(EMAIL)
     for options in (
@@ -250,7 +259,7 @@ def test_a_challenge_of_earlier_credentials_keeps_no_key(phone: Device) -> None:
 def test_a_login_is_restored_on_a_new_phone(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """The level is 0, the old phone stays logged in, and the owner reads where the login came from."""
+    """The new login has the lowest level, the old phone stays logged in, and the owner sees the source of the login."""
     clock.skip(DAY_S)
     assert phone.exchange().status == 200
     options = options_of(restore_options(new_phone))
@@ -282,7 +291,7 @@ def test_a_restored_login_has_itself_restored_and_lengthens_nothing(
     platform: Authenticator,
     clock: DevelopmentClock,
 ) -> None:
-    """Expiry inherited, also from phone to phone to phone."""
+    """The expiry is inherited, also over several restores."""
     assert restore(new_phone, platform).status == 200
     clock.skip(DAY_S)
     assert phone.exchange().status == 200
@@ -296,7 +305,7 @@ def test_a_restored_login_has_itself_restored_and_lengthens_nothing(
 
 
 def test_a_repeated_restore_gets_the_same_tokens(new_phone: Device, platform: Authenticator) -> None:
-    """The answer was lost: the same attempt and the same signature. It counts once."""
+    """The answer was lost. The repetition has the same attempt and signature, and counts as one restore."""
     key = attempt()
     credential = platform.get(options_of(restore_options(new_phone)))
     said = [send_restore(new_phone, credential, attempt=key) for _ in range(7)]
@@ -306,7 +315,7 @@ def test_a_repeated_restore_gets_the_same_tokens(new_phone: Device, platform: Au
 
 
 def test_an_assertion_restores_once(make_device: MakeDevice, new_phone: Device, platform: Authenticator) -> None:
-    """39: replayed with another attempt, by another key, and by many at once."""
+    """Case 39: it is replayed with another attempt, by another key, and by many phones at the same time."""
     thief = make_device()
     credential = platform.get(options_of(restore_options(new_phone)))
     assert send_restore(thief, credential).code == "challenge_invalid"
@@ -321,7 +330,10 @@ def test_an_assertion_restores_once(make_device: MakeDevice, new_phone: Device, 
 def test_a_challenge_of_another_ceremony_restores_nothing(
     make_device: MakeDevice, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """Of a passkey login, of a step-up, of a key; late. And a challenge of a restore logs no passkey in."""
+    """The challenge is late, or for a passkey login, a step-up or a restore key.
+
+    A restore challenge does not log in with a passkey either.
+    """
     mine = Authenticator()
     assert add(phone, mine).status == 201
     for options in (
@@ -387,7 +399,7 @@ def test_a_restore_key_dies_with_its_login(
     kill: Callable[[Device, Device], None],
     fetched: str,
 ) -> None:
-    """40: nothing has to be deleted. The phone learns that the key is of no use."""
+    """Case 40: no restore key has to be deleted. The answer tells the phone that the key no longer works."""
     other = make_device()
     assert other.login(EMAIL).status == 200
     early = options_of(restore_options(new_phone))
@@ -401,7 +413,7 @@ def test_a_restore_key_dies_with_its_login(
 def test_a_password_change_keeps_the_restore_key_of_its_own_device(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """The others die."""
+    """The restore keys of the other devices no longer work."""
     password_elsewhere(phone, phone)
     assert restore(new_phone, platform).status == 200
 
@@ -409,7 +421,7 @@ def test_a_password_change_keeps_the_restore_key_of_its_own_device(
 def test_a_disabled_account_restores_nothing(
     deployment: Deployment, baton: Any, phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """Enabling it revives no login, and so no restore key."""
+    """Enabling the account revives no login, so its restore keys stay useless."""
     del phone
     for status in (Status.DISABLED, Status.ACTIVE):
         set_status(baton, status)
@@ -419,7 +431,7 @@ def test_a_disabled_account_restores_nothing(
 def test_a_raised_not_before_time_ends_every_restore_key(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """As after a backup was restored."""
+    """An operator raises it after the restore of a backup."""
     del phone
     ring = deployment.tables.ring
     assert ring is not None
@@ -436,7 +448,7 @@ def test_a_raised_not_before_time_ends_every_restore_key(
 def test_an_idle_or_expired_login_restores_nothing(
     phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """30 days without use."""
+    """The idle limit is 30 days."""
     del phone
     clock.skip(31 * DAY_S)
     assert restore(new_phone, platform).code == "unknown_passkey"
@@ -445,7 +457,7 @@ def test_an_idle_or_expired_login_restores_nothing(
 def test_a_login_that_ends_between_the_read_and_the_write_is_not_restored(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40: the admission has the login of the old phone in its own condition."""
+    """Case 40: the condition of the admission includes the login of the old phone."""
     store = type(deployment.environments[0].baton.ephemeral)
     consume = store.consume_ticket
 
@@ -464,7 +476,7 @@ def test_a_login_that_ends_between_the_read_and_the_write_is_not_restored(
 
 
 def test_five_restores_a_day(make_device: MakeDevice, platform: Authenticator, clock: DevelopmentClock) -> None:
-    """42: the sixth waits until the next day."""
+    """Case 42: the sixth restore must wait until the next day."""
     for _ in range(5):
         assert restore(make_device(), platform).status == 200
     said = restore(make_device(), platform)
@@ -477,7 +489,7 @@ def test_five_restores_a_day(make_device: MakeDevice, platform: Authenticator, c
 def test_a_restore_leaves_the_login_of_the_old_phone_in_a_full_account(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """The account has 24 logins, and that of the old phone was used least recently. Another one makes room."""
+    """The account has 24 logins, and the old phone's was used least recently. Another login makes room."""
     clock.skip(LINEAGE_KEPT_S + 1)
     _account, state = account_of(deployment)
     parent = state.lineages[LineageId(device_of(phone))]
@@ -506,7 +518,7 @@ def test_a_restore_leaves_the_login_of_the_old_phone_in_a_full_account(
     ],
 )
 def test_a_lie_restores_nothing(new_phone: Device, platform: Authenticator, lies: dict[str, Any]) -> None:
-    """The hint says which check failed, and the challenge is not used up by it. Nobody need be present."""
+    """The hint names the failed check, and the challenge can still be used. No person need be present."""
     options = options_of(restore_options(new_phone))
     said = send_restore(new_phone, platform.get(options, **lies))
     assert (said.status, said.code) == (400, "invalid_passkey")
@@ -515,7 +527,7 @@ def test_a_lie_restores_nothing(new_phone: Device, platform: Authenticator, lies
 
 
 def test_a_signature_of_another_key_restores_nothing(new_phone: Device, platform: Authenticator) -> None:
-    """The credential id and the account are public. Only the restore key signs."""
+    """The credential id and the account are public. Only a signature by the restore key restores the login."""
     forged = Authenticator(flags=0, credential_id=platform.credential_id, user_handle=platform.user_handle)
     said = restore(new_phone, forged)
     assert (said.status, said.code) == (400, "invalid_passkey")
@@ -528,7 +540,7 @@ def test_a_signature_of_another_key_restores_nothing(new_phone: Device, platform
 
 
 def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform: Authenticator) -> None:
-    """A key of nobody, a passkey of the account, and an account that does not exist."""
+    """The request has an unknown key, a passkey of the account, or an account that does not exist."""
     assert restore(new_phone, silent(), user_handle=platform.user_handle).code == "unknown_passkey"
     assert restore(new_phone, platform, user_handle=b"x" * 12).code == "unknown_passkey"
 
@@ -536,7 +548,7 @@ def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform:
 def test_a_passkey_is_no_restore_key_and_a_restore_key_is_no_passkey(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """41: each is a class of its own. A restore key is no step-up either."""
+    """Case 41: neither is accepted in place of the other. A restore key cannot step up either."""
     mine = Authenticator()
     assert add(phone, mine).status == 201
     assert restore(new_phone, mine).code == "unknown_passkey"
@@ -548,7 +560,7 @@ def test_a_passkey_is_no_restore_key_and_a_restore_key_is_no_passkey(
 
 
 def test_a_new_phone_restores_with_its_own_key(make_device: MakeDevice, phone: Device, platform: Authenticator) -> None:
-    """A restored login is bound to a key, also where the client does not require one."""
+    """A restored login is always bound to a key, even if the client does not require it."""
     del phone, platform
     unbound = make_device(client_id="tablet", bound=False)
     assert restore_options(unbound).code == "signature_required"
@@ -558,7 +570,7 @@ def test_a_new_phone_restores_with_its_own_key(make_device: MakeDevice, phone: D
 
 
 def test_a_restored_login_steps_up_with_the_password(new_phone: Device, platform: Authenticator) -> None:
-    """It plants no passkey right after the restore, and its key is not remembered."""
+    """Right after the restore it cannot add a passkey without a step-up, and its key is not remembered."""
     assert restore(new_phone, platform).status == 200
     assert new_phone.post(UPGRADE, {}).code == "step_up_required"
     assert new_phone.request("POST", PASSKEY_OPTIONS).code == "step_up_required"
@@ -569,7 +581,7 @@ def test_a_restored_login_steps_up_with_the_password(new_phone: Device, platform
 def test_a_login_by_password_replaces_a_restored_one(
     deployment: Deployment, new_phone: Device, platform: Authenticator
 ) -> None:
-    """With the same key. Afterwards the level is that of the password."""
+    """The key is the same. Afterwards the level is that of the password."""
     assert restore(new_phone, platform).status == 200
     restored = device_of(new_phone)
     assert new_phone.login(EMAIL).status == 200
@@ -581,7 +593,7 @@ def test_a_login_by_password_replaces_a_restored_one(
 def test_an_account_that_is_asked_for_a_second_factor_is_not_restored(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """43: also by its owner. The switch was moved after the key was kept."""
+    """Case 43: the owner turned the switch on after the restore key was stored. Then not even the owner can restore."""
     assert add(phone, Authenticator()).status == 201
     switch_on(phone)
     for said in (restore(new_phone, platform), keep(phone, silent())):
@@ -592,7 +604,10 @@ def test_an_account_that_is_asked_for_a_second_factor_is_not_restored(
 def test_a_role_that_requires_a_second_factor_refuses_a_restore(
     baton: Any, phone: Device, new_phone: Device, platform: Authenticator, role: str
 ) -> None:
-    """43: the account is asked. Another role is restored, and is in the tokens."""
+    """Case 43: the account then needs a second factor.
+
+    With another role the login is restored, and the tokens have the role.
+    """
     del phone
     set_roles(baton, role)
     said = restore(new_phone, platform)
@@ -609,7 +624,10 @@ def test_a_role_that_requires_a_second_factor_refuses_a_restore(
 def test_a_restored_login_does_not_keep_its_key_remembered(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """28: the key is among the remembered ones, and the account has only a restored login of it: it is asked."""
+    """Case 28: the key was remembered, but the account has only a restored login of it.
+
+    So a login with it needs the factor.
+    """
     assert restore(new_phone, platform).status == 200
     assert add(phone, Authenticator()).status == 201
     switch_on(phone)
@@ -626,7 +644,7 @@ def test_a_restored_login_does_not_keep_its_key_remembered(
 def test_a_client_that_does_not_offer_it_restores_nothing(
     make_device: MakeDevice, phone: Device, new_phone: Device
 ) -> None:
-    """Neither the key nor the login. A client without passkeys has no such routes."""
+    """It can neither store a key nor restore a login. A client without passkeys gets 404."""
     del phone, new_phone
     other = make_device(client_id="simple")
     assert other.login(EMAIL).status == 200

@@ -1,4 +1,4 @@
-"""Logins that are asked for a second factor, through the gateway: codes, sessions, remembered devices."""
+"""Logins that need a second factor, through the gateway: codes, sessions, remembered devices."""
 
 import base64
 import hmac
@@ -39,7 +39,7 @@ MakeDevice = Callable[..., Device]
 
 @pytest.fixture(scope="module")
 def judge() -> Contract:
-    """Give the OpenAPI description, as a judge. Compiling it takes longer than a test."""
+    """Return the OpenAPI description, to compare answers with. Compiling it takes longer than a test."""
     return Contract()
 
 
@@ -51,7 +51,7 @@ def deployment() -> Deployment:
 
 @pytest.fixture
 def clock(deployment: Deployment) -> DevelopmentClock:
-    """Give the clock of the environments, and empty tables."""
+    """Return the clock of the environments, and empty the tables."""
     return deployment.begin()
 
 
@@ -63,19 +63,19 @@ def send(deployment: Deployment, judge: Contract) -> Send:
 
 @pytest.fixture
 def baton(deployment: Deployment) -> Any:
-    """Give the Baton of one environment, for what an operator does."""
+    """Return the Baton of one environment, for the actions of an operator."""
     return deployment.environments[0].baton
 
 
 @pytest.fixture
 def ada(clock: DevelopmentClock) -> Person:
-    """Give Ada, who has no authenticator app yet."""
+    """Return Ada, who has no authenticator app yet."""
     return Person(lambda: int(clock.time()))
 
 
 @pytest.fixture
 def phone(make_device: MakeDevice, ada: Person) -> Device:
-    """Give Ada's phone: it registered, and enrolled her authenticator app."""
+    """Return Ada's phone: it registered, and enrolled her authenticator app."""
     phone = make_device()
     assert phone.register(EMAIL).status == 201
     ada.enrol(phone)
@@ -83,7 +83,7 @@ def phone(make_device: MakeDevice, ada: Person) -> Device:
 
 
 def at_once(act: Callable[[int], Said], racers: int = RACERS) -> list[Said]:
-    """Send so many requests at the same time."""
+    """Send this number of requests at the same time."""
     with ThreadPoolExecutor(racers) as pool:
         return list(pool.map(act, range(racers)))
 
@@ -92,7 +92,7 @@ def at_once(act: Callable[[int], Said], racers: int = RACERS) -> list[Said]:
 
 
 def test_a_login_with_the_second_factor(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """The password alone gets a session, and no token. With the code the login is aal2."""
+    """With only the password, the answer has a session and no token. With the code, the login is aal2."""
     tablet = make_device()
     asked = ask(tablet)
     assert (asked.status, asked.code, asked.members["action"]) == (403, "factor_required", "prove_factor")
@@ -108,7 +108,7 @@ def test_a_login_with_the_second_factor(make_device: MakeDevice, ada: Person, ph
 
 
 def test_the_factors_are_shown(ada: Person, phone: Device) -> None:
-    """What the account has, and never a secret."""
+    """The answer lists the factors of the account, and never a secret."""
     shown = phone.get("/me/factors").members
     assert shown["second_factor"] == "on"
     assert shown["totp"]["enrolled_at"] <= ada.clock()
@@ -116,7 +116,7 @@ def test_the_factors_are_shown(ada: Person, phone: Device) -> None:
 
 
 def test_an_account_without_a_factor_is_not_asked(make_device: MakeDevice) -> None:
-    """Its login is as before."""
+    """The password is enough for its login."""
     phone = make_device()
     phone.register(EMAIL)
     assert phone.login(EMAIL).status == 200
@@ -142,7 +142,7 @@ def test_the_confirming_code_is_used(make_device: MakeDevice, clock: Development
 def test_a_code_is_used_once_and_no_earlier_one_after_it(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """Of two codes that are both in their time, the earlier one is refused once the later one was used."""
+    """Two codes are both in their time. After the later code was used, the earlier code is refused."""
     del phone
     clock.skip(60)
     later, earlier = ada.code(1), ada.code()
@@ -153,7 +153,7 @@ def test_a_code_is_used_once_and_no_earlier_one_after_it(
 
 
 def test_one_of_sixteen_logins_uses_a_code(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """Sixteen devices with the same code at the same time."""
+    """Sixteen devices send the same code at the same time."""
     del phone
     devices = [make_device(client_id="simple", bound=False) for _ in range(RACERS)]
     attempts = [attempt() for _ in devices]
@@ -167,7 +167,7 @@ def test_one_of_sixteen_logins_uses_a_code(make_device: MakeDevice, ada: Person,
 def test_the_same_request_again_gets_the_same_tokens(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """At the same time, and minutes later, when the code itself has gone by: its answer was lost."""
+    """It is sent at the same time, and minutes later, when the code has expired: the answer was lost."""
     del phone
     tablet, mine = make_device(), attempt()
     session, code = ask(tablet, attempt=mine), ada.fresh_code()
@@ -191,7 +191,7 @@ def test_repeating_the_first_step_fetches_no_tokens(make_device: MakeDevice, ada
 
 
 def test_a_recovery_code_replaces_the_app(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """Once, in any spelling of a person. The device is not remembered."""
+    """It works once, in any spelling of a person. The device is not remembered."""
     del phone
     tablet = make_device()
     spelled = ada.codes[0].lower().replace("-", " ")
@@ -205,7 +205,7 @@ def test_a_recovery_code_replaces_the_app(make_device: MakeDevice, ada: Person, 
 
 
 def test_one_of_sixteen_logins_uses_a_recovery_code(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """And the same request again gets the same tokens."""
+    """The same request again gets the same tokens."""
     del phone
     devices = [make_device(client_id="simple", bound=False) for _ in range(RACERS)]
     attempts = [attempt() for _ in devices]
@@ -221,7 +221,7 @@ def test_one_of_sixteen_logins_uses_a_recovery_code(make_device: MakeDevice, ada
 
 
 def test_ten_recovery_codes_at_the_same_time_are_each_used(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """None undoes another one."""
+    """No write undoes another write."""
     devices = [make_device(client_id="simple", bound=False) for _ in ada.codes]
     sessions = [ask(device) for device in devices]
     said = at_once(lambda place: prove(devices[place], sessions[place], recovery_code=ada.codes[place]), 10)
@@ -237,7 +237,7 @@ def test_a_recovery_code_is_no_step_up(ada: Person, phone: Device) -> None:
 def test_renewed_codes_replace_the_old_ones(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """A repetition with the same attempt shows the same codes again; another attempt makes others."""
+    """A repetition with the same attempt shows the same codes again. Another attempt makes new codes."""
     path, key = "/me/factors/recovery-codes", {"idempotency-key": attempt()}
     first = stepped(phone, "POST", path, totp=ada.fresh_code(), headers=key)
     clock.skip(30)
@@ -266,7 +266,7 @@ CHANGES = [
 def test_a_stolen_login_changes_nothing_by_the_password_alone(
     ada: Person, phone: Device, method: str, path: str, body: bytes
 ) -> None:
-    """Nor by the app alone, which a thief of the phone has too. Both together do."""
+    """The app is not enough either, because a thief of the phone has it too. Both together are enough."""
     nothing = phone.request(method, path, body, {"content-type": "application/json"} if body else {})
     assert (nothing.code, nothing.members["acr_values"]) == ("step_up_required", "aal2")
     assert nothing.members["factors"] == ["password", "totp"]
@@ -278,7 +278,10 @@ def test_a_stolen_login_changes_nothing_by_the_password_alone(
 def test_the_app_alone_is_no_step_up_of_an_account_that_is_not_asked(
     clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The owner switched the second factor off and keeps the app. A thief of the phone has the app, and no password."""
+    """The owner switched the second factor off and keeps the app.
+
+    A thief of the phone has the app, but not the password.
+    """
     off = stepped(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
     assert off.status == 200
     clock.skip(30)
@@ -290,7 +293,7 @@ def test_the_app_alone_is_no_step_up_of_an_account_that_is_not_asked(
 def test_password_and_code_together_change_a_factor(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """With the last factor the switch goes off, and logins are not asked any more."""
+    """With the last factor the switch goes off, and logins need no second factor any more."""
     clock.skip(30)
     assert stepped(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code()).status == 204
     assert phone.get("/me/factors").members["second_factor"] == "off"
@@ -301,7 +304,7 @@ def test_password_and_code_together_change_a_factor(
 def test_a_grant_is_void_once_a_factor_changed(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """It was proved against the factors before: the version moved."""
+    """The grant was made for the earlier credentials version."""
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
     clock.skip(30)
@@ -317,7 +320,7 @@ def test_a_grant_is_void_once_a_factor_changed(
 def test_a_login_by_recovery_code_may_replace_the_lost_app(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """On the password alone, for fifteen minutes, and only to change factors."""
+    """For fifteen minutes the password is enough, but only to change factors."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
@@ -333,7 +336,7 @@ def test_a_login_by_recovery_code_may_replace_the_lost_app(
 def test_a_login_by_recovery_code_901_seconds_old_is_no_exception(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """Then it is a login like any other."""
+    """After this time it has no special right."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
@@ -348,7 +351,7 @@ def test_a_login_by_recovery_code_901_seconds_old_is_no_exception(
 
 
 def test_a_client_that_cannot_ask_is_no_way_around(make_device: MakeDevice, phone: Device) -> None:
-    """`off` means "cannot ask", never "need not"."""
+    """The value `off` means that the client cannot ask, not that no factor is needed."""
     del phone
     said = make_device(client_id="plain").login(EMAIL)
     assert (said.status, said.code) == (403, "second_factor_unsupported")
@@ -357,14 +360,14 @@ def test_a_client_that_cannot_ask_is_no_way_around(make_device: MakeDevice, phon
 
 @pytest.mark.parametrize("client_id", ["mobile", "simple", "strict", "forgetful"])
 def test_every_other_client_asks(make_device: MakeDevice, phone: Device, client_id: str) -> None:
-    """An optional client asks too, where the account is asked."""
+    """A client with `optional` also asks for the factor, if the account requires a factor."""
     del phone
     assert make_device(client_id=client_id).login(EMAIL).code == "factor_required"
 
 
 @pytest.mark.parametrize("role", ["admin", "support"])
 def test_a_role_asks(make_device: MakeDevice, baton: Any, role: str) -> None:
-    """One that requires a second factor: the account, which has none, must enrol one."""
+    """The role requires a second factor, so an account without a factor must enrol a factor."""
     phone = make_device()
     phone.register(EMAIL)
     set_roles(baton, role)
@@ -374,7 +377,7 @@ def test_a_role_asks(make_device: MakeDevice, baton: Any, role: str) -> None:
 
 
 def test_a_login_from_before_a_role_is_asked_at_step_up(make_device: MakeDevice, baton: Any) -> None:
-    """The role does not end the login, but the password alone is not enough for it any more."""
+    """The role does not end the login, but its step-up needs more than the password."""
     phone = make_device()
     phone.register(EMAIL)
     assert stepped(phone, "POST", "/me/factors/totp").status == 200
@@ -385,7 +388,7 @@ def test_a_login_from_before_a_role_is_asked_at_step_up(make_device: MakeDevice,
 def test_what_is_required_stays_switched_on(
     make_device: MakeDevice, clock: DevelopmentClock, baton: Any, ada: Person, phone: Device
 ) -> None:
-    """The owner may switch it off, but where a role requires it."""
+    """The owner may switch the second factor off, unless a role requires it."""
     del make_device
     off = b'{"on": false}'
     set_roles(baton, "admin")
@@ -402,7 +405,7 @@ def test_what_is_required_stays_switched_on(
 
 
 def test_the_switch_needs_a_factor(make_device: MakeDevice) -> None:
-    """An owner cannot lock the account out."""
+    """An owner without a factor cannot require one, which would lock the account."""
     phone = make_device()
     phone.register(EMAIL)
     assert stepped(phone, "PUT", "/me/second-factor", b'{"on": true}').code == "factor_missing"
@@ -413,7 +416,7 @@ def test_the_switch_needs_a_factor(make_device: MakeDevice) -> None:
 
 
 def enrolled_at(device: Device, asked: Said, ada: Person, **named: Any) -> Said:
-    """Enrol the app in the middle of a login."""
+    """Enrol the app during a login."""
     session = asked.members["auth_session"]
     headers = {"idempotency-key": named["attempt"]} if "attempt" in named else {}
     begun = device.post("/login/enrol", {"auth_session": session, "kind": "totp"}, headers, token=None)
@@ -424,7 +427,10 @@ def enrolled_at(device: Device, asked: Said, ada: Person, **named: Any) -> Said:
 
 @pytest.mark.parametrize("path", ["/register", "/login"])
 def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevice, ada: Person, path: str) -> None:
-    """At the registration, which makes the account and no login; and at a login of an account without a factor."""
+    """A registration makes the account, but no login before the enrolment.
+
+    A login of an account without a factor enrols too.
+    """
     phone = make_device(client_id="strict")
     if path == "/login":
         make_device().register(EMAIL)
@@ -458,7 +464,7 @@ def test_an_enrolment_at_a_login_can_be_repeated(make_device: MakeDevice, ada: P
 
 
 def test_a_repeated_registration_is_no_way_around(make_device: MakeDevice, ada: Person) -> None:
-    """Its attempt finds the first login of the account, and its password is not enough any more."""
+    """Its attempt finds the first login of the account, but its password is no longer enough."""
     phone, mine = make_device(client_id="forgetful"), attempt()
     said = ask(phone, path="/register", attempt=mine)
     phone.tokens = said.members
@@ -477,13 +483,13 @@ def test_a_stolen_password_enrols_no_further_factor(make_device: MakeDevice, pho
 
 
 def test_a_second_app_is_not_enrolled(ada: Person, phone: Device, clock: DevelopmentClock) -> None:
-    """Remove the first one before."""
+    """The first app must be removed before."""
     clock.skip(30)
     assert stepped(phone, "POST", "/me/factors/totp", totp=ada.fresh_code()).code == "factor_exists"
 
 
 def test_an_enrolment_from_before_a_change_of_the_password_is_void(make_device: MakeDevice, ada: Person) -> None:
-    """A thief who began it with the old password has the secret. The owner changes the password on the same phone."""
+    """A thief began it with the old password and has the secret. The owner changes the password on the same phone."""
     phone = make_device()
     phone.register(EMAIL)
     begun = stepped(phone, "POST", "/me/factors/totp").members
@@ -496,7 +502,7 @@ def test_an_enrolment_from_before_a_change_of_the_password_is_void(make_device: 
 
 
 def test_a_confirmed_enrolment_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:
-    """Its answer was lost: the same codes come again. Another login cannot confirm it."""
+    """The answer was lost: the same codes are returned. Another login cannot confirm the enrolment."""
     phone, tablet = make_device(), make_device()
     phone.register(EMAIL)
     tablet.login(EMAIL)
@@ -512,7 +518,7 @@ def test_a_confirmed_enrolment_can_be_repeated(make_device: MakeDevice, ada: Per
 
 
 def test_the_uri_of_an_app(make_device: MakeDevice) -> None:
-    """What authenticator apps read (Key Uri Format)."""
+    """The URI has the form that authenticator apps read (Key Uri Format)."""
     phone = make_device()
     phone.register(EMAIL)
     begun = stepped(phone, "POST", "/me/factors/totp").members
@@ -529,7 +535,10 @@ def test_the_uri_of_an_app(make_device: MakeDevice) -> None:
 
 
 def test_a_session_is_of_one_key(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """A stolen session is useless to another key; and the victim's phone does not finish what an attacker began."""
+    """A stolen session does not work with another key.
+
+    The victim's phone does not finish a login that an attacker began.
+    """
     del phone
     owner, thief = make_device(), make_device()
     session = ask(owner)
@@ -539,7 +548,7 @@ def test_a_session_is_of_one_key(make_device: MakeDevice, ada: Person, phone: De
 
 
 def test_a_session_is_of_one_attempt(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """An attempt that was sent must be sent again, and no other one."""
+    """An attempt of the first step must be sent again, and no other attempt."""
     del phone
     tablet, mine = make_device(), attempt()
     session = ask(tablet, attempt=mine)
@@ -551,7 +560,7 @@ def test_a_session_is_of_one_attempt(make_device: MakeDevice, ada: Person, phone
 def test_a_session_begins_one_login(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """After its tokens it finds its own login, and once that has gone on, nothing."""
+    """Sent again, the session returns its own login. After an exchange of that login, it is refused."""
     del phone
     tablet, mine = make_device(), attempt()
     session = ask(tablet, attempt=mine)
@@ -568,7 +577,7 @@ def test_a_session_begins_one_login(
 def test_a_session_is_void_once_the_account_changed(
     make_device: MakeDevice, clock: DevelopmentClock, baton: Any, ada: Person, phone: Device, meanwhile: str
 ) -> None:
-    """The version, the epoch or the status moved."""
+    """The credentials version, the epoch or the status changed."""
     tablet = make_device()
     session = ask(tablet)
     clock.skip(30)
@@ -595,7 +604,7 @@ def test_a_session_is_void_once_the_account_changed(
 
 
 def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device) -> None:
-    """In its last second it is valid, and at 600 seconds not any more."""
+    """It is valid in its last second, and not at 600 seconds."""
     del phone
     tablet, late = make_device(), make_device()
     session, expired = ask(tablet), ask(late)
@@ -606,7 +615,10 @@ def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada
 
 
 def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """An altered one, and a token, grant or enrolment in its place, and the session in theirs."""
+    """An altered session is refused.
+
+    A token, a grant or an enrolment is refused in its place, and the session in theirs.
+    """
     tablet = make_device()
     session = str(ask(tablet).members["auth_session"])
     place = len(session) // 2
@@ -624,7 +636,7 @@ def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: 
     "proof", [{}, {"totp": "123456", "recovery_code": "x"}, {"recovery_code": "x", "enrolment": "y"}]
 )
 def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, proof: dict[str, str]) -> None:
-    """None and two are a mistake."""
+    """No proof and two proofs are refused."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), **proof).code == "malformed"
@@ -632,7 +644,7 @@ def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, proof: dict[s
 
 @pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", " 12345"])
 def test_a_code_is_six_digits(make_device: MakeDevice, phone: Device, code: str) -> None:
-    """ASCII digits."""
+    """They must be ASCII digits."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=code).code == "wrong_type"
@@ -644,7 +656,7 @@ def test_a_code_is_six_digits(make_device: MakeDevice, phone: Device, code: str)
 def test_a_remembered_device_is_not_asked(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """For thirty days, to the second. Using this does not renew it."""
+    """It is remembered for thirty days, to the second. A use does not renew this time."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
@@ -660,7 +672,7 @@ def test_a_remembered_device_is_not_asked(
 def test_a_device_is_remembered_only_if_the_person_wants_it(
     make_device: MakeDevice, ada: Person, phone: Device
 ) -> None:
-    """And only by clients that do."""
+    """The client must allow it too."""
     assert phone.login(EMAIL).status == 200, "the phone that confirmed the app has proved it"
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.code(1), remember_device=False).status == 200
@@ -668,7 +680,7 @@ def test_a_device_is_remembered_only_if_the_person_wants_it(
 
 
 def test_a_client_of_zero_days_remembers_nothing(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """Nor does it use what another client remembers."""
+    """It does not use a device that another client remembers either."""
     del phone
     tablet = make_device(client_id="forgetful")
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
@@ -678,7 +690,7 @@ def test_a_client_of_zero_days_remembers_nothing(make_device: MakeDevice, ada: P
 def test_an_unbound_device_is_not_remembered(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """It has no key that could be recognised; neither has one with an HMAC secret."""
+    """It has no key to recognise it by. A device with an HMAC secret has none either."""
     del phone
     bearer = make_device(client_id="simple", bound=False)
     assert prove(bearer, ask(bearer), totp=ada.fresh_code()).status == 200
@@ -697,7 +709,7 @@ def test_an_unbound_device_is_not_remembered(
 def test_a_device_is_forgotten_after_a_bad_end(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device, end: str
 ) -> None:
-    """After a logout it stays remembered. After a theft, or once the owner ended it, it is asked."""
+    """After a logout it stays remembered. After a theft, or an end by the owner, a login needs the factor."""
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
     device_id, token = tablet.tokens["device_id"], tablet.token
@@ -744,7 +756,7 @@ def test_wrong_codes_are_limited_for_unknown_devices_and_the_owner_gets_in(
 def test_after_a_hundred_wrong_codes_in_a_row_an_unknown_device_needs_another_factor(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over days, until a known device or a recovery code succeeded. Waiting does not help."""
+    """The count lasts over days, until a known device or a recovery code succeeds. Waiting does not help."""
     monkeypatch.setattr("chalicelib.baton.factors.prove_totp.WRONG_TOTP_IN_A_ROW_MAX", 3)
     assert WRONG_TOTP_IN_A_ROW_MAX == 100
     thief = make_device(client_id="simple", bound=False)
@@ -765,7 +777,7 @@ def test_after_a_hundred_wrong_codes_in_a_row_an_unknown_device_needs_another_fa
 def test_right_codes_use_up_no_limit(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """Forty logins in a day, each with its code."""
+    """The test makes forty logins in a day, each with its own code."""
     del phone
     tablet = make_device(client_id="simple", bound=False)
     for _ in range(WRONG_TOTP_PER_DAY_MAX + 2):
@@ -774,7 +786,7 @@ def test_right_codes_use_up_no_limit(
 
 
 def test_a_step_up_by_the_app_has_a_limit_of_its_device(ada: Person, phone: Device) -> None:
-    """Thirty wrong codes a day for a known device."""
+    """A known device has thirty wrong codes a day."""
     for _ in range(WRONG_TOTP_PER_DAY_MAX):
         said = grant_of(phone, "DELETE", "/me", totp=wrong(ada.code()))
         assert said.code == "invalid_factor"
@@ -782,7 +794,7 @@ def test_a_step_up_by_the_app_has_a_limit_of_its_device(ada: Person, phone: Devi
 
 
 def test_a_step_up_by_the_app_without_an_app_is_refused(make_device: MakeDevice) -> None:
-    """As a wrong code is."""
+    """The answer is that for a wrong code."""
     phone = make_device()
     phone.register(EMAIL)
     assert grant_of(phone, "DELETE", "/me", totp="123456").code == "invalid_factor"
@@ -790,7 +802,7 @@ def test_a_step_up_by_the_app_without_an_app_is_refused(make_device: MakeDevice)
 
 
 def test_the_same_step_up_again_is_granted(ada: Person, phone: Device) -> None:
-    """With the same attempt, for its answer was lost; a code is not used twice otherwise."""
+    """The repetition has the same attempt, because its answer was lost. Otherwise a code is not used twice."""
     code = ada.code(1)
     operation = {
         "method": "DELETE",
@@ -803,7 +815,7 @@ def test_the_same_step_up_again_is_granted(ada: Person, phone: Device) -> None:
 
 
 def test_one_code_with_one_attempt_is_not_used_for_two_operations(ada: Person, phone: Device) -> None:
-    """Who got to know one code would otherwise step up with it for anything, as long as no later code is used."""
+    """Otherwise an attacker with one code could step up for every operation, until a later code is used."""
     code, key = ada.code(1), {"idempotency-key": attempt()}
     digest = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
     said = [
@@ -818,7 +830,7 @@ def test_one_code_with_one_attempt_is_not_used_for_two_operations(ada: Person, p
 def test_the_code_of_a_login_is_no_step_up_with_the_same_attempt(
     make_device: MakeDevice, ada: Person, phone: Device
 ) -> None:
-    """A page that asks for the code of a login gets one login with it."""
+    """A phishing page that gets the code of a login can only log in with it."""
     del phone
     thief, same, code = make_device(), attempt(), ada.fresh_code()
     assert prove(thief, ask(thief, attempt=same), attempt=same, totp=code).status == 200
@@ -832,7 +844,7 @@ def test_the_code_of_a_login_is_no_step_up_with_the_same_attempt(
 
 
 def test_an_old_code_is_not_accepted_again_for_its_attempt(clock: DevelopmentClock, ada: Person, phone: Device) -> None:
-    """A lost answer is asked for again within minutes. A code that is older proves nothing any more."""
+    """A client repeats a request within minutes after a lost answer. An older code proves nothing any more."""
     code, key = ada.code(1), {"idempotency-key": attempt()}
     operation = {
         "method": "DELETE",
@@ -847,7 +859,7 @@ def test_an_old_code_is_not_accepted_again_for_its_attempt(clock: DevelopmentClo
 def test_a_session_does_not_live_longer_by_asking_for_an_enrolment(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The refusal of an enrolment has a session. It ends when the first one ends."""
+    """The refusal of an enrolment has a new session. It ends when the first session ends."""
     del phone
     tablet = make_device()
     session = str(ask(tablet).members["auth_session"])
@@ -862,7 +874,7 @@ def test_a_session_does_not_live_longer_by_asking_for_an_enrolment(
 def test_an_empty_enrolment_beside_a_recovery_code_is_malformed(
     make_device: MakeDevice, ada: Person, phone: Device
 ) -> None:
-    """It is sent, so it needs a code of the app."""
+    """The member is present, so it needs a code of the app."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), recovery_code=ada.codes[0], enrolment="").code == "malformed"
@@ -871,7 +883,10 @@ def test_an_empty_enrolment_beside_a_recovery_code_is_malformed(
 def test_a_login_by_the_password_alone_makes_no_device_whose_wrong_codes_have_a_limit_of_their_own(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """With the switch off, whoever knows the password logs in with any number of keys. They share one limit."""
+    """With the switch off, a person with the password can log in with any number of keys.
+
+    All these keys share one limit.
+    """
     clock.skip(60)
     off = stepped(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
     assert off.status == 200
@@ -890,7 +905,10 @@ def test_a_login_by_the_password_alone_makes_no_device_whose_wrong_codes_have_a_
 def test_a_session_is_void_if_every_login_ends_right_before_its_admission(
     make_device: MakeDevice, deployment: Deployment, ada: Person, phone: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end comes between the look at the account and the write, which must not begin a login of the next epoch."""
+    """The end comes between the read and the write of the account state.
+
+    The write must not begin a login of the next epoch.
+    """
     del phone
     tablet, add_lineage, tables = make_device(), MemoryLineageStore.add_lineage, deployment.tables
     session = ask(tablet)
@@ -907,13 +925,13 @@ def test_a_session_is_void_if_every_login_ends_right_before_its_admission(
 
 @dataclass
 class HmacKey:
-    """The HMAC secret of a login, in the place of a key."""
+    """The HMAC secret of a login, used in place of a key."""
 
     key_id: str
     secret: str
 
     def thumbprint(self) -> str:
-        """Return the keyid: the login."""
+        """Return the keyid: the id of the login."""
         return self.key_id
 
     def sign(self, base: bytes) -> bytes:

@@ -16,7 +16,7 @@ THEIRS = "proxy=:" + base64.b64encode(b"x" * 64).decode() + ":"
 
 @pytest.fixture
 def phone(make_device: Callable[..., Device]) -> Device:
-    """Give a bound device that is logged in."""
+    """Return a bound device that is logged in."""
     device = make_device()
     assert device.register("ada@example.com").status == 201
     return device
@@ -43,7 +43,7 @@ def with_lines(
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("names", [("Signature-Input", "Signature"), ("signature-input", "SIGNATURE")])
 def test_the_signature_line_of_a_proxy_is_accepted(phone: Device, names: tuple[str, str], order: int) -> None:
-    """RFC 9651 section 4.2: lines are combined in order. The names may be spelled alike or differently."""
+    """RFC 9651 section 4.2: lines are combined in order. The names may have the same or different letter case."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         ours = [("signature-input", signature_input), ("signature", signature)]

@@ -58,7 +58,7 @@ def endpoint(url: str, name: str) -> str:
 
 
 def test_requests_oauthlib_refreshes_and_raises_on_reuse(url: str, token: dict[str, object]) -> None:
-    """The library refreshes an expired token and calls with the new one. A used token raises InvalidGrantError."""
+    """The library refreshes an expired token and calls with the new token. A used token raises InvalidGrantError."""
     kept = [dict(token)]
     expired = {**token, "expires_in": -1, "expires_at": time.time() - 1}
     with OAuth2Session(

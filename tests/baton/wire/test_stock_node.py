@@ -21,7 +21,7 @@ ISSUER = ENVIRONMENT["BATON_ISSUER"]
 
 
 def missing() -> str:
-    """Return what is missing. It is empty if nothing is missing."""
+    """Return the missing program or packages. It is empty if nothing is missing."""
     if not shutil.which("node"):
         return "node is not installed"
     if not (FOLDER / "node_modules" / "oauth4webapi").is_dir():
@@ -31,7 +31,10 @@ def missing() -> str:
 
 @pytest.fixture
 def read(make_device: Callable[..., Device]) -> dict[str, Any]:
-    """Give both libraries the documents, the answer to an exchange, and a narrowed token. Return what they read."""
+    """Give both libraries the documents, the answer to an exchange, and a narrowed token.
+
+    Return the values that they read.
+    """
     if why := missing():
         pytest.skip(why)
     phone = make_device()

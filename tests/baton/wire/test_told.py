@@ -21,7 +21,7 @@ from tools.dev.gateway import Gateway
 
 @pytest.fixture(scope="module")
 def told(embedded_engine: None) -> Iterator[Send]:
-    """Give one gateway for all these tests: they change nothing, or use their own address."""
+    """Return one gateway for all these tests: they change nothing, or use their own address."""
     del embedded_engine
     create_tables(Tables("baton-test"))
     yield through(Gateway([load_environment().app]))
@@ -61,7 +61,7 @@ def test_a_login_without_a_required_key_is_answered_with_the_reason(told: Send) 
 
 
 def test_a_long_common_password_is_refused_with_the_rule(told: Send) -> None:
-    """The password is long enough, so the detail says what else counts."""
+    """The password is long enough, so the detail names the other rule."""
     said = entry(told, password="password-password-password")
     assert said.code == "too_common"
     for reason in ("a common password", "a repetition", "a sequence", "fewer than 5 different characters"):
@@ -70,7 +70,7 @@ def test_a_long_common_password_is_refused_with_the_rule(told: Send) -> None:
 
 
 def test_a_short_password_is_told_how_long(told: Send) -> None:
-    """The number is a member, for an app that shows it."""
+    """The refusal has the number as a member, so that an app can show it."""
     said = entry(told, password="short")
     assert said.code == "too_short"
     assert said.members["characters_min"] == 15
@@ -89,7 +89,7 @@ def test_a_short_password_is_told_how_long(told: Send) -> None:
 def test_the_refusal_of_a_wrong_type_names_the_member(
     told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
 ) -> None:
-    """The refusal shows the expected value and never the received one."""
+    """The refusal shows the expected value and never the received value."""
     said = entry(told, **members)
     assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
     assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."

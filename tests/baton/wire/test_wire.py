@@ -120,7 +120,7 @@ def test_the_table_lists_exactly_the_routes() -> None:
 
 
 def test_every_action_and_every_end_reason_is_explained() -> None:
-    """An app decides by them."""
+    """An app decides by these values."""
     for action in errors.Action.__args__:  # type: ignore[attr-defined] # a Literal's
         assert f"\n| `{action}` |" in PAGE
     told = PAGE.partition("`ended_reason`: ")[2].partition(". ")[0]

@@ -1,4 +1,4 @@
-"""A wrong deployment logs nobody out (E1b). A client that is out of service is refused on purpose (E4)."""
+"""A wrong deployment logs no user out (E1b). A client that is out of service is refused on purpose (E4)."""
 
 import base64
 import re
@@ -68,7 +68,7 @@ def retiring(*client_ids: str) -> Callable[[str], str]:
 
 
 def shown(phone: Device) -> Iterator[tuple[str, Said]]:
-    """Send the tokens to each route that accepts one: call, exchange, introspection, revocation."""
+    """Send the tokens to each route that accepts a token: call, exchange, introspection, revocation."""
     token, headers = phone.token, {"authorization": f"Basic {BASIC}"}
     yield "call", phone.get("/me")
     if refresh := phone.tokens.get("refresh_token"):

@@ -9,11 +9,11 @@ from chalicelib.baton.factors.hashes.reading import check_range, unknown
 
 MEMORY_KIB_MAX = 128 * 1024
 MEMORY_PASSES_KIB_MAX = 256 * 1024
-"""The product of memory and passes: the time of a computation is proportional to it."""
+"""The maximum product of memory (KiB) and passes. The time of a computation is proportional to this product."""
 PASSES_MAX = 16
 LANES_MAX = 8
 MEMORY_KIB_PER_LANE = 8
-"""The least memory of a lane (RFC 9106 section 3.1)."""
+"""The minimum memory of a lane, in KiB (RFC 9106 section 3.1)."""
 
 _FORM = re.compile(
     r"\$argon2(id|i|d)\$v=19\$m=([1-9][0-9]{0,7}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"

@@ -1,7 +1,8 @@
 """bcrypt, as `$2a$`, `$2b$` and `$2y$`.
 
-The three are one algorithm for text. `$2x$` is the faulty one of crypt_blowfish before 1.1, and is refused. bcrypt uses
-the first 72 bytes of a password. The library raises above them since its version 5.0, so the password is cut here.
+For text, these three are the same algorithm. `$2x$` marks the faulty algorithm of crypt_blowfish before 1.1, and is
+refused. bcrypt uses the first 72 bytes of a password. Since version 5.0, the library raises an error for more bytes, so
+this module cuts the password.
 """
 
 import re

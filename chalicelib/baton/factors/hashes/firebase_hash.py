@@ -38,7 +38,7 @@ class Firebase(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind, with its cost unless it is the one of every Firebase project so far."""
+        """The kind with its cost. The usual cost of Firebase projects is omitted."""
         n, r, p = self.cost
         return "fbscrypt" if self.cost == _USUAL else f"fbscrypt-n{n}-r{r}-p{p}"
 

@@ -38,7 +38,7 @@ def read_hash(text: str) -> StoredHash:
 def decoy_of(name: str) -> str:
     """Return a hash with the cost of this name (``StoredHash.name``) that no password has.
 
-    Raises ``ValueError`` for a name that no hash has, ``HashRefused`` for a cost out of bounds.
+    Raises ``ValueError`` for an unknown name, and ``HashRefused`` for a cost out of bounds.
     """
     from chalicelib.baton.factors.hashes import (  # noqa: PLC0415 - cold start
         argon2_hash,

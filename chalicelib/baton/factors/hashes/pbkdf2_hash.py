@@ -1,6 +1,6 @@
 """PBKDF2 (RFC 8018) with HMAC-SHA-1, -256 and -512, as `$pbkdf2-sha256$i=600000$salt$hash`: base64 without padding.
 
-The PHC member `l`, the length of the hash, may be there if it is right.
+The PHC member `l`, the length of the hash, is optional, and must be right if it is given.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Pbkdf2(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind with its rounds: those of all blocks of the hash together."""
+        """The kind of the hash with its number of rounds: the rounds of all its blocks, added up."""
         return f"pbkdf2-{self.digest}-{self.rounds * _blocks(self.digest, self.tag)}"
 
     def matches(self, password: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What the kinds of password hashes share: the refusal of a hash, and base64 without padding. No I/O."""
+"""Common parts of all kinds of password hashes: the refusal of a hash, and base64. No I/O."""
 
 import base64
 import binascii

@@ -19,7 +19,7 @@ from chalicelib.baton.factors.hashes.reading import (
 LN_MIN, LN_MAX = 10, 17
 R_MAX = 16
 WORK_MAX = 2**20
-"""The product N·r·p: the time of a computation is proportional to it."""
+"""The maximum product N·r·p. The time of a computation is proportional to this product."""
 
 _FORM = re.compile(
     r"\$scrypt\$ln=([1-9][0-9]?),r=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,5})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"

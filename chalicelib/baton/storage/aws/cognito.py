@@ -25,11 +25,13 @@ _SPENT_S: Final = 2
 def cognito_hook(
     pool: str, client: str, *, client_secret: str = "", cognito: AwsClient | None = None
 ) -> Callable[[str, str], Migrated | None]:
-    """Return the function. ``pool`` and ``client`` are the ids of the user pool and of an app client.
+    """Return the function for ``migrate_with``.
 
-    The app client allows ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people sign in with their address. The role of the
-    function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. A person who must choose a new password there
-    is refused: a reset by mail is the way, for an account that was imported with ``migrate``.
+    ``pool`` and ``client`` are the ids of the user pool and of an app client.
+
+    The app client must allow ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people must sign in with their address. The role
+    of the function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. A person who must choose a new
+    password there is refused. If the account was imported with ``migrate``, the person can reset the password by mail.
     """
     service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
 
@@ -57,7 +59,7 @@ def cognito_hook(
 
 
 def _answer(service: AwsClient, **request: object) -> Mapping[str, Any] | None:
-    """Send the request. ``None``: the password is wrong, or the pool does not know the address."""
+    """Send the request. ``None``: the password is wrong, or the pool does not have the address."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - cold start
 
     try:

@@ -7,11 +7,11 @@ from chalicelib.baton.access_key import AccessKey, Vended
 from chalicelib.baton.ids import Secret
 
 Source = Callable[[], AccessKey]
-"""Returns the current access key. Raises ``OSError`` or ``ValueError`` if there is none."""
+"""Returns the current access key. Raises ``OSError`` or ``ValueError`` if no access key can be read."""
 
 
 def source_of(given: AccessKey | Vended) -> Source:
-    """Return the source for the access key or the endpoint of the settings."""
+    """Return the source of the access key: the settings contain either the key or the endpoint that vends it."""
     return Vendor(given) if isinstance(given, Vended) else lambda: given
 
 
@@ -19,7 +19,7 @@ class Vendor:
     """Access keys from the container endpoint. botocore fetches them and refreshes them before they expire."""
 
     def __init__(self, vended: Vended) -> None:
-        """Fetch nothing yet: a snapshot must not contain a key."""
+        """Prepare the source, but fetch no key: a snapshot must not contain a key."""
         self._vended = vended
         self._credentials: Any = None
         self._frozen: object = None

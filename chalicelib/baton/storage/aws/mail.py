@@ -6,7 +6,7 @@ from chalicelib.baton.mail.ports import Mail
 from chalicelib.baton.storage.aws.service import AwsClient
 
 SEND_READ_TIMEOUT_S: Final = 3
-"""SES answers within a second. The function ``jobs`` waits, never a request."""
+"""How long to wait for SES, which usually answers within a second. Only the function ``jobs`` waits."""
 
 
 class SqsOutbox:

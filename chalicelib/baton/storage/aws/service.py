@@ -22,8 +22,8 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""Baton sets these three limits. botocore's defaults are 60 s, 60 s, and a number of attempts that changed between its
-releases."""
+"""Baton sets these three limits: connecting, reading, attempts. botocore's defaults are 60 s, 60 s, and a number of
+attempts that changed between its releases."""
 
 CALL_MAX_S: Final = 8
 """The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
@@ -33,7 +33,7 @@ CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 milliseconds."""
 
 CONFLICT_MAX_S: Final = 1
-"""After this time, a call is not sent again after such a conflict."""
+"""If a call has lasted this long, in seconds, it is not sent again after a conflict with a transaction."""
 
 CONFLICT: Final = "TransactionConflictException"
 

@@ -24,10 +24,13 @@ from chalicelib.baton.storage.aws.credentials import Source
 from chalicelib.baton.storage.dynamodb.values import Item
 
 PAUSE_S: Final = 0.05
-"""The pause before a retry is a random part of this, doubled after each attempt (full jitter)."""
+"""The longest pause before the first retry, in seconds. It doubles with each retry.
+
+The pause is a random part of it (full jitter).
+"""
 
 _CHANCE: Final = secrets.SystemRandom()
-"""A generator without a state: environments that are restored from one snapshot would share a state."""
+"""A random generator without a state: environments that are restored from one snapshot would share a state."""
 
 _OK: Final = 200
 _OUR_SIDE: Final = 500
@@ -288,7 +291,7 @@ _NOS = Decoder(_No)
 
 
 def _no(status: int, body: bytes) -> dict[str, Any]:
-    """Read an error answer as botocore does. If it cannot be read, its code is the status."""
+    """Read an error answer as botocore does. If the answer cannot be read, the error code is the HTTP status."""
     try:
         no = _NOS.decode(body)
     except ValueError:

@@ -98,7 +98,7 @@ class Users:
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the password of an account that has none and waits for one."""
+        """Set the first password of an account without a password, if the account waits for it."""
         tables, version = self._database.tables, user.credentials_version
         set_password = expression(
             {
@@ -144,7 +144,7 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the items of passkeys and identities, the user, then its e-mail index entries: they become free."""
+        """Delete passkeys, identities and the user, then the e-mail index entries, which frees the addresses."""
         table = self._database.tables.users
         user = self.get(account)
         for passkey in user.factors.passkeys.values() if user else ():
@@ -169,7 +169,7 @@ def put_free(
 ) -> dict[str, dict[str, object]]:
     """Build the write of an e-mail index entry, if the address is free: no entry exists, or it is no longer kept.
 
-    ``or_also`` is a further condition that is enough.
+    ``or_also`` is an alternative condition.
     """
     condition = f"{IS_NEW} OR {NO_LONGER_KEPT}" + (f" OR {or_also}" if or_also else "")
     values = {":now": number(now), ":account": text(account)}
@@ -246,7 +246,7 @@ def user_of(item: Item) -> User:
 
 
 def kept_value(kept: Sequence[KeptAddress]) -> Value:
-    """Return the value of the old addresses of an account: index, time of the change, and whether it may return."""
+    """Return the value of an account's old addresses: index, time of the change, and whether an undo gives it back."""
     returns = {True: {"r": number(1)}, False: dict[str, Value]()}
     return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
 

@@ -62,7 +62,7 @@ class StoredAttestations:
         return known if known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless it is of the App Attest key that is stored."""
+        """Store evidence, unless the stored evidence is of the same App Attest key."""
         item: Item = {
             **_key(client, thumbprint),
             "o": number(known.attestation),
@@ -86,7 +86,7 @@ class StoredAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion, if it is higher, or of the same attempt."""
+        """Store the counter of an assertion if it is higher than the stored counter, or if the attempt is the same."""
         values = {
             ":apple_key": binary(known.apple_key),
             ":counter": number(counter),
@@ -105,7 +105,7 @@ class StoredAttestations:
         return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key."""
+        """Store a later expiry of the evidence of a device key."""
         try:
             self._database.write(
                 "update_item",
@@ -119,7 +119,7 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested, while the login is live."""
+        """Store the attestation of a device in the actor's login, while the login is live."""
         attested = replace(expected, attestation=attestation)
         update = state_update(
             self._database.tables.lineages,
@@ -157,7 +157,7 @@ class StoredAttestations:
             return RevokedList(int(item["t"]["N"]), frozenset(digests))
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored one is newer."""
+        """Replace the list, unless the stored list is newer."""
         item: Item = {**_REVOKED, "t": number(revoked.at), "digests": binary(b"".join(sorted(revoked.digests)))}
         try:
             self._database.write(

@@ -14,9 +14,9 @@ from chalicelib.baton.storage.dynamodb.values import Item, number, reading, text
 IS_NEW: Final = "attribute_not_exists(pk)"
 OLDER: Final = "pk = :account AND sk < :before"
 AFTER_ALL: Final = "~"
-"""Greater than every sort key, which begins with a digit."""
+"""A sort key after all events: the sort key of an event begins with a digit."""
 ERASED_AT_ONCE: Final = 25
-"""``BatchWriteItem`` takes at most 25 items."""
+"""The number of events in one ``BatchWriteItem``, which takes at most 25 items."""
 
 
 class Audit:

@@ -68,7 +68,7 @@ class Factors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, if the app is the enrolled one and no later step was used."""
+        """Use the code of a time step, once, if this app is enrolled and no later step was used."""
         values: Item = {
             ":totp_as_read": binary(totp.sealed),
             ":version": number(credentials_version),
@@ -105,7 +105,7 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store what an assertion changed in its passkey, if the account still has that passkey."""
+        """Store the changes of an assertion in its passkey, if the account still has that passkey."""
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),
@@ -205,9 +205,10 @@ class Factors:
 
 
 class _Parts(Struct, frozen=True):
-    """What a change adds to the write of the user: conditions beside the version, and attributes to replace.
+    """The parts that a change adds to the write of the user: more conditions, and attributes to replace.
 
-    ``after`` has the values of the replaced attributes that stay. ``credential`` is a part of the transaction.
+    ``after`` has the new values of the replaced attributes. An attribute without a new value is removed. ``credential``
+    is a further part of the transaction.
     """
 
     condition: tuple[str, ...] = ()
@@ -269,7 +270,10 @@ def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) 
 
 
 def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:
-    """Return an update of a user that also remembers a device, and the names that it needs. Add to the values."""
+    """Return an update of a user that also remembers a device, and its attribute names.
+
+    Adds the values to ``values``.
+    """
     if remember is None:
         return update, {}
     forgotten = {f"#forgotten_{place}": key for place, key in enumerate(remember.forgotten)}

@@ -106,7 +106,7 @@ class StoredIdentities:
         return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored one is as new."""
+        """Store a key set that was fetched now, unless the stored key set is as new."""
         values = {
             ":now": number(now),
             ":ahead": number(now + FETCH_EVERY_S),

@@ -79,8 +79,10 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#parent_id": "p",
     "#browser_key": "w",
 }
-"""The stored attribute names of account state and lineage. In an account state, the end is that of the last rise of the
-epoch."""
+"""The stored attribute names of account state and lineage.
+
+In an account state, ``ended`` is the last rise of the epoch.
+"""
 
 
 REQUIRED: Final = number(1)

@@ -40,7 +40,7 @@ class KeyRing:
     """``ports.KeyRing`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
-        """Read nothing yet. ``entropy`` is for a ring that is made at first use."""
+        """Prepare the cache without reading. ``entropy`` is for a ring that is made at first use."""
         self._database = database
         self._wrapper = wrapper
         self._entropy = entropy

@@ -46,7 +46,7 @@ class LocalWrapper:
 
 
 class KmsWrapper:
-    """Envelope encryption: AES-256-GCM with a data key, which only KMS can decrypt.
+    """Envelope encryption: AES-256-GCM with a data key. Only KMS can decrypt the data key.
 
     KMS encrypts at most 4 KB directly, and a ring grows beyond that with its rotations.
     """

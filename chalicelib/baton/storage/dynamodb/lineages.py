@@ -137,7 +137,7 @@ class LineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the replaced lineages and delete the removed ones, in one write."""
+        """Add a lineage, end the replaced lineages and delete the removed lineages, in one write."""
         update = add_one(
             self._table,
             lineage,
@@ -155,7 +155,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage, if the stored lineage is as it was read, and is active."""
+        """Store the use of a lineage, if the stored lineage is as it was read and is active."""
         update = state_update(
             self._table,
             account,
@@ -254,7 +254,7 @@ class LineageStore:
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable an account, for the operator. A deleted account stays deleted.
 
-        Enabling revives no lineage. It does not end lineages of an active account.
+        Enabling revives no lineage, and ends no lineage of an active account.
         """
         reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
         update = state_update(
@@ -295,7 +295,7 @@ class LineageStore:
         return Done()
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or release it. Released, the attribute does not exist."""
+        """Require a second factor from an active account, or end this requirement: then the attribute is removed."""
         return self._set(account, REQUIRE_SECOND_FACTOR if required else RELEASE_SECOND_FACTOR, {})
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
@@ -314,7 +314,7 @@ class LineageStore:
         return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build the ``ConditionCheck`` that a login is active and, with ``roles``, that these are its roles."""
+        """Build a ``ConditionCheck``: the login is active and, with ``roles``, the account has exactly these roles."""
         condition, values = roles_condition(roles) if roles is not None else (None, {})
         check = state_update(
             self._table,

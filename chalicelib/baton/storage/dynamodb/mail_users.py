@@ -90,7 +90,10 @@ class MailUsers(Users):
         return Done()
 
     def _not_verified(self, actor: Actor, *, now: int) -> Refused | Inactive | ProofOutdated:
-        """Read why the condition on the user failed: of a condition that held, the failure has no item."""
+        """Read why the condition on the user failed.
+
+        DynamoDB returns no item for a condition that was true, so the account state must be read.
+        """
         item = self._database.read(self._database.tables.lineages, of_account(actor.account))
         acting = may_act(state_of(item) if item is not None else None, actor, now=now)
         return Refused() if isinstance(acting, Lineage) else acting
@@ -100,7 +103,8 @@ class MailUsers(Users):
     ) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices, in one transaction.
 
-        ``claim``: the account never verified its address, so the reset also removes the roles and the app's attributes.
+        ``claim``: the account never verified its address, so the reset also removes the roles and the team's
+        attributes.
         """
         tables = self._database.tables
         values: dict[str, Value] = {
@@ -141,7 +145,7 @@ class MailUsers(Users):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address by a proved one, in one transaction of four items: two entries, user, account state."""
+        """Replace the address by a proved address, in one transaction: two index entries, user, account state."""
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
         as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS
         values = {
@@ -179,7 +183,7 @@ class MailUsers(Users):
         return Done()
 
     def _leave(self, account: AccountId, index: EmailIndex, *, until: int | None) -> dict[str, dict[str, object]]:
-        """Build the write of the entry of an address that an account leaves: kept until a time, or deleted."""
+        """Build the write for the old address of an account: its index entry is kept until a time, or deleted."""
         table = self._database.tables.users
         values = {":account": text(account), ":until": number(until or 0)}
         key = {"TableName": table, "Key": email_entry_key(index)}
@@ -261,7 +265,7 @@ class MailUsers(Users):
         return Done()
 
     def _return(self, account: AccountId, index: EmailIndex, *, now: int) -> dict[str, dict[str, object]]:
-        """Build the write that makes an old address the address of its account again, while it is kept."""
+        """Build the write that gives an account its old address back, if the old address is still kept."""
         values = {":account": text(account), ":now": number(now)}
         condition = expression(values, KEPT, condition=all_of(CLAIMED_BY_ACCOUNT, STILL_KEPT), update=RETURN)
         return {"Update": {"TableName": self._database.tables.users, "Key": email_entry_key(index), **condition}}

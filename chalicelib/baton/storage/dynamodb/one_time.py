@@ -166,7 +166,10 @@ class Ephemeral:
 
 
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that uses a ticket, once, as a part of the transaction of its effect. Its id is the mark."""
+    """Build the write that uses a ticket, once, as a part of the transaction of its effect.
+
+    The ticket id is the mark.
+    """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}
 

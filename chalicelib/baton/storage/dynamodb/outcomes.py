@@ -1,4 +1,4 @@
-"""What the failed condition of a write on an account state means. `lineages.rules` decides it. No I/O."""
+"""Find out why the condition of a write on an account state failed. `lineages.rules` decides this. No I/O."""
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
@@ -25,7 +25,7 @@ def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refu
 
 
 def state_or_none(item: Item | None) -> AccountState | None:
-    """Read an account state, if there is one."""
+    """Read an account state. Return ``None`` if the item does not exist."""
     return state_of(item) if item is not None else None
 
 

@@ -1,7 +1,7 @@
-"""Passkeys as DynamoDB stores them: a map in the item of the user, and an item that says whose a credential is. No I/O.
+"""Passkeys as DynamoDB stores them: a map in the item of the user, and an item that maps a credential to its account.
 
-The item ``C#`` exists as long as the passkey: both are written in one transaction, so a credential belongs to one
-account.
+No I/O. The item ``C#`` exists as long as the passkey: both are written in one transaction, so a credential belongs to
+one account.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ _NO_AAGUID: Final = bytes(16)
 
 
 def passkey_value(passkey: Passkey) -> Value:
-    """Return the value of a passkey: 162 bytes with a name of 16 bytes and a credential id of 16."""
+    """Return the value of a passkey. It has 162 bytes if the name and the credential id have 16 bytes each."""
     stored: Item = {
         "i": binary(passkey.credential_id),
         "k": binary(passkey.public_key),
@@ -72,7 +72,7 @@ def credential_key(credential_id: bytes) -> Item:
 
 
 def put_credential(table: str, credential_id: bytes, account: AccountId) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that takes a credential for an account, if no account has it."""
+    """Build the part of a transaction that gives a credential to an account, if no account has it."""
     item = {**credential_key(credential_id), "account": text(account)}
     return {"Put": {"TableName": table, "Item": item, **expression({}, condition=CREDENTIAL_IS_NEW)}}
 
@@ -84,7 +84,7 @@ def delete_credential(table: str, credential_id: bytes, account: AccountId) -> d
 
 
 def account_of_credential(item: Item) -> AccountId:
-    """Read whose a credential is."""
+    """Read which account has a credential."""
     with reading("credential"):
         return AccountId(item["account"]["S"])
 

@@ -231,7 +231,7 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
 
 
 def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that checks that a login is live, or that an unfinished one may go on."""
+    """Build the part of a transaction that checks that a login is live, or that an unfinished login is still valid."""
     if isinstance(by, Actor):
         names, values = actor_names(by), {**actor_values(by), ":now": number(now)}
         return {"ConditionCheck": state_update(table, by.account, "", actor_live(by), names=names, values=values)}
@@ -242,7 +242,7 @@ def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict
 def end_logins(
     table: str, account: AccountId, *, expected_version: int, ended: Ended, clear: bool
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that ends every login of an active account with its credentials.
+    """Build the part of a transaction that ends every login of an account with status active and this version.
 
     ``clear`` removes the roles and the team's attributes too.
     """
@@ -263,7 +263,7 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that deletes the state of an active account with its credentials."""
+    """Build the part of a transaction that deletes the state of an account with status active and this version."""
     update = state_update(
         table,
         account,
@@ -307,7 +307,7 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
 
 
 def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that raises the credentials version of an active account, which is as read.
+    """Build the part of a transaction that raises the credentials version, if the account is active and as it was read.
 
     ``demands`` requires a second factor at each login from now on.
     """
@@ -332,12 +332,12 @@ def end_values(ended: Ended) -> dict[str, Value]:
 
 
 def actor_live(actor: Actor) -> tuple[str, ...]:
-    """Return the condition that the login of an actor is live, and that of the app that handed it over."""
+    """Return the condition that the login of an actor is live and, if an app handed it over, the login of the app."""
     return (*ACTOR_LIVE, NOT_HANDED_OVER) if actor.app is None else (*ACTOR_LIVE, *HANDED_OVER, *APP_LIVE)
 
 
 def actor_names(actor: Actor) -> dict[str, LineageId]:
-    """Return the lineages that ``actor_live`` names."""
+    """Return the lineage ids for the names in the condition of ``actor_live``."""
     return {"#actor": actor.lineage} | ({"#app": actor.app} if actor.app is not None else {})
 
 

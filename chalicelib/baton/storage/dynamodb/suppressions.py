@@ -40,7 +40,7 @@ class SuppressedAddresses:
             )
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression, unless the stored one is a complaint or ends later."""
+        """Store a suppression, unless the stored suppression is a complaint or ends later."""
         item = {**_key(email_index), "why": text(suppression.why), "at": number(suppression.at)}
         condition, until = FOR_A_COMPLAINT, suppression.until
         if until is not None:

@@ -23,7 +23,7 @@ class MemoryAttestations:
             return known if known is not None and known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless it is of the App Attest key that is stored."""
+        """Store evidence, unless the stored evidence is of the same App Attest key."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self.get(client, thumbprint, now=now)
@@ -45,7 +45,7 @@ class MemoryAttestations:
             return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Move the end of the evidence of a device key."""
+        """Store a later expiry of the evidence of a device key."""
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is not None:
@@ -54,7 +54,7 @@ class MemoryAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store in the actor's login what its device attested."""
+        """Store the attestation of a device in the actor's login."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -75,7 +75,7 @@ class MemoryAttestations:
             return self._tables.revoked
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored one is newer."""
+        """Replace the list, unless the stored list is newer."""
         with self._tables.lock:
             if self._tables.revoked is not None and self._tables.revoked.at > revoked.at:
                 return Refused()

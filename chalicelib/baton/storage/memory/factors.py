@@ -1,4 +1,4 @@
-"""Second factors in memory. The values in ``factors/model.py`` decide what a change needs and makes."""
+"""Second factors in memory. The values in ``factors/model.py`` decide the condition and the effect of a change."""
 
 from collections.abc import Collection
 
@@ -69,7 +69,7 @@ class MemoryFactors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store what an assertion changed in its passkey."""
+        """Store the changes of an assertion in its passkey."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.passkeys.get(use.passkey.id) if user else None

@@ -70,7 +70,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored one is as new."""
+        """Store a key set that was fetched now, unless the stored key set is as new."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

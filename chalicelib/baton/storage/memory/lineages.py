@@ -75,7 +75,7 @@ class MemoryLineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the replaced lineages and delete the removed ones."""
+        """Add a lineage, end the replaced lineages and delete the removed lineages."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(expected.account)
             if account_state is None:
@@ -222,7 +222,7 @@ class MemoryLineageStore:
             return Done()
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or release it."""
+        """Require a second factor from an active account, or end this requirement."""
         return self._set(account, second_factor_required=required)
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:

@@ -75,7 +75,7 @@ class MemoryMailUsers(MemoryUsers):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address by a proved one."""
+        """Replace the address by a proved address."""
         tables, account, version = self._tables, actor.account, actor.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

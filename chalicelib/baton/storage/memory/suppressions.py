@@ -19,7 +19,7 @@ class MemorySuppressions:
             return self._tables.suppressions.get(email_index)
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression, unless the stored one is a complaint or ends later."""
+        """Store a suppression, unless the stored suppression is a complaint or ends later."""
         with self._tables.lock:
             stored = self._tables.suppressions.get(email_index)
             if stored is not None and not _replaces(suppression, stored):

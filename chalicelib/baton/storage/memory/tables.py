@@ -17,8 +17,11 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 SWEPT_AFTER_S: Final = 3600
-"""Seconds from the expiry of an item to its deletion, at least. DynamoDB (TTL) deletes late too, so no verb may rely on
-the deletion. A process whose clock is behind still finds the item."""
+"""The shortest time from the expiry of an item to its deletion, in seconds.
+
+DynamoDB (TTL) deletes late too, so no verb may rely on the deletion. A process whose clock is behind still finds the
+item.
+"""
 
 
 @dataclass(slots=True)
@@ -43,13 +46,13 @@ class MemoryTables:
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
     kept_until: dict[EmailIndex, int] = field(default_factory=dict)
-    """The entries of old addresses, which no login finds, and until when they are kept."""
+    """E-mail index entry of an old address, which no login finds -> until when it is kept."""
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""
     identities: dict[str, Identity] = field(default_factory=dict)
     keys_asked: dict[int, int] = field(default_factory=dict)
-    """Code of an identity provider -> when its keys were last asked for."""
+    """Code of an identity provider -> when its keys were last requested."""
     key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     """Code of an identity provider -> when its keys were fetched, and the sealed keys."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""Certificate authorities that attest as Apple's and Google's do, for tests and the development server."""
+"""Certificate authorities for tests and the development server. They attest as those of Apple and Google do."""

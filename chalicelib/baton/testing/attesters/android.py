@@ -1,4 +1,4 @@
-"""An attester that makes chains of Android Key Attestation, with a root of its own. Each defect is a knob."""
+"""Make certificate chains of Android Key Attestation, with a test root. Each defect is a parameter."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -103,7 +103,7 @@ class Android:
         self.root = self.root_certificate()
 
     def root_certificate(self, *, ends_at: int | None = None, key: Key | None = None) -> x509.Certificate:
-        """Issue a certificate of the root's key. There are several, and the key counts."""
+        """Issue a certificate for the key of the root. One key can have several certificates."""
         key = key or self._root_key
         return issue(
             self._root_name,
@@ -132,7 +132,7 @@ class Android:
         leaf_expired: bool = False,
         serials: Mapping[int, int] | None = None,
     ) -> list[bytes]:
-        """Return a chain, the leaf first: of remote provisioning, or of the factory.
+        """Return a chain, the leaf first: of a phone with remote provisioning, or with a key from the factory.
 
         The places of ``expired``, ``described_at``, ``wrong_signer``, ``wrong_issuer`` and ``serials`` count from the
         leaf, which is 0.

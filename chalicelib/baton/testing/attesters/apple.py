@@ -1,4 +1,4 @@
-"""An attester that makes App Attest objects, with a root of its own. Each defect is a knob of `Apple.attest`."""
+"""Make App Attest objects, with a test root. Each defect is a parameter of `Apple.attest`."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -28,7 +28,7 @@ _NONCE: Final = "1.2.840.113635.100.8.2"
 
 
 class AppleKey(Struct, frozen=True):
-    """An App Attest key of a device, and the attestation object of it."""
+    """An App Attest key of a device, and its attestation object."""
 
     key: Key
     key_id: bytes
@@ -90,7 +90,10 @@ class Apple:
         chain: list[bytes] | None = None,
         members: Mapping[str, Any] | None = None,
     ) -> AppleKey:
-        """Make a key and its attestation object. ``extras`` is the map of iOS 27; without it, iOS up to 26."""
+        """Make a key and its attestation object.
+
+        ``extras`` is the map of iOS 27; ``None``: an object of iOS up to 26.
+        """
         key = key or new_key()
         point = point_of(key)
         own_id = sha256(point).digest()

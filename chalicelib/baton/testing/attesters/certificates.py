@@ -40,7 +40,7 @@ def issue(
     extensions: Mapping[str, bytes] | None = None,
     serial: int | None = None,
 ) -> x509.Certificate:
-    """Issue a certificate. ``is_ca`` is in its basic constraints; ``None``: it has none."""
+    """Issue a certificate. ``is_ca`` is in its basic constraints; ``None``: it has no basic constraints."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -87,12 +87,12 @@ def der(tag: int | bytes, *contents: bytes) -> bytes:
 
 
 def der_integer(value: int, tag: int = 0x02) -> bytes:
-    """Encode a whole number, or with another tag an enumerated value."""
+    """Encode a whole number. With another tag, it is an enumerated value."""
     return der(tag, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def tagged(number: int, content: bytes) -> bytes:
-    """Encode an explicit tag of the context."""
+    """Encode a value with an explicit, context-specific tag."""
     if number < 31:
         return der(0xA0 | number, content)
     digits = [number & 0x7F]

@@ -1,4 +1,4 @@
-"""Devices that attest, for tests and the development server: the member ``attestation`` for a client and a key."""
+"""Devices that attest, for tests and the development server. They make the member ``attestation`` of a login."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ APPLE_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "development": {"environment": "development"},
     "counter": {"counter": 1},
 }
-"""Defects of an attestation by name. ``app``, ``chain`` and ``device_key`` are made otherwise."""
+"""The parameters for each defect of an attestation, by name. `Attester.member` makes the other defects."""
 ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "app": {"certificates": [bytes(32)]},
     "security": {"levels": (0, 0)},
@@ -31,11 +31,11 @@ ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 DEFECTS: Final = sorted({*APPLE_DEFECTS, *ANDROID_DEFECTS, "app", "chain", "challenge", "device_key", "revoked"})
 REVOKED_SERIAL: Final = 0xBAD0BAD0
-"""The serial of a revoked certificate. The list must have it: ``revoked_digest("bad0bad0")``."""
+"""The serial of a revoked certificate. The revocation list of the test must have ``revoked_digest("bad0bad0")``."""
 
 
 class Attester:
-    """Apple, Google, and the devices of people. Its roots are not the real ones."""
+    """Apple, Google, and the devices of people, with test roots."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """Make two authorities. Their certificates are valid now, and for a day."""
@@ -59,9 +59,9 @@ class Attester:
     ) -> dict[str, Any]:
         """Make the member ``attestation``.
 
-        An assertion is by the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
+        An assertion is made with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
 
-        Raises ``ValueError`` for a format, a defect or a key that there is not, and for a client without such an app.
+        Raises ``ValueError`` for an unknown format, defect or key, and for a client without such an app.
         """
         if defect and defect not in DEFECTS:
             raise ValueError(f"defect is one of {', '.join(DEFECTS)}")

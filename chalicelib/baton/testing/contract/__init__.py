@@ -1,4 +1,4 @@
-"""The storage contract: what each storage must do (``storage/ports.py``), as tests that a port inherits.
+"""The storage contract: the duties of each storage (``storage/ports.py``), as tests that a port inherits.
 
 Write a class of tests with your storage, and run it with pytest:
 

@@ -97,7 +97,7 @@ class AccountsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_registrations_of_an_address_wins(self, storage: StorageUnderTest) -> None:
-        """Eight accounts register one address at the same time. One is done, and the others get its id."""
+        """Eight accounts register one address at the same time. One is done. The others get the id of its account."""
         accounts = [AccountId(f"AQAAAAAAAAAAAA{number:02}") for number in range(RACERS)]
 
         def registering(account: AccountId) -> Callable[[], Done | AddressTaken]:
@@ -136,7 +136,7 @@ class AccountsContract(Contract):
         assert ended == Ended(at=NOW, reason=EndReason.PASSWORD_CHANGED)
 
     def test_an_exchange_in_between_does_not_stop_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The actor's lineage may have a newer generation. The condition requires only that it is live."""
+        """The actor's lineage may have a newer generation. The condition requires only that the lineage is live."""
         expected = self.register(storage)
         storage.lineages.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         assert self.change(storage, expected) == Done()
@@ -158,7 +158,7 @@ class AccountsContract(Contract):
     def test_an_account_state_that_moved_stops_a_password_change(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If any part of the state is not as expected, the result is ``Moved`` and nothing is written."""
+        """If any part of the stored state is not as expected, the result is ``Moved`` and nothing is written."""
         expected = self.register(storage)
         storage.seed(meanwhile)
         before = storage.lineages.get(ACCOUNT)

@@ -134,7 +134,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_a_taken_address_changes_nothing(self, storage: StorageUnderTest) -> None:
-        """The account that has the address is returned, even if the address is its old one, which is reserved."""
+        """The result names the account that has the address, even if that account only keeps it as an old address."""
         before = self.registered_as(storage)
         assert self.register_somebody(storage, NEW) == Done()
         assert self.move(storage) == AddressTaken(SOMEBODY_ELSE)
@@ -187,7 +187,7 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_accounts_gets_an_address(self, storage: StorageUnderTest) -> None:
-        """Eight codes of one mailbox at the same time: one account moves there."""
+        """Eight accounts send a code from one mailbox at the same time: one account gets the address."""
         accounts = [replace(USER, account=type(ACCOUNT)(f"AQAAAAAAAAAAAAB{number}")) for number in range(RACERS)]
         moving: list[Callable[[], Done | Moved | AddressTaken]] = []
         for number, user in enumerate(accounts):
@@ -208,7 +208,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, OLD) == Done()
 
     def test_old_addresses_are_stored(self, storage: StorageUnderTest) -> None:
-        """Each old address has its time, and the fact whether it may return."""
+        """The store keeps the time of each old address, and whether an undo may give it back."""
         kept = (*KEPT, KeptAddress(EmailIndex("older"), at=NOW - 60, returns=False))
         self.registered_as(storage, replace(PROVED, kept=kept))
         assert self.user(storage).kept == kept
@@ -276,7 +276,7 @@ class AddressesContract(LineagesUnderTest):
         assert after.factors == SecondFactors(on=True, totp=TOTP)
 
     def test_a_link_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The very same call sent again is done. Another call with the link is refused, until the link expired."""
+        """The same call sent again is done. Another call with the link is refused until the link has expired."""
         user = self.moved(storage)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         once = self.user(storage)
@@ -306,14 +306,14 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
 
     def test_other_credentials_of_the_user_stop_an_undo(self, storage: StorageUnderTest) -> None:
-        """The factors were judged at the version as read."""
+        """The undo chose the factors for the credentials version that was read, so another version stops it."""
         user = self.moved(storage)
         older = replace(user, credentials_version=VERSION)
         assert storage.accounts.undo_changes(older, BACK, now=NOW) == Moved()
         assert self.user(storage) == user
 
     def test_an_address_that_is_no_longer_kept_does_not_return(self, storage: StorageUnderTest) -> None:
-        """Another person may have it by now."""
+        """Another person may already have the address."""
         user = self.moved(storage)
         assert storage.accounts.undo_changes(user, BACK, now=NOW + ADDRESS_KEPT_S) == Moved()
         assert self.register_somebody(storage, OLD, now=NOW + ADDRESS_KEPT_S) == Done()

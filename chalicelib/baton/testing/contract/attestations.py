@@ -53,14 +53,17 @@ class AttestationsContract(Contract):
         assert store.get(1, b"o" * 32, now=NOW) is None
 
     def test_evidence_of_another_kind_or_key_replaces_the_old(self, storage: StorageUnderTest) -> None:
-        """A device key may be attested again: by a new App Attest key, or after a change of the operating system."""
+        """A device key can be attested again: with a new App Attest key, or after a change of the operating system."""
         store = storage.attestations
         for known in (PHONE, replace(PHONE, apple_key=b"b" * 32), ANDROID, replace(ANDROID, at=NOW + 1), PHONE):
             store.keep(1, KEY, known, now=NOW)
             assert store.get(1, KEY, now=NOW) == known
 
     def test_the_same_app_attest_key_never_counts_from_zero_again(self, storage: StorageUnderTest) -> None:
-        """Its attestation may be sent again for 24 hours. The counters of the assertions since then stay used."""
+        """The attestation of the key can be sent again for 24 hours.
+
+        The counters of the assertions since then stay used.
+        """
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
         assert store.count(1, KEY, PHONE, counter=5, attempt=ATTEMPT, now=NOW + 1) == Done()
@@ -86,7 +89,7 @@ class AttestationsContract(Contract):
         assert counted == [Refused(), Done(), Done(), Refused(), Done(), Refused()]
 
     def test_nothing_is_counted_for_another_key_or_without_evidence(self, storage: StorageUnderTest) -> None:
-        """The App Attest key was replaced between read and write."""
+        """For example, the App Attest key was replaced between read and write."""
         store = storage.attestations
         assert store.count(1, KEY, PHONE, counter=1, attempt=ATTEMPT, now=NOW) == Refused()
         store.keep(1, KEY, replace(PHONE, apple_key=b"b" * 32), now=NOW)
@@ -156,7 +159,7 @@ class AttestationsContract(Contract):
         assert stored.lineages[MINE].attestation is Attestation.NONE
 
     def test_the_newest_list_of_revoked_certificates_stays(self, storage: StorageUnderTest) -> None:
-        """Two jobs may run at the same time."""
+        """Two jobs may run at the same time. A job with an older list must not replace a newer list."""
         store = storage.attestations
         assert store.revoked() is None
         empty, listed = RevokedList(NOW, frozenset()), RevokedList(NOW + 1, frozenset({b"12345678", b"abcdefgh"}))

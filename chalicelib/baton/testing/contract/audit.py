@@ -53,7 +53,7 @@ class AuditContract(Contract):
         assert len(storage.events(ACCOUNT)) == 2
 
     def test_the_newest_events_are_read_a_page_at_a_time(self, storage: StorageUnderTest) -> None:
-        """Each event is read once, even two events of one second. No event of another account is read."""
+        """Each event is read once, even if two have the same second. No event of another account is read."""
         stored = self.fill(storage, 7)
         storage.audit.append(AuditEvent(NOW, "logged_in", SOMEBODY_ELSE), event_id="a")
         pages, before = [], None
@@ -70,13 +70,13 @@ class AuditContract(Contract):
         assert storage.audit.newest(ACCOUNT, before=f"{NOW:010}#", limit=9, now=NOW) == []
 
     def test_an_expired_event_is_not_read(self, storage: StorageUnderTest) -> None:
-        """DynamoDB deletes it days late."""
+        """DynamoDB deletes an expired event days late, so the read must leave it out."""
         stored = self.fill(storage, 4)
         for late, read in ((AUDIT_KEPT_S - 1, stored), (AUDIT_KEPT_S, stored[:2]), (AUDIT_KEPT_S + 1, [])):
             assert storage.audit.newest(ACCOUNT, before=None, limit=9, now=NOW + late) == read
 
     def test_the_events_of_an_account_are_erased(self, storage: StorageUnderTest) -> None:
-        """All events are erased, in more than one batch, and no event of another account. It is safe to repeat."""
+        """All events are erased, in more than one batch, and no event of another account. A repetition is safe."""
         self.fill(storage, 60)
         other = AuditEvent(NOW, "logged_in", SOMEBODY_ELSE)
         storage.audit.append(other, event_id="a")

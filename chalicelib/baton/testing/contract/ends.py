@@ -1,4 +1,4 @@
-"""What ending logins must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` at the end of logins (``lineages/ports.py``)."""
 
 from typing import Final
 
@@ -73,7 +73,7 @@ INACTIVE: Final = [
         id="handed over, and the actor does not say by which app",
     ),
 ]
-"""Every state of an account in which a login may not write, and the verdict."""
+"""Every state of an account in which a login may not write, and the verdict for it."""
 
 
 def full(*lineages: Lineage) -> AccountState:
@@ -144,7 +144,7 @@ class EndsContract(LineagesUnderTest):
     def test_only_the_lineages_of_an_active_account_are_ended(
         self, storage: StorageUnderTest, status: Status | None
     ) -> None:
-        """An account that does not exist is not made, and a disabled one keeps its reason."""
+        """An account that does not exist is not made, and a disabled account keeps its reason."""
         if status is not None:
             storage.seed(replace(state_with(MINE_LIVE), status=status, raised=Ended(NOW, EndReason.ENDED_BY_OPERATOR)))
         before = storage.lineages.get(ACCOUNT)
@@ -244,7 +244,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The condition is in the write (law 2): nothing is written, and the reason is returned."""
+        """The condition is in the write (law 2 of a storage): nothing is written, and the reason is returned."""
         storage.seed(inactive)
         before = self.account_state(storage)
         arguments = (OTHER,) if verb == "end_device" else ()
@@ -256,7 +256,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The same is true for the transaction. The caller reads the state again to get the reason from the rule."""
+        """The transaction has the same condition. The caller reads the state again to get the reason from the rule."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -1,4 +1,4 @@
-"""What reading and exchanging in the store ``lineages`` must do (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` for reads and exchanges (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
@@ -81,7 +81,10 @@ class ExchangeContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("generation", range(7, 12))
     def test_the_current_generation_is_exchanged(self, storage: StorageUnderTest, generation: int) -> None:
-        """E5: the lineage changes as the rule says, for every slot. No other part of the state changes."""
+        """E5: the lineage changes as `rules.exchange` returns it, for every attempt slot.
+
+        No other part of the state changes.
+        """
         before = replace(MINE_LIVE, generation=generation)
         storage.seed(state_with(before, OTHER_LIVE))
         token = presented(lineage=before)
@@ -159,7 +162,10 @@ class ExchangeContract(LineagesUnderTest):
     def test_a_dead_lineage_is_not_exchanged(
         self, storage: StorageUnderTest, account_state: AccountState, reason: EndReason | None
     ) -> None:
-        """E4: the login has ended, or the token does not match it. The reason may be any. Nothing is written."""
+        """E4: the login has ended, or the token does not match it. Every end reason has this effect.
+
+        Nothing is written.
+        """
         storage.seed(account_state)
         before = self.account_state(storage)
         assert self.exchange(storage, presented()) == Inactive(reason)
@@ -175,7 +181,7 @@ class ExchangeContract(LineagesUnderTest):
         ],
     )
     def test_the_last_second_is_valid(self, storage: StorageUnderTest, lineage: Lineage) -> None:
-        """The condition and the rule have the same last second."""
+        """The condition and the rule accept a token until the same second."""
         storage.seed(state_with(lineage))
         assert isinstance(self.exchange(storage, presented(lineage=lineage)), Exchanged)
 

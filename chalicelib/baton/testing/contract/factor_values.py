@@ -70,7 +70,7 @@ PHONE: Final = Remember("phone", at=NOW)
 
 
 def by_id(*passkeys: Passkey) -> dict[str, Passkey]:
-    """Index passkeys as the factors do."""
+    """Map each passkey id to its passkey."""
     return {passkey.id: passkey for passkey in passkeys}
 
 
@@ -109,7 +109,7 @@ CHANGES: Final[list[tuple[FactorChange, SecondFactors, SecondFactors]]] = [
         SecondFactors(on=True, totp=TOTP, recovery=NEW_RECOVERY),
     ),
 ]
-"""Each change, with the factors before and after it. Before and after, the devices are as a test says."""
+"""Each change, with the factors before and after it. Each test sets the remembered devices."""
 EACH_CHANGE: Final = pytest.mark.parametrize(("change", "before", "after"), CHANGES)
 
 MOVED: Final = [
@@ -117,4 +117,4 @@ MOVED: Final = [
     pytest.param(replace(state_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch raised"),
     pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials changed"),
 ]
-"""Account states in which a login that proved a password before may not go on."""
+"""Account states in which an unfinished login, which proved the password earlier, is no longer valid."""

@@ -96,7 +96,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_step_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The same code again, or one of an earlier step, is refused. A later one is not. Nothing else changes."""
+        """The same or an earlier step is refused, and a later step is accepted. Nothing else changes."""
         self.registered(storage)
         assert self.use_step(storage) == Done()
         assert self.factors(storage) == replace(FACTORS, totp=replace(TOTP, step=STEP + 1, mark=OTHER_MARK))
@@ -115,7 +115,7 @@ class FactorsContract(Contract):
     def test_a_step_of_another_app_or_version_is_refused(
         self, storage: StorageUnderTest, totp: Totp, version: int
     ) -> None:
-        """The secret was replaced, or a factor or the password changed, between the read and the write."""
+        """The secret was replaced, or a factor or the password changed, between read and write."""
         self.registered(storage)
         assert self.use_step(storage, totp=totp, version=version) == Refused()
         assert self.factors(storage) == FACTORS
@@ -142,7 +142,7 @@ class FactorsContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def test_a_device_is_remembered_with_the_step(self, storage: StorageUnderTest) -> None:
-        """In the same write, devices without a login are deleted. A refused code remembers nothing."""
+        """The same write deletes devices without a login. A refused code remembers no device."""
         self.registered(storage)
         assert self.use_step(storage, STEP, remember=PHONE) == Refused()
         assert self.factors(storage) == FACTORS
@@ -154,7 +154,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_recovery_code_is_used_once(self, storage: StorageUnderTest) -> None:
-        """Its digest is deleted. The other codes stay, to the last one."""
+        """The digest of the used code is deleted. All other codes stay valid."""
         self.registered(storage)
         for place, code in enumerate(CODES):
             assert self.use_code(storage, code) == Done()
@@ -200,7 +200,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_many_codes_used_at_the_same_time_are_each_used_once(self, storage: StorageUnderTest) -> None:
-        """Eight different codes: no write undoes another one."""
+        """Eight different codes: no write undoes another write."""
         self.registered(storage)
 
         def using(code: bytes) -> Callable[[], Done | Refused]:
@@ -309,7 +309,7 @@ class FactorsContract(Contract):
     def test_a_change_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: FactorChange, stored: SecondFactors
     ) -> None:
-        """An app is not enrolled over another one, and only the app that was read is removed."""
+        """No app is enrolled while another app is enrolled, and only the app that was read is removed."""
         account_state = self.registered(storage, stored)
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors(storage) == stored
@@ -317,7 +317,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_enrolments_is_made(self, storage: StorageUnderTest) -> None:
-        """Eight devices enrol an app each from the same reading: one app is enrolled, and the version rises once."""
+        """Eight devices read the same state, and each enrols an app: one is enrolled, and the version rises once."""
         self.registered(storage, SecondFactors())
 
         def enrolling(secret: bytes) -> Callable[[], object]:
@@ -333,7 +333,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_a_switch_that_another_request_moved_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Two requests make recovery codes. Only the codes of one are stored, and the other must not show its codes."""
+        """Two requests make recovery codes. One request stores its codes, and the other must not show its codes."""
         self.registered(storage, replace(FACTORS, on=False, recovery=None))
         mine = SwitchSecondFactor(on=True, recovery=RECOVERY)
         others = SwitchSecondFactor(on=True, recovery=replace(RECOVERY, mark=OTHER_MARK))
@@ -342,7 +342,7 @@ class FactorsContract(Contract):
         assert storage.factors.change_factors(ACTOR, mine, remember=None, now=NOW) == Moved()
 
     def test_changing_the_password_forgets_every_device_and_keeps_the_factors(self, storage: StorageUnderTest) -> None:
-        """A device that was remembered is asked for a second factor again."""
+        """A login on a device that was remembered needs a second factor again."""
         expected = self.registered(storage)
         assert storage.accounts.change_password(ACTOR, b"new", expected=expected, now=NOW) == Done()
         assert self.factors(storage) == replace(FACTORS, remembered={})

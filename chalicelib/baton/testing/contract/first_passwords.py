@@ -42,7 +42,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         )
 
     def test_an_account_without_a_password_is_read_as_it_was_written(self, storage: StorageUnderTest) -> None:
-        """The account has no password, whether or not it waits for one."""
+        """The account has no password, and waits for its first password."""
         assert storage.accounts.register(WAITING, STATE) == Done()
         assert storage.accounts.get(ACCOUNT) == WAITING
 
@@ -82,7 +82,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         ],
     )
     def test_only_an_account_that_waits_gets_one(self, storage: StorageUnderTest, stored: User) -> None:
-        """Another system never replaces a password."""
+        """A password from another system never replaces a password of Baton."""
         storage.accounts.register(stored, STATE)
         assert self.complete(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) == stored

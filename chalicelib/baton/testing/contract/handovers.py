@@ -78,11 +78,11 @@ APP_GONE: Final = [
         id="restored, not handed over",
     ),
 ]
-"""States in which the browser may not write, although its own login has neither ended nor expired."""
+"""Account states in which the browser may not write, although its own login has neither ended nor expired."""
 
 
 class HandoversContract(LineagesUnderTest):
-    """Every verb on behalf of a login, for one that an app handed over; and ``bind_browser``."""
+    """``bind_browser``, and every verb on behalf of a login, for a login that an app handed over."""
 
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])

@@ -47,7 +47,7 @@ class IdentitiesContract(Contract):
 
     @pytest.mark.parametrize("user", [PERSON, NAMELESS], ids=["with address", "without address"])
     def test_a_sign_up_writes_everything(self, storage: StorageUnderTest, user: User) -> None:
-        """Identity, user, account state, and the entry of the address if there is one. A repetition is ours."""
+        """Identity, user, account state and, if there is an address, its entry are stored. A repetition is ``Done``."""
         for _ in range(2):
             assert storage.identities.sign_up(user, STATE, IDENTITY) == Done()
         assert storage.identities.get(INDEX) == IDENTITY
@@ -56,7 +56,7 @@ class IdentitiesContract(Contract):
         assert storage.accounts.find(USER.email_index) == (ACCOUNT if user.email else None)
 
     def test_an_identity_belongs_to_one_account(self, storage: StorageUnderTest) -> None:
-        """The second sign-up writes nothing, and learns whose the identity is."""
+        """The second sign-up writes nothing, and gets the id of the account that has the identity."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         assert storage.identities.sign_up(*of_other(NAMELESS)) == IdentityTaken(ACCOUNT)
         assert storage.accounts.get(SOMEBODY_ELSE) is None
@@ -72,7 +72,7 @@ class IdentitiesContract(Contract):
 
     @pytest.mark.parametrize("address", [True, False])
     def test_a_deleted_account_is_not_made_again(self, storage: StorageUnderTest, *, address: bool) -> None:
-        """Only its state is left: the attempt of its sign-up makes no second account."""
+        """Only the state of the deleted account is left. A repetition of its sign-up makes no second account."""
         storage.seed(state_with())
         user = PERSON if address else NAMELESS
         assert storage.identities.sign_up(user, STATE, IDENTITY) == IdentityTaken(ACCOUNT)
@@ -80,7 +80,7 @@ class IdentitiesContract(Contract):
         assert storage.accounts.find(USER.email_index) is None
 
     def test_one_of_many_sign_ups_wins(self, storage: StorageUnderTest) -> None:
-        """At the same time, with different accounts."""
+        """Several sign-ups with one identity and different accounts run at the same time."""
         made = [
             (
                 replace(NAMELESS, account=f"AQAAAAAAAAAAAAB{number}"),
@@ -96,7 +96,7 @@ class IdentitiesContract(Contract):
         assert all(one in (Done(), IdentityTaken(winner.account)) for one in outcomes)
 
     def test_deleting_the_account_frees_the_identity(self, storage: StorageUnderTest) -> None:
-        """With the address, or without one. Identities of other accounts stay."""
+        """The test runs with and without an address. Identities of other accounts stay."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, NAMELESS.email_index)
@@ -108,7 +108,7 @@ class IdentitiesContract(Contract):
         assert storage.identities.get(INDEX) is not None
 
     def test_only_the_own_identity_is_forgotten(self, storage: StorageUnderTest) -> None:
-        """The rest of a deletion is finished for the account that was deleted, and for no other."""
+        """An interrupted deletion is finished only for the account that was deleted."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         storage.identities.forget(INDEX, SOMEBODY_ELSE)
         assert storage.identities.get(INDEX) == IDENTITY
@@ -117,7 +117,7 @@ class IdentitiesContract(Contract):
         assert storage.identities.get(INDEX) is None
 
     def test_an_account_without_an_address_gets_one(self, storage: StorageUnderTest) -> None:
-        """It leaves no old address behind. A second address, with the state as it was, is refused."""
+        """The account keeps no old address. A second change from the same earlier state is refused."""
         storage.identities.sign_up(replace(NAMELESS, credentials_version=VERSION), STATE, IDENTITY)
         user = storage.accounts.get(ACCOUNT)
         assert user is not None
@@ -136,7 +136,7 @@ class IdentitiesContract(Contract):
         assert (stored.email, stored.verified_at, stored.identities) == ("new@example.org", NOW, NAMELESS.identities)
 
     def test_keys_are_fetched_once_a_minute(self, storage: StorageUnderTest) -> None:
-        """By the whole deployment, for each provider. A time that Baton did not write does not count."""
+        """The limit is for the whole deployment and for each provider. A stored time in the future does not count."""
         store = storage.identities
         assert store.key_set(2) == SealedKeys()
         outcomes = race([lambda: store.claim_fetch(2, now=NOW)] * RACERS)
@@ -147,7 +147,7 @@ class IdentitiesContract(Contract):
         assert store.claim_fetch(2, now=NOW - FETCH_EVERY_S) == Done()
 
     def test_a_newer_key_set_replaces_an_older_one(self, storage: StorageUnderTest) -> None:
-        """And never the other way round."""
+        """An older key set never replaces a newer key set."""
         store = storage.identities
         store.keep_key_set(2, b"first", now=NOW)
         store.keep_key_set(2, b"same time", now=NOW)

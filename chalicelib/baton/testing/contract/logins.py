@@ -1,4 +1,4 @@
-"""What a login must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` at a login (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
@@ -43,7 +43,7 @@ class LoginsContract(LineagesUnderTest):
     """The verb ``add_lineage``."""
 
     def test_a_login_adds_its_lineage(self, storage: StorageUnderTest) -> None:
-        """If the account state has room, no lineage is removed."""
+        """If the account state has room, the login removes no lineage."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
@@ -53,7 +53,7 @@ class LoginsContract(LineagesUnderTest):
     def test_a_login_keeps_what_its_device_attested_and_its_provider(
         self, storage: StorageUnderTest, attestation: Attestation, provider: int
     ) -> None:
-        """Both stay beside the assurance, and an exchange does not change them."""
+        """The attestation and the provider are stored with the assurance. An exchange does not change them."""
         newborn = replace(NEWBORN, attestation=attestation, provider=provider)
         storage.seed(state_with(newborn))
         assert self.account_state(storage) == state_with(newborn)
@@ -64,7 +64,7 @@ class LoginsContract(LineagesUnderTest):
         assert (exchanged.lineage.attestation, exchanged.lineage.provider) == (attestation, provider)
 
     def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
-        """At the maximum number, a login removes as many lineages as would be too many."""
+        """If the account has the maximum number of lineages, a login removes the surplus."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -86,7 +86,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_ended_lineage_can_be_removed(
         self, storage: StorageUnderTest, end: Callable[[LineageStore, AccountState], Done | Moved | Refused]
     ) -> None:
-        """An ended lineage equals its stored form, however it ended. Otherwise no login could remove it."""
+        """An ended lineage equals its stored form, for every way of ending. Otherwise no login could remove it."""
         storage.seed(state_with(MINE_LIVE))
         assert end(storage.lineages, self.account_state(storage)) == Done()
         standing = self.account_state(storage)
@@ -147,7 +147,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_an_exchange_in_between_does_not_keep_the_replaced_login(self, storage: StorageUnderTest) -> None:
-        """A copy of the device cannot stop its owner's login by exchanging all the time."""
+        """A copy of the device cannot stop its owner's login by constant exchanges."""
         storage.seed(state_with(MINE_LIVE))
         expected = self.account_state(storage)
         self.exchange(storage, presented())
@@ -201,7 +201,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, storage: StorageUnderTest) -> None:
-        """These logins end no other login, so they do not need to detect each other."""
+        """Such a login ends no other login, so two of them at the same time are both added."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
         for number in range(3):
@@ -212,7 +212,7 @@ class LoginsContract(LineagesUnderTest):
             )
 
     def test_a_login_without_a_key_begins_no_lineage_again(self, storage: StorageUnderTest) -> None:
-        """A lineage that was exchanged since is not begun again. Its first token would be valid again."""
+        """A lineage that was exchanged since is not begun again. Otherwise its first token would be valid again."""
         newborn = replace(NEWBORN, binding=NoBinding())
         storage.seed(state_with(MINE_LIVE, replace(newborn, generation=1)))
         before, expected = self.account_state(storage), state_with(MINE_LIVE)

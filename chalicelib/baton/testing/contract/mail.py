@@ -60,12 +60,15 @@ class MailContract(LineagesUnderTest):
         )
 
     def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
-        """Each of the three members may be missing."""
+        """A user can lack each of the three members that mail writes."""
         self.registered_with(storage, verified_at=NOW, language="zh", reset_mark=MARK)
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh", reset_mark=MARK)
 
     def test_an_address_is_verified_once_and_no_login_changes(self, storage: StorageUnderTest) -> None:
-        """The first time stays. A language replaces the stored language. A call without a language keeps it."""
+        """The time of the first proof stays. A new language replaces the stored language.
+
+        A call without a language keeps it.
+        """
         account_state = self.registered_with(storage)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -75,7 +78,7 @@ class MailContract(LineagesUnderTest):
         assert self.account_state(storage) == account_state
 
     def test_an_address_of_other_credentials_is_not_verified(self, storage: StorageUnderTest) -> None:
-        """The version of the user counts too: an address may have moved with it."""
+        """The credentials version of the user must match: a change of the address raises it."""
         self.registered_with(storage, credentials_version=VERSION + 1)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
@@ -99,7 +102,7 @@ class MailContract(LineagesUnderTest):
         assert storage.accounts.get(ACCOUNT) == USER
 
     def test_an_unfinished_login_proves_the_address(self, storage: StorageUnderTest) -> None:
-        """It has proved the password, and has no lineage yet. No login changes."""
+        """The unfinished login has proved the password, and has no lineage yet. No login changes."""
         account_state = self.registered_with(storage)
         assert storage.accounts.verify_address(LOGIN, language="", now=NOW) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -117,7 +120,10 @@ class MailContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_a_reset_ends_every_login_and_keeps_the_rest(self, storage: StorageUnderTest) -> None:
-        """Version and epoch rise by one in one transaction. Roles, attributes and the time of proof stay."""
+        """Credentials version and epoch rise by one in one transaction.
+
+        Roles, attributes and the time of proof stay.
+        """
         account_state = self.registered_with(storage, verified_at=NOW - 5)
         assert self.reset(storage) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(
@@ -144,7 +150,7 @@ class MailContract(LineagesUnderTest):
         assert after.raised == Ended(at=NOW, reason=EndReason.CLAIMED)
 
     def test_a_reset_keeps_the_second_factors_and_forgets_remembered_devices(self, storage: StorageUnderTest) -> None:
-        """The person still has the app. The device that was remembered may be the thief's."""
+        """The person still has the authenticator app. A remembered device may belong to a thief."""
         self.registered_with(storage, verified_at=NOW - 5, factors=FACTORS)
         assert self.reset(storage) == Done()
         user = storage.accounts.get(ACCOUNT)
@@ -197,7 +203,7 @@ class MailContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_resets_at_the_same_time_wins(self, storage: StorageUnderTest) -> None:
-        """Eight sessions with right codes: one sets the password."""
+        """Eight sessions send right codes at the same time: one sets the password."""
         self.registered_with(storage)
 
         def resetting(number: int) -> Callable[[], Done | Moved]:
@@ -246,7 +252,7 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If the account is disabled, an operator decides about its deletion."""
+        """For example, the account is disabled: then only an operator may delete it."""
         self.registered_with(storage)
         storage.seed(meanwhile)
         assert self.delete_unproved(storage) == Moved()

@@ -50,7 +50,7 @@ class OnceContract(Contract):
         return calls.store(KEY, mark=mark, answer=answer, now=now)
 
     def stored(self, calls: OnceStore) -> OnceCall:
-        """Read the stored call: a claim that it prevents returns it."""
+        """Read the stored call: a claim that this call prevents returns it."""
         return self.claim(calls, mark=b"mark of a reader", now=NOW + 1)
 
     def test_the_first_claim_stores_a_running_call(self, calls: OnceStore) -> None:
@@ -59,7 +59,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == RUNNING
 
     def test_a_second_claim_finds_the_running_call(self, calls: OnceStore) -> None:
-        """The second claim changes nothing, with any digest."""
+        """The second claim changes nothing, whether or not its digest is the same."""
         self.claim(calls)
         for digest in (DIGEST, OTHER_DIGEST):
             assert self.claim(calls, mark=THEIRS, digest=digest, now=NOW + 5) == RUNNING
@@ -70,7 +70,7 @@ class OnceContract(Contract):
         assert self.claim(calls) == self.claim(calls) == RUNNING
 
     def test_calls_of_other_keys_are_other_calls(self, calls: OnceStore) -> None:
-        """A claim, an answer and a release are for one key."""
+        """A claim, an answer and a release affect only the call of their key."""
         self.claim(calls)
         other = calls.claim(OTHER_CALL, digest=DIGEST, mark=THEIRS, now=NOW)
         assert other.mark == THEIRS
@@ -183,7 +183,10 @@ class OnceContract(Contract):
         assert len({call.mark for call in found}) == 1
 
     def test_one_of_many_takes_over(self, calls: OnceStore) -> None:
-        """Eight requests take over at the same time. One succeeds, and the others get its call."""
+        """Eight requests take the call over at the same time.
+
+        One succeeds, and the others get the call as it then is.
+        """
         self.claim(calls)
 
         def taking(mark: bytes) -> Callable[[], OnceCall | None]:

@@ -71,7 +71,10 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_ticket_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second request is refused as long as any server can decrypt the ticket, even one whose clock is behind."""
+        """A second request is refused as long as any server can decrypt the ticket.
+
+        The clock of a server may be behind.
+        """
         assert self.consume(storage) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
         last = NOW + 300 + TICKET_CONSUMED_KEPT_S - 1
@@ -89,7 +92,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.parametrize("other", [TICKET_ID[:-1] + b"\1", TICKET_ID[:-1], TICKET_ID + b"\0", b""])
     def test_other_tickets_are_not_consumed_with_it(self, storage: StorageUnderTest, other: bytes) -> None:
-        """A ticket also does not prevent the use of a nonce or a grant of the same name."""
+        """A nonce and a grant with the name of the ticket are not consumed either."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, ticket_id=other, mark=OTHER_MARK) == Done()
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
@@ -141,7 +144,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_grant_is_consumed_once_and_has_its_proof(self, storage: StorageUnderTest) -> None:
-        """A second call is refused. A repeated write of the same call is not."""
+        """A second call is refused. A repeated write of the same call is accepted."""
         self.keep(storage)
         assert self.spend(storage) == STEP_UP
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
@@ -214,7 +217,7 @@ class OneTimeContract(Contract):
         return storage.one_time.count(bucket, limit=limit, window_s=60, now=now)
 
     def test_a_window_accepts_as_many_attempts_as_its_limit(self, storage: StorageUnderTest) -> None:
-        """With a limit of three, the fourth attempt is refused. Other limits and the next window are not affected."""
+        """With a limit of three, the fourth attempt is refused. Other limits and the next window do not change."""
         assert [self.take(storage) for _ in range(4)] == [Done(), Done(), Done(), Refused()]
         assert self.take(storage, bucket="login:bob") == Done()
         assert self.take(storage, now=NOW + 60) == Done()

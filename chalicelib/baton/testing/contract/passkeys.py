@@ -72,14 +72,14 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_counter_that_another_login_raised_meanwhile_is_not_set_back(self, storage: StorageUnderTest) -> None:
-        """Both read the same counter. The later write is refused, and its login reads the larger counter."""
+        """Two logins read the same counter. The later write is refused, and its login reads the larger counter."""
         self.with_passkeys(storage)
         assert self.use_it(storage, replace(USE, counter=20)) == Done()
         assert self.use_it(storage, replace(USE, counter=12)) == Refused()
         assert self.factors_of_account(storage).passkeys[PASSKEY.id].counter == 20
 
     def test_a_use_remembers_the_device_in_the_same_write(self, storage: StorageUnderTest) -> None:
-        """The same write forgets the devices that the use names."""
+        """The same write also forgets the devices that the call lists."""
         passkeys = by_id(PASSKEY)
         self.with_passkeys(storage, SecondFactors(remembered={"tablet": NOW - 1, "watch": NOW}, passkeys=passkeys))
         remember = Remember("phone", at=NOW, forgotten=("tablet",))
@@ -148,7 +148,7 @@ class PasskeysContract(Contract):
     def test_a_change_of_passkeys_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: AddPasskey | RemovePasskey, stored: dict[str, Passkey]
     ) -> None:
-        """An account has at most ten passkeys, and each of them once."""
+        """An account has at most ten passkeys, and no passkey twice."""
         self.with_passkeys(storage, SecondFactors(passkeys=stored))
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors_of_account(storage).passkeys == stored
@@ -157,7 +157,7 @@ class PasskeysContract(Contract):
     @pytest.mark.guarantee(8)
     @pytest.mark.parametrize("by", [ACTOR, LOGIN], ids=["a login", "a login under way"])
     def test_a_credential_belongs_to_one_account(self, storage: StorageUnderTest, by: Actor | UnfinishedLogin) -> None:
-        """Another account cannot add it, until it was removed from the first one."""
+        """Another account cannot add the credential until it is removed from the first account."""
         self.with_passkeys(storage, SecondFactors())
         other = state_with(MINE_LIVE, account=SOMEBODY_ELSE)
         assert storage.accounts.register(OF_SOMEBODY, other) == Done()
@@ -173,7 +173,7 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_accounts_gets_a_credential(self, storage: StorageUnderTest) -> None:
-        """Two accounts add the same credential at the same time, several times each."""
+        """Two accounts add the same credential at the same time, several times each: one account gets it."""
         self.with_passkeys(storage, SecondFactors())
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         actors = [ACTOR, ACTOR_OF_SOMEBODY] * (RACERS // 2)
@@ -190,7 +190,7 @@ class PasskeysContract(Contract):
         assert sum(len(user.factors.passkeys) for user in users if user) == 1
 
     def test_a_forgotten_account_frees_its_credentials(self, storage: StorageUnderTest) -> None:
-        """The phone of the person can be registered with another account."""
+        """After that, the passkey of the person can be added to another account."""
         self.with_passkeys(storage, SecondFactors())
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         add = AddPasskey(PASSKEY)

@@ -49,7 +49,7 @@ PARENT_GONE: Final = [
     pytest.param(state_with(replace(MINE_LIVE, binding=OTHER_KEY), OTHER_LIVE), id="of another key"),
     pytest.param(state_with(MINE_LIVE, OTHER_LIVE, status=Status.DISABLED), id="account disabled"),
 ]
-"""Account states in which the login of the old phone is not live, or is not the one that was read."""
+"""Account states in which the login of the old phone is not live, or is not as it was read."""
 
 
 class RestoresContract(Contract):
@@ -89,7 +89,7 @@ class RestoresContract(Contract):
     def test_keys_without_a_login_are_forgotten_in_the_same_write(
         self, storage: StorageUnderTest, key: RestoreKey | None
     ) -> None:
-        """The write succeeds even if the keys are already deleted, or are of the device itself."""
+        """The write also succeeds if these keys are already deleted, or if one is the key of the device itself."""
         self.with_keys(storage, tablet=KEY, watch=KEY, phone=NEW_KEY)
         forgotten = ("car", "phone", "watch")
         assert storage.factors.keep_restore_key(ACTOR, "phone", key, forgotten=forgotten, now=NOW) == Done()
@@ -147,7 +147,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_restore_and_the_end_of_its_parent_race(self, storage: StorageUnderTest) -> None:
-        """If the parent ended first, no login begins. There are many rounds: each has one winner."""
+        """If the parent ended first, no login begins. The test runs many rounds."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)

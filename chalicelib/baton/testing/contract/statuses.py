@@ -1,4 +1,4 @@
-"""What the operator's verbs must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` for the verbs of the operator (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
@@ -69,7 +69,7 @@ class StatusesContract(LineagesUnderTest):
     @pytest.mark.guarantee(7)
     @pytest.mark.parametrize("status", Status)
     def test_deleted_is_absorbing(self, storage: StorageUnderTest, status: Status) -> None:
-        """A deleted account gets no other status, and its epoch does not change."""
+        """A deleted account keeps its status, and its epoch does not change."""
         deleted = state_with(MINE_LIVE, status=Status.DELETED)
         storage.seed(deleted)
         answer = storage.lineages.set_status(ACCOUNT, status, now=NOW)

@@ -68,6 +68,6 @@ class SuppressionsContract(Contract):
         assert storage.suppressions.get(INDEX) == BOUNCE
 
     def test_a_suppression_is_no_account(self, storage: StorageUnderTest) -> None:
-        """A suppressed address stays free, and no user has it."""
+        """A suppressed address stays free for registration, and no user has it."""
         storage.suppressions.suppress(INDEX, BOUNCE)
         assert storage.accounts.find(INDEX) is None

@@ -27,7 +27,7 @@ class StorageUnderTest(Storage, frozen=True, kw_only=True):
     """A storage, and two functions that bypass its verbs. Only tests need them."""
 
     seed: Callable[[AccountState], None]
-    """Store an account state as it is, and replace the stored state."""
+    """Store this account state, in place of the stored state, without a condition."""
     events: Callable[[AccountId], list[AuditEvent]]
     """Read the audit events of an account, the oldest first."""
 
@@ -52,7 +52,7 @@ def race(racers: list[Callable[[], T]]) -> list[T]:
 
 
 class Contract(ABC):
-    """Gives the storage under test to the tests of a subclass."""
+    """The base of a contract. It gives the storage under test to the tests of a subclass."""
 
     @abstractmethod
     @pytest.fixture

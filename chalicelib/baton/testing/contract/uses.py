@@ -36,7 +36,7 @@ class UsesContract(LineagesUnderTest):
         )
 
     def test_a_use_is_stored(self, storage: StorageUnderTest) -> None:
-        """The ``iat`` of the lineage changes, and no other part of the account state."""
+        """The ``iat`` of the lineage changes. No other part of the account state changes."""
         storage.seed(state_with(self.session, OTHER_LIVE))
         assert self.record(storage, self.slid) == Done()
         assert self.account_state(storage) == state_with(self.slid, OTHER_LIVE)

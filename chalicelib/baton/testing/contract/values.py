@@ -88,7 +88,7 @@ def state_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status 
 
 
 def by_id(lineages: Iterable[Lineage]) -> dict[LineageId, Lineage]:
-    """Index lineages as an account state does."""
+    """Map each lineage id to its lineage."""
     return {lineage.id: lineage for lineage in lineages}
 
 

@@ -28,19 +28,19 @@ writing = threading.Lock()
 
 
 def say(**members: object) -> None:
-    """Write one line."""
+    """Write one line to standard output."""
     with writing:
         sys.stdout.write(json.dumps(members) + "\n")
         sys.stdout.flush()
 
 
 class Crashes:
-    """Ends the process at the point that the driver has named, as if it was killed."""
+    """Ends the process at the point that the driver has named, as if the system killed it."""
 
     point, path, skip = "", "", 0
 
     def at(self, point: str, path: str = "") -> None:
-        """End here, if this is the point."""
+        """End the process, if this is the chosen point."""
         if self.point == point and self.path in {"", path}:
             if self.skip:
                 self.skip -= 1
@@ -49,7 +49,7 @@ class Crashes:
 
 
 class Storage(FileStorage):
-    """The storage, which crashes, throws or is full on request."""
+    """The storage of the client. On request it crashes, raises or is full."""
 
     def __init__(self, path: Path, crashes: Crashes) -> None:
         """Use a file."""
@@ -57,13 +57,13 @@ class Storage(FileStorage):
         self.crashes, self.locked, self.full = crashes, False, False
 
     def read(self) -> Record:
-        """Read, unless it is locked."""
+        """Read the record. Raises ``OSError`` while the storage is locked."""
         if self.locked:
             raise OSError("locked")
         return super().read()
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
-        """Write, unless it is locked or full."""
+        """Change the record. Raises ``OSError`` while the storage is locked or full."""
         if self.locked or self.full:
             raise OSError("full")
         before = super().read()
@@ -77,7 +77,7 @@ class Storage(FileStorage):
 
 
 class Agent:
-    """One app process."""
+    """One process of an app."""
 
     def __init__(self) -> None:
         """Begin without a client."""
@@ -86,7 +86,7 @@ class Agent:
         self.step: LoginStep | None = None
 
     def transport(self, request: Request, timeout_s: float, /) -> Answer:
-        """Send, with the points of a crash around it."""
+        """Send a request. The process can be ended before and after the sending."""
         path = request.url.split("?")[0].partition("/api")[2]
         self.crashes.at("before_send", path)
         answer = self.http(request, timeout_s)
@@ -117,7 +117,7 @@ class Agent:
         return {"done": False, "factors": list(made.factors), "enrol": list(made.enrol)}
 
     def register(self, email: str, password: str, **named: Any) -> object:
-        """Register."""
+        """Register an account with this client."""
         return self._login(self.client.register(email, password, "agent", **named))
 
     def login(self, email: str, password: str, **named: Any) -> object:
@@ -125,12 +125,12 @@ class Agent:
         return self._login(self.client.login(email, password, "agent", **named))
 
     def pending_step(self) -> object:
-        """Tell whether a login waits."""
+        """Return whether a login waits for its second step."""
         self.step = self.client.pending_step()
         return self.step is not None
 
     def prove(self, **proof: Any) -> object:
-        """Prove a factor."""
+        """Prove a second factor."""
         assert self.step is not None
         return self._login(self.step.prove(proof))
 
@@ -196,11 +196,11 @@ class Agent:
         self.client.logout_everywhere(lambda _: password)
 
     def forget(self) -> None:
-        """Forget."""
+        """Delete the session on this device."""
         self.client.forget()
 
     def state(self) -> object:
-        """Tell whether there is a session."""
+        """Return whether there is a session."""
         state = self.client.state()
         return {"signed_in": state.signed_in, "reason": state.reason}
 
@@ -209,13 +209,13 @@ class Agent:
         return self.client.sync_clock()
 
     def expire(self) -> None:
-        """Let the token expire."""
+        """Make the token expired."""
         self.storage.update(
             lambda now: replace(now, session=replace(now.session, expires_at=0)) if now.session else now
         )
 
     def record(self) -> object:
-        """Return what the driver compares."""
+        """Return the parts of the stored record that the driver compares."""
         record = FileStorage.read(self.storage)
         session, key = record.session, record.key
         return {
@@ -228,13 +228,13 @@ class Agent:
         }
 
     def own_attempt(self) -> None:
-        """Draw another attempt for the same token, as a thief does."""
+        """Draw a new attempt for the same token, as a thief does."""
         self.storage.update(
             lambda now: replace(now, session=replace(now.session, attempt="b" * 22)) if now.session else now
         )
 
     def lose_key(self) -> None:
-        """Replace the key by another one."""
+        """Replace the key by another key."""
         self.storage.update(lambda now: replace(now, key=DeviceKey.generate("p256")))
 
     def set(self, **named: Any) -> None:
@@ -247,7 +247,7 @@ class Agent:
             setattr(target, name, value)
 
     def parallel(self, n: int, of: dict[str, Any]) -> object:
-        """Do one thing many times, in threads."""
+        """Run one command many times, in threads."""
         results: list[object] = []
         threads = [threading.Thread(target=lambda: results.append(self.run(of))) for _ in range(n)]
         for thread in threads:
@@ -257,7 +257,7 @@ class Agent:
         return results
 
     def run(self, said: dict[str, Any]) -> dict[str, object]:
-        """Do what a line says."""
+        """Run the command of a line."""
         named = {name: value for name, value in said.items() if name not in {"id", "do"}}
         try:
             return {"ok": getattr(self, said["do"])(**named)}

@@ -1,4 +1,4 @@
-"""The agents: one program for each client, how it is built and its command. A new client is a function and a row here.
+"""The agents: one program for each client, with its build and its command. A new client needs a function and a row.
 
 ``make test`` runs the agents of ``QUICK``. ``make conformance`` sets ``CONFORMANCE`` to the name of a client, or to
 ``all``. A client whose tools are missing is skipped with a reason, or fails in CI.

@@ -26,7 +26,7 @@ def client(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def line() -> Iterator[Line]:
-    """Listen on a free port."""
+    """Listen on a free port, as the server of the scenario."""
     with listening() as made:
         yield made
 
@@ -54,7 +54,7 @@ def make_world(line: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 @pytest.fixture
 def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: Path) -> Iterator[Scene]:
-    """Begin a scenario. Its invariants are checked at its end."""
+    """Begin a scenario. Its invariants are checked when it ends."""
     with Scene(client, line, make_world(), tmp_path) as made:
         yield made
 
@@ -63,7 +63,7 @@ def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: P
 def make_server(
     make_world: Callable[..., World], line: Line, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str, int], Scene]]:
-    """Begin a scenario whose server speaks TLS, on this port or a free one."""
+    """Begin a scenario whose server speaks TLS, on this port or on a free port."""
     with contextlib.ExitStack() as stack:
 
         def make(client: str, port: int) -> Scene:
@@ -84,7 +84,7 @@ def make_server(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
-    """Show what arrived, if a scenario fails."""
+    """Show the requests that arrived, if a scenario fails."""
     report = yield
     scene = getattr(item, "funcargs", {}).get("scene")
     if report.failed and scene is not None:

@@ -1,4 +1,4 @@
-"""What must hold after every scenario, by the requests that arrived and the files of the agents."""
+"""The invariants: they must be true after every scenario, for the requests that arrived and the files of the agents."""
 
 import contextlib
 import datetime as dt
@@ -27,7 +27,7 @@ TOKENS = ("access_token", "refresh_token", "secret")
 
 
 def one_attempt_a_token(log: Iterable[Exchanged]) -> None:
-    """Check that a token is always exchanged with one attempt."""
+    """Check that each token is exchanged with only one attempt."""
     attempts: dict[bytes, set[str]] = {}
     for one in log:
         if one.path == "/oauth/token":
@@ -36,7 +36,7 @@ def one_attempt_a_token(log: Iterable[Exchanged]) -> None:
 
 
 def signatures(log: Sequence[Exchanged], *, resends: bool = False) -> None:
-    """Check each signature with an independent library, and that no nonce comes twice.
+    """Check each signature with an independent library, and that no nonce is used twice.
 
     ``resends``: the HTTP stack of a browser sends the same bytes again if a kept connection ends without an answer.
     """
@@ -62,7 +62,7 @@ def signatures(log: Sequence[Exchanged], *, resends: bool = False) -> None:
 
 
 def passwords(log: Iterable[Exchanged], words: Iterable[str]) -> None:
-    """Check that a password is only in the bodies that need one."""
+    """Check that a password is only in request bodies that need it."""
     for word in words:
         for one in log:
             if word.encode() in one.body:
@@ -71,7 +71,7 @@ def passwords(log: Iterable[Exchanged], words: Iterable[str]) -> None:
 
 
 def own_host(log: Iterable[Exchanged], port: int, strays: int) -> None:
-    """Check that nothing goes to another host or port."""
+    """Check that no request goes to another host or port."""
     ours = {f"{host}{suffix}" for host in ("localhost", "127.0.0.1", "[::1]") for suffix in (f":{port}", "")}
     for one in log:
         assert one.header("host") in ours, f"a request to {one.header('host')}"
@@ -79,7 +79,7 @@ def own_host(log: Iterable[Exchanged], port: int, strays: int) -> None:
 
 
 def secrets_printed(printed: str, log: Iterable[Exchanged], words: Iterable[str]) -> None:
-    """Check that no agent prints a password or a token, and that none has a defect."""
+    """Check that no agent prints a password or a token, and that no agent has a defect."""
     for secret in (*words, *_issued(log)):
         assert secret not in printed, "a secret was printed"
     assert "Traceback" not in printed, printed
@@ -93,10 +93,10 @@ def _issued(log: Iterable[Exchanged]) -> Iterator[str]:
 
 
 class Stored:
-    """The tokens that were in a record before they were sent. Give ``arrived`` to the line."""
+    """The tokens that were in a record before they were sent. The line calls ``arrived`` for each request."""
 
     def __init__(self, folder: Path) -> None:
-        """Look into the folders of the agents."""
+        """Use the folders of the agents."""
         self.folder, self.seen, self.unstored = folder, set[str](), list[str]()
 
     def arrived(self, one: Exchanged) -> None:
@@ -121,12 +121,12 @@ class Stored:
                     yield path.read_text("utf-8")
 
     def check(self) -> None:
-        """Check that no token was sent that no record had (rule 4)."""
+        """Check that each token was in a record before it was sent (rule 4)."""
         assert not self.unstored, f"a token that was not stored was sent to {self.unstored}"
 
 
 class _Keys(HTTPSignatureKeyResolver):
-    """The keys that bodies have named, and the secrets that answers have named."""
+    """The public keys from request bodies, and the HMAC secrets from answers."""
 
     def __init__(self, log: Iterable[Exchanged]) -> None:
         self.keys: dict[str, ec.EllipticCurvePublicKey | bytes] = {}

@@ -41,26 +41,26 @@ class Exchanged:
 
 @dataclass
 class Fault:
-    """What happens to the next requests of a route. ``kind`` is a method of ``_Sending``."""
+    """A fault for the next requests of a route. ``kind`` is a method of ``_Sending``."""
 
     method: str
     path: str
     kind: str
     times: int = 1
     skip: int = 0
-    """The number of requests of this route that pass before."""
+    """The number of requests of this route that pass before the fault."""
     answer: tuple[int, Headers, bytes] = (200, [], b"")
     change: Callable[[Headers], Headers] = lambda headers: headers
     held: threading.Event = field(default_factory=threading.Event)
-    """A request is held, after its effect if it has one."""
+    """Set when a request is held. A request that reaches Baton is held after its effect."""
     release: threading.Event = field(default_factory=threading.Event)
 
 
 class Line:
-    """Listens on 127.0.0.1 and ::1 with one port. Set ``gateway`` before the first request."""
+    """A server that listens on 127.0.0.1 and ::1 with one port. Set ``gateway`` before the first request."""
 
     def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
-        """Take this port, or a free one. With ``context``, speak TLS."""
+        """Listen on this port, or on a free port. With ``context``, use TLS."""
         self.gateway: Gateway | None = None
         self.arrived: Callable[[Exchanged], None] = lambda _: None
         """Called with each request, before its effect."""
@@ -99,7 +99,7 @@ class Line:
         return int(self._next_door.getsockname()[1])
 
     def strays(self) -> int:
-        """Count the connections to the other port, since the last count."""
+        """Count the connections to the other port since the last call."""
         self._next_door.settimeout(0)
         count = 0
         with contextlib.suppress(BlockingIOError):
@@ -109,7 +109,7 @@ class Line:
         return count
 
     def fault(self, method: str, path: str, kind: str, **named: object) -> Fault:
-        """Let something happen to the next request of a route. ``*`` is every method or path."""
+        """Plan a fault for the next requests of a route. ``*`` means every method or path."""
         made = Fault(method, path, kind, **named)  # type: ignore[arg-type] # the members of Fault
         self.faults.append(made)
         return made
@@ -174,7 +174,7 @@ class Line:
         return None
 
     def _answer(self, connection: socket.socket, request: Exchanged) -> bool:
-        """Answer. Return whether the connection stays open."""
+        """Answer one request, perhaps with a fault. Return whether the connection stays open."""
         self.arrived(request)
         self.log.append(request)
         fault = self._fault_of(request)
@@ -183,7 +183,7 @@ class Line:
 
 
 class _Sending:
-    """One request, and what a fault makes of it. Each method returns whether the connection stays open."""
+    """One request, and the effect of a fault on it. Each method returns whether the connection stays open."""
 
     def __init__(self, line: Line, connection: socket.socket, request: Exchanged, fault: Fault | None) -> None:
         self.line, self.connection, self.request = line, connection, request
@@ -249,7 +249,7 @@ class _Sending:
         return False
 
     def half(self) -> bool:
-        """Answer with half of the body, as a whole answer."""
+        """Send half of the body, with the length of that half, so that it looks like a whole answer."""
         status, headers, body = self._take_effect()
         return self._write(status, headers, body[: len(body) // 2])
 
@@ -258,7 +258,7 @@ class _Sending:
         return self._write(status, headers, b'{"a":"' + b"x" * HUGE_BYTES + b'"}')
 
     def drip(self) -> bool:
-        """Send a byte now and then, without end."""
+        """Send one byte from time to time, without end."""
         self.connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n")
         until = time.monotonic() + GIVE_UP_S
         while time.monotonic() < until and not self.line._closed:

@@ -31,10 +31,10 @@ T = TypeVar("T", bound=Callable[..., object])
 
 
 class Failed(Exception):
-    """The client raised an error. ``kind`` is the same in every language."""
+    """The client raised an error. ``kind`` is the same for every language."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        """Keep what the agent said."""
+        """Store the answer of the agent."""
         super().__init__(f"{told['kind']}: {told['text']}")
         self.kind, self.code, self.reason = told["kind"], told["code"], told["reason"]
         self.confirmed, self.text = told["confirmed"], told["text"]
@@ -45,7 +45,7 @@ class Ended(Exception):
 
 
 class Agent:
-    """One app process."""
+    """One process of an app, as the driver sees it."""
 
     def __init__(
         self, command: Sequence[str], opening: dict[str, Any], environment: dict[str, str] | None = None
@@ -88,7 +88,7 @@ class Agent:
             self.errors += line
 
     def begin(self, do: str, **named: Any) -> int:
-        """Send a line. ``wait`` has the answer."""
+        """Send a line, and return its number. ``wait`` returns the answer."""
         number = next(self._ids)
         self.answers[number] = queue.Queue()
         assert self.process.stdin is not None
@@ -100,7 +100,7 @@ class Agent:
         return number
 
     def wait(self, number: int) -> Any:
-        """Return the answer, or raise ``Failed`` or ``Ended``."""
+        """Return the answer to a line. Raises ``Failed`` or ``Ended``."""
         until = time.monotonic() + ANSWER_S
         while time.monotonic() < until:
             try:
@@ -119,7 +119,7 @@ class Agent:
         return self.wait(self.begin(do, **named))
 
     def fails(self, do: str, **named: Any) -> Failed:
-        """Send a line that fails. Return the error."""
+        """Send a line that must fail, and return the error."""
         try:
             said = self(do, **named)
         except Failed as failed:
@@ -127,7 +127,7 @@ class Agent:
         raise AssertionError(f"{do} did not fail: {said}")
 
     def dies(self, do: str, **named: Any) -> None:
-        """Send a line that ends the process."""
+        """Send a line that must end the process."""
         try:
             said = self(do, **named)
         except Ended:
@@ -136,11 +136,11 @@ class Agent:
         raise AssertionError(f"{do} did not end the process: {said}")
 
     def printed(self) -> str:
-        """Return what the process has printed, and the texts of its errors and events."""
+        """Return the output of the process, and the texts of its errors and events."""
         return "\n".join((self.errors, *self.texts, *map(str, self.events)))
 
     def kill(self) -> None:
-        """End the process, as the system does."""
+        """End the process, as the operating system does."""
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait(ANSWER_S)
@@ -157,12 +157,12 @@ class Agent:
                 pipe.close()
 
     def freeze(self, *, on: bool = True) -> None:
-        """Suspend the process, or let it go on."""
+        """Suspend the process, or resume it."""
         self.process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
 
 class Scene:
-    """One scenario of one client."""
+    """One scenario of one client, with its agents and the server."""
 
     def __init__(self, client: str, line: Line, world: World, folder: Path) -> None:
         """Begin without agents."""
@@ -175,7 +175,7 @@ class Scene:
         ORDERS.clear()
 
     def agent(self, store: str = "a", **named: Any) -> Agent:
-        """Start an app process on a folder."""
+        """Start an app process that uses a folder."""
         folder = self.folder / store
         folder.mkdir(exist_ok=True)
         made = Agent(command_of(self.client), self.opening(folder, named), self.environment)
@@ -183,7 +183,10 @@ class Scene:
         return made
 
     def opening(self, folder: Path, named: dict[str, Any]) -> dict[str, Any]:
-        """Return the first line of an agent: its clock is that of the server, unless the scenario says otherwise."""
+        """Return the first line for an agent.
+
+        Its clock is that of the server, unless the scenario sets another clock.
+        """
         skew = self.world.clock.time() - time.time() + named.pop("skew", 0)
         return {"base_url": self.line.url, "client_id": "mobile", "store": str(folder), "skew": skew, **named}
 
@@ -213,7 +216,7 @@ class Scene:
             agent.close()
 
     def check(self) -> None:
-        """Check what must hold after every scenario."""
+        """Check the invariants."""
         log = list(self.line.log)
         if not self.own_attempts:
             invariants.one_attempt_a_token(log)
@@ -235,7 +238,7 @@ class Scene:
 
 
 def scenarios(*numbers: int) -> Callable[[T], T]:
-    """Name the scenarios of the design that a test runs. A test proves that every one of the 91 has a test."""
+    """Mark a test with the scenarios of the design that it runs. Another test checks that each of the 91 has a test."""
 
     def named(test: T) -> T:
         test.__dict__["scenarios"] = numbers
@@ -245,7 +248,7 @@ def scenarios(*numbers: int) -> Callable[[T], T]:
 
 
 def eventually(check: Callable[[], bool], what: str) -> None:
-    """Wait until something holds."""
+    """Wait until a condition is true."""
     until = time.monotonic() + ANSWER_S
     while not check():
         assert time.monotonic() < until, what

@@ -1,4 +1,4 @@
-"""A: answers are lost, and processes end in the middle."""
+"""Scenarios A: answers are lost, and processes end during a request."""
 
 import pytest
 
@@ -11,7 +11,7 @@ KEY = "0123456789abcdef"
 
 @scenarios(1)
 def test_01_the_answer_to_a_registration_is_lost(scene: Scene) -> None:
-    """One account."""
+    """The client sends the request again, and only one account is made."""
     scene.line.fault("POST", "/register", "lose_answer")
     agent = scene.registered()
     assert len(scene.line.sent("/register")) == 2
@@ -20,7 +20,7 @@ def test_01_the_answer_to_a_registration_is_lost(scene: Scene) -> None:
 
 @scenarios(2)
 def test_02_the_answer_to_a_login_is_lost_and_the_app_killed(scene: Scene) -> None:
-    """The same device."""
+    """The new process repeats the login, and the server adds no second device."""
     scene.registered().kill()
     held = scene.line.fault("POST", "/login", "hold")
     agent = scene.agent("b")
@@ -35,7 +35,7 @@ def test_02_the_answer_to_a_login_is_lost_and_the_app_killed(scene: Scene) -> No
 
 @scenarios(3)
 def test_03_the_request_of_a_login_is_lost(scene: Scene) -> None:
-    """It is sent again."""
+    """The client sends the request again."""
     scene.registered()
     scene.line.fault("POST", "/login", "lose_request", times=2)
     agent = scene.agent("b")
@@ -45,7 +45,7 @@ def test_03_the_request_of_a_login_is_lost(scene: Scene) -> None:
 
 @scenarios(4)
 def test_04_the_answer_to_an_exchange_is_lost_thrice(scene: Scene) -> None:
-    """The same child."""
+    """Each repetition gets the same child."""
     agent = scene.registered()
     scene.line.fault("POST", "/oauth/token", "lose_answer", times=3)
     scene.exchanged(agent)
@@ -56,7 +56,7 @@ def test_04_the_answer_to_an_exchange_is_lost_thrice(scene: Scene) -> None:
 
 @scenarios(5)
 def test_05_the_request_of_an_exchange_is_lost(scene: Scene) -> None:
-    """It is sent again, with the same attempt."""
+    """The client sends the request again, with the same attempt."""
     agent = scene.registered()
     scene.line.fault("POST", "/oauth/token", "lose_request")
     scene.exchanged(agent)
@@ -65,7 +65,7 @@ def test_05_the_request_of_an_exchange_is_lost(scene: Scene) -> None:
 
 @scenarios(6)
 def test_06_the_port_is_closed_for_a_moment(scene: Scene) -> None:
-    """A call that is not repeatable is sent too: it was certainly not sent before."""
+    """The client also repeats a call that is not repeatable: the call did not reach the server."""
     agent = scene.registered(scale=0.2)
     scene.line.refuse_for(0.5)
     assert agent("call", method="POST", path="/drafts", json={})["status"] == 201
@@ -75,7 +75,7 @@ def test_06_the_port_is_closed_for_a_moment(scene: Scene) -> None:
 @scenarios(7, 8, 9, 10)
 @pytest.mark.parametrize("point", POINTS)
 def test_07_a_crash_in_an_exchange(scene: Scene, point: str) -> None:
-    """7 to 10. One child, signed in."""
+    """Scenarios 7 to 10: the next process is still logged in, with one child."""
     agent = scene.registered()
     agent("expire")
     agent("set", crash={"at": point, "path": "/oauth/token"} if point[-4:] != "tore" else {"at": point})
@@ -88,7 +88,7 @@ def test_07_a_crash_in_an_exchange(scene: Scene, point: str) -> None:
 @scenarios(11)
 @pytest.mark.parametrize("point", POINTS)
 def test_11_a_crash_in_a_login(scene: Scene, point: str) -> None:
-    """The same device."""
+    """The repeated login adds no second device."""
     scene.registered().kill()
     agent = scene.agent("b")
     agent("set", crash={"at": point, "path": "/login"} if point[-4:] != "tore" else {"at": point})
@@ -116,7 +116,7 @@ def test_12_killed_while_the_answer_is_held(scene: Scene) -> None:
 
 @scenarios(13)
 def test_13_the_answer_to_a_call_is_lost(scene: Scene) -> None:
-    """Its outcome is unknown, and the session is kept."""
+    """The client reports an unknown outcome, and keeps the session."""
     agent = scene.registered()
     scene.line.fault("POST", "/drafts", "lose_answer")
     assert agent.fails("call", method="POST", path="/drafts", json={}).kind == "answer_lost"
@@ -126,7 +126,7 @@ def test_13_the_answer_to_a_call_is_lost(scene: Scene) -> None:
 
 @scenarios(14)
 def test_14_the_answer_to_a_call_with_a_key_is_lost(scene: Scene) -> None:
-    """One effect, and its answer."""
+    """The repeated call has one effect, and the client gets its answer."""
     agent = scene.registered()
     scene.line.fault("POST", "/orders", "lose_answer", times=2)
     answer = agent("call", method="POST", path="/orders", json={"item": 7}, idempotency_key=KEY)
@@ -136,7 +136,7 @@ def test_14_the_answer_to_a_call_with_a_key_is_lost(scene: Scene) -> None:
 
 @scenarios(15)
 def test_15_a_key_on_a_route_that_takes_none(scene: Scene) -> None:
-    """Refused, without an effect."""
+    """The server refuses the key, and the call has no effect."""
     agent = scene.registered()
     refused = agent.fails("call", method="POST", path="/drafts", json={}, idempotency_key=KEY)
     assert (refused.kind, refused.code) == ("refused", "idempotency_unsupported")
@@ -145,7 +145,7 @@ def test_15_a_key_on_a_route_that_takes_none(scene: Scene) -> None:
 
 @scenarios(16)
 def test_16_a_grant_is_spent_by_a_lost_answer(scene: Scene) -> None:
-    """The person is asked once."""
+    """The client asks the person for the password only once."""
     agent = scene.registered()
     scene.line.fault("POST", "/orders", "lose_answer", skip=1)
     answer = agent(
@@ -157,7 +157,7 @@ def test_16_a_grant_is_spent_by_a_lost_answer(scene: Scene) -> None:
 
 @scenarios(17)
 def test_17_a_stack_sends_a_call_twice(scene: Scene) -> None:
-    """The second one is a replay, so the outcome of the first one is unknown."""
+    """The server refuses the second request as a replay, so the client does not know the outcome of the first."""
     agent = scene.registered()
     scene.line.fault("POST", "/drafts", "twice")
     assert agent.fails("call", method="POST", path="/drafts", json={}).kind == "answer_lost"
@@ -166,7 +166,7 @@ def test_17_a_stack_sends_a_call_twice(scene: Scene) -> None:
 
 @scenarios(18)
 def test_18_a_stack_sends_a_safe_call_twice(scene: Scene) -> None:
-    """The answer."""
+    """The client still gets the answer."""
     agent = scene.registered()
     scene.line.fault("GET", "/me", "twice")
     agent("me")

@@ -1,4 +1,4 @@
-"""B: callers, processes and devices together."""
+"""Scenarios B: several callers, processes and devices at the same time."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, Scene, scenar
 
 @scenarios(19)
 def test_19_fifty_callers(scene: Scene) -> None:
-    """An expired token: one exchange, 50 answers."""
+    """The token has expired: the client sends one exchange, and all 50 calls are answered."""
     agent = scene.registered()
     agent("expire")
     answers = agent("parallel", n=50, of={"do": "me"})
@@ -17,7 +17,7 @@ def test_19_fifty_callers(scene: Scene) -> None:
 
 @scenarios(20)
 def test_20_two_processes(scene: Scene) -> None:
-    """One child."""
+    """Both processes get the same child."""
     first = scene.registered()
     second = scene.agent()
     first("expire")
@@ -30,7 +30,7 @@ def test_20_two_processes(scene: Scene) -> None:
 
 @scenarios(21)
 def test_21_eight_processes_five_rounds(scene: Scene) -> None:
-    """One child a round."""
+    """In each round, all processes get the same child."""
     agents = [scene.registered(), *(scene.agent() for _ in range(7))]
     for _ in range(5):
         agents[0]("expire")
@@ -43,7 +43,7 @@ def test_21_eight_processes_five_rounds(scene: Scene) -> None:
 
 @scenarios(22)
 def test_22_frozen_during_an_exchange(scene: Scene) -> None:
-    """A sibling exchanges twice meanwhile: the late child is discarded."""
+    """Meanwhile a sibling process exchanges twice, so the late child is discarded."""
     frozen, sibling = scene.registered(), scene.agent()
     frozen("expire")
     held = scene.line.fault("POST", "/oauth/token", "hold")
@@ -62,7 +62,7 @@ def test_22_frozen_during_an_exchange(scene: Scene) -> None:
 
 @scenarios(23)
 def test_23_a_logout_beside_an_exchange(scene: Scene) -> None:
-    """Nothing is revived."""
+    """The late answer to the exchange does not restore the session."""
     first, second = scene.registered(), scene.agent()
     first("expire")
     held = scene.line.fault("POST", "/oauth/token", "hold")
@@ -77,7 +77,7 @@ def test_23_a_logout_beside_an_exchange(scene: Scene) -> None:
 
 @scenarios(24)
 def test_24_another_person_logs_in_beside_an_exchange(scene: Scene) -> None:
-    """The session of the other person stays."""
+    """The late answer to the exchange does not replace the session of the other person."""
     first, second = scene.registered(), scene.agent()
     first("expire")
     held = scene.line.fault("POST", "/oauth/token", "hold")
@@ -92,7 +92,7 @@ def test_24_another_person_logs_in_beside_an_exchange(scene: Scene) -> None:
 
 @scenarios(25)
 def test_25_the_first_caller_cancels(scene: Scene) -> None:
-    """The others are answered, by the same exchange."""
+    """The other callers are answered, with the same exchange."""
     if scene.client == "python":
         pytest.skip("python: a thread cannot be cancelled")
     agent = scene.registered()
@@ -111,7 +111,10 @@ def test_25_the_first_caller_cancels(scene: Scene) -> None:
 
 
 def test_fifty_callers_in_five_processes(scene: Scene) -> None:
-    """An expired token: one child, and 50 answers. Each process sends one exchange at the most."""
+    """The token has expired: there is one child, and all 50 calls are answered.
+
+    Each process sends at most one exchange.
+    """
     agents = [scene.registered(), *(scene.agent() for _ in range(4))]
     agents[0]("expire")
     numbers = [agent.begin("parallel", n=10, of={"do": "me"}) for agent in agents]
@@ -124,12 +127,12 @@ def test_fifty_callers_in_five_processes(scene: Scene) -> None:
 
 
 def test_26_and_27_two_tabs(scene: Scene) -> None:
-    """Tabs, and a tab that is frozen with the lock, run in Chromium: ``tests/baton/chromium/test_tabs.py``."""
+    """The scenarios need tabs, so they run in Chromium (``tests/baton/chromium/test_tabs.py``)."""
     pytest.skip(f"{scene.client}: tabs exist in a browser only; `make browser` runs 26 and 27")
 
 
 def test_a_second_login_of_the_same_person(scene: Scene) -> None:
-    """The key is the same, so the earlier login ends, and the record has the newer one."""
+    """The key is the same, so the earlier login ends. The record has the newer login."""
     agent = scene.registered()
     agent("login", email=EMAIL, password=PASSWORD)
     assert sorted(scene.reasons(agent), key=str) == [None, "replaced"]

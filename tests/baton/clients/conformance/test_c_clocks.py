@@ -1,4 +1,4 @@
-"""C: clocks that are wrong."""
+"""Scenarios C: clocks that are wrong."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ DAY_S = 86_400
 @scenarios(28, 29)
 @pytest.mark.parametrize("skew", [DAY_S, -DAY_S])
 def test_28_and_29_a_day_ahead_or_behind(scene: Scene, skew: int) -> None:
-    """One more request."""
+    """The client needs one more request, to correct its clock."""
     agent = scene.registered(skew=skew)
     assert len(scene.line.sent("/register")) == 2
     agent("me")
@@ -22,7 +22,7 @@ def test_28_and_29_a_day_ahead_or_behind(scene: Scene, skew: int) -> None:
 
 @scenarios(30)
 def test_30_the_clock_is_set_back_later(scene: Scene) -> None:
-    """One more request."""
+    """The client needs one more request, to correct its clock again."""
     agent = scene.registered()
     agent("set", skew=-DAY_S)
     agent("me")
@@ -53,7 +53,7 @@ def _with(*fields: tuple[str, str]) -> Callable[[Headers], Headers]:
     ids=["31 an age", "32 no time", "33 a malformed time", "33 two times", "33 a negative time", "33 too many digits"],
 )
 def test_31_to_33_a_time_that_does_not_count(scene: Scene, fields: tuple[tuple[str, str], ...]) -> None:
-    """The clock stays, and the answer is used."""
+    """The client does not change its clock, and uses the answer."""
     agent = scene.registered()
     agent("sync_clock")
     scene.line.fault("GET", "/me", "changed", change=_with(*fields))
@@ -64,7 +64,7 @@ def test_31_to_33_a_time_that_does_not_count(scene: Scene, fields: tuple[tuple[s
 
 @scenarios(34)
 def test_34_a_slow_answer(scene: Scene) -> None:
-    """It moves nothing: its time lies between the sending and the answer."""
+    """The client does not change its clock: the time of the answer lies between sending and receiving."""
     agent = scene.registered()
     held = scene.line.fault("GET", "/me", "hold")
     number = agent.begin("me")
@@ -77,7 +77,7 @@ def test_34_a_slow_answer(scene: Scene) -> None:
 
 @scenarios(35)
 def test_35_a_clock_error_without_end(scene: Scene) -> None:
-    """Refused, without a loop."""
+    """The client reports the refusal, and does not repeat without end."""
     agent = scene.agent()
     agent("set", skew=DAY_S)
     scene.line.fault("POST", "/login", "changed", times=9, change=_with(("Baton-Time", "7")))

@@ -1,4 +1,4 @@
-"""D: answers that are not Baton's, and Baton's own trouble (E)."""
+"""Scenarios D and E: answers that are not from Baton, and errors of Baton."""
 
 import json
 from typing import Any
@@ -37,7 +37,7 @@ VERBS: dict[str, tuple[str, str, dict[str, Any], str]] = {
 @scenarios(36)
 @pytest.mark.parametrize("verb", VERBS)
 def test_36_a_portal(scene: Scene, verb: str) -> None:
-    """No success, and the session is kept."""
+    """The answer of a captive portal is not a success, and the client keeps the session."""
     method, path, named, kind = VERBS[verb]
     agent = scene.registered()
     before = agent("record")["token"]
@@ -48,7 +48,7 @@ def test_36_a_portal(scene: Scene, verb: str) -> None:
 
 @scenarios(36)
 def test_36_a_portal_at_the_logout(scene: Scene) -> None:
-    """It is not confirmed. The person is logged out here, and the server is informed later."""
+    """The logout is not confirmed. The person is logged out on this device, and the server is informed later."""
     agent = scene.registered()
     portal = scene.line.fault("POST", "/oauth/revoke", "replace", times=999, answer=PORTAL)
     assert agent("logout") == {"confirmed": False}
@@ -60,7 +60,7 @@ def test_36_a_portal_at_the_logout(scene: Scene) -> None:
 
 @scenarios(40)
 def test_40_a_bare_204_to_a_logout(scene: Scene) -> None:
-    """It has no header of Baton, so it confirms nothing."""
+    """The answer has no header of Baton, so it does not confirm the logout."""
     agent = scene.registered()
     scene.line.fault("POST", "/oauth/revoke", "replace", times=999, answer=(204, [], b""))
     assert agent("logout") == {"confirmed": False}
@@ -68,7 +68,7 @@ def test_40_a_bare_204_to_a_logout(scene: Scene) -> None:
 
 @scenarios(36)
 def test_36_a_portal_at_the_exchange(scene: Scene) -> None:
-    """Offline, and the next call continues."""
+    """The call fails as offline, and the next call works."""
     agent = scene.registered()
     agent("expire")
     portal = scene.line.fault("POST", "/oauth/token", "replace", times=999, answer=PORTAL)
@@ -97,7 +97,7 @@ def test_36_a_portal_at_the_exchange(scene: Scene) -> None:
     ],
 )
 def test_37_to_48_an_answer_that_is_none(scene: Scene, answer: tuple[int, Headers, bytes]) -> None:
-    """It is repeated, and the session is kept."""
+    """The client sends the request again, and keeps the session."""
     agent = scene.registered()
     scene.line.fault("GET", "/me", "replace", times=2, answer=answer)
     agent("me")
@@ -106,7 +106,7 @@ def test_37_to_48_an_answer_that_is_none(scene: Scene, answer: tuple[int, Header
 
 @scenarios(39)
 def test_39_a_redirect(scene: Scene) -> None:
-    """It is never followed: nothing arrives there."""
+    """The client never follows a redirect: no request arrives at its target."""
     agent = scene.registered()
     scene.line.fault(
         "POST",
@@ -121,7 +121,7 @@ def test_39_a_redirect(scene: Scene) -> None:
 @scenarios(42, 45)
 @pytest.mark.parametrize("kind", ["cut", "half", "huge"])
 def test_42_and_45_an_answer_of_the_wrong_length(scene: Scene, kind: str) -> None:
-    """It is repeated."""
+    """The client sends the request again."""
     agent = scene.registered()
     scene.line.fault("GET", "/me", kind)
     agent("me")
@@ -130,7 +130,7 @@ def test_42_and_45_an_answer_of_the_wrong_length(scene: Scene, kind: str) -> Non
 
 @scenarios(46)
 def test_46_an_answer_that_drips(scene: Scene) -> None:
-    """Offline at the deadline of the caller."""
+    """The call fails as offline at the deadline of the caller."""
     agent = scene.registered()
     scene.line.fault("GET", "/me", "drip")
     assert agent.fails("me", deadline_s=0.5).kind == "offline"
@@ -140,7 +140,10 @@ def test_46_an_answer_that_drips(scene: Scene) -> None:
 
 
 def answered_by(scene: Scene, agent: Agent, *answers: tuple[int, Headers, bytes], **named: Any) -> tuple[Any, int]:
-    """Answer ``GET /me`` so. Return what the client made of it, and the number of sendings."""
+    """Let the server answer ``GET /me`` with this answer.
+
+    Return the result of the client, and the number of requests.
+    """
     for answer in answers:
         scene.line.fault("GET", "/me", "replace", answer=answer)
     try:
@@ -152,7 +155,7 @@ def answered_by(scene: Scene, agent: Agent, *answers: tuple[int, Headers, bytes]
 
 @scenarios(49)
 def test_49_busy(scene: Scene) -> None:
-    """503 with `Retry-After`: again, after the pause."""
+    """After 503 with `Retry-After`, the client pauses and sends the request again."""
     agent = scene.registered()
     said, sendings = answered_by(scene, agent, refusal(503, "unavailable", "retry", Retry_After="2"))
     assert (said["email"], sendings) == (EMAIL, 2)
@@ -160,7 +163,7 @@ def test_49_busy(scene: Scene) -> None:
 
 @scenarios(50)
 def test_50_a_short_limit(scene: Scene) -> None:
-    """429: again, also for a call that is not repeatable."""
+    """After 429 with a short pause, the client repeats every call, also a call that is not repeatable."""
     agent = scene.registered()
     scene.line.fault("POST", "/drafts", "replace", answer=refusal(429, "too_many_requests", "retry", Retry_After="1"))
     assert agent("call", method="POST", path="/drafts", json={})["status"] == 201
@@ -168,7 +171,7 @@ def test_50_a_short_limit(scene: Scene) -> None:
 
 @scenarios(51)
 def test_51_a_long_limit(scene: Scene) -> None:
-    """429 with a pause longer than the deadline: refused immediately."""
+    """After 429 with a pause longer than the deadline, the client reports the refusal immediately."""
     agent = scene.registered()
     said, sendings = answered_by(scene, agent, refusal(429, "too_many_requests", "retry", Retry_After="900"))
     assert (said.kind, said.code, sendings) == ("refused", "too_many_requests", 1)
@@ -176,7 +179,7 @@ def test_51_a_long_limit(scene: Scene) -> None:
 
 @scenarios(52)
 def test_52_a_defect(scene: Scene) -> None:
-    """Three times: refused, with its request id."""
+    """After the third error 500, the client reports the refusal, with its request id."""
     agent = scene.registered()
     said, sendings = answered_by(scene, agent, *[refusal(500, "server_error", "retry")] * 3)
     assert (said.kind, said.code, sendings, "id-7" in said.text) == ("refused", "server_error", 3, True)
@@ -184,7 +187,7 @@ def test_52_a_defect(scene: Scene) -> None:
 
 @scenarios(53)
 def test_53_an_unknown_outcome(scene: Scene) -> None:
-    """Not repeated."""
+    """The client does not repeat the call."""
     agent = scene.registered()
     scene.line.fault("POST", "/drafts", "replace", answer=refusal(500, "server_error", "check_outcome"))
     assert agent.fails("call", method="POST", path="/drafts", json={}).kind == "answer_lost"
@@ -194,7 +197,7 @@ def test_53_an_unknown_outcome(scene: Scene) -> None:
 @scenarios(54, 55)
 @pytest.mark.parametrize(("action", "sendings"), [("retry", 2), ("fix_request", 1), ("dance", 1)])
 def test_54_and_55_an_unknown_code(scene: Scene, action: str, sendings: int) -> None:
-    """Its action counts. An unknown action is a refusal."""
+    """The client follows the action of the error. An unknown action is treated as a refusal."""
     agent = scene.registered()
     said, found = answered_by(scene, agent, refusal(409, "of_the_future", action))
     assert found == sendings
@@ -203,7 +206,7 @@ def test_54_and_55_an_unknown_code(scene: Scene, action: str, sendings: int) -> 
 
 @scenarios(56)
 def test_56_a_wrong_deployment(scene: Scene) -> None:
-    """503 for a genuine token: the session is kept."""
+    """The answer to a genuine token is 503, and the client keeps the session."""
     agent = scene.registered()
     said, _ = answered_by(scene, agent, *[refusal(503, "unavailable", "retry")] * 60, **SHORT)
     assert said.kind == "offline"

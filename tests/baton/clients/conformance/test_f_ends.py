@@ -1,4 +1,4 @@
-"""F: logouts, thefts, clones, backups, lost keys, broken storages."""
+"""Scenarios F: logouts, thefts, clones, backups, lost keys, broken storages."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def confirmed(agent: Agent) -> Any:
 
 @scenarios(57)
 def test_57_logout_and_again(scene: Scene) -> None:
-    """Both are confirmed."""
+    """The server confirms both logouts."""
     agent = scene.registered()
     other = scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
@@ -34,7 +34,7 @@ def test_57_logout_and_again(scene: Scene) -> None:
 
 @scenarios(58)
 def test_58_logout_offline(scene: Scene) -> None:
-    """Signed out, revoked later, and the login since is untouched."""
+    """The person is logged out immediately, and the token is revoked later. A login in between stays active."""
     agent = scene.registered()
     lost = scene.line.fault("POST", "/oauth/revoke", "lose_request", times=999)
     assert not confirmed(agent)
@@ -52,7 +52,7 @@ def test_58_logout_offline(scene: Scene) -> None:
 
 @scenarios(59)
 def test_59_killed_during_a_logout(scene: Scene) -> None:
-    """Signed out, and revoked by the next process."""
+    """The person is logged out, and the next process revokes the token."""
     agent, other = scene.registered(), scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
     held = scene.line.fault("POST", "/oauth/revoke", "hold_request")
@@ -68,7 +68,7 @@ def test_59_killed_during_a_logout(scene: Scene) -> None:
 
 @scenarios(60)
 def test_60_logout_everywhere(scene: Scene) -> None:
-    """Both devices."""
+    """The logins of both devices end."""
     agent, other = scene.registered(), scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
     agent("logout_everywhere", password=PASSWORD)
@@ -78,7 +78,7 @@ def test_60_logout_everywhere(scene: Scene) -> None:
 
 @scenarios(61)
 def test_61_ended_elsewhere(scene: Scene) -> None:
-    """With the reason, which survives a restart."""
+    """The app gets the end reason, which survives a restart."""
     agent, other = scene.registered(), scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
     other("end_device", device_id=agent("record")["device_id"], password=PASSWORD)
@@ -89,7 +89,7 @@ def test_61_ended_elsewhere(scene: Scene) -> None:
 
 @scenarios(62)
 def test_62_the_password_is_changed_elsewhere(scene: Scene) -> None:
-    """The other login ends."""
+    """The login on the other device ends."""
     agent, other = scene.registered(), scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
     other("change_password", password=PASSWORD, new_password=NEW)
@@ -99,7 +99,7 @@ def test_62_the_password_is_changed_elsewhere(scene: Scene) -> None:
 
 @scenarios(62)
 def test_62_the_password_is_reset_by_mail(scene: Scene) -> None:
-    """Every login ends, as the address was never proved before. The answers to both requests are lost once."""
+    """Every login ends, because the address was never proved before. The answers to both requests are lost once."""
     agent, other = scene.registered(), scene.agent("b")
     scene.line.fault("POST", "/password/forgot", "lose_answer")
     scene.line.fault("POST", "/password/reset", "lose_answer")
@@ -114,7 +114,7 @@ def test_62_the_password_is_reset_by_mail(scene: Scene) -> None:
 
 @scenarios(63)
 def test_63_the_account_is_deleted_elsewhere(scene: Scene) -> None:
-    """Logged out."""
+    """The client is logged out."""
     agent, other = scene.registered(), scene.agent("b")
     other("login", email=EMAIL, password=PASSWORD)
     other("delete_account", password=PASSWORD)
@@ -124,7 +124,7 @@ def test_63_the_account_is_deleted_elsewhere(scene: Scene) -> None:
 
 @scenarios(64)
 def test_64_a_thief_with_his_own_attempt(scene: Scene) -> None:
-    """Reason `reuse` for both, and a new key."""
+    """Both devices are logged out with reason `reuse`, and the next login has a new key."""
     scene.own_attempts = True
     agent = scene.registered()
     scene.copied("a", "thief")
@@ -141,7 +141,7 @@ def test_64_a_thief_with_his_own_attempt(scene: Scene) -> None:
 
 @scenarios(65)
 def test_65_a_clone_exchanges_twice(scene: Scene) -> None:
-    """Rule 8: the owner revokes, both are logged out, and the next login has a new key."""
+    """Rule 8: the owner's client revokes its token, both devices are logged out, and the next login has a new key."""
     agent = scene.registered(scale=0.3)
     scene.copied("a", "clone")
     clone = scene.agent("clone")
@@ -159,7 +159,7 @@ def test_65_a_clone_exchanges_twice(scene: Scene) -> None:
 
 @scenarios(66)
 def test_66_a_clone_while_the_revocation_is_lost(scene: Scene) -> None:
-    """Logged out here. The revocation is kept, and a later process sends it."""
+    """The client is logged out. It stores the revocation, and a later process sends it."""
     agent = scene.registered()
     scene.copied("a", "clone")
     clone = scene.agent("clone")
@@ -179,7 +179,7 @@ def test_66_a_clone_while_the_revocation_is_lost(scene: Scene) -> None:
 
 @scenarios(67)
 def test_67_a_sibling_exchanges_twice(scene: Scene) -> None:
-    """It stored its children in the same record: no revocation."""
+    """A sibling process stored its children in the same record, so the client sends no revocation."""
     agent, sibling = scene.registered(), scene.agent()
     held = scene.line.fault("POST", "/oauth/token", "hold_request")
     agent("expire")
@@ -196,7 +196,7 @@ def test_67_a_sibling_exchanges_twice(scene: Scene) -> None:
 @scenarios(68, 69, 70)
 @pytest.mark.parametrize(("generations", "ends"), [(1, False), (2, True), (6, True)])
 def test_68_to_70_a_backup(scene: Scene, generations: int, ends: bool) -> None:  # noqa: FBT001 - a parameter
-    """One generation old: it continues. Older: reason `reuse`."""
+    """A backup that is one generation old continues. An older backup ends the login with reason `reuse`."""
     agent = scene.registered()
     scene.copied("a", "backup")
     for _ in range(generations):
@@ -213,7 +213,7 @@ def test_68_to_70_a_backup(scene: Scene, generations: int, ends: bool) -> None: 
 
 @scenarios(71)
 def test_71_the_key_is_lost(scene: Scene) -> None:
-    """Logged out, and the next login has a key."""
+    """The client is logged out, and the next login has a new key."""
     agent = scene.registered()
     agent("lose_key")
     ended = agent.fails("me")
@@ -224,7 +224,7 @@ def test_71_the_key_is_lost(scene: Scene) -> None:
 
 @scenarios(72)
 def test_72_the_storage_is_locked(scene: Scene) -> None:
-    """Nothing is sent, and nothing ends."""
+    """The client sends nothing, and the login stays active."""
     agent = scene.registered()
     agent("set", locked=True)
     count = len(scene.line.log)
@@ -236,7 +236,7 @@ def test_72_the_storage_is_locked(scene: Scene) -> None:
 
 @scenarios(73)
 def test_73_the_disk_is_full_at_the_child(scene: Scene) -> None:
-    """The child is not used. With space again, the same child comes."""
+    """The client does not use a child that it cannot store. With free space, it gets the same child again."""
     agent = scene.registered()
     agent("expire")
     agent("set", full=True)
@@ -250,7 +250,7 @@ def test_73_the_disk_is_full_at_the_child(scene: Scene) -> None:
 @scenarios(74, 75)
 @pytest.mark.parametrize("text", ["{", '{"v": 9}'], ids=["74 broken", "75 newer"])
 def test_74_and_75_a_record_that_cannot_be_read(scene: Scene, text: str) -> None:
-    """It is not changed, and nothing is sent."""
+    """The client does not change the record, and sends nothing."""
     agent = scene.registered()
     files = [path for path in (scene.folder / "a").rglob("record*") if path.is_file() and path.suffix != ".lock"]
     newest = max(files)
@@ -263,7 +263,7 @@ def test_74_and_75_a_record_that_cannot_be_read(scene: Scene, text: str) -> None
 
 @scenarios(76)
 def test_76_a_token_that_is_unknown_here(scene: Scene, make_world: Callable[..., World]) -> None:
-    """Another deployment, with other keys: logged out, without a loop."""
+    """The server is another deployment with other keys: the client is logged out, and does not loop."""
     agent = scene.registered()
     make_world()
     count = len(scene.line.log)
@@ -272,7 +272,7 @@ def test_76_a_token_that_is_unknown_here(scene: Scene, make_world: Callable[...,
 
 
 def test_an_idle_login_has_ended(scene: Scene) -> None:
-    """The reason is of the server."""
+    """The client reports the end reason of the server."""
     agent = scene.registered()
     scene.world.clock.skip(days=31)
     agent("set", skew=scene.world.clock.time() - time.time())

@@ -1,4 +1,4 @@
-"""G: addresses, paths and queries."""
+"""Scenarios G: addresses, paths and queries."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ ODD = ["a b", "caf\u00e9 \U0001f600", "~*-._", "a&b=c/d?e#f", "100%25", "\"'()!<
     ids=["77 trailing slashes", "80 upper case", "an IPv4 address", "79 an IPv6 address"],
 )
 def test_77_to_80_base_urls(scene: Scene, base: str) -> None:
-    """Signed as it is sent, in every form."""
+    """For every form of the base URL, the client signs the address that it sends."""
     if scene.client == "swift" and "[" in base:
         pytest.skip("swift: Foundation of Swift 6.0 on Linux cannot send to an IPv6 address; the vectors have one")
     agent = scene.agent(base_url=base.format(port=scene.line.port))
@@ -37,7 +37,7 @@ def test_77_to_80_base_urls(scene: Scene, base: str) -> None:
     "base", ["http://api.example.com/api", "https://user@localhost/api", "http://localhost/a/../b"]
 )
 def test_82_a_base_url_that_is_refused(scene: Scene, base: str) -> None:
-    """An error of the program, before anything is sent."""
+    """The client raises an error of the program, before it sends a request."""
     with pytest.raises(Exception, match="type_error"):
         scene.agent(base_url=base)
 
@@ -45,7 +45,7 @@ def test_82_a_base_url_that_is_refused(scene: Scene, base: str) -> None:
 @scenarios(83)
 @pytest.mark.parametrize("path", ["/me/../me", "/./me", "/%2e%2E/me", "me", "/m e", "/me?a=b"])
 def test_83_a_path_that_is_refused(scene: Scene, path: str) -> None:
-    """Dot segments too: a platform would resolve them."""
+    """Dot segments are refused too: a platform would resolve them."""
     agent = scene.registered()
     count = len(scene.line.log)
     assert agent.fails("call", method="GET", path=path).kind == "type_error"
@@ -55,7 +55,7 @@ def test_83_a_path_that_is_refused(scene: Scene, path: str) -> None:
 @scenarios(84)
 @pytest.mark.parametrize("word", ODD)
 def test_84_an_odd_query(scene: Scene, word: str) -> None:
-    """The server verifies it, and reads the same text."""
+    """The server verifies the signature, and reads the same query."""
     agent = scene.registered()
     assert agent("call", method="GET", path="/orders", query={"word": word, "at_least": "3"})["json"]["word"] == word
 
@@ -63,7 +63,7 @@ def test_84_an_odd_query(scene: Scene, word: str) -> None:
 @scenarios(78)
 @pytest.mark.parametrize("stage", ["/prod", "/a%20b", ""])
 def test_78_another_stage(scene: Scene, make_world: Callable[..., World], stage: str) -> None:
-    """Signed with the stage, as it is sent. A domain of its own has none."""
+    """The client signs the path with the stage, as it is sent. A custom domain has no stage."""
     origin = f"http://localhost:{scene.line.port}"
     make_world(BATON_ISSUER=origin + stage)
     agent = scene.agent(base_url=origin + stage)
@@ -74,7 +74,7 @@ def test_78_another_stage(scene: Scene, make_world: Callable[..., World], stage:
 @scenarios(81)
 @pytest.mark.parametrize("port", [0, 443], ids=["a free port", "port 443, which a base URL leaves out"])
 def test_81_tls(port: int, client: str, make_server: Callable[..., Scene]) -> None:
-    """By an own certificate, which the platform trusts."""
+    """The server has its own certificate, which the platform trusts."""
     if client == "swift":
         pytest.skip("swift: its toolchain has a root of its own, which trusts no certificate of this machine")
     scene = make_server(client, port)
@@ -88,7 +88,7 @@ def test_81_tls(port: int, client: str, make_server: Callable[..., Scene]) -> No
 
 @scenarios(81)
 def test_81_a_certificate_that_is_not_trusted(client: str, make_server: Callable[..., Scene]) -> None:
-    """Offline. The password is not sent."""
+    """The call fails as offline. The client does not send the password."""
     scene = make_server(client, 0)
     scene.environment.clear()
     agent = scene.agent()

@@ -1,4 +1,4 @@
-"""H: logins with a second factor, refused logins, mechanisms and bindings."""
+"""Scenarios H: logins with a second factor, refused logins, mechanisms and bindings."""
 
 import base64
 import time
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.prove(ci=True)
 
 @pytest.fixture
 def scene(client: str, line: Line, make_world: Callable[..., World], tmp_path: Path) -> Iterator[Scene]:
-    """Begin at a deployment whose client `strict` requires a second factor."""
+    """Begin a scenario at a deployment whose client `strict` requires a second factor."""
     with Scene(client, line, make_world(BATON_CLIENTS="clients-factors.toml", BATON_MAIL="off"), tmp_path) as made:
         yield made
 
@@ -37,7 +37,7 @@ def enrolled(scene: Scene) -> tuple[Agent, Any]:
 
 @scenarios(85, 86, 87)
 def test_85_to_87_a_second_factor(scene: Scene) -> None:
-    """Asked, a wrong code, killed in between, the right code."""
+    """The server requires the factor, a wrong code is refused, the app is killed, and the right code logs in."""
     first, secret = enrolled(scene)
     agent = scene.agent("b", client_id="strict")
     begun = agent("login", email=EMAIL, password=PASSWORD)
@@ -55,7 +55,7 @@ def test_85_to_87_a_second_factor(scene: Scene) -> None:
 
 @scenarios(36)
 def test_36_a_portal_at_a_factor(scene: Scene) -> None:
-    """Offline, and the login still waits for its factor."""
+    """The call fails as offline, and the login still waits for its factor."""
     _, secret = enrolled(scene)
     agent = scene.agent("b", client_id="strict")
     assert not agent("login", email=EMAIL, password=PASSWORD)["done"]
@@ -71,7 +71,7 @@ def test_36_a_portal_at_a_factor(scene: Scene) -> None:
 
 @scenarios(88)
 def test_88_a_void_session_of_a_factor(scene: Scene) -> None:
-    """The login begins anew."""
+    """The login must begin again."""
     _, secret = enrolled(scene)
     agent = scene.agent("b", client_id="strict")
     agent("login", email=EMAIL, password=PASSWORD)
@@ -84,7 +84,7 @@ def test_88_a_void_session_of_a_factor(scene: Scene) -> None:
 
 @scenarios(89, 90)
 def test_89_and_90_a_refused_login(scene: Scene) -> None:
-    """A wrong password, and an address that is taken: no session is stored."""
+    """After a wrong password, or a registration of a taken address, no session is stored."""
     scene.registered(client_id="plain")
     agent = scene.agent("b", client_id="plain")
     assert agent.fails("login", email=EMAIL, password="wrong wrong wrong wrong").code == "invalid_credentials"

@@ -1,4 +1,4 @@
-"""H: every mechanism with every binding."""
+"""Scenarios H: every mechanism with every binding."""
 
 import pytest
 
@@ -14,7 +14,10 @@ BINDINGS = ("key", "hmac", "none")
 @pytest.mark.parametrize("binding", BINDINGS)
 @pytest.mark.parametrize("client_id", CLIENTS)
 def test_91_a_mechanism_and_a_binding(scene: Scene, client_id: str, binding: str) -> None:
-    """Register, call, exchange, call, log out. A client that requires a binding refuses a login without one."""
+    """The client registers, calls, exchanges, calls and logs out.
+
+    A client that requires a binding refuses a login without a binding.
+    """
     agent = scene.agent(client_id=client_id, binding=binding)
     if binding == "none" and client_id.startswith("mobile"):
         assert agent.fails("register", email=EMAIL, password=PASSWORD).code == "signature_required"

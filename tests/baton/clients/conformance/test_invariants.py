@@ -1,4 +1,4 @@
-"""Each invariant fails for the mistake that it is for. So a scenario that passes says something."""
+"""Each invariant fails for its own mistake, so that a scenario without a failure is a proof."""
 
 import json
 from dataclasses import replace
@@ -13,13 +13,13 @@ from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, WORDS, Scene
 
 @pytest.fixture
 def client() -> str:
-    """Return the client that makes honest requests."""
+    """Return the client for the honest requests."""
     return "python"
 
 
 @pytest.fixture
 def honest(scene: Scene) -> Scene:
-    """Register and exchange, with answers that are lost."""
+    """Register and exchange, with lost answers."""
     agent = scene.registered()
     scene.line.fault("POST", "/oauth/token", "lose_answer")
     scene.exchanged(agent)
@@ -35,7 +35,7 @@ def changed(one: Exchanged, **fields: str) -> Exchanged:
 
 
 def test_a_token_with_two_attempts(honest: Scene) -> None:
-    """As a client that draws the attempt for each request."""
+    """The mistake is that of a client that draws a new attempt for each request."""
     first, second = honest.line.sent("/oauth/token")
     invariants.one_attempt_a_token([first, second])
     with pytest.raises(AssertionError, match="two attempts"):
@@ -43,7 +43,7 @@ def test_a_token_with_two_attempts(honest: Scene) -> None:
 
 
 def test_a_nonce_twice(honest: Scene) -> None:
-    """As a client that sends the same bytes again."""
+    """The mistake is that of a client that sends the same bytes again."""
     log = list(honest.line.log)
     with pytest.raises(AssertionError, match="a nonce, twice"):
         invariants.signatures([*log, replace(log[-1])])
@@ -54,7 +54,7 @@ def test_a_nonce_twice(honest: Scene) -> None:
 
 @pytest.mark.parametrize("how", ["body", "path", "key"])
 def test_a_wrong_signature(honest: Scene, how: str) -> None:
-    """As a client that changes a request after it was signed, or signs with another key."""
+    """The mistake is that of a client that changes a request after it was signed, or signs with another key."""
     log = list(honest.line.log)
     last = log[-1] if how != "body" else honest.line.sent("/oauth/token")[-1]
     wrong: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_a_wrong_signature(honest: Scene, how: str) -> None:
 
 
 def test_a_token_that_no_record_had(honest: Scene) -> None:
-    """As a client that uses a child before it is stored (rule 4)."""
+    """The mistake is that of a client that uses a child before it is stored (rule 4)."""
     last = honest.line.log[-1]
     honest.stored.arrived(last)
     honest.stored.check()
@@ -79,7 +79,7 @@ def test_a_token_that_no_record_had(honest: Scene) -> None:
 
 @pytest.mark.parametrize("where", ["body", "query", "header"])
 def test_a_password_in_another_request(honest: Scene, where: str) -> None:
-    """As a client that sends it with each request."""
+    """The mistake is that of a client that sends the password with each request."""
     last = honest.line.log[-1]
     wrong = {
         "body": replace(last, body=json.dumps({"password": PASSWORD}).encode()),
@@ -91,7 +91,7 @@ def test_a_password_in_another_request(honest: Scene, where: str) -> None:
 
 
 def test_a_request_to_another_host(honest: Scene) -> None:
-    """As a client that follows a redirect."""
+    """The mistake is that of a client that follows a redirect."""
     last = honest.line.log[-1]
     with pytest.raises(AssertionError, match=r"a request to api\.example\.com"):
         invariants.own_host([changed(last, host="api.example.com")], honest.line.port, 0)
@@ -100,7 +100,7 @@ def test_a_request_to_another_host(honest: Scene) -> None:
 
 
 def test_a_secret_that_is_printed(honest: Scene) -> None:
-    """As a client that prints its session, or an error with a stack."""
+    """The mistake is that of a client that prints its session, or an error with its stack."""
     log = list(honest.line.log)
     token = json.loads(honest.line.sent("/oauth/token")[-1].answer)["access_token"]
     for printed in (f"log in with {PASSWORD}", f"Session({token})"):
@@ -112,7 +112,7 @@ def test_a_secret_that_is_printed(honest: Scene) -> None:
 
 
 def test_a_scenario_checks_all_of_them(honest: Scene) -> None:
-    """At its end, and by the name of the mistake."""
+    """The check at the end of a scenario names the mistake."""
     honest.line.log.append(changed(honest.line.log[-1], host="api.example.com", signature_input=""))
     with pytest.raises(AssertionError, match=r"a request to api\.example\.com"):
         honest.check()

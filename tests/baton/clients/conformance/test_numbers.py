@@ -1,4 +1,4 @@
-"""The design lists 91 scenarios. Each has a test, here or in a real browser."""
+"""The design lists 91 scenarios. Each has a test, in this folder or in a real browser."""
 
 import importlib
 import pkgutil
@@ -25,14 +25,14 @@ def claimed(package: ModuleType) -> dict[str, tuple[int, ...]]:
 
 
 def test_each_scenario_has_a_test() -> None:
-    """Those of tabs run in a browser only."""
+    """The scenarios of tabs run only in a browser."""
     here, there = ({n for numbers in claimed(one).values() for n in numbers} for one in (conformance, chromium))
     assert here == set(range(1, COUNT + 1)) - IN_BROWSERS
     assert there >= IN_BROWSERS
 
 
 def test_a_name_with_a_number_is_that_scenario() -> None:
-    """A test whose name begins with a number runs that scenario, unless it says that it is skipped here."""
+    """A test whose name begins with a number runs that scenario, or skips it with a reason."""
     for name, numbers in claimed(conformance).items():
         begun = re.search(r"\.test_(\d\d)_", name)
         if begun and int(begun[1]) not in IN_BROWSERS:

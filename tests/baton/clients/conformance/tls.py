@@ -1,4 +1,4 @@
-"""A certificate of this machine's own, for `localhost`."""
+"""A certificate for `localhost`, made on this machine."""
 
 import datetime as dt
 import shutil
@@ -37,7 +37,7 @@ def certified(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
 
 
 def _of_java(folder: Path, certificate: x509.Certificate) -> dict[str, str]:
-    """Return the variables of Java, which reads a store of its own form. Only the JDK can write it."""
+    """Return the variables for Java, which reads certificates only from a store. Only the JDK can write this store."""
     keytool = shutil.which("keytool")
     if keytool is None:
         return {}

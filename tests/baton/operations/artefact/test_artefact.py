@@ -31,7 +31,10 @@ def phone_on(line: Line, client_id: str = "mobile") -> BatonClient:
 
 @ours_only
 def test_the_zip_serves_all_main_flows(line: Line) -> None:
-    """Register, log in, exchange, signed call, step-up: with KMS, metrics and limits on, as deployed."""
+    """The flows are register, log in, exchange, signed call and step-up.
+
+    KMS, metrics and limits are on, as deployed.
+    """
     phone = phone_on(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
     tablet = phone_on(line, "mobile-opaque")
@@ -47,7 +50,7 @@ def test_the_zip_serves_all_main_flows(line: Line) -> None:
 
 @ours_only
 def test_the_zip_writes_log_lines_and_metrics_without_a_secret(line: Line, environment: Environment) -> None:
-    """Each line is one JSON object. The CloudWatch metrics are among them. No password, no token."""
+    """Each line is one JSON object, also a CloudWatch metric. No line has a password or a token."""
     phone = phone_on(line)
     session = finished(phone.register("grace@example.com", PASSWORD, "phone"))
     phone.exchange()
@@ -86,7 +89,7 @@ def test_a_missing_setting_stops_the_start_and_every_problem_is_reported(task: P
 
 
 def test_a_zip_without_a_package_does_not_start(task: Path, tmp_path: Path) -> None:
-    """The package is installed on this machine, so the test above can fail."""
+    """A control of the test above: the function cannot use the package, although this machine has it."""
     for entry in task.iterdir():
         if entry.name != "msgspec":
             (tmp_path / entry.name).symlink_to(entry)

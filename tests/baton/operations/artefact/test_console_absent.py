@@ -1,4 +1,4 @@
-"""T35: the console, the development API and the faults are not in the packaged zip. The function ``operate`` is."""
+"""T35: the packaged zip does not contain the console, the development API and the faults. It contains ``operate``."""
 
 import json
 import marshal
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.prove(ci=True), ours_only]
 
 WORDS = {"/_dev", "_dev/", "baton-phone", "baton-console", "tools.dev", "stage_console", "baton_testing"}
 FAULTS = {name for name in KINDS if "_" in name} - {"clock_skew"}
-"""Their names, without two that are words of the language, and one that is an error code of Baton too."""
+"""The names of the faults, without two that are ordinary words, and one that is also an error code of Baton."""
 FOLDERS = ("tools/", "tests/", "clients/", "docs/", "infra/", "chalicelib/baton/testing/")
 
 
@@ -45,7 +45,7 @@ def constants(code: types.CodeType) -> Iterator[str]:
 
 
 def test_no_file_of_the_console_is_in_the_zip(built: Path) -> None:
-    """No tool, no page, no test kit, no client."""
+    """The zip has no tool, no page, no test kit and no client."""
     with zipfile.ZipFile(built / "deployment.zip") as zipped:
         names = zipped.namelist()
     assert [name for name in names if name.startswith(FOLDERS)] == []
@@ -54,7 +54,7 @@ def test_no_file_of_the_console_is_in_the_zip(built: Path) -> None:
 
 
 def test_no_text_of_the_console_and_of_the_faults_is_in_the_zip(built: Path) -> None:
-    """Neither in a source nor in bytecode, where a search for bytes could miss a part."""
+    """The search covers sources and the constants of bytecode, where a search for bytes could miss a part."""
     found = []
     with zipfile.ZipFile(built / "deployment.zip") as zipped:
         for name, content in own_files(zipped):
@@ -66,7 +66,7 @@ def test_no_text_of_the_console_and_of_the_faults_is_in_the_zip(built: Path) -> 
 
 
 def test_no_route_of_the_console_is_deployed(built: Path, environment: Environment) -> None:
-    """The gateway of the packaged template answers 404, at the root of the stage and beside it."""
+    """The gateway of the packaged template answers 404, at the root of the stage and outside of it."""
     api = DevApi(Gateway([Packaged(built / "sam.yaml", environment)]), DevelopmentClock())
     gateway = Gateway([Packaged(built / "sam.yaml", environment)])
     paths = {route.partition(" ")[2].replace("{}", "x") for route in api._routes}
@@ -86,7 +86,7 @@ def test_no_route_of_the_console_is_deployed(built: Path, environment: Environme
 def test_the_packaged_function_operate_finds_an_account(
     task: Path, aws: str, built: Path, environment: Environment
 ) -> None:
-    """Lambda calls it with its own event. It has no event source and no route."""
+    """Lambda calls it with a raw event. It has no event source and no route."""
     line = Line(Gateway([Packaged(built / "sam.yaml", environment)]))
     phone = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=line, sleep=lambda _: None)
     phone.register("grace@example.com", PASSWORD, "Grace's phone")

@@ -1,1 +1,1 @@
-"""Tests of the computations of the benchmarks: the printed values follow from the measured ones."""
+"""Tests of the computations of the benchmarks: the printed values follow from the measured values."""

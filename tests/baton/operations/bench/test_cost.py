@@ -28,7 +28,7 @@ MEASURED = {
 def test_the_priced_units_are_the_measured_units(operation: str) -> None:
     """The write and read units of one operation are those of the golden table, with its audit entry.
 
-    The second row, in which a login replaces an active one, is rare and has no price.
+    The second row, in which a login replaces an active login, is rare and has no price.
     """
     row = re.search(rf"\s{re.escape(MEASURED[operation])}\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s", GOLDEN)
     assert row is not None
@@ -66,7 +66,7 @@ def test_the_operations_add_up_to_the_monthly_cost() -> None:
 
 
 def test_logins_cost_less_than_logins_and_all_calls() -> None:
-    """For each number of users."""
+    """The test compares the costs for each number of users."""
     for users in USERS:
         assert month(users, PRICES, LOGIN_ALONE) < month(users, PRICES, EVERYTHING)
 
@@ -107,7 +107,7 @@ def test_a_missing_price_step_is_noticed() -> None:
 
 
 def test_every_list_price_has_a_source() -> None:
-    """A page and a day. Each price step starts at more users than the one before."""
+    """The source is a page and a day. Each price step starts at more users than the previous step."""
     assert len(OTHERS) == len(peers(TABLE.read_text("utf-8"))) >= 5
     for peer in OTHERS.values():
         assert peer.source.startswith("https://")
@@ -117,7 +117,7 @@ def test_every_list_price_has_a_source() -> None:
 
 
 def test_a_product_without_a_public_price_has_no_price() -> None:
-    """Neither zero nor an estimate."""
+    """The table shows neither zero nor an estimate."""
     rows = months_table(PRICES, list(OTHERS.values()))
     auth0 = rows[0].index("Auth0 Free")
     assert [row[auth0] for row in rows[1:]] == ["free", "free", *["ask them"] * 4]

@@ -16,5 +16,5 @@ def test_a_row_has_the_number_of_modules_and_the_heavy_modules() -> None:
 
 @pytest.mark.parametrize("module", WATCHED.values())
 def test_every_heavy_module_is_reported(module: str) -> None:
-    """One module at a time: each has its own column."""
+    """The test reports one module at a time, because each has its own column."""
     assert row("GET /me", [module], [0.1]).count("yes") == 1

@@ -47,7 +47,7 @@ COUNTED = {TRIVIAL: 100.0, HMAC_UNASKED: 170.0, P256_CALL: 1301.0, P256_UNASKED:
 
 
 def test_the_cost_of_a_call_is_the_difference_of_two_processes() -> None:
-    """In any order of the processes. The parent process and the set-up do not count."""
+    """The order of the processes does not matter. The parent process and the set-up do not count."""
     assert counts(TOLD, LOG) == {TRIVIAL: 200_000, P256_CALL: 2_500_000}
     assert ratios(counts(TOLD, LOG)) == {TRIVIAL: 1, P256_CALL: 12.5}
 
@@ -83,7 +83,7 @@ def test_a_case_on_one_side_only_is_reported() -> None:
 
 
 def test_another_build_is_reported() -> None:
-    """Each difference, also if one side has no value."""
+    """Each difference is listed, even if one build lacks the value."""
     assert elsewhere(HERE, HERE) == []
     assert elsewhere(HERE, HERE | {"Python": "CPython 3.13.1", "valgrind": "3.19.0"}) == [
         "Python is CPython 3.11.7, and was CPython 3.13.1",
@@ -129,7 +129,7 @@ def test_without_valgrind_the_command_compares_nothing(
 
 
 def test_unchanged_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The other tests of ``main`` can therefore fail."""
+    """A control of the other tests of ``main``."""
     assert instructions.main([]) == 0
     assert "all within 5% of what is written down" in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def test_a_changed_ratio_fails_and_prints_the_remedy(
 def test_with_another_python_the_command_compares_nothing(
     stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However large the difference is."""
+    """The size of the difference does not matter."""
     monkeypatch.setattr(instructions, "build", lambda _: HERE | {"Python": "CPython 3.13.1"})
     monkeypatch.setattr(instructions, "count", lambda _: COUNTED | {P256_CALL: 1400.0})
     assert instructions.main([]) == 0

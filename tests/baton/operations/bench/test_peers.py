@@ -37,7 +37,7 @@ PEERS = [result(name, store, 1100, 2100, 2100) for name, store in LIMITS]
 
 
 def test_ratios_are_computed_for_each_round() -> None:
-    """The median of three ratios, not the ratio of medians. The cost of HTTP is subtracted from both."""
+    """The result is the median of three ratios, not the ratio of medians. The cost of HTTP is subtracted from both."""
     theirs = result("simplejwt", "PostgreSQL", 1200, 2400, 1100)
     assert times(theirs.busy, OURS.busy) == pytest.approx(2.2)
 
@@ -59,7 +59,7 @@ def test_an_aim_is_judged_in_busy_rounds_without_http(busy_us: float, rested_us:
 
 
 def test_the_first_rounds_of_a_turn_are_rested_and_the_last_are_busy() -> None:
-    """The same in the next turn."""
+    """The next turn is split in the same way."""
     one = Result("peer", "SQLite")
     for turn in (0, 100):
         one.add_turn([Cost(turn + number, 0, 0) for number in range(20)])
@@ -68,7 +68,7 @@ def test_the_first_rounds_of_a_turn_are_rested_and_the_last_are_busy() -> None:
 
 
 def test_results_of_races_are_shown_as_a_range() -> None:
-    """One number if all races had the same result."""
+    """If all races had the same result, one number is shown."""
     assert winners([Race(1, 1, 0, 0)] * 3) == "1"
     assert winners([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "2 to 9"
     assert alive([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "0 to 2"
@@ -76,17 +76,17 @@ def test_results_of_races_are_shown_as_a_range() -> None:
 
 @pytest.mark.parametrize(("seen", "told"), [([True] * 3, "yes"), ([False] * 3, "no"), ([True, False], "1 of 2")])
 def test_a_theft_is_noticed_always_never_or_sometimes(seen: list[bool], told: str) -> None:
-    """A theft is noticed always, never or sometimes, and the text says which."""
+    """The text says which of the three is true."""
     assert noticed(Result("peer", "SQLite", thefts_noticed=seen)) == told
 
 
 def test_there_is_a_login_for_each_measurement() -> None:
-    """One to rotate, one for each race of rivals and of retries, one for each theft."""
+    """There is one to rotate, one for each race of rivals and of retries, and one for each theft."""
     assert LOGINS == 1 + RACES + RACES + THEFTS
 
 
 def test_the_page_and_the_lines_list_every_product() -> None:
-    """Every product, both kinds of race of Baton, every aim, and the limits of the comparison."""
+    """They list every product, both kinds of race of Baton, every aim, and the limits of the comparison."""
     results = [*PEERS, *ALL_OURS]
     page, lines = markdown(results, {"Python": "3.11.7"}, "a day, a machine"), printed(results)
     for one in results:
@@ -100,14 +100,14 @@ def test_the_page_and_the_lines_list_every_product() -> None:
 
 
 def test_a_missing_product_does_not_change_the_lines_of_others() -> None:
-    """Without PostgreSQL, or without an engine for Baton, the other lines are printed."""
+    """Without PostgreSQL, or without a database for Baton, the other lines are printed."""
     on_sqlite = [one for one in PEERS if one.store_name == "SQLite"]
     assert printed([*on_sqlite, *ALL_OURS]).count(" aim ") == len(on_sqlite)
     assert " aim " not in printed(PEERS)
 
 
 def test_the_size_of_a_sqlite_database_is_measured(tmp_path: Path) -> None:
-    """Rows of all tables, and pages in use. Deleted rows free their pages."""
+    """The result has the rows of all tables and the pages in use. Deleted rows free their pages."""
     store = Sqlite(tmp_path / "peer.db")
     with sqlite3.connect(store.file) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -152,7 +152,10 @@ def test_a_refresh_request_is_well_formed(key: DeviceKey | None) -> None:
 
 
 def test_a_key_is_proved_by_dpop_where_the_product_supports_it() -> None:
-    """A JWT signed by the key that it contains, for this method and URL, new each time (RFC 9449 section 4.2)."""
+    """The proof is a JWT for this method and URL, signed by the key that it contains.
+
+    Each proof is new (RFC 9449 section 4.2).
+    """
     key = DeviceKey.generate("p256")
     door = Door(8000, "/token", "app", knows_dpop=True)
     heads = [door.refresh(Login("the token", key)).split(b"\r\n\r\n")[0].decode() for _ in range(2)]
@@ -180,7 +183,7 @@ def test_a_key_is_proved_by_dpop_where_the_product_supports_it() -> None:
     ],
 )
 def test_a_child_is_a_refresh_token_in_a_response_with_status_200(status: int, body: bytes, child: str | None) -> None:
-    """In any member that a product uses. Any other answer is no winner."""
+    """The child may be in any member that a product uses. Any other answer does not count as a success."""
     assert Door(8000, "/token", "app").child(Said(status, body)) == child
 
 

@@ -23,7 +23,7 @@ class Server:
     """A running server."""
 
     def __init__(self, running: serve.Development) -> None:
-        """Keep the server."""
+        """Store the running server."""
         self.running = running
         self.port = running.server.server_port
         self.url = f"http://localhost:{self.port}"
@@ -31,7 +31,7 @@ class Server:
     def dev(
         self, method: str, path: str, members: object = None, *, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Call the development API."""
+        """Send a request to the development API."""
         body = b"" if members is None else json.dumps(members).encode()
         fields = {"Host": f"localhost:{self.port}", "Content-Type": "application/json", **(headers or {})}
         status, _, said = self.send(method, f"/_dev{path}", list(fields.items()), body)
@@ -82,7 +82,7 @@ class Server:
         return str(self.got(f"/accounts?q={email}")["accounts"][0]["account"])
 
     def last(self, text: str = "") -> dict[str, Any]:
-        """Return the last request in full."""
+        """Return the last request with all details."""
         summary = self.got(f"/requests?q={text}&limit=1")["requests"][0]
         return self.got(f"/requests/{summary['request_id']}")
 

@@ -1,4 +1,4 @@
-"""Accounts on the development server, by the function ``operate``, and what the server says of itself."""
+"""Accounts on the development server, by the function ``operate``, and the server's own state."""
 
 import json
 
@@ -10,7 +10,7 @@ from tools.dev.serve import DEMO_EMAIL
 
 
 def test_an_account_is_found_and_shown(server: Server) -> None:
-    """By its address, its id, and a login."""
+    """The account is found by its address, its id, and the id of a login."""
     phone, email = server.registered()
     account = server.account(email)
     for text in (account, str(phone.tokens["device_id"]), email.upper()):
@@ -33,7 +33,7 @@ def test_an_account_is_found_and_shown(server: Server) -> None:
 
 
 def test_an_account_is_disabled_enabled_and_deleted(server: Server) -> None:
-    """With its address as confirmation. Each change is an audit event with the operator."""
+    """Each change needs the address as confirmation, and is an audit event with the operator."""
     phone, email = server.registered()
     account = server.account(email)
     for change, status, code in (("disable", "disabled", "login_required"), ("enable", "active", "login_required")):
@@ -50,7 +50,7 @@ def test_an_account_is_disabled_enabled_and_deleted(server: Server) -> None:
 
 
 def test_one_login_or_every_login_is_ended(server: Server) -> None:
-    """The reason tells the app that an operator did it."""
+    """The end reason tells the app that an operator ended the login."""
     first, email = server.registered("phone 1")
     second = server.phone("phone 2")
     second.login(email)
@@ -74,7 +74,7 @@ def test_one_login_or_every_login_is_ended(server: Server) -> None:
 @pytest.mark.parametrize("change", ["disable", "enable", "end", "delete"])
 @pytest.mark.parametrize("confirm", ["", "someone.else@example.com", "no address", None])
 def test_a_wrong_confirmation_changes_nothing(server: Server, change: str, confirm: str | None) -> None:
-    """The function checks it, not the page."""
+    """The function checks the confirmation, not the page."""
     phone, email = server.registered()
     body = {} if confirm is None else {"confirm": confirm}
     status, said = server.dev("POST", f"/accounts/{server.account(email)}/{change}", body)
@@ -83,7 +83,7 @@ def test_a_wrong_confirmation_changes_nothing(server: Server, change: str, confi
 
 
 def test_an_unknown_change_or_member_is_refused(server: Server) -> None:
-    """With the known ones."""
+    """The refusal lists the known changes and members."""
     _, email = server.registered()
     account = server.account(email)
     status, said = server.dev("POST", f"/accounts/{account}/rename", {"confirm": email})
@@ -94,7 +94,7 @@ def test_an_unknown_change_or_member_is_refused(server: Server) -> None:
 
 
 def test_settings_and_doctor_have_no_secret(server: Server) -> None:
-    """They name settings, clients and keys."""
+    """They show the names of settings, clients and keys."""
     said = server.got("/settings")
     assert said["settings"]["issuer"] == f"http://localhost:{server.port}/api"
     assert said["settings"]["resource_servers"] == "demo-api"
@@ -110,7 +110,7 @@ def test_settings_and_doctor_have_no_secret(server: Server) -> None:
 
 
 def test_the_clock_is_read_and_moved(server: Server) -> None:
-    """Never before the true time."""
+    """The clock is never moved before the true time."""
     before = server.got("/clock")
     assert before["skipped"] == 0
     status, said = server.dev("POST", "/clock", {"skip": 3600})
@@ -123,7 +123,7 @@ def test_the_clock_is_read_and_moved(server: Server) -> None:
 
 
 def test_reset_deletes_everything_and_registers_the_demo_account(server: Server) -> None:
-    """Tokens of before are of no account. The key ring stays, so the environments need not start again."""
+    """Earlier tokens belong to no account. The key ring stays, so the environments need not start again."""
     phone, email = server.registered()
     forgot = {"email": email, "client_id": "mobile", "device": {"public_key": phone.key.jwk()}}
     phone.post("/password/forgot", forgot, token=None)

@@ -45,7 +45,7 @@ def members(value: Any) -> Any:
 
 
 def stolen(server: Server) -> tuple[str, str]:
-    """Play a theft. Return the account and the id of the request that was caught."""
+    """Carry out a theft. Return the account and the id of the request in which the reuse was detected."""
     owner, email = server.registered("phone 1")
     thief = server.phone("phone 2")
     thief.key, token = owner.key, owner.tokens["refresh_token"]
@@ -56,7 +56,7 @@ def stolen(server: Server) -> tuple[str, str]:
 
 
 def test_the_events_are_as_documented(server: Server) -> None:
-    """The names of each kind."""
+    """The names of the members of each kind are compared."""
     documented = events()
     stolen(server)
     server.dev("POST", "/clock", {"skip": 0})
@@ -70,7 +70,7 @@ def test_the_events_are_as_documented(server: Server) -> None:
 
 
 def test_a_request_and_the_lineages_are_as_documented(server: Server) -> None:
-    """Every member, also inside."""
+    """Every member is compared, at every depth."""
     account, caught = stolen(server)
     documented = json.loads(block("json", '"signature": {"base"'))
     full = server.got(f"/requests/{caught}")
@@ -97,7 +97,7 @@ def test_every_fault_and_every_route_is_documented(server: Server) -> None:
 
 
 def test_the_python_of_the_page_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against this server, with the demo account. The fault is met."""
+    """It runs against this server, with the demo account, and a request gets the planned fault."""
     transports: list[HttpTransport] = []
 
     class Kept(HttpTransport):
@@ -118,7 +118,10 @@ def test_the_python_of_the_page_runs(server: Server, monkeypatch: pytest.MonkeyP
 
 
 def test_the_javascript_of_the_page_runs(server: Server, tmp_path: Path) -> None:
-    """Against this server, with the demo account. The page once called a method that the client does not have."""
+    """It runs against this server, with the demo account.
+
+    Before, the page called a method that the client does not have.
+    """
     text = block("js", "development.js").replace("http://localhost:8000", server.url)
     client = ROOT / "clients" / "typescript"
     for name, file in (

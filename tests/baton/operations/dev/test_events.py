@@ -1,4 +1,4 @@
-"""The stream of events: live, resumed, limited."""
+"""The stream of events: new events, resuming after a lost connection, and the limit of streams."""
 
 import contextlib
 import http.client
@@ -42,7 +42,7 @@ def following(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 
 def test_a_stream_has_the_following_events(server: Server) -> None:
-    """A request, a change of the clock, a fault, a mail. It has no event of the past, unless it asks for it."""
+    """The events are a request, a change of the clock, a fault and a mail. Earlier events are sent only on request."""
     with stream(server) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["Connection"] == "close"
@@ -77,13 +77,13 @@ def test_a_stream_resumes_after_an_event(server: Server, resume: str) -> None:
 
 @pytest.mark.parametrize("query", ["?after=-1", "?after=x", "?since=1", "?after=1&after=2"])
 def test_a_stream_takes_only_a_number(server: Server, query: str) -> None:
-    """An unknown parameter is refused with the known ones."""
+    """An unknown parameter is refused, and the refusal lists the known parameters."""
     with stream(server, query) as answer:
         assert answer.status == 400
 
 
 def test_at_most_eight_streams_are_open(server: Server) -> None:
-    """A closed stream makes room, also if there is no event."""
+    """A closed stream makes room, even if no event is sent."""
     with contextlib.ExitStack() as opened:
         for _ in range(STREAMS_MAX):
             opened.enter_context(admitted(server))
@@ -107,14 +107,14 @@ def admitted(server: Server) -> Iterator[None]:
 
 
 def test_a_quiet_stream_has_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They show that the reader is still there."""
+    """The server sends them to detect that the reader has closed the connection."""
     monkeypatch.setattr(events, "COMMENT_EVERY_S", 0.01)
     sent = Events(lambda: 0.0).stream(None)
     assert [next(sent)[:1], next(sent)[:1], next(sent)] == [b":", b":", b": still here\n\n"]
 
 
 def test_events_that_are_no_longer_kept_are_counted() -> None:
-    """A page that was away for long knows that its list has a gap."""
+    """A page that was away for a long time can show that its list has a gap."""
     kept = Events(lambda: 1.5)
     for number in range(KEPT + 10):
         kept.publish("clock", skipped=number)
@@ -130,7 +130,7 @@ def test_events_that_are_no_longer_kept_are_counted() -> None:
 
 
 def test_a_stream_that_ends_makes_room() -> None:
-    """Whether it was read or not."""
+    """It does not matter whether the stream was read."""
     kept = Events(lambda: 0.0)
     opened = [kept.stream(None) for _ in range(STREAMS_MAX)]
     for one in opened:

@@ -22,13 +22,13 @@ def generation(server: Server, email: str) -> int:
 
 
 def closed(phone: Device, *, attempt: str | None = None) -> None:
-    """Exchange, and expect that the connection closes without a byte."""
+    """Exchange, and check that the connection closes without an answer."""
     with pytest.raises(http.client.RemoteDisconnected):
         phone.exchange(attempt=attempt)
 
 
 def test_request_lost_has_no_effect(server: Server, dev: Development) -> None:
-    """The connection closes, and the token is the current one as before."""
+    """The connection closes, and the token is still the current token."""
     phone, email = server.registered()
     with dev.fault("request_lost", route=TOKEN):
         closed(phone)
@@ -38,7 +38,7 @@ def test_request_lost_has_no_effect(server: Server, dev: Development) -> None:
 
 
 def test_answer_lost_has_its_effect_and_the_same_attempt_gets_the_same_child(server: Server, dev: Development) -> None:
-    """The picture of the login shows one exchange, and its repetition."""
+    """The picture of the login shows one exchange and its repetition."""
     phone, email = server.registered("phone 1")
     attempt = "a" * 22
     with dev.fault("answer_lost", route=TOKEN):
@@ -53,7 +53,7 @@ def test_answer_lost_has_its_effect_and_the_same_attempt_gets_the_same_child(ser
 
 
 def test_gateway_timeout_has_its_effect_and_an_answer_that_is_not_batons(server: Server, dev: Development) -> None:
-    """API Gateway itself answers 504."""
+    """The answer is the 504 of API Gateway itself."""
     phone, email = server.registered()
     with dev.fault("gateway_timeout", route="/oauth/token"):
         said = phone.exchange()
@@ -63,7 +63,7 @@ def test_gateway_timeout_has_its_effect_and_an_answer_that_is_not_batons(server:
 
 
 def test_throttled_has_no_effect(server: Server, dev: Development) -> None:
-    """The answer is that of a deployment above its rate."""
+    """The answer is that of a deployment above its request rate."""
     phone, email = server.registered()
     with dev.fault("throttled", route=TOKEN):
         said = phone.exchange()
@@ -73,7 +73,7 @@ def test_throttled_has_no_effect(server: Server, dev: Development) -> None:
 
 
 def test_captive_portal_answers_a_page_without_an_effect(server: Server, dev: Development) -> None:
-    """It looks like a success, and is not Baton's."""
+    """The answer looks like a success, but is not from Baton."""
     phone, email = server.registered()
     with dev.fault("captive_portal", route=TOKEN):
         said = phone.exchange()
@@ -84,7 +84,7 @@ def test_captive_portal_answers_a_page_without_an_effect(server: Server, dev: De
 
 
 def test_slow_delays_the_answer_and_database_slow_each_call(server: Server, dev: Development) -> None:
-    """The request takes effect as always."""
+    """The request has its usual effect."""
     phone, _ = server.registered()
     with dev.fault("slow", ms=300):
         began = time.monotonic()
@@ -121,7 +121,7 @@ def test_database_answer_lost_is_a_server_error_with_the_effect(server: Server, 
 
 
 def test_kms_down_makes_the_key_ring_unreadable(server: Server, dev: Development) -> None:
-    """No cached key ring helps the request. The next one works."""
+    """The request cannot use a cached key ring. The next request works."""
     phone, _ = server.registered()
     with dev.fault("kms_down"):
         said = phone.get("/me")
@@ -130,7 +130,7 @@ def test_kms_down_makes_the_key_ring_unreadable(server: Server, dev: Development
 
 
 def test_clock_skew_refuses_signatures_and_tells_its_time(server: Server, dev: Development) -> None:
-    """An app that sets its offset from ``server_time`` is accepted. Tokens keep the true time."""
+    """An app that corrects its clock by ``server_time`` is accepted. Tokens have the true time."""
     phone, _ = server.registered()
     with dev.fault("clock_skew", seconds=1_000, times=2):
         said = phone.get("/me")
@@ -144,7 +144,7 @@ def test_clock_skew_refuses_signatures_and_tells_its_time(server: Server, dev: D
 
 
 def test_cloned_device_makes_the_next_exchange_of_the_phone_a_reuse(server: Server, dev: Development) -> None:
-    """The server exchanges as a copy does. The picture names both holders."""
+    """The server exchanges the token as a copy of the device does. The picture names both holders."""
     phone, email = server.registered("phone 1")
     account = server.account(email)
     status, _ = server.dev("POST", "/faults", {"name": "cloned_device", "match": {"account": email}})
@@ -162,7 +162,7 @@ def test_cloned_device_makes_the_next_exchange_of_the_phone_a_reuse(server: Serv
 
 
 def test_a_fault_meets_only_the_requests_that_it_names(server: Server, dev: Development) -> None:
-    """By route, phone and account, as often as planned."""
+    """Route, phone and account select the requests. The fault happens as often as planned."""
     first, email = server.registered("phone 1")
     second, _ = server.registered("phone 2")
     with dev.fault("throttled", route="GET /me", phone="phone 1", account=email, times=2):
@@ -179,7 +179,7 @@ def test_a_fault_meets_only_the_requests_that_it_names(server: Server, dev: Deve
 
 
 def test_a_fault_that_no_request_met_fails_the_test(dev: Development) -> None:
-    """A test without its fault would pass and prove nothing. The fault is removed in any case."""
+    """A test without its fault would prove nothing. The fault is removed in any case."""
     with pytest.raises(FaultNotMetError, match="answer_lost"), dev.fault("answer_lost"):
         pass
     with pytest.raises(ZeroDivisionError), dev.fault("answer_lost"):
@@ -213,7 +213,7 @@ def test_an_unknown_fault_is_refused_with_the_known_ones(
 
 
 def test_an_unknown_route_is_refused_with_the_routes_of_the_app(dev: Development) -> None:
-    """The routes of the team are among them."""
+    """The refusal lists the routes, also those of the team."""
     with pytest.raises(DevelopmentError) as refused, dev.fault("slow", ms=1, route="/logn"):
         pass
     assert refused.value.code == "unknown_route"
@@ -221,7 +221,7 @@ def test_an_unknown_route_is_refused_with_the_routes_of_the_app(dev: Development
 
 
 def test_at_most_fifty_faults_are_planned(server: Server, dev: Development) -> None:
-    """One request deletes them all."""
+    """One request deletes all planned faults."""
     for _ in range(FAULTS_MAX):
         assert server.dev("POST", "/faults", {"name": "throttled", "match": {"phone": "nobody's"}})[0] == 201
     status, said = server.dev("POST", "/faults", {"name": "throttled"})

@@ -1,4 +1,4 @@
-"""T36: only this machine, by an own name, and no foreign page may open the console and the development API."""
+"""T36: only a program or an own page on this machine may use the console and the development API."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def sent(server: Server, method: str, path: str, body: bytes, fields: Mapping[st
     ],
 )
 def test_a_foreign_host_is_refused(server: Server, path: str, host: str) -> None:
-    """DNS rebinding: for the browser, the foreign page is of the same origin. Only the host shows it."""
+    """With DNS rebinding, the browser treats the foreign page as of the same origin. Only the host reveals it."""
     assert status(server, path, Host=host.format(port=server.port)) == 403
     assert status(server, path, Host=[f"localhost:{server.port}", f"localhost:{server.port}"]) == 403
 
@@ -69,7 +69,7 @@ def test_a_foreign_host_is_refused(server: Server, path: str, host: str) -> None
     ],
 )
 def test_a_foreign_page_is_refused(server: Server, path: str, fields: dict[str, str | list[str]]) -> None:
-    """A page on another port of this machine too."""
+    """A page on another port of this machine is refused too."""
     filled = {
         name: value.format(port=server.port) if isinstance(value, str) else value for name, value in fields.items()
     }
@@ -92,7 +92,7 @@ def test_another_machine_is_refused(server: Server, path: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("host", ["localhost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "LOCALHOST:{port}"])
 def test_a_program_and_an_own_page_on_this_machine_are_let_in(server: Server, host: str) -> None:
-    """Without the headers of a browser, and with those of the console."""
+    """The test has requests without the headers of a browser, and with those of the console's pages."""
     own = host.format(port=server.port)
     assert status(server, "/", Host=own) == 200
     page: dict[str, str | list[str]] = {"Host": own, "Origin": f"http://{own.lower()}", "Sec_Fetch_Site": "same-origin"}
@@ -111,7 +111,7 @@ def test_a_change_must_be_json(server: Server, media_type: str | None) -> None:
 
 
 def test_the_pages_of_the_console_have_a_strict_policy(server: Server) -> None:
-    """And no file outside its folder is served."""
+    """The server sends no file from outside their folder."""
     answered, headers, body = server.send("GET", "/app.js", [("Host", f"localhost:{server.port}")], b"")
     given = {name.lower(): value for name, value in headers}
     assert (answered, body) == (200, b"export {}")
@@ -126,7 +126,7 @@ def test_the_pages_of_the_console_have_a_strict_policy(server: Server) -> None:
 
 
 def test_the_console_gets_the_typescript_client_as_it_is(server: Server) -> None:
-    """The phones of the console run it."""
+    """The phones of the console run this client."""
     path = "/client/browser.js"
     assert (
         server.send("GET", path, [("Host", f"localhost:{server.port}")], b"")[2]

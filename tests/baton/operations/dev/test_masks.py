@@ -35,7 +35,7 @@ def strings(value: Any) -> list[str]:
 
 
 def test_no_secret_of_a_whole_life_is_kept(server: Server) -> None:
-    """Passwords, tokens, grants, codes of mails, the secret of an authenticator app, cookies, in every direction."""
+    """Requests and answers have passwords, tokens, grants, mail codes, TOTP secrets and cookies."""
     phone, email = server.registered("phone 1")
     secrets = {PASSWORD, WRONG, NEW_PASSWORD, phone.token, str(phone.tokens["refresh_token"])}
     phone.post("/login", phone.entry(email, password=WRONG), token=None)
@@ -102,13 +102,13 @@ def test_no_secret_of_a_whole_life_is_kept(server: Server) -> None:
     ],
 )
 def test_a_json_body_is_masked_by_the_names_of_its_members(sent: bytes, shown: str | None) -> None:
-    """An escaped name is the same name. A body that cannot be read is not kept."""
+    """A name with escapes counts as the same name. A body that cannot be read is not stored."""
     expected = None if shown == NOT_KEPT else shown or sent.decode()
     assert masked_body(sent, "application/json").text == expected
 
 
 def test_a_form_is_masked_by_the_names_of_its_fields() -> None:
-    """As ``POST /oauth/token`` sends it."""
+    """The form is that of ``POST /oauth/token``."""
     form = b"grant_type=refresh_token&refresh_token=abc&client_id=mobile"
     assert masked_body(form, "application/x-www-form-urlencoded; charset=utf-8").text == (
         f"grant_type=refresh_token&refresh_token={MASK}&client_id=mobile"
@@ -132,12 +132,12 @@ def test_a_form_is_masked_by_the_names_of_its_fields() -> None:
     ],
 )
 def test_a_header_field_is_masked_by_its_name(name: str, value: str, shown: str) -> None:
-    """The scheme and the name of a cookie stay."""
+    """The scheme and the name of a cookie are not masked."""
     assert masked_headers([(name, value)]) == [[name, shown]]
 
 
 def test_the_target_and_the_signature_base_are_masked() -> None:
-    """A secret line of the base has the digest of its value."""
+    """A line of the base with a secret shows the digest of its value."""
     assert masked_target("/api/mail/action?code=1&lang=en") == f"/api/mail/action?code={MASK}&lang=en"
     assert masked_target("/api/me") == "/api/me"
     base = '"@method": GET\n"authorization": Bearer abc\n"@query-param";name="code": 1\n"baton-grant": x'
@@ -150,7 +150,7 @@ def test_the_target_and_the_signature_base_are_masked() -> None:
 
 
 def test_the_signature_base_of_a_refusal_has_no_secret() -> None:
-    """A refused signature shows what the server signed, with the value of each covered field."""
+    """The refusal shows the base that the server built, with the values of the covered fields but without secrets."""
     base = '"@path": /api/me/password\n"baton-grant": a-grant-that-is-secret\n"@signature-params": ("@path")'
     refusal = {"code": "signature_invalid", "request_id": "r", "server_time": 1, "signature_base": base}
     kept = masked_body(json.dumps(refusal).encode(), "application/problem+json")

@@ -31,7 +31,7 @@ def phone(world: World) -> Phone:
 
 @pytest.mark.parametrize("lineage", ["", "x", "\ud800", "AAAAAAAAAAAAAAAA", "a" * 3000])
 def test_no_login_with_this_id_is_ended(world: World, phone: Phone, lineage: str) -> None:
-    """The answer is a value. The login of the phone goes on."""
+    """The function returns an error value. The login of the phone stays active."""
     request = {"op": "end", "operator": "ops", "account": phone.account, "lineage": lineage, "confirm": EMAIL}
     assert world._baton._operate(request)["error"] == {
         "status": 404,
@@ -43,7 +43,7 @@ def test_no_login_with_this_id_is_ended(world: World, phone: Phone, lineage: str
 
 @pytest.mark.parametrize("event", [{"op": "\ud800", "operator": "ops"}, {"\ud800": ""}, "\ud800", None, [], {}])
 def test_a_request_that_is_not_one_is_malformed(world: World, event: object) -> None:
-    """Half of a surrogate pair too, which JSON can have."""
+    """The test also has half of a surrogate pair, which JSON can contain."""
     answer = world._baton._operate(event)
     assert answer["error"]["status"] == 400  # type: ignore[index] # the error of the answer
     json.dumps(answer, ensure_ascii=False).encode()
@@ -51,7 +51,7 @@ def test_a_request_that_is_not_one_is_malformed(world: World, event: object) -> 
 
 @pytest.mark.parametrize("text", ["", "\0", "\ud800", "x" * 3000, "@", "\ud800@example.com", "é@example.com"])
 def test_no_account_is_found(world: World, text: str) -> None:
-    """Neither by an address nor by an id that no account has."""
+    """The search uses an address and an id that no account has."""
     assert world._baton._operate({"op": "find", "operator": "ops", "q": text}).get("accounts", []) == []
     for op in ("account", "activity", "end_all"):
         answer = world._baton._operate({"op": op, "operator": "ops", "account": text})

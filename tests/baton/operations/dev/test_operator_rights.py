@@ -1,4 +1,4 @@
-"""T40: who may invoke ``operate``, and what an operator may do, by the policies alone (no AWS)."""
+"""T40: the rights to invoke ``operate``, and the rights of an operator, by the policies only (no AWS)."""
 
 import fnmatch
 import json
@@ -55,7 +55,7 @@ def actions_of_baton() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_an_operator_may_invoke_operate_and_nothing_else(stage: str) -> None:
-    """No other function, no other stage, no change of the function."""
+    """The operator has no right on another function, on another stage, or to change the function."""
     policy = filled(stage)
     own = ARN.format(service="lambda", name=f"function:baton-{stage}-operate")
     assert permits(policy, "lambda:InvokeFunction", own)
@@ -70,7 +70,7 @@ def test_an_operator_may_invoke_operate_and_nothing_else(stage: str) -> None:
 
 
 def test_an_operator_reaches_no_table_no_key_and_no_queue() -> None:
-    """Each action of each function of Baton is denied, and each action on a table."""
+    """The policy denies each action that Baton's functions may perform, and each action on a table."""
     policy = filled("prod")
     tried = set(actions_of_baton())
     assert len(tried) > 20
@@ -82,7 +82,7 @@ def test_an_operator_reaches_no_table_no_key_and_no_queue() -> None:
 
 
 def test_an_operator_may_search_the_log_of_the_api() -> None:
-    """Not the log of another function, which may be of the team."""
+    """The log of another function is excluded: it may belong to the team."""
     policy = filled("prod")
     group = ARN.format(service="logs", name="log-group:/aws/lambda/baton-prod:*")
     assert permits(policy, "logs:FilterLogEvents", group)
@@ -92,7 +92,7 @@ def test_an_operator_may_search_the_log_of_the_api() -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_no_function_of_baton_may_invoke_operate(stage: str) -> None:
-    """The API function neither: code in it cannot act as an operator."""
+    """The API function may not either: code in it cannot act as an operator."""
     for function in FUNCTIONS:
         invoking = [
             action
@@ -106,7 +106,7 @@ def test_no_function_of_baton_may_invoke_operate(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_operate_may_do_what_its_ops_need(stage: str) -> None:
-    """It reads and deletes users, changes account states, and writes audit rows. It cannot write the key ring."""
+    """It may read and delete users, change account states, and write audit rows. It may not write the key ring."""
     prefix = f"baton-{stage}"
     rights: dict[str, set[str]] = {}
     for statement in statements(stage, "operate"):
@@ -127,7 +127,7 @@ def test_operate_may_do_what_its_ops_need(stage: str) -> None:
 
 
 def test_the_trail_records_each_invocation_of_operate() -> None:
-    """The audit row has the operator as claimed. CloudTrail has the proof, where a bucket is given."""
+    """The audit row has the operator as the caller claims. If a bucket is given, CloudTrail records the real caller."""
     trail = OPERATOR["Resources"]["OperatorTrail"]
     assert trail["Condition"] == "HasTrail"
     (selector,) = trail["Properties"]["AdvancedEventSelectors"]

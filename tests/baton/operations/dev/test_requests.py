@@ -1,4 +1,4 @@
-"""The list of requests, and one request in full."""
+"""The list of requests, and one request with all details."""
 
 import base64
 import contextlib
@@ -18,7 +18,7 @@ FULL = SUMMARY | {"source", "request", "response", "signature", "doctor", "engin
 
 
 def test_an_exchange_is_shown_in_full(server: Server) -> None:
-    """Headers, bodies, signature base, and the one call to DynamoDB with its condition."""
+    """The details are headers, bodies, signature base, and the single call to DynamoDB with its condition."""
     phone, email = server.registered("phone 1")
     for _ in range(ENVIRONMENTS):
         phone.exchange()  # each environment reads the key ring once
@@ -49,7 +49,7 @@ def test_an_exchange_is_shown_in_full(server: Server) -> None:
 
 
 def test_a_login_and_a_registration_name_their_account(server: Server) -> None:
-    """Their requests have no token."""
+    """Their requests have no token. A refused login also names the account of its address."""
     phone, email = server.registered()
     account = server.account(email)
     assert server.last("register")["account"] == account
@@ -63,7 +63,7 @@ def test_a_login_and_a_registration_name_their_account(server: Server) -> None:
 
 
 def test_a_request_is_found_by_its_names(server: Server) -> None:
-    """Id, account, login, phone, path, code, and the address in its body."""
+    """The names are its id, account, login, phone, path and code, and the address in its body."""
     phone, email = server.registered("phone 77")
     said = phone.get("/me/nothing")
     account, lineage = server.account(email), phone.tokens["device_id"]
@@ -88,14 +88,14 @@ def test_a_request_is_found_by_its_names(server: Server) -> None:
 
 @pytest.mark.parametrize("query", ["?limit=0", "?limit=2001", "?limit=x", "?text=a"])
 def test_unknown_parameters_are_refused(server: Server, query: str) -> None:
-    """With the known ones."""
+    """The refusal lists the known parameters."""
     status, said = server.dev("GET", f"/requests{query}")
     assert status == 400
     assert "text" not in query or said["known"] == ["q", "limit"]
 
 
 def test_a_reuse_shows_both_presentations_and_the_picture_of_the_login(server: Server) -> None:
-    """The exact body of a lineage: who, when, with which attempt."""
+    """The test compares the exact description of the lineage: each use with its sender, time and attempt."""
     owner, email = server.registered("phone 1")
     thief = server.phone("phone 2")
     thief.key, stolen = owner.key, owner.tokens["refresh_token"]
@@ -135,7 +135,7 @@ def test_a_reuse_shows_both_presentations_and_the_picture_of_the_login(server: S
 
 
 def test_a_stolen_token_without_the_key_is_in_the_picture(server: Server) -> None:
-    """The outcome is ``wrong_key``, and the login lives."""
+    """The outcome is ``wrong_key``, and the login stays active."""
     owner, email = server.registered("phone 1")
     thief = server.phone("phone 2")
     assert thief.exchange(owner.tokens["refresh_token"], attempt="d" * 22).code == "wrong_key"
@@ -148,7 +148,7 @@ def test_a_stolen_token_without_the_key_is_in_the_picture(server: Server) -> Non
 
 
 def test_a_lost_digest_a_wrong_clock_and_a_wrong_base_are_diagnosed(server: Server) -> None:
-    """The doctor of one request names the part and the remedy."""
+    """The diagnosis of a request names the wrong part and the remedy."""
     phone, _ = server.registered()
     assert phone.post("/transfers", {"to": "bob", "amount": 1}, {"idempotency-key": "k" * 16}, created=1).status == 401
     assert {"answer", "clock"} <= {one["part"] for one in server.last()["doctor"]}
@@ -162,7 +162,7 @@ def test_a_lost_digest_a_wrong_clock_and_a_wrong_base_are_diagnosed(server: Serv
 
 
 def test_a_long_body_is_cut(server: Server) -> None:
-    """At 16 KB. Its size is that of the request."""
+    """The body is cut at 16 KB. The shown size is that of the whole body."""
     phone, _ = server.registered()
     phone.post("/transfers", {"to": "x y " * 5_000, "amount": 1})
     body = server.last()["request"]
@@ -172,14 +172,14 @@ def test_a_long_body_is_cut(server: Server) -> None:
 
 @pytest.mark.parametrize(("body", "kept"), [(b"\xff\x00", None), (b'{"a": 1}', '{"a": 1}'), (b"no JSON", None)])
 def test_a_body_that_is_neither_json_nor_a_form_is_not_kept(server: Server, body: bytes, kept: str | None) -> None:
-    """Nobody knows where its secrets are."""
+    """Baton cannot find the secrets in such a body."""
     headers = [("Host", f"localhost:{server.port}"), ("Content-Type", "text/plain"), ("Baton-Phone", "odd")]
     server.send("POST", "/api/login", headers, body)
     assert server.last("odd")["request"]["body"] == kept
 
 
 def test_a_request_for_an_unknown_id_is_refused(server: Server) -> None:
-    """And so is an unknown route, with the known ones."""
+    """An unknown route is refused too, with the known routes."""
     assert server.dev("GET", "/requests/unknown")[0] == 404
     status, said = server.dev("GET", "/nothing")
     assert status == 404
@@ -189,7 +189,7 @@ def test_a_request_for_an_unknown_id_is_refused(server: Server) -> None:
 
 
 def test_a_token_is_inspected(server: Server) -> None:
-    """A genuine one, a changed one, and an opaque one."""
+    """The test has a genuine, a changed and an opaque token."""
     phone, email = server.registered()
     account = server.account(email)
     status, said = server.dev("POST", "/tokens/inspect", {"token": phone.token})
@@ -210,7 +210,7 @@ def test_a_token_is_inspected(server: Server) -> None:
 
 
 def test_a_client_that_goes_away_is_recorded(server: Server) -> None:
-    """Its answer has no reader."""
+    """The record shows that the client did not read the answer."""
     phone, _ = server.registered("gone")
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
         connection.request("GET", "/api/time", headers={"Baton-Phone": "gone"})
@@ -219,7 +219,7 @@ def test_a_client_that_goes_away_is_recorded(server: Server) -> None:
 
 
 def test_a_page_of_an_app_may_name_its_phone(server: Server) -> None:
-    """A browser sends a preflight before it."""
+    """The browser sends a preflight before the request."""
     page = [
         ("Host", f"localhost:{server.port}"),
         ("Origin", "http://localhost:3000"),
@@ -235,7 +235,7 @@ def test_a_page_of_an_app_may_name_its_phone(server: Server) -> None:
 
 
 def test_an_answer_to_head_has_no_body(server: Server) -> None:
-    """Also on the development API: the next answer on the connection begins at the right byte."""
+    """The development API follows this too: otherwise the next answer on the connection could not be read."""
     with contextlib.closing(http.client.HTTPConnection("localhost", server.port, timeout=5)) as connection:
         for method, status in (("HEAD", 405), ("GET", 200), ("HEAD", 405), ("GET", 200)):
             connection.request(method, "/_dev/clock")

@@ -1,4 +1,4 @@
-"""T39: ``make console``: no key, a wrong host, a wrong confirmation, 31 minutes without a request."""
+"""T39: ``make console`` with no key, a wrong host, a wrong confirmation, and 31 minutes without a request."""
 
 import contextlib
 import http.client
@@ -27,7 +27,7 @@ class Console:
     """A console over the function ``operate`` of a development server."""
 
     def __init__(self, serving: ConsoleServer, asked: list[dict[str, object]], now: list[float]) -> None:
-        """Keep the server, the requests to the function, and the clock."""
+        """Store the server, the requests to the function, and the clock."""
         self.serving, self.asked, self.now = serving, asked, now
 
     def send(
@@ -50,7 +50,7 @@ class Console:
 
 @pytest.fixture
 def lines() -> list[dict[str, Any]]:
-    """Make the list of the log lines that a search finds."""
+    """Return a list of log lines, which a search finds."""
     return []
 
 
@@ -80,7 +80,7 @@ def console(server: Server, lines: list[dict[str, Any]]) -> Iterator[Console]:
 
 @pytest.mark.parametrize("key", [None, "", "k" * 42, "k" * 44, "K" * 43, "é"])
 def test_a_request_without_the_key_invokes_nothing(console: Console, key: str | None) -> None:
-    """Another user of this machine can open the port, and reads only the pages."""
+    """Another user of this machine can open the port, but can read only the pages."""
     sent = key.encode().decode("latin-1") if key else key
     assert console.send("GET", "/_dev/mode", key=sent)[0] == 403
     assert console.send("POST", "/_dev/accounts/x/disable", {"confirm": "x"}, key=sent)[0] == 403
@@ -98,14 +98,14 @@ def test_a_request_without_the_key_invokes_nothing(console: Console, key: str | 
     ],
 )
 def test_a_foreign_host_or_page_is_refused_with_the_key_too(console: Console, fields: dict[str, str]) -> None:
-    """The rules of ``make dev``."""
+    """The rules are those of ``make dev``."""
     assert console.send("GET", "/_dev/mode", **fields)[0] == 403
     assert console.send("GET", "/", **fields)[0] == 403
     assert console.asked == []
 
 
 def test_the_page_learns_the_stage_and_the_operator(console: Console) -> None:
-    """It has no route of the development server."""
+    """The page can use no other route of the development server."""
     assert console.send("GET", "/_dev/mode") == (
         200,
         {"mode": "stage", "stage": "prod", "operator": OPERATOR},
@@ -118,7 +118,7 @@ def test_the_page_learns_the_stage_and_the_operator(console: Console) -> None:
 
 
 def test_an_operator_finds_shows_and_ends(console: Console, server: Server) -> None:
-    """Each request names the operator. The function judges the confirmation."""
+    """Each request names the operator. The function checks the confirmation."""
     phone, email = server.registered()
     account = server.account(email)
     assert console.send("GET", f"/_dev/accounts?q={email}")[1]["accounts"] == [
@@ -140,7 +140,7 @@ def test_an_operator_finds_shows_and_ends(console: Console, server: Server) -> N
 def test_a_login_or_a_request_is_found_by_the_log_lines(
     console: Console, server: Server, lines: list[dict[str, Any]]
 ) -> None:
-    """The function has no index of them. A text that is no name is not searched."""
+    """The function has no index of logins and requests. A text that is not an id is not searched."""
     phone, email = server.registered()
     account, lineage = server.account(email), str(phone.tokens["device_id"])
     assert console.send("GET", f"/_dev/accounts?q={lineage}")[1]["accounts"] == []
@@ -152,7 +152,7 @@ def test_a_login_or_a_request_is_found_by_the_log_lines(
 
 
 def test_the_picture_of_a_stage_has_the_stored_attempts_and_the_reuse(console: Console, server: Server) -> None:
-    """From the account state and the audit alone."""
+    """The picture is made only from the account state and the audit."""
     phone, email = server.registered()
     stolen = phone.tokens["refresh_token"]
     phone.exchange(attempt="a" * 22)
@@ -170,7 +170,7 @@ def test_the_picture_of_a_stage_has_the_stored_attempts_and_the_reuse(console: C
 
 
 def test_the_console_ends_after_thirty_minutes_without_a_request(console: Console) -> None:
-    """A request with the key begins the time again. One without it does not."""
+    """A request with the key restarts the time. A request without it does not."""
     console.now[0] = IDLE_MAX_S - 1
     assert console.send("GET", "/_dev/mode")[0] == 200
     console.now[0] = 2 * IDLE_MAX_S - 2
@@ -201,7 +201,7 @@ def test_a_function_that_fails_is_an_error_of_the_stage(server: Server) -> None:
 
 
 def test_only_this_user_can_read_the_file_with_the_key(tmp_path: Path) -> None:
-    """A command line could be read by every user of this machine. A fragment is not sent to a server."""
+    """Every user of this machine could read a command line. A fragment is not sent to a server."""
     file = redirecting_file(tmp_path, 4711, KEY)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"url=http://127.0.0.1:4711/#key={KEY}" in file.read_text("utf-8")
@@ -213,7 +213,7 @@ class Planned(AwsClient):
     """A client of AWS with planned answers."""
 
     def __init__(self, answer: Callable[[str, dict[str, object]], dict[str, Any]]) -> None:
-        """Keep the answers."""
+        """Store the answers."""
         super().__init__("planned")
         self._planned = answer
 
@@ -223,7 +223,7 @@ class Planned(AwsClient):
 
 
 def test_the_function_is_invoked_and_its_failure_noticed() -> None:
-    """By its name alone."""
+    """The function is invoked by its name."""
     seen: list[object] = []
 
     def answer(operation: str, request: dict[str, object]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_the_function_is_invoked_and_its_failure_noticed() -> None:
 
 
 def test_a_search_reads_every_page_of_log_lines() -> None:
-    """Lines of the platform are left out."""
+    """The lines of Lambda itself are left out."""
     asked: list[dict[str, object]] = []
 
     def answer(operation: str, request: dict[str, object]) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def test_a_search_reads_every_page_of_log_lines() -> None:
 def test_a_missing_or_unknown_stage_is_an_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before any window is opened."""
+    """The error comes before a browser window is opened."""
     monkeypatch.setattr("tools.aws.require_account", lambda: None)
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -273,7 +273,7 @@ def test_a_missing_or_unknown_stage_is_an_error(
 def test_the_pages_are_served_without_the_key(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They have no secret: the key is in the fragment of the address."""
+    """The pages contain no secret: the key is in the fragment of the address."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     monkeypatch.setattr(static.page, "__defaults__", (tmp_path,))
     assert console.send("GET", "/", key=None)[0] == 200

@@ -31,7 +31,7 @@ console.log(JSON.stringify(said));
 
 
 def test_the_helper_plans_faults_and_notices_an_unmet_one(server: Server) -> None:
-    """It is not in the package: ``files`` of package.json does not have its folder."""
+    """The helper is not in the published package: ``files`` of package.json does not list its folder."""
     program = PROGRAM % {"helper": json.dumps(HELPER.as_uri())}
     command = [node(), "--input-type=module", "--eval", program, "--", server.url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

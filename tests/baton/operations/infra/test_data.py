@@ -77,7 +77,7 @@ def wrong_protection(read: dict[str, Any]) -> Iterator[str]:
 
 
 def open_key(read: dict[str, Any]) -> Iterator[str]:
-    """Yield each key statement that allows everybody, or allows a service without a condition."""
+    """Yield each key statement that allows every principal, or allows a service without a condition."""
     for name, key in template.of_type(read, "AWS::KMS::Key").items():
         for statement in key["KeyPolicy"]["Statement"]:
             principal = json.dumps(statement["Principal"])

@@ -250,8 +250,7 @@ def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 ONE_NETWORK_AN_HOUR = 2 * REGISTRATIONS_PER_SOURCE_MAX + (HOUR_S // THROTTLE_WINDOW_S + 1) * (
     FAILURES_PER_SOURCE_MAX // FAILURES_PER_ACCOUNT_MAX
 )
-"""How many accounts one network can make an alarm count in an hour: by registrations, or by wrong passwords.
-
+"""The number of accounts that one network can make an alarm count in an hour, by registrations or by wrong passwords.
 An hour overlaps two windows of registrations, and one more window of failures than it contains."""
 
 NOT_A_STRANGERS = {
@@ -593,7 +592,7 @@ def with_mail() -> dict[str, Any]:
 
 @pytest.mark.prove(ci=True)
 def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, Any], merged: dict[str, Any]) -> None:
-    """With its own log group, the settings of the API, the queue as its source, and the sender of the settings.
+    """It has its own log group, the settings of the API, the queue as its source, and the sender.
 
     A stage without a queue has neither the function nor a resource without a type.
     """
@@ -654,7 +653,10 @@ def test_the_template_accepts_only_the_names_of_its_stage(merged: dict[str, Any]
     ("runtime", "offered"), [("python3.11", ["None"]), ("python3.13", ["None", "PublishedVersions"])]
 )
 def test_snapstart_is_used_where_lambda_has_it(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
-    """From Python 3.12. With an older Python, Lambda would refuse the function in the middle of the deployment."""
+    """SnapStart needs Python 3.12 or later.
+
+    With an older Python, Lambda would refuse the function during the deployment.
+    """
     fresh = copy.deepcopy(merged)
     fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
     assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered

@@ -1,4 +1,4 @@
-"""What happened after a backup is applied to the restored tables: nobody logs in with what was given up since."""
+"""The changes since a backup are applied to the restored tables: revoked passwords, codes and accounts stay invalid."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ BOB = "bob@example.com"
 
 @dataclass
 class Disaster:
-    """A deployment, a backup of its tables, and what people do since."""
+    """A deployment, a backup of its tables, and the later actions of people."""
 
     source: Tables
     target: Tables
@@ -92,7 +92,7 @@ def test_an_earlier_password_does_not_come_back(
 def test_a_used_recovery_code_does_not_come_back(
     disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The event has its digest. The other codes and the app are as they were."""
+    """The event has the digest of the code. The other codes and the app do not change."""
     phone, ada = make_device(), Person(lambda: int(clock.time()))
     phone.register(EMAIL)
     ada.enrol(phone)
@@ -112,7 +112,7 @@ def test_a_used_recovery_code_does_not_come_back(
 def test_a_changed_factor_removes_the_password(
     disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock
 ) -> None:
-    """The account had no second factor when it was backed up, so the password alone would log in again."""
+    """The account had no second factor in the backup, so otherwise the password would be enough for a login."""
     phone, ada = make_device(), Person(lambda: int(clock.time()))
     phone.register(EMAIL)
     disaster.back_up()
@@ -125,7 +125,7 @@ def test_a_changed_factor_removes_the_password(
 def test_deleted_and_disabled_accounts_do_not_come_back(
     disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A disabled account keeps its earlier password, and the operator is told."""
+    """A disabled account keeps its earlier password, and the command reports this to the operator."""
     phone, bob = make_device(), make_device()
     phone.register(EMAIL)
     bob.register(BOB)
@@ -147,7 +147,7 @@ def test_deleted_and_disabled_accounts_do_not_come_back(
 def test_changes_of_an_operator_are_listed(
     disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The backup has the earlier requirement."""
+    """The operator must repeat them: the backup has the earlier requirement."""
     phone = make_device()
     phone.register(EMAIL)
     account = phone.get("/me").members["account_id"]
@@ -161,7 +161,7 @@ def test_changes_of_an_operator_are_listed(
 def test_without_mail_no_password_is_removed(
     disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its owner could not set a new one. The operator is told which accounts these are."""
+    """The owner could not set a new password. The command lists these accounts."""
     phone = make_device()
     phone.register(EMAIL)
     account = phone.get("/me").members["account_id"]
@@ -181,7 +181,7 @@ def test_without_mail_no_password_is_removed(
 def test_what_happened_before_the_backup_is_not_applied(
     disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock
 ) -> None:
-    """The backup has the new password already."""
+    """The backup already has the new password."""
     phone = make_device()
     phone.register(EMAIL)
     change_password(phone)
@@ -193,7 +193,7 @@ def test_what_happened_before_the_backup_is_not_applied(
 
 
 def test_a_time_is_in_seconds_or_has_an_offset() -> None:
-    """A time without an offset would be read as another time on another machine."""
+    """Without an offset, another machine would read another time."""
     assert read_time("1800000000") == read_time("2027-01-15T08:00:00Z") == read_time("2027-01-15T09:00:00+01:00")
     for text in ("2027-01-15T08:00:00", "yesterday", ""):
         with pytest.raises(NotFound, match="is no time"):

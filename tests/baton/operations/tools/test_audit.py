@@ -58,7 +58,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
-    """With the version that fixes it."""
+    """The finding has the version that fixes it."""
     tool("pip-audit", says=VULNERABLE, code=1)
     finding = next(audit.dependencies())
     assert (finding.problem, "pyjwt 1.0" in finding.subject, "2" in finding.remedy) == ("CVE-1", True, True)
@@ -66,14 +66,14 @@ def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("said", ["", "Connection refused", SKIPPED], ids=["silence", "words", "a skip"])
 def test_an_unreachable_vulnerability_database_is_a_failure(tool: Callable[..., None], said: object) -> None:
-    """Offline, `pip-audit` prints nothing or skips all packages. Neither is a pass."""
+    """Offline, `pip-audit` prints nothing or skips all packages. In both cases the audit fails."""
     tool("pip-audit", says=said, tells="ERROR: could not reach pypi.org", code=1)
     with pytest.raises(audit.Unreached):
         list(audit.dependencies())
 
 
 def test_a_missing_tool_is_a_failure(tool: Callable[..., None]) -> None:
-    """For each tool."""
+    """Each tool of the audit is tested."""
     for check in (audit.dependencies, audit.code):
         with pytest.raises(audit.Unreached, match="not installed"):
             list(check())
@@ -112,7 +112,7 @@ def test_the_path_of_the_checkout_is_not_reported_as_a_secret(tool: Callable[...
 
 @pytest.mark.usefixtures("packaged")
 def test_a_template_with_a_lint_error_is_found(tool: Callable[..., None]) -> None:
-    """With file and line."""
+    """The finding has file and line."""
     complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Location": {"Start": {"LineNumber": 3}}}
     tool("cfn-lint", says=[complaint], code=2)
     assert next(audit.syntax()).subject == "infra/data.yaml:3"
@@ -131,7 +131,7 @@ def test_without_templates_the_audit_fails(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_exception_has_a_reason() -> None:
-    """In at least a few words, or as a reference to the reason above."""
+    """The reason has at least a few words, or refers to the reason above."""
     for reason in (*audit.BANDIT_SKIPS.values(), *audit.CHECKOV_SKIPS.values()):
         assert len(reason.split()) >= 2
     assert "*" not in {where for _, where in audit.BANDIT_SKIPS}
@@ -161,7 +161,10 @@ def put(iam: Any, name: str, document: dict[str, Any]) -> None:
 
 
 def test_changed_permissions_are_found(role: tuple[Any, str]) -> None:
-    """One more, one fewer, a removed condition, a managed policy: each is named. As deployed, there is no finding."""
+    """The changes are one right more, one fewer, a removed condition and a managed policy.
+
+    Without a change, there is no finding.
+    """
     iam, name = role
     document = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text("utf-8"))
     put(iam, name, document)
@@ -238,14 +241,14 @@ def test_a_permission_on_all_apis_is_found(role: tuple[Any, str], where: str) ->
 
 
 def test_an_unreadable_role_is_a_finding(embedded_engine: None) -> None:
-    """It is not a pass."""
+    """The check does not pass."""
     del embedded_engine
     (finding,) = audit.drift("baton-nowhere", "policy-prod.json")
     assert "cannot be read" in finding.problem
 
 
 def test_a_signing_key_that_is_too_old_is_found() -> None:
-    """Two days after its rotation was due. An unreadable key ring is a finding too."""
+    """The limit is two days after its rotation was due. An unreadable key ring is a finding too."""
     made_at = 1_700_000_000
     ring: Any = GivenKeyRing(make_ring(os.urandom, now=made_at))
     assert list(audit.key_ages(ring, now=made_at + 92 * DAY_S)) == []
@@ -263,7 +266,7 @@ def test_a_signing_key_that_is_too_old_is_found() -> None:
 def test_the_report_lists_each_failed_check(
     tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without network, tools and templates, five checks cannot run. None passes, and the report says so."""
+    """Without network, tools and templates, five checks cannot run. The report says that they did not pass."""
     monkeypatch.setattr(audit, "REPORT", tmp_path / "report")
     monkeypatch.setattr(audit, "ROOT", tmp_path)
     (tmp_path / "requirements.txt").write_text("pyjwt==2.0 \\\n", "utf-8")

@@ -26,7 +26,8 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "audit": lambda: audit.main("dev"),
 }
 RAISED = sorted(COMMANDS.keys() - {"audit", "doctor"})
-"""The other commands are checks: an unreachable service is one of their findings."""
+"""Commands that end with an error of AWS. The other commands are checks: for them, an unreachable service is a
+finding."""
 
 
 @pytest.fixture(params=COMMANDS)
@@ -76,7 +77,7 @@ def test_without_a_region_the_line_says_how_to_set_it(
 def test_without_credentials_the_line_says_where_to_get_them(
     command: Callable[[], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the region is set."""
+    """The region is set."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     line = told(command, capsys)
     assert line.startswith("Set AWS credentials")
@@ -143,7 +144,7 @@ def test_an_engine_without_a_call_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The call and the remedy. Bug: the command printed a traceback of forty lines."""
+    """The line has the call and the remedy. Bug: the command printed a traceback of forty lines."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*answer))
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", os.environ["AWS_ENDPOINT_URL"])
     assert COMMANDS[name]() == 1
@@ -156,7 +157,7 @@ def test_an_engine_without_a_call_is_reported_in_one_line(
 def test_a_missing_call_is_named_with_the_remedy(
     engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole line."""
+    """The test compares the whole line."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*LACKING["dynoxide, which has DynamoDB alone"]))
     assert told(COMMANDS["deploy"], capsys) == (
         "error: sts GetCallerIdentity: the engine lacks this call (Unknown). "
@@ -170,7 +171,7 @@ def test_a_missing_call_is_named_with_the_remedy(
 def test_an_unreachable_engine_is_reported_in_one_line(
     name: str, engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The address and the remedy."""
+    """The line has the address and the remedy."""
     engine(200, "")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
@@ -182,7 +183,7 @@ def test_an_unreachable_engine_is_reported_in_one_line(
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "ThrottlingException"])
 def test_an_error_of_aws_is_reported_in_one_line(code: str) -> None:
-    """The call, the code and the message, without a traceback."""
+    """The line has the call, the code and the message, without a traceback."""
     from botocore.exceptions import ClientError
 
     line = aws.said(ClientError({"Error": {"Code": code, "Message": "no,\nnot now"}}, "DescribeTable"))
@@ -230,7 +231,7 @@ def test_make_dev_with_an_incomplete_engine_prints_one_line(
 
 
 def test_the_tools_client_is_made_for_each_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bug: a client for an ended engine was used for the next one, and every later test failed."""
+    """Bug: a client of an ended database was used for the next database, and every later test failed."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for port in (1, 2):
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")

@@ -15,7 +15,7 @@ import time:         3 |          3 | email.utils
 
 
 def test_every_import_has_an_owner() -> None:
-    """Baton, a package in the zip, a package of Lambda, or Python."""
+    """The owner is Baton, a package in the zip, a package of Lambda, or Python."""
     wanted = {
         "app": "Baton",
         "chalicelib.baton.http.dispatch": "Baton",
@@ -31,7 +31,10 @@ def test_every_import_has_an_owner() -> None:
 
 
 def test_shares_exclude_nested_imports_and_use_the_shortest_run() -> None:
-    """The time of a nested import belongs to the imported module. A log line of the function is no import."""
+    """The time of a nested import counts only for the imported module.
+
+    A log line of the function does not count as an import.
+    """
     slower = TOLD.replace("       100 |        100", "       900 |        900")
     assert shares([slower, TOLD, slower]) == {
         "cryptography": 120,

@@ -1,4 +1,4 @@
-"""`python -m tools.common_passwords`: the list is what its sources have, and a changed source writes nothing."""
+"""`python -m tools.common_passwords`: the list has the entries of its sources, and a changed source writes nothing."""
 
 import gzip
 import zipfile
@@ -33,7 +33,7 @@ def wheels(tmp_path: Path) -> Path:
 
 
 def test_the_entries_are_folded_and_none_is_short() -> None:
-    """A phrase loses its separators. A password keeps its own."""
+    """The separators of a phrase are removed. Those of a password stay."""
     assert entries(["Password", "p-assword", "short", "password"], ["To be, or not to be", "Hi you"]) == [
         "p-assword",
         "password",
@@ -42,7 +42,7 @@ def test_the_entries_are_folded_and_none_is_short() -> None:
 
 
 def test_the_list_has_both_sources_and_their_licences(wheels: Path) -> None:
-    """The other lists of zxcvbn are names and words: they are left out."""
+    """The other lists of zxcvbn contain names and words, and are left out."""
     head, _, listed = render(wheels / DJANGO, wheels / ZXCVBN).partition("\n\n")
     assert {"password", "friend of emily", "trustno1"} <= set(listed.split("\n"))
     assert "brzeczyszczykiewicz" not in listed
@@ -54,7 +54,7 @@ def test_the_list_has_both_sources_and_their_licences(wheels: Path) -> None:
 def test_a_changed_source_writes_nothing(
     wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its hash is not the one that was looked at."""
+    """Its hash differs from the pinned hash."""
     monkeypatch.setattr(common_passwords, "LIST", wheels / "list.txt")
     assert main([str(wheels)]) == 1
     assert "another SHA-256" in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_a_changed_source_writes_nothing(
 
 
 def test_the_list_of_the_tree_is_what_the_command_writes() -> None:
-    """Sorted, with the licences of both sources, and with each phrase."""
+    """The list is sorted, has the licences of both sources, and contains each phrase."""
     head, _, listed = LIST.read_text("utf-8").partition("\n\n")
     rows = listed.removesuffix("\n").split("\n")
     assert rows == sorted(set(rows))

@@ -143,7 +143,7 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto has no backup plans
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole sequence in one test. The deployed resources are the checked ones, and a login succeeds."""
+    """One test runs the whole sequence. The deployed resources are those that were checked, and a login succeeds."""
     assert "  + Lineages                    AWS::DynamoDB::Table" in (told := planned(capsys))
     assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
     assert "RestoredSelection" not in told
@@ -289,7 +289,7 @@ def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
 
 
 def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
-    """Check that the deployed zip is the checked one, with the configured size and the right URL."""
+    """Check that the deployed zip is the checked zip, with the configured size and the right URL."""
     for name in ("baton-dev", *JOBS):
         described = client("lambda").get_function(FunctionName=name)["Configuration"]
         # Compare digests: pytest would compare two different zips line by line for minutes.
@@ -342,7 +342,7 @@ def _zip_of(name: str) -> bytes:
 
 
 def plain_chalice(*words: str) -> None:
-    """Run Chalice directly, on the copy that `make package` leaves. Its wheels are the checked ones."""
+    """Run Chalice directly, on the copy that `make package` leaves. Its wheels are those that were checked."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=package.COPY,
@@ -376,7 +376,7 @@ def test_invalid_settings_are_all_reported_before_the_deployment() -> None:
 
 
 def test_an_invalid_registry_is_reported_before_the_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every problem of the registry. Otherwise the deployed function would answer no request."""
+    """Every problem of the registry is listed. Otherwise the deployed function would answer no request."""
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     (tmp_path / "clients-dev.toml").write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
     with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
@@ -384,7 +384,7 @@ def test_an_invalid_registry_is_reported_before_the_deployment(monkeypatch: pyte
 
 
 def test_production_is_not_deployed_with_the_registry_of_the_demonstration() -> None:
-    """It would give a 180-day bearer token to everybody with a password."""
+    """It would give every client with a password a 180-day bearer token."""
     with pytest.raises(NotDone, match=r"clients-prod\.toml(.|\n)*docs/baton/operations\.md"):
         stage_named("prod", package.configuration())
     named = deepcopy(CONFIG)
@@ -394,7 +394,7 @@ def test_production_is_not_deployed_with_the_registry_of_the_demonstration() -> 
 
 
 def test_a_misspelt_setting_is_reported_before_the_deployment() -> None:
-    """With the same check as in the function."""
+    """The function makes the same check."""
     misspelt = deepcopy(CONFIG)
     misspelt["stages"]["dev"]["environment_variables"]["BATON_RATE_LIMIT"] = "off"
     with pytest.raises(NotDone, match="BATON_RATE_LIMIT is not a setting; the nearest is BATON_RATE_LIMITS"):
@@ -439,7 +439,7 @@ def test_a_wrong_python_is_reported_before_any_aws_call(
 def test_missing_credentials_are_reported_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The remedy, and exit code 1."""
+    """The command prints the remedy, and exits with 1."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -462,7 +462,7 @@ def test_a_zip_that_fails_a_check_is_not_deployed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_policy_is_filled_in_for_this_account_only() -> None:
-    """Every placeholder in the policy of every function, and nothing else. In other AWS partitions too."""
+    """Every placeholder in every policy is filled in, and nothing else changes. Other AWS partitions are tested too."""
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
         for file in stage_named(stage, with_mail(stage)).policies.values():
@@ -486,7 +486,7 @@ def test_a_policy_is_filled_in_for_this_account_only() -> None:
 
 
 def test_policies_follow_a_changed_sender(tmp_path: Path) -> None:
-    """A policy that was filled in permanently too. Without a sender, the function can send as no address."""
+    """A policy that was already filled in is changed too. Without a sender, the function can send from no address."""
     policy = (deploy.CHALICE / "policy-dev-jobs.json").read_text("utf-8")
     for sender, address in (("a@example.com", "a@example.com"), ("X <b@example.org>", "b@example.org")):
         variables = {"BATON_ISSUER": "https://x.example", "BATON_MAIL_FROM": sender}
@@ -519,7 +519,7 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
 
 
 def test_a_queue_without_mail_has_the_jobs_and_nothing_of_ses() -> None:
-    """For a team that sends no mail, and has work to do after a deletion."""
+    """A team may send no mail, but have work to do after a deletion."""
     config = with_mail("prod", BATON_MAIL="off")
     stage = stage_named("prod", config)
     assert stage.parameters["Mail"] == "queue"
@@ -552,7 +552,7 @@ def test_an_identity_that_exists_is_not_made_again(
 
 
 def test_an_identity_is_looked_up_in_ses(aws: str) -> None:
-    """Verified or not."""
+    """An identity is found whether or not it is verified."""
     del aws
     client("sesv2").create_email_identity(EmailIdentity="known.example.com")
     assert deploy.has_identity("known.example.com")
@@ -560,7 +560,7 @@ def test_an_identity_is_looked_up_in_ses(aws: str) -> None:
 
 
 def test_policies_follow_a_changed_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First the URL of the API, later a custom domain, in every file of the stage."""
+    """The domain is first the URL of the API, and later a custom domain. Every file of the stage is changed."""
     monkeypatch.setattr(stages, "DEPLOYED", tmp_path / "nothing deployed")
     folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
     stage = stage_named("dev", CONFIG)
@@ -591,7 +591,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def looked_at(folder: Path) -> str:
-    """Return the stages that the daily audit of ``dev`` may read."""
+    """Return the stages that the policy of the daily audit of ``dev`` allows to read."""
     policy = (folder / "policy-dev-audit_configuration.json").read_text("utf-8")
     (found,) = re.findall(r"::/restapis/([^/]+)/stages", policy)
     return str(found)
@@ -609,7 +609,7 @@ def test_policies_follow_a_new_api(copy: Path) -> None:
 
 
 def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first deployment of a stage with a custom domain also runs twice. Later ones run once."""
+    """The first deployment of a stage with a custom domain also runs twice. Later deployments run once."""
     stage = stage_named("dev", CONFIG)
     stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
     deployed_with: list[str] = []
@@ -630,7 +630,7 @@ def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytes
 def test_a_stage_with_restored_tables_keeps_its_stack_key_and_names() -> None:
     """Restored tables have another prefix.
 
-    A data stack with that prefix would be a second one with an empty key ring.
+    A data stack with that prefix would be a second data stack with an empty key ring.
     """
     restored = json.loads(json.dumps(CONFIG))
     restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
@@ -674,7 +674,7 @@ class CloudFormation:
     """A data stack in a given state, and the calls that it receives."""
 
     def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
-        """Set the state."""
+        """Set the state that ``describe_stacks`` returns."""
         self.status, self.changes, self.protected = status, changes, protected
         self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         self.asked: dict[str, dict[str, Any]] = {}
@@ -753,7 +753,7 @@ def test_a_failed_creation_can_be_continued(applied: Callable[[CloudFormation], 
 
 
 def test_an_interrupted_deployment_restores_the_stack_protection(applied: Callable[[CloudFormation], str]) -> None:
-    """Every deployment sets the deletion protection, not only the first one."""
+    """Every deployment sets the deletion protection, not only the first deployment."""
     stack = CloudFormation("CREATE_COMPLETE", changes=False)
     assert applied(stack) == "baton-prod-data has no changes"
     assert stack.protected
@@ -775,7 +775,7 @@ def test_a_hardened_stage_is_not_deployed_by_chalice(
 def test_only_the_data_is_deployed_for_a_hardened_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stack and key ring, with the same steps, and nothing of Chalice."""
+    """The command deploys stack and key ring with the same steps, and nothing of Chalice."""
     monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
     monkeypatch.setattr(deploy, "client", lambda _: None)
     monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
@@ -806,7 +806,7 @@ def test_unknown_arguments_print_the_usage(words: list[str], capsys: pytest.Capt
 
 
 def test_no_key_ring_is_created_over_accounts(tables: Tables) -> None:
-    """Bug: a deployment to tables without a key ring created one and logged out every user.
+    """Bug: a deployment to tables without a key ring created a key ring, and logged out every user.
 
     Now it prints the remedy.
     """

@@ -56,7 +56,7 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
 
 
 def ill(stage: str | None = None) -> dict[str, Row]:
-    """Run the doctor, and return its problems."""
+    """Run the doctor, and return the problems that it finds."""
     return {row.name: row for row in doctor.examine(stage) if row.remedy}
 
 
@@ -80,7 +80,10 @@ def test_a_running_development_server_has_no_problem(tables: Tables, capsys: pyt
 def test_a_healthy_deployment_is_shown_without_its_secrets(
     deployed: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Versions, settings, clock, tables, keys and reachability. For resource servers only the names."""
+    """It shows versions, settings, clock, tables, keys and reachability.
+
+    For resource servers it shows only the names.
+    """
     assert doctor.main(None) == 0
     said = capsys.readouterr().out
     for words in (
@@ -100,7 +103,7 @@ def test_a_healthy_deployment_is_shown_without_its_secrets(
 
 
 def test_each_problem_has_its_remedy(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing table, TTL that is off, a URL that answers 503."""
+    """The problems are a missing table, a TTL that is off, and a URL that answers 503."""
     dynamodb = boto3.client("dynamodb")
     dynamodb.update_time_to_live(
         TableName=deployed.audit, TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires"}
@@ -130,7 +133,10 @@ def test_an_invalid_registry_is_found(deployed: Tables, tmp_path: Path, monkeypa
 def test_what_pages_with_a_cookie_need_is_shown(
     deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of another site, a CDN without its secret, and a server that names its people."""
+    """The doctor reports a page of another site and a CDN without its secret.
+
+    It shows a server that sends people's addresses.
+    """
     registry = (FOLDER / "clients-web.toml").read_text("utf-8").replace('device_bound = "offer"\n', "")
     site = '[client.server]\ncode = 21\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
     (tmp_path / "mine.toml").write_text(f'{registry}\n{site}trusted_sources = ["198.51.100.0/24"]\n', "utf-8")
@@ -156,7 +162,7 @@ def test_what_pages_with_a_cookie_need_is_shown(
 
 @pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
 def test_a_misspelt_setting_is_found(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a deployment, and in the development server."""
+    """Both a deployment and the development server are tested."""
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
     os.environ |= {"BATON_NONSENSE": "1", **issuer}
     assert "the nearest is BATON_" in ill()["BATON_NONSENSE"].found
@@ -187,7 +193,7 @@ def test_a_key_ring_that_kms_cannot_decrypt_names_the_runbook(
 
 
 def test_old_keys_must_be_rotated(deployed: Tables) -> None:
-    """The remedy is the command."""
+    """The remedy is the command that rotates them."""
     del deployed
     from chalicelib.baton.keys.rotation import make_ring
 
@@ -207,7 +213,7 @@ def test_wrong_settings_are_all_reported() -> None:
 
 @pytest.mark.parametrize("ahead_s", [-301, -61, -60, -2, 0, 2, 60, 61, 301])
 def test_a_clock_is_wrong_from_one_minute(ahead_s: int) -> None:
-    """From this difference on, a genuine token would be refused as one from the future."""
+    """From this difference on, a genuine token would count as a token from the future."""
     row = clock_row("x", 1_700_000_000 + ahead_s, 1_700_000_000.0)
     assert bool(row.remedy) == (abs(ahead_s) > ISSUED_AHEAD_MAX_S)
     assert ("signatures" in row.remedy) == (abs(ahead_s) > 300)

@@ -72,7 +72,7 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def rows(settings: Settings) -> dict[str, Found]:
-    """Run the checks."""
+    """Run the checks of mail."""
     return {row[0]: row for row in mail_rows(settings, deploy=DEPLOY, remedy_for=remedy_for)}
 
 
@@ -87,7 +87,7 @@ def test_a_stage_without_mail_has_no_check(settings: Settings) -> None:
 
 
 def test_a_stage_with_the_queue_only_has_no_check_of_ses(settings: Settings) -> None:
-    """It sends no mail."""
+    """The stage sends no mail."""
     assert rows(replace(settings, mail="off")).keys() == {"queue", "dead letters"}
 
 
@@ -99,7 +99,7 @@ def test_complete_mail_has_no_problem(settings: Settings, account: Any, verified
 
 
 def test_the_sandbox_is_reported(settings: Settings, account: Any, verified: Any) -> None:
-    """New accounts are in it: nobody but verified addresses gets a mail."""
+    """A new SES account is in the sandbox: only verified addresses get its mails."""
     verified(verified=True)
     account(SendingEnabled=True, ProductionAccessEnabled=False)
     assert problems(settings) == {"SES account": PRODUCTION_ACCESS}
@@ -108,7 +108,7 @@ def test_the_sandbox_is_reported(settings: Settings, account: Any, verified: Any
 
 
 def test_a_sender_that_is_not_verified_is_reported(settings: Settings, account: Any, verified: Any) -> None:
-    """With the records to publish. Without an identity, the deployment makes it."""
+    """The report has the DNS records to publish. Without an identity, the remedy is a deployment."""
     verified(verified=False)
     (remedy,) = problems(settings).values()
     assert remedy.startswith("publish TOKEN._domainkey.")
@@ -121,14 +121,14 @@ def test_a_sender_that_is_not_verified_is_reported(settings: Settings, account: 
 def test_a_missing_queue_and_a_missing_configuration_set_are_reported(
     settings: Settings, account: Any, verified: Any
 ) -> None:
-    """The deployment makes both."""
+    """The remedy is a deployment, which makes both."""
     verified(verified=True)
     missing = replace(settings, mail_queue="https://sqs.us-east-1.amazonaws.com/123456789012/gone", deployment="gone")
     assert problems(missing) == {"queue": DEPLOY, "dead letters": DEPLOY, "configuration set": DEPLOY}
 
 
 def test_a_dead_letter_is_reported(settings: Settings, account: Any, verified: Any) -> None:
-    """Somebody waits for that mail."""
+    """A person is still waiting for that mail."""
     verified(verified=True)
     sqs = boto3.client("sqs")
     url = sqs.get_queue_url(QueueName=f"{settings.deployment}-mail-dead")["QueueUrl"]

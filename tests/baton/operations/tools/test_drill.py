@@ -21,7 +21,7 @@ STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
         "required encryption",
     ),
 }
-"""A step of the restore, its replacement, and words of the claim that fails without the step."""
+"""A step of the restore, the function that replaces it, and words of the claim that fails without the step."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _own_settings() -> Iterator[None]:
 
 
 def test_the_drill_proves_every_claim(embedded_engine: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the embedded engine: old tokens, grants and deletions stay invalid, and logins work."""
+    """It runs on the embedded database: old tokens, grants and deletions stay invalid, and logins work."""
     assert drill.main(None) == 0
     said = capsys.readouterr().out
     assert said.count("    proved  ") >= 25
@@ -97,7 +97,7 @@ def test_a_restored_one_time_value_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As if that table had been restored too: a consumed value could be used again."""
+    """The test acts as if that table had been restored too: a consumed value could be used again."""
     stock = restore.protect
 
     def brought_along(dynamodb: Any, tables: Tables) -> None:
@@ -115,7 +115,7 @@ def test_a_restored_one_time_value_is_noticed(
 def test_the_drill_requires_one_time_values_in_the_live_tables(
     embedded_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their absence in the restored tables proves something only if they existed before."""
+    """If they did not exist before, their absence in the restored tables would prove nothing."""
     monkeypatch.setattr(Ephemeral, "consume_nonce", lambda *_, **__: None)
     assert drill.main(None) == 1
     assert "error: not proved: the nonce is in the live table" in capsys.readouterr().err

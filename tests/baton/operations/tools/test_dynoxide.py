@@ -32,7 +32,7 @@ def package() -> bytes:
 
 @pytest.fixture
 def npm(package: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put an npm on the PATH that serves another package than the pinned one."""
+    """Put an npm on the PATH that serves a package other than the pinned package."""
     (tmp_path / "served.tgz").write_bytes(package)
     script = tmp_path / "npm"
     script.write_text(f'#!/bin/sh\n/bin/cp "{tmp_path}/served.tgz" .\n')
@@ -51,7 +51,7 @@ def test_the_pinned_package_is_unpacked(package: bytes, tmp_path: Path) -> None:
 
 
 def test_another_package_than_the_pinned_one_is_not_kept(npm: None, tmp_path: Path) -> None:
-    """Even if npm serves it under the pinned name and version."""
+    """The other package comes from npm under the pinned name and version."""
     kept = tmp_path / "engines" / "dynoxide"
     with pytest.raises(Unfetchable, match="not the pinned package"):
         fetch(kept)
@@ -68,7 +68,7 @@ def test_the_error_of_npm_is_printed(npm: None, tmp_path: Path) -> None:
 def test_without_npm_the_command_fails_with_the_reason(
     npm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also on a machine without a pinned package."""
+    """The machine has no pinned package either."""
     monkeypatch.setattr(dynoxide, "FETCHED", tmp_path / "absent")
     (tmp_path / "npm").unlink()
     assert dynoxide.main() == 1

@@ -1,4 +1,4 @@
-"""The tables of the embedded engine. ``tests/baton/proofs/engines`` races the engine itself."""
+"""The tables of the embedded DynamoDB. ``tests/baton/proofs/engines`` tests it with parallel writes."""
 
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tools.dev.engine import client, create_tables

@@ -1,4 +1,7 @@
-"""`operate export`: encrypted, told, and a round trip into an empty deployment keeps every hash to the byte."""
+"""`operate export`: the file is encrypted, and the export is reported.
+
+An import into an empty deployment keeps every hash, byte for byte.
+"""
 
 import json
 import re
@@ -69,7 +72,7 @@ def test_an_export_that_is_imported_into_an_empty_deployment_has_the_same_hashes
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Equal to the byte, for Baton's own hash and for others. Address, status, factor and time are the same too."""
+    """Baton's own hashes and all others are equal byte for byte. Address, status, factor and time are the same too."""
     make_device().register("own@example.com")
     totp = {"secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}
     assert (
@@ -121,7 +124,7 @@ def test_an_export_is_told_before_it_begins_and_its_count_after_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The metric raises an alarm. The row has the count and the caller. An export that fails is told too."""
+    """The metric raises an alarm. The audit row has the count and the caller. A failed export is reported too."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     make_device().register("ada@example.com")
     assert take(identity, tmp_path / "one.age") == 0
@@ -157,7 +160,10 @@ def test_a_file_is_for_its_owner_alone_and_never_replaced(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An address is not readable in it. Without a recipient there is no export."""
+    """Only the owner of the file can read it, and no address is readable in it.
+
+    Without a recipient there is no export.
+    """
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     make_device().register("ada@example.com")
     file = tmp_path / "one.age"
@@ -177,7 +183,7 @@ def test_a_file_is_for_its_owner_alone_and_never_replaced(
 
 
 def test_an_unfinished_export_leaves_no_file(tmp_path: Path, identity: Any) -> None:
-    """The count is of the accounts that were read."""
+    """The reported count is the number of accounts that were read."""
     exported = Exported()
 
     def lines() -> Iterator[Line]:

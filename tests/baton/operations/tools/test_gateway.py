@@ -23,7 +23,7 @@ entered = threading.Semaphore(0)
 
 
 def mirror(**parameters: str) -> Response:
-    """Return the received event, and an answer with many headers."""
+    """Return the received event, in an answer with many headers."""
     assert app.current_request is not None
     event = app.current_request.to_original_event()
     event["given"] = parameters
@@ -69,7 +69,7 @@ def seen(gateway: Gateway, method: str, target: str, *headers: tuple[str, str], 
 
 
 def test_the_path_is_unchanged_and_the_resource_is_the_template(mirrored: Gateway) -> None:
-    """With the stage prefix, and not decoded. The parameters are not decoded either."""
+    """The path has the stage prefix, and neither path nor parameters are decoded."""
     event = seen(mirrored, "GET", "/api/things/a%2Fb%20c", ("Host", "x"))
     assert event["requestContext"]["path"] == "/api/things/a%2Fb%20c"
     assert event["requestContext"]["resourcePath"] == event["resource"] == "/things/{thing}"
@@ -78,12 +78,12 @@ def test_the_path_is_unchanged_and_the_resource_is_the_template(mirrored: Gatewa
 
 
 def test_a_literal_segment_is_preferred_to_a_parameter(mirrored: Gateway) -> None:
-    """/things/mine is not a thing with the name mine."""
+    """The path /things/mine does not mean a thing with the name mine."""
     assert seen(mirrored, "GET", "/api/things/mine")["resource"] == "/things/mine"
 
 
 def test_the_query_is_decoded_once_and_the_raw_query_is_lost(mirrored: Gateway) -> None:
-    """All values are in the multi-value map, and the last one in the other map. Without a query both are None."""
+    """One map has every value of a parameter, the other map only the last value. Without a query both are None."""
     event = seen(mirrored, "GET", "/api/things?a=1&a=%2541&b=x+y&c=")
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "%41"], "b": ["x y"], "c": [""]}
     assert event["queryStringParameters"] == {"a": "%41", "b": "x y", "c": ""}
@@ -98,7 +98,7 @@ def test_the_last_of_two_headers_wins_and_the_multi_value_map_has_both(mirrored:
 
 
 def test_a_binary_body_is_base64_and_a_text_body_is_not(mirrored: Gateway) -> None:
-    """By the content types that Chalice declares as binary."""
+    """The content types that Chalice declares as binary decide this."""
     binary = seen(mirrored, "POST", "/api/things", ("content-type", "application/octet-stream"), body=b"\xff\0")
     assert (binary["body"], binary["isBase64Encoded"]) == (base64.b64encode(b"\xff\0").decode(), True)
     text = seen(mirrored, "POST", "/api/things", ("content-type", "application/json"), body=b"{}")
@@ -119,7 +119,7 @@ def test_www_authenticate_and_date_are_renamed(mirrored: Gateway) -> None:
     [("GET", "/api/nothing"), ("PUT", "/api/things"), ("GET", "/things"), ("GET", "/api"), ("GET", "/api/things//")],
 )
 def test_the_gateway_itself_answers_an_unknown_route(mirrored: Gateway, method: str, target: str) -> None:
-    """404 in Baton's error format, as in the gateway response of the deployment. No function is called."""
+    """The answer is 404 in Baton's error format, as in a deployment. No function is called."""
     answer = mirrored.call(method, target)
     members = json.loads(answer.body)
     assert (answer.status, members["code"], members["status"]) == (404, "not_found", 404)
@@ -200,7 +200,7 @@ def spoken(port: int, sent: bytes) -> bytes:
 
 
 def test_connections_are_kept_alive_and_chunks_are_joined(served: tuple[int, DevelopmentClock]) -> None:
-    """With HTTP/1.1, as apps send it."""
+    """The requests use HTTP/1.1, as those of apps."""
     port, _ = served
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         for _ in range(3):
@@ -225,7 +225,7 @@ def test_connections_are_kept_alive_and_chunks_are_joined(served: tuple[int, Dev
 def test_invalid_requests_are_refused_and_the_server_continues(
     served: tuple[int, DevelopmentClock], odd: bytes
 ) -> None:
-    """An ambiguous length, random bytes, unknown methods."""
+    """The requests have an ambiguous length, random bytes, or an unknown method."""
     port, _ = served
     assert spoken(port, odd)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 501", b"<!DOCTYPE HT"}
     assert spoken(port, b"GET /api/things HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 418")
@@ -243,7 +243,7 @@ AS_JSON = "Content-Type: application/json"
 
 
 def test_the_clock_can_be_moved_forward_and_back(served: tuple[int, DevelopmentClock]) -> None:
-    """Never before the true time. The path is outside the stage."""
+    """The clock is never before the true time. The path of the route is outside the stage."""
     port, clock = served
     assert moved(port, b'{"skip": 900}', AS_JSON).startswith(b"HTTP/1.1 200")
     assert clock.skipped_s == 900
@@ -279,7 +279,7 @@ def test_a_web_page_cannot_move_the_clock(served: tuple[int, DevelopmentClock], 
 
 
 def test_the_mails_of_the_development_server_are_listed_newest_first(served: tuple[int, DevelopmentClock]) -> None:
-    """Outside the stage, like the clock. No cache keeps them."""
+    """The path is outside the stage, like that of the clock. No cache stores the answer."""
     port, _ = served
     for number in range(2):
         OF_THIS_PROCESS(Mail(f"ada{number}@example.com", "Hello", "1234 5678", "<p>1234 5678</p>"))
@@ -295,7 +295,7 @@ def test_the_mails_of_the_development_server_are_listed_newest_first(served: tup
 def test_a_page_whose_name_leads_to_this_machine_cannot_read_mails(
     served: tuple[int, DevelopmentClock], host: str
 ) -> None:
-    """DNS rebinding: for the browser the page is of the same origin. Only the host shows it."""
+    """With DNS rebinding, the browser treats the page as of the same origin. Only the host reveals it."""
     port, _ = served
     OF_THIS_PROCESS(Mail("ada@example.com", "Hello", "1234 5678", "<p>1234 5678</p>"))
     said = spoken(port, f"GET {MAILS_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -347,7 +347,7 @@ def test_an_answer_to_head_has_a_length_and_no_body(served: tuple[int, Developme
 
 
 def test_an_answer_without_content_has_no_content_length(served: tuple[int, DevelopmentClock]) -> None:
-    """RFC 9110 section 8.6, for status 204."""
+    """RFC 9110 section 8.6 requires this for status 204."""
     port, _ = served
     said = spoken(port, b"DELETE /api/things HTTP/1.1\r\nHost: x\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 204")

@@ -1,4 +1,4 @@
-"""`operate import`: what each line becomes, what is refused, repetitions, a crash, and the report."""
+"""`operate import`: the account of each line, refused lines, repetitions, a crash, and the report."""
 
 import base64
 import json
@@ -91,7 +91,7 @@ def test_an_imported_person_logs_in_with_the_old_password_and_the_hash_is_replac
 
 
 def test_a_disabled_person_stays_disabled(bring: Callable[..., int], make_device: Callable[..., Device]) -> None:
-    """The right password is refused like a wrong one, until an operator enables the account."""
+    """The right password is refused like a wrong password, until an operator enables the account."""
     assert bring(line(password={"hash": HASH}, disabled=True)) == 0
     assert make_device().login(EMAIL).code == "invalid_credentials"
     assert main(["enable", EMAIL]) == 0
@@ -101,7 +101,7 @@ def test_a_disabled_person_stays_disabled(bring: Callable[..., int], make_device
 def test_a_person_without_a_password_has_none(
     bring: Callable[..., int], make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No password is right, also not an empty one, and the address cannot be registered again."""
+    """Every password is wrong, also the empty password, and the address cannot be registered again."""
     assert bring(line()) == 0
     assert "people without a password set one by mail: POST /password/forgot" in capsys.readouterr().out
     assert make_device().login(EMAIL).code == "invalid_credentials"
@@ -113,7 +113,7 @@ def test_a_person_without_a_password_has_none(
 def test_an_authenticator_app_is_asked_for_and_its_codes_are_right(
     bring: Callable[..., int], make_device: Callable[..., Device], length: int
 ) -> None:
-    """`totp` switches the second factor on. Some systems give apps secrets of 10 bytes."""
+    """`totp` switches the second factor on. Secrets of 10 bytes, which some systems use, are accepted."""
     secret = secrets.token_bytes(length)
     totp = {"secret": base64.b32encode(secret).decode().rstrip("=").lower()}
     assert bring(line(password={"hash": HASH}, email_verified=True, totp=totp)) == 0
@@ -159,7 +159,7 @@ def test_each_refusal_has_its_reason_and_the_other_lines_are_imported(
     capsys: pytest.CaptureFixture[str],
     make_device: Callable[..., Device],
 ) -> None:
-    """Exit 3. Nothing of a refused line is stored, and no hash is printed."""
+    """The exit code is 3. Nothing of a refused line is stored, and no hash is printed."""
     assert bring(*REFUSED, line(password={"hash": HASH})) == 3
     assert [one.get("reason", "") for one in results()] == [*REFUSED.values(), ""]
     assert make_device().register("a@example.com").status == 201
@@ -175,7 +175,7 @@ def test_each_refusal_has_its_reason_and_the_other_lines_are_imported(
 def test_a_repeated_line_is_unchanged_and_an_existing_account_is_never_changed(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]], make_device: Callable[..., Device]
 ) -> None:
-    """Neither its password nor its status."""
+    """Neither its password nor its status changes."""
     make_device().register("bob@example.com")
     lines = (line(password={"hash": HASH}), line("Bob@example.com", password={"hash": HASH}, disabled=True))
     assert bring(*lines) == 3
@@ -194,7 +194,7 @@ def test_a_repeated_line_is_unchanged_and_an_existing_account_is_never_changed(
 def test_two_people_with_one_address_are_not_merged(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]]
 ) -> None:
-    """Two accounts elsewhere, whose spellings are one address here: the second is a conflict."""
+    """Two accounts of the other system have spellings of one address. The second account is a conflict."""
     assert bring(line("ada@example.com"), line("ADA@example.com")) == 3
     assert [one["outcome"] for one in results()] == ["created", "conflict"]
 
@@ -202,7 +202,7 @@ def test_two_people_with_one_address_are_not_merged(
 def test_a_deleted_account_does_not_come_back(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]], make_device: Callable[..., Device]
 ) -> None:
-    """The person deleted it after the first import."""
+    """The person deleted the account after the first import."""
     assert bring(line(password={"hash": HASH})) == 0
     assert main(["delete", EMAIL]) == 0
     assert bring(line(password={"hash": HASH}), line("new@example.com"), name="again.jsonl") == 3
@@ -236,7 +236,7 @@ def test_a_dry_run_judges_everything_and_writes_nothing(
 
 
 class TestResuming:
-    """``FILE.progress``."""
+    """The file ``FILE.progress``."""
 
     LINES = tuple(line(f"person{number}@example.com") for number in range(25))
 
@@ -291,7 +291,7 @@ class TestResuming:
     def test_the_progress_of_another_file_is_refused(
         self, bring: Callable[..., int], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Its records would be skipped."""
+        """Otherwise the records of this file would be skipped."""
         assert bring(*self.LINES) == 0
         assert bring(line("other@example.com")) == 1
         assert "is of another file or source" in capsys.readouterr().err
@@ -318,7 +318,7 @@ def test_the_rate_is_halved_while_dynamodb_refuses_writes(
 
 
 def test_a_pace_is_halved_once_a_second_and_raised_slowly() -> None:
-    """It never gets faster than it began, and never stops."""
+    """The pace is never higher than at the beginning, and never zero."""
     now = [0.0]
     pauses: list[float] = []
     pace = Pace(100.0, monotonic=lambda: now[0], pause=pauses.append)
@@ -388,7 +388,7 @@ def test_an_unknown_address_imitates_the_hashes_of_the_others(
 
 
 def test_bad_arguments_and_files_are_told(bring: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 1 for a file, 2 for an argument."""
+    """The exit code is 1 for an invalid file, and 2 for an invalid argument."""
     assert main(["import", "/nowhere/people.jsonl", "--from", "baton"]) == 1
     assert "No such file" in capsys.readouterr().err
     with pytest.raises(SystemExit) as usage:

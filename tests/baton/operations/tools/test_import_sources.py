@@ -1,4 +1,7 @@
-"""The files of other systems, as the lines of an import. The files are as their tools write them."""
+"""The files of other systems, as the lines of an import.
+
+The files have the form that the tools of these systems write.
+"""
 
 import base64
 import hashlib
@@ -57,7 +60,7 @@ def reason(record: Record) -> str:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., list[Record]]:
-    """Write a file, and those beside it, and read its records."""
+    """Write a file and its companion files, and read its records."""
 
     def read(source: str, name: str, text: str, parameters: str = "", **beside: str) -> list[Record]:
         (tmp_path / name).write_text(text, "utf-8")
@@ -73,10 +76,10 @@ def read(tmp_path: Path) -> Callable[..., list[Record]]:
 
 
 class TestAuth0:
-    """The hash export of the support, the format of bulk imports, and users.csv."""
+    """The hash export from Auth0's support, the format of bulk imports, and users.csv."""
 
     def test_the_hash_export(self, read: Callable[..., list[Record]]) -> None:
-        """One object on each line."""
+        """The file has one object on each line."""
         row = {
             "_id": {"$oid": "60425dc43519d90068f82973"},
             "email_verified": False,
@@ -96,7 +99,7 @@ class TestAuth0:
         assert password(record) == BCRYPT
 
     def test_the_format_of_bulk_imports(self, read: Callable[..., list[Record]]) -> None:
-        """An array. `custom_password_hash` names its algorithm."""
+        """The file is an array. `custom_password_hash` names its algorithm."""
         salt, tag = b"\x01" * 16, hashlib.scrypt(b"pw", salt=b"\x01" * 16, n=1024, r=8, p=1, dklen=32)
         rows = [
             {"user_id": "a", "email": "a@example.com", "email_verified": True,
@@ -119,7 +122,7 @@ class TestAuth0:
         assert reason(md5) == "hash_unknown"
 
     def test_users_csv_has_no_hash(self, read: Callable[..., list[Record]]) -> None:
-        """The app's hook moves these people."""
+        """The app's hook checks the passwords of these people at their first login."""
         (record,) = read("auth0", "users.csv", "Id,Email,Email Verified\nauth0|1,ada@example.com,true\n")
         assert members(record) == {
             "v": 1,
@@ -131,7 +134,7 @@ class TestAuth0:
 
 
 class TestFirebase:
-    """`firebase auth:export --format=json`, with the parameters of the console."""
+    """The export `firebase auth:export --format=json`, with the parameters of the console."""
 
     USERS = {  # noqa: RUF012 - never changed
         "users": [
@@ -148,7 +151,7 @@ class TestFirebase:
     }  # fmt: skip
 
     def test_accounts(self, read: Callable[..., list[Record]]) -> None:
-        """Base64 and base64url. A person of another provider is refused, and not imported without that login."""
+        """The hashes are in base64 or base64url. A person who logs in with another provider is refused."""
         ada, bob, eve, broken = read("firebase", "users.json", json.dumps(self.USERS), FIREBASE_PARAMETERS)
         assert members(ada) == {
             "v": 1,
@@ -164,7 +167,7 @@ class TestFirebase:
         assert reason(broken) == "hash_unknown"
 
     def test_without_parameters_no_hash_can_be_read(self, read: Callable[..., list[Record]]) -> None:
-        """The error says where they are."""
+        """The error says where to find the parameters."""
         with pytest.raises(BadFile, match="--hash-parameters"):
             read("firebase", "users.json", json.dumps(self.USERS))
         with pytest.raises(BadFile, match="auth:export"):
@@ -180,7 +183,7 @@ class TestFirebase:
 
 
 def test_supabase(read: Callable[..., list[Record]]) -> None:
-    """`auth.users` and `auth.identities` as CSV. Deleted and anonymous users are skipped."""
+    """The files are `auth.users` and `auth.identities` as CSV. Deleted and anonymous users are skipped."""
     header = "id,email,email_confirmed_at,encrypted_password,banned_until,created_at,deleted_at,is_anonymous\n"
     rows = (
         f"1,ada@example.com,2023-01-02 03:04:05.678+00,{BCRYPT},,2017-07-14 02:40:00+00,,f\n"
@@ -205,7 +208,7 @@ def test_supabase(read: Callable[..., list[Record]]) -> None:
 
 
 def test_cognito(read: Callable[..., list[Record]]) -> None:
-    """No hash exists. A line break in a quoted cell does not end a record."""
+    """Cognito exports no hash. A line break in a quoted cell does not end a record."""
     text = (
         "sub,cognito:username,email,email_verified,enabled,name\n"
         's1,ada,ada@example.com,true,true,"Ada\nLovelace"\n'
@@ -225,7 +228,7 @@ def test_cognito(read: Callable[..., list[Record]]) -> None:
 
 
 def test_better_auth(read: Callable[..., list[Record]]) -> None:
-    """`user` and `account`, in either spelling of the columns. scrypt takes the hex text of the salt."""
+    """The tables are `user` and `account`, in either spelling of the columns. scrypt takes the hex text of the salt."""
     salt = "00112233445566778899aabbccddeeff"
     key = hashlib.scrypt(b"pw", salt=salt.encode(), n=16384, r=16, p=1, dklen=64, maxmem=2**26).hex()
     users = (
@@ -252,13 +255,13 @@ def test_better_auth(read: Callable[..., list[Record]]) -> None:
     ],
 )
 def test_another_file_is_told(read: Callable[..., list[Record]], source: str, text: str, wrong: str) -> None:
-    """The error names the first thing that does not fit, and no value."""
+    """The error names the first part that does not fit, and shows no value."""
     with pytest.raises(BadFile, match=wrong):
         read(source, "user.csv" if source == "better-auth" else "users.json", text)
 
 
 def test_a_line_that_is_too_long_does_not_hide_the_next_one(read: Callable[..., list[Record]]) -> None:
-    """The rest of the line is passed over."""
+    """The rest of the long line is skipped."""
     long = '{"v":1,"email":"a@example.com","source_id":"' + "x" * 100_000 + '"}'
     records = read("baton", "people.jsonl", f'{long}\n\n{{"v":1,"email":"b@example.com"}}')
     assert reason(records[0]) == "line_too_long"

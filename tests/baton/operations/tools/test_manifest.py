@@ -34,7 +34,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_manifest_names_the_files_of_baton_only(tree: Path) -> None:
-    """Sorted. No file of the team, no cache, not itself, and not the description of all routes."""
+    """The list is sorted. It has no file of the team, no cache, not itself, and not the description of all routes."""
     listed = manifest.read(tree)
     assert list(listed) == [
         "baton.mk",
@@ -65,7 +65,7 @@ def test_sha256sum_reads_a_manifest(tree: Path) -> None:
 
 
 def test_each_difference_is_named(tree: Path) -> None:
-    """A changed file, a deleted file, and a file that is not in the release."""
+    """The differences are a changed file, a deleted file, and a file that is not in the release."""
     (tree / "chalicelib/baton/call.py").write_text("call = 2\n", "utf-8")
     (tree / "tools/plan.py").unlink()
     (tree / "tools/own.py").write_text("", "utf-8")
@@ -87,7 +87,7 @@ def test_each_difference_is_named(tree: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_path_of_the_tree_is_refused(line: str) -> None:
-    """An upgrade writes and deletes what a manifest names, so no path may leave the tree."""
+    """An upgrade writes and deletes the listed files, so no path may lead out of the tree."""
     with pytest.raises(manifest.NoManifest):
         manifest.parse(f"{DIGEST}  tools/plan.py\n{line}\n")
 
@@ -110,7 +110,7 @@ def test_the_manifest_of_a_release_is_not_written_again(tree: Path, capsys: pyte
 
 
 def test_in_development_the_manifest_is_written(tree: Path) -> None:
-    """Between two releases of Baton it follows the tree."""
+    """Between two releases of Baton, the manifest follows the tree."""
     (tree / manifest.VERSION).write_text("1.1.0-dev\n", "utf-8")
     assert manifest.main(tree, []) == 0
     assert manifest.differences(manifest.read(tree), tree) == manifest.Differences([], [], [])

@@ -12,7 +12,7 @@ from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
 
 
 def test_every_mutant_is_valid() -> None:
-    """Its text occurs once in the file, the result is valid Python, and its name is unique."""
+    """Its text occurs once in the file, the changed file is valid Python, and its name is unique."""
     mutants = all_mutants()
     for mutant in mutants:
         source = (ROOT / mutant.file).read_text("utf-8")
@@ -21,7 +21,10 @@ def test_every_mutant_is_valid() -> None:
 
 
 def test_there_are_enough_mutants() -> None:
-    """At least forty by hand, a dozen for every day, and every guard of the files with rules."""
+    """There are at least forty listed mutants and a dozen for daily runs.
+
+    Every guard of the files with rules has a mutant.
+    """
     assert len(LISTED) >= 40
     assert len(SHORT) == 12
     assert {mutant.file for mutant in LISTED} | set(FILES) == TESTS.keys()
@@ -34,7 +37,10 @@ NOUNS = ("__init__", "daily", "model", "ports", "refusals", "snapshot", "storage
 
 
 def test_every_file_with_rules_has_mutants() -> None:
-    """And the client. Exceptions: values, numbers, ports, refusals, and the audit, whose seeded faults are tests."""
+    """The Python client has mutants too.
+
+    Exceptions are values, numbers, ports, refusals, and the audit, whose seeded faults are tests.
+    """
     guarded = {
         path.relative_to(ROOT).as_posix()
         for part in GUARDED
@@ -46,7 +52,7 @@ def test_every_file_with_rules_has_mutants() -> None:
 
 
 def test_a_mutant_whose_text_moved_is_noticed() -> None:
-    """A missing or repeated text: a mutant without an effect proves nothing."""
+    """If its text is missing or repeated, the mutant has no effect and would prove nothing."""
     with pytest.raises(Stale, match="0 times"):
         Mutant("x.py", "gone", "guard()", "pass").applied("nothing")
     with pytest.raises(Stale, match="2 times"):
@@ -61,7 +67,7 @@ def test_a_mutant_whose_text_moved_is_noticed() -> None:
 def test_a_mutant_without_effect_survives_and_a_harmful_one_is_killed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In a copy of the tree. The file is restored in between.
+    """They run in a copy of the tree, whose file is restored in between.
 
     If the tests fail without a mutant, the failures are printed.
     """

@@ -124,7 +124,7 @@ def test_a_role_is_granted_shown_and_revoked(
     operate: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One role at a time, and the others stay. Tokens have it from the next exchange."""
+    """A command changes one role and keeps the others. The tokens change at the next exchange."""
     del with_roles
     phone = make_device()
     phone.register("ada@example.com")
@@ -146,7 +146,10 @@ def test_a_role_is_granted_shown_and_revoked(
 def test_a_deletion_by_the_operator_is_queued_where_there_is_a_queue(
     operate: Callable[..., int], make_device: Callable[..., Device], tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the function of the team is called too. The queue is found by its name. If it is missing, nothing happens."""
+    """The queue is found by its name, and its order calls the function of the team too.
+
+    Without the queue, the command changes nothing.
+    """
     assert make_device().register("ada@example.com").status == 201
     url = "https://sqs.REGION.amazonaws.com/ACCOUNT/"
     monkeypatch.setenv("BATON_MAIL_QUEUE", f"{url}{tables.prefix}-gone")
@@ -167,7 +170,10 @@ def test_the_operator_forgets_an_account_that_its_owner_deleted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """By its id, since the address is free. Never an account that exists. With a queue, the team is called again."""
+    """The account is given by its id, because its address is free. An existing account is refused.
+
+    With a queue, the team is called again.
+    """
     phone = make_device()
     assert phone.register("ada@example.com").status == 201
     account = phone.get("/me").members["account_id"]
@@ -192,7 +198,10 @@ def test_the_operator_removes_the_second_factors_of_a_person_who_lost_them(
     capsys: pytest.CaptureFixture[str],
     clock: DevelopmentClock,
 ) -> None:
-    """App, codes and remembered devices. The next login asks for nothing, no login ends, and the event is audited."""
+    """App, codes and remembered devices are removed.
+
+    The next login needs no factor, no login ends, and the event is audited.
+    """
     phone, ada = make_device(), Person(lambda: int(clock.time()))
     assert phone.register(EMAIL).status == 201
     assert operate("factors", EMAIL, "remove") == 1
@@ -216,7 +225,7 @@ def test_the_operator_removes_the_second_factors_of_a_person_who_lost_them(
 def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
     operate: Callable[..., int], capsys: pytest.CaptureFixture[str], tables: Tables, make_device: Callable[..., Device]
 ) -> None:
-    """In each form of the address, with or without an account. SES has a list of its own, which the command names."""
+    """The address may have any form, with or without an account. The command also names SES's own list."""
     assert make_device().register("ada@example.com").status == 201
     store = SuppressedAddresses(DynamoDB(tables))
     index = KeyRing(DynamoDB(tables), LocalWrapper(), secrets.token_bytes).current(now=now()).email_index
@@ -240,7 +249,7 @@ def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
 def test_a_second_factor_is_required_and_released_by_the_operator(
     make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str], tables: Tables
 ) -> None:
-    """It is stored with the account state, shown, and in the audit of the account."""
+    """The requirement is stored in the account state. The command shows it, and the audit records it."""
     phone = make_device()
     phone.register("ada@example.com")
     for change, shown in (("require", "required by an operator"), ("release", "not required by an operator")):
@@ -270,7 +279,7 @@ def test_a_command_about_an_unknown_role_or_account_changes_nothing(
     command: tuple[str, ...],
     error: str,
 ) -> None:
-    """The command exits with 1 and names what is unknown."""
+    """The command exits with 1 and names the unknown role or account."""
     del with_roles
     make_device().register("ada@example.com")
     assert operate(*command) == 1
@@ -283,7 +292,7 @@ def test_the_roles_of_a_deleted_or_disabled_account(
     operate: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A disabled account keeps its roles and shows them, and none is changed. A deleted account is not found."""
+    """A disabled account keeps its roles, and they can be shown but not changed. A deleted account is not found."""
     del with_roles
     make_device().register("ada@example.com")
     assert operate("role", "grant", "ada@example.com", "support") == 0
@@ -362,7 +371,7 @@ def commands_of(runbook: str) -> list[list[str]]:
 
 
 def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
-    """Make every token that a thief of the key ring could use: with every key, of every time, in both formats.
+    """Make every token that a thief of the key ring could make: with every key and time, in both formats.
 
     The thief has all other data too: account, lineage, generation and times, as stored now.
     """
@@ -418,7 +427,7 @@ def sealed_under(root: Root, token: tokens.Token) -> str:
 
 
 def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> list[str]:
-    """Call and exchange with each token, and return the accepted ones. The thief has no device key."""
+    """Call and exchange with each token, and return the accepted tokens. The thief has no device key."""
     thief = replaced(phone, bound=False, tokens={})
     taken = []
     for text in forged:
@@ -431,11 +440,11 @@ def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> 
 
 
 UNBOUND = ("simple", "oauth", "legacy", "session-api", "iot")
-"""A client of every mechanism, in both formats, whose logins need no key."""
+"""A registry with a client of every mechanism in both formats, whose logins need no key."""
 
 
 def registered(deployment: Deployment) -> list[Device]:
-    """Register an account for a bound device, and one for an unbound login of every mechanism."""
+    """Register an account for a bound device, and an account for an unbound login of every mechanism."""
     phones = [deployment.make_device()] + [deployment.make_device(client_id=name, bound=False) for name in UNBOUND]
     for phone in phones:
         assert phone.register(f"{phone.client_id}@example.com").status == 201
@@ -483,12 +492,18 @@ def test_the_runbook_signing_key_leak_stops_the_thief(deployment: Deployment) ->
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
 def test_no_key_command_logs_out_an_honest_login(deployment: Deployment, command: str) -> None:
-    """At each second, with each key ring that an environment may still have: calls, exchanges, retries, new logins."""
+    """The logins make calls, exchanges and retries at each second.
+
+    Each key ring that an environment may still have is tested.
+    """
     phones = registered(deployment)
     pauses: list[float] = []
 
     def use(pause_s: float) -> None:
-        """Use the logins at each pause, but not on each environment: the two read the key ring at different times."""
+        """Use the logins at each pause.
+
+        Each login uses one environment, because the two environments read the key ring at different times.
+        """
         pauses.append(pause_s)
         deployment.clock.skip(pause_s)
         for number, phone in enumerate(phones if len(pauses) % 5 == 0 else []):
@@ -506,9 +521,9 @@ def test_no_key_command_logs_out_an_honest_login(deployment: Deployment, command
 
 
 def test_retire_key_replaces_every_key(deployment: Deployment) -> None:
-    """The next key was in the leaked ring too.
+    """The leaked ring also contained the next key.
 
-    The key that signs afterwards was not, and a new next key is published.
+    So a key that was not in the leaked ring signs afterwards, and a new next key is published.
     """
     before = deployment.key_ring()
     assert deployment.operate("retire-key") == 0
@@ -552,7 +567,7 @@ def test_the_raised_not_before_ends_every_login(
     clock: DevelopmentClock,
     waited: list[float],
 ) -> None:
-    """After the cache time, and after the end of every request that had begun before."""
+    """They have ended after the cache time, and after the end of every request that had begun before."""
     phone = make_device()
     phone.register("ada@example.com")
     assert operate("raise-not-before") == 0
@@ -593,9 +608,9 @@ def ringless(
 def test_a_key_ring_over_accounts_needs_the_typed_prefix(
     ringless: Callable[[], object], typed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bug: a new key ring was created without a question.
+    """Bug: the command created a new key ring without a confirmation.
 
-    It logs out every user and makes every password unreadable.
+    A new ring logs out every user and makes every password hash unreadable.
     """
 
     def ask(_: str) -> str:
@@ -644,7 +659,7 @@ def test_an_environment_creates_no_key_ring_over_accounts(
 
 
 def test_unknown_arguments_change_nothing(operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 2 with the list of commands. Exit code 1 with the problem for wrong settings."""
+    """The exit code is 2, with the list of commands. For wrong settings it is 1, with the problem."""
     assert operate() == 2
     assert operate("disable") == 2
     assert operate("drop-tables") == 2

@@ -42,7 +42,7 @@ def command(client_id: str, hours: str) -> int:
 
 
 def test_an_operator_lowers_a_client_and_ends_it(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
-    """The item is sealed by the key ring, and another client stays lowered."""
+    """The item is encrypted with the key ring, and another client stays lowered."""
     assert command("bank", "6") == 0
     assert "bank is judged as report until" in capsys.readouterr().out
     assert command("factor", "1") == 0
@@ -66,7 +66,7 @@ def test_an_operator_lowers_a_client_and_ends_it(tables: Tables, capsys: pytest.
 def test_a_wrong_command_changes_nothing(
     tables: Tables, capsys: pytest.CaptureFixture[str], client_id: str, hours: str, says: str
 ) -> None:
-    """Exit 1, with the reason."""
+    """The exit code is 1, and the reason is printed."""
     assert command(client_id, hours) == 1
     assert says in capsys.readouterr().err
     assert lowered(tables) == {}

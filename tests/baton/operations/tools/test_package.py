@@ -30,7 +30,7 @@ from tools.package import (
 from tools.template import ROOT
 
 HERE = "x86_64"
-"""The other architecture is packaged in the long form."""
+"""The architecture of this machine. The other architecture is packaged only in the long form of the tests."""
 
 
 @pytest.fixture(
@@ -55,7 +55,7 @@ def named(archive: Path) -> set[str]:
 
 
 def test_the_zip_has_only_the_application_and_its_dependencies(archive: Path) -> None:
-    """app.py, chalicelib/ and runtime dependencies: no tests, no tools, no boto3, under 8 MB."""
+    """It has app.py, chalicelib/ and the runtime dependencies: no tests, no tools, no boto3, and less than 8 MB."""
     assert strangers(archive) == set()
     assert {"app.py", "chalicelib", "argon2", "cryptography", "msgspec", "chalice"} <= parts(archive).keys()
     assert archive.stat().st_size < ZIP_BYTES_MAX
@@ -82,7 +82,7 @@ def test_the_zip_has_every_file_of_chalicelib_except_the_test_kit(archive: Path)
 
 
 def test_what_is_left_out_is_never_imported() -> None:
-    """Passkeys, passwords and keys do without these files: the library of cbor2, other ASN.1 modules, build tools."""
+    """Passkeys, passwords and keys work without these files: the library of cbor2, other ASN.1 modules, build tools."""
     program = (
         "import sys; sys.modules['_cbor2'] = None\n"
         "import webauthn.authentication.verify_authentication_response as one\n"
@@ -122,7 +122,10 @@ def test_imported_modules_are_compiled(archive: Path) -> None:
 
 
 def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp_path: Path) -> None:
-    """Byte for byte: an unchanged zip is not uploaded, and anybody with the source can compare the zip."""
+    """The zip is equal byte for byte.
+
+    So an unchanged zip is not uploaded again, and every reader of the source can compare it.
+    """
     with zipfile.ZipFile(packaged(HERE) / "deployment.zip") as opened:
         kept = [name for name in opened.namelist() if name.startswith(("app.", "chalicelib/baton/lineages/"))]
         compiled = {name: opened.read(name) for name in kept if name.endswith(".pyc")}
@@ -139,7 +142,7 @@ def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp
 
 
 def test_an_unexpected_file_in_the_zip_is_noticed(tmp_path: Path) -> None:
-    """The test above can fail."""
+    """A control of the test above: it fails if the zip has such a file."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py", "__pycache__/app.x.pyc"):
@@ -164,7 +167,7 @@ def test_a_zip_over_the_limit_is_refused_with_its_largest_parts(
 
 
 def test_every_native_module_can_be_loaded_by_lambda(archive: Path, architecture: str) -> None:
-    """Five modules and their wheels: for the machine, the Python version and the glibc of Lambda."""
+    """Five modules and their wheels fit the machine, the Python version and the glibc of Lambda."""
     assert sum(name.endswith(".so") for name in named(archive)) == 5
     assert foreign(archive, architecture, runtime()) == set()
     other = next(name for name in MACHINES if name != architecture)
@@ -188,7 +191,7 @@ ARM = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x03\x00\xb7\x00"
     }.values(),
 )
 def test_a_native_module_that_lambda_cannot_load_is_noticed(tmp_path: Path, name: str, content: bytes) -> None:
-    """For example a module that pip compiled here because there was no wheel."""
+    """An example is a module that pip compiled on this machine because there was no wheel."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         opened.writestr(name, content)
@@ -217,12 +220,12 @@ def test_a_native_module_that_lambda_cannot_load_is_noticed(tmp_path: Path, name
     }.items(),
 )
 def test_the_platform_of_a_wheel_is_read_from_its_tags(tag: str, fits: bool) -> None:  # noqa: FBT001 - a column of the table
-    """PEP 425 and PEP 600, for Python 3.11 on glibc 2.26."""
+    """The tags follow PEP 425 and PEP 600. The test uses Python 3.11 on glibc 2.26."""
     assert fits_lambda(tag, "cp311", "x86_64", 26) is fits
 
 
 def test_the_newest_required_glibc_counts() -> None:
-    """The comparison is by number, not by letter."""
+    """The versions are compared as numbers, not as texts."""
     assert glibc_needed(b"\0GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0") == 17
     assert glibc_needed(b"") == 0
 
@@ -260,7 +263,7 @@ def test_a_python_that_lambda_does_not_have_is_refused(monkeypatch: pytest.Monke
 
 
 def test_an_error_of_chalice_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last line and the remedy. The traceback is written to a file."""
+    """The line has the last line of the error, and the remedy. The traceback is written to a file."""
     monkeypatch.setattr(package, "COPY", tmp_path / "source")
     monkeypatch.setattr(package, "BUILT", tmp_path / "package")
     (tmp_path / "source" / ".chalice").mkdir(parents=True)

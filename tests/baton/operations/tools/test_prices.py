@@ -18,7 +18,7 @@ def costs(users: int, habits: Habits = Habits(), **named: int) -> dict[str, floa
 
 
 def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
-    """$0.625 for DynamoDB, $3.50 for API Gateway, and no read."""
+    """They cost $0.625 for DynamoDB and $3.50 for API Gateway, and read nothing."""
     habits = replace(NOTHING, exchanges=1)
     assert work(100_000, habits).exchanges == 3 * MILLION
     bill_ = costs(100_000, habits)
@@ -28,7 +28,7 @@ def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
 
 
 def test_the_units_are_those_of_the_capacity_table() -> None:
-    """As in data.md, for one operation of each kind."""
+    """The table of data.md has the units of one operation of each kind."""
     assert (Work(1, 0, 0, 0, 0).write_units, Work(1, 0, 0, 0, 0).read_units) == (1, 0)
     assert (Work(0, 1, 0, 0, 0).write_units, Work(0, 1, 0, 0, 0).read_units) == (0, 1)
     assert (Work(0, 0, 1, 0, 0).write_units, Work(0, 0, 1, 0, 0).read_units) == (1, 1)
@@ -38,7 +38,7 @@ def test_the_units_are_those_of_the_capacity_table() -> None:
 
 
 def test_an_idle_month_has_only_fixed_costs() -> None:
-    """Keys, metrics, the firewall and the alarms."""
+    """The costs are those of keys, metrics, the firewall and the alarms."""
     standing = {what: usd for what, usd in costs(0).items() if usd > 0.1}
     assert standing.keys() == {"KMS", "Metrics", "Firewall", "Alarms, dashboard"}
     assert standing["KMS"] == pytest.approx(2 * 1.00 + 3 * 12 * 24 * 30 / 10_000 * 0.03)
@@ -47,7 +47,7 @@ def test_an_idle_month_has_only_fixed_costs() -> None:
 
 
 def test_twice_the_memory_costs_twice_the_seconds() -> None:
-    """In the Lambda line, without the cost of requests."""
+    """Only the Lambda line doubles, without its cost of requests."""
     requests = work(1000, Habits()).requests / MILLION * 0.20
     once, twice = (costs(1000, memory_mb=memory)["Lambda"] - requests for memory in (1024, 2048))
     assert twice == pytest.approx(2 * once)
@@ -55,7 +55,7 @@ def test_twice_the_memory_costs_twice_the_seconds() -> None:
 
 
 def test_more_users_never_cost_less() -> None:
-    """In each line."""
+    """Each line of the bill is compared."""
     for fewer, more in ((0, 1), (1, 100), (100, 1_000_000)):
         assert all(costs(more)[what] >= usd for what, usd in costs(fewer).items())
 
@@ -74,7 +74,7 @@ def test_every_price_is_used(name: str) -> None:
 
 
 def test_every_price_has_a_source_and_a_date() -> None:
-    """The page, and the day on which it was read."""
+    """The source is the page, and the date is the day on which it was read."""
     parsed = tomllib.loads(TABLE.read_text("utf-8"))
     assert isinstance(parsed["read_on"], date)
     for row in parsed["prices"].values():
@@ -83,7 +83,7 @@ def test_every_price_has_a_source_and_a_date() -> None:
 
 
 def test_the_total_is_the_sum_of_the_lines() -> None:
-    """The sum of the rounded amounts that are printed."""
+    """The printed total is the sum of the printed, rounded amounts."""
     shown = bill(10_000).splitlines()
     amounts = [float(line.split()[-1].replace(",", "")) for line in shown if line and line.split()[-1][-3:-2] == "."]
     assert amounts[9] == pytest.approx(sum(amounts[:9]), abs=0.05)

@@ -21,7 +21,7 @@ def test_one_item_is_singular(number: int, written: str) -> None:
 
 
 def test_an_irregular_plural_is_used() -> None:
-    """For nouns that do not just get an s."""
+    """Some nouns do not just get an s."""
     assert (counted(1, "process", "processes"), counted(2, "process", "processes")) == ("1 process", "2 processes")
 
 
@@ -34,13 +34,13 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     ("seconds", "written"), [(1, "10 s"), (44, "40 s"), (89, "90 s"), (95, "2 min"), (600, "10 min")]
 )
 def test_a_duration_is_rounded_for_a_person_who_waits(seconds: float, written: str) -> None:
-    """In seconds, minutes or hours."""
+    """The unit is seconds, minutes or hours."""
     assert roughly(seconds) == written
 
 
 @pytest.mark.parametrize("port", [80, 8000, 65_535])
 def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With any port, and with long client names."""
+    """The columns stay aligned for any port, and for long client names."""
     names = ["mobile", "a-client-with-a-name-that-is-very-long"]
     clients = [
         SimpleNamespace(id=name, mechanism=SimpleNamespace(name="rotating_refresh"), form="opaque", binding="required")

@@ -90,7 +90,7 @@ def until(holds: Callable[[], bool], tree: Path) -> None:
 
 @pytest.mark.prove(ci=True)
 def test_make_dev_reloads_changed_code_and_keeps_its_data(served: str, tree: Path) -> None:
-    """A new route, an error, its correction, and a changed package. A login from before continues to work."""
+    """The changes are a new route, an error, its correction, and a changed package. An earlier login still works."""
     login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"}
     token = str(asked(f"{served}/login", login)["access_token"])
     app, out = tree / "app.py", tree / "out"
@@ -149,7 +149,7 @@ def test_apps_are_replaced_together_with_their_routes() -> None:
 
 
 def test_a_failed_load_does_not_change_the_apps() -> None:
-    """The last working apps continue."""
+    """The last working apps still answer."""
     gateway = Gateway([app_of("old"), app_of("old")])
 
     def broken() -> list[Any]:
@@ -194,7 +194,7 @@ def test_apps_are_replaced_only_between_requests() -> None:
 
 
 def test_old_modules_are_restored_after_a_failed_load() -> None:
-    """Late imports of a running environment then get its own code."""
+    """So a late import in a running environment gets the code of that environment."""
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "chalicelib"}
 
     def broken() -> list[Any]:
@@ -211,7 +211,7 @@ def test_old_modules_are_restored_after_a_failed_load() -> None:
 
 
 def test_every_loaded_file_is_watched(tree: Path) -> None:
-    """Code and registries, new and deleted files, but no bytecode."""
+    """Code and registries, new and deleted files are watched. Bytecode is not."""
     seen = reload.look(tree)
     assert {
         tree / "app.py",

@@ -49,7 +49,7 @@ def test_satisfied_requirements_have_no_finding(tmp_path: Path) -> None:
 
 
 def test_each_unsatisfied_requirement_is_named(tmp_path: Path) -> None:
-    """A missing pin, a pin below the bound, and a line that pip would not accept."""
+    """The test has a missing pin, a pin below the bound, and a line that pip would not accept."""
     both = tree(tmp_path, batons="cryptography>=47\n", teams="stripe\n-e ../own\n")
     assert list(requirements.unsatisfied(both)) == [
         "requirements.txt pins cryptography 46.0.1, and requirements.in requires >=47",
@@ -59,7 +59,7 @@ def test_each_unsatisfied_requirement_is_named(tmp_path: Path) -> None:
 
 
 def test_the_packages_of_the_team_are_those_that_its_file_needs() -> None:
-    """The named packages and their dependencies. A package that Baton needs too is in both lists."""
+    """They are the named packages and their dependencies. A package that Baton needs too is in both lists."""
     of_the_team = {"some-payments", "jwcrypto", "cryptography", "cffi"}
     assert requirements.brought_by("requirements-app.in", PINNED) == of_the_team
     assert requirements.brought_by("requirements.in", PINNED) == {"cryptography", "cffi"}
@@ -67,7 +67,7 @@ def test_the_packages_of_the_team_are_those_that_its_file_needs() -> None:
 
 @pytest.mark.parametrize(("pinned", "expected"), [(PINNED, {"moto"}), ("", {"moto", "payments", "_payments"})])
 def test_the_zip_may_hold_the_packages_of_the_team(tmp_path: Path, pinned: str, expected: set[str]) -> None:
-    """Modules of a package that requirements-app.in brings may ship. Without that line they may not."""
+    """Modules of a package that requirements-app.in brings may be in the zip. Without that line they may not."""
     archive = tmp_path / "planted.zip"
     record = "payments/__init__.py,sha256=x,1\n_payments.cpython-311-x86_64-linux-gnu.so,sha256=y,1\n"
     with zipfile.ZipFile(archive, "w") as opened:
@@ -80,6 +80,6 @@ def test_the_zip_may_hold_the_packages_of_the_team(tmp_path: Path, pinned: str, 
 
 
 def test_the_virtual_environment_has_the_packages_of_the_team() -> None:
-    """Tests run with the pins that ship: requirements-dev.in reads both sources."""
+    """Tests use the pins of the zip, because requirements-dev.in reads both sources."""
     lines = (ROOT / "requirements-dev.in").read_text("utf-8").splitlines()
     assert {"-r requirements.in", "-r requirements-app.in"} <= set(lines)

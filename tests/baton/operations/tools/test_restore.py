@@ -101,7 +101,10 @@ def test_tables_that_were_not_restored_are_refused(deployed: Tables, capsys: pyt
 
 
 def test_a_restored_table_is_not_ready_for_recovery_immediately() -> None:
-    """AWS answers so for some minutes, but moto never does. Bug: the restore ended with a traceback."""
+    """AWS refuses point-in-time recovery for some minutes, but moto never does.
+
+    Bug: the restore ended with a traceback.
+    """
 
     class Beginning:
         """A DynamoDB client whose backups start after some calls."""

@@ -94,7 +94,10 @@ def test_make_dev_serves_prints_its_addresses_and_stops(serving: tuple[int, subp
 
 
 def test_make_dev_serves_over_https(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """``TLS=1``: a certificate that only who trusts its authority accepts. Cookies are offered a binding there."""
+    """With ``TLS=1``, only a client that trusts the new authority accepts the certificate.
+
+    Cookies get the offer of a binding.
+    """
     for name in [name for name in os.environ if name.startswith("BATON_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BATON_TABLE_PREFIX", "baton-tls")
@@ -144,7 +147,7 @@ def test_the_printed_curl_line_works(serving: tuple[int, subprocess.Popen[str]])
 
 @pytest.mark.prove(ci=True)
 def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[str]]) -> None:
-    """Against a running server, whose clock the demo resets.
+    """They use a running server, whose clock each demo resets.
 
     A demo whose reader closes the pipe ends without an error.
     """
@@ -178,7 +181,7 @@ def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[
 
 @pytest.mark.prove(ci=True)
 def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
-    """The tables of ``tables.yaml``, with the prefix of the deployment, beside Baton's tables."""
+    """The tables of ``tables.yaml`` are created beside Baton's tables, with the prefix of the deployment."""
     page = (ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
     (tmp_path / "tables.yaml").write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
     program = (
@@ -212,7 +215,7 @@ def test_make_demo_runs_without_a_server() -> None:
 
 @pytest.mark.prove(ci=True)
 def test_chalice_local_serves_baton_with_the_engine() -> None:
-    """The server of Chalice, with the stage ``local``, and the engine on loopback."""
+    """The test runs the server of Chalice with the stage ``local``, and the database on loopback."""
     engine_port, port = free_port(), free_port()
     beside = subprocess.Popen(
         [sys.executable, "-m", "tools.dev.engine", str(engine_port)],
@@ -268,7 +271,7 @@ def test_chalice_local_serves_baton_with_the_engine() -> None:
 @pytest.mark.parametrize("main", [serve.main, engine.main, demo.main], ids=["dev", "engine", "demo"])
 @pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0"])
 def test_an_invalid_port_is_refused(main: Callable[[list[str]], int], port: str) -> None:
-    """One sentence, and nothing is started."""
+    """The command prints one sentence, and starts nothing."""
     with pytest.raises(SystemExit, match=f"A port is a number from 1 to 65535, not '{port}'."):
         main([port])
 
@@ -282,7 +285,7 @@ def test_an_invalid_port_is_refused(main: Callable[[list[str]], int], port: str)
     ],
 )
 def test_a_failed_start_of_make_dev_is_one_sentence(wrong: dict[str, str], said: str) -> None:
-    """Without a traceback, because the code has no defect."""
+    """No traceback is printed, because the code has no defect."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.dev.serve", str(free_port())],
         cwd=ROOT,

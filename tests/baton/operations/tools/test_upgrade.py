@@ -234,7 +234,10 @@ def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_
 
 
 def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path: Path) -> None:
-    """One requirements.txt, with hashes. Without uv, one line names it. If uv fails, its last lines are printed."""
+    """The result is one requirements.txt with hashes. Without uv, one line says so.
+
+    If uv fails, its last lines are printed.
+    """
     write(tmp_path, "bin/uv", f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     (tmp_path / "bin/uv").chmod(stat.S_IRWXU)
     done = run(team, "make", "lock", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -261,7 +264,7 @@ def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path
 
 @pytest.mark.prove(ci=True)
 def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
-    """Before the commit of the upgrade, HEAD is the old release. SINCE names an older commit."""
+    """Before the upgrade is committed, HEAD is the old release. SINCE can name an older commit."""
     git = shutil.which("git")
     if git is None:
         pytest.skip("git is not installed")
@@ -285,7 +288,10 @@ def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
 
 @pytest.mark.prove(ci=True)
 def test_code_that_does_not_start_is_a_finding(team: Path, release: Path, tmp_path: Path) -> None:
-    """A module of the team imports a name that the release does not have: one line, beside the other findings."""
+    """A module of the team imports a name that the release does not have.
+
+    The check prints one line, with the other findings.
+    """
     old = shutil.copytree(team, tmp_path / "old")
     write(team, "chalicelib/orders.py", "from chalicelib.baton.fax import send\n\nORDERS = send\n")
     assert tool(team, "tools.upgrade", str(release)).returncode == 0
@@ -306,7 +312,7 @@ def small(tmp_path: Path, name: str, files: dict[str, str], version: str) -> Pat
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Build a small tree and a small release: one file changes, one is new, one is removed."""
+    """Build a small tree and a small release. One file changes, one is new, and one is removed."""
     here = small(tmp_path, "here", {"tools/a.py": "a = 1\n", "tools/old/b.py": "b = 1\n"}, "1.0.0")
     write(here, "app.py", "the team's\n")
     write(here, "tools/old/__pycache__/b.pyc", "bytecode")
@@ -340,7 +346,10 @@ def test_an_upgrade_writes_and_deletes_the_files_of_the_manifests(pair: tuple[Pa
 def test_an_interrupted_upgrade_can_be_repeated(
     files: int, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After any number of written files: files of the new release are no local changes."""
+    """The interruption may come after any number of written files.
+
+    Files of the new release do not count as local changes.
+    """
     here, release = pair
     copied: list[object] = []
     real = shutil.copy
@@ -363,7 +372,7 @@ def test_an_interrupted_upgrade_can_be_repeated(
 def test_a_local_change_is_not_overwritten(
     name: str, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither by a new file nor by a deletion. OVERWRITE=1 accepts the loss."""
+    """Neither a new version nor a deletion of the file is carried out. OVERWRITE=1 accepts the loss."""
     here, release = pair
     write(here, name, "changed = 1\n")
     assert f"1 file of Baton has changes that were made here: {name}\n" in refusal(here, release, capsys)
@@ -385,7 +394,7 @@ def test_a_file_of_the_team_is_not_overwritten(pair: tuple[Path, Path], capsys: 
 
 
 def test_a_damaged_release_is_refused(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with another SHA-256, a missing file, a link to the outside, and a missing manifest."""
+    """The damage is a file with another SHA-256, a missing file, a link out of the tree, or a missing manifest."""
     here, release = pair
     write(release, "tools/a.py", "a = 3\n")
     assert "1 file of the release has another SHA-256 than its MANIFEST: tools/a.py" in refusal(here, release, capsys)
@@ -399,7 +408,7 @@ def test_a_damaged_release_is_refused(pair: tuple[Path, Path], capsys: pytest.Ca
 
 
 def test_nothing_is_written_outside_the_tree(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither through a link in the tree nor by a path of a manifest."""
+    """The test has a link in the tree, and a path in a manifest."""
     here, release = pair
     shutil.move(here / "tools", here.parent / "elsewhere")
     (here / "tools").symlink_to(here.parent / "elsewhere", target_is_directory=True)
@@ -411,6 +420,6 @@ def test_nothing_is_written_outside_the_tree(pair: tuple[Path, Path], capsys: py
 
 
 def test_without_a_release_the_usage_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For example `make upgrade` without arguments."""
+    """An example is `make upgrade` without arguments."""
     assert upgrade.main(tmp_path, [], {}) == 2
     assert "make upgrade FROM=<folder of the unpacked release>" in capsys.readouterr().err

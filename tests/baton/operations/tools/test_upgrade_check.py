@@ -32,7 +32,10 @@ def policy(name: str) -> Mapping[str, Any]:
 
 
 def test_the_required_settings_are_those_of_settings_py() -> None:
-    """With only these, a deployment starts. Without one of them it does not start, and the problem names it."""
+    """With only these settings, a deployment starts.
+
+    Without any one of these settings it does not start, and the problem names the setting.
+    """
     values = {
         "BATON_CLIENTS": "clients-dev.toml",
         "BATON_ISSUER": "https://api.example.com/api",
@@ -77,7 +80,7 @@ def test_the_actions_of_needs_are_those_of_the_policies(stage: str) -> None:
 
 
 def test_a_release_writes_a_format_that_it_reads_and_reads_at_most_two() -> None:
-    """A release reads N and N-1, and writes one of the two."""
+    """A release reads format N and format N-1, and writes one of the two."""
     for kind, formats in NEEDS["formats"].items():
         newest = max(formats["reads"])
         assert formats["writes"] in formats["reads"], kind
@@ -110,7 +113,7 @@ SETTINGS = {"settings": {"required": ["BATON_ISSUER", "BATON_ORIGINS"], "renamed
     ],
 )
 def test_settings_are_missing_renamed_or_unknown(variables: dict[str, str], found: list[str]) -> None:
-    """A renamed setting is one finding, not also a missing one. A development stage has defaults."""
+    """A renamed setting is one finding, and not a missing setting too. A development stage has defaults."""
     findings = list(upgrade_check.settings("prod", variables, SETTINGS))
     assert [finding.found for finding in findings] == found
     assert {finding.state for finding in findings} <= {"error"}
@@ -143,7 +146,7 @@ def test_the_policies_of_this_tree_have_no_finding(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_each_action_that_is_not_granted_is_named(stage: str) -> None:
-    """One finding for each action, table and function."""
+    """There is one finding for each action, table and function."""
     nothing = {"Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
     findings = list(upgrade_check.rights(stage, with_mail(stage), NEEDS, lambda _: nothing))
     needed = [action for needs in NEEDS["iam"].values() for actions in needs.values() for action in actions]
@@ -163,7 +166,7 @@ def test_each_action_that_is_not_granted_is_named(stage: str) -> None:
     ],
 )
 def test_actions_and_resources_are_compared_as_iam_does(statement: dict[str, Any], *, allowed: bool) -> None:
-    """With wildcards, lists or single values, and actions in any case."""
+    """The policies have wildcards, lists or single values, and actions in any case."""
     described = {"iam_policy_file": "p.json", "environment_variables": {"BATON_TABLE_PREFIX": "x"}}
     needs = {"iam": {"api": {"users": ["dynamodb:GetItem"]}}}
     granted = {"Statement": [{"Effect": "Allow", **statement}]}
@@ -171,7 +174,7 @@ def test_actions_and_resources_are_compared_as_iam_does(statement: dict[str, Any
 
 
 def test_a_function_without_a_policy_is_named() -> None:
-    """A new scheduled job, and a policy file that does not exist."""
+    """The test has a new scheduled job, and a policy file that does not exist."""
     described = {"iam_policy_file": "policy-own.json"}
     needs = {"iam": {"api": {"other": ["kms:Decrypt"]}, "send_mail": {"other": ["ses:SendEmail"]}}}
     assert [finding.found for finding in upgrade_check.rights("own", described, needs, lambda _: None)] == [
@@ -198,14 +201,14 @@ def test_a_function_without_a_policy_is_named() -> None:
 def test_stored_formats_are_read_by_both_releases(
     old: tuple[list[int], int], new: tuple[list[int], int] | None, states: list[str]
 ) -> None:
-    """An error if the new release cannot read the format of the old one. A warning if a rollback is not possible."""
+    """It is an error if the new release cannot read the old format, and a warning if a rollback is not possible."""
     before = {"account": {"reads": old[0], "writes": old[1]}}
     after = {"account": {"reads": new[0], "writes": new[1]}} if new else {}
     assert [one.state for one in upgrade_check.formats(before, after, ("1.0.0", "1.1.0"))] == states
 
 
 def test_removed_public_names_are_named() -> None:
-    """In a list or a tuple, with or without an annotation; a module without ``__all__`` has none."""
+    """``__all__`` may be a list or a tuple, with or without an annotation. A module without it has no public names."""
     old, new = '__all__ = ["Answer", "Baton"]\n', '__all__: tuple[str, ...] = ("Baton", "Body")\n'
     assert [one.found for one in upgrade_check.names(old, new, "error")] == ["chalicelib.baton.Answer was removed"]
     assert list(upgrade_check.names('"""Baton."""\nx = 1\n', new, "error")) == []
@@ -215,7 +218,7 @@ def test_removed_public_names_are_named() -> None:
 def test_only_a_major_version_may_remove_a_public_name(
     version: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A removal is an error in a minor version, and a warning in a major one."""
+    """A removal is an error in a minor version, and a warning in a major version."""
     for name, text in {
         VERSION: version,
         upgrade_check.PUBLIC: '__all__ = ["Baton"]\n',
@@ -238,13 +241,13 @@ def test_only_a_major_version_may_remove_a_public_name(
 
 
 def test_a_missing_file_of_baton_is_an_error() -> None:
-    """A changed file is no error."""
+    """A changed file is only a warning."""
     found = upgrade_check.local_changes(Differences(["tools/a.py"], ["tools/b.py"], ["tools/c.py"]))
     assert [one.state for one in found] == ["warning", "error", "warning"]
 
 
 def test_findings_are_printed_with_errors_first() -> None:
-    """Each with its remedy below, in one column."""
+    """Each finding has its remedy below, and all begin in one column."""
     found = [Finding("skipped", "old release", "a", "x"), Finding("error", "pins", "b", "make lock")]
     assert list(upgrade_check.laid_out(found)) == [
         "  error    pins         b",
@@ -257,7 +260,7 @@ def test_findings_are_printed_with_errors_first() -> None:
 def test_a_tree_without_findings_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The result, the compared parts, and the next command."""
+    """The line has the result, the compared parts, and the next command."""
     monkeypatch.setattr(upgrade_check, "findings", lambda *_: iter(()))
     assert upgrade_check.main(ROOT, {"SINCE": str(ROOT)}) == 0
     (line,) = capsys.readouterr().out.splitlines()

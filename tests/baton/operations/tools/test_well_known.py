@@ -1,4 +1,4 @@
-"""The public files of passkeys: written by a command, and compared by the doctor as phones would read them."""
+"""The public files of passkeys: a command writes them, and the doctor compares them as phones would read them."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REGISTRY = CLIENTS.with_name("clients-factors.toml").read_text("utf-8")
 
 
 def published(clients: Clients, change: Callable[[str, Any], Any] = lambda _, content: content) -> Any:
-    """Return a site that has the files, each changed."""
+    """Return a site that has each file with a change."""
 
     def fetch(url: str) -> Public:
         assert url.startswith("https://")
@@ -37,7 +37,7 @@ def problems(clients: Clients, fetch: Callable[[str], Public]) -> dict[str, str]
 def test_the_command_writes_what_the_doctor_accepts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Four files, without an AWS account."""
+    """The command writes four files, without an AWS account."""
     monkeypatch.setenv("BATON_CLIENTS", "clients-factors.toml")
     assert operate.main(["well-known", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("ok: ")
@@ -59,7 +59,7 @@ def test_the_command_writes_what_the_doctor_accepts(
 def test_the_command_says_that_there_is_nothing_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A registry without passkeys and apps."""
+    """The registry has neither passkeys nor apps."""
     monkeypatch.setenv("BATON_CLIENTS", "clients-dev.toml")
     assert operate.main(["well-known", str(tmp_path)]) == 1
     assert "no client of the registry has an app" in capsys.readouterr().err
@@ -67,7 +67,7 @@ def test_the_command_says_that_there_is_nothing_to_write(
 
 
 def test_a_site_may_have_more() -> None:
-    """Other apps, and other members."""
+    """The files of the site have other apps and other members."""
     clients = Clients.from_toml(REGISTRY)
 
     def more(name: str, content: Any) -> Any:
@@ -89,7 +89,7 @@ def test_a_site_may_have_more() -> None:
     ],
 )
 def test_a_file_that_phones_do_not_read_is_found(answer: Public, problem: str) -> None:
-    """Each of the four, with its URL."""
+    """Each of the four files is tested, and the finding has its URL."""
     clients = Clients.from_toml(REGISTRY)
     found = problems(clients, lambda _: answer)
     assert set(found.values()) == {problem}
@@ -98,7 +98,7 @@ def test_a_file_that_phones_do_not_read_is_found(answer: Public, problem: str) -
 
 
 def test_a_missing_certificate_is_found() -> None:
-    """The app was signed with another key since."""
+    """Since then, the app was signed with another key."""
     clients = Clients.from_toml(REGISTRY)
 
     def changed(name: str, content: Any) -> Any:
@@ -110,7 +110,7 @@ def test_a_missing_certificate_is_found() -> None:
 
 
 def test_the_host_of_links_has_the_file_of_apple_too() -> None:
-    """Links in mails open the app from there."""
+    """Links in mails open the app from this host."""
     clients = Clients.from_toml(REGISTRY + '\n[mail]\nlink_host = "app.example.com"\n')
     urls = [finding.url for finding in findings(clients, published(clients))]
     assert "https://app.example.com/.well-known/apple-app-site-association" in urls

@@ -137,7 +137,7 @@ def installed(architecture: str) -> bytes:
 
 @pytest.mark.prove(ci=True)
 def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None:
-    """Genuine wheels pass, so the test above can fail.
+    """A control of the test above: genuine wheels are not refused.
 
     The next installation reads no index, for either architecture.
     """
@@ -166,7 +166,7 @@ def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index
 
 @pytest.mark.prove(ci=True)
 def test_old_files_in_the_build_folder_are_not_packaged(index: Index) -> None:
-    """Neither a zip that Chalice would reuse, nor a package beside the installed ones."""
+    """The test has an old zip, which Chalice would reuse, and a package beside the installed packages."""
     del index
     package.build("dev", "arm64")
     (zipped,) = (package.COPY / ".chalice" / "deployments").glob("*.zip")

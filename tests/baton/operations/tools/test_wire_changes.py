@@ -148,7 +148,7 @@ BREAKS: dict[str, Callable[[Json], object]] = {
 
 @pytest.mark.parametrize("detail", BREAKS)
 def test_a_change_that_breaks_an_old_app_is_reported(detail: str) -> None:
-    """Once, with its place."""
+    """The change is reported once, with its place."""
     new = copy.deepcopy(OLD)
     BREAKS[detail](new)
     assert wire_changes(OLD, new) == [detail]
@@ -186,7 +186,7 @@ def test_a_component_may_be_renamed() -> None:
 
 
 def test_the_description_of_baton_is_compared_completely() -> None:
-    """It equals itself. The removal of each operation is reported."""
+    """The description equals itself. The removal of each operation is reported."""
     own = json.loads((ROOT / DESCRIPTION).read_text("utf-8"))
     assert wire_changes(own, own) == []
     operations = [(path, method) for path, item in own["paths"].items() for method in item if method != "parameters"]

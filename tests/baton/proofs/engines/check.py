@@ -34,7 +34,7 @@ def brief(value: object) -> str:
 
 
 def asked(operation: Operation) -> str:
-    """Format the arguments of an operation: the ones that differ between operations."""
+    """Format the arguments of an operation: only the arguments that differ between operations."""
     telling = ("presented", "actor", "lineage", "reason", "status")
     return ", ".join(brief(value) for name, value in operation.arguments.items() if name in telling)
 

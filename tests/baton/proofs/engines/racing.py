@@ -79,7 +79,7 @@ def run(racer: Racer, meet: Meet) -> list[int]:
 
 
 def race(team: Team, attempt: Attempt, tables: Tables, rounds: int) -> list[str]:
-    """Race this number of rounds, and list the errors: none, on a correct engine."""
+    """Race this number of rounds, and list the errors. A correct database has none."""
     dynamodb = plain_client(os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"))
     dynamodb.put_item(TableName=tables.lineages, Item={**KEY, "won": {"N": "0"}})
     dynamodb.put_item(TableName=tables.users, Item=KEY)

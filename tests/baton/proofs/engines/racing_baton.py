@@ -44,8 +44,8 @@ REUSED, ENDED = "400 token_reused reuse", "400 login_required reuse"
 def patient(patch: pytest.MonkeyPatch) -> None:
     """Use long time-outs to DynamoDB: the test is about Baton, not about the load of this machine.
 
-    With the production time-outs, Baton answers 503 after three attempts of two seconds on an overloaded engine. That
-    is correct, but then the race has one answer too few. Connecting takes no time here.
+    With the production time-outs, Baton answers 503 after three attempts of two seconds, if the database is overloaded.
+    That is correct, but then the race has one answer too few. Connecting takes no time here.
     """
     for name in ("CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         patch.setattr(engine, name, PATIENCE_S)
@@ -133,8 +133,8 @@ def _tally(phones: Sequence[Device], told: Sequence[Sequence[tuple[Answers, Answ
 def only_child(answers: Answers, *, rivals: bool) -> str:
     """Check the answers of one race, and return the child.
 
-    Among rivals, one request exchanges the token. Each other one gets 401: it ends the login itself, or is told that
-    the login has ended.
+    Among rivals, one request exchanges the token. Each other request gets 401: it ends the login itself, or is told
+    that the login has ended.
     """
     told = Counter(map(_words, answers))
     children = {str(answer.members["refresh_token"]) for answer in answers if answer.status == 200}

@@ -1,4 +1,4 @@
-"""Races on the engines without Baton. They show that a race of Baton on these engines means something."""
+"""Races on the databases without Baton. They show that a race of Baton on these databases can find an error."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -33,7 +33,7 @@ def test_the_embedded_engine_has_one_winner(
 def test_stock_moto_has_one_winner(
     tables: Tables, attempt: Attempt, stock: None, wide_gap: None, eager_switching: None
 ) -> None:
-    """Without the lock, the same race fails. This shows that the test above can fail."""
+    """A control of the test above: without the lock, the same race fails."""
     with threads(RACERS) as team:
         assert race(team, attempt, tables, ROUNDS) == []
 
@@ -42,14 +42,14 @@ def test_stock_moto_has_one_winner(
     "rounds", [pytest.param(ROUNDS, marks=pytest.mark.prove(ci=True)), pytest.param(500, marks=pytest.mark.prove)]
 )
 def test_dynoxide_has_one_winner(shared_tables: Tables, rounds: int) -> None:
-    """Eight processes and dynoxide: updates and transactions."""
+    """Eight processes race on dynoxide, with updates and with transactions."""
     with processes(RACERS) as team:
         assert race(team, update, shared_tables, rounds) == []
         assert race(team, transaction, shared_tables, rounds) == []
 
 
 def test_every_fault_of_a_race_is_reported() -> None:
-    """Two winners, no winner, a lost win, and a win that a loser wrote."""
+    """The faults are two winners, no winner, a lost win, and a win that a loser wrote."""
     assert faults([[0], [1]], [1, 1], 2) == []
     assert faults([[0], [0]], [1, 1], 1) == ["round 0 had 2 winners"]
     assert faults([[], []], [0, 0], 1) == ["round 0 had 0 winners"]

@@ -413,13 +413,16 @@ class Home:
         return ring, open_ticket(MailOrder, baton.background.pending._orders[-1], ring, now=now, bound_to={})
 
     def skip(self, seconds: int) -> None:
-        """Advance the clock, and let the environment read its key ring enter_twice."""
+        """Advance the clock, and let the environment read its key ring again."""
         self.clock.skip(seconds)
         request_without_token("/.well-known/jwks.json")(self)()
 
 
 def row(route: str, operation: str, status: int = 200) -> Callable[[Prepare], Prepare]:
-    """Add a row. Its preparation is not counted, the returned function is."""
+    """Add a row to the table.
+
+    The calls of the preparation are not counted, those of the function that it returns are.
+    """
 
     def claim(prepare: Prepare) -> Prepare:
         assert (route, operation) not in ROWS
@@ -760,7 +763,7 @@ def _(home: Home) -> Act:
 
 
 def code_of(phone: Device) -> str:
-    """Ask for a code to hand the login over."""
+    """Request a code to hand the login over."""
     return str(phone.post("/session/handover", {"client_id": "web"}).members["code"])
 
 
@@ -961,7 +964,7 @@ def _(home: Home) -> Act:
 
 
 def forgot(device: Device, email: str, path: str = "/password/forgot") -> Said:
-    """Ask for the code of a reset, or of a registration."""
+    """Request the code of a reset, or of a registration."""
     entry = device.entry(email)
     del entry["password"]
     return device.post(path, entry, token=None)
@@ -997,7 +1000,7 @@ def _(home: Home) -> Act:
 
 
 def resetting(home: Home, code: str = "") -> Act:
-    """Reset with the code of the newest mail, or with another one."""
+    """Reset with the code of the newest mail, or with another code."""
     home.registered()
     lost = home.device()
     session = forgot(lost, home.email).members["mail_session"]
@@ -1037,7 +1040,7 @@ def _(home: Home) -> Act:
 
 
 def proved(home: Home, phone: Device) -> Device:
-    """Prove the address of a phone's account, without a mail: a source may ask for 30 in an hour."""
+    """Prove the address of a phone's account, without a mail: a source may request only 30 in an hour."""
     me, (baton,), now = phone.get("/me").members, QUEUES, int(home.clock.time())
     actor = Actor(AccountId(me["account_id"]), LineageId(me["device_id"]), not_before=0, credentials_version=1)
     assert baton.users.verify_address(actor, language="", now=now) == Done()
@@ -1045,7 +1048,7 @@ def proved(home: Home, phone: Device) -> Device:
 
 
 def moving(home: Home) -> tuple[Device, str]:
-    """Prove the address, and ask for the code of another one."""
+    """Prove the address, and request the code for another address."""
     phone = proved(home, home.registered())
     said = phone.confirmed("POST", "/me/email", {"new_email": f"new-{home.email}"})
     return phone, str(said.members["mail_session"])
@@ -1116,7 +1119,7 @@ def person(home: Home) -> tuple[Device, Person]:
 
 
 def asked(home: Home, device: Device) -> Said:
-    """Log in up to the second factor."""
+    """Log in until the second factor is required."""
     said = ask(device, home.email)
     assert said.code == "factor_required"
     return said
@@ -1130,7 +1133,7 @@ def _(home: Home) -> Act:
 
 
 def enrolling(home: Home) -> tuple[Device, str]:
-    """Give a device whose login must enrol a factor, and its session."""
+    """Return a device whose login must enrol a factor, and its session."""
     phone = home.registered()
     account = AccountId(phone.get("/me").members["account_id"])
     (baton,) = QUEUES
@@ -1212,7 +1215,7 @@ def _(home: Home) -> Act:
 
 
 def changing(phone: Device, method: str, path: str, body: bytes = b"", totp: str | None = None) -> Act:
-    """Get a grant for a change of factors; the act is the change."""
+    """Get a grant for a change of factors. The measured part is the change."""
     grant = grant_of(phone, method, path, body, password=PASSWORD, totp=totp)
     headers = {"baton-grant": str(grant.members["grant"])}
     return lambda: phone.request(method, path, body, (JSON if body else {}) | headers)
@@ -1272,7 +1275,7 @@ def verified(home: Home) -> Device:
 
 
 def with_a_passkey(home: Home, *, on: bool = False) -> tuple[Device, Authenticator]:
-    """Register a phone, and add a passkey. ``on``: logins are asked for a second factor."""
+    """Register a phone, and add a passkey. ``on``: logins need a second factor."""
     phone, mine = verified(home), Authenticator(rp_id="localhost", origin=ORIGIN)
     assert add(phone, mine).status == 201
     if on:
@@ -1550,7 +1553,7 @@ def test_every_operation_has_the_cost_of_the_golden_table(
 
 
 def test_every_route_has_its_row() -> None:
-    """A new route needs a row."""
+    """If a route is added, a row must be added here."""
     routes = {f"{route.method} {route.path}" for route in load_environment().baton.routes}
     weighed = {route for route, _ in ROWS}
     assert {route for route in routes if not route.startswith("HEAD ")} <= weighed
@@ -1573,7 +1576,10 @@ def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
 def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
     tables: Tables, meter: Meter, answer_bytes: int, units: int
 ) -> None:
-    """The claim replaces the nonce. Then come the answer and a release. Each is one round trip without a read."""
+    """The claim replaces the nonce. The answer, or the release, is a second write.
+
+    Each write is one round trip without a read.
+    """
     calls, key, mark = OnceCalls(DynamoDB(tables)), OnceKey("O#" + 43 * "k"), bytes(16)
     calls.claim(key, digest=bytes(32), mark=mark, now=NOW)
     assert meter.reading() == Cost(writes=1, reads=0, trips=1)
@@ -1587,7 +1593,7 @@ def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
 
 
 def test_a_store_that_reads_before_it_writes_is_noticed(tables: Tables, meter: Meter) -> None:
-    """The read and the second round trip change the cost."""
+    """The read and its round trip change the cost."""
     assert exchange_of(1, ReadThenWrite(DynamoDB(tables)), meter) == Cost(writes=1, reads=1, trips=2)
 
 

@@ -46,7 +46,7 @@ def require_explained(history: History, name: str) -> None:
 
 
 def is_ever_refuted(team: Team, tables: Tables, **named: object) -> bool:
-    """Record histories until one is refuted."""
+    """Record histories until a history is refuted."""
     recorded = (
         record(team, tables, seed=seed, devices=DEVICES, steps=STEPS // 2, **named) for seed in range(TRIES_MAX)
     )
@@ -75,7 +75,7 @@ def test_dynoxide_follows_the_rule(shared_tables: Tables, devices: int, steps: i
 
 
 def test_a_store_that_reads_and_then_writes_is_refuted(tables: Tables, eager_switching: None) -> None:
-    """The lock of moto does not hide this fault. This shows that the tests above can fail."""
+    """A control of the tests above: the lock of moto does not hide this fault."""
     with threads(DEVICES) as team:
         assert is_ever_refuted(team, tables, store=ReadThenWrite)
 
@@ -118,7 +118,10 @@ def test_a_device_forgets_the_attempts_of_a_login_that_it_ended() -> None:
 
 @pytest.mark.prove
 def test_histories_have_every_verdict_of_the_rule(tables: Tables, eager_switching: None) -> None:
-    """Every verdict except ``Ahead``, which needs an old table. At least one request in ten has no answer."""
+    """The histories have every verdict except ``Ahead``, which needs an old table.
+
+    At least one request in ten has no answer.
+    """
     with threads(DEVICES) as team:
         recorded = [record(team, tables, seed=seed, devices=DEVICES, steps=STEPS) for seed in range(TRIES_MAX)]
     said = Counter(type(operation.answer) for history in recorded for operation in history.operations)

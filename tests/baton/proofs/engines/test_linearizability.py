@@ -54,12 +54,12 @@ def ending(sent: int, heard: int, answer: object = Done(), *, reason: EndReason 
 
 
 def ending_all(sent: int, heard: int, answer: object = Done()) -> Operation:
-    """Make the record of an end of all lineages, on behalf of the first."""
+    """Make the record of a call in which the first login ends all logins."""
     return Operation("owner", "end_all", {"actor": ACTOR, "now": NOW}, sent, heard, answer)
 
 
 def ending_device(actor: Actor, lineage: LineageId, sent: int, heard: int, answer: object = Done()) -> Operation:
-    """Make the record of an end of one lineage on behalf of another."""
+    """Make the record of a call in which the login ``actor`` ends the login ``lineage``."""
     arguments = {"actor": actor, "lineage": lineage, "now": NOW}
     return Operation(actor.lineage, "end_device", arguments, sent, heard, answer)
 
@@ -270,7 +270,7 @@ def any_history(chance: random.Random) -> History:
 
 
 def test_the_search_agrees_with_a_check_of_every_order() -> None:
-    """On a thousand small histories, with many explained and many refuted."""
+    """The test compares a thousand small histories. Many are explained, and many are refuted."""
     chance = random.Random(9)
     drawn = [any_history(chance) for _ in range(1000)]
     verdicts = [isinstance(explain(history, apply), Explained) for history in drawn]

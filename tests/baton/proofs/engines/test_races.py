@@ -67,7 +67,7 @@ REUSED, ENDED = (said(400, code=code, reason="reuse") for code in ("token_reused
 
 
 def test_a_race_that_breaks_the_rule_is_noticed() -> None:
-    """Two children, two winners among rivals, no winner, an end without reuse, a refused retry, a 5xx."""
+    """The errors are two children, two winners, no winner, an end without reuse, a refused retry, and a 5xx."""
     other, unexplained = said(200, refresh_token="another"), said(400, code="login_required")
     assert only_child([CHILD] * RACERS, rivals=False) == "child"
     assert only_child([CHILD, REUSED] + [ENDED] * (RACERS - 2), rivals=True) == "child"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 PATIENCE_S = 120
-"""The limit for a busy machine. A worker that is later has crashed."""
+"""The time limit in seconds, for a busy machine. A worker that takes longer has crashed."""
 
 Part = TypeVar("Part")
 Told = TypeVar("Told")
@@ -34,7 +34,10 @@ def threads(size: int) -> Iterator[Team]:
 
 @contextmanager
 def processes(size: int) -> Iterator[Team]:
-    """Run the parts in new Python processes, with the environment of this one. ``play`` must be importable."""
+    """Run the parts in new Python processes, with the environment variables of this process.
+
+    ``play`` must be importable.
+    """
     fresh = multiprocessing.get_context("spawn")
     barrier = fresh.Barrier(size, timeout=PATIENCE_S)
     with ProcessPoolExecutor(size, mp_context=fresh, initializer=_inherit, initargs=(barrier,)) as pool:

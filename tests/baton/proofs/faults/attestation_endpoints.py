@@ -1,4 +1,7 @@
-"""The endpoints of attestation, and logins with evidence, in every way in which they ask DynamoDB something else."""
+"""The endpoints of attestation, and logins with evidence.
+
+There is one scenario for each different sequence of calls to DynamoDB.
+"""
 
 from typing import Any
 

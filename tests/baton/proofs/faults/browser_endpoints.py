@@ -1,4 +1,7 @@
-"""The scenarios of browsers: logins and calls with cookies. A repetition sends the cookies of the first sending."""
+"""The scenarios of browsers: logins and calls with cookies.
+
+A repeated request sends the cookies of the first request.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -94,7 +97,7 @@ def _(stage: Stage) -> Act:
 
 
 def code_of(stage: Stage) -> tuple[Device, str]:
-    """Ask for a code, and return it with a browser."""
+    """Request a code, and return it with a browser."""
     code = registered(stage).post("/session/handover", {"client_id": "web"}).members["code"]
     return stage.device("web", bound=False), code
 

@@ -27,8 +27,8 @@ ATTEMPT = "the one attempt of this act"
 class Scenario:
     """A scenario on a stage: ``prepare`` sets it up and returns its action.
 
-    ``outcomes`` lists the accepted results other than the undisturbed one: a fault can come after the write, and a
-    repeated request then gets another answer. ``may_leave`` lists facts that a fault may leave in the tables.
+    ``outcomes`` lists the accepted results other than the result without a fault: a fault can come after the write, and
+    a repeated request then gets another answer. ``may_leave`` lists facts that a fault may leave in the tables.
     """
 
     route: str
@@ -427,7 +427,7 @@ def _(stage: Stage) -> Act:
 
 
 def forgot(device: Device, path: str = "/password/forgot") -> Said:
-    """Ask for the code of a reset, or of a registration."""
+    """Request the code of a reset, or of a registration."""
     entry = device.entry(EMAIL)
     del entry["password"]
     return device.post(path, entry, token=None)
@@ -497,7 +497,10 @@ def proved(stage: Stage, phone: Device) -> Device:
 
 
 def moving(stage: Stage) -> tuple[Device, str]:
-    """Prove the address of a phone's account, and ask for the code of another one. Give the session of the code."""
+    """Prove the address of a phone's account, and request the code for another address.
+
+    Return the session of the code.
+    """
     phone = proved(stage, registered(stage))
     return phone, str(phone.confirmed("POST", "/me/email", {"new_email": NEW_EMAIL}).members["mail_session"])
 

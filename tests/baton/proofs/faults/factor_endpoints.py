@@ -1,4 +1,4 @@
-"""The endpoints of second factors, in every way in which they ask DynamoDB something else."""
+"""The endpoints of second factors: one scenario for each different sequence of calls to DynamoDB."""
 
 from baton_client import BatonClient, Proof
 from chalicelib.baton.effects import Done
@@ -19,14 +19,14 @@ def person(stage: Stage) -> tuple[Device, Person]:
 
 
 def by_app(stage: Stage) -> tuple[Device, str, str]:
-    """Give a device whose login waits for a second factor, its session, and the code that it needs."""
+    """Return a device whose login waits for a second factor, its session, and the code that it needs."""
     _, ada = person(stage)
     tablet = stage.device()
     return tablet, str(ask(tablet, EMAIL, attempt=KEY).members["auth_session"]), ada.code(1)
 
 
 def switched_off(stage: Stage) -> BatonClient:
-    """Give a phone whose account has an app and is not asked for it: the password alone steps up."""
+    """Return a phone whose account has an app, but needs no second factor: the password is enough for a step-up."""
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
     phone.verify_address(phone.request_address_code(), stage.code())
@@ -126,7 +126,10 @@ def _(stage: Stage) -> Act:
 
 
 def enrolling(stage: Stage) -> tuple[Device, str]:
-    """Give a device whose login must enrol a factor: an operator requires one. And its session."""
+    """Return a device whose login must enrol a factor, because an operator requires a factor.
+
+    Return its session too.
+    """
     phone = registered(stage)
     account = AccountId(phone.get("/me").members["account_id"])
     assert stage.module.baton.lineage_store.set_second_factor(account, required=True) == Done()

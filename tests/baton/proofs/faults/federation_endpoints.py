@@ -1,4 +1,4 @@
-"""Logins with an identity provider, in every way in which they ask DynamoDB something else."""
+"""Logins with an identity provider, for the fault suite: one scenario for each different list of DynamoDB calls."""
 
 from baton_client import Identity, Proof
 from chalicelib.baton.federation.id_token import login_nonce

@@ -93,7 +93,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """A way for a call to fail. ``strike`` replaces its delivery; with ``once``, a retry is not struck."""
+    """A way for a call to fail. ``strike`` replaces its delivery. With ``once``, a retry succeeds."""
 
     name: str
     strike: Strike
@@ -128,7 +128,7 @@ class Line:
         self._fault = None
 
     def rest(self) -> None:
-        """Carry all requests from now on without recording them."""
+        """From now on, carry all requests without recording them."""
         self.resting = True
 
     def carry(self, sending: Sending, deliver: Deliver) -> Reply:
@@ -263,7 +263,7 @@ def _undecodable(value: Any) -> Any:
 
 
 def wrong_key(_: Sending, deliver: Deliver) -> Reply:
-    """Decrypt another data key than the requested one."""
+    """Decrypt another data key than the requested data key."""
     reply = deliver()
     return reply.with_members({**reply.members, "Plaintext": "A" * 43 + "="})
 
@@ -333,11 +333,11 @@ KINDS: dict[Strike, Callable[[Call], bool]] = {
     wrong_key: _opens_a_key,
     no_key: _opens_a_key,
 }
-"""Every kind of fault, with the calls that it can strike: an answer without an item cannot have a malformed one."""
+"""Every kind of fault, with the calls that can have it: only an answer with an item can have a malformed item."""
 
 FAULTS = [
     Fault(f"{strike.__name__} {'once' if once else 'for good'}", strike, strikes, once)
     for strike, strikes in KINDS.items()
     for once in (True, False)
 ]
-"""Once, so that a retry succeeds; and permanently, until the request is answered."""
+"""Each fault once, so that a retry succeeds, and permanently, until the request is answered."""

@@ -23,7 +23,7 @@ def arrive(stage: Stage, arrival: Arrival) -> None:
 
 
 def asked_elsewhere(stage: Stage) -> None:
-    """Let the deployment ask another system, which has one person."""
+    """Let the deployment call another system, which has one person."""
     elsewhere = Migration(lambda email, typed: Migrated() if (email, typed) == (EMAIL, PASSWORD) else None, 2**33)
     stage.module.baton._migration = elsewhere
 

@@ -1,4 +1,4 @@
-"""The endpoints of passkeys, in every way in which they ask DynamoDB something else."""
+"""The endpoints of passkeys: one scenario for each different sequence of calls to DynamoDB."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def holder(stage: Stage) -> tuple[Device, Authenticator]:
 
 
 def holding(stage: Stage) -> tuple[BatonClient, Authenticator]:
-    """Do the same with the reference client."""
+    """Register and add a passkey with the reference client."""
     phone, mine = stage.client(), authenticator()
     phone.register(EMAIL, PASSWORD, "phone")
     phone.verify_address(phone.request_address_code(), stage.code())
@@ -47,7 +47,7 @@ def holding(stage: Stage) -> tuple[BatonClient, Authenticator]:
 
 
 def asked(stage: Stage) -> tuple[Device, str, Authenticator]:
-    """Give a device whose login waits for a passkey, and its session."""
+    """Return a device whose login waits for a passkey, and its session."""
     phone, mine = holder(stage)
     switch_on(phone)
     tablet = stage.device()

@@ -1,4 +1,4 @@
-"""The endpoints of restore keys, in every way in which they ask DynamoDB something else."""
+"""The endpoints of restore keys: one scenario for each different sequence of calls to DynamoDB."""
 
 from tests.baton.factors.authenticator import Authenticator
 from tests.baton.proofs.faults.endpoints import ATTEMPT, registered, scenario
@@ -11,7 +11,7 @@ KEY = ATTEMPT.replace(" ", "-")
 
 
 def platform_of() -> Authenticator:
-    """Give a platform for the registry of the stage."""
+    """Return a platform for the registry of the stage."""
     return Authenticator(rp_id="localhost", origin="http://localhost:8000", flags=0)
 
 

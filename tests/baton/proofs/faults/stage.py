@@ -61,7 +61,7 @@ class Stage:
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Put the gateway in front of the one environment, without pauses between retries."""
+        """Put the gateway in front of a single environment, without pauses between retries."""
         self._carry = through(Gateway([self.module.app]))
         self.module.baton.database._dynamodb._pause = lambda _: None
         self.clear = self.remember()
@@ -119,7 +119,10 @@ class Stage:
         )
 
     def by_client(self, actor: BatonClient, do: Callable[[BatonClient], object]) -> Act:
-        """Return an action: the reference client acts from its record, then checks that it is still logged in."""
+        """Return an action of the reference client.
+
+        It starts from its stored record, and then checks that it is still logged in.
+        """
         record, client_id, binding = actor._storage.read(), actor._client_id, actor._binding
 
         def act() -> str:

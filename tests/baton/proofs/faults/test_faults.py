@@ -35,9 +35,8 @@ TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() fo
 
 
 TELLING = {"botocore": {"answer_lost for good", "emptied for good"}, "small": {"corrupted for good"}}
-"""The most important faults: a request with an effect and no answer, and a false answer. The rest are similar.
-
-The small AWS client itself must only detect whether an answer is valid."""
+"""The most important faults: a request with an effect and no answer, and a false answer. The other faults are similar.
+For these other faults, the small AWS client must only detect whether an answer is valid."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def unlike_the_table(answer: Answered) -> list[str]:
 def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
     """Inject faults at each call of a scenario. Return the complaints and the number of cases.
 
-    ``every``: of the faults outside `TELLING`, inject one in this number, and a different one at the next call.
+    Each call gets every fault of `TELLING`, and one in ``every`` of the other faults: other calls get others.
     """
     stage.clear()
     act = scenario.prepare(stage)
@@ -149,7 +148,10 @@ OFTEN = {
 def test_a_fault_at_any_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """The most important faults at every call, the others in turn. Then the client continues by its contract."""
+    """Each call gets the most important faults, and one other fault, which changes from call to call.
+
+    Then the client continues by its contract.
+    """
     found, cases = play(stage, scenario, every=30)
     record_property("cases", cases)
     assert not found, "\n".join(found)
@@ -172,14 +174,14 @@ def test_a_fault_at_any_call_does_not_change_the_result_with_botocore(
 def test_every_fault_at_every_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every kind of fault at every call, once and permanently."""
+    """Each call gets every kind of fault, once and permanently."""
     found, cases = play(stage, scenario, every=1)
     record_property("cases", cases)
     assert not found, "\n".join(found)
 
 
 def test_every_route_has_its_scenario(stage: Stage) -> None:
-    """A new route needs a scenario."""
+    """If a route is added, a scenario must be added here."""
     # HEAD uses the view of GET.
     routes = {f"{route.method} {route.path}" for route in stage.module.baton.routes if route.method != "HEAD"}
     assert {scenario.route for scenario in SCENARIOS} == routes | {"POST /transfers"}
@@ -191,7 +193,7 @@ def test_every_route_has_its_scenario(stage: Stage) -> None:
     "name", ["POST /oauth/token by a thief", pytest.param("POST /me/password", marks=pytest.mark.prove)]
 )
 def test_a_fault_causes_no_secret_in_the_log(stage: Stage, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At log level DEBUG. The secret scan of every test (`tests/baton/witness.py`) checks the log."""
+    """The log level is DEBUG. The secret scan of every test (`tests/baton/witness.py`) checks the log."""
     caplog.set_level(logging.DEBUG)
     (scenario,) = [each for each in SCENARIOS if str(each) == name]
     assert play(stage, scenario, every=1000)[0] == []

@@ -50,7 +50,7 @@ def test_an_unavailable_store_treated_as_an_ended_login_is_noticed(stage: Stage,
 
 
 def test_an_unavailable_store_reported_as_internal_error_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """500 where 503 with ``Retry-After`` is correct."""
+    """The seeded fault answers 500 where 503 with ``Retry-After`` is correct."""
     complained = found(
         stage,
         "POST /login",
@@ -62,7 +62,7 @@ def test_an_unavailable_store_reported_as_internal_error_is_noticed(stage: Stage
 
 
 def test_an_undocumented_error_code_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """A code that is not in the code table."""
+    """The seeded fault answers with a code that is not in the code table."""
     complained = found(
         stage,
         "GET /me",

@@ -25,7 +25,10 @@ def forgeries(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def forged_tokens_are_refused_on_every_route(scene: Scene) -> None:
-    """Every route gives one answer for all forged tokens, because it checks the token first. Revocation is no error."""
+    """Every route gives one answer to all forged tokens, because it checks the token first.
+
+    A revocation accepts them without an effect.
+    """
     before, count = scene.account_state(), 0
     for what, forgery in forgeries(scene):
         doors = scene.doors(forgery)
@@ -55,7 +58,7 @@ def a_captured_request_is_refused_the_second_time(scene: Scene) -> None:
 
 
 def forged_cookies_open_nothing(scene: Scene) -> None:
-    """Send forged tokens and genuine ones of a phone as cookies. No answer sets or deletes a cookie."""
+    """Send forged tokens, and genuine tokens of a phone, as cookies. No answer sets or deletes a cookie."""
     before = scene.account_state()
     tokens = [forgery for _, forgery in forgeries(scene)] + [scene.phone.token, scene.bearer.token]
     page = (("host", HOST), ("sec-fetch-site", "same-origin"))
@@ -263,7 +266,10 @@ def signed_requests(scene: Scene) -> dict[str, Sent]:
 
 
 def altered_requests_are_refused(scene: Scene) -> None:
-    """Each alteration of each request is refused and changes nothing. The unaltered request has its effect."""
+    """Each alteration of each request is refused and changes nothing.
+
+    After that, the unaltered request has its effect.
+    """
     requests = signed_requests(scene)
     before = scene.account_state()
     for name, sent in requests.items():
@@ -313,7 +319,7 @@ def signatures_by_another_key_are_refused(scene: Scene) -> None:
 
 
 def old_and_early_signatures_are_refused(scene: Scene) -> None:
-    """One second outside the window, before and after."""
+    """Send signatures that are one second outside the window, before and after it."""
     now = scene.phone.clock()
     for created in (now - 302, now + 303, 1, 10 * now):
         said = scene.phone.get("/me", created=created)
@@ -333,7 +339,7 @@ SURROGATES = (
 
 
 def lone_surrogates_are_refused(scene: Scene) -> None:
-    """In any member of any route: 400 ``malformed``, before the view runs."""
+    """Send a lone surrogate in any member of any route. The answer is 400 ``malformed``, before the view runs."""
     for body in SURROGATES:
         for path in ("/register", "/login"):
             said = Sent("POST", PREFIX + path, (("host", HOST), *JSON.items()), body).by(scene.thief)

@@ -228,7 +228,7 @@ def reserialised(head: str, payload: str, signature: str) -> Iterator[tuple[str,
 
 
 def forged_opaques(token: str) -> Iterator[tuple[str, str]]:
-    """Forge opaque tokens from a genuine one."""
+    """Forge opaque tokens from a genuine token."""
     value = decode_base64url(token.removeprefix("baton_"))
     for bit in range(0, len(value) * 8, 5):
         flipped = bytearray(value)

@@ -16,7 +16,7 @@ from tests.baton.proofs.hostile.scene import VICTIM, Scene, Sent, prepared
 from tests.baton.wire.conversation import FORM, HOST, JSON, PREFIX, Device
 
 HONEST_PASSWORD = "velvet anchor tundra piano"
-"""A password that is valid for an account, but is not the victim's. The thief must not have that one."""
+"""A valid password, but not the password of the victim, which the thief must not have."""
 
 HOST_FIELD = ("host", HOST)
 

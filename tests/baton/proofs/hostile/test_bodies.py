@@ -31,7 +31,7 @@ from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
     ],
 )
 def test_json_is_read_strictly(make_device: Callable[..., Device], body: bytes, code: str) -> None:
-    """RFC 8259, without any form on which parsers disagree."""
+    """Baton accepts RFC 8259 without the forms that parsers read differently."""
     said = make_device().send("POST", "/api/login", [("host", HOST), *JSON.items()], body)
     assert (said.status, said.code) == (400, code)
 
@@ -183,7 +183,7 @@ def test_hostile_passwords_are_refused(
 
 @pytest.mark.parametrize("password", ["e\u0301\u0316" * 30 + " copper lantern", "\ufdfa drifting sideways, slowly"])
 def test_a_strange_password_works_as_any_other(make_device: Callable[..., Device], password: str) -> None:
-    """Any number of combining marks within the limit. All of them count."""
+    """A password may have any number of combining marks within the length limit. All marks count."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com", password) == (201, "")
     assert enter(device, "/login", "ada@example.com", password) == (200, "")

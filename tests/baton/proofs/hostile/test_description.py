@@ -75,8 +75,8 @@ REFUSED_HERE = {
     ("/session/proof", "post"),
     ("/session/redeem", "post"),
 }
-"""Routes that accept only what earlier steps gave, such as the code of an authenticator app or a passkey, files of
-apps, which the registry has none of, proofs of a browser, and routes of mail, which is off here.
+"""Routes that here refuse every request. Some accept only values from earlier steps, such as the code of an
+authenticator app. The others need files of apps, a browser's proof, or mail, which are missing here.
 `tests/baton/wire/test_second_factor.py`, `tests/baton/wire/test_passkeys.py`, `tests/baton/wire/test_restore.py`,
 `tests/baton/browser` and `tests/baton/mail` test the accepted requests."""
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
@@ -192,7 +192,10 @@ def breaks_its_body(case: schemathesis.Case[Any]) -> bool:
 @pytest.mark.parametrize("examples", [2, pytest.param(60, marks=pytest.mark.prove)])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_the_server_matches_its_description(hand: Hand, path: str, method: str, examples: int) -> None:
-    """No 5xx. Status, headers, media type and body match. Invalid requests are refused, and valid ones are accepted."""
+    """No answer is 5xx. Status, headers, media type and body match.
+
+    Invalid requests are refused, and valid requests are accepted.
+    """
     session = requests.Session()
     session.mount("http://", hand)
     statuses: set[int] = set()

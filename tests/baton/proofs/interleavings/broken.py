@@ -1,4 +1,4 @@
-"""Seeded faults, each in its own deployment or client. The explorer must refute each one."""
+"""Seeded faults, each in its own deployment or client. The explorer must refute each fault."""
 
 import contextlib
 import dataclasses
@@ -117,7 +117,7 @@ class ForgetfulLineageStore(BrokenLineageStore):
     """Does not store the attempt that consumed a generation."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Verdict:
-        """Store another attempt than the given one."""
+        """Store an attempt that is not the given attempt."""
         verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
         if isinstance(verdict, Exchanged):
             self._put(self._tables.lineages[presented.account], replace(verdict.lineage, attempts=(NO_ATTEMPT,) * 4))
@@ -128,7 +128,7 @@ class EpochBlindExchange(BrokenLineageStore):
     """Exchanges a lineage without a check of its epoch."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Verdict:
-        """Treat every lineage as one of the current epoch."""
+        """Treat every lineage as a lineage of the current epoch."""
         account_state = self._tables.lineages[presented.account]
         lineages = {key: replace(one, epoch=account_state.epoch) for key, one in account_state.lineages.items()}
         self._tables.lineages[presented.account] = replace(account_state, lineages=lineages)
@@ -243,7 +243,7 @@ class KeepsTheSecret(Admit, frozen=True):
     """Loses the id of the login whose secret signed a login request."""
 
     def __call__(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
-        """Admit it as one of an unknown device."""
+        """Admit the login as one of an unknown device."""
         return super().__call__(replace(login_request, proved=None), *arguments, **named)
 
 

@@ -31,7 +31,7 @@ class Crashed(BaseException):
 
 
 class Stepping:
-    """A port whose calls are steps. A call may be the last before a crash, and botocore may send it twice."""
+    """A port whose calls are steps. The server may crash after a call, and botocore may send a call twice."""
 
     def __init__(self, name: str, port: object, deployment: "Deployment") -> None:
         """Wrap a port."""

@@ -1,7 +1,7 @@
 """A sequential model of an account: the effect of each request. Some order of requests must explain a schedule.
 
 A request on behalf of a login is accepted only while that login is active, and a request with a grant only while the
-proved password is current. The search is the one for recorded histories
+proved password is current. The search is the same as for recorded histories
 (``tests/baton/proofs/engines/linearizability.py``).
 """
 

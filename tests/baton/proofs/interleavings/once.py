@@ -1,8 +1,8 @@
-"""Scenes of calls that run once: several sendings of one call, in every order of their steps, with faults.
+"""Scenes of an exactly-once call: it is sent several times, and the steps run in every order, with faults.
 
-A sending makes a few calls of the store, and its view has one effect. At each step a fault can happen: the server
-crashes, a write fails before or after its effect, botocore sends it twice, or an attempt arrives late, after steps of
-other sendings or even in the next phase. A view may also end without an effect.
+Each request of the call is a *sending*: it calls the store a few times, and its view has one effect. A fault can
+happen at each step: the server crashes, a write fails before or after its effect, botocore sends it twice, or an
+attempt arrives late, after steps of other sendings or even in the next phase. A view may also end without an effect.
 
 Sendings are grouped into *phases*. Between two phases, Lambda has stopped every run of the earlier phase. A run that
 has not ended by then has crashed. Within a phase, clocks and arrivals differ by up to 19 seconds: the longest time for
@@ -36,8 +36,8 @@ from tests.baton.world import START
 SAME: Final = "the same request"
 OTHER: Final = "another request with the same key"
 CLOCKS: Final = (5, 0, ONCE_RUN_MAX_S - 1)
-"""The start of each sending of a phase, in seconds: the clock of the second server is 5 behind, the third sending is
-later."""
+"""The start of each sending of a phase, in seconds. The clock of the second server is 5 seconds behind, and the third
+sending is later."""
 BETWEEN: Final = CLOCKS[2] + REQUEST_MAX_S
 """The time between two phases, in seconds."""
 
@@ -109,11 +109,11 @@ class Stage:
     late: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     """Attempts that arrive in the next phase."""
     runs: str = ""
-    """The sending whose view began last."""
+    """The name of the request whose view began last."""
     stored_by: str = ""
-    """The sending whose answer is stored."""
+    """The name of the request whose answer is stored."""
     given: dict[str, RenderedAnswer] = field(default_factory=dict)
-    """The rendered answer or refusal of each sending."""
+    """The rendered answer or refusal of each request, by its name."""
 
     def __post_init__(self) -> None:
         """Create the flow, with a key that no other schedule uses."""
@@ -267,7 +267,7 @@ class Stage:
     # Invariants
 
     def _check_effects(self) -> None:
-        """Require one effect in total. If the route is safe to run again, require at most one in each phase."""
+        """Require one effect in total. If the route is safe to run again, require at most one effect in each phase."""
         effects = Counter(effect.phase for effect in self.effects)
         assert max(effects.values()) == 1, f"two effects in one phase: {self.effects}"
         assert self.plan.retry_safe or len(self.effects) == 1, f"two effects: {self.effects}"

@@ -25,9 +25,11 @@ from tests.baton.world import EMAIL, PASSWORD, Phone
 CLIENT = "mobile-opaque"
 NEW = "granite umbrella conversation"
 PATIENCE = 8
-"""The number of repetitions. It is more than the number of faults, so only a broken guarantee can use all of them."""
+"""The maximum number of repetitions. It is more than the number of faults, so only a broken guarantee can use all of
+them."""
 GRANTS = 4
-"""The number of repetitions with a grant: each needs its own grant, which is proved before the schedule begins."""
+"""The maximum number of repetitions with a grant. Each needs its own grant, which is proved before the schedule
+begins."""
 
 
 class Role(StrEnum):
@@ -139,7 +141,7 @@ class Cast:
         return cast
 
     def enrol(self, names: list[str], *, together: bool) -> None:
-        """Log in the devices of these roles: one for all, or one for each."""
+        """Log in the devices of these roles: one device for all roles, or one for each."""
         world, storages = self.deployment.world, self.deployment.storages
         for name in names:
             if together and name != names[0]:

@@ -1,8 +1,8 @@
 """Explore every interleaving of a few presenters. They run real synchronous code, and switch only at port calls.
 
 A presenter is a client, an operator or a thief. Each one runs in its own greenlet, and exactly one runs at a time. At a
-port call it switches to the scheduler, and the course selects the next one. A course is the list of all decisions of
-one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
+port call it switches to the scheduler, and the course selects the next presenter. A course is the list of all decisions
+of one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
 has been taken in every way.
 
 Two calls are independent if they touch other places, or if neither changes anything. Both orders of independent calls
@@ -66,7 +66,7 @@ class Course:
     """All decisions of one schedule, and the step to the next schedule. ``sleeping=False`` explores every order."""
 
     def __init__(self, *, sleeping: bool = True, given: tuple[int, ...] = ()) -> None:
-        """Start with the first schedule, or with the given one."""
+        """Start with the first schedule, or with the given schedule."""
         self.sleeping, self.given = sleeping, given
         self.forks: list[Fork] = []
         self.begin()
@@ -94,7 +94,7 @@ class Course:
         return fork.ways[fork.taken]
 
     def made(self, call: Call, *, changed: bool) -> None:
-        """Record whether the call had an effect, in this schedule or an earlier one."""
+        """Record whether the call had an effect, in this schedule or in an earlier schedule."""
         if self.turned:
             name, turned = self.turned.ways[self.turned.taken], self.turned
             before = name in turned.made and turned.calls[name].writes
@@ -102,13 +102,16 @@ class Course:
             turned.made.add(name)
 
     def _still_asleep(self, fork: Fork) -> dict[str, Call]:
-        """Return the presenters that stay asleep: a dependent call wakes one, and those tried before fall asleep."""
+        """Return the presenters that stay asleep.
+
+        A dependent call wakes a presenter, and the presenters tried before sleep.
+        """
         made = fork.calls[fork.ways[fork.taken]]
         tried = {way: fork.calls[way] for way in fork.ways[: fork.taken] if way not in fork.asleep}
         return {name: call for name, call in (fork.asleep | tried).items() if not call.meets(made)}
 
     def advance(self) -> bool:
-        """Change the last fork that has another way. Return whether there is one."""
+        """Change the last fork that has another way. Return whether such a fork exists."""
         while self.forks:
             way = self.forks[-1].next_way(self.forks[-1].taken)
             if way is not None:
@@ -141,7 +144,7 @@ class Presenter:
     flow: greenlet
     call: Call = field(default_factory=lambda: Call("", frozenset(), writes=False))
     born: int = 0
-    """How many other presenters this one has started: part of their names."""
+    """How many other presenters this presenter has started: part of their names."""
 
 
 @dataclass(eq=False)
@@ -168,7 +171,7 @@ class Scheduler:
         self.presenters.append(Presenter(name, len(self.presenters), greenlet(act, self._explorer)))
 
     def run(self) -> None:
-        """Run all presenters to their end, in the order of the course. A failure of one is raised here."""
+        """Run all presenters to their end, in the order of the course. A failure of a presenter is raised here."""
         begun = 0
         try:
             while True:
@@ -228,7 +231,7 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """The number of explored schedules, and the number that was skipped as another order of an explored one."""
+    """The number of explored schedules, and the number that was skipped as another order of an explored schedule."""
 
     schedules: int
     asleep: int

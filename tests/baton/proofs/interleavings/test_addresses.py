@@ -1,6 +1,7 @@
-"""Every interleaving of two requests about an address: it belongs to one account, and nothing outdated moves it.
+"""Every interleaving of two requests about an address.
 
-As in `test_factors`, each call of a store is a step, and one write of each schedule may be sent twice.
+The address belongs to one account, and no outdated request changes it. As in `test_factors`, each call of a store is a
+step, and one write of each schedule may be sent twice.
 """
 
 import json
@@ -33,7 +34,7 @@ class Scene:
     eve: Device
 
     def asked(self, device: Device, to: str) -> Callable[[], Said]:
-        """Ask for the code of another address, and give the request that sends it."""
+        """Request the code for another address, and return the request that sends it."""
         session = device.confirmed("POST", "/me/email", {"new_email": to}).members["mail_session"]
         body = {"mail_session": session, "code": find_code(OF_THIS_PROCESS.mails[-1])}
         return lambda: device.post("/me/email/confirm", body)
@@ -41,7 +42,7 @@ class Scene:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    """Set it up. Mails of a schedule are not delivered: the job that sends them is another process."""
+    """Make the scene. Mails are not delivered during a schedule: the job that sends them is another process."""
     token = TEST_COST.set((8, 1, 1))
     monkeypatch.setenv("BATON_MAIL", "mailbox")
     deployment = Deployment()
@@ -59,14 +60,14 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 @pytest.fixture
 def queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Leave the mails in the queue from now on."""
+    """From now on, leave the mails in the queue."""
     return lambda: monkeypatch.setattr(PendingOrders, "put", lambda *_: None)
 
 
 def test_an_address_goes_to_one_account(
     scene: Scene, queued: Callable[[], None], record_property: Callable[[str, object], None]
 ) -> None:
-    """Two accounts with right codes of the same mailbox."""
+    """Two accounts send right codes from the same mailbox. One account gets the address."""
     acts = {"ada": scene.asked(scene.ada, NEW), "eve": scene.asked(scene.eve, NEW)}
     queued()
     rewind = scene.deployment.remember()
@@ -83,7 +84,7 @@ def test_an_address_goes_to_one_account(
 def test_a_login_that_has_ended_moves_no_address(
     scene: Scene, queued: Callable[[], None], record_property: Callable[[str, object], None]
 ) -> None:
-    """The change was admitted, and the logout came before its write."""
+    """The logout comes after the authorization of the change, and before its write."""
     acts = {"move": scene.asked(scene.ada, NEW), "logout": lambda: scene.ada.post("/logout", {})}
     queued()
     rewind = scene.deployment.remember()
@@ -101,7 +102,7 @@ def test_a_login_that_has_ended_moves_no_address(
 
 
 def undoing(scene: Scene) -> dict[str, Callable[[], Said]]:
-    """Move Ada's address to the mailbox of a thief, who moves on while Ada presses the button."""
+    """Change Ada's address to the mailbox of a thief. The thief changes it again while Ada presses the button."""
     assert scene.asked(scene.ada, NEW)().status == 204
     link = find_link(next(mail for mail in reversed(OF_THIS_PROCESS.mails) if mail.to == EMAIL))
     on = scene.asked(scene.ada, "thief@example.org")
@@ -112,7 +113,10 @@ def undoing(scene: Scene) -> dict[str, Callable[[], Said]]:
 def test_an_undo_wins_against_a_thief_who_moves_on(
     scene: Scene, queued: Callable[[], None], record_property: Callable[[str, object], None]
 ) -> None:
-    """In every order the old address is Ada's, or the undo is to be repeated. The thief moves nothing after it."""
+    """In every order the old address is Ada's, or she must repeat the undo.
+
+    After the undo, the thief can change nothing.
+    """
     acts = undoing(scene)
     queued()
     rewind, tables = scene.deployment.remember(), scene.deployment.tables
@@ -133,7 +137,7 @@ def test_an_undo_wins_against_a_thief_who_moves_on(
 def test_a_store_that_forgets_the_condition_is_noticed(
     scene: Scene, queued: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scenes can fail: here a taken address looks free."""
+    """A seeded fault makes a taken address look free, and the scene must fail."""
     acts = {"ada": scene.asked(scene.ada, NEW), "eve": scene.asked(scene.eve, NEW)}
     queued()
     monkeypatch.setattr(MemoryMailUsers, "_taken_by", lambda *_, **__: None)

@@ -8,7 +8,10 @@ from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_seeded_fault_is_refuted(name: str) -> None:
-    """With at most two faults, in the scene for it. The same scene passes without the seeded fault."""
+    """The explorer needs at most two injected faults, in the scene for this seeded fault.
+
+    Without the seeded fault, the scene passes.
+    """
     mistake = MISTAKES[name]
     refuted = None
     for faults in range(3):

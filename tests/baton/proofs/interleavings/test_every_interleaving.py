@@ -27,7 +27,7 @@ def schedules(among: Iterable[Roles], *, faults: int, **named: Any) -> int:
 
 
 def test_every_combination_of_roles_is_tested() -> None:
-    """Every pair and every triple of the eight roles, with repetitions, comes first somewhere."""
+    """In the list of scenes, every pair and every triple of the eight roles occurs, also with the same role twice."""
     assert len(EVERY) == len(Role) - len(OF_A_KEY) == 8
     assert sum(len(scenes(first, 2)) for first in EVERY) == 36
     assert sum(len(scenes(first, 3)) for first in EVERY) == 120
@@ -106,7 +106,7 @@ def test_the_guarantees_hold_for_an_exchange_and_two_roles() -> None:
 
 
 def test_the_guarantees_hold_for_two_processes_that_exchange_twice() -> None:
-    """With a shared storage, in every order."""
+    """The processes share their storage, and every order is explored."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=0, times=2)).schedules == 90
 
 
@@ -120,7 +120,8 @@ def test_the_guarantees_hold_for_a_thief_and_an_owner_who_exchange_twice() -> No
 ACTORS = [pairs for first in ACTING for pairs in scenes(first, 2, ACTING)]
 THREE_ACTORS = [triples for first in ACTING for triples in scenes(first, 3, ACTING)]
 BESIDE = {Arrangement.AGAINST: (1105, 411, 19088), Arrangement.TOGETHER: (1324, 495, 26674)}
-"""The schedules of each arrangement: two with a fault, three without, and in the long form two with two faults."""
+"""The number of schedules of each arrangement: two roles with a fault, three without a fault, and, in the long form,
+two with two faults."""
 
 
 @pytest.mark.prove(ci=True)
@@ -134,7 +135,7 @@ def test_the_guarantees_hold_for_two_actions_with_a_grant_and_a_fault(arrangemen
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_the_guarantees_hold_for_three_actions_with_a_grant(arrangement: Arrangement) -> None:
-    """In every order, without faults."""
+    """Every order is explored, without faults."""
     assert schedules(THREE_ACTORS, faults=0, arrangement=arrangement) == BESIDE[arrangement][1]
 
 
@@ -142,7 +143,7 @@ def test_the_guarantees_hold_for_three_actions_with_a_grant(arrangement: Arrange
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_the_guarantees_hold_for_two_actions_with_a_grant_and_two_faults(arrangement: Arrangement) -> None:
-    """With up to two faults anywhere."""
+    """Up to two faults happen, at any steps."""
     assert schedules(ACTORS, faults=2, arrangement=arrangement) == BESIDE[arrangement][2]
 
 
@@ -195,7 +196,7 @@ def test_the_guarantees_hold_for_logins_of_one_key(which: str) -> None:
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
 def test_the_guarantees_hold_for_logins_of_one_key_and_another_fault(which: str) -> None:
-    """The same, with one more fault anywhere."""
+    """The same scenes as without ``another_fault``, with one more fault at any step."""
     among, kind, _, count = OF_ONE_KEY[which]
     assert schedules(among, faults=2 if among is AGAIN else 1, kind=kind) == count
 
@@ -226,11 +227,11 @@ def test_the_guarantees_hold_for_three_roles_and_a_fault(first: Role, second: Ro
 
 @pytest.mark.prove
 def test_the_guarantees_hold_for_two_processes_a_thief_and_two_faults() -> None:
-    """The most important scene, with up to two faults anywhere."""
+    """The most important scene is explored with up to two faults at any steps."""
     assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 13584
 
 
 @pytest.mark.prove
 def test_the_guarantees_hold_for_two_processes_that_exchange_twice_and_a_fault() -> None:
-    """With a shared storage, in every order, with one fault anywhere or none."""
+    """The processes share their storage. Every order is explored, with at most one fault at any step."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=1, times=2)).schedules == 2462

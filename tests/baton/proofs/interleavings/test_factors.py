@@ -1,7 +1,7 @@
-"""Every interleaving of two requests about second factors: a code admits one login, and nothing outdated is admitted.
+"""Every interleaving of two requests about second factors.
 
-Each call of a store is a step, over the storage in memory. One call of each schedule may be sent twice, as botocore
-does after a lost answer.
+A code admits one login, and no outdated login is admitted. Each call of a store is a step, over the storage in memory.
+One call of each schedule may be sent twice, as botocore does after a lost answer.
 """
 
 import copy
@@ -63,11 +63,11 @@ class Deployment:
         return Device(through(self.gateway), lambda: self.now, "simple", bound=False)
 
     def around(self, storage: Storage) -> Storage:
-        """Put the steps in."""
+        """Make each call of a store a step."""
         return replace(storage, **{name: _Stepping(name, getattr(storage, name), self) for name in STORES})
 
     def call(self, name: str, verb: str, made: Callable[[], Any]) -> Any:
-        """Make a call when its turn comes, and perhaps a second time."""
+        """Make a call when the scheduler selects it, and perhaps a second time."""
         if self.scheduler is None or self.course is None:
             return made()
         writes = verb not in READS
@@ -90,7 +90,7 @@ class Deployment:
         return answer
 
     def remember(self) -> Callable[[], None]:
-        """Give the way back to what the tables hold now."""
+        """Copy the tables, and return a function that restores them."""
         kept = {name: dict(getattr(self.tables, name)) for name in TABLES}
 
         def rewind() -> None:
@@ -105,7 +105,7 @@ class Deployment:
         return rewind
 
     def played(self, course: Course, acts: dict[str, Callable[[], Said]]) -> dict[str, Said]:
-        """Play one schedule, with one fault at most, and give the answers."""
+        """Run one schedule with at most one fault, and return the answers."""
         course.begin()
         self.course, self.scheduler = course, Scheduler(course, 1)
         said: dict[str, Said] = {}
@@ -145,14 +145,14 @@ class Scene:
     attempts: list[str]
 
     def log_in(self, place: int, **proof: str) -> Callable[[], Said]:
-        """Give the second step of a login."""
+        """Return the request of the second step of a login."""
         device, session, mine = self.devices[place], self.sessions[place], self.attempts[place]
         return lambda: prove(device, session, attempt=mine, **proof)
 
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    """Set it up, with cheap password hashes."""
+    """Make the scene, with cheap password hashes."""
     token = TEST_COST.set((8, 1, 1))
     deployment = Deployment()
     phone, ada = deployment.device(), Person(lambda: deployment.now)
@@ -166,13 +166,13 @@ def scene() -> Iterator[Scene]:
 
 
 def refute(course: Course, why: str, deployment: Deployment) -> None:
-    """Say which schedule breaks an invariant."""
+    """Raise an error that names the schedule which breaks an invariant."""
     raise Refuted(why, course.decisions, list(deployment.written))
 
 
 @pytest.mark.parametrize("kind", ["totp", "recovery_code"])
 def test_one_code_admits_one_login(scene: Scene, kind: str, record_property: Callable[[str, object], None]) -> None:
-    """Two devices with the same code: one of them, in every order."""
+    """Two devices send the same code. In every order, one of them is admitted."""
     code = scene.ada.code() if kind == "totp" else scene.ada.codes[0]
     rewind = scene.deployment.remember()
 
@@ -188,7 +188,7 @@ def test_one_code_admits_one_login(scene: Scene, kind: str, record_property: Cal
 def test_the_same_request_twice_gets_the_same_tokens(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """Or an answer to repeat it: never another login, and never a refusal."""
+    """One of the requests may get an answer to repeat it. No second login begins, and no request is refused."""
     rewind, code = scene.deployment.remember(), scene.ada.code()
 
     def same(course: Course) -> None:
@@ -226,7 +226,7 @@ def test_a_login_that_was_proved_before_a_change_is_not_admitted_after_it(
 
 
 def test_a_login_that_has_ended_changes_no_factor(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """The change was admitted, and the logout came before its write."""
+    """The logout comes after the authorization of the change, and before its write."""
     path = "/me/factors/totp"
     grant = {"baton-grant": granted(scene, "DELETE", path)}
     rewind = scene.deployment.remember()
@@ -257,7 +257,7 @@ def granted(scene: Scene, method: str, path: str) -> str:
 
 
 def test_a_store_that_forgets_the_condition_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scenes can fail: here a code is used without its condition."""
+    """A seeded fault uses a code without its condition, and the scene must fail."""
     monkeypatch.setattr(MemoryFactors, "consume_totp_step", lambda *_, **__: Done())
     rewind, code = scene.deployment.remember(), scene.ada.code()
 

@@ -1,6 +1,7 @@
-"""Every interleaving of a handover and what ends the login of the app: nothing begins or is used after that end.
+"""Every interleaving of a handover and the end of the app's login.
 
-As in `test_factors`, each call of a store is a step, and one write of each schedule may be sent twice.
+After that end, no browser login begins or is used. As in `test_factors`, each call of a store is a step, and one write
+of each schedule may be sent twice.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,11 +32,11 @@ class Scene:
     browser: Device
 
     def code(self) -> str:
-        """Ask for a code."""
+        """Request a code."""
         return str(self.phone.post("/session/handover", {"client_id": "web"}).members["code"])
 
     def redeem(self, code: str, key: str) -> Said:
-        """Redeem it."""
+        """Redeem a code."""
         headers = {**PAGE, "idempotency-key": key}
         return self.browser.post("/session/redeem", {"code": code, "confirm": True}, headers, token=None)
 
@@ -50,7 +51,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    """Set it up."""
+    """Make the scene."""
     token = TEST_COST.set((8, 1, 1))
     deployment = Deployment(clients="clients.toml")
     phone, browser = (
@@ -68,7 +69,7 @@ def late(written: list[str], write: str) -> bool:
 
 
 def redeem_against_a_logout(scene: Scene) -> Callable[[Course], None]:
-    """Redeem a code, and log the phone out meanwhile."""
+    """Redeem a code while the phone logs out."""
     code, key = scene.code(), attempt()
     acts = {"redeem": lambda: scene.redeem(code, key), "logout": scene.log_out}
     rewind = scene.deployment.remember()
@@ -88,7 +89,7 @@ def redeem_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 
 
 def use_against_a_logout(scene: Scene) -> Callable[[Course], None]:
-    """Use the session of a browser when its use is due to be stored, and log the phone out meanwhile."""
+    """Use the session of a browser while the phone logs out. The use is due to be stored."""
     cookies = scene.redeem(scene.code(), attempt()).cookies
     scene.deployment.now += 600
     acts = {"use": lambda: scene.use(cookies), "logout": scene.log_out}
@@ -110,19 +111,19 @@ def use_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 def test_no_browser_begins_after_the_end_of_its_app(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The code was opened, and the logout came before the admission."""
+    """The logout comes after the code is opened, and before the login is admitted."""
     record_property("schedules", explore(redeem_against_a_logout(scene)).schedules)
 
 
 def test_no_use_of_a_browser_is_stored_after_the_end_of_its_app(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The session was live when the request was read."""
+    """The session was still live when the request was read."""
     record_property("schedules", explore(use_against_a_logout(scene)).schedules)
 
 
 def test_a_code_begins_one_session(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """Redeemed twice at the same time, with two attempts. The same attempt gets the same session."""
+    """The code is redeemed twice at the same time, with two attempts. The same attempt gets the same session."""
     code, keys = scene.code(), (attempt(), attempt())
     acts: dict[str, Callable[[], Said]] = {key: partial(scene.redeem, code, key) for key in keys}
     rewind = scene.deployment.remember()
@@ -141,7 +142,7 @@ def test_a_code_begins_one_session(scene: Scene, record_property: Callable[[str,
 def test_a_rule_that_forgets_the_app_is_noticed(
     scene: Scene, against: Callable[[Scene], Callable[[Course], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scenes can fail: here a browser lives on without its app."""
+    """A seeded fault lets a browser continue without its app, and the scene must fail."""
     monkeypatch.setattr(rules, "_end_of_app", lambda *_, **__: None)
     with pytest.raises(Refuted, match="after the logout"):
         explore(against(scene))

@@ -1,4 +1,4 @@
-"""Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second one.
+"""Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second effect.
 
 In memory and on DynamoDB. The tests fix the number of schedules: a smaller number means that some schedules are not
 explored any more. The numbers change when the flow makes other calls. Then run with ``-m "prove or not prove"`` and
@@ -60,7 +60,10 @@ SCHEDULES: Final[dict[str, tuple[int, ...]]] = {
     "1+1+1, retry safe": (1, 41, 1119),
     "2+1, one other, retry safe": (4, 202, 5784),
 }
-"""The schedules of each plan: without faults, with one, with two; and with three, for two sendings."""
+"""The number of schedules of each plan, without faults, with one fault and with two faults.
+
+Plans with two sendings also have three.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Ca
 def test_two_or_three_sendings_with_a_fault_have_one_effect(
     plan: Plan, faults: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """In memory: two and three sendings, with one fault anywhere or none."""
+    """The store is in memory. Two and three sendings have at most one fault, at any step."""
     explored(plan, OwnOnceCalls, faults, record_property)
 
 
@@ -95,7 +98,7 @@ def test_two_or_three_sendings_with_a_fault_have_one_effect(
 def test_two_sendings_with_a_fault_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
-    """The same schedules, with conditional writes."""
+    """The schedules are the same, with conditional writes."""
     explored(plan, lambda: dynamodb_calls, faults, record_property)
 
 
@@ -104,7 +107,7 @@ def test_two_sendings_with_a_fault_have_one_effect_on_dynamodb(
 def test_two_or_three_sendings_with_two_faults_have_one_effect(
     plan: Plan, record_property: Callable[[str, object], None]
 ) -> None:
-    """In memory, with up to two faults anywhere."""
+    """The store is in memory, with up to two faults at any steps."""
     explored(plan, OwnOnceCalls, 2, record_property)
 
 
@@ -113,7 +116,7 @@ def test_two_or_three_sendings_with_two_faults_have_one_effect(
 def test_two_sendings_with_three_faults_have_one_effect(
     plan: Plan, record_property: Callable[[str, object], None]
 ) -> None:
-    """In memory, with up to three faults anywhere."""
+    """The store is in memory, with up to three faults at any steps."""
     explored(plan, OwnOnceCalls, 3, record_property)
 
 
@@ -126,7 +129,7 @@ def test_two_sendings_with_three_faults_have_one_effect(
 def test_more_sendings_and_faults_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
-    """Three sendings with one fault, two with two faults."""
+    """Three sendings have one fault, and two sendings have two faults."""
     explored(plan, lambda: dynamodb_calls, faults, record_property)
 
 
@@ -158,7 +161,7 @@ class TakesAnything(OwnOnceCalls):
 
 
 class TakesAnswers(OwnOnceCalls):
-    """A takeover does not check that there is an answer."""
+    """A takeover does not check whether the call already has an answer."""
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Take over an answered call too."""
@@ -248,7 +251,7 @@ MISTAKES: Final[dict[str, tuple[type[OwnOnceCalls], Plant | None, Plan, str]]] =
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_fault_in_run_once_is_refuted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With at most two faults. The printed schedule can be repeated."""
+    """The explorer needs at most two injected faults. The printed schedule can be repeated."""
     store, plant, plan, why = MISTAKES[name]
     if plant:
         plant(monkeypatch)

@@ -1,4 +1,4 @@
-"""Every interleaving of a restore and what ends the login of the old phone: nothing begins after that end.
+"""Every interleaving of a restore and the end of the old phone's login: after that end, no login begins.
 
 As in `test_factors`, each call of a store is a step, and one write of each schedule may be sent twice.
 """
@@ -35,18 +35,18 @@ class Scene:
     platform: Authenticator
 
     def restoring(self) -> Callable[[], Said]:
-        """Give the request that restores the login."""
+        """Return the request that restores the login."""
         credential, key = self.platform.get(options_of(restore_options(self.new))), attempt()
         return lambda: send_restore(self.new, credential, attempt=key)
 
     def ending(self) -> Callable[[], Said]:
-        """Give the request that logs the old phone out."""
+        """Return the request that logs the old phone out."""
         return lambda: self.old.post("/logout", {})
 
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    """Set it up."""
+    """Make the scene."""
     token = TEST_COST.set((8, 1, 1))
     deployment, platform = Deployment(), silent()
     old, new = (Device(through(deployment.gateway), lambda: deployment.now) for _ in range(2))
@@ -57,7 +57,7 @@ def scene() -> Iterator[Scene]:
 
 
 def after_the_end(scene: Scene, course: Course, said: dict[str, Said], write: str) -> None:
-    """Refute a write that came after the end of the login that it needs, and an answer that does not say so."""
+    """Refute a write after the end of the login that it needs, and an answer that hides this end."""
     written = scene.deployment.written
     if write in written and END in written and written.index(write) > written.index(END):
         refute(course, "written after the logout", scene.deployment)
@@ -69,7 +69,7 @@ def after_the_end(scene: Scene, course: Course, said: dict[str, Said], write: st
 
 
 def restore_against_a_logout(scene: Scene) -> Callable[[Course], None]:
-    """Restore, and log the old phone out meanwhile."""
+    """Restore while the old phone logs out."""
     acts = {"restore": scene.restoring(), "logout": scene.ending()}
     rewind = scene.deployment.remember()
 
@@ -83,12 +83,12 @@ def restore_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 def test_no_login_is_restored_after_the_end_of_the_old_one(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The restore was verified, and the logout came before its admission."""
+    """The logout comes after the restore is verified, and before the new login is admitted."""
     record_property("schedules", explore(restore_against_a_logout(scene)).schedules)
 
 
 def test_no_restore_key_is_kept_after_a_logout(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """The login was live when the request was read."""
+    """The login was still live when the request was read."""
     credential = silent().create(options_of(scene.old.post(OPTIONS, {})))
     acts = {"keep": lambda: put_key(scene.old, credential), "logout": scene.ending()}
     rewind = scene.deployment.remember()
@@ -101,7 +101,7 @@ def test_no_restore_key_is_kept_after_a_logout(scene: Scene, record_property: Ca
 
 
 def test_an_assertion_restores_one_login(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """Sent twice at the same time, with two attempts."""
+    """The assertion is sent twice at the same time, with two attempts."""
     credential = scene.platform.get(options_of(restore_options(scene.new)))
     keys = (attempt(), attempt())
     acts: dict[str, Callable[[], Said]] = {
@@ -120,7 +120,7 @@ def test_an_assertion_restores_one_login(scene: Scene, record_property: Callable
 
 
 def test_a_store_that_forgets_the_parent_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scenes can fail: here the admission does not look at the old phone."""
+    """A seeded fault admits a login without checking the old phone, and the scene must fail."""
 
     def always(*_: Any) -> bool:
         return True

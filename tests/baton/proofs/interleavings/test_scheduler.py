@@ -36,7 +36,10 @@ def calls_of(
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4)])
 def test_every_order_of_two_presenters_is_explored(one: int, other: int) -> None:
-    """As many as the binomial coefficient, all different, with and without sleep sets, if all calls are dependent."""
+    """Their number is the binomial coefficient, and all are different.
+
+    If all calls are dependent, sleep sets change nothing.
+    """
     for sleeping in (False, True):
         play, orders = calls_of({"a": "there", "b": "there"}, {"a": one, "b": other})
         assert explore(play, sleeping=sleeping) == Explored(comb(one + other, one), 0)
@@ -44,7 +47,7 @@ def test_every_order_of_two_presenters_is_explored(one: int, other: int) -> None
 
 
 def test_every_order_of_three_presenters_is_explored() -> None:
-    """Three times two calls: 6! / (2! 2! 2!)."""
+    """Each of three presenters makes two calls: 6! / (2! 2! 2!) orders."""
     play, orders = calls_of({"a": "there", "b": "there", "c": "there"}, {"a": 2, "b": 2, "c": 2})
     assert explore(play).schedules == 90 == len(set(orders))
 
@@ -140,7 +143,7 @@ def test_sleep_sets_lose_no_final_state(roles: tuple[Role, ...]) -> None:
 
 
 def test_a_refutation_prints_the_schedule() -> None:
-    """The reason, the steps in order, and the command to repeat it."""
+    """The message has the reason, the steps in order, and the command to repeat it."""
     text = str(Refuted("it broke", (0, 1), ["phone  lineages.exchange", "thief  lineages.exchange"]))
     assert text.splitlines() == [
         "it broke",

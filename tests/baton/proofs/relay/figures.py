@@ -44,7 +44,7 @@ class Row:
     lost_answers: float
     """Share of users who are logged out in a week if an answer is lost on 5 % of device-days."""
     all_of_it: float
-    """The same with tunnels, second processes, killed apps and wrong clocks too."""
+    """Share of users who are logged out in a week by lost answers, tunnels, other processes, killed apps and clocks."""
     thieves_s: dict[str, float]
     """Median time for which a thief is accepted, by the stolen data, with the most successful method."""
 

@@ -36,10 +36,10 @@ from tests.baton.world import START, Phone, World
 Process = Generator[float, None, None]
 
 OPENED_PER_DAY = 10
-"""How often a user opens the app, so that the app needs a token."""
+"""How often a user opens the app in a day, at times when the app needs a new token."""
 TIMEOUT_S = 10.0
 LATENCY_S = (0.05, 0.6)
-"""One-way latency, from the best to the worst connection."""
+"""The one-way latency of the best and of the worst connection, in seconds."""
 
 
 class Deal(StrEnum):
@@ -92,9 +92,9 @@ CAUSES = {
     "wrong clock": Weather(clock_wrong_by_s=2 * HOUR_S),
     "all of it": Weather(0.05, 0.2, 0.01, 0.005, 0.0, 2 * HOUR_S),
 }
-"""Each fault alone, at the measured rate of a real fleet if there is one (exchange.md: zitadel issue 9631)."""
+"""Each fault separately, at the measured rate of a real fleet if there is one (exchange.md: zitadel issue 9631)."""
 RESTORED = Weather(restored_per_day=0.05)
-"""No guarantee covers this fault: an old record is a copy, and cannot be distinguished from one."""
+"""No guarantee covers this fault: an old record cannot be distinguished from a copy."""
 
 
 class Theft(StrEnum):
@@ -112,9 +112,9 @@ class Ruse(StrEnum):
     """The method of a thief."""
 
     AT_ONCE = "at once"
-    """The copy is made at any hour, and used."""
+    """The thief makes the copy at any hour, and uses it immediately."""
     IN_WAIT = "in wait"
-    """The copy is made when the owner opens the app, and used in parallel."""
+    """The thief makes the copy when the owner opens the app, and uses it in parallel."""
     AHEAD = "ahead"
     """The copy is exchanged two to four times before its owner exchanges, the first time with the owner's attempt."""
     BETWEEN = "between"
@@ -177,7 +177,8 @@ class Outcome:
     phones: int
     logged_out: int
     stuck: int
-    """Users who at some time were neither accepted nor told to log in: ``superseded``, and no newer stored record."""
+    """Users who at some time were neither accepted nor told to log in: they got ``superseded``, and have no newer
+    stored record."""
     renewals: int
     lives_s: list[float]
     """How long each thief was accepted, or has been so far."""
@@ -490,7 +491,7 @@ class Simulation:
         self.begin(again, after_s=self.dice.uniform(MINUTE_S, 5 * MINUTE_S))
 
     def is_served(self, handset: Handset) -> bool:
-        """Make a call with the token in this storage, if there is one."""
+        """Make a call with the token in this storage, if the storage has a token."""
         if handset.record is None:
             return False
         try:

@@ -25,7 +25,7 @@ def test_the_figure_is_drawn_from_the_numbers(rows: list[figures.Row], tmp_path:
 
 
 def test_the_claims_about_the_figure_are_true(rows: list[figures.Row]) -> None:
-    """The claims of the README: no logout, a third of the users, and the mechanisms that end a thief's login."""
+    """Baton logs out no user, and strict rotation about a third. A thief without the key is never accepted."""
     by = {Deal(row.deal): row for row in rows}
     assert tuple(by) == figures.ORDER
     assert by[Deal.EXCHANGE].lost_answers == by[Deal.EXCHANGE].all_of_it == 0
@@ -36,6 +36,6 @@ def test_the_claims_about_the_figure_are_true(rows: list[figures.Row]) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("deal", figures.ORDER)
 def test_the_numbers_are_the_results_of_the_simulation(rows: list[figures.Row], deal: Deal) -> None:
-    """Counted again, to the second."""
+    """The simulation runs again, and the results are equal to the second."""
     (kept,) = [row for row in rows if row.deal == deal]
     assert asdict(figures.count(deal)) == asdict(kept)

@@ -40,7 +40,10 @@ def history(seed: int, hash_seed: str) -> str:
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
-    """The same up to the token, in two processes with different hash seeds. Another seed gives another history."""
+    """Two processes with different hash seeds give the same history, up to the tokens.
+
+    Another seed gives another history.
+    """
     assert history(1, "1") == history(1, "2") != history(2, "1")
 
 
@@ -55,7 +58,7 @@ def world() -> World:
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_baton_logs_out_no_honest_user(cause: str) -> None:
-    """Guarantee 2: not with lost answers, tunnels, a second process, a killed app, a wrong clock, or all of them."""
+    """Guarantee 2: lost answers, tunnels, second processes, killed apps and wrong clocks log out no user."""
     outcome = week(Deal.EXCHANGE, CAUSES[cause], phones=25)
     assert (outcome.logged_out, outcome.stuck) == (0, 0)
     assert outcome.renewals > 25 * 50
@@ -69,12 +72,12 @@ def test_strict_rotation_logs_out_a_third_of_the_users_in_a_week() -> None:
 
 @pytest.mark.parametrize("deal", [deal for deal in FIVE if deal is not Deal.ROTATION])
 def test_mechanisms_without_rotation_tolerate_lost_answers(deal: Deal) -> None:
-    """Of the five mechanisms, a lost answer has an effect only on rotation."""
+    """In each mechanism except rotation, a lost answer logs out no user."""
     assert week(deal, CAUSES["all of it"], phones=10).logged_out_share == 0
 
 
 def test_a_grace_window_helps_against_lost_answers_but_not_against_a_killed_app() -> None:
-    """An app that was killed starts again hours later."""
+    """A killed app starts again hours later, after the window."""
     assert week(Deal.GRACE, CAUSES["lost answers"], phones=40).logged_out_share == 0
     assert week(Deal.GRACE, CAUSES["app killed"], phones=40).logged_out_share > 0.1
 
@@ -170,14 +173,14 @@ def test_a_server_that_ends_nothing_on_reuse_accepts_a_complete_copy() -> None:
 
 
 def test_a_server_that_loses_attempts_logs_out_a_client_that_repeats() -> None:
-    """The same effect, caused by the server."""
+    """The effect is the same as with a client that loses its attempts."""
     assert week(Deal.EXCHANGE, CAUSES["lost answers"], phones=25, lineage_store=ForgetsAttempts).logged_out_share > 0.1
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("cause", CAUSES)
 def test_baton_logs_out_no_user_of_a_large_fleet(cause: str) -> None:
-    """A thousand users and seventy thousand renewals, for each fault."""
+    """For each fault, a thousand users make seventy thousand renewals."""
     outcome = week(Deal.EXCHANGE, CAUSES[cause], phones=1000, seed=2)
     assert (outcome.logged_out, outcome.stuck) == (0, 0)
 
@@ -186,7 +189,7 @@ def test_baton_logs_out_no_user_of_a_large_fleet(cause: str) -> None:
 @pytest.mark.parametrize("theft", Theft)
 @pytest.mark.parametrize("seed", range(5))
 def test_no_thief_is_accepted_after_three_days(theft: Theft, seed: int) -> None:
-    """A hundred thieves of each kind, with every method."""
+    """A hundred thieves of each kind use every method."""
     for ruse in ruses(theft):
         outcome = robbery(Deal.EXCHANGE, theft, ruse, thieves=100, days=7, seed=seed)
         assert max(outcome.lives_s) < (3 * DAY_S if theft is Theft.FULL_COPY else 1)

@@ -29,7 +29,7 @@ REFUSALS: dict[str, errors.Refusal] = {
 }
 ANSWERS = ("child", "lost", *REFUSALS)
 SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]
-"""The answers to the requests, in order. After these, each answer is a child."""
+"""Scripts of answers to the requests, in order. After the end of a script, each answer is a child."""
 
 Decisions = tuple[list[str], list[str], str, str]
 """The attempt of each request, the revoked tokens, the token that is stored at the end, and the result."""
@@ -136,7 +136,7 @@ def test_the_runner_makes_the_decisions_of_the_reference_client(moved_at: int | 
 
 
 def test_the_sequences_lead_to_every_result() -> None:
-    """Eight answers, up to three of them: accepted, advanced, logged out, revoked, refused."""
+    """Sequences of up to three of eight answers lead to accepted, advanced, logged out, revoked and refused."""
     assert len(SCRIPTS) == 8 + 8**2 + 8**3
     ends = {(tuple(revoked), *end) for _, revoked, *end in (of_the_runner(script, None) for script in SCRIPTS)}
     assert ends == {
@@ -149,7 +149,7 @@ def test_the_sequences_lead_to_every_result() -> None:
 
 
 def test_a_runner_that_loses_its_attempt_decides_differently() -> None:
-    """The comparison includes the attempt that is sent."""
+    """So the comparison includes the attempt of each request."""
     right = of_the_runner(("lost",), None)
     assert right[0] == ["attempt-of-parent"] * 2
     assert right == of_the_reference_client(("lost",), None)

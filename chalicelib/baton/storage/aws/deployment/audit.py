@@ -1,4 +1,4 @@
-"""Compare the configuration of the deployment with the required one: a daily job and a command of the operator."""
+"""Compare the configuration of the deployment with the requirements. A daily job and an operator's command do this."""
 
 import contextlib
 

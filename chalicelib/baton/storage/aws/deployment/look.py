@@ -23,7 +23,7 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
 ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
-"""The function, and the alias by which the hardened API calls it. Each has its own policy."""
+"""The qualifiers of the function: none, and the alias by which the hardened API calls it. Each has its own policy."""
 SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
 
 
@@ -62,7 +62,7 @@ class Deployment:
         return self._services[service].call(operation, **request)
 
     def _call_or_none(self, absent: str, service: str, operation: str, **request: object) -> dict[str, Any] | None:
-        """Call an operation. Return ``None`` for the error code ``absent``."""
+        """Call an operation. Return ``None`` if AWS answers with the error code in ``absent``."""
         try:
             return self._call(service, operation, **request)
         except Unavailable as error:
@@ -198,7 +198,7 @@ def _open_to(policy: str) -> list[str]:
 
 
 def _everybody(principal: object) -> bool:
-    """Check whether a principal means every principal. The root of the account does not."""
+    """Check whether a principal means every principal. The root of the account does not count."""
     if isinstance(principal, Mapping):
         return any(_everybody(one) for one in principal.values())
     if isinstance(principal, list):

@@ -1,4 +1,4 @@
-"""Compare the observed configuration with the required one. ``look.py`` reads the observed one. No I/O."""
+"""Compare the observed configuration with the requirements. ``look.py`` reads the configuration. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -93,8 +93,8 @@ class ObservedStage(Struct, frozen=True):
 class ObservedFunction(Struct, frozen=True):
     """An observed function.
 
-    ``open_to``: the principals besides the API that may call it. ``key_writes``: the actions of ``KEY_WRITES`` that its
-    role is not denied for key items.
+    ``open_to``: the principals besides the API that may call it. ``key_writes``: the actions of ``KEY_WRITES`` that no
+    policy denies to its role for key items.
     """
 
     name: str
