@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chalicelib.baton.factors.model import Remember, SecondFactors, key_id
+from chalicelib.baton.factors.model import Remember, SecondFactors, User, key_id
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_ON_REMEMBERED_KEY
@@ -138,6 +138,12 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
             if ended is None or ended.reason in HARMLESS_ENDS:
                 return False
     return True
+
+
+def leaves_a_credential(user: User, *, passkeys: int = 0, identities: int = 0) -> bool:
+    """Check whether a person can still log in without so many of the passkeys and identities of the account."""
+    others = len(user.factors.passkeys) > passkeys or len(user.identities) > identities
+    return user.password_hash is not None or others
 
 
 def remember(

@@ -79,6 +79,8 @@ class Caller(Struct, kw_only=True, eq=False):
     source: str = ""
     attempt: str = ""
     """The attempt of this request, on a route that takes one."""
+    attempt_sent: bool = False
+    """Whether the attempt came in ``Idempotency-Key``: the app knew it before the request."""
     csrf_token: str = ""
     """What a form of your page sends in the field ``csrf_token``. It is empty unless the caller came with a cookie."""
     demands_second_factor: bool = False

@@ -9,7 +9,7 @@ from chalicelib.baton.effects import Done, Moved
 from chalicelib.baton.factors.model import RecoveryCodes, SecondFactors, Totp, User
 from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, EmailIndex
-from chalicelib.baton.lineages.model import AccountState, Actor
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.identity_items import identities_of, identities_value, removals
@@ -25,6 +25,11 @@ KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
+# A person can still log in without the passkeys and identities that a write removes.
+CREDENTIAL_LEFT: Final = (
+    "(attribute_exists(verifier) OR size(passkeys) > :passkeys_gone"
+    " OR (attribute_exists(identities) AND size(identities) > :identities_gone))"
+)
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
 # A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
@@ -86,7 +91,7 @@ class Users:
         try:
             self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_password_hash}},
-                keep_one(tables.lineages, actor=actor, expected=expected, now=now),
+                keep_one(tables.lineages, actor=actor, expected=expected, ended=Ended(now, EndReason.PASSWORD_CHANGED)),
             )
         except TransactionFailed as failed:
             stored, _state = failed.items

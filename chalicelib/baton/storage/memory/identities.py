@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import FETCH_EVERY_S, Identity, SealedKeys
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import Remember, User
+from chalicelib.baton.factors.rules import leaves_a_credential
+from chalicelib.baton.federation.model import FETCH_EVERY_S, IDENTITIES_MAX, Identity, NewIdentity, SealedKeys
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage
+from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
@@ -60,6 +64,73 @@ class MemoryIdentities:
             tables.lineages[user.account] = account_state
             return Done()
 
+    def link(
+        self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
+    ) -> Done | Moved | IdentityTaken:
+        """Give the actor's account an identity."""
+        tables, account, identity = self._tables, actor.account, new.identity
+        with tables.lock:
+            taken = tables.identities.get(identity.index)
+            if taken is not None and taken.account != account:
+                return IdentityTaken(taken.account)
+            if taken is not None:
+                return Done() if taken == identity else Moved()
+            stored = self._changeable(actor, user, now=now)
+            if stored is None or identity.provider in stored.identities or len(stored.identities) >= IDENTITIES_MAX:
+                return Moved()
+            proves = new.verified and stored.verified_at is None
+            tables.identities[identity.index] = identity
+            tables.users[account] = replace(
+                _forgetting(stored, remember),
+                identities={**stored.identities, identity.provider: new.linked},
+                verified_at=now if proves else stored.verified_at,
+            )
+            account_state = tables.lineages[account]
+            tables.lineages[account] = replace(account_state, credentials_version=account_state.credentials_version + 1)
+            return Done()
+
+    def unlink(
+        self,
+        actor: Actor,
+        user: User,
+        provider: int,
+        *,
+        expected: AccountState,
+        remember: Remember | None,
+        now: int,
+    ) -> Done | Moved:
+        """Take the identity of a provider from the actor's account, and end every other login."""
+        tables, account, version = self._tables, actor.account, user.credentials_version
+        with tables.lock:
+            there = tables.users.get(account)
+            if there and there.credentials_version == version + 1 and provider not in there.identities:
+                return Done()
+            stored = self._changeable(actor, user, now=now)
+            account_state = tables.lineages.get(account)
+            if stored is None or account_state is None or account_state.epoch != expected.epoch:
+                return Moved()
+            if provider not in stored.identities or not leaves_a_credential(stored, identities=1):
+                return Moved()
+            left = {code: linked for code, linked in stored.identities.items() if code != provider}
+            remove_identities(tables, account, (stored.identities[provider].index,), now=now)
+            tables.users[account] = replace(_forgetting(stored, remember), identities=left)
+            kept, epoch = account_state.lineages[actor.lineage], account_state.epoch + 1
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=epoch,
+                credentials_version=version + 1,
+                lineages={**account_state.lineages, kept.id: replace(kept, epoch=epoch)},
+                raised=Ended(at=now, reason=EndReason.IDENTITY_UNLINKED),
+            )
+            return Done()
+
+    def _changeable(self, actor: Actor, user: User, *, now: int) -> User | None:
+        """Return the user if the login of the actor is live, and the versions are as read. The caller has the lock."""
+        stored = self._tables.users.get(actor.account)
+        live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
+        as_read = stored is not None and stored.credentials_version == user.credentials_version
+        return stored if live and as_read else None
+
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
         with self._tables.lock:
@@ -86,3 +157,10 @@ class MemoryIdentities:
         with self._tables.lock:
             if self._tables.key_sets.get(provider, (-1, b""))[0] < now:
                 self._tables.key_sets[provider] = (now, sealed)
+
+
+def _forgetting(user: User, remember: Remember | None) -> User:
+    """Return the user with the next credentials version, and without remembered devices but one."""
+    remembered = {remember.key: remember.at} if remember else {}
+    factors = replace(user.factors, remembered=remembered)
+    return replace(user, credentials_version=user.credentials_version + 1, factors=factors)

@@ -1,9 +1,12 @@
-"""Logins with an identity provider, in every way in which they ask DynamoDB something else."""
+"""Logins and links with an identity provider, in every way in which they ask DynamoDB something else."""
+
+import json
 
 from chalicelib.baton.federation.id_token import login_nonce
-from tests.baton.proofs.faults.endpoints import ATTEMPT, scenario
+from tests.baton.proofs.faults.endpoints import ATTEMPT, proved, registered, scenario
 from tests.baton.proofs.faults.stage import Act, Stage
 from tests.baton.wire.conversation import Device, Said
+from tests.baton.wire.second_factor import stepped
 
 PROVIDER = "google"
 CLIENT = "mobile"
@@ -40,3 +43,43 @@ def _(stage: Stage) -> Act:
     phone, attempt = stage.device(CLIENT), ATTEMPT.replace(" ", "-")
     assert entered(stage, phone, "the-attempt-of-the-sign-up", create=True).status == 201
     return stage.by_device(phone, lambda it: entered(stage, it, attempt, create=False))
+
+
+MINE = "/me/identities"
+
+
+def linked(stage: Stage, phone: Device, *, attempt: str = "the-attempt-of-the-link", sub: str = "ada") -> Said:
+    """Sign in at the provider, step up, and link the identity."""
+    nonce = login_nonce(provider=PROVIDER, client_id=CLIENT, keyid=phone.key.thumbprint(), attempt=attempt)
+    body = json.dumps({"provider": PROVIDER, "id_token": stage.providers[PROVIDER].token(sub, nonce, CLIENT)}).encode()
+    return stepped(phone, "POST", MINE, body, headers={"idempotency-key": attempt})
+
+
+@scenario("GET /me/identities")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    return stage.by_device(phone, lambda it: it.get(MINE))
+
+
+# Who repeats it after it happened finds the identity.
+@scenario("POST /me/identities", outcomes=("200 ",))
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    return stage.by_device(phone, lambda it: linked(stage, it))
+
+
+@scenario("POST /me/identities", "of another account")
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    return stage.by_device(phone, lambda it: linked(stage, it, sub="grace"))
+
+
+# Who repeats it after it happened is told that there is no such identity any more.
+@scenario("DELETE /me/identities/{provider}", outcomes=("404 not_found",))
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    assert linked(stage, phone).status == 201
+    return stage.by_device(phone, lambda it: stepped(it, "DELETE", f"{MINE}/{PROVIDER}"))
