@@ -60,7 +60,7 @@ class StoredIdentities:
     def get(self, index: str) -> Identity | None:
         """Return an identity."""
         item = self._database.read(self._database.tables.users, identity_key(index))
-        return _identity(item) if item is not None else None
+        return identity_of(item) if item is not None else None
 
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
@@ -76,7 +76,7 @@ class StoredIdentities:
                 *address,
             )
         except TransactionFailed as failed:
-            stored = [_identity(item) for item in failed.items[: len(identities)] if item is not None]
+            stored = [identity_of(item) for item in failed.items[: len(identities)] if item is not None]
             if stored:
                 # Subjects are sealed with random nonces, so an earlier attempt of this call wrote equal items.
                 return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
@@ -114,7 +114,7 @@ class StoredIdentities:
             if stored is None:
                 return Moved()
             # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
-            taken = _identity(stored)
+            taken = identity_of(stored)
             if taken.account == actor.account:
                 return Done() if taken == identity else Moved()
             return IdentityTaken(taken.account)
@@ -230,7 +230,7 @@ def _put(table: str, identity: Identity) -> dict[str, dict[str, object]]:
     return {"Put": {"TableName": table, "Item": item, **expression({}, condition=IS_NEW)}}
 
 
-def _identity(item: Item) -> Identity:
+def identity_of(item: Item) -> Identity:
     """Read an identity."""
     with reading("identity"):
         return Identity(
