@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a table: one mutant, one line
 from typing import Final
 
+from tools.mutants.identities import IDENTITIES
 from tools.mutants.moving import MOVING
 from tools.mutants.mutant import Mutant
 
@@ -1517,6 +1518,7 @@ LISTED: Final[list[Mutant]] = [
         ("the identity of another account is deleted", 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"', 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR attribute_exists(account)"'),
     ),
     *MOVING,
+    *IDENTITIES,
 ]  # fmt: skip
 """One mutant for each guard. A replaced condition is still a valid condition, so no mutant fails by its syntax."""
 
