@@ -102,6 +102,14 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         state = self.account_state(storage)
         assert state == replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1)
 
+    def test_the_link_of_another_request_is_not_ours(self, storage: StorageUnderTest) -> None:
+        """Two devices of the account link the same identity: the second one reads again, and finds it."""
+        user = self.registered_without(storage)
+        assert self.link(storage) == Done()
+        later = replace(NEW_GOOGLE, identity=replace(GOOGLE, sealed_sub=b"sealed again"))
+        assert self.link(storage, user, later) == Moved()
+        assert storage.identities.get(GOOGLE.index) == GOOGLE
+
     def test_a_second_identity_joins_the_first(self, storage: StorageUnderTest) -> None:
         """Every device is forgotten, if none proved a second factor."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1}))
