@@ -49,7 +49,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/federation/manage.py": LINKED,
     "chalicelib/baton/federation/routes.py": LINKED,
     "tools/moving/identities.py": ("tests/baton/operations/tools/test_import_identities.py",),
-    "chalicelib/baton/storage/dynamodb/identities.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/identities.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers_of_identities.py",
+    ),
     "chalicelib/baton/storage/dynamodb/identity_items.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
     "chalicelib/baton/lineages/attestation_policy.py": ("tests/baton/lineages/test_attestation_policy.py",),

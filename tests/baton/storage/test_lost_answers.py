@@ -17,7 +17,6 @@ from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
-from chalicelib.baton.storage.dynamodb.identities import StoredIdentities
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
@@ -25,7 +24,6 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
-from chalicelib.baton.testing.contract.linked_identities import ACME, BOTH, GOOGLE, NEW_GOOGLE
 from chalicelib.baton.testing.contract.mail import OF_LINK
 from chalicelib.baton.testing.contract.restores import KEY
 from chalicelib.baton.testing.contract.values import (
@@ -374,26 +372,3 @@ def _target(request: AWSPreparedRequest) -> str:
     """Return the operation of a request. botocore has it as bytes or text."""
     target = request.headers["X-Amz-Target"]
     return target.decode() if isinstance(target, bytes) else str(target)
-
-
-@pytest.mark.parametrize("verb", ["sign_up", "link", "unlink"])
-def test_a_change_of_identities_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line, verb: str) -> None:
-    """The sealed subject, or the next version without the identity, is stored. Nothing rose twice."""
-    store, state = StoredIdentities(engine), state_with(MINE_LIVE, OTHER_LIVE)
-    if verb == "link":
-        Users(engine).register(USER, state)
-        line.lose()
-        assert store.link(ACTOR, USER, NEW_GOOGLE, remember=None, now=NOW) == Done()
-    else:
-        line.lose(verb == "sign_up")
-        assert store.sign_up(BOTH, state, GOOGLE, ACME) == Done()
-    if verb == "unlink":
-        line.lose()
-        assert store.unlink(ACTOR, BOTH, 2, expected=state, remember=None, now=NOW) == Done()
-    user, account_state = Users(engine).get(ACCOUNT), LineageStore(engine).get(ACCOUNT)
-    assert user is not None
-    assert account_state is not None
-    risen = verb != "sign_up"
-    assert user.credentials_version == account_state.credentials_version == VERSION + risen
-    assert account_state.epoch == EPOCH + (verb == "unlink")
-    assert (2 in user.identities) is (verb != "unlink")
