@@ -17,6 +17,7 @@ from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.mail.ports import Undo
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
@@ -37,9 +38,12 @@ CREDENTIALS: Final = frozenset(
         "factor_removed",
         "recovery_codes_renewed",
         "second_factor_switched",
+        "identity_unlinked",
     }
 )
-"""Events after which the restored password, address or factors are no longer those of the person."""
+"""Events after which the restored password, address, factors or identities are no longer those of the person."""
+UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_undone"})
+"""Events that removed an identity which the backup may have. It may be that of a thief, so every identity goes."""
 RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
 """Events of an operator, who repeats them: the backup has the earlier roles and requirements."""
 
@@ -71,7 +75,7 @@ class Applied(Struct, frozen=True, kw_only=True):
         if self.reset:
             lines.append("next: their owners reset the password by mail; inform them")
         for accounts, what in (
-            (self.kept, "earlier credentials again, because they are disabled or BATON_MAIL is off"),
+            (self.kept, "earlier credentials again, because they are disabled, have no address, or BATON_MAIL is off"),
             (self.moved, "an earlier address again, and a reset goes to that mailbox"),
             (self.rights, "roles or requirement changed since: repeat the change"),
         ):
@@ -122,7 +126,12 @@ def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: 
     codes = sum(_use_code(database, one) for one in events if one.digest)
     users = MailUsers(database)
     outdated = [account for account in _accounts(events, CREDENTIALS) if users.get(account) is not None]
-    reset = [one for one in outdated if mail and _remove_password(users, one, ring, since=since, now=now)]
+    unlinked = frozenset(_accounts(events, UNLINKED))
+    reset = [
+        one
+        for one in outdated
+        if mail and _remove_password(users, one, ring, since=since, unlinked=one in unlinked, now=now)
+    ]
     return Applied(
         statuses=statuses,
         codes=codes,
@@ -150,16 +159,30 @@ def _use_code(database: DynamoDB, used: Happened) -> bool:
     return isinstance(done, Done)
 
 
-def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, now: int) -> bool:
-    """Replace the password by a random password. ``False``: the account is disabled."""
+def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, unlinked: bool, now: int) -> bool:
+    """Replace the password by a random password, and remove the identities if one was ``unlinked`` since.
+
+    ``False``: the account is disabled, or it has no address for a reset by mail.
+    """
     user = users.get(account)
     mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]
     if user is None or user.reset_mark == mark:
         return user is not None
+    if not user.email:
+        return False
     password = encode_base64url(os.urandom(32)).encode()
     hashed = hash_password(password, salt=os.urandom(16)).encode()
     sealed = ring.encrypt_for(hashed, account=account, nonce=os.urandom(12))
-    done = users.reset_password(
-        account, sealed, expected_version=user.credentials_version, mark=mark, claim=False, now=now
+    if not (unlinked and user.identities):
+        return isinstance(users.reset_password(user, sealed, mark=mark, claim=False, now=now), Done)
+    undo = Undo(
+        password_hash=sealed,
+        factors=user.factors,
+        address=None,
+        kept=user.kept,
+        freed=(),
+        identities={},
+        mark=mark,
+        used_until=now,
     )
-    return isinstance(done, Done)
+    return isinstance(users.undo_changes(user, undo, now=now), Done)

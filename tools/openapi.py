@@ -63,6 +63,7 @@ from chalicelib.baton.factors.refusals import (
     InvalidFactor,
     InvalidPasskey,
     InvalidSession,
+    LastCredential,
     PasskeyExists,
     PasswordTooLarge,
     RestoreRefused,
@@ -73,12 +74,15 @@ from chalicelib.baton.factors.refusals import (
     WeakPassword,
 )
 from chalicelib.baton.factors.step_up import Grant
+from chalicelib.baton.federation.manage import ShownIdentities, ShownIdentity
 from chalicelib.baton.federation.refusals import (
     AccountDisabled,
     IdentityNotAllowed,
+    IdentityOfOthers,
     IdentityTokenInvalid,
     IdentityUnknown,
     ReauthenticationUnsupported,
+    TooManyIdentities,
 )
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
@@ -505,6 +509,29 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: PasskeyOptions},
         (errors.NotFound, EmailUnverified, TooManyPasskeys, StepUpRequired, *OURS),
     ),
+    ("GET", "/me/identities"): Row(
+        "listIdentities", "List the identities of the account at providers.", {200: ShownIdentities}, OURS
+    ),
+    ("POST", "/me/identities"): Row(
+        "linkIdentity",
+        "Link an identity of a provider. 200 if the account has it already. Send `Idempotency-Key`: the attempt in the "
+        "nonce of the id_token.",
+        {200: ShownIdentity, 201: ShownIdentity},
+        (
+            IdentityTokenInvalid,
+            IdentityNotAllowed,
+            IdentityOfOthers,
+            TooManyIdentities,
+            errors.TooManyRequests,
+            *OURS,
+        ),
+    ),
+    ("DELETE", "/me/identities/{provider}"): Row(
+        "unlinkIdentity",
+        "Unlink the identity of a provider, and end every other login.",
+        {204: None},
+        (errors.NotFound, LastCredential, *OURS),
+    ),
     ("GET", "/me/passkeys"): Row(
         "listPasskeys", "List the passkeys of the account.", {200: ShownPasskeys}, (errors.NotFound, *OURS)
     ),
@@ -518,7 +545,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "renamePasskey", "Name a passkey.", {204: None}, (errors.NotFound, *OURS)
     ),
     ("DELETE", "/me/passkeys/{passkey_id}"): Row(
-        "removePasskey", "Remove a passkey.", {204: None}, (errors.NotFound, *OURS)
+        "removePasskey", "Remove a passkey.", {204: None}, (errors.NotFound, LastCredential, *OURS)
     ),
     ("GET", "/me/factors"): Row("getFactors", "Show the second factors of the account.", {200: FactorsShown}),
     ("PUT", "/me/second-factor"): Row(

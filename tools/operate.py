@@ -42,6 +42,7 @@ from chalicelib.baton.attestation.switches import LowerToReport
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
@@ -120,6 +121,7 @@ class Operator:
         self._resets_by_mail = settings.mail != "off"
         self._sends_mail = settings.mail == "ses"
         self._deployment, self._decoys = settings.deployment, settings.decoys
+        self._providers = settings.providers or Providers()
         self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
@@ -131,6 +133,7 @@ class Operator:
             audit=Audit(self._database, self._log),
             deployment=self._deployment,
             decoys=self._decoys,
+            providers=self._providers,
             clock=clock,
         )
 

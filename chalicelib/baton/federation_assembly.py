@@ -6,6 +6,7 @@ from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
 from chalicelib.baton.attestation.judge import JudgeEvidence
 from chalicelib.baton.federation import routes as federation
 from chalicelib.baton.federation.log_in import LogInFederated
+from chalicelib.baton.federation.manage import ManageIdentities
 from chalicelib.baton.federation.prove import ProveIdentity
 from chalicelib.baton.federation.provider_keys import ProviderKeys
 from chalicelib.baton.federation.providers import Providers
@@ -59,5 +60,16 @@ def federation_routes_of(
             log=parts.log,
             record=parts.record,
             limits=parts.settings.limits,
-        )
+        ),
+        manage=ManageIdentities(
+            clock=parts.clock,
+            entropy=parts.entropy,
+            key_ring=storage.key_ring,
+            clients=parts.clients,
+            prove=prove,
+            identities=storage.identities,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            record=parts.record,
+        ),
     )

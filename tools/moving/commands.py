@@ -15,12 +15,14 @@ from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.decoys import Decoys, write_decoys
 from chalicelib.baton.factors.hashes.kinds import read_hash
 from chalicelib.baton.factors.password_hash import is_current
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.identities import StoredIdentities
 from tools.moving.export import BadRecipient, Exported, export, line_of, recipients_of
 from tools.moving.hash_forms import BadParameters, read_parameters
 from tools.moving.pace import Pace
@@ -49,6 +51,7 @@ class Place(Struct, frozen=True, kw_only=True):
     audit: Audit
     deployment: str
     decoys: Decoys
+    providers: Providers
     clock: Callable[[], int]
 
 
@@ -109,6 +112,8 @@ def _import(options: argparse.Namespace, place: Place) -> int:
     pace, now = Pace(options.rate), place.clock()
     write = Write(
         users=Users(place.database),
+        identities=StoredIdentities(place.database),
+        providers=place.providers,
         ring=place.ring,
         entropy=secrets.token_bytes,
         now=now,
@@ -166,7 +171,7 @@ def _export(options: argparse.Namespace, place: Place) -> int:
         ],
     )
     exported = Exported()
-    lines = (line_of(stored, place.ring) for stored in _told(_scan(options, place)()))
+    lines = (line_of(stored, place.ring, place.providers) for stored in _told(_scan(options, place)()))
     try:
         export(options.to, recipients, lines, exported)
     finally:

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 
 from chalicelib.baton import errors
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
+from tools.moving.identities import member_of
 from tools.moving.line import Line, PasswordMember, TotpMember
 from tools.moving.scan import Stored
 
@@ -18,7 +20,7 @@ class BadRecipient(ValueError):
     """A recipient is not a public key of age."""
 
 
-def line_of(stored: Stored, ring: Ring) -> Line:
+def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:
     """Return the line of an account. Raises ``Unavailable`` if a stored secret does not decrypt."""
     user = stored.user
     totp = user.factors.totp if user.factors.on else None
@@ -26,7 +28,7 @@ def line_of(stored: Stored, ring: Ring) -> Line:
         return Line(
             v=1,
             source_id=user.account,
-            email=user.email,
+            email=user.email or None,
             email_verified=user.verified_at is not None,
             password=None
             if user.password_hash is None
@@ -38,6 +40,11 @@ def line_of(stored: Stored, ring: Ring) -> Line:
             else TotpMember(
                 base64.b32encode(ring.decrypt_for(totp.sealed, account=user.account, kind="totp")).decode().rstrip("=")
             ),
+            identities=[
+                member_of(code, stored.identities[linked.index], providers, ring)
+                for code, linked in user.identities.items()
+                if linked.index in stored.identities  # it was not unlinked meanwhile
+            ],
             migrate=user.migrate and user.password_hash is None,
         )
     except CannotDecrypt:

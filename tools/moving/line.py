@@ -16,7 +16,9 @@ from chalicelib.baton.accounts.arriving import Arrival
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.refusals import InvalidEmail
 from chalicelib.baton.factors.hashes.kinds import HashRefused, read_hash
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S
+from tools.moving.identities import BadIdentity, IdentityMember, arriving
 
 LINE_BYTES_MAX = 16 * 1024
 SOURCE_ID_CHARACTERS_MAX = 256
@@ -35,13 +37,6 @@ class PasswordMember(Struct, forbid_unknown_fields=True):
     """The hash of the password."""
 
     hash: str
-
-
-class IdentityMember(Struct, forbid_unknown_fields=True):
-    """An account at an identity provider."""
-
-    provider: str
-    sub: str
 
 
 class TotpMember(Struct, forbid_unknown_fields=True):
@@ -82,40 +77,43 @@ def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
         return Refused("malformed", str(wrong) if known else "not one JSON object in UTF-8")
 
 
-def judge(line: Line, *, now: int) -> Arrival | Refused:
+def judge(line: Line, *, providers: Providers, now: int) -> Arrival | Refused:
     """Decide whether Baton accepts the account, without reading a table."""
     refused = _refused(line, now=now)
     if refused is not None:
         return refused
     try:
-        email = canonical_email(line.email or "")
+        email = "" if line.email is None else canonical_email(line.email)
+        identities = arriving(line.identities, providers)
         if line.password is not None:
             read_hash(line.password.hash)
     except InvalidEmail as wrong:
         return Refused("email_invalid", wrong.reason)
     except HashRefused as costly:
         return Refused(costly.why, str(costly))
-    secret = None if line.totp is None else _secret(line.totp, verified=line.email_verified)
+    except BadIdentity as bad:
+        return Refused(bad.reason, str(bad))
+    # Without an address there is no mailbox whose owner could claim the account.
+    secret = None if line.totp is None else _secret(line.totp, verified=line.email_verified or not email)
     if isinstance(secret, Refused):
         return secret
     return Arrival(
         email=email,
         source_id=line.source_id,
-        email_verified=line.email_verified,
+        email_verified=line.email_verified and bool(email),
         password_hash=line.password.hash if line.password else None,
         created_at=line.created_at,
         disabled=line.disabled,
         totp=secret,
         migrate=line.migrate,
+        identities=identities,
     )
 
 
 def _refused(line: Line, *, now: int) -> Refused | None:
     """Check the members that need no other package."""
-    if line.identities:
-        return Refused("identities_unsupported", "this release has no login with another provider")
-    if line.email is None:
-        return Refused("email_missing")
+    if line.email is None and not line.identities:
+        return Refused("email_missing", "neither an address nor an identity")
     if len(line.source_id) > SOURCE_ID_CHARACTERS_MAX:
         return Refused("source_id_too_long", f"more than {SOURCE_ID_CHARACTERS_MAX} characters")
     if line.created_at is not None and not 0 <= line.created_at <= now:

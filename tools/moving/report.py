@@ -11,9 +11,11 @@ REMEDIES: Mapping[str, str] = {
     "refused: hash_too_costly": "one login would take seconds: import those people without `password`",
     "refused: hash_too_weak": "the hash protects nothing: import those people without `password`",
     "refused: hash_unknown": "docs/baton/moving.md lists the kinds; import those people without `password`",
-    "refused: identities_unsupported": "this release has no login with another provider: keep these lines for later",
+    "refused: identity_provider_unknown": "write a row of this name into chalicelib/providers.toml, or take it out",
+    "refused: identity_issuer_unknown": "write `issuer` beside `provider` and `sub`",
+    "conflict: identity_taken": "another account has the identity: the person logs in there",
     "refused: totp_unverified": "take out `totp`, or verify the address where the person is now",
-    "refused: email_missing": "an account needs an address",
+    "refused: email_missing": "an account needs an address or an identity",
     "refused: account_deleted": "the person deleted the account here: nothing to do",
     "conflict: address_taken": "another account has the address: the person logs in there, or ask which one is right",
 }

@@ -1,7 +1,7 @@
 """Read every account within a budget of read units: a scan of the table `users`, and the states of each page."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,12 +9,16 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.federation.model import Identity
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import user_of
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.storage.dynamodb.identities import identity_of
+from chalicelib.baton.storage.dynamodb.identity_items import identity_key
 from chalicelib.baton.storage.dynamodb.items import of_account, state_of
+from chalicelib.baton.storage.dynamodb.values import Item
 
 SEGMENTS = 4
 PAGE_ITEMS = 500
@@ -24,10 +28,11 @@ SHARE = 0.25
 
 
 class Stored(Struct, frozen=True):
-    """An account as it is stored."""
+    """An account as it is stored. ``identities`` are its items, by index."""
 
     user: User
     account_state: AccountState
+    identities: Mapping[str, Identity] = {}
 
 
 class Scan(Struct, frozen=True, kw_only=True):
@@ -56,19 +61,24 @@ class Scan(Struct, frozen=True, kw_only=True):
                     else:
                         places[segment] = {"ExclusiveStartKey": place}
                     states, more = self._states([user.account for user in users])
-                    used += more
-                    yield from self._joined(users, states)
+                    identities, most = self._identities(users)
+                    used += more + most
+                    yield from self._joined(users, states, identities)
                 early = begun + used / (self.read_units * SHARE) - self.monotonic()
                 if early > 0:
                     self.pause(early)
 
-    def _joined(self, users: list[User], states: dict[AccountId, AccountState]) -> Iterator[Stored]:
+    def _joined(
+        self, users: list[User], states: dict[AccountId, AccountState], identities: dict[str, Identity]
+    ) -> Iterator[Stored]:
         for user in users:
             account_state = states.get(user.account)
             if account_state is None:
                 raise errors.Unavailable(f"inconsistent account {user.account}: its account state is missing")
             if account_state.status is not Status.DELETED:
-                yield Stored(user, account_state)
+                indexes = [linked.index for linked in user.identities.values()]
+                own = {one: identities[one] for one in indexes if one in identities}
+                yield Stored(user, account_state, own)
 
     def _page(self, segment: tuple[int, dict[str, Any]]) -> tuple[list[User], float, dict[str, Any] | None]:
         number, place = segment
@@ -88,20 +98,24 @@ class Scan(Struct, frozen=True, kw_only=True):
         return users, _units(answer.get("ConsumedCapacity")), answer.get("LastEvaluatedKey")
 
     def _states(self, accounts: list[AccountId]) -> tuple[dict[AccountId, AccountState], float]:
-        found: dict[AccountId, AccountState] = {}
-        units, table = 0.0, self.tables.lineages
-        for first in range(0, len(accounts), BATCH_KEYS):
-            asked: dict[str, Any] = {
-                table: {
-                    "Keys": [of_account(account) for account in accounts[first : first + BATCH_KEYS]],
-                    "ConsistentRead": True,
-                }
-            }
+        items, units = self._items(self.tables.lineages, [of_account(account) for account in accounts])
+        states = map(state_of, items)
+        return {account_state.account: account_state for account_state in states}, units
+
+    def _identities(self, users: list[User]) -> tuple[dict[str, Identity], float]:
+        keys = [identity_key(linked.index) for user in users for linked in user.identities.values()]
+        items, units = self._items(self.tables.users, keys)
+        return {identity.index: identity for identity in map(identity_of, items)}, units
+
+    def _items(self, table: str, keys: list[Item]) -> tuple[list[Item], float]:
+        """Read the items of these keys that exist, and return the read units too."""
+        found: list[Item] = []
+        units = 0.0
+        for first in range(0, len(keys), BATCH_KEYS):
+            asked: dict[str, Any] = {table: {"Keys": keys[first : first + BATCH_KEYS], "ConsistentRead": True}}
             while asked:
                 answer = self.dynamodb.call("batch_get_item", RequestItems=asked, ReturnConsumedCapacity="TOTAL")
-                for item in answer.get("Responses", {}).get(table, ()):
-                    account_state = state_of(item)
-                    found[account_state.account] = account_state
+                found += answer.get("Responses", {}).get(table, ())
                 units += sum(_units(one) for one in answer.get("ConsumedCapacity", ()))
                 asked = answer.get("UnprocessedKeys") or {}
         return found, units

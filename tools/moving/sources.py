@@ -114,7 +114,7 @@ def _firebase(file: Path, parameters: FirebaseParameters | None) -> Iterator[Rec
                 disabled=account.get("disabled") is True,
                 created_at=int(created) // 1000 if created else None,
                 identities=[
-                    {"provider": one["providerId"], "sub": one.get("rawId", "")}
+                    {"provider": one["providerId"].removesuffix(".com"), "sub": one.get("rawId", "")}
                     for one in account.get("providerUserInfo", ())
                     if one.get("providerId") not in {"password", "phone"}
                 ],

@@ -1,4 +1,4 @@
-"""Write one account of an import: one transaction, whose three items must not exist."""
+"""Write one account of an import: one transaction, whose items must not exist."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,11 @@ from chalicelib.baton.accounts.arriving import Arrival, account_ids, account_of
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Done, Entropy
 from chalicelib.baton.factors.hashes.kinds import read_hash
+from chalicelib.baton.federation.ports import Identities, IdentityTaken
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import Ring
+from tools.moving.identities import items_of
 from tools.moving.line import Refused, judge, read_line
 from tools.moving.pace import Pace
 from tools.moving.sources import Record
@@ -34,6 +37,8 @@ class Write(Struct, frozen=True, kw_only=True):
     """Import records. Several threads may share it. ``dry_run`` reads the existing accounts, and writes nothing."""
 
     users: Users
+    identities: Identities
+    providers: Providers
     ring: Ring
     entropy: Entropy
     now: int
@@ -50,7 +55,7 @@ class Write(Struct, frozen=True, kw_only=True):
         line = read_line(record.body)
         if isinstance(line, Refused):
             return Outcome(record.source_id, "refused", reason=line.reason, text=line.text)
-        arrival = judge(line, now=self.now)
+        arrival = judge(line, providers=self.providers, now=self.now)
         if isinstance(arrival, Refused):
             return Outcome(line.source_id, "refused", reason=arrival.reason, text=arrival.text)
         kind = "migrate" if arrival.migrate else "no password"
@@ -75,27 +80,40 @@ class Write(Struct, frozen=True, kw_only=True):
 
     def _write(self, arrival: Arrival) -> tuple[str, str, str]:
         user, account_state = account_of(arrival, self.ring, entropy=self.entropy, now=self.now)
-        taken = self.users.register(user, account_state)
+        items = items_of(arrival, user, self.ring, entropy=self.entropy)
+        taken = (
+            self.identities.sign_up(user, account_state, *items) if items else self.users.register(user, account_state)
+        )
         if isinstance(taken, Done):
             return "created", user.account, ""
-        return self._found(arrival, taken.account)
+        return self._found(arrival, taken.account, identity=isinstance(taken, IdentityTaken))
 
     def _look(self, arrival: Arrival) -> tuple[str, str, str]:
-        found = self.users.find(self.ring.email_index(arrival.email))
-        if found is None:
-            found = next((one for one in self._ids(arrival) if self.users.get(one) is not None), None)
-        return ("created", "", "") if found is None else self._found(arrival, found)
+        for code, one in arrival.identities.items():
+            stored = self.identities.get(self.ring.identity_index(code, one.issuer, one.sub))
+            if stored is not None:
+                return self._found(arrival, stored.account, identity=True)
+        found = self.users.find(self.ring.email_index(arrival.email)) if arrival.email else None
+        found = found or self._own(arrival)
+        return ("created", "", "") if found is None else self._found(arrival, found, identity=False)
 
-    def _found(self, arrival: Arrival, account: AccountId) -> tuple[str, str, str]:
+    def _found(self, arrival: Arrival, account: AccountId, *, identity: bool) -> tuple[str, str, str]:
         """Return the outcome for an account that exists. The account is never changed.
 
         The outcome does not contain the id of another person's account: the team must not connect its own data with
-        that account.
+        that account. ``identity``: the account has an identity of the line. It may have got the identity after the
+        account of the line was made.
         """
-        if account not in self._ids(arrival):
+        others = account not in self._ids(arrival)
+        if others and not identity:
             return "conflict", "", "address_taken"
-        own = next((one for one in self._ids(arrival) if self.users.get(one) is not None), None)
-        return ("refused", "", "account_deleted") if own is None else ("unchanged", own, "")
+        own = self._own(arrival)
+        if own is not None:
+            return "unchanged", own, ""
+        return ("conflict", "", "identity_taken") if others else ("refused", "", "account_deleted")
+
+    def _own(self, arrival: Arrival) -> AccountId | None:
+        return next((one for one in self._ids(arrival) if self.users.get(one) is not None), None)
 
     def _ids(self, arrival: Arrival) -> tuple[AccountId, ...]:
         return account_ids(arrival, self.ring, now=self.now)

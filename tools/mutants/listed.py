@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a table: one mutant, one line
 from typing import Final
 
+from tools.mutants.identities import IDENTITIES
 from tools.mutants.moving import MOVING
 from tools.mutants.mutant import Mutant
 
@@ -1554,9 +1555,10 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/identity_items.py",
-        ("the identity of another account is deleted", 'OF_ACCOUNT: Final = "account = :account"', 'OF_ACCOUNT: Final = "account <> :account OR attribute_exists(account)"'),
+        ("the identity of another account is deleted", 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"', 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR attribute_exists(account)"'),
     ),
     *MOVING,
+    *IDENTITIES,
 ]  # fmt: skip
 """One mutant for each guard.
 

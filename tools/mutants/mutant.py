@@ -14,6 +14,7 @@ BROWSER = (
 )
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 DEVELOPMENT = "tests/baton/operations/dev"
+LINKED = ("tests/baton/federation/test_link.py", "tests/baton/federation/test_unlink.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (
         f"{DEVELOPMENT}/test_accounts.py",
@@ -56,7 +57,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/federation/step_up.py": ("tests/baton/federation/test_step_up.py",),
     "chalicelib/baton/federation/log_in.py": ("tests/baton/federation/test_log_in.py",),
-    "chalicelib/baton/storage/dynamodb/identities.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/federation/manage.py": LINKED,
+    "chalicelib/baton/federation/routes.py": LINKED,
+    "tools/moving/identities.py": ("tests/baton/operations/tools/test_import_identities.py",),
+    "chalicelib/baton/storage/dynamodb/identities.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers_of_identities.py",
+    ),
     "chalicelib/baton/storage/dynamodb/identity_items.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
     "chalicelib/baton/lineages/attestation_policy.py": ("tests/baton/lineages/test_attestation_policy.py",),
@@ -282,6 +289,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/federation/test_step_up.py",
     ),
     "chalicelib/baton/factors/rules.py": (
+        "tests/baton/federation/test_unlink.py",
         "tests/baton/mail/test_undo.py",
         "tests/baton/factors/test_second_factors.py",
         "tests/baton/wire/test_second_factor.py",
@@ -325,6 +333,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_passkey_attacks.py",
     ),
     "chalicelib/baton/factors/passkeys.py": (
+        "tests/baton/federation/test_unlink.py",
         "tests/baton/mail/test_attacks.py",
         "tests/baton/wire/test_passkeys.py",
         "tests/baton/mail/test_passkeys.py",

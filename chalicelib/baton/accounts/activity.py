@@ -28,6 +28,7 @@ ENDED_BY: Mapping[str, EndReason] = {
     "changes_undone": EndReason.UNDONE,
     "account_disabled": EndReason.ACCOUNT_DISABLED,
     "ended_by_operator": EndReason.ENDED_BY_OPERATOR,
+    "identity_unlinked": EndReason.IDENTITY_UNLINKED,
 }
 """The end reason of the logins that an event ends, by the name of the event."""
 

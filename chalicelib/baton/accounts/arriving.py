@@ -1,22 +1,37 @@
 """An account that comes from another system, by an import or at its owner's first login. No I/O."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.factors.model import SecondFactors, Totp, User
-from chalicelib.baton.ids import AccountId
+from chalicelib.baton.factors.user_parts import LinkedIdentity
+from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Status
 
 _NO_MARK = bytes(16)
 
 
+class ArrivingIdentity(Struct, frozen=True):
+    """An identity at a provider, with which the person logged in there."""
+
+    issuer: str
+    sub: str
+
+    def __repr__(self) -> str:
+        """Mask the person."""
+        return "ArrivingIdentity('**********')"
+
+
 class Arrival(Struct, frozen=True, kw_only=True):
-    """The account of a person in another system. ``email`` is canonical.
+    """The account of a person in another system. ``email`` is canonical, or empty if there is an identity.
 
     ``source_id`` is the id of the account there. ``password_hash`` is a hash that Baton verifies (``factors/hashes``).
     ``totp`` is the secret of an authenticator app. ``migrate``: call the app's hook at the first login.
-    ``second_factor_required``: the person had a second factor there that cannot be moved.
+    ``second_factor_required``: the person had a second factor there that cannot be moved. ``identities`` are the
+    identities at providers, by the code of the provider.
     """
 
     email: str
@@ -28,6 +43,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
     totp: bytes | None = None
     migrate: bool = False
     second_factor_required: bool = False
+    identities: Mapping[int, ArrivingIdentity] = {}
 
     def __repr__(self) -> str:
         """Mask the secrets."""
@@ -39,7 +55,11 @@ def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, .
 
     The other ids come from older root secrets.
     """
-    return ring.arrived_ids(arrival.email, arrival.source_id, now=now)
+    name = arrival.email
+    if not name:
+        code, first = min(arrival.identities.items())
+        name = ring.identity_index(code, first.issuer, first.sub)
+    return ring.arrived_ids(name, arrival.source_id, now=now)
 
 
 def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> tuple[User, AccountState]:
@@ -55,7 +75,7 @@ def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> t
     user = User(
         account=account,
         email=arrival.email,
-        email_index=ring.email_index(arrival.email),
+        email_index=ring.email_index(arrival.email) if arrival.email else EmailIndex(""),
         password_hash=password_hash,
         credentials_version=1,
         created_at=now if arrival.created_at is None else arrival.created_at,
@@ -64,6 +84,10 @@ def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> t
         reset_mark=entropy(16) if totp is None and password_hash is None else None,
         factors=SecondFactors(on=totp is not None, totp=totp),
         migrate=arrival.migrate,
+        identities={
+            code: LinkedIdentity(ring.identity_index(code, one.issuer, one.sub), now)
+            for code, one in arrival.identities.items()
+        },
     )
     account_state = AccountState(
         account=account,

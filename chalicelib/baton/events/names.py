@@ -40,6 +40,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "federated_signed_up": Event("info", audited=True),
     "federated_logged_in": Event("info"),
     "identity_token_refused": Event("info"),
+    "identity_linked": Event("info", audited=True, notice="identity_linked"),
+    "identity_unlinked": Event("info", audited=True, notice="identity_unlinked"),
     "provider_unreachable": Event("warning"),
     # A stored key set was altered, or sealed with a root that is gone. It is fetched anew.
     "provider_keys_unreadable": Event("warning"),

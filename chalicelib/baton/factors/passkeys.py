@@ -15,8 +15,8 @@ from chalicelib.baton.factors.model import PASSKEYS_MAX, FactorChange, Passkey, 
 from chalicelib.baton.factors.passkey_ceremonies import PasskeyCeremonies
 from chalicelib.baton.factors.passkey_challenge import Ceremony, PasskeyOptions, creation_options, party_of
 from chalicelib.baton.factors.ports import FactorStore, Passwords
-from chalicelib.baton.factors.refusals import EmailUnverified, PasskeyExists, TooManyPasskeys
-from chalicelib.baton.factors.rules import is_new_key, remember
+from chalicelib.baton.factors.refusals import EmailUnverified, LastCredential, PasskeyExists, TooManyPasskeys
+from chalicelib.baton.factors.rules import is_new_key, leaves_a_credential, remember
 from chalicelib.baton.factors.verify_passkey import read_registration
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.clients import Client, level
@@ -168,10 +168,12 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def remove(self, caller: Caller, passkey: str) -> None:
         """Remove a passkey. With the last factor, the owner's switch goes off.
 
-        Raises ``NotFound``, also for a passkey of another account.
+        Raises ``NotFound``, also for a passkey of another account, and ``LastCredential``.
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)
+        if not leaves_a_credential(user, passkeys=1):
+            raise LastCredential
         last = user.factors.totp is None and len(user.factors.passkeys) == 1
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr

@@ -201,6 +201,14 @@ class TooManyPasskeys(Refusal):
     detail = "The account has ten passkeys. Remove one before you add another one."
 
 
+class LastCredential(Refusal):
+    """Without this identity or passkey, the person could not log in any more."""
+
+    status = 409
+    error = code = "last_credential"
+    detail = "The account has no other way to log in. Set a password, or add a passkey or another identity, first."
+
+
 class RestoreRefused(Refusal):
     """Logins of this client or account are not restored on a new phone.
 

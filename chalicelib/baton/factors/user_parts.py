@@ -27,9 +27,10 @@ class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider. The owner of the account can log in with it.
 
     ``index`` is the key of its item. ``linked_at`` is in seconds since the epoch. ``email`` is the address that the
-    provider verified.
+    provider verified. ``by_new_key``: the device that linked it had no login older than 7 days.
     """
 
     index: str
     linked_at: int
     email: str = ""
+    by_new_key: bool = False

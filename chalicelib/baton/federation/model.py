@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.policy import DAY_S, MINUTE_S
 
@@ -14,6 +15,8 @@ KEYS_KEPT_S: Final = DAY_S
 FETCH_EVERY_S: Final = MINUTE_S
 """The whole deployment fetches the keys of a provider at most once in this time."""
 FETCH_WITHIN_S: Final = 3.0
+IDENTITIES_MAX: Final = 8
+"""How many identities an account may have, one of each provider."""
 REFUSED_TOKENS_PER_SOURCE_MAX: Final = 100
 """Refused tokens of a source in ``policy.THROTTLE_WINDOW_S``."""
 
@@ -29,6 +32,22 @@ class Identity(Struct, frozen=True):
     account: AccountId
     linked_at: int
     sealed_sub: bytes
+
+    @property
+    def provider(self) -> int:
+        """Return the code of the provider."""
+        return int(self.index.partition("#")[0])
+
+
+class NewIdentity(Struct, frozen=True):
+    """An identity to link: its own item, and what the item of the user has of it.
+
+    ``verified``: it proves the address of the account.
+    """
+
+    identity: Identity
+    linked: LinkedIdentity
+    verified: bool = False
 
 
 class SealedKeys(Struct, frozen=True):

@@ -5,11 +5,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import Identity, SealedKeys
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import Remember, User
+from chalicelib.baton.federation.model import Identity, NewIdentity, SealedKeys
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Actor
 
 
 class IdentityTaken(Struct, frozen=True):
@@ -25,15 +25,46 @@ class Identities(Protocol):
         """Return an identity, or ``None``."""
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry if there is an address: all or none.
+        """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
         None of them may exist, except an entry that is no longer kept. ``IdentityTaken`` also if only the user or the
         account state exists: an account with this id was deleted.
         """
 
-    def forget(self, index: str, account: AccountId) -> None:
+    def link(
+        self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
+    ) -> Done | Moved | IdentityTaken:
+        """Give the actor's account an identity, and raise the credentials version in user and account state.
+
+        This is one transaction, with these conditions: no account has the identity; the account has none of this
+        provider, and fewer than ``IDENTITIES_MAX``; the credentials version is as in ``user`` and ``actor``, whose
+        login is live. ``new.verified``: the address of ``user`` is proved by this. The first time of proof stays. Every
+        device is forgotten except for ``remember``. No login ends. Also returns ``Done`` if this very identity is
+        stored. ``IdentityTaken``: another account has it.
+        """
+
+    def unlink(
+        self,
+        actor: Actor,
+        user: User,
+        provider: int,
+        *,
+        expected: AccountState,
+        remember: Remember | None,
+        now: int,
+    ) -> Done | Moved:
+        """Take the identity of a provider from the actor's account. Every other login ends.
+
+        This is one transaction, with these conditions: the account has this identity of ``user``, and a password, a
+        passkey or another identity; the credentials version is as in ``user`` and ``actor``, whose login is live; the
+        epoch is as in ``expected``. Credentials version and epoch rise, and the actor's login goes on. The other
+        logins end with reason ``identity_unlinked``. Every device is forgotten except for ``remember``. Also returns
+        ``Done`` if the user has the next version, and no identity of the provider.
+        """
+
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:

@@ -47,3 +47,19 @@ class AccountDisabled(Refusal):
     status = 403
     error = code = "account_disabled"
     detail = "The account of this identity is disabled. Only the operator of the service can enable it."
+
+
+class IdentityOfOthers(Refusal):
+    """The identity is proved, and it belongs to another account."""
+
+    status = 409
+    error = code = "identity_taken"
+    detail = "Another account has this identity. Log in with it, and unlink it there, or use another identity."
+
+
+class TooManyIdentities(Refusal):
+    """The account has another identity of this provider, or as many identities as an account may have."""
+
+    status = 409
+    error = code = "too_many_identities"
+    detail = "The account has an identity of this provider, or eight in all. Unlink one before you link another one."

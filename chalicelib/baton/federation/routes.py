@@ -3,11 +3,13 @@
 from chalicelib.baton.accounts.routes import device_of
 from chalicelib.baton.attestation.shapes import evidence_of
 from chalicelib.baton.federation.log_in import LogInFederated
-from chalicelib.baton.federation.shapes import FederatedLoginShape
-from chalicelib.baton.routing import Answer, Message, Route
+from chalicelib.baton.federation.manage import ManageIdentities
+from chalicelib.baton.federation.shapes import FederatedLoginShape, LinkShape
+from chalicelib.baton.routing import Answer, Message, Route, StepUp
+from chalicelib.baton.tokens.caller import Caller
 
 
-def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
+def routes(*, log_in: LogInFederated, manage: ManageIdentities) -> tuple[Route, ...]:
     """List the routes of federation."""
 
     def enter(message: Message, body: FederatedLoginShape) -> Answer:
@@ -22,4 +24,21 @@ def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
         )
         return Answer(201 if entered.created else 200, entered.tokens)
 
-    return (Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),)
+    def show(caller: Caller) -> Answer:
+        return Answer(200, manage.show(caller))
+
+    def link(caller: Caller, body: LinkShape) -> Answer:
+        linked = manage.link(caller, provider=body.provider, id_token=body.id_token)
+        return Answer(201 if linked.created else 200, linked.shown)
+
+    def unlink(caller: Caller, provider: str) -> Answer:
+        manage.unlink(caller, provider)
+        return Answer(204)
+
+    mine, proved = "/me/identities", StepUp()
+    return (
+        Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),
+        Route("GET", mine, show),
+        Route("POST", mine, link, body=LinkShape, bound=True, step_up=proved, takes_attempt=True),
+        Route("DELETE", f"{mine}/{{provider}}", unlink, step_up=proved),
+    )

@@ -17,3 +17,10 @@ class FederatedLoginShape(Body, kw_only=True):
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
     create: bool = False
     attestation: EvidenceShape | None = None
+
+
+class LinkShape(Body):
+    """``POST /me/identities``."""
+
+    provider: ProviderName
+    id_token: IdToken

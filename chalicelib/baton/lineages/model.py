@@ -35,6 +35,7 @@ class EndReason(StrEnum):
     CLAIMED = "claimed"
     UNDONE = "undone"
     ENDED_BY_OPERATOR = "ended_by_operator"
+    IDENTITY_UNLINKED = "identity_unlinked"
 
 
 class KeyBinding(Struct, frozen=True):

@@ -32,6 +32,8 @@ NAMES: Final = (
     "passkey_added",
     "passkey_removed",
     "factors_removed",
+    "identity_linked",
+    "identity_unlinked",
     "recovery_code_used",
     "restored_on_new_device",
     "second_factor_failing",

@@ -144,6 +144,7 @@ class Call(Struct, frozen=True, kw_only=True):
             now=call.now,
             source=source_of(call.message, client) if client.trusted_sources else call.message.source,
             attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
+            attempt_sent="idempotency-key" in call.message.fields,
             demands_second_factor=self.proof.clients.demand_second_factor(client, live.account_state),
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,
             _own_factors=lambda: self.own_factors(account, client.id),

@@ -84,6 +84,8 @@ class Caller(Struct, kw_only=True, eq=False):
     source: str = ""
     attempt: str = ""
     """The attempt of this request, on a route that takes an attempt."""
+    attempt_sent: bool = False
+    """Whether the attempt came in ``Idempotency-Key``: the app knew it before the request."""
     csrf_token: str = ""
     """The value that a form of your page must send in the field ``csrf_token``.
 

@@ -69,8 +69,8 @@ CALLER = {
 ACCOUNTS = {"set_attributes": "(self, account: AccountId, attributes: Mapping[str, object]) -> None"}
 """The methods of ``baton.accounts``."""
 OF_BATON = {
-    "account_state", "actor", "attempt", "demands_second_factor", "not_before", "now", "prove_again", "require_acr",
-    "require_any_role", "source", "step_up_required",
+    "account_state", "actor", "attempt", "attempt_sent", "demands_second_factor", "not_before", "now",
+    "prove_again", "require_acr", "require_any_role", "source", "step_up_required",
 }  # fmt: skip
 """Members of the caller that Baton's own packages use."""
 

@@ -40,6 +40,7 @@ from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.factors import Factors
+from chalicelib.baton.storage.dynamodb.identities import StoredIdentities
 from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
@@ -49,6 +50,7 @@ from chalicelib.baton.storage.dynamodb.values import Item, Value
 from chalicelib.baton.testing.contract.addresses import BACK
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
+from chalicelib.baton.testing.contract.linked_identities import ACME, BOTH, GOOGLE, NEW_GOOGLE
 from chalicelib.baton.testing.contract.restores import KEY
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -155,7 +157,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     ),
     "users.verify_address": lambda engine: MailUsers(engine).verify_address(ACTOR, language="en", now=NOW),
     "users.reset_password": lambda engine: MailUsers(engine).reset_password(
-        ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW
+        USER, b"new", mark=b"mark", claim=True, now=NOW
     ),
     "factors.use_passkey": lambda engine: Factors(engine).use_passkey(
         ACCOUNT, PasskeyUse(PASSKEY, 8, backup_eligible=True, backed_up=True, day=1), credentials_version=VERSION
@@ -170,7 +172,14 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     ),
     "users.undo_changes": lambda engine: MailUsers(engine).undo_changes(USER, BACK, now=NOW),
     "users.delete_unproved": lambda engine: MailUsers(engine).delete_unproved(USER, mark=OTHER, now=NOW),
-    "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
+    "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index, now=NOW),
+    "identities.get": lambda engine: StoredIdentities(engine).get(GOOGLE.index),
+    "identities.sign_up": lambda engine: StoredIdentities(engine).sign_up(BOTH, state_with(), GOOGLE, ACME),
+    "identities.link": lambda engine: StoredIdentities(engine).link(ACTOR, USER, NEW_GOOGLE, remember=None, now=NOW),
+    "identities.unlink": lambda engine: StoredIdentities(engine).unlink(
+        ACTOR, BOTH, 2, expected=state_with(), remember=None, now=NOW
+    ),
+    "identities.forget": lambda engine: StoredIdentities(engine).forget(GOOGLE.index, ACCOUNT, now=NOW),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
     "lineages.exchange": lambda engine: LineageStore(engine).exchange(
         presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S

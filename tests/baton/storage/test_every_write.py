@@ -130,6 +130,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "attestations.replace_revoked": NoCaller("only the daily job calls it; an older list replaces no newer one"),
     "attestations.replace_switches": NoCaller("only the operator calls it; no route does"),
     "identities.sign_up": NoCaller("there is no login yet; identity, user, account state and entry must not exist"),
+    "identities.link": Carries(StorageContract.test_no_identity_is_changed_on_behalf_of_a_login_that_is_not_live),
+    "identities.unlink": Carries(StorageContract.test_no_identity_is_changed_on_behalf_of_a_login_that_is_not_live),
     "identities.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
     "identities.claim_fetch": NoCaller("it counts a request to a provider, whose keys belong to no account"),
     "identities.keep_key_set": NoCaller("the keys of a provider belong to no account; no newer set is replaced"),
@@ -270,6 +272,7 @@ def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
         "accounts": Users,
         "attestations": Attestations,
         "factors": FactorStore,
+        "identities": Identities,
         "lineages": LineageStore,
         "mail_users": MailUsers,
     }[verb.partition(".")[0]]

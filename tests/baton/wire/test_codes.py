@@ -56,8 +56,8 @@ OF_ATTESTATION = {"attestation_challenge_invalid", "attestation_failed", "attest
 """Codes that clients get which judge evidence: `tests/baton/attestation/test_logins.py` tests them."""
 
 OF_FEDERATION = {"account_disabled", "identity_not_allowed", "identity_token_invalid", "identity_unknown"}
-OF_FEDERATION |= {"reauthentication_unsupported"}
-"""Codes of logins with an identity provider: `tests/baton/federation` tests them."""
+OF_FEDERATION |= {"identity_taken", "last_credential", "reauthentication_unsupported", "too_many_identities"}
+"""Codes of identities at providers: `tests/baton/federation` tests them."""
 
 OF_BROWSERS = {"device_proof_required", "handover_invalid", "insufficient_acr", "next_invalid", "proof_invalid"}
 OF_BROWSERS |= {"session_superseded"}

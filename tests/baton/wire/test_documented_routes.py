@@ -261,7 +261,7 @@ def test_the_page_names_each_public_name_argument_and_member() -> None:
     arguments = [name for name in inspect.signature(Baton.signed).parameters if name != "self"]
     assert [name for name in arguments if not re.search(rf"^\| `{name}=", PAGE, re.MULTILINE)] == []
     members = [name for name in Caller.__annotations__ if name[0] != "_"]
-    own = {"account_state", "attempt", "demands_second_factor", "not_before", "now", "source"}
+    own = {"account_state", "attempt", "attempt_sent", "demands_second_factor", "not_before", "now", "source"}
     assert [name for name in members if name not in own and f"`{name}`" not in PAGE] == []
 
 

@@ -9,10 +9,10 @@ from chalicelib.baton.effects import Done, Moved
 from chalicelib.baton.factors.model import RecoveryCodes, SecondFactors, Totp, User
 from chalicelib.baton.factors.user_parts import KeptAddress
 from chalicelib.baton.ids import AccountId, EmailIndex
-from chalicelib.baton.lineages.model import AccountState, Actor
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import delete_identity, identities_of, identities_value
+from chalicelib.baton.storage.dynamodb.identity_items import identities_of, identities_value, removals
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
@@ -25,6 +25,11 @@ KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
+# A person can still log in without the passkeys and identities that a write removes.
+CREDENTIAL_LEFT: Final = (
+    "(attribute_exists(verifier) OR size(passkeys) > :passkeys_gone"
+    " OR (attribute_exists(identities) AND size(identities) > :identities_gone))"
+)
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
 # A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
@@ -86,7 +91,7 @@ class Users:
         try:
             self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_password_hash}},
-                keep_one(tables.lineages, actor=actor, expected=expected, now=now),
+                keep_one(tables.lineages, actor=actor, expected=expected, ended=Ended(now, EndReason.PASSWORD_CHANGED)),
             )
         except TransactionFailed as failed:
             stored, _state = failed.items
@@ -143,7 +148,7 @@ class Users:
         except ConditionFailed:
             return
 
-    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
+    def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
         """Delete passkeys, identities and the user, then the e-mail index entries, which frees the addresses."""
         table = self._database.tables.users
         user = self.get(account)
@@ -151,8 +156,8 @@ class Users:
             with contextlib.suppress(ConditionFailed):
                 self._database.write("delete_item", **delete_credential(table, passkey.credential_id, account))
         for linked in user.identities.values() if user else ():
-            with contextlib.suppress(ConditionFailed):
-                self._database.write("delete_item", **delete_identity(table, linked.index, account))
+            with contextlib.suppress(TransactionFailed):
+                self._database.transact(*removals(self._database, account, (linked.index,), now=now))
         item = self._database.write("delete_item", TableName=table, Key=of_account(account), ReturnValues="ALL_OLD")
         for one in (*(kept.index for kept in _kept_of(item)), *((email_index,) if email_index else ())):
             with contextlib.suppress(ConditionFailed):

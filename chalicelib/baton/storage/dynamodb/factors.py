@@ -29,7 +29,13 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb import passkeys, restore_keys
-from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, factor_values, remembered_value, user_of
+from chalicelib.baton.storage.dynamodb.accounts import (
+    CREDENTIAL_LEFT,
+    VERSION_AS_READ,
+    factor_values,
+    remembered_value,
+    user_of,
+)
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.state_writes import live, raise_version
@@ -254,8 +260,9 @@ def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) 
     if isinstance(change, RemovePasskey):
         deleted = passkeys.delete_credential(table, change.passkey.credential_id, account)
         return _Parts(
-            (passkeys.HAS_PASSKEY,),
+            (passkeys.HAS_PASSKEY, CREDENTIAL_LEFT),
             (SWITCH,) if change.last else (),
+            values={":passkeys_gone": number(1), ":identities_gone": number(0)},
             names={"#passkey": change.passkey.id},
             removes=(passkeys.REMOVE_PASSKEY,),
             credential=({"Delete": deleted},),

@@ -1,23 +1,48 @@
 """Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
 
+import contextlib
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import FETCH_EVERY_S, KEYS_KEPT_S, Identity, SealedKeys
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import Remember, User
+from chalicelib.baton.federation.model import (
+    FETCH_EVERY_S,
+    IDENTITIES_MAX,
+    KEYS_KEPT_S,
+    Identity,
+    NewIdentity,
+    SealedKeys,
+)
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
-from chalicelib.baton.storage.dynamodb.accounts import account_of_entry, put_free, put_user
+from chalicelib.baton.storage.dynamodb.accounts import (
+    CREDENTIAL_LEFT,
+    VERIFIED_NOW,
+    VERSION_AS_READ,
+    account_of_entry,
+    put_free,
+    put_user,
+    remembered_value,
+    user_of,
+)
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import delete_identity, identity_key
-from chalicelib.baton.storage.dynamodb.items import expression
-from chalicelib.baton.storage.dynamodb.state_writes import put_first
-from chalicelib.baton.storage.dynamodb.values import Item, binary, number, reading, text
+from chalicelib.baton.storage.dynamodb.identity_items import identities_value, identity_key, removals
+from chalicelib.baton.storage.dynamodb.items import expression, of_account
+from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first, raise_version
+from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
+NOT_LINKED: Final = "attribute_not_exists(identities.#provider)"
+IS_LINKED: Final = "identities.#provider.i = :index"
+ROOM_FOR_ONE: Final = "(attribute_not_exists(identities) OR size(identities) < :identities_max)"
+CHANGE: Final = "SET v = :next_version, remembered = :remembered"
+# The whole map is replaced: with it, the credentials version moves.
+LINK: Final = f"{CHANGE}, identities = :identities"
+LINK_AND_VERIFY: Final = f"{LINK}, {VERIFIED_NOW}"
+UNLINK_LAST: Final = f"{CHANGE} REMOVE identities"
 # The clock of another environment may be ahead. A time that is further ahead was not written by Baton.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
@@ -35,45 +60,111 @@ class StoredIdentities:
     def get(self, index: str) -> Identity | None:
         """Return an identity."""
         item = self._database.read(self._database.tables.users, identity_key(index))
-        return _identity(item) if item is not None else None
+        return identity_of(item) if item is not None else None
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry of a verified address, in one transaction."""
+        """Write identities, user, account state, and the e-mail index entry of an address, in one transaction."""
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
-        item: Item = {
-            **identity_key(identity.index),
-            "account": text(identity.account),
-            "linked_at": number(identity.linked_at),
-            "sub": binary(identity.sealed_sub),
-        }
         try:
             self._database.transact(
-                {"Put": {"TableName": tables.users, "Item": item, **expression({}, condition=IS_NEW)}},
+                *(_put(tables.users, identity) for identity in identities),
                 put_user(tables.users, user),
                 put_first(tables.lineages, account_state),
                 *address,
             )
         except TransactionFailed as failed:
-            stored, _user, _state, *entries = failed.items
-            if stored is not None:
-                # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
-                taken = _identity(stored)
-                return Done() if taken == identity else IdentityTaken(taken.account)
-            for entry in entries:
+            stored = [identity_of(item) for item in failed.items[: len(identities)] if item is not None]
+            if stored:
+                # Subjects are sealed with random nonces, so an earlier attempt of this call wrote equal items.
+                return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
+            for entry in failed.items[len(identities) + 2 :]:
                 if entry is not None:
                     return AddressTaken(account_of_entry(entry))
             return IdentityTaken(user.account)
         return Done()
 
-    def forget(self, index: str, account: AccountId) -> None:
-        """Delete an identity of this account."""
+    def link(
+        self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
+    ) -> Done | Moved | IdentityTaken:
+        """Give the actor's account an identity, in one transaction of three items."""
+        tables, identity = self._database.tables, new.identity
+        values: Item = {
+            **_versions(user, remember),
+            ":identities": identities_value({**user.identities, identity.provider: new.linked}),
+            ":identities_max": number(IDENTITIES_MAX),
+            ":now": number(now),
+        }
+        update = expression(
+            values,
+            {"#provider": str(identity.provider)},
+            condition=all_of(VERSION_AS_READ, NOT_LINKED, ROOM_FOR_ONE),
+            update=LINK_AND_VERIFY if new.verified else LINK,
+        )
         try:
-            self._database.write("delete_item", **delete_identity(self._database.tables.users, index, account))
-        except ConditionFailed:
-            return
+            self._database.transact(
+                _put(tables.users, identity),
+                {"Update": {"TableName": tables.users, "Key": of_account(user.account), **update}},
+                raise_version(tables.lineages, actor, now=now),
+            )
+        except TransactionFailed as failed:
+            stored, *_others = failed.items
+            if stored is None:
+                return Moved()
+            # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
+            taken = identity_of(stored)
+            if taken.account == actor.account:
+                return Done() if taken == identity else Moved()
+            return IdentityTaken(taken.account)
+        return Done()
+
+    def unlink(
+        self,
+        actor: Actor,
+        user: User,
+        provider: int,
+        *,
+        expected: AccountState,
+        remember: Remember | None,
+        now: int,
+    ) -> Done | Moved:
+        """Take the identity of a provider from the actor's account, and end every other login, in one transaction."""
+        tables, removed = self._database.tables, user.identities[provider]
+        left = {code: linked for code, linked in user.identities.items() if code != provider}
+        values: Item = {
+            **_versions(user, remember),
+            ":index": text(removed.index),
+            ":identities": identities_value(left),
+            ":passkeys_gone": number(0),
+            ":identities_gone": number(1),
+        }
+        update = expression(
+            values,
+            {"#provider": str(provider)},
+            condition=all_of(VERSION_AS_READ, IS_LINKED, CREDENTIAL_LEFT),
+            update=LINK if left else UNLINK_LAST,
+        )
+        try:
+            ended = Ended(now, EndReason.IDENTITY_UNLINKED)
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(user.account), **update}},
+                keep_one(tables.lineages, actor=actor, expected=expected, ended=ended),
+                *removals(self._database, user.account, (removed.index,), now=now),
+            )
+        except TransactionFailed as failed:
+            item, *_others = failed.items
+            stored = user_of(item) if item is not None else None
+            if stored is None or stored.credentials_version != user.credentials_version + 1:
+                return Moved()
+            return Moved() if provider in stored.identities else Done()
+        return Done()
+
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
+        """Delete an identity of this account."""
+        with contextlib.suppress(TransactionFailed):
+            self._database.transact(*removals(self._database, account, (index,), now=now))
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""
@@ -124,7 +215,28 @@ class StoredIdentities:
             return
 
 
-def _identity(item: Item) -> Identity:
+def _versions(user: User, remember: Remember | None) -> Item:
+    """Return the values of a change of credentials: both versions, and the device that stays remembered."""
+    return {
+        ":version": number(user.credentials_version),
+        ":next_version": number(user.credentials_version + 1),
+        ":remembered": remembered_value({remember.key: remember.at} if remember else {}),
+    }
+
+
+def _put(table: str, identity: Identity) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that stores an identity, if no account has it."""
+    item: Item = {
+        **identity_key(identity.index),
+        "account": text(identity.account),
+        "linked_at": number(identity.linked_at),
+        "sub": binary(identity.sealed_sub),
+    }
+    return {"Put": {"TableName": table, "Item": item, **expression({}, condition=IS_NEW)}}
+
+
+def identity_of(item: Item) -> Identity:
+    """Read an identity."""
     with reading("identity"):
         return Identity(
             index=item["pk"]["S"].removeprefix("I#"),

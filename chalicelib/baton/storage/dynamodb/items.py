@@ -50,6 +50,7 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.CLAIMED: 11,
     EndReason.UNDONE: 12,
     EndReason.ENDED_BY_OPERATOR: 13,
+    EndReason.IDENTITY_UNLINKED: 14,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 

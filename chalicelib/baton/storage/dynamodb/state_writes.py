@@ -211,17 +211,17 @@ def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, ob
     return {"Put": {"TableName": table, "Item": state_item(account_state), **expression({}, condition=IS_NEW)}}
 
 
-def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
+def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that ends all other lineages, and raises the credentials version."""
     update = state_update(
         table,
         actor.account,
         RAISE_EPOCH_AND_KEEP_ONE,
-        (*actor_live(actor), EPOCH_AS_READ),  # nothing else has changed the password
+        (*actor_live(actor), EPOCH_AS_READ),  # nothing else has changed the password, or unlinked an identity
         names=actor_names(actor),
         values={
             **actor_values(actor),
-            **end_values(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
+            **end_values(ended),
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
             ":next_credentials_version": number(actor.credentials_version + 1),

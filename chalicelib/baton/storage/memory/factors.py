@@ -14,8 +14,10 @@ from chalicelib.baton.factors.model import (
     RemovePasskey,
     SecondFactors,
     Totp,
+    User,
 )
 from chalicelib.baton.factors.restore_model import RestoreKey
+from chalicelib.baton.factors.rules import leaves_a_credential
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Lineage, UnfinishedLogin
 from chalicelib.baton.lineages.rules import may_act, may_go_on
@@ -138,7 +140,7 @@ class MemoryFactors:
             owner = tables.credentials.get(passkey.credential_id) if passkey else None
             if owner not in (None, by.account):
                 return Refused() if isinstance(change, AddPasskey) else Moved()
-            if not may or user.credentials_version != by.credentials_version or not change.fits(user.factors):
+            if not may or user.credentials_version != by.credentials_version or not _fits(change, user):
                 return Moved()
             if isinstance(change, AddPasskey):
                 tables.credentials[change.passkey.credential_id] = by.account
@@ -153,6 +155,12 @@ class MemoryFactors:
             tables.users[by.account] = replace(user, credentials_version=version, factors=factors)
             tables.lineages[by.account] = replace(account_state, credentials_version=version)
             return Done()
+
+
+def _fits(change: FactorChange, user: User) -> bool:
+    """Check what must be stored before. A person who can log in without a passkey may remove it."""
+    left = not isinstance(change, RemovePasskey) or leaves_a_credential(user, passkeys=1)
+    return left and change.fits(user.factors)
 
 
 def _remembering(factors: SecondFactors, remember: Remember | None) -> SecondFactors:

@@ -1,13 +1,31 @@
 """Identities at providers, and the key sets of providers, in memory."""
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import FETCH_EVERY_S, Identity, SealedKeys
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import Remember, User
+from chalicelib.baton.factors.rules import leaves_a_credential
+from chalicelib.baton.federation.model import FETCH_EVERY_S, IDENTITIES_MAX, Identity, NewIdentity, SealedKeys
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage
+from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
+    """Delete identities of an account at ``now`` (seconds). One of another account stays. The caller has the lock.
+
+    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion.
+    """
+    del now
+    for index in indexes:
+        stored = tables.identities.get(index)
+        if stored is not None and stored.account == account:
+            del tables.identities[index]
 
 
 class MemoryIdentities:
@@ -23,14 +41,14 @@ class MemoryIdentities:
             return self._tables.identities.get(index)
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry of a verified address: all or none."""
+        """Write identities, user, account state, and the e-mail index entry of an address: all or none."""
         tables = self._tables
         with tables.lock:
-            stored = tables.identities.get(identity.index)
-            if stored is not None:
-                return Done() if stored == identity else IdentityTaken(stored.account)
+            stored = [tables.identities[one.index] for one in identities if one.index in tables.identities]
+            if stored:
+                return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
             if user.email:
                 until = tables.kept_until.get(user.email_index)
                 owner = tables.claims.get(user.email_index) if until is None or until > user.created_at else None
@@ -41,17 +59,82 @@ class MemoryIdentities:
             if user.email:
                 tables.claims[user.email_index] = user.account
                 tables.kept_until.pop(user.email_index, None)
-            tables.identities[identity.index] = identity
+            tables.identities |= {identity.index: identity for identity in identities}
             tables.users[user.account] = user
             tables.lineages[user.account] = account_state
             return Done()
 
-    def forget(self, index: str, account: AccountId) -> None:
+    def link(
+        self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
+    ) -> Done | Moved | IdentityTaken:
+        """Give the actor's account an identity."""
+        tables, account, identity = self._tables, actor.account, new.identity
+        with tables.lock:
+            taken = tables.identities.get(identity.index)
+            if taken is not None and taken.account != account:
+                return IdentityTaken(taken.account)
+            if taken is not None:
+                return Done() if taken == identity else Moved()
+            stored = self._changeable(actor, user, now=now)
+            if stored is None or identity.provider in stored.identities or len(stored.identities) >= IDENTITIES_MAX:
+                return Moved()
+            proves = new.verified and stored.verified_at is None
+            tables.identities[identity.index] = identity
+            tables.users[account] = replace(
+                _forgetting(stored, remember),
+                identities={**stored.identities, identity.provider: new.linked},
+                verified_at=now if proves else stored.verified_at,
+            )
+            account_state = tables.lineages[account]
+            tables.lineages[account] = replace(account_state, credentials_version=account_state.credentials_version + 1)
+            return Done()
+
+    def unlink(
+        self,
+        actor: Actor,
+        user: User,
+        provider: int,
+        *,
+        expected: AccountState,
+        remember: Remember | None,
+        now: int,
+    ) -> Done | Moved:
+        """Take the identity of a provider from the actor's account, and end every other login."""
+        tables, account, version = self._tables, actor.account, user.credentials_version
+        with tables.lock:
+            there = tables.users.get(account)
+            if there and there.credentials_version == version + 1 and provider not in there.identities:
+                return Done()
+            stored = self._changeable(actor, user, now=now)
+            account_state = tables.lineages.get(account)
+            if stored is None or account_state is None or account_state.epoch != expected.epoch:
+                return Moved()
+            if provider not in stored.identities or not leaves_a_credential(stored, identities=1):
+                return Moved()
+            left = {code: linked for code, linked in stored.identities.items() if code != provider}
+            remove_identities(tables, account, (stored.identities[provider].index,), now=now)
+            tables.users[account] = replace(_forgetting(stored, remember), identities=left)
+            kept, epoch = account_state.lineages[actor.lineage], account_state.epoch + 1
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=epoch,
+                credentials_version=version + 1,
+                lineages={**account_state.lineages, kept.id: replace(kept, epoch=epoch)},
+                raised=Ended(at=now, reason=EndReason.IDENTITY_UNLINKED),
+            )
+            return Done()
+
+    def _changeable(self, actor: Actor, user: User, *, now: int) -> User | None:
+        """Return the user if the login of the actor is live, and the versions are as read. The caller has the lock."""
+        stored = self._tables.users.get(actor.account)
+        live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
+        as_read = stored is not None and stored.credentials_version == user.credentials_version
+        return stored if live and as_read else None
+
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
         with self._tables.lock:
-            stored = self._tables.identities.get(index)
-            if stored is not None and stored.account == account:
-                del self._tables.identities[index]
+            remove_identities(self._tables, account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""
@@ -74,3 +157,10 @@ class MemoryIdentities:
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)
+
+
+def _forgetting(user: User, remember: Remember | None) -> User:
+    """Return the user with the next credentials version, and without remembered devices but one."""
+    remembered = {remember.key: remember.at} if remember else {}
+    factors = replace(user.factors, remembered=remembered)
+    return replace(user, credentials_version=user.credentials_version + 1, factors=factors)

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import NotFound
+from chalicelib.baton.factors.user_parts import LinkedIdentity
+from chalicelib.baton.federation.model import Identity, NewIdentity
+from chalicelib.baton.lineages.model import Actor
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.identities import StoredIdentities
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device, through
@@ -15,7 +21,7 @@ from tests.baton.wire.second_factor import EMAIL, Person, ask, prove, stepped
 from tools.after_restore import read_time
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import DevelopmentClock, Gateway
-from tools.operate import main
+from tools.operate import Operator, main
 
 pytestmark = pytest.mark.guarantee(6, 14)
 
@@ -211,3 +217,54 @@ def test_the_audit_of_the_restored_tables_is_the_default(
     disaster.monkeypatch.setenv("BATON_MAIL", "mailbox")
     assert main(["after-restore", "--since", str(disaster.since)]) == 0
     assert "passwords removed: 1 account" in capsys.readouterr().out
+
+
+def test_an_identity_that_was_unlinked_since_logs_nobody_in(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The backup has it. Its item goes too, so another person may link it. The command may be repeated."""
+    phone = make_device()
+    phone.register(EMAIL)
+    place = Operator().place()
+    users, identities = MailUsers(place.database), StoredIdentities(place.database)
+    account = users.find(place.ring.email_index(EMAIL))
+    assert account is not None
+    user, state = users.get(account), LineageStore(place.database).get(account)
+    assert user is not None
+    assert state is not None
+    index, now = place.ring.identity_index(2, "https://accounts.google.com", "thief"), int(disaster.clock.time())
+    new = NewIdentity(Identity(index, account, now, b"sealed"), LinkedIdentity(index, now))
+    (lineage,) = state.lineages
+    actor = Actor(account, lineage, not_before=0, credentials_version=1)
+    assert identities.link(actor, user, new, remember=None, now=now) == Done()
+    disaster.back_up()
+    disaster.clock.skip(60)
+    assert stepped(phone, "DELETE", "/me/identities/2").status == 204
+    disaster.restore()
+    for _ in range(2):
+        assert disaster.apply() == 0
+        assert "passwords removed: 1 account" in capsys.readouterr().out
+    restored = DynamoDB(disaster.target)
+    left = MailUsers(restored).get(account)
+    assert left is not None
+    assert left.identities == {}
+    assert StoredIdentities(restored).get(index) is None
+
+
+def test_an_account_without_an_address_keeps_its_credentials_and_is_named(
+    disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner could not reset the password by mail: the operator decides."""
+    phone = make_device()
+    phone.register(EMAIL)
+    change_password(phone)
+    disaster.back_up()
+    disaster.clock.skip(60)
+    assert stepped(phone, "POST", "/me/password", b'{"new_password": "%s"}' % PASSWORD.encode(), password=NEW_PASSWORD)
+    account = str(phone.get("/me").members["account_id"])
+    client().update_item(
+        TableName=disaster.target.users, Key={"pk": {"S": f"U#{account}"}}, UpdateExpression="REMOVE email, email_index"
+    )
+    disaster.restore()
+    assert disaster.apply() == 0
+    assert f"have no address, or BATON_MAIL is off: {account}" in capsys.readouterr().out

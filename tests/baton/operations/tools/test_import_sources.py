@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from chalicelib.baton.factors.hashes.kinds import read_hash
+from chalicelib.baton.federation.providers import Providers, read_providers
+from tests.baton.fixture import FOLDER
 from tools.moving.hash_forms import BadParameters, read_parameters
 from tools.moving.line import Refused, judge, read_line
 from tools.moving.sources import BadFile, Record, read_records
@@ -31,6 +33,19 @@ FIREBASE_PARAMETERS = """hash_config {
 FIREBASE_HASH = "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ=="
 
 
+PROVIDERS = read_providers((FOLDER / "identity-providers.toml").read_text(), clients=["mobile"], development=True)
+
+
+def linked_of(record: Record) -> Mapping[int, tuple[str, str]]:
+    """Return the identities of a record that is imported: code of the provider, issuer and subject."""
+    assert record.body is not None
+    line = read_line(record.body)
+    assert not isinstance(line, Refused), line
+    arrival = judge(line, providers=PROVIDERS, now=NOW)
+    assert not isinstance(arrival, Refused), arrival
+    return {code: (one.issuer, one.sub) for code, one in arrival.identities.items()}
+
+
 def members(record: Record) -> Mapping[str, Any]:
     """Return the members of a record, without its password."""
     assert isinstance(record.body, Mapping)
@@ -42,7 +57,7 @@ def password(record: Record) -> str:
     assert record.body is not None
     line = read_line(record.body)
     assert not isinstance(line, Refused), line
-    arrival = judge(line, now=NOW)
+    arrival = judge(line, providers=PROVIDERS, now=NOW)
     assert not isinstance(arrival, Refused), arrival
     assert arrival.password_hash is not None
     return arrival.password_hash
@@ -53,7 +68,7 @@ def reason(record: Record) -> str:
     if record.body is None:
         return record.refused
     line = read_line(record.body)
-    judged = line if isinstance(line, Refused) else judge(line, now=NOW)
+    judged = line if isinstance(line, Refused) else judge(line, providers=Providers(), now=NOW)
     assert isinstance(judged, Refused)
     return judged.reason
 
@@ -151,7 +166,7 @@ class TestFirebase:
     }  # fmt: skip
 
     def test_accounts(self, read: Callable[..., list[Record]]) -> None:
-        """The hashes are in base64 or base64url. A person who logs in with another provider is refused."""
+        """The hashes are in base64 or base64url. A person is not imported without the identity at a provider."""
         ada, bob, eve, broken = read("firebase", "users.json", json.dumps(self.USERS), FIREBASE_PARAMETERS)
         assert members(ada) == {
             "v": 1,
@@ -163,7 +178,8 @@ class TestFirebase:
         assert members(bob)["disabled"] is True
         assert password(ada) == password(bob)
         assert read_hash(password(ada)).matches(b"user1password")
-        assert reason(eve) == "identities_unsupported"
+        assert linked_of(eve) == {2: ("https://accounts.google.com", "1")}
+        assert reason(eve) == "identity_provider_unknown", "where the deployment has no such row"
         assert reason(broken) == "hash_unknown"
 
     def test_without_parameters_no_hash_can_be_read(self, read: Callable[..., list[Record]]) -> None:
@@ -204,7 +220,8 @@ def test_supabase(read: Callable[..., list[Record]]) -> None:
     assert password(ada) == BCRYPT
     assert members(bob)["disabled"] is True
     assert (gone.skipped, anonymous.skipped) == ("deleted", "anonymous")
-    assert reason(eve) == "identities_unsupported"
+    assert linked_of(eve) == {2: ("https://accounts.google.com", "99")}
+    assert reason(eve) == "identity_provider_unknown"
 
 
 def test_cognito(read: Callable[..., list[Record]]) -> None:
@@ -240,7 +257,8 @@ def test_better_auth(read: Callable[..., list[Record]]) -> None:
     assert members(ada)["email_verified"] is True
     assert read_hash(password(ada)).name == "scrypt-n14-r16-p1"
     assert read_hash(password(ada)).matches(b"pw")
-    assert reason(eve) == "identities_unsupported"
+    assert linked_of(eve) == {2: ("https://accounts.google.com", "g99")}
+    assert reason(eve) == "identity_provider_unknown"
     snake = accounts.replace("accountId,providerId,userId", "account_id,provider_id,user_id")
     assert password(read("better-auth", "user.csv", users, account=snake)[0]) == password(ada)
 

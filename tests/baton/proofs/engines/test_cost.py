@@ -219,6 +219,11 @@ POST /login/federated                       a sign-up                           
 POST /login/federated                       an unknown device                        1      3      4      1
 POST /login/federated                       a refused token                          1      0      1      0
 POST /step-up                               an identity                              2      2      4      0
+GET /me/identities                          the identities                           0      2      2      0
+POST /me/identities                         a new identity                           8      2      5      1
+POST /me/identities                         mine already                             2      2      4      0
+POST /me/identities                         of another account                       8      3      6      0
+DELETE /me/identities/{provider}            with a grant                             8      2      5      1
 POST /attestation-challenge                 a challenge                              0      0      0      0
 POST /register                              with evidence                            8      0      3      2
 POST /login                                 an unknown device, with evidence         6      3      9      2
@@ -1469,6 +1474,56 @@ def _(home: Home) -> Act:
     id_token = acme.token(home.email, nonce, auth_time=int(home.clock.time()))
     body = {"operation": operation, "identity": {"provider": "acme", "id_token": id_token}}
     return lambda: phone.post("/step-up", body, {"idempotency-key": attempt})
+
+
+def linking(home: Home, phone: Device) -> Act:
+    """Get a grant for a link; the act is the link."""
+    (google, *_), attempt = PROVIDERS, secrets.token_urlsafe(16)
+    nonce = login_nonce(provider="google", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
+    body = json.dumps({"provider": "google", "id_token": google.token(home.email, nonce)}).encode()
+    grant = grant_of(phone, "POST", "/me/identities", body, password=PASSWORD).members["grant"]
+    headers = JSON | {"baton-grant": str(grant), "idempotency-key": attempt}
+    return lambda: phone.request("POST", "/me/identities", body, headers)
+
+
+def with_keys_of_the_provider(home: Home) -> Device:
+    """Register a phone. The environment has the keys of the provider."""
+    address, home.email = home.email, f"other-{home.email}"
+    assert home.federated(home.device()).status == 201
+    home.email = address
+    return proved(home, home.registered())
+
+
+@row("GET /me/identities", "the identities")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.get("/me/identities")
+
+
+@row("POST /me/identities", "a new identity", 201)
+def _(home: Home) -> Act:
+    return linking(home, with_keys_of_the_provider(home))
+
+
+@row("POST /me/identities", "mine already")
+def _(home: Home) -> Act:
+    phone = with_keys_of_the_provider(home)
+    assert linking(home, phone)().status == 201
+    return linking(home, phone)
+
+
+@row("POST /me/identities", "of another account", 409)
+def _(home: Home) -> Act:
+    phone = with_keys_of_the_provider(home)
+    assert home.federated(home.device()).status == 201
+    return linking(home, phone)
+
+
+@row("DELETE /me/identities/{provider}", "with a grant", 204)
+def _(home: Home) -> Act:
+    phone = with_keys_of_the_provider(home)
+    assert linking(home, phone)().status == 201
+    return changing(phone, "DELETE", "/me/identities/google")
 
 
 @row("POST /attestation-challenge", "a challenge")

@@ -1,10 +1,13 @@
-"""Logins with an identity provider, for the fault suite: one scenario for each different list of DynamoDB calls."""
+"""Logins, links and step-ups with an identity provider: one scenario for each different list of DynamoDB calls."""
+
+import json
 
 from baton_client import Identity, Proof
 from chalicelib.baton.federation.id_token import login_nonce
-from tests.baton.proofs.faults.endpoints import ATTEMPT, scenario
+from tests.baton.proofs.faults.endpoints import ATTEMPT, proved, registered, scenario
 from tests.baton.proofs.faults.stage import Act, Stage
 from tests.baton.wire.conversation import Device, Said
+from tests.baton.wire.second_factor import stepped
 
 PROVIDER = "google"
 CLIENT = "mobile"
@@ -63,3 +66,43 @@ def _(stage: Stage) -> Act:
 @scenario("POST /step-up", "at an identity provider, of another person")
 def _(stage: Stage) -> Act:
     return stepping_up(stage, sub="eve")
+
+
+MINE = "/me/identities"
+
+
+def linked(stage: Stage, phone: Device, *, attempt: str = "the-attempt-of-the-link", sub: str = "ada") -> Said:
+    """Sign in at the provider, step up, and link the identity."""
+    nonce = login_nonce(provider=PROVIDER, client_id=CLIENT, keyid=phone.key.thumbprint(), attempt=attempt)
+    body = json.dumps({"provider": PROVIDER, "id_token": stage.providers[PROVIDER].token(sub, nonce, CLIENT)}).encode()
+    return stepped(phone, "POST", MINE, body, headers={"idempotency-key": attempt})
+
+
+@scenario("GET /me/identities")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    return stage.by_device(phone, lambda it: it.get(MINE))
+
+
+# Who repeats it after it happened finds the identity.
+@scenario("POST /me/identities", outcomes=("200 ",))
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    return stage.by_device(phone, lambda it: linked(stage, it))
+
+
+@scenario("POST /me/identities", "of another account")
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    return stage.by_device(phone, lambda it: linked(stage, it, sub="grace"))
+
+
+# Who repeats it after it happened is told that there is no such identity any more.
+@scenario("DELETE /me/identities/{provider}", outcomes=("404 not_found",))
+def _(stage: Stage) -> Act:
+    warm(stage)
+    phone = proved(stage, registered(stage))
+    assert linked(stage, phone).status == 201
+    return stage.by_device(phone, lambda it: stepped(it, "DELETE", f"{MINE}/{PROVIDER}"))

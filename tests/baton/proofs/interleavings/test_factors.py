@@ -32,9 +32,9 @@ pytestmark = pytest.mark.guarantee(2, 6, 8, 14)
 
 START = 1_800_000_000
 READS = frozenset({"find", "get"})
-STORES = ("accounts", "factors", "lineages", "one_time")
+STORES = ("accounts", "factors", "identities", "lineages", "one_time")
 CHANGE, ADMIT, END = "factors.change_factors", "lineages.add_lineage", "lineages.end"
-TABLES = ("claims", "kept_until", "users", "lineages", "nonces", "tickets", "grants", "windows")
+TABLES = ("claims", "kept_until", "users", "identities", "lineages", "nonces", "tickets", "grants", "windows")
 
 
 @dataclass
