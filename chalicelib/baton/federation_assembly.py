@@ -5,6 +5,8 @@ from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import Judge, ReadLoginRequest
 from chalicelib.baton.attestation.judge import JudgeEvidence
 from chalicelib.baton.federation import routes as federation
+from chalicelib.baton.federation.apple import Apple
+from chalicelib.baton.federation.apple_tokens import TradeCode
 from chalicelib.baton.federation.log_in import LogInFederated
 from chalicelib.baton.federation.prove import ProveIdentity
 from chalicelib.baton.federation.provider_keys import ProviderKeys
@@ -53,6 +55,13 @@ def federation_routes_of(
             users=storage.accounts,
             lineage_store=storage.lineages,
             ephemeral=storage.one_time,
+            trade=TradeCode(
+                entropy=parts.entropy,
+                key_ring=storage.key_ring,
+                tokens=storage.provider_tokens,
+                apple=Apple(post=parts.post),
+                log=parts.log,
+            ),
             judge=Judge(clients=parts.clients, enrollable=enrollable_of(parts)),
             ask=AskForFactor(entropy=parts.entropy, email_first=parts.settings.mail != "off"),
             admit=admit,

@@ -1,4 +1,4 @@
-"""The ports of federation: identities, and the key sets of providers, which all environments share."""
+"""The ports of federation: identities, tokens of providers, and the key sets, which all environments share."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import Identity, SealedKeys
+from chalicelib.baton.federation.model import Identity, SealedKeys, TokenToRevoke
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState
 
@@ -44,3 +44,35 @@ class Identities(Protocol):
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched now, unless the stored one is as new."""
+
+
+class ProviderTokens(Protocol):
+    """The refresh tokens of identities, sealed; those that wait for their revocation; and the keys of providers.
+
+    The removal of an identity, by any verb, moves its token to those that wait, in the same write. If there is no room,
+    the token is dropped.
+    """
+
+    def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
+        """Store the token of an identity, in place of an earlier one. ``Refused``: the identity is not this account's.
+
+        ``sealed`` has a random nonce.
+        """
+
+    def of(self, index: str, account: AccountId) -> bytes:
+        """Return the token of an identity of this account, or empty bytes."""
+
+    def drop(self, index: str, account: AccountId, *, until: int) -> None:
+        """Delete the token of an identity of this account, if it was stored at ``until`` at the latest (seconds)."""
+
+    def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
+        """Return the tokens of a shard that wait for their revocation, the oldest first."""
+
+    def end(self, token: TokenToRevoke) -> None:
+        """Delete a token that waited. A repetition is safe."""
+
+    def key(self, provider: int) -> bytes:
+        """Return the sealed private key for a provider, or empty bytes if none was ever set."""
+
+    def replace_key(self, provider: int, sealed: bytes) -> None:
+        """Replace the private key for a provider, for the operator."""

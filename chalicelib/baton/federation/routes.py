@@ -18,6 +18,7 @@ def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
             client_id=body.client_id,
             device=device_of(body.device),
             create=body.create,
+            authorization_code=body.authorization_code,
             evidence=evidence_of(body.attestation),
         )
         return Answer(201 if entered.created else 200, entered.tokens)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey as PrivateKey
 
 from baton_client import content_digest
 from chalicelib.baton import settings
 from chalicelib.baton.environment import Effects
 from chalicelib.baton.factors.ports import NotFetched
+from chalicelib.baton.federation.apple_key import keep_key
 from chalicelib.baton.federation.id_token import login_nonce
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.storage.memory.storage import memory_storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
@@ -20,6 +23,7 @@ from chalicelib.baton.testing.clock import Clock
 from chalicelib.baton.testing.faults import Faults
 from chalicelib.baton.testing.gateway import Gateway, load_app
 from chalicelib.baton.testing.identity_provider import IdentityProvider
+from tests.baton.federation.apple_server import AppleServer
 from tests.baton.fixture import APP, FOLDER
 from tests.baton.wire.conversation import PREFIX, Device, Said, through
 
@@ -45,6 +49,7 @@ class Scene:
     faults: Faults = field(default_factory=Faults)
     mailbox: Mailbox = field(default_factory=Mailbox)
     lines: list[Mapping[str, Any]] = field(default_factory=list)
+    apple: AppleServer = field(default_factory=AppleServer)
 
     def __post_init__(self) -> None:
         """Load the environments, and begin the providers."""
@@ -56,6 +61,7 @@ class Scene:
         self.baton = self.batons[0]
         rows = self.baton.settings.providers.by_name
         self.providers = {name: IdentityProvider(row, lambda: self.clock.now) for name, row in rows.items()}
+        self.apple.begin(self.providers["apple"], lambda: self.clock.now)
         self.gateway = Gateway([module.app for module in loaded], clock=self.clock)
         self.send = through(self.gateway)
 
@@ -68,6 +74,7 @@ class Scene:
             self.lines.append,
             mailbox=self.mailbox,
             fetch=self._fetch,
+            post=self.apple.post,
         )
 
     def _fetch(self, url: str, **_: Any) -> bytes | NotFetched:
@@ -79,6 +86,13 @@ class Scene:
     def phone(self, client_id: str = "mobile", **named: Any) -> "Federated":
         """Return a phone with a new key."""
         return Federated(self.send, lambda: self.clock.now, client_id, scene=self, **named)
+
+    def set_key(self, private: PrivateKey | None = None) -> None:
+        """Set the private key for Apple, as the operator does."""
+        ring = self.baton.key_ring.current(now=self.clock.now)
+        scalar = (private or self.apple.private).private_numbers().private_value.to_bytes(32, "big")
+        key_id = self.providers["apple"].provider.key_id
+        keep_key(self.baton.storage.provider_tokens, key_id, Secret(scalar), ring=ring, nonce=secrets.token_bytes(12))
 
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """Return the log lines of an event."""
