@@ -67,7 +67,8 @@ class AppleServer:
         except jwt.InvalidTokenError:
             return False
         own = claims["iat"] == self._clock() and claims["exp"] == claims["iat"] + 300
-        return own and head["kid"] == row.key_id and claims["sub"] == form["client_id"]
+        named = (head["kid"], claims["sub"]) == (row.key_id, form["client_id"])
+        return bool(own and named)
 
     def _trade(self, form: Mapping[str, str]) -> Posted:
         sub, audience, at = self._codes.pop(form["code"], ("", "", 0))
