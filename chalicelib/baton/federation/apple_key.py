@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from msgspec import Struct
 
 from chalicelib.baton.federation.ports import ProviderTokens
-from chalicelib.baton.federation.providers import APPLE_CODE
 from chalicelib.baton.ids import AccountId, Secret
 from chalicelib.baton.keys.ring import KEY_BYTES, CannotDecrypt, Ring, SigningKey
 
@@ -49,12 +48,12 @@ def read_key_file(encoded: bytes) -> Secret:
 def keep_key(tokens: ProviderTokens, key_id: str, private: Secret, *, ring: Ring, nonce: bytes) -> None:
     """Store the key for Apple, in place of an earlier one."""
     encoded = msgspec.msgpack.encode(_Stored(key_id, private.reveal()))
-    tokens.replace_key(APPLE_CODE, ring.encrypt_for(encoded, account=_PLACE, nonce=nonce, kind=_KIND))
+    tokens.replace_apple_key(ring.encrypt_for(encoded, account=_PLACE, nonce=nonce, kind=_KIND))
 
 
 def stored_key(tokens: ProviderTokens, *, ring: Ring) -> SigningKey:
     """Return the key for Apple; its ``kid`` is its id there. Raises ``NoKey``."""
-    sealed = tokens.key(APPLE_CODE)
+    sealed = tokens.apple_key()
     if not sealed:
         raise NoKey("there is none")
     try:

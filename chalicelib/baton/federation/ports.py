@@ -47,7 +47,7 @@ class Identities(Protocol):
 
 
 class ProviderTokens(Protocol):
-    """The refresh tokens of identities, sealed; those that wait for their revocation; and the keys of providers.
+    """The refresh tokens of identities, sealed; those that wait for their revocation; and the private key for Apple.
 
     The removal of an identity, by any verb, moves its token to those that wait, in the same write. If there is no room,
     the token is dropped.
@@ -71,8 +71,8 @@ class ProviderTokens(Protocol):
     def end(self, token: TokenToRevoke) -> None:
         """Delete a token that waited. A repetition is safe."""
 
-    def key(self, provider: int) -> bytes:
-        """Return the sealed private key for a provider, or empty bytes if none was ever set."""
+    def apple_key(self) -> bytes:
+        """Return the sealed private key for Apple, or empty bytes if none was ever set."""
 
-    def replace_key(self, provider: int, sealed: bytes) -> None:
-        """Replace the private key for a provider, for the operator."""
+    def replace_apple_key(self, sealed: bytes) -> None:
+        """Replace the private key for Apple, for the operator."""

@@ -60,7 +60,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     identities: "Identities"
     """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
     provider_tokens: "ProviderTokens"
-    """Tokens of identities, those that wait for their revocation, and the keys for providers
+    """Tokens of identities, those that wait for their revocation, and the key for Apple
     (``federation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""

@@ -121,7 +121,7 @@ def test_no_key_and_a_wrong_key() -> None:
     assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
     scene.set_key(ec.generate_private_key(ec.SECP256R1()))
     assert enter(scene.phone(), scene.apple.code()).status == 200
-    scene.tables.provider_keys[1] = bytes(80)
+    scene.tables.apple_key = bytes(80)
     assert enter(scene.phone(), scene.apple.code()).status == 200
     assert reasons(scene) == [
         "the key for Apple: there is none",

@@ -1,4 +1,4 @@
-"""Refresh tokens of identities, tokens that wait for their revocation, and the private keys for providers.
+"""Refresh tokens of identities, tokens that wait for their revocation, and the private key for Apple.
 
 A token is in the item of its identity. Those that wait are in sixteen items, ``J#apple#<shard>``, in a map each.
 """
@@ -24,6 +24,8 @@ EXISTS: Final = "attribute_exists(pk)"
 ADD: Final = "SET tokens.#id = :token"
 WAITS: Final = "attribute_exists(tokens.#id)"
 END: Final = "REMOVE tokens.#id"
+
+APPLE_KEY: Final[Item] = {"pk": text("K#provider#apple")}
 
 
 class StoredProviderTokens:
@@ -82,20 +84,18 @@ class StoredProviderTokens:
                 **expression({}, {"#id": token.id}, condition=WAITS, update=END),
             )
 
-    def key(self, provider: int) -> bytes:
-        """Return the sealed private key for a provider."""
-        item = self._database.read(self._database.tables.users, _provider_key(provider))
+    def apple_key(self) -> bytes:
+        """Return the sealed private key for Apple."""
+        item = self._database.read(self._database.tables.users, APPLE_KEY)
         if item is None:
             return b""
-        with reading("key for a provider"):
+        with reading("key for Apple"):
             return item["sealed"]["B"]
 
-    def replace_key(self, provider: int, sealed: bytes) -> None:
-        """Replace the private key for a provider."""
+    def replace_apple_key(self, sealed: bytes) -> None:
+        """Replace the private key for Apple."""
         self._database.write(
-            "put_item",
-            TableName=self._database.tables.users,
-            Item={**_provider_key(provider), "sealed": binary(sealed)},
+            "put_item", TableName=self._database.tables.users, Item={**APPLE_KEY, "sealed": binary(sealed)}
         )
 
 
@@ -129,7 +129,3 @@ def _token(stored: Item) -> TokenToRevoke:
 
 def _shard_key(shard: int) -> Item:
     return {"pk": text(f"J#apple#{shard}")}
-
-
-def _provider_key(provider: int) -> Item:
-    return {"pk": text(f"K#provider#{provider}")}

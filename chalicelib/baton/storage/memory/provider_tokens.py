@@ -1,4 +1,4 @@
-"""Refresh tokens of identities, tokens that wait for their revocation, and the keys for providers, in memory."""
+"""Refresh tokens of identities, tokens that wait for their revocation, and the private key for Apple, in memory."""
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.federation.model import TokenToRevoke
@@ -43,15 +43,15 @@ class MemoryProviderTokens:
         with self._tables.lock:
             self._tables.to_revoke.pop(token.id, None)
 
-    def key(self, provider: int) -> bytes:
-        """Return the sealed private key for a provider."""
+    def apple_key(self) -> bytes:
+        """Return the sealed private key for Apple."""
         with self._tables.lock:
-            return self._tables.provider_keys.get(provider, b"")
+            return self._tables.apple_key
 
-    def replace_key(self, provider: int, sealed: bytes) -> None:
-        """Replace the private key for a provider."""
+    def replace_apple_key(self, sealed: bytes) -> None:
+        """Replace the private key for Apple."""
         with self._tables.lock:
-            self._tables.provider_keys[provider] = sealed
+            self._tables.apple_key = sealed
 
     def _is_of(self, index: str, account: AccountId) -> bool:
         stored = self._tables.identities.get(index)

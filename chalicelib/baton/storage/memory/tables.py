@@ -51,8 +51,6 @@ class MemoryTables:
     refresh_tokens: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     """Index of an identity -> its sealed refresh token, and when it was stored."""
     to_revoke: dict[str, TokenToRevoke] = field(default_factory=dict)
-    provider_keys: dict[int, bytes] = field(default_factory=dict)
-    """Code of an identity provider -> the sealed private key for it."""
     keys_asked: dict[int, int] = field(default_factory=dict)
     """Code of an identity provider -> when its keys were last asked for."""
     key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
@@ -73,6 +71,8 @@ class MemoryTables:
     """Code of the client and thumbprint of the device key -> the evidence that is remembered."""
     revoked: RevokedList | None = None
     switches: str = ""
+    apple_key: bytes = b""
+    """The private key for Apple, sealed."""
     ring: Ring | None = None
     swept_at: int = 0
 

@@ -88,7 +88,7 @@ def test_an_operator_sets_the_key(tables: Tables, tmp_path: Path, capsys: pytest
     key = stored_key(tokens, ring=ring)
     assert (key.kid, key.private_key().private_numbers()) == ("KEY1234567", P256.private_numbers())
     scalar = P256.private_numbers().private_value.to_bytes(32, "big")
-    assert scalar not in tokens.key(1)
+    assert scalar not in tokens.apple_key()
     assert doctor(tables)["key for Apple"] == ("KEY1234567, of team TEAM123456", "")
 
 
@@ -113,7 +113,7 @@ def test_another_file_is_refused(
     err = capsys.readouterr().err
     assert says in err
     assert not any(line.decode() in err for line in encoded.splitlines() if len(line) > 8)
-    assert StoredProviderTokens(DynamoDB(tables)).key(1) == b""
+    assert StoredProviderTokens(DynamoDB(tables)).apple_key() == b""
 
 
 def test_a_missing_file_and_a_missing_row(
@@ -126,7 +126,7 @@ def test_a_missing_file_and_a_missing_row(
     monkeypatch.setattr(settings, "_PROVIDERS", "none.toml")
     assert main(["provider-key", "apple", written(tmp_path, pem(P256))]) == 1
     assert "no provider of kind apple" in capsys.readouterr().err
-    assert StoredProviderTokens(DynamoDB(tables)).key(1) == b""
+    assert StoredProviderTokens(DynamoDB(tables)).apple_key() == b""
 
 
 def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, t
     assert doctor(tables)["key for Apple"][0] == "there is none"
     assert "provider-key apple FILE" in doctor(tables)["key for Apple"][1]
     tokens = StoredProviderTokens(DynamoDB(tables))
-    tokens.replace_key(1, bytes(80))
+    tokens.replace_apple_key(bytes(80))
     assert "cannot be decrypted" in doctor(tables)["key for Apple"][0]
     assert doctor(tables)["key for Apple"][1]
     assert main(["provider-key", "apple", written(tmp_path, pem(P256))]) == 0
@@ -153,13 +153,13 @@ def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path)
     """One bit, or the ciphertext of another secret."""
     assert main(["provider-key", "apple", written(tmp_path, pem(P256))]) == 0
     tokens, ring = StoredProviderTokens(DynamoDB(tables)), key_ring(tables).current(now=NOW)
-    sealed = tokens.key(1)
+    sealed = tokens.apple_key()
     for wrong in (
         sealed[:-1] + bytes([sealed[-1] ^ 1]),
         ring.encrypt_for(b"x", account=AccountId("provider#apple"), nonce=bytes(12), kind="identity"),
         ring.encrypt_for(b"x", account=AccountId("provider#apple"), nonce=bytes(12), kind="provider key"),
     ):
-        tokens.replace_key(1, wrong)
+        tokens.replace_apple_key(wrong)
         with pytest.raises(NoKey):
             stored_key(tokens, ring=ring)
 
