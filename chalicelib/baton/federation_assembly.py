@@ -8,9 +8,11 @@ from chalicelib.baton.federation import routes as federation
 from chalicelib.baton.federation.apple import Apple
 from chalicelib.baton.federation.apple_tokens import TradeCode
 from chalicelib.baton.federation.log_in import LogInFederated
+from chalicelib.baton.federation.notices import TakeNotice
 from chalicelib.baton.federation.prove import ProveIdentity
 from chalicelib.baton.federation.provider_keys import ProviderKeys
 from chalicelib.baton.federation.providers import Providers
+from chalicelib.baton.mail.suppression import NoteForwarding
 from chalicelib.baton.parts import Parts
 from chalicelib.baton.passkey_assembly import enrollable_of
 from chalicelib.baton.routing import Route
@@ -68,5 +70,17 @@ def federation_routes_of(
             log=parts.log,
             record=parts.record,
             limits=parts.settings.limits,
-        )
+        ),
+        take_notice=TakeNotice(
+            clock=parts.clock,
+            providers=prove.providers,
+            keys=prove.keys,
+            key_ring=storage.key_ring,
+            identities=storage.identities,
+            tokens=storage.provider_tokens,
+            lineage_store=storage.lineages,
+            tickets=storage.one_time,
+            forwarding=NoteForwarding(key_ring=storage.key_ring, suppressions=storage.suppressions, log=parts.log),
+            log=parts.log,
+        ),
     )

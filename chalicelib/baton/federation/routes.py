@@ -3,11 +3,12 @@
 from chalicelib.baton.accounts.routes import device_of
 from chalicelib.baton.attestation.shapes import evidence_of
 from chalicelib.baton.federation.log_in import LogInFederated
-from chalicelib.baton.federation.shapes import FederatedLoginShape
+from chalicelib.baton.federation.notices import TakeNotice
+from chalicelib.baton.federation.shapes import FederatedLoginShape, NoticeShape
 from chalicelib.baton.routing import Answer, Message, Route
 
 
-def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
+def routes(*, log_in: LogInFederated, take_notice: TakeNotice) -> tuple[Route, ...]:
     """List the routes of federation."""
 
     def enter(message: Message, body: FederatedLoginShape) -> Answer:
@@ -23,4 +24,11 @@ def routes(*, log_in: LogInFederated) -> tuple[Route, ...]:
         )
         return Answer(201 if entered.created else 200, entered.tokens)
 
-    return (Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),)
+    def notice(_: Message, body: NoticeShape) -> Answer:
+        take_notice(body.payload)
+        return Answer(200, {})
+
+    return (
+        Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),
+        Route("POST", "/federation/apple/notifications", notice, signed=False, body=NoticeShape, repeatable=True),
+    )

@@ -18,6 +18,12 @@ AuthorizationCode = Annotated[
 ]
 
 
+class NoticeShape(Body, forbid_unknown_fields=False):
+    """``POST /federation/apple/notifications``, as Apple sends it. Apple may add members."""
+
+    payload: Annotated[str, msgspec.Meta(max_length=8192, description="A JWT that Apple signed.")]
+
+
 class FederatedLoginShape(Body, kw_only=True):
     """``POST /login/federated``. ``create``: make an account if none has the identity."""
 

@@ -50,18 +50,20 @@ class Scene:
     mailbox: Mailbox = field(default_factory=Mailbox)
     lines: list[Mapping[str, Any]] = field(default_factory=list)
     apple: AppleServer = field(default_factory=AppleServer)
+    rows: str = "identity-providers.toml"
 
     def __post_init__(self) -> None:
         """Load the environments, and begin the providers."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_FOLDER", FOLDER)
-            patch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
+            patch.setattr(settings, "_PROVIDERS", self.rows)
             loaded = [load_app(APP, self._effects()) for _ in range(2)]
         self.batons = [module.baton for module in loaded]
         self.baton = self.batons[0]
-        rows = self.baton.settings.providers.by_name
+        rows = self.baton.settings.providers.by_name if self.rows else {}
         self.providers = {name: IdentityProvider(row, lambda: self.clock.now) for name, row in rows.items()}
-        self.apple.begin(self.providers["apple"], lambda: self.clock.now)
+        if self.rows:
+            self.apple.begin(self.providers["apple"], lambda: self.clock.now)
         self.gateway = Gateway([module.app for module in loaded], clock=self.clock)
         self.send = through(self.gateway)
 
