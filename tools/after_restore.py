@@ -159,7 +159,5 @@ def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since:
     password = encode_base64url(os.urandom(32)).encode()
     hashed = hash_password(password, salt=os.urandom(16)).encode()
     sealed = ring.encrypt_for(hashed, account=account, nonce=os.urandom(12))
-    done = users.reset_password(
-        account, sealed, expected_version=user.credentials_version, mark=mark, claim=False, now=now
-    )
+    done = users.reset_password(user, sealed, mark=mark, claim=False, now=now)
     return isinstance(done, Done)

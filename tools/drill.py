@@ -283,7 +283,7 @@ class Drill:
             account = users.find(index)
             if account is not None:
                 lineage_store.set_status(account, Status.DELETED, now=now)
-                users.forget(account, index)
+                users.forget(account, index, now=now)
 
 
 @contextlib.contextmanager

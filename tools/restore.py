@@ -212,7 +212,7 @@ def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *,
         lineage_store.set_status(account, STATUS_AFTER[event], now=now)
         user = users.get(account) if event == "account_deleted" else None
         if user is not None:
-            users.forget(account, user.email_index)
+            users.forget(account, user.email_index, now=now)
     return len({account for _, account in changes})
 
 

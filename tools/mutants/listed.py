@@ -1514,7 +1514,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/identity_items.py",
-        ("the identity of another account is deleted", 'OF_ACCOUNT: Final = "account = :account"', 'OF_ACCOUNT: Final = "account <> :account OR attribute_exists(account)"'),
+        ("the identity of another account is deleted", 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"', 'NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR attribute_exists(account)"'),
     ),
     *MOVING,
 ]  # fmt: skip

@@ -38,6 +38,6 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         told = Told(address=user.email, language=user.language or "en") if user else None
         self.record("account_deleted", account=caller.account, lineage=caller.device_id, told=told)
         if user is not None:
-            self.users.forget(caller.account, user.email_index)
+            self.users.forget(caller.account, user.email_index, now=now)
         if revoke is not None:
             revoke()

@@ -98,8 +98,10 @@ class Users(Passwords, Protocol):
         credentials version rises in both items. No login ends.
         """
 
-    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, then the e-mail index entry, so that the address becomes free. A repetition is safe.
+    def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
+        """Delete the passkeys and identities, the user, then the e-mail index entry: the address becomes free.
+
+        A repetition is safe.
 
         The entry is deleted only if it belongs to ``account``: another person may have registered the address
         meanwhile.

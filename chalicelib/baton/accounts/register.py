@@ -177,7 +177,7 @@ class Register(Struct, frozen=True, kw_only=True):
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
         account_state = self.lineage_store.get(taken.account)
         if account_state is not None and account_state.status is Status.DELETED:
-            self.users.forget(taken.account, ring.email_index(login_request.email))
+            self.users.forget(taken.account, ring.email_index(login_request.email), now=now)
             if ours:
                 raise errors.Superseded("the account of this attempt was deleted")
             return None

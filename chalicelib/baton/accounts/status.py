@@ -57,4 +57,4 @@ class SetStatus(Struct, frozen=True, kw_only=True):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
         self.record(STATUS_EVENTS[status], account=account, details=details)
         if status is Status.DELETED:
-            self.users.forget(account, index)
+            self.users.forget(account, index, now=now)

@@ -20,12 +20,13 @@ ended in a harmless way, and that was not restored from another phone. No login 
 then, such as by a reuse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from chalicelib.baton.factors.model import Remember, SecondFactors, key_id
+from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_ON_REMEMBERED_KEY
 from chalicelib.baton.lineages.clients import Client, Clients
@@ -151,6 +152,13 @@ def remember(
         return None
     present = {key_id(lineage.binding) for lineage in account_state.lineages.values()} | {key}
     return Remember(key, at=now, forgotten=tuple(sorted(factors.remembered.keys() - present)))
+
+
+def identities_without_newer(identities: Mapping[int, LinkedIdentity], *, since: int) -> dict[int, LinkedIdentity]:
+    """Return the identities without those that a new device linked at ``since`` (seconds) or later."""
+    return {
+        code: linked for code, linked in identities.items() if not (linked.by_new_key and linked.linked_at >= since)
+    }
 
 
 def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:

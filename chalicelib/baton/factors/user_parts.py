@@ -27,8 +27,10 @@ class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider with which the account can be logged in to.
 
     ``index`` is the key of its item, and ``linked_at`` in seconds. ``email`` is the address that the provider verified.
+    ``by_new_key``: the device that linked it had no login older than 7 days.
     """
 
     index: str
     linked_at: int
     email: str = ""
+    by_new_key: bool = False

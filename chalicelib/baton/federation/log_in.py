@@ -122,7 +122,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
             account_state = self.lineage_store.get(identity.account)
             user = self.users.get(identity.account)
             if account_state is None or account_state.status is Status.DELETED:
-                self._finish_deletion(identity, user)
+                self._finish_deletion(identity, user, now=now)
                 continue
             tokens = self._log_in(login_request, identity, account_state, user, judged, trade, ring=ring, now=now)
             return Entered(tokens)
@@ -194,7 +194,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         if isinstance(outcome, IdentityTaken):
             return None
         if isinstance(outcome, AddressTaken):
-            self._check_deleted(outcome.account, user.email_index)
+            self._check_deleted(outcome.account, user.email_index, now=now)
             return None
         assert isinstance(outcome, Done)
         client = login_request.client.id
@@ -223,18 +223,18 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
             identities={provider: LinkedIdentity(index, now, email)},
         )
 
-    def _check_deleted(self, account: AccountId, email_index: EmailIndex) -> None:
+    def _check_deleted(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
         """Finish an interrupted deletion, so that its address becomes free. Raises ``AccountExists``."""
         account_state = self.lineage_store.get(account)
         if account_state is None or account_state.status is not Status.DELETED:
             raise AccountExists
-        self.users.forget(account, email_index)
+        self.users.forget(account, email_index, now=now)
 
-    def _finish_deletion(self, identity: Identity, user: User | None) -> None:
+    def _finish_deletion(self, identity: Identity, user: User | None, *, now: int) -> None:
         """Delete what an interrupted deletion left, so that the identity becomes free."""
         if user is not None:
-            self.users.forget(identity.account, user.email_index)
-        self.identities.forget(identity.index, identity.account)
+            self.users.forget(identity.account, user.email_index, now=now)
+        self.identities.forget(identity.index, identity.account, now=now)
 
     def _take_slot(self, source: str, *, now: int) -> None:
         """Count every sign-up of a source together with its registrations."""

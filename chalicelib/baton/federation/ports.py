@@ -25,15 +25,15 @@ class Identities(Protocol):
         """Return an identity, or ``None``."""
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry if there is an address: all or none.
+        """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
         None of them may exist, except an entry that is no longer kept. ``IdentityTaken`` also if only the user or the
         account state exists: an account with this id was deleted.
         """
 
-    def forget(self, index: str, account: AccountId) -> None:
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:

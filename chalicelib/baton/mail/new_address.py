@@ -122,7 +122,7 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
             taken = self.lineage_store.get(outcome.account)
             if taken is None or taken.status is not Status.DELETED:
                 raise AccountExists
-            self.users.forget(outcome.account, new.index)  # the rest of an interrupted deletion
+            self.users.forget(outcome.account, new.index, now=now)  # the rest of an interrupted deletion
             return False
         if isinstance(outcome, Done):
             return True

@@ -1,5 +1,6 @@
 """The ports of mail: the queue of orders, the sender, and the writes that a proved address makes."""
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -7,8 +8,8 @@ from msgspec import Struct
 from chalicelib.baton.accounts.ports import AddressTaken, ProvingUsers
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import Passkey, SecondFactors, User
-from chalicelib.baton.factors.user_parts import KeptAddress
-from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.factors.user_parts import KeptAddress, LinkedIdentity
+from chalicelib.baton.ids import EmailIndex, LineageId
 from chalicelib.baton.lineages.model import Actor
 
 
@@ -86,7 +87,8 @@ class Undo(Struct, frozen=True, kw_only=True):
 
     ``password_hash`` is of a random password. ``factors`` are those that stay. ``address`` is the old address that the
     account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those that become
-    free. ``mark`` is the id of the link, which is used by this, and ``used_until`` when the link expires (seconds).
+    free. ``identities`` are those that stay, by the code of the provider. ``mark`` is the id of the link, which is used
+    by this, and ``used_until`` when the link expires (seconds).
     """
 
     password_hash: bytes
@@ -94,6 +96,7 @@ class Undo(Struct, frozen=True, kw_only=True):
     address: Address | None
     kept: tuple[KeptAddress, ...]
     freed: tuple[EmailIndex, ...]
+    identities: Mapping[int, LinkedIdentity]
     mark: bytes
     used_until: int
 
@@ -101,20 +104,22 @@ class Undo(Struct, frozen=True, kw_only=True):
         """Return the passkeys of the account that do not stay."""
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
+    def removed_identities(self, user: User) -> list[str]:
+        """Return the indexes of the identities of the account that do not stay."""
+        return [linked.index for code, linked in user.identities.items() if code not in self.identities]
+
 
 class MailUsers(ProvingUsers, Protocol):
     """Registered people, with the writes of this package."""
 
-    def reset_password(
-        self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
-    ) -> Done | Moved:
+    def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, raise the credentials version, and end every login of the account.
 
-        This is one transaction, with these conditions: the account is active, and the credentials version is
-        ``expected_version`` in both items. Devices and restore keys are forgotten. ``mark`` is stored with the new
-        password. ``claim``: the address was never proved, also at this moment. It is proved now, the roles and
-        attributes of the account are removed, and its logins end with reason ``claimed``. Otherwise they end with
-        reason ``password_reset``.
+        This is one transaction, with these conditions: the account is active, and the credentials version is as in
+        ``user`` in both items. Devices and restore keys are forgotten. ``mark`` is stored with the new password.
+        ``claim``: the address was never proved, also at this moment. It is proved now, the identities of ``user``, the
+        roles and attributes of the account are removed, and its logins end with reason ``claimed``. Otherwise they end
+        with reason ``password_reset``.
         """
 
     def move_address(
@@ -142,5 +147,6 @@ class MailUsers(ProvingUsers, Protocol):
 
         This is one transaction, with these conditions: the account is active, its address is as in ``user`` and was
         never proved, and the credentials version is as in ``user`` in both items. ``mark`` is stored with the deleted
-        account state (``deleted_by``). The user has no second factor, so no other item belongs to it.
+        account state (``deleted_by``). The identities are deleted too. The user has no second factor, so no other item
+        belongs to it.
         """

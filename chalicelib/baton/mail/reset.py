@@ -103,14 +103,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 raise InvalidCode("the credentials changed after the code was requested")
             self.new_password.check_breach(secret)
             claim = is_unproved(user, claims_from=self.claims_from)
-            outcome = self.users.reset_password(
-                session.account,
-                password_hash,
-                expected_version=user.credentials_version,
-                mark=session.id,
-                claim=claim,
-                now=now,
-            )
+            outcome = self.users.reset_password(user, password_hash, mark=session.id, claim=claim, now=now)
             if isinstance(outcome, Done):
                 if claim:
                     self.record("account_claimed", account=session.account, told=Told())

@@ -1,8 +1,8 @@
 """Undo the change that a notice reports, with the link in that notice. A person who can read the mailbox may use it.
 
 1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
-2. Second factors that a new device added at the time of the notice or later are removed. Those of a long-used device
-   stay: a thief of the mailbox must not remove them.
+2. Second factors that a new device added at the time of the notice or later are removed, and so are identities that
+   it linked. Those of a long-used device stay: a thief of the mailbox must not remove them.
 3. The account returns to the address that the notice was sent to, while that address is kept. Addresses that the
    account had after it become free, and the links that were sent there are void: they may be in the mailbox of the
    thief. An address that the account had before it stays kept: it may be the one of the owner.
@@ -17,7 +17,7 @@ from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.password_hash import hash_password
-from chalicelib.baton.factors.rules import without_newer
+from chalicelib.baton.factors.rules import identities_without_newer, without_newer
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
@@ -87,6 +87,7 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
         return Undo(
             password_hash=sealed,
             factors=without_newer(user.factors, since=link.since),
+            identities=identities_without_newer(user.identities, since=link.since),
             address=address,
             kept=tuple(one for one in kept if one not in later),
             freed=(*(one.index for one in later if one.index != index), *((user.email_index,) if address else ())),

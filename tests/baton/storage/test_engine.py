@@ -155,7 +155,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     ),
     "users.verify_address": lambda engine: MailUsers(engine).verify_address(ACTOR, language="en", now=NOW),
     "users.reset_password": lambda engine: MailUsers(engine).reset_password(
-        ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW
+        USER, b"new", mark=b"mark", claim=True, now=NOW
     ),
     "factors.use_passkey": lambda engine: Factors(engine).use_passkey(
         ACCOUNT, PasskeyUse(PASSKEY, 8, backup_eligible=True, backed_up=True, day=1), credentials_version=VERSION
@@ -170,7 +170,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     ),
     "users.undo_changes": lambda engine: MailUsers(engine).undo_changes(USER, BACK, now=NOW),
     "users.delete_unproved": lambda engine: MailUsers(engine).delete_unproved(USER, mark=OTHER, now=NOW),
-    "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
+    "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index, now=NOW),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
     "lineages.exchange": lambda engine: LineageStore(engine).exchange(
         presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S

@@ -190,9 +190,7 @@ def test_a_reset_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> 
     """Our own mark and verifier are stored; nothing rose twice."""
     Users(engine).register(USER, state_with(MINE_LIVE))
     line.lose()
-    reset = MailUsers(engine).reset_password(
-        ACCOUNT, b"new", expected_version=VERSION, mark=b"ours", claim=True, now=NOW
-    )
+    reset = MailUsers(engine).reset_password(USER, b"new", mark=b"ours", claim=True, now=NOW)
     assert reset == Done()
     account_state = LineageStore(engine).get(ACCOUNT)
     assert account_state is not None
@@ -295,7 +293,7 @@ def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, lin
     """A second deletion of an item has no effect."""
     Users(engine).register(USER, state_with())
     line.lose()
-    Users(engine).forget(ACCOUNT, USER.email_index)
+    Users(engine).forget(ACCOUNT, USER.email_index, now=NOW)
     assert Users(engine).find(USER.email_index) is None
 
 

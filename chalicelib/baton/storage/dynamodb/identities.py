@@ -1,5 +1,6 @@
 """Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
 
+import contextlib
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
@@ -12,7 +13,7 @@ from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.accounts import account_of_entry, put_free, put_user
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import delete_identity, identity_key
+from chalicelib.baton.storage.dynamodb.identity_items import identity_key, removals
 from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.state_writes import put_first
 from chalicelib.baton.storage.dynamodb.values import Item, binary, number, reading, text
@@ -38,42 +39,33 @@ class StoredIdentities:
         return _identity(item) if item is not None else None
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry of a verified address, in one transaction."""
+        """Write identities, user, account state, and the e-mail index entry of an address, in one transaction."""
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
-        item: Item = {
-            **identity_key(identity.index),
-            "account": text(identity.account),
-            "linked_at": number(identity.linked_at),
-            "sub": binary(identity.sealed_sub),
-        }
         try:
             self._database.transact(
-                {"Put": {"TableName": tables.users, "Item": item, **expression({}, condition=IS_NEW)}},
+                *(_put(tables.users, identity) for identity in identities),
                 put_user(tables.users, user),
                 put_first(tables.lineages, account_state),
                 *address,
             )
         except TransactionFailed as failed:
-            stored, _user, _state, *entries = failed.items
-            if stored is not None:
-                # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
-                taken = _identity(stored)
-                return Done() if taken == identity else IdentityTaken(taken.account)
-            for entry in entries:
+            stored = [_identity(item) for item in failed.items[: len(identities)] if item is not None]
+            if stored:
+                # Subjects are sealed with random nonces, so an earlier attempt of this call wrote equal items.
+                return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
+            for entry in failed.items[len(identities) + 2 :]:
                 if entry is not None:
                     return AddressTaken(account_of_entry(entry))
             return IdentityTaken(user.account)
         return Done()
 
-    def forget(self, index: str, account: AccountId) -> None:
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
-        try:
-            self._database.write("delete_item", **delete_identity(self._database.tables.users, index, account))
-        except ConditionFailed:
-            return
+        with contextlib.suppress(TransactionFailed):
+            self._database.transact(*removals(self._database, account, (index,), now=now))
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""
@@ -119,7 +111,19 @@ class StoredIdentities:
             return
 
 
+def _put(table: str, identity: Identity) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that stores an identity, if no account has it."""
+    item: Item = {
+        **identity_key(identity.index),
+        "account": text(identity.account),
+        "linked_at": number(identity.linked_at),
+        "sub": binary(identity.sealed_sub),
+    }
+    return {"Put": {"TableName": table, "Item": item, **expression({}, condition=IS_NEW)}}
+
+
 def _identity(item: Item) -> Identity:
+    """Read an identity."""
     with reading("identity"):
         return Identity(
             index=item["pk"]["S"].removeprefix("I#"),

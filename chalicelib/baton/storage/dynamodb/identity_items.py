@@ -1,14 +1,18 @@
-"""Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user."""
+"""Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user.
 
-from collections.abc import Mapping
+Every removal of an identity is made of `removals`: an unlink, a claim, an undo, and a deletion.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.values import Item, Value, number, text
 
-OF_ACCOUNT: Final = "account = :account"
+NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"
 
 
 def identity_key(index: str) -> Item:
@@ -16,10 +20,17 @@ def identity_key(index: str) -> Item:
     return {"pk": text(f"I#{index}")}
 
 
-def delete_identity(table: str, index: str, account: AccountId) -> dict[str, object]:
-    """Build the deletion of an identity of this account."""
-    condition = expression({":account": text(account)}, condition=OF_ACCOUNT)
-    return {"TableName": table, "Key": identity_key(index), **condition}
+def removals(
+    database: DynamoDB, account: AccountId, indexes: Iterable[str], *, now: int
+) -> tuple[dict[str, dict[str, object]], ...]:
+    """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
+
+    An identity that is gone already does no harm. One of another account cancels the transaction.
+    """
+    del now
+    condition = expression({":account": text(account)}, condition=NOT_OF_OTHERS)
+    table = database.tables.users
+    return tuple({"Delete": {"TableName": table, "Key": identity_key(index), **condition}} for index in indexes)
 
 
 def identities_value(identities: Mapping[int, LinkedIdentity]) -> Value:
@@ -34,8 +45,10 @@ def identities_of(item: Item) -> dict[int, LinkedIdentity]:
 
 def _value(linked: LinkedIdentity) -> Value:
     email: Item = {"e": text(linked.email)} if linked.email else {}
-    return {"M": {"i": text(linked.index), "t": number(linked.linked_at), **email}}
+    by_new_key: Item = {"n": number(1)} if linked.by_new_key else {}
+    return {"M": {"i": text(linked.index), "t": number(linked.linked_at), **email, **by_new_key}}
 
 
 def _linked(stored: Item) -> LinkedIdentity:
-    return LinkedIdentity(stored["i"]["S"], int(stored["t"]["N"]), stored["e"]["S"] if "e" in stored else "")
+    email = stored["e"]["S"] if "e" in stored else ""
+    return LinkedIdentity(stored["i"]["S"], int(stored["t"]["N"]), email, by_new_key="n" in stored)

@@ -27,6 +27,7 @@ from chalicelib.baton.storage.dynamodb.accounts import (
     user_of,
 )
 from chalicelib.baton.storage.dynamodb.factors import RECOVERY, SWITCH, TOTP
+from chalicelib.baton.storage.dynamodb.identity_items import identities_value, removals
 from chalicelib.baton.storage.dynamodb.items import expression, of_account, state_of
 from chalicelib.baton.storage.dynamodb.one_time import use_ticket
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential
@@ -41,7 +42,7 @@ RESET: Final = (
     "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered, "
     + restore_keys.NO_RESTORE_KEYS
 )
-CLAIM: Final = f"{RESET}, verified_at = :now"
+CLAIM: Final = f"{RESET}, verified_at = :now REMOVE identities"
 ADDRESS_AS_READ: Final = "email_index = :old_index"
 NO_ADDRESS: Final = "attribute_not_exists(email_index)"
 MOVE: Final = "SET email = :email, email_index = :index, verified_at = :now, kept = :kept, v = :next_version"
@@ -95,14 +96,14 @@ class MailUsers(Users):
         acting = may_act(state_of(item) if item is not None else None, actor, now=now)
         return Refused() if isinstance(acting, Lineage) else acting
 
-    def reset_password(
-        self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
-    ) -> Done | Moved:
+    def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices, in one transaction.
 
-        ``claim``: the account never verified its address, so the reset also removes the roles and the app's attributes.
+        ``claim``: the account never verified its address, so the reset also removes the identities, the roles and the
+        app's attributes.
         """
-        tables = self._database.tables
+        tables, account, expected_version = self._database.tables, user.account, user.credentials_version
+        claimed = [linked.index for linked in user.identities.values()] if claim else []
         values: dict[str, Value] = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),
@@ -129,9 +130,10 @@ class MailUsers(Users):
                     ended=Ended(at=now, reason=reason),
                     clear=claim,
                 ),
+                *removals(self._database, account, claimed, now=now),
             )
         except TransactionFailed as failed:
-            item, _state = failed.items
+            item, *_others = failed.items
             # The mark belongs to this reset, and the ciphertext has a random nonce: an earlier attempt wrote both.
             stored = user_of(item) if item is not None else None
             ours = stored is not None and (stored.reset_mark, stored.password_hash) == (mark, password_hash)
@@ -196,6 +198,7 @@ class MailUsers(Users):
             *(() if stays.recovery else RECOVERY),
             *(() if stays.on else (SWITCH,)),
             *(() if undo.kept else ("kept",)),
+            *(() if undo.identities else ("identities",)),
         ]
         values: dict[str, Value] = {
             ":verifier": binary(undo.password_hash),
@@ -205,10 +208,16 @@ class MailUsers(Users):
             ":remembered": remembered_value({}),
             ":no_restore_keys": restore_keys.NONE,
             ":kept": kept_value(undo.kept),
+            ":identities": identities_value(undo.identities),
             ":now": number(now),
         }
-        sets = [RESET, *(("kept = :kept",) if undo.kept else ())]
+        sets = [
+            RESET,
+            *(("kept = :kept",) if undo.kept else ()),
+            *(("identities = :identities",) if undo.identities else ()),
+        ]
         entries: list[dict[str, dict[str, object]]] = [delete_entry(tables.users, one, account) for one in undo.freed]
+        entries += removals(self._database, account, undo.removed_identities(user), now=now)
         names = dict(restore_keys.NAMES)
         for place, passkey in enumerate(undo.removed_passkeys(user)):
             names[f"#passkey{place}"] = passkey.id
@@ -243,10 +252,11 @@ class MailUsers(Users):
         return Done()
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
-        """Delete an account whose address was never proved, in one transaction of three items."""
+        """Delete an account whose address was never proved, in one transaction of three items and its identities."""
         tables, account = self._database.tables, user.account
         values = {":version": number(user.credentials_version)}
         condition = expression(values, condition=all_of(VERSION_AS_READ, NOT_VERIFIED))
+        indexes = [linked.index for linked in user.identities.values()]
         try:
             self._database.transact(
                 {"Delete": {"TableName": tables.users, "Key": of_account(account), **condition}},
@@ -254,9 +264,10 @@ class MailUsers(Users):
                 delete_active(
                     tables.lineages, account, expected_version=user.credentials_version, deleted_by=mark, now=now
                 ),
+                *removals(self._database, account, indexes, now=now),
             )
         except TransactionFailed as failed:
-            state = failed.items[-1]
+            _user, _entry, state, *_identities = failed.items
             return Done() if state is not None and state_of(state).deleted_by == mark else Moved()
         return Done()
 

@@ -17,6 +17,7 @@ from chalicelib.baton.lineages.model import (
 from chalicelib.baton.lineages.rules import (
     may_act,
 )
+from chalicelib.baton.storage.memory.identities import remove_identities
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
@@ -122,17 +123,15 @@ class MemoryUsers:
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):
                 self._tables.users[account] = replace(user, password_hash=password_hash)
 
-    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
+    def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
         """Delete the user, its passkeys and identities, and the e-mail index entries that belong to this account."""
         with self._tables.lock:
             user = self._tables.users.pop(account, None)
             for passkey in user.factors.passkeys.values() if user else ():
                 if self._tables.credentials.get(passkey.credential_id) == account:
                     del self._tables.credentials[passkey.credential_id]
-            for linked in user.identities.values() if user else ():
-                stored = self._tables.identities.get(linked.index)
-                if stored is not None and stored.account == account:
-                    del self._tables.identities[linked.index]
+            indexes = [linked.index for linked in user.identities.values()] if user else []
+            remove_identities(self._tables, account, indexes, now=now)
             kept = user.kept if user else ()
             for index in (*(one.index for one in kept), email_index):
                 if self._tables.claims.get(index) == account:

@@ -1,5 +1,7 @@
 """Identities at providers, and the key sets of providers, in memory."""
 
+from collections.abc import Iterable
+
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.factors.model import User
@@ -8,6 +10,18 @@ from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
+    """Delete identities of an account at ``now`` (seconds). One of another account stays. The caller has the lock.
+
+    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion.
+    """
+    del now
+    for index in indexes:
+        stored = tables.identities.get(index)
+        if stored is not None and stored.account == account:
+            del tables.identities[index]
 
 
 class MemoryIdentities:
@@ -23,14 +37,14 @@ class MemoryIdentities:
             return self._tables.identities.get(index)
 
     def sign_up(
-        self, user: User, account_state: AccountState, identity: Identity
+        self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identity, user, account state, and the e-mail index entry of a verified address: all or none."""
+        """Write identities, user, account state, and the e-mail index entry of an address: all or none."""
         tables = self._tables
         with tables.lock:
-            stored = tables.identities.get(identity.index)
-            if stored is not None:
-                return Done() if stored == identity else IdentityTaken(stored.account)
+            stored = [tables.identities[one.index] for one in identities if one.index in tables.identities]
+            if stored:
+                return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
             if user.email:
                 until = tables.kept_until.get(user.email_index)
                 owner = tables.claims.get(user.email_index) if until is None or until > user.created_at else None
@@ -41,17 +55,15 @@ class MemoryIdentities:
             if user.email:
                 tables.claims[user.email_index] = user.account
                 tables.kept_until.pop(user.email_index, None)
-            tables.identities[identity.index] = identity
+            tables.identities |= {identity.index: identity for identity in identities}
             tables.users[user.account] = user
             tables.lineages[user.account] = account_state
             return Done()
 
-    def forget(self, index: str, account: AccountId) -> None:
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
         with self._tables.lock:
-            stored = self._tables.identities.get(index)
-            if stored is not None and stored.account == account:
-                del self._tables.identities[index]
+            remove_identities(self._tables, account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""

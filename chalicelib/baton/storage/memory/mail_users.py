@@ -6,12 +6,13 @@ from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.user_parts import KeptAddress
-from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status, UnfinishedLogin
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act, may_go_on
 from chalicelib.baton.mail.ports import Address, Undo
 from chalicelib.baton.policy import ADDRESS_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
+from chalicelib.baton.storage.memory.identities import remove_identities
 
 
 class MemoryMailUsers(MemoryUsers):
@@ -37,30 +38,31 @@ class MemoryMailUsers(MemoryUsers):
             tables.users[by.account] = replace(user, verified_at=verified_at, language=language or user.language)
             return Done()
 
-    def reset_password(
-        self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
-    ) -> Done | Moved:
+    def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices."""
-        tables = self._tables
+        tables, account, expected_version = self._tables, user.account, user.credentials_version
         with tables.lock:
-            user, account_state = tables.users.get(account), tables.lineages.get(account)
-            if user is None or account_state is None:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
                 return Moved()
-            if (user.reset_mark, user.password_hash) == (mark, password_hash):
+            if (stored.reset_mark, stored.password_hash) == (mark, password_hash):
                 return Done()
-            versions = {user.credentials_version, account_state.credentials_version}
+            versions = {stored.credentials_version, account_state.credentials_version}
             if account_state.status is not Status.ACTIVE or versions != {expected_version}:
                 return Moved()
-            if claim and user.verified_at is not None:
+            if claim and stored.verified_at is not None:
                 return Moved()
+            if claim:
+                remove_identities(tables, account, _indexes_of(user), now=now)
             tables.users[account] = replace(
-                user,
+                stored,
                 password_hash=password_hash,
                 credentials_version=expected_version + 1,
                 reset_mark=mark,
-                verified_at=now if claim else user.verified_at,
-                factors=replace(user.factors, remembered={}),
+                verified_at=now if claim else stored.verified_at,
+                factors=replace(stored.factors, remembered={}),
                 restore={},
+                identities={} if claim else stored.identities,
             )
             tables.lineages[account] = replace(
                 account_state,
@@ -136,6 +138,7 @@ class MemoryMailUsers(MemoryUsers):
                 tables.kept_until.pop(one, None)
             for passkey in undo.removed_passkeys(user):
                 tables.credentials.pop(passkey.credential_id, None)
+            remove_identities(tables, account, undo.removed_identities(user), now=now)
             if back is not None:
                 del tables.kept_until[back.index]
                 stored = replace(stored, email=back.email, email_index=back.index, verified_at=now)
@@ -155,6 +158,7 @@ class MemoryMailUsers(MemoryUsers):
                 ),
                 kept=undo.kept,
                 restore={},
+                identities=undo.identities,
             )
             tables.lineages[account] = replace(
                 account_state,
@@ -177,6 +181,7 @@ class MemoryMailUsers(MemoryUsers):
             own = stored.email_index == user.email_index and tables.claims.get(user.email_index) == account
             if versions != {user.credentials_version} or not own or stored.verified_at is not None:
                 return Moved()
+            remove_identities(tables, account, _indexes_of(user), now=now)
             del tables.users[account], tables.claims[user.email_index]
             tables.lineages[account] = replace(
                 account_state,
@@ -190,3 +195,7 @@ class MemoryMailUsers(MemoryUsers):
                 attributes=b"",
             )
             return Done()
+
+
+def _indexes_of(user: User) -> list[str]:
+    return [linked.index for linked in user.identities.values()]

@@ -21,6 +21,7 @@ from chalicelib.baton.testing.contract.first_passwords import FirstPasswordsCont
 from chalicelib.baton.testing.contract.handovers import HandoversContract
 from chalicelib.baton.testing.contract.identities import IdentitiesContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
+from chalicelib.baton.testing.contract.linked_identities import LinkedIdentitiesContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
@@ -55,6 +56,7 @@ class StorageContract(
     SuppressionsContract,
     AttestationsContract,
     IdentitiesContract,
+    LinkedIdentitiesContract,
     AuditContract,
     KeyRingContract,
 ):

@@ -223,7 +223,7 @@ class AccountsContract(Contract):
         """User and index entry are deleted. Repeating is harmless, and another person can register the address."""
         self.register(storage)
         for _ in range(2):
-            storage.accounts.forget(ACCOUNT, USER.email_index)
+            storage.accounts.forget(ACCOUNT, USER.email_index, now=NOW)
             assert storage.accounts.get(ACCOUNT) is None
             assert storage.accounts.find(USER.email_index) is None
         second = replace(USER, account=SOMEBODY_ELSE)
@@ -232,5 +232,5 @@ class AccountsContract(Contract):
     def test_forgetting_late_does_not_change_the_next_owner_of_the_address(self, storage: StorageUnderTest) -> None:
         """The e-mail index entry is deleted only while it belongs to the account."""
         storage.accounts.register(USER, state_with())
-        storage.accounts.forget(SOMEBODY_ELSE, USER.email_index)
+        storage.accounts.forget(SOMEBODY_ELSE, USER.email_index, now=NOW)
         assert storage.accounts.find(USER.email_index) == ACCOUNT

@@ -45,6 +45,7 @@ BACK: Final = Undo(
     address=OLD,
     kept=(),
     freed=(NEW.index,),
+    identities={},
     mark=TICKET_ID,
     used_until=NOW + 60,
 )
@@ -172,7 +173,7 @@ class AddressesContract(LineagesUnderTest):
         self.registered_as(storage, other)
         assert self.move(storage) == Moved()
         assert self.user(storage) == other
-        storage.accounts.forget(ACCOUNT, OLD.index)
+        storage.accounts.forget(ACCOUNT, OLD.index, now=NOW)
         assert self.move(storage) == Moved()
         assert storage.accounts.find(NEW.index) is None
 
@@ -203,7 +204,7 @@ class AddressesContract(LineagesUnderTest):
         """No item that names the account remains."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
-        storage.accounts.forget(ACCOUNT, NEW.index)
+        storage.accounts.forget(ACCOUNT, NEW.index, now=NOW)
         assert storage.accounts.get(ACCOUNT) is None
         assert self.register_somebody(storage, OLD) == Done()
 

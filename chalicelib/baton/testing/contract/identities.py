@@ -99,21 +99,21 @@ class IdentitiesContract(Contract):
         """With the address, or without one. Identities of other accounts stay."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         for _ in range(2):
-            storage.accounts.forget(ACCOUNT, NAMELESS.email_index)
+            storage.accounts.forget(ACCOUNT, NAMELESS.email_index, now=NOW)
         assert storage.identities.get(INDEX) is None
         assert storage.accounts.get(ACCOUNT) is None
         assert storage.identities.sign_up(*of_other(NAMELESS)) == Done()
         storage.accounts.register(PERSON, replace(STATE, account=ACCOUNT))
-        storage.accounts.forget(ACCOUNT, PERSON.email_index)
+        storage.accounts.forget(ACCOUNT, PERSON.email_index, now=NOW)
         assert storage.identities.get(INDEX) is not None
 
     def test_only_the_own_identity_is_forgotten(self, storage: StorageUnderTest) -> None:
         """The rest of a deletion is finished for the account that was deleted, and for no other."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
-        storage.identities.forget(INDEX, SOMEBODY_ELSE)
+        storage.identities.forget(INDEX, SOMEBODY_ELSE, now=NOW)
         assert storage.identities.get(INDEX) == IDENTITY
         for _ in range(2):
-            storage.identities.forget(INDEX, ACCOUNT)
+            storage.identities.forget(INDEX, ACCOUNT, now=NOW)
         assert storage.identities.get(INDEX) is None
 
     def test_an_account_without_an_address_gets_one(self, storage: StorageUnderTest) -> None:

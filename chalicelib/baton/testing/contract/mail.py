@@ -56,7 +56,7 @@ class MailContract(LineagesUnderTest):
     ) -> Done | Moved:
         """Reset the password."""
         return storage.accounts.reset_password(
-            ACCOUNT, password_hash, expected_version=version, mark=mark, claim=claim, now=NOW
+            replace(USER, credentials_version=version), password_hash, mark=mark, claim=claim, now=NOW
         )
 
     def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
@@ -181,7 +181,7 @@ class MailContract(LineagesUnderTest):
         account_state = self.registered_with(storage, credentials_version=VERSION + 1)
         assert self.reset(storage) == Moved()
         assert self.account_state(storage) == account_state
-        storage.accounts.forget(ACCOUNT, USER.email_index)
+        storage.accounts.forget(ACCOUNT, USER.email_index, now=NOW)
         assert self.reset(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) is None
 

@@ -196,7 +196,7 @@ class PasskeysContract(Contract):
         add = AddPasskey(PASSKEY)
         assert storage.factors.change_factors(ACTOR, add, remember=None, now=NOW) == Done()
         for _ in range(2):
-            storage.accounts.forget(ACCOUNT, USER.email_index)
+            storage.accounts.forget(ACCOUNT, USER.email_index, now=NOW)
         assert storage.factors.change_factors(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
 
     def test_a_passkey_that_is_removed_leaves_a_credential_of_another_account(self, storage: StorageUnderTest) -> None:
@@ -206,7 +206,7 @@ class PasskeysContract(Contract):
         change = storage.factors.change_factors
         assert change(ACTOR_OF_SOMEBODY, AddPasskey(PASSKEY), remember=None, now=NOW) == Done()
         assert change(ACTOR, RemovePasskey(PASSKEY, last=True), remember=None, now=NOW) == Moved()
-        storage.accounts.forget(ACCOUNT, USER.email_index)
+        storage.accounts.forget(ACCOUNT, USER.email_index, now=NOW)
         storage.accounts.register(replace(USER, factors=SecondFactors()), state_with(MINE_LIVE))
         user = storage.accounts.get(SOMEBODY_ELSE)
         assert user is not None

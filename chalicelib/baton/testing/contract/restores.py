@@ -121,7 +121,7 @@ class RestoresContract(Contract):
         """A stranger who registered the address of another person cannot log in with a restore key."""
         self.with_keys(storage, phone=KEY)
         reset = storage.accounts.reset_password
-        outcome = reset(ACCOUNT, NEW_PASSWORD_HASH, expected_version=VERSION, mark=MARK, claim=claim, now=NOW)
+        outcome = reset(USER, NEW_PASSWORD_HASH, mark=MARK, claim=claim, now=NOW)
         assert outcome == Done()
         assert self.stored_user(storage).restore == {}
 

@@ -318,7 +318,7 @@ def play(part: Part, meet: Meet) -> list[Operation]:
 def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
     """Run several devices on one account, and return the history of its account state."""
     engine = DynamoDB(tables, AwsClient("dynamodb"))
-    Users(engine).forget(ACCOUNT, START.user.email_index)
+    Users(engine).forget(ACCOUNT, START.user.email_index, now=0)
     engine.write("delete_item", TableName=tables.lineages, Key=of_account(ACCOUNT))
     Users(engine).register(START.user, START.account_state)
     embedded = "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ
