@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from chalicelib.baton import errors
 from chalicelib.baton.federation.model import REVOCATIONS_STUCK_S, TOKEN_SHARDS
 from chalicelib.baton.federation.ports import ProviderTokens
-from chalicelib.baton.federation.providers import APPLE_CODE, Providers
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.assurance import APPLE_CODE
 from chalicelib.baton.policy import HOUR_S
 from tools.printed import counted
 from tools.provider_key import key_problem

@@ -9,9 +9,10 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.federation.apple_key import FILE_BYTES_MAX, NoKey, keep_key, read_key_file, stored_key
 from chalicelib.baton.federation.ports import ProviderTokens
-from chalicelib.baton.federation.providers import APPLE_CODE, Providers
+from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import NONCE_BYTES
+from chalicelib.baton.lineages.assurance import APPLE_CODE
 
 
 class SetProviderKey(Struct, frozen=True, kw_only=True):

@@ -23,10 +23,11 @@ from chalicelib.baton.federation.model import (
     TokenToRevoke,
 )
 from chalicelib.baton.federation.ports import ProviderTokens
-from chalicelib.baton.federation.providers import APPLE_CODE, Provider, Providers
+from chalicelib.baton.federation.providers import Provider, Providers
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import NONCE_BYTES, CannotDecrypt, Ring
+from chalicelib.baton.lineages.assurance import APPLE_CODE
 
 _KIND = "apple token"
 

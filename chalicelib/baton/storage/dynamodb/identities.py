@@ -1,6 +1,5 @@
 """Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
 
-import contextlib
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
@@ -13,7 +12,7 @@ from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.accounts import account_of_entry, put_free, put_user
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import identity_key, removals
+from chalicelib.baton.storage.dynamodb.identity_items import RemoveIdentities, identity_key
 from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.state_writes import put_first
 from chalicelib.baton.storage.dynamodb.values import Item, binary, number, reading, text
@@ -64,8 +63,7 @@ class StoredIdentities:
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
-        with contextlib.suppress(TransactionFailed):
-            self._database.transact(*removals(self._database, account, (index,), now=now))
+        RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""

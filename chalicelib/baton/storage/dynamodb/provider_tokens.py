@@ -7,21 +7,19 @@ import contextlib
 from typing import Final
 
 from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.federation.model import TOKENS_PER_SHARD_MAX, TokenToRevoke
+from chalicelib.baton.federation.model import TokenToRevoke
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.identity_items import identity_key
 from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.values import Item, binary, number, reading, text
+from chalicelib.baton.storage.dynamodb.waiting_tokens import read_token, shard_key, token_of
 
 OF_ACCOUNT: Final = "account = :account"
 KEEP: Final = "SET refresh = :sealed, refreshed_at = :now"
 STORED_UNTIL: Final = "account = :account AND refreshed_at <= :until"
 DROP: Final = "REMOVE refresh, refreshed_at"
-IS_NEW: Final = "attribute_not_exists(pk)"
-EXISTS: Final = "attribute_exists(pk)"
-ADD: Final = "SET tokens.#id = :token"
 WAITS: Final = "attribute_exists(tokens.#id)"
 END: Final = "REMOVE tokens.#id"
 
@@ -67,11 +65,11 @@ class StoredProviderTokens:
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
         """Return the tokens that wait in an item."""
-        item = self._database.read(self._database.tables.users, _shard_key(shard))
+        item = self._database.read(self._database.tables.users, shard_key(shard))
         if item is None:
             return ()
         with reading("tokens to revoke"):
-            tokens = [_token(one["M"]) for one in item["tokens"]["M"].values()]
+            tokens = [read_token(one["M"]) for one in item["tokens"]["M"].values()]
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
 
     def end(self, token: TokenToRevoke) -> None:
@@ -80,7 +78,7 @@ class StoredProviderTokens:
             self._database.write(
                 "update_item",
                 TableName=self._database.tables.users,
-                Key=_shard_key(token.shard),
+                Key=shard_key(token.shard),
                 **expression({}, {"#id": token.id}, condition=WAITS, update=END),
             )
 
@@ -97,35 +95,3 @@ class StoredProviderTokens:
         self._database.write(
             "put_item", TableName=self._database.tables.users, Item={**APPLE_KEY, "sealed": binary(sealed)}
         )
-
-
-def token_of(item: Item, account: AccountId) -> bytes:
-    """Return the token in the item of an identity, if the identity belongs to this account. Otherwise empty bytes."""
-    with reading("identity"):
-        return item["refresh"]["B"] if "refresh" in item and item["account"]["S"] == account else b""
-
-
-def add_waiting(database: DynamoDB, token: TokenToRevoke) -> dict[str, dict[str, object]] | None:
-    """Build the write that lets a token wait, as a part of the transaction that removes its identity.
-
-    This makes the item if it does not exist. ``None``: it has no room.
-    """
-    table, key = database.tables.users, _shard_key(token.shard)
-    try:
-        database.write(
-            "put_item", TableName=table, Item={**key, "tokens": {"M": {}}}, **expression({}, condition=IS_NEW)
-        )
-    except ConditionFailed as failed:
-        if failed.item is not None and len(failed.item["tokens"]["M"]) >= TOKENS_PER_SHARD_MAX:
-            return None
-    entry: Item = {"a": text(token.account), "s": binary(token.sealed), "t": number(token.removed_at)}
-    update = expression({":token": {"M": entry}}, {"#id": token.id}, condition=EXISTS, update=ADD)
-    return {"Update": {"TableName": table, "Key": key, **update}}
-
-
-def _token(stored: Item) -> TokenToRevoke:
-    return TokenToRevoke(AccountId(stored["a"]["S"]), stored["s"]["B"], int(stored["t"]["N"]))
-
-
-def _shard_key(shard: int) -> Item:
-    return {"pk": text(f"J#apple#{shard}")}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import FETCH_EVERY_S, Identity, SealedKeys
+from chalicelib.baton.federation.model import FETCH_EVERY_S, TOKENS_PER_SHARD_MAX, Identity, SealedKeys, TokenToRevoke
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState
@@ -15,13 +15,18 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
     """Delete identities of an account at ``now`` (seconds). One of another account stays. The caller has the lock.
 
-    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion.
+    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion. Refresh tokens then wait for
+    their revocation.
     """
-    del now
     for index in indexes:
         stored = tables.identities.get(index)
         if stored is not None and stored.account == account:
             del tables.identities[index]
+            sealed, _at = tables.refresh_tokens.pop(index, (b"", 0))
+            token = TokenToRevoke(account, sealed, now)
+            waiting = sum(other.shard == token.shard for other in tables.to_revoke.values())
+            if sealed and waiting < TOKENS_PER_SHARD_MAX:
+                tables.to_revoke[token.id] = token
 
 
 class MemoryIdentities:

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chalicelib.baton import settings
 from chalicelib.baton.federation.apple_key import NoKey, stored_key
-from chalicelib.baton.federation.model import REVOCATIONS_STUCK_S, TokenToRevoke
+from chalicelib.baton.federation.model import REVOCATIONS_STUCK_S
 from chalicelib.baton.federation.providers import Providers
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
-from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens, add_waiting
+from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens
+from chalicelib.baton.storage.dynamodb.waiting_tokens import WaitingTokens
 from tests.baton.fixture import FOLDER
 from tools.doctor_federation import federation_rows
 from tools.operate import main
@@ -167,8 +168,7 @@ def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path)
 def test_the_doctor_counts_the_revocations_that_wait(tables: Tables) -> None:
     """One that waits for more than a day has a runbook. Without an Apple row there is nothing to check."""
     engine = DynamoDB(tables)
-    token = TokenToRevoke(AccountId("a" * 16), b"sealed", NOW)
-    update = add_waiting(engine, token)
+    update = WaitingTokens(engine).add(AccountId("a" * 16), b"sealed", now=NOW)
     assert update is not None
     engine.transact(update)
     assert doctor(tables)["revocations at Apple"] == ("1 waiting, the oldest for 0 hours", "")
