@@ -78,6 +78,7 @@ def federation_routes_of(
             key_ring=storage.key_ring,
             identities=storage.identities,
             tokens=storage.provider_tokens,
+            users=storage.accounts,
             lineage_store=storage.lineages,
             tickets=storage.one_time,
             forwarding=NoteForwarding(key_ring=storage.key_ring, suppressions=storage.suppressions, log=parts.log),

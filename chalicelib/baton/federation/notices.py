@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.effects import Clock
+from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.federation.id_token import (
     EXPIRY_LEEWAY_S,
     ISSUED_WITHIN_S,
@@ -31,6 +32,7 @@ from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.assurance import APPLE_CODE
 from chalicelib.baton.lineages.model import EndReason
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.tokens.ports import Tickets
 
 JTI_CHARACTERS_MAX: Final = 255
@@ -70,6 +72,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     identities: Identities
     tokens: ProviderTokens
+    users: Passwords
     lineage_store: LineageStore
     tickets: Tickets
     forwarding: Forwarding
@@ -107,6 +110,9 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
             case "consent-revoked":
                 identity = self._identity(notice, now=now)
                 return self._revoked(notice, identity, now=now) if identity is not None else _NO_ACCOUNT
+            case "account-delete" | "account-deleted":
+                identity = self._identity(notice, now=now)
+                return self._deleted(notice, identity, now=now) if identity is not None else _NO_ACCOUNT
             case _:
                 return "nothing to do"
 
@@ -125,6 +131,20 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
                 self.lineage_store.end(identity.account, lineage.id, EndReason.ENDED_BY_OWNER, now=now)
                 ended += 1
         return f"{ended} logins ended"
+
+    def _deleted(self, notice: Notice, identity: Identity, *, now: int) -> str:
+        """Remove the identity of a person who has no Apple Account any more, unless it is the last way in."""
+        self.tokens.drop(identity.index, identity.account, until=notice.until)
+        for _ in range(START_OVER_MAX):
+            user = self.users.get(identity.account)
+            linked = user.identities.get(APPLE_CODE) if user is not None else None
+            if user is None or linked is None or linked.index != identity.index:
+                return "the account does not have the identity any more"
+            if user.password_hash is None and not user.factors.passkeys and len(user.identities) == 1:
+                return "the identity stays: it is the last way in"
+            if isinstance(self.identities.lose(user, APPLE_CODE, now=now), Done):
+                return "the identity was removed, and every login of the account ended"
+        raise errors.Unavailable("the account kept changing during a notice", by_caller=True)
 
 
 def read_notice(claims: dict[str, Any], provider: Provider, *, now: int) -> Notice:

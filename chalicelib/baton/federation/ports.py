@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.federation.model import Identity, SealedKeys, TokenToRevoke
 from chalicelib.baton.ids import AccountId
@@ -31,6 +31,15 @@ class Identities(Protocol):
 
         None of them may exist, except an entry that is no longer kept. ``IdentityTaken`` also if only the user or the
         account state exists: an account with this id was deleted.
+        """
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take from an account an identity that its provider has deleted, and end every login of the account.
+
+        This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
+        password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
+        Every device is forgotten. Also returns ``Done`` if the user has the next version, and no identity of the
+        provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:

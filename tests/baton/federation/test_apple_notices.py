@@ -107,6 +107,49 @@ class TestConsentRevoked:
         assert outcomes(scene) == ["consent-revoked: no account has the identity"]
 
 
+@pytest.mark.parametrize("kind", ["account-delete", "account-deleted"])
+class TestAccountDeleted:
+    """The person deleted the Apple Account. The identity can never log in again."""
+
+    def test_the_last_way_in_stays(self, scene: Scene, kind: str) -> None:
+        """An event. The account and its logins are as before, and the token of Apple goes."""
+        phone = with_apple(scene, create=True)
+        assert send(scene, payload(scene, kind)).status == 200
+        assert outcomes(scene) == [f"{kind}: the identity stays: it is the last way in"]
+        assert phone.get("/me").status == 200
+        assert len(scene.tables.identities) == 1
+        assert scene.tables.refresh_tokens == {}
+
+    def test_the_identity_goes(self, scene: Scene, kind: str) -> None:
+        """The password opens the account. Every login ends, because the credentials changed."""
+        phone = with_apple(scene, create=True)
+        (account,) = scene.tables.users
+        scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
+        for _ in range(2):
+            assert send(scene, payload(scene, kind)).status == 200
+        assert outcomes(scene) == [
+            f"{kind}: the identity was removed, and every login of the account ended",
+            f"{kind}: no account has the identity",
+        ]
+        assert phone.get("/me").code == "login_required"
+        assert scene.tables.users[account].identities == {}
+        assert scene.phone().enter("apple").code == "identity_unknown"
+        assert (scene.tables.identities, scene.tables.refresh_tokens, scene.tables.to_revoke) == ({}, {}, {})
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_storage_that_fails(self, scene: Scene, kind: str, when: Any) -> None:
+        """503, and the repetition is done."""
+        with_apple(scene, create=True)
+        (account,) = scene.tables.users
+        scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
+        signed = payload(scene, kind)
+        scene.faults.fail(1, when, verb="lose")
+        assert send(scene, signed).status == 503
+        assert send(scene, signed).status == 200
+        assert scene.tables.identities == {}
+        assert scene.tables.users[account].credentials_version == 2
+
+
 class TestForwarding:
     """The person stopped the forwarding of mails to an address of the relay."""
 

@@ -131,6 +131,9 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "attestations.replace_switches": NoCaller("only the operator calls it; no route does"),
     "identities.sign_up": NoCaller("there is no login yet; identity, user, account state and entry must not exist"),
     "identities.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
+    "identities.lose": NoCaller(
+        "the provider says that the identity is deleted; the credentials version is in the condition"
+    ),
     "identities.claim_fetch": NoCaller("it counts a request to a provider, whose keys belong to no account"),
     "identities.keep_key_set": NoCaller("the keys of a provider belong to no account; no newer set is replaced"),
     "identity_items.remove": NoCaller("it removes an identity of a deleted account; the deletion had the condition"),

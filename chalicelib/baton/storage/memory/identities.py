@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from chalicelib.baton.accounts.ports import AddressTaken
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.federation.model import FETCH_EVERY_S, TOKENS_PER_SHARD_MAX, Identity, SealedKeys, TokenToRevoke
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, Status
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
@@ -63,6 +65,37 @@ class MemoryIdentities:
             tables.identities |= {identity.index: identity for identity in identities}
             tables.users[user.account] = user
             tables.lineages[user.account] = account_state
+            return Done()
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take an identity from an account, and end its logins."""
+        tables, account, version = self._tables, user.account, user.credentials_version
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
+                return Moved()
+            linked = stored.identities.get(provider)
+            if linked is None and stored.credentials_version == version + 1:
+                return Done()
+            versions = {stored.credentials_version, account_state.credentials_version}
+            if account_state.status is not Status.ACTIVE or versions != {version}:
+                return Moved()
+            others = stored.password_hash is not None or stored.factors.passkeys or len(stored.identities) > 1
+            if linked is None or linked.index != user.identities[provider].index or not others:
+                return Moved()
+            remove_identities(tables, account, (linked.index,), now=now)
+            tables.users[account] = replace(
+                stored,
+                credentials_version=version + 1,
+                factors=replace(stored.factors, remembered={}),
+                identities={code: one for code, one in stored.identities.items() if code != provider},
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=account_state.epoch + 1,
+                credentials_version=version + 1,
+                raised=Ended(at=now, reason=EndReason.ENDED_BY_OWNER),
+            )
             return Done()
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:

@@ -7,15 +7,17 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.federation.model import TOKEN_SHARDS, TOKENS_PER_SHARD_MAX, Identity, TokenToRevoke
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Ended, EndReason, Status
 from chalicelib.baton.testing.contract.addresses import BACK
 from chalicelib.baton.testing.contract.under_test import RACERS, Contract, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
+    EPOCH,
     MARK,
     MINE_LIVE,
     NEW_PASSWORD_HASH,
@@ -186,3 +188,42 @@ class ProviderTokensContract(Contract):
         for sealed in (b"first", b"second", b"second"):
             storage.provider_tokens.replace_apple_key(sealed)
             assert storage.provider_tokens.apple_key() == sealed
+
+    def test_a_lost_identity_ends_every_login(self, storage: StorageUnderTest) -> None:
+        """The password is left. A repetition is done, and the token waits."""
+        self.signed_up(storage)
+        for _ in range(2):
+            assert storage.identities.lose(AT_APPLE, 1, now=LATER) == Done()
+        user, account_state = storage.accounts.get(ACCOUNT), storage.lineages.get(ACCOUNT)
+        assert user is not None
+        assert account_state is not None
+        assert (user.identities, user.credentials_version) == ({}, USER.credentials_version + 1)
+        assert (account_state.credentials_version, account_state.epoch) == (USER.credentials_version + 1, EPOCH + 1)
+        assert account_state.raised == Ended(LATER, EndReason.ENDED_BY_OWNER)
+        assert storage.identities.get(APPLE.index) is None
+        assert self.waiting(storage) == [WAITING]
+
+    @pytest.mark.parametrize("beside", ["nothing", "identity"])
+    def test_the_last_way_in_is_not_lost(self, storage: StorageUnderTest, beside: str) -> None:
+        """Without a password, a passkey or another identity nothing is written."""
+        others = {2: LinkedIdentity("2#ada-at-google", NOW)} if beside == "identity" else {}
+        user = replace(AT_APPLE, password_hash=None, identities={**AT_APPLE.identities, **others})
+        storage.identities.sign_up(user, state_with(MINE_LIVE), APPLE)
+        outcome = storage.identities.lose(user, 1, now=LATER)
+        assert outcome == (Done() if others else Moved())
+        assert (storage.identities.get(APPLE.index) is None) is bool(others)
+
+    @pytest.mark.parametrize("changed", ["version", "index", "status"])
+    def test_an_identity_is_lost_as_it_was_read(self, storage: StorageUnderTest, changed: str) -> None:
+        """The credentials changed, another identity is linked, or the account is not active."""
+        self.signed_up(storage)
+        read = AT_APPLE
+        if changed == "version":
+            read = replace(AT_APPLE, credentials_version=AT_APPLE.credentials_version + 1)
+        if changed == "index":
+            read = replace(AT_APPLE, identities={1: LinkedIdentity("1#another", NOW)})
+        if changed == "status":
+            storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert storage.identities.lose(read, 1, now=LATER) == Moved()
+        assert storage.identities.get(APPLE.index) == APPLE
+        assert storage.accounts.get(ACCOUNT) == AT_APPLE
