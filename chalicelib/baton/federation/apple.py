@@ -52,7 +52,7 @@ class _Refused(Struct, frozen=True):
 
 
 class AppleClient(Struct, frozen=True, kw_only=True):
-    """Who asks Apple: the team with its key, for the app with this audience."""
+    """The caller of Apple: the team with its key, for the app with this audience."""
 
     key: SigningKey
     team_id: str
@@ -98,7 +98,7 @@ class Apple(Struct, frozen=True, kw_only=True):
         return traded.refresh_token
 
     def revoke(self, refresh_token: str, client: AppleClient, *, now: int) -> None:
-        """Revoke a refresh token, and the consent that it stands for. Raises ``NotDone``.
+        """Revoke a refresh token, and the consent of its person. Raises ``NotDone``.
 
         A token that Apple has revoked already (``invalid_grant``) is done.
         """

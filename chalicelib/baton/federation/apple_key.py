@@ -1,6 +1,6 @@
 """The private key with which this deployment proves itself to Apple: read from its file, and sealed for the storage.
 
-The ring encrypts it, so whoever reads the table has no key. Its id is stored with it: a new key and its id change in
+The ring encrypts it, so a reader of the table has no key. Its id is stored with it: a new key and its id change in
 one write.
 """
 

@@ -64,7 +64,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class TakeNotice(Struct, frozen=True, kw_only=True):
-    """Do what a notice of Apple asks for."""
+    """Carry out the notices of Apple."""
 
     clock: Clock
     providers: Providers

@@ -28,7 +28,7 @@ class WaitingTokens:
         self._database = database
 
     def add(self, account: AccountId, sealed: bytes, *, now: int) -> dict[str, dict[str, object]] | None:
-        """Build the write that lets a token wait, for the transaction that removes its identity.
+        """Build the write of a token that waits, for the transaction that removes its identity.
 
         This makes the item if it does not exist. ``None``: it has no room.
         """
