@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chalicelib.baton.factors.ports import NotFetched, Posted
 from chalicelib.baton.federation.apple import APPLE_URL
+from chalicelib.baton.federation.apple_key import keep_key
+from chalicelib.baton.ids import Secret
 from chalicelib.baton.testing.identity_provider import IdentityProvider
 
 Hook = Callable[[str, Mapping[str, str]], Posted | NotFetched | None]
@@ -32,6 +34,13 @@ class AppleServer:
         """Sign with the keys of the provider."""
         self._keys, self._clock = keys, clock
         self._codes: dict[str, tuple[str, str, int]] = {}
+
+    def set_key(self, baton: Any, *, now: int, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        """Set the private key of a deployment, as the operator does."""
+        scalar = (private or self.private).private_numbers().private_value.to_bytes(32, "big")
+        ring, key_id = baton.key_ring.current(now=now), self._keys.provider.key_id
+        tokens = baton.storage.provider_tokens
+        keep_key(tokens, key_id, Secret(scalar), ring=ring, nonce=secrets.token_bytes(12))
 
     def code(self, sub: str = "ada", audience: str = "com.example.app") -> str:
         """Issue an authorization code."""

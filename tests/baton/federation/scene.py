@@ -13,9 +13,7 @@ from baton_client import content_digest
 from chalicelib.baton import settings
 from chalicelib.baton.environment import Effects
 from chalicelib.baton.factors.ports import NotFetched
-from chalicelib.baton.federation.apple_key import keep_key
 from chalicelib.baton.federation.id_token import login_nonce
-from chalicelib.baton.ids import Secret
 from chalicelib.baton.mail.outbox import Mailbox
 from chalicelib.baton.storage.memory.storage import memory_storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
@@ -91,10 +89,7 @@ class Scene:
 
     def set_key(self, private: PrivateKey | None = None) -> None:
         """Set the private key for Apple, as the operator does."""
-        ring = self.baton.key_ring.current(now=self.clock.now)
-        scalar = (private or self.apple.private).private_numbers().private_value.to_bytes(32, "big")
-        key_id = self.providers["apple"].provider.key_id
-        keep_key(self.baton.storage.provider_tokens, key_id, Secret(scalar), ring=ring, nonce=secrets.token_bytes(12))
+        self.apple.set_key(self.baton, now=self.clock.now, private=private)
 
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """Return the log lines of an event."""
