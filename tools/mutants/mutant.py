@@ -13,6 +13,7 @@ BROWSER = (
     "tests/baton/browser/test_pages.py",
 )
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
+APPLE = ("tests/baton/federation/test_apple.py", "tests/baton/federation/test_apple_deletion.py")
 DEVELOPMENT = "tests/baton/operations/dev"
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (
@@ -44,7 +45,16 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/federation/key_set.py": ("tests/baton/federation/test_id_token.py",),
     "chalicelib/baton/federation/provider_keys.py": ("tests/baton/federation/test_log_in.py",),
     "chalicelib/baton/federation/prove.py": ("tests/baton/federation/test_log_in.py",),
-    "chalicelib/baton/federation/log_in.py": ("tests/baton/federation/test_log_in.py",),
+    "chalicelib/baton/federation/log_in.py": (
+        "tests/baton/federation/test_log_in.py",
+        "tests/baton/federation/test_apple.py",
+    ),
+    "chalicelib/baton/federation/apple.py": APPLE,
+    "chalicelib/baton/federation/apple_key.py": ("tests/baton/operations/tools/test_operate_provider_key.py",),
+    "chalicelib/baton/federation/apple_tokens.py": APPLE,
+    "chalicelib/baton/federation/notices.py": ("tests/baton/federation/test_apple_notices.py",),
+    "chalicelib/baton/storage/dynamodb/provider_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/waiting_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/dynamodb/identities.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/dynamodb/identity_items.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),
