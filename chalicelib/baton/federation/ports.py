@@ -33,15 +33,6 @@ class Identities(Protocol):
         account state exists: an account with this id was deleted.
         """
 
-    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take from an account an identity that its provider has deleted, and end every login of the account.
-
-        This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
-        password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
-        Every device is forgotten. Also returns ``Done`` if the user has the next version, and no identity of the
-        provider.
-        """
-
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
 
@@ -53,6 +44,15 @@ class Identities(Protocol):
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched now, unless the stored one is as new."""
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take from an account an identity that its provider has deleted, and end every login of the account.
+
+        This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
+        password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
+        Every device is forgotten. Also returns ``Done`` if the user has the next version, and no identity of the
+        provider.
+        """
 
 
 class ProviderTokens(Protocol):

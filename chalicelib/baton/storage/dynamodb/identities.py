@@ -27,14 +27,14 @@ from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary
 IS_NEW: Final = "attribute_not_exists(pk)"
 # The clock of another environment may be ahead. A time that is further ahead was not written by Baton.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
+ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
+OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now"
+KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
 HAS_ANOTHER_WAY_IN: Final = (
     "identities.#provider.i = :index AND"
     " (attribute_exists(verifier) OR size(passkeys) > :none OR size(identities) > :one)"
 )
 LOSE: Final = "SET v = :next_version, remembered = :remembered REMOVE identities.#provider"
-ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
-OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now"
-KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
 
 
 class StoredIdentities:
@@ -71,36 +71,6 @@ class StoredIdentities:
                 if entry is not None:
                     return AddressTaken(account_of_entry(entry))
             return IdentityTaken(user.account)
-        return Done()
-
-    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take an identity from an account, and end its logins, in one transaction."""
-        tables, account, version = self._database.tables, user.account, user.credentials_version
-        index = user.identities[provider].index
-        values: dict[str, Value] = {
-            ":version": number(version),
-            ":next_version": number(version + 1),
-            ":index": text(index),
-            ":none": number(0),
-            ":one": number(1),
-            ":remembered": remembered_value({}),
-        }
-        update = expression(
-            values, {"#provider": str(provider)}, condition=all_of(VERSION_AS_READ, HAS_ANOTHER_WAY_IN), update=LOSE
-        )
-        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
-        try:
-            self._database.transact(
-                {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},
-                end_logins(tables.lineages, account, expected_version=version, ended=ended, clear=False),
-                *removals(self._database, account, (index,), now=now),
-            )
-        except TransactionFailed as failed:
-            item, *_others = failed.items
-            stored = user_of(item) if item is not None else None
-            # Only a change of the credentials raises the version, and this one has removed the identity.
-            if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
-                return Moved()
         return Done()
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -149,6 +119,36 @@ class StoredIdentities:
             )
         except ConditionFailed:
             return
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take an identity from an account, and end its logins, in one transaction."""
+        tables, account, version = self._database.tables, user.account, user.credentials_version
+        index = user.identities[provider].index
+        values: dict[str, Value] = {
+            ":version": number(version),
+            ":next_version": number(version + 1),
+            ":index": text(index),
+            ":none": number(0),
+            ":one": number(1),
+            ":remembered": remembered_value({}),
+        }
+        update = expression(
+            values, {"#provider": str(provider)}, condition=all_of(VERSION_AS_READ, HAS_ANOTHER_WAY_IN), update=LOSE
+        )
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
+        try:
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},
+                end_logins(tables.lineages, account, expected_version=version, ended=ended, clear=False),
+                *removals(self._database, account, (index,), now=now),
+            )
+        except TransactionFailed as failed:
+            item, *_others = failed.items
+            stored = user_of(item) if item is not None else None
+            # Only a change of the credentials raises the version, and this one has removed the identity.
+            if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
+                return Moved()
+        return Done()
 
 
 def _put(table: str, identity: Identity) -> dict[str, dict[str, object]]:

@@ -67,6 +67,33 @@ class MemoryIdentities:
             tables.lineages[user.account] = account_state
             return Done()
 
+    def forget(self, index: str, account: AccountId, *, now: int) -> None:
+        """Delete an identity of this account."""
+        with self._tables.lock:
+            remove_identities(self._tables, account, (index,), now=now)
+
+    def key_set(self, provider: int) -> SealedKeys:
+        """Return the sealed key set of a provider."""
+        with self._tables.lock:
+            return SealedKeys(
+                self._tables.keys_asked.get(provider, 0), self._tables.key_sets.get(provider, (0, b""))[1]
+            )
+
+    def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
+        """Store that the keys of a provider are fetched now."""
+        with self._tables.lock:
+            asked_at = self._tables.keys_asked.get(provider)
+            if asked_at is not None and now - FETCH_EVERY_S < asked_at <= now + FETCH_EVERY_S:
+                return Refused()
+            self._tables.keys_asked[provider] = now
+            return Done()
+
+    def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
+        """Store a key set that was fetched now, unless the stored one is as new."""
+        with self._tables.lock:
+            if self._tables.key_sets.get(provider, (-1, b""))[0] < now:
+                self._tables.key_sets[provider] = (now, sealed)
+
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
         """Take an identity from an account, and end its logins."""
         tables, account, version = self._tables, user.account, user.credentials_version
@@ -97,30 +124,3 @@ class MemoryIdentities:
                 raised=Ended(at=now, reason=EndReason.ENDED_BY_OWNER),
             )
             return Done()
-
-    def forget(self, index: str, account: AccountId, *, now: int) -> None:
-        """Delete an identity of this account."""
-        with self._tables.lock:
-            remove_identities(self._tables, account, (index,), now=now)
-
-    def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider."""
-        with self._tables.lock:
-            return SealedKeys(
-                self._tables.keys_asked.get(provider, 0), self._tables.key_sets.get(provider, (0, b""))[1]
-            )
-
-    def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now."""
-        with self._tables.lock:
-            asked_at = self._tables.keys_asked.get(provider)
-            if asked_at is not None and now - FETCH_EVERY_S < asked_at <= now + FETCH_EVERY_S:
-                return Refused()
-            self._tables.keys_asked[provider] = now
-            return Done()
-
-    def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored one is as new."""
-        with self._tables.lock:
-            if self._tables.key_sets.get(provider, (-1, b""))[0] < now:
-                self._tables.key_sets[provider] = (now, sealed)
