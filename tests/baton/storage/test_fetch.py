@@ -475,3 +475,9 @@ def test_a_form_has_the_same_limits(certificates: Certificates) -> None:
         assert post(url) == NotFetched("SSLCertVerificationError")
     assert post("http://localhost:1") == NotFetched("ValueError")
     assert HttpsFetch().post("https://localhost:1", form={}, within_s=0, bytes_max=1) == NotFetched("TimeoutError")
+
+
+def test_the_page_of_an_error_is_not_read(certificates: Certificates) -> None:
+    """It may have any size. The reason is the status."""
+    done = fetched(saying(b"HTTP/1.1 503 Down\r\nContent-Length: 1000000\r\n\r\n"), certificates)
+    assert done.answer == NotFetched("status 503")
