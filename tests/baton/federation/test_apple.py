@@ -1,5 +1,6 @@
 """Sign in with Apple: the trade of the authorization code, after the login."""
 
+import json
 from typing import Any
 
 import pytest
@@ -95,6 +96,16 @@ def test_the_code_of_another_person_is_not_kept(scene: Scene) -> None:
     assert enter(scene.phone(), scene.apple.code(sub="bob"), create=True).status == 201
     assert reasons(scene) == ["the code is of another person or app"]
     assert scene.tables.refresh_tokens == {}
+
+
+def test_an_answer_for_another_app_is_not_kept(scene: Scene) -> None:
+    """The token would be of an app whose tokens this client secret cannot revoke."""
+    now = scene.clock.now
+    claims = {"iss": "https://appleid.apple.com", "aud": "com.example.other", "sub": "ada", "iat": now, "exp": now}
+    members = {"refresh_token": "r", "id_token": scene.providers["apple"].sign(claims)}
+    scene.apple.hook = lambda *_: Posted(200, json.dumps(members).encode())
+    assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
+    assert reasons(scene) == ["the code is of another person or app"]
 
 
 def test_the_code_of_another_app_is_refused_by_apple(scene: Scene) -> None:

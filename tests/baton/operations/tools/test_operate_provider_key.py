@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -157,7 +158,12 @@ def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path)
     sealed = tokens.apple_key()
     for wrong in (
         sealed[:-1] + bytes([sealed[-1] ^ 1]),
-        ring.encrypt_for(b"x", account=AccountId("provider#apple"), nonce=bytes(12), kind="identity"),
+        ring.encrypt_for(
+            msgspec.msgpack.encode(["KEY1234567", bytes(31) + b"k"]),
+            account=AccountId("provider#apple"),
+            nonce=bytes(12),
+            kind="identity",
+        ),
         ring.encrypt_for(b"x", account=AccountId("provider#apple"), nonce=bytes(12), kind="provider key"),
     ):
         tokens.replace_apple_key(wrong)
