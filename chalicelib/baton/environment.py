@@ -13,7 +13,7 @@ from chalicelib.baton.storage.ports import Storage
 
 if TYPE_CHECKING:
     from chalicelib.baton.attestation.ports import Anchors
-    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.factors.ports import Fetch, Post
     from chalicelib.baton.federation.providers import Providers
     from chalicelib.baton.lineages.clients import Clients
     from chalicelib.baton.mail.outbox import Mailbox
@@ -36,6 +36,8 @@ class Effects(Struct, frozen=True):
     """The root certificates for the attestation of apps and devices. ``None``: those of Apple and Google."""
     fetch: "Fetch | None" = None
     """Send a request to a service of another party. ``None``: over HTTPS."""
+    post: "Post | None" = None
+    """Send forms to Apple. ``None``: over HTTPS."""
     providers: "Callable[[Clients], Providers] | None" = None
     """Return the identity providers if the team has no ``providers.toml``. ``None``: then there are none."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
