@@ -51,7 +51,7 @@ CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     (
         "CKV_AWS_116",
         "*",
-    ): "API Gateway calls it and waits; the scheduled jobs run again the next day, and alarms report a failure",
+    ): "API Gateway calls it and waits; the scheduled jobs run again at their next time, and alarms report a failure",
     (
         "CKV_AWS_117",
         "*",

@@ -37,13 +37,29 @@ from chalicelib.baton.storage.dynamodb.attestations import StoredAttestations
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
+from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens
 from tools import aws, well_known
 from tools.doctor_attestation import attestation_rows
+from tools.doctor_federation import federation_rows
 from tools.doctor_mail import mail_rows
 from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
 PATIENCE_S: Final = 5
+PARTS: Final = (
+    "versions",
+    "settings",
+    "reach",
+    "clock",
+    "tables",
+    "keys",
+    "attestation",
+    "federation",
+    "mail",
+    "passkeys",
+    "browsers",
+)
+"""The parts of the output, in this order."""
 DISTRIBUTIONS: Final = ("chalice", "botocore", "cryptography", "argon2-cffi", "msgspec")
 GRACE_S: Final = 2 * DAY_S
 NETWORK: Final = "check AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and the network"
@@ -76,6 +92,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
     shown = msgspec.structs.asdict(settings) | {
         "resource_servers": ", ".join(settings.resource_servers),
         "registry": ", ".join(client.id for client in settings.registry),
+        "providers": ", ".join(settings.providers.by_name) if settings.providers else "",
         "origin_secret": "set" if settings.origin_secret else "",
     }
     for name, value in shown.items():
@@ -284,14 +301,13 @@ def examine(stage: str | None) -> Iterator[Row]:
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
     engine = DynamoDB(tables)
-    evidence = attestation_rows(
-        settings.registry,
-        StoredAttestations(engine),
-        KeyRing(engine, wrapper, _no_entropy),
-        now=now,
-        remedy_for=remedy_for,
-    )
+    key_ring = KeyRing(engine, wrapper, _no_entropy)
+    evidence = attestation_rows(settings.registry, StoredAttestations(engine), key_ring, now=now, remedy_for=remedy_for)
     yield from (Row("attestation", *found) for found in evidence)
+    if settings.providers:
+        tokens = StoredProviderTokens(engine)
+        providers = federation_rows(settings.providers, tokens, key_ring, now=now, remedy_for=remedy_for)
+        yield from (Row("federation", *found) for found in providers)
     yield from (Row("mail", *found) for found in mail_rows(settings, deploy=deploy, remedy_for=remedy_for))
     yield from endpoint(settings.issuer, remedy=deploy)
     yield from public_files(settings)
@@ -337,8 +353,7 @@ def main(stage: str | None) -> int:
     if stage is not None or "BATON_ISSUER" in os.environ:
         # Without credentials every other finding would be wrong.
         aws.require_account()
-    order = ("versions", "settings", "reach", "clock", "tables", "keys", "mail", "passkeys")
-    rows = sorted(examine(stage), key=lambda row: order.index(row.part))
+    rows = sorted(examine(stage), key=lambda row: PARTS.index(row.part))
     show(rows, sys.stdout)
     wrong = [row for row in rows if row.remedy]
     print(

@@ -405,6 +405,12 @@ ROWS: Mapping[tuple[str, str], Row] = {
         ),
         proof=True,
     ),
+    ("POST", "/federation/apple/notifications"): Row(
+        "takeAppleNotice",
+        "Take a notice of Apple about a person: the server-to-server notification of Sign in with Apple.",
+        {200: dict},
+        (*JSON, InvalidDigest, errors.Unavailable),
+    ),
     ("POST", "/attestation-challenge"): Row(
         "getAttestationChallenge",
         "Get a challenge for evidence of the app and its device. It may be used more than once in its time.",

@@ -17,6 +17,7 @@ role grant E-MAIL ROLE  give an account a role of the client registry; `role rev
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
 attestation --client ID --report --hours N   judge a client as report instead of required for some hours; 0 ends it
+provider-key apple FILE  store the private key for Apple (.p8), encrypted: docs/baton/federation.md
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 import FILE --from SYSTEM  make the accounts of another system: docs/baton/moving.md; `import --help` lists the options
@@ -64,9 +65,11 @@ from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyR
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
 from tools import after_restore, aws, well_known
 from tools.moving import commands as moving
+from tools.provider_key import SetProviderKey
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -118,6 +121,7 @@ class Operator:
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
         self._clients = settings.registry
+        self._providers = settings.providers or Providers()
         self._resets_by_mail = settings.mail != "off"
         self._sends_mail = settings.mail == "ses"
         self._deployment, self._decoys = settings.deployment, settings.decoys
@@ -264,6 +268,15 @@ class Operator:
         end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
         return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
 
+    def set_provider_key(self, file: str) -> str:
+        """Store the private key for Apple. Raises ``NotFound`` without such a provider, and for another file."""
+        act = SetProviderKey(
+            key_ring=self._key_ring,
+            tokens=StoredProviderTokens(self._database),
+            providers=self._providers,
+        )
+        return act(file)
+
     def lift_suppression(self, email: str) -> str:
         """Send mails to an address again. Raises ``NotFound`` if no mail bounced or was reported as spam."""
         if not isinstance(SuppressedAddresses(self._database).lift(self._index_of(email)), Done):
@@ -352,6 +365,8 @@ def _run_for_a_person(words: list[str]) -> str | None:
             return Operator().require_second_factor(email, change)
         case ["factors", email, "remove"]:
             return Operator().remove_factors(email)
+        case ["provider-key", "apple", file]:
+            return Operator().set_provider_key(file)
         case _:
             return _run_other(words)
 

@@ -151,6 +151,7 @@ def _accounts(parts: Parts, judge_evidence: JudgeEvidence) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             record=record,
             forget_later=parts.forget_later,
+            at_providers=parts.late.revoke_tokens.before_deletion,
         ),
         change_password=ChangePassword(
             clock=clock,

@@ -13,7 +13,7 @@ from chalicelib.baton.storage.ports import Storage
 
 if TYPE_CHECKING:
     from chalicelib.baton.attestation.ports import Anchors
-    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.factors.ports import Fetch, Post
     from chalicelib.baton.mail.outbox import Mailbox
 
 
@@ -34,6 +34,8 @@ class Effects(Struct, frozen=True):
     """The certificates that attest apps and devices. ``None``: those of Apple and Google."""
     fetch: "Fetch | None" = None
     """Send the requests to services of others. ``None``: over HTTPS."""
+    post: "Post | None" = None
+    """Send forms to Apple. ``None``: over HTTPS."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
     """Return the client to use for the AWS service with this name, instead of the given client."""
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.background import Background
     from chalicelib.baton.factors.credentials import Credentials
-    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.factors.ports import Fetch, Post
+    from chalicelib.baton.federation.apple_tokens import RevokeTokens
+    from chalicelib.baton.storage.fetch import HttpsFetch
 
 
 class LateParts:
@@ -80,9 +82,18 @@ class LateParts:
     @cached_property
     def fetch(self) -> "Fetch":
         """The requests to services of others."""
+        return self._effects.fetch or self._https
+
+    @cached_property
+    def post(self) -> "Post":
+        """The forms for services of others."""
+        return self._effects.post or self._https.post
+
+    @cached_property
+    def _https(self) -> "HttpsFetch":
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415 - cold start
 
-        return self._effects.fetch or HttpsFetch(self._time_budget)
+        return HttpsFetch(self._time_budget)
 
     @cached_property
     def anchors(self) -> "Anchors":
@@ -102,6 +113,22 @@ class LateParts:
             log=self._log,
             clients=self._settings.registry,
         )()
+
+    @cached_property
+    def revoke_tokens(self) -> "RevokeTokens":
+        """The revocation of refresh tokens of Apple."""
+        from chalicelib.baton.federation.apple import Apple  # noqa: PLC0415 - cold start
+        from chalicelib.baton.federation.apple_tokens import RevokeTokens  # noqa: PLC0415 - cold start
+        from chalicelib.baton.federation.providers import Providers  # noqa: PLC0415 - cold start
+
+        return RevokeTokens(
+            clock=self._effects.clock,
+            key_ring=self._storage.key_ring,
+            tokens=self._storage.provider_tokens,
+            apple=Apple(post=self.post),
+            providers=self._settings.providers or Providers(),
+            log=self._log,
+        )
 
     def own_factors(self, account: AccountId) -> OwnFactors:
         """Read which factors an account has."""

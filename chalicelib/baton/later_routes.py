@@ -15,6 +15,7 @@ LATER: Final = (
     "POST /session/redeem",
     "POST /attest",
     "POST /attestation-challenge",
+    "POST /federation/apple/notifications",
     "POST /register",
     "POST /register/start",
     "POST /login",

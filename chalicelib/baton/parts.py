@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chalicelib.baton.accounts.ports import ForgetLater
     from chalicelib.baton.attestation.ports import Anchors
     from chalicelib.baton.factors.credentials import Credentials
-    from chalicelib.baton.factors.ports import Fetch
+    from chalicelib.baton.factors.ports import Fetch, Post
     from chalicelib.baton.mail.outbox import QueueMail
 
 
@@ -52,6 +52,11 @@ class Parts(Struct, frozen=True, kw_only=True):
     def fetch(self) -> "Fetch":
         """The requests to services of others."""
         return self.late.fetch
+
+    @property
+    def post(self) -> "Post":
+        """The forms for services of others."""
+        return self.late.post
 
     @property
     def credentials(self) -> "Credentials":

@@ -177,6 +177,7 @@ class Baton(Decorators, TeamFunctions):
                 rotate_keys=self._rotate_keys,
                 audit_configuration=self._audit_configuration,
                 fetch_revocations=self._late.fetch_revocations,
+                revoke_tokens=self._revoke_tokens,
                 carry_out=self._late.carry_out,
                 take_feedback=self._late.take_feedback,
                 feedback_topic=f"{self.deployment}-mail-feedback",
@@ -264,6 +265,9 @@ class Baton(Decorators, TeamFunctions):
         from chalicelib.baton.background import audit_of  # noqa: PLC0415 - cold start
 
         audit_of(self.settings, self.database.tables, self.log)()
+
+    def _revoke_tokens(self) -> None:
+        self._late.revoke_tokens()
 
     @property
     def background(self) -> "Background":

@@ -317,7 +317,13 @@ class World:
         )
         self.logout = Logout(clock=clock, lineage_store=lineage_store, record=record)
         self.show = ShowAccount(clock=clock, users=users, email_status=always_ok)
-        self.delete = DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record)
+        self.delete = DeleteAccount(
+            clock=clock,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
+            at_providers=lambda _: lambda: None,
+        )
         self.set_status = SetStatus(
             clock=clock, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
         )

@@ -13,6 +13,7 @@ BROWSER = (
     "tests/baton/browser/test_pages.py",
 )
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
+APPLE = ("tests/baton/federation/test_apple.py", "tests/baton/federation/test_apple_deletion.py")
 DEVELOPMENT = "tests/baton/operations/dev"
 LINKED = ("tests/baton/federation/test_link.py", "tests/baton/federation/test_unlink.py")
 TESTS: dict[str, tuple[str, ...]] = {
@@ -45,10 +46,19 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/federation/key_set.py": ("tests/baton/federation/test_id_token.py",),
     "chalicelib/baton/federation/provider_keys.py": ("tests/baton/federation/test_log_in.py",),
     "chalicelib/baton/federation/prove.py": ("tests/baton/federation/test_log_in.py",),
-    "chalicelib/baton/federation/log_in.py": ("tests/baton/federation/test_log_in.py",),
-    "chalicelib/baton/federation/manage.py": LINKED,
+    "chalicelib/baton/federation/manage.py": (*LINKED, "tests/baton/federation/test_apple_link.py"),
     "chalicelib/baton/federation/routes.py": LINKED,
     "tools/moving/identities.py": ("tests/baton/operations/tools/test_import_identities.py",),
+    "chalicelib/baton/federation/log_in.py": (
+        "tests/baton/federation/test_log_in.py",
+        "tests/baton/federation/test_apple.py",
+    ),
+    "chalicelib/baton/federation/apple.py": APPLE,
+    "chalicelib/baton/federation/apple_key.py": ("tests/baton/operations/tools/test_operate_provider_key.py",),
+    "chalicelib/baton/federation/apple_tokens.py": APPLE,
+    "chalicelib/baton/federation/notices.py": ("tests/baton/federation/test_apple_notices.py",),
+    "chalicelib/baton/storage/dynamodb/provider_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/waiting_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/dynamodb/identities.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/storage/dynamodb/identity_items.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/attestation/shapes.py": ("tests/baton/attestation/test_wire_fuzz.py",),

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.ports import ForgetLater, Users
+from chalicelib.baton.accounts.ports import AtProviders, ForgetLater, Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
@@ -18,6 +18,7 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     users: Users
     lineage_store: LineageStore
     record: Record
+    at_providers: AtProviders
     forget_later: ForgetLater | None = None
     """``None``: the deployment has no queue. The events of the account stay until their end, or until an operator
     deletes them."""
@@ -26,10 +27,11 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         """Order what is left to do, then delete the account state, the user, and the e-mail index entry last.
 
         After a crash in between, the account is already deleted. The operator, or the next registration of the address,
-        deletes the rest.
+        deletes the rest. What is left to do at providers comes last: it may take two seconds, and a job repeats it.
         """
         now = self.clock()
         user = self.users.get(caller.account)
+        revoke = self.at_providers(user) if user is not None else None
         if self.forget_later is not None:
             self.forget_later(caller.account, now=now)
         refuse_inactive(self.lineage_store.delete(caller.actor, now=now))
@@ -37,3 +39,5 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         self.record("account_deleted", account=caller.account, lineage=caller.device_id, told=told)
         if user is not None:
             self.users.forget(caller.account, user.email_index, now=now)
+        if revoke is not None:
+            revoke()

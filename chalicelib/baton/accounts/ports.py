@@ -1,5 +1,6 @@
 """The port of registered people."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -50,6 +51,13 @@ class ForgetLater(Protocol):
 
         So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
         """
+
+
+class AtProviders(Protocol):
+    """What the deletion of an account leaves to do at identity providers."""
+
+    def __call__(self, user: User) -> Callable[[], None]:
+        """Read it before the deletion. Return the function that does it afterwards. Neither raises."""
 
 
 class EmailStatus(Protocol):

@@ -43,10 +43,21 @@ FACTS: Final[Mapping[str, str]] = {
     "finding": "the difference from the required configuration",
     "configuration_findings": "the number of findings",
     "revoked_certificates": "the number of revoked certificates in the list of Android",
+    "revoked_tokens": "the number of refresh tokens of Apple that the job revoked or dropped",
+    "waiting_tokens": "the number of refresh tokens of Apple that wait for their revocation",
 }
 """Every fact that a line may have. None is a secret, an address or the name of a person."""
 
-_LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited", "revocation_list_checked"})
+_LAST: Final = frozenset(
+    {
+        "answered",
+        "refused",
+        "keys_checked",
+        "configuration_audited",
+        "revocation_list_checked",
+        "apple_revocations_checked",
+    }
+)
 """The last event of a request or of a scheduled job. It sends the metrics."""
 
 _MEASURED: Final = ("signing_key_age_days", "configuration_findings")

@@ -45,6 +45,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     "provider_unreachable": Event("warning"),
     # A stored key set was altered, or sealed with a root that is gone. It is fetched anew.
     "provider_keys_unreadable": Event("warning"),
+    # A login with Apple goes on without its refresh token. A caller can cause it with a code of their own making.
+    "apple_code_not_traded": Event("info"),
+    "apple_token_not_revoked": Event("info"),  # the hourly job repeats it
+    "apple_revocation_given_up": Event("warning"),
+    "apple_revocations_stuck": Event("warning"),
+    "apple_revocations_checked": Event("info"),
+    "apple_notice": Event("info"),
     "restored_on_new_device": Event("info", audited=True, notice="restored_on_new_device"),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),

@@ -49,6 +49,20 @@ class Fetch(Protocol):
         """
 
 
+class Posted(Struct, frozen=True):
+    """The answer to a form. ``body`` may be of an error."""
+
+    status: int
+    body: bytes
+
+
+class Post(Protocol):
+    """Forms that are sent to services of others over HTTPS."""
+
+    def __call__(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> Posted | NotFetched:
+        """Return the answer to a ``POST``, of any status. It never raises. The limits are those of ``Fetch``."""
+
+
 class FactorStore(Protocol):
     """The second factors of registered people. Reading a user (`Passwords.get`) reads them too."""
 

@@ -56,12 +56,13 @@ class IdTokenRefused(Exception):
 class Proved(Struct, frozen=True, kw_only=True):
     """The person that a token names. ``issuer`` and ``sub`` identify the person.
 
-    ``email`` is canonical. It is empty unless the provider's word about the address counts. ``auth_time`` is when the
-    person logged in at the provider, or ``None``.
+    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless the provider's word about
+    the address counts. ``auth_time`` is when the person logged in at the provider, or ``None``.
     """
 
     issuer: str
     sub: str
+    audience: str
     email: str
     issued_at: int
     auth_time: int | None
@@ -125,6 +126,7 @@ def verify(unread: Unread, provider: Provider, keys: KeySet, *, client_id: str, 
     return Proved(
         issuer=canonical_issuer(provider, claims["iss"]),
         sub=sub,
+        audience=claims["aud"],
         email=verified_address(provider, claims),
         issued_at=claims["iat"],
         auth_time=auth_time if type(auth_time) is int else None,

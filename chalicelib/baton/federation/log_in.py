@@ -3,6 +3,8 @@
 An identity is provider and subject. It is never found, merged or moved by an e-mail address.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,6 +23,7 @@ from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rules import Admitted, EnrolmentAsked
 from chalicelib.baton.factors.user_parts import LinkedIdentity
+from chalicelib.baton.federation.apple_tokens import TradeCode
 from chalicelib.baton.federation.id_token import Proved, login_nonce
 from chalicelib.baton.federation.model import Identity
 from chalicelib.baton.federation.ports import Identities, IdentityTaken
@@ -36,6 +39,9 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOURCE_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message, source_network
 from chalicelib.baton.tokens.issue import TokenResponse
+
+Trade = Callable[[AccountId], None]
+"""Trade the authorization code of this login for an account. It never raises."""
 
 
 class Entered(Struct, frozen=True):
@@ -59,6 +65,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: RateLimits
     judge: Judge
+    trade: TradeCode
     ask: AskForFactor
     admit: Admit
     log: Log
@@ -74,11 +81,13 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         client_id: str,
         device: Device,
         create: bool = False,
+        authorization_code: str = "",
         evidence: Evidence | None = None,
     ) -> Entered:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Nothing is written before the token is verified.
+        Nothing is written before the token is verified. The authorization code of Apple is traded last, once; a failure
+        of the trade does not change the answer.
 
         Raises:
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
@@ -97,12 +106,16 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         login_request = replace(login_request, provider=row.code)
         ring = self.key_ring.current(now=now)
         index = ring.identity_index(row.code, proved.issuer, proved.sub)
+
+        def trade(account: AccountId) -> None:
+            self.trade(authorization_code, row, proved, index=index, account=account, now=now)
+
         for _ in range(START_OVER_MAX):
             identity = self.identities.get(index)
             if identity is None:
                 if not create:
                     raise IdentityUnknown
-                made = self._sign_up(login_request, index, proved, judged, ring=ring, now=now)
+                made = self._sign_up(login_request, index, proved, judged, trade, ring=ring, now=now)
                 if made is not None:
                     return Entered(made, created=True)
                 continue
@@ -111,7 +124,8 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
             if account_state is None or account_state.status is Status.DELETED:
                 self._finish_deletion(identity, user, now=now)
                 continue
-            return Entered(self._log_in(login_request, identity, account_state, user, judged, ring=ring, now=now))
+            tokens = self._log_in(login_request, identity, account_state, user, judged, trade, ring=ring, now=now)
+            return Entered(tokens)
         raise errors.Unavailable("the identity kept changing during a login", by_caller=True)
 
     def _log_in(  # noqa: PLR0913 - what was read
@@ -121,6 +135,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         account_state: AccountState,
         user: User | None,
         judged: Judged,
+        trade: Trade,
         *,
         ring: Ring,
         now: int,
@@ -136,13 +151,24 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
             # Without an address there is no mailbox to prove before the first factor is enrolled.
-            raise self.ask(verdict, login_request, account_state, ring=ring, now=now, email_proved=not user.email)
+            asked = self.ask(verdict, login_request, account_state, ring=ring, now=now, email_proved=not user.email)
+            trade(user.account)
+            raise asked
         tokens = self.admit(login_request, account_state, assurance=verdict.assurance, ring=ring, now=now)
         self.log.record("federated_logged_in", lineage=tokens.device_id, client=login_request.client.id)
+        trade(user.account)
         return tokens
 
-    def _sign_up(
-        self, login_request: LoginRequest, index: str, proved: Proved, judged: Judged, *, ring: Ring, now: int
+    def _sign_up(  # noqa: PLR0913 - what was proved
+        self,
+        login_request: LoginRequest,
+        index: str,
+        proved: Proved,
+        judged: Judged,
+        trade: Trade,
+        *,
+        ring: Ring,
+        now: int,
     ) -> TokenResponse | None:
         """Make the account. ``None``: another request made it, or the rest of a deleted account was in the way."""
         self._take_slot(login_request.source, now=now)
@@ -175,10 +201,14 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         self.record("federated_signed_up", account=account, lineage=lineage.id if admitted else None, client=client)
         if not admitted:
             verdict = EnrolmentAsked(self.judge.enrollable(login_request.client, verified=True))
-            raise self.ask(verdict, login_request, account_state, ring=ring, now=now, email_proved=not user.email)
-        return self.admit.first_tokens.tokens_for(
+            asked = self.ask(verdict, login_request, account_state, ring=ring, now=now, email_proved=not user.email)
+            trade(account)
+            raise asked
+        tokens = self.admit.first_tokens.tokens_for(
             lineage, login_request, account_state=account_state, ring=ring, now=now
         )
+        trade(account)
+        return tokens
 
     def _user(self, account: AccountId, index: str, provider: int, proved: Proved, *, ring: Ring, now: int) -> User:
         email = proved.email

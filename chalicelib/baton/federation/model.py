@@ -1,11 +1,13 @@
 """Identities at providers as they are stored, and the limits of key sets. No I/O. Durations are integer seconds."""
 
+import hashlib
 from typing import Final
 
 from msgspec import Struct
 
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import DAY_S, MINUTE_S
 
 KEYS_FRESH_S: Final = 10 * MINUTE_S
@@ -55,3 +57,47 @@ class SealedKeys(Struct, frozen=True):
 
     asked_at: int = 0
     sealed: bytes = b""
+
+
+TOKEN_SHARDS: Final = 16
+"""Tokens to revoke are in sixteen items, so that no item becomes too large."""
+TOKENS_PER_SHARD_MAX: Final = 400
+"""An item of DynamoDB has at most 400 KB, and a token with its account at most 900 bytes."""
+REVOKED_WITHIN_S: Final = 30 * DAY_S
+"""How long the revocation of a token is tried. Then the token is dropped."""
+REVOCATIONS_STUCK_S: Final = DAY_S
+"""A token that is not revoked after this time is an event, with an alarm."""
+REVOKING_MAX_S: Final = 8
+"""A run of the job begins no call after this time. Lambda ends it after 15 seconds."""
+APPLE_WITHIN_S: Final = 2.0
+APPLE_BYTES_MAX: Final = 16 * 1024
+CLIENT_SECRET_S: Final = 5 * MINUTE_S
+CODE_CHARACTERS_MAX: Final = 512
+REFRESH_TOKEN_CHARACTERS_MAX: Final = 512
+NOTICE_KEPT_S: Final = 30 * DAY_S
+"""How long the ids of notices are kept. An older notice is refused."""
+
+
+class TokenToRevoke(Struct, frozen=True):
+    """A sealed refresh token of an identity that was removed.
+
+    ``account`` had the identity, and is the account for which the token is encrypted. ``removed_at`` is in seconds.
+    """
+
+    account: AccountId
+    sealed: bytes
+    removed_at: int
+
+    @property
+    def id(self) -> str:
+        """Return its name in its item: a digest, because the ciphertext has a random nonce."""
+        return encode_base64url(_digest(self.sealed)[:12])
+
+    @property
+    def shard(self) -> int:
+        """Return the number of its item."""
+        return _digest(self.sealed)[-1] % TOKEN_SHARDS
+
+
+def _digest(sealed: bytes) -> bytes:
+    return hashlib.sha256(sealed).digest()

@@ -1,4 +1,4 @@
-"""The ports of federation: identities, and the key sets of providers, which all environments share."""
+"""The ports of federation: identities, tokens of providers, and the key sets, which all environments share."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import Remember, User
-from chalicelib.baton.federation.model import Identity, NewIdentity, SealedKeys
+from chalicelib.baton.federation.model import Identity, NewIdentity, SealedKeys, TokenToRevoke
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState, Actor
 
@@ -75,3 +75,44 @@ class Identities(Protocol):
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched now, unless the stored one is as new."""
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take from an account an identity that its provider has deleted, and end every login of the account.
+
+        This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
+        password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
+        Every device is forgotten. Also returns ``Done`` if the user has the next version, and no identity of the
+        provider.
+        """
+
+
+class ProviderTokens(Protocol):
+    """The refresh tokens of identities, sealed; those that wait for their revocation; and the private key for Apple.
+
+    The removal of an identity, by any verb, moves its token to those that wait, in the same write. If there is no room,
+    the token is dropped.
+    """
+
+    def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
+        """Store the token of an identity, in place of an earlier one. ``Refused``: the identity is not this account's.
+
+        ``sealed`` has a random nonce.
+        """
+
+    def of(self, index: str, account: AccountId) -> bytes:
+        """Return the token of an identity of this account, or empty bytes."""
+
+    def drop(self, index: str, account: AccountId, *, until: int) -> None:
+        """Delete the token of an identity of this account, if it was stored at ``until`` at the latest (seconds)."""
+
+    def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
+        """Return the tokens of a shard that wait for their revocation, the oldest first."""
+
+    def end(self, token: TokenToRevoke) -> None:
+        """Delete a token that waited. A repetition is safe."""
+
+    def apple_key(self) -> bytes:
+        """Return the sealed private key for Apple, or empty bytes if none was ever set."""
+
+    def replace_apple_key(self, sealed: bytes) -> None:
+        """Replace the private key for Apple, for the operator."""

@@ -18,12 +18,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from chalicelib.baton.lineages.assurance import PROVIDERS_MAX
+from chalicelib.baton.lineages.assurance import APPLE_CODE, PROVIDERS_MAX
 
 Kind = Literal["apple", "google", "oidc"]
 Algorithm = Literal["RS256", "ES256", "PS256"]
 
-APPLE_CODE: Final = 1
 _KINDS: Final = ("apple", "google", "oidc")
 _ALGORITHMS: Final = ("RS256", "ES256", "PS256")
 _ISSUERS: Final[Mapping[str, frozenset[str]]] = {

@@ -4,12 +4,13 @@ from chalicelib.baton.accounts.routes import device_of
 from chalicelib.baton.attestation.shapes import evidence_of
 from chalicelib.baton.federation.log_in import LogInFederated
 from chalicelib.baton.federation.manage import ManageIdentities
-from chalicelib.baton.federation.shapes import FederatedLoginShape, LinkShape
+from chalicelib.baton.federation.notices import TakeNotice
+from chalicelib.baton.federation.shapes import FederatedLoginShape, LinkShape, NoticeShape
 from chalicelib.baton.routing import Answer, Message, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller
 
 
-def routes(*, log_in: LogInFederated, manage: ManageIdentities) -> tuple[Route, ...]:
+def routes(*, log_in: LogInFederated, manage: ManageIdentities, take_notice: TakeNotice) -> tuple[Route, ...]:
     """List the routes of federation."""
 
     def enter(message: Message, body: FederatedLoginShape) -> Answer:
@@ -20,6 +21,7 @@ def routes(*, log_in: LogInFederated, manage: ManageIdentities) -> tuple[Route, 
             client_id=body.client_id,
             device=device_of(body.device),
             create=body.create,
+            authorization_code=body.authorization_code,
             evidence=evidence_of(body.attestation),
         )
         return Answer(201 if entered.created else 200, entered.tokens)
@@ -28,12 +30,18 @@ def routes(*, log_in: LogInFederated, manage: ManageIdentities) -> tuple[Route, 
         return Answer(200, manage.show(caller))
 
     def link(caller: Caller, body: LinkShape) -> Answer:
-        linked = manage.link(caller, provider=body.provider, id_token=body.id_token)
+        linked = manage.link(
+            caller, provider=body.provider, id_token=body.id_token, authorization_code=body.authorization_code
+        )
         return Answer(201 if linked.created else 200, linked.shown)
 
     def unlink(caller: Caller, provider: str) -> Answer:
         manage.unlink(caller, provider)
         return Answer(204)
+
+    def notice(_: Message, body: NoticeShape) -> Answer:
+        take_notice(body.payload)
+        return Answer(200, {})
 
     mine, proved = "/me/identities", StepUp()
     return (
@@ -41,4 +49,5 @@ def routes(*, log_in: LogInFederated, manage: ManageIdentities) -> tuple[Route, 
         Route("GET", mine, show),
         Route("POST", mine, link, body=LinkShape, bound=True, step_up=proved, takes_attempt=True),
         Route("DELETE", f"{mine}/{{provider}}", unlink, step_up=proved),
+        Route("POST", "/federation/apple/notifications", notice, signed=False, body=NoticeShape, repeatable=True),
     )

@@ -6,10 +6,22 @@ import msgspec
 
 from chalicelib.baton.accounts.shapes import DeviceShape, Name
 from chalicelib.baton.attestation.shapes import EvidenceShape
+from chalicelib.baton.federation.model import CODE_CHARACTERS_MAX
 from chalicelib.baton.routing import Body
 
 IdToken = Annotated[str, msgspec.Meta(max_length=8192, description="The id_token of the provider, a signed JWT.")]
 ProviderName = Annotated[str, msgspec.Meta(max_length=32, description="The name of a row of `providers.toml`.")]
+
+
+AuthorizationCode = Annotated[
+    str, msgspec.Meta(max_length=CODE_CHARACTERS_MAX, description="The `authorizationCode` of Sign in with Apple.")
+]
+
+
+class NoticeShape(Body, forbid_unknown_fields=False):
+    """``POST /federation/apple/notifications``, as Apple sends it. Apple may add members."""
+
+    payload: Annotated[str, msgspec.Meta(max_length=8192, description="A JWT that Apple signed.")]
 
 
 class FederatedLoginShape(Body, kw_only=True):
@@ -20,11 +32,13 @@ class FederatedLoginShape(Body, kw_only=True):
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
     create: bool = False
+    authorization_code: AuthorizationCode = ""
     attestation: EvidenceShape | None = None
 
 
 class LinkShape(Body):
-    """``POST /me/identities``."""
+    """``POST /me/identities``. ``authorization_code`` is for Apple."""
 
     provider: ProviderName
     id_token: IdToken
+    authorization_code: AuthorizationCode = ""

@@ -1,6 +1,6 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Three are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
+Four are scheduled. ``jobs`` works off the queue of mails and deletions, one message at a time. ``mail_feedback`` gets
 the bounces and complaints of Amazon SES.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
@@ -30,6 +30,7 @@ class Jobs(Struct, frozen=True, kw_only=True):
     rotate_keys: Callable[[], object]
     audit_configuration: Callable[[], object]
     fetch_revocations: Callable[[], object]
+    revoke_tokens: Callable[[], object]
     carry_out: Callable[[str], object]
     """Carry out one order of the queue."""
     take_feedback: Callable[[str], object]
@@ -105,6 +106,13 @@ def android_revocations(event: CloudWatchEvent) -> None:
     """Fetch Google's list of revoked certificates of Android devices."""
     jobs = _jobs()
     jobs.run(event, jobs.fetch_revocations)
+
+
+@blueprint.schedule(Rate(1, unit=Rate.HOURS))
+def apple_revocations(event: CloudWatchEvent) -> None:
+    """Revoke the refresh tokens of Apple whose identities were removed."""
+    jobs = _jobs()
+    jobs.run(event, jobs.revoke_tokens)
 
 
 @blueprint.lambda_function(name="operate")

@@ -193,7 +193,8 @@ class Ring(Struct, frozen=True):
         """Encrypt a stored secret: AES-256-GCM, a nonce of 12 random bytes, kind and account id as associated data.
 
         The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
-        ``identity`` for the subject at a provider.
+        ``identity`` for the subject at a provider, ``apple token`` for a refresh token of Apple, ``provider key`` for
+        the private key with which this deployment proves itself to Apple.
         """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")

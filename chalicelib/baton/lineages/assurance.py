@@ -55,6 +55,8 @@ _BY_PROVIDER: Final = {
     PASSWORD_ON_REMEMBERED_KEY: PROVIDER_ON_REMEMBERED_KEY,
 }
 
+APPLE_CODE: Final = 1
+"""The code of the provider of kind ``apple``."""
 PROVIDERS_MAX: Final = 15
 """The highest code of an identity provider."""
 _CODES_MAX: Final = 64

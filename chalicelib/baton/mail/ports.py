@@ -64,8 +64,11 @@ class Suppressions(Protocol):
         earlier.
         """
 
-    def lift(self, email_index: EmailIndex) -> Done | Refused:
-        """Delete the suppression of an address. ``Refused``: there is none."""
+    def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
+        """Delete the suppression of an address. ``Refused``: there is none.
+
+        ``only_bounce``: a complaint stays, and is ``Refused``.
+        """
 
 
 class Address(Struct, frozen=True):

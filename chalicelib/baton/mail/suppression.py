@@ -43,6 +43,26 @@ class ReadEmailStatus(Struct, frozen=True, kw_only=True):
         return "ok"
 
 
+class NoteForwarding(Struct, frozen=True, kw_only=True):
+    """``federation.notices.Forwarding``: a relay of Apple refuses mails like a mailbox that does not exist."""
+
+    key_ring: KeyRing
+    suppressions: Suppressions
+    log: Log
+
+    def __call__(self, email: str, *, on: bool, now: int) -> None:
+        """Stop the mails to an address as after a bounce, or send them again. A complaint stays."""
+        try:
+            index = self.key_ring.current(now=now).email_index(canonical_email(email))
+        except InvalidEmail:
+            return
+        if on:
+            self.suppressions.lift(index, only_bounce=True)
+            return
+        self.suppressions.suppress(index, Suppression(why="bounce", at=now, until=now + BOUNCE_SUPPRESSED_S))
+        self.log.record("mail_suppressed", reason="relay")
+
+
 class _Mail(Struct, frozen=True):
     """The mail of a report. ``destination``: its recipients. ``tags`` have the configuration set that sent it."""
 

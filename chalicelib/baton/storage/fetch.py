@@ -6,15 +6,16 @@ bounded too, head and framing included. TLS is verified against the system's cer
 and the connection is not kept.
 """
 
+import contextlib
 import io
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from chalicelib.baton.factors.ports import NotFetched
+from chalicelib.baton.factors.ports import NotFetched, Posted
 from chalicelib.baton.storage.aws.service import TimeBudget
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ HEAD_BYTES_MAX: Final = 16 * 1024
 """The head of an answer, and the framing of its chunks."""
 
 _OK: Final = 200
+_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class HttpsFetch:
-    """``Fetch`` over HTTPS. Its first request imports the modules and reads the certificates."""
+    """``Fetch`` and ``Post`` over HTTPS. Its first request imports the modules and reads the certificates."""
 
     def __init__(self, time_budget: TimeBudget | None = None, *, certificates: str | None = None) -> None:
         """Count the time of requests in ``time_budget``.
@@ -44,31 +46,50 @@ class HttpsFetch:
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
         """Return the body of a ``GET``, or ``NotFetched``: see ``Fetch``."""
-        from http.client import HTTPException  # noqa: PLC0415 - cold start: only routes that set a password
+        answer = self._ask(url, "GET", headers, within_s=within_s, bytes_max=bytes_max)
+        if isinstance(answer, Posted):
+            return answer.body if answer.status == _OK else NotFetched(f"status {answer.status}")
+        return answer
+
+    def post(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> Posted | NotFetched:
+        """Return the answer to a form, or ``NotFetched``: see ``Post``."""
+        headers = {"Content-Type": _FORM, "Accept": "application/json"}
+        return self._ask(url, "POST", headers, urlencode(form).encode(), within_s=within_s, bytes_max=bytes_max)
+
+    def _ask(
+        self, url: str, method: str, headers: Mapping[str, str], body: bytes = b"", *, within_s: float, bytes_max: int
+    ) -> Posted | NotFetched:
+        from http.client import HTTPException  # noqa: PLC0415 - cold start: only routes that need other services
 
         if self._time_budget.is_over():
             return NotFetched("the calls of the request have lasted too long to begin it")
         begun = time.monotonic()
         try:
-            return self._get(url, headers, until=begun + within_s, bytes_max=bytes_max)
+            with self._sent(url, method, headers, body, until=begun + within_s, bytes_max=bytes_max) as response:
+                response.begin()
+                if method == "GET" and response.status != _OK:
+                    return Posted(response.status, b"")  # its body is not read
+                return Posted(response.status, _body(response, bytes_max))
         except (OSError, ValueError, RuntimeError, HTTPException) as error:  # RuntimeError: no thread can be started
             # Some of these messages quote the answer. So only the type of the error is kept.
             return NotFetched(type(error).__name__)
         finally:
             self._time_budget.spend(time.monotonic() - begun)
 
-    def _get(self, url: str, headers: Mapping[str, str], *, until: float, bytes_max: int) -> bytes | NotFetched:
+    @contextlib.contextmanager
+    def _sent(
+        self, url: str, method: str, headers: Mapping[str, str], body: bytes, *, until: float, bytes_max: int
+    ) -> Iterator["HTTPResponse"]:
+        """Send a request, and give the answer, unread."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError("not a URL of https")
+        fields = {"Host": parts.netloc, **headers, **({"Content-Length": str(len(body))} if body else {})}
         with self._connect(parts.hostname, parts.port or HTTPS_PORT, until) as connection:
             connection.settimeout(_left(until))
-            connection.sendall(_request(parts.path, {"Host": parts.netloc, **headers, "Connection": "close"}))
-            with _response(_Received(connection, until, HEAD_BYTES_MAX + bytes_max)) as response:
-                response.begin()
-                if response.status != _OK:
-                    return NotFetched(f"status {response.status}")
-                return _body(response, bytes_max)
+            connection.sendall(_head(method, parts.path, {**fields, "Connection": "close"}) + body)
+            with _response(_Received(connection, until, HEAD_BYTES_MAX + bytes_max), method) as response:
+                yield response
 
     def _connect(self, host: str, port: int, until: float) -> "SSLSocket":
         if self._context is None:
@@ -107,10 +128,10 @@ class _Received(io.RawIOBase):
         return io.BufferedReader(self)
 
 
-def _response(received: _Received) -> "HTTPResponse":
+def _response(received: _Received, method: str) -> "HTTPResponse":
     from http.client import HTTPResponse  # noqa: PLC0415 - cold start
 
-    return HTTPResponse(cast("Any", received), method="GET")
+    return HTTPResponse(cast("Any", received), method=method)
 
 
 def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
@@ -126,9 +147,9 @@ def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
     return bytes(buffer[:size])
 
 
-def _request(path: str, headers: Mapping[str, str]) -> bytes:
+def _head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"GET {path or '/'} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
+    return f"{method} {path or '/'} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
 def _plain_connection(host: str, port: int, until: float) -> socket.socket:

@@ -21,7 +21,7 @@ from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
 
 if TYPE_CHECKING:
-    from chalicelib.baton.federation.ports import Identities
+    from chalicelib.baton.federation.ports import Identities, ProviderTokens
 
 
 class OneTimeStore(OneTime, RateLimits, Protocol):
@@ -59,6 +59,9 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Evidence of device keys, revoked certificates and the operator's switches (``attestation/ports.py``)."""
     identities: "Identities"
     """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
+    provider_tokens: "ProviderTokens"
+    """Tokens of identities, those that wait for their revocation, and the key for Apple
+    (``federation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""
     key_ring: ChangingKeyRing

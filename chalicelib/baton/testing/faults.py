@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.ports import Storage
 
-STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities")
+STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities", "provider_tokens")
 """The stores that fail. The key ring is read from a cache, and the audit never raises."""
 
 

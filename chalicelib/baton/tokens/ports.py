@@ -27,6 +27,9 @@ class Tickets(Protocol):
         gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.
         """
 
+    def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
+        """Return whether a ticket was consumed, and its record is kept."""
+
 
 class Grants(Protocol):
     """Step-up grants. If they are lost, the person proves the password again."""

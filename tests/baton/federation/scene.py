@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey as PrivateKey
 
 from baton_client import content_digest
 from chalicelib.baton import settings
@@ -20,6 +21,7 @@ from chalicelib.baton.testing.clock import Clock
 from chalicelib.baton.testing.faults import Faults
 from chalicelib.baton.testing.gateway import Gateway, load_app
 from chalicelib.baton.testing.identity_provider import IdentityProvider
+from tests.baton.federation.apple_server import AppleServer
 from tests.baton.fixture import APP, FOLDER
 from tests.baton.wire.conversation import PREFIX, Device, Said, through
 
@@ -45,17 +47,21 @@ class Scene:
     faults: Faults = field(default_factory=Faults)
     mailbox: Mailbox = field(default_factory=Mailbox)
     lines: list[Mapping[str, Any]] = field(default_factory=list)
+    apple: AppleServer = field(default_factory=AppleServer)
+    rows: str = "identity-providers.toml"
 
     def __post_init__(self) -> None:
         """Load the environments, and begin the providers."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "_FOLDER", FOLDER)
-            patch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
+            patch.setattr(settings, "_PROVIDERS", self.rows)
             loaded = [load_app(APP, self._effects()) for _ in range(2)]
         self.batons = [module.baton for module in loaded]
         self.baton = self.batons[0]
-        rows = self.baton.settings.providers.by_name
+        rows = self.baton.settings.providers.by_name if self.rows else {}
         self.providers = {name: IdentityProvider(row, lambda: self.clock.now) for name, row in rows.items()}
+        if self.rows:
+            self.apple.begin(self.providers["apple"], lambda: self.clock.now)
         self.gateway = Gateway([module.app for module in loaded], clock=self.clock)
         self.send = through(self.gateway)
 
@@ -68,6 +74,7 @@ class Scene:
             self.lines.append,
             mailbox=self.mailbox,
             fetch=self._fetch,
+            post=self.apple.post,
         )
 
     def _fetch(self, url: str, **_: Any) -> bytes | NotFetched:
@@ -79,6 +86,10 @@ class Scene:
     def phone(self, client_id: str = "mobile", **named: Any) -> "Federated":
         """Return a phone with a new key."""
         return Federated(self.send, lambda: self.clock.now, client_id, scene=self, **named)
+
+    def set_key(self, private: PrivateKey | None = None) -> None:
+        """Set the private key for Apple, as the operator does."""
+        self.apple.set_key(self.baton, now=self.clock.now, private=private)
 
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """Return the log lines of an event."""

@@ -28,6 +28,7 @@ ASKED_FOR = {
     "signing-key-leak",
     "throttling",
     "token-theft-wave",
+    "apple",
     "attestation",
     "daily-jobs",
     "mail",
@@ -36,7 +37,7 @@ ASKED_FOR = {
 
 
 def test_every_required_runbook_exists() -> None:
-    """Seven runbooks, and one each for the daily jobs, mail and an export."""
+    """Seven runbooks, and one each for Apple, attestation, the daily jobs, mail and an export."""
     assert {page.stem for page in PAGES} == ASKED_FOR
 
 
@@ -50,6 +51,7 @@ def test_everything_that_a_page_names_exists(page: Path) -> None:
     for command in re.findall(r"tools\.operate ([a-z-]+)", text):
         assert command in operate.CHANGES.keys() | operate.STATUSES.keys() | {
             "attestation",
+            "provider-key",
             "make-ring",
             "forget",
             "factors",

@@ -28,7 +28,7 @@ ours_alone()
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
-SCHEDULED = ["rotate_keys", "audit_configuration", "android_revocations"]
+SCHEDULED = ["rotate_keys", "audit_configuration", "android_revocations", "apple_revocations"]
 FUNCTIONS = [None, *SCHEDULED, "operate", "jobs", "mail_feedback"]
 
 
@@ -373,6 +373,27 @@ def test_the_job_of_revocations_can_change_only_its_list(stage: str) -> None:
     }
     assert conditions[1].keys() == {"StringEquals"}
     assert conditions[1]["StringEquals"].keys() == {"kms:ViaService"}
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_job_of_apple_can_change_only_the_tokens_that_wait(stage: str) -> None:
+    """It reads two keys, and no person. The function of the operator lets tokens wait, and reads none."""
+    policy, users = dynamodb_alone(statements(stage, "apple_revocations")), f"baton-{stage}-users"
+    assert may(policy, "dynamodb:UpdateItem", users, "J#apple#15")
+    assert may(policy, "dynamodb:GetItem", users, "J#apple#0")
+    for key in (RING_KEY["pk"]["S"], "K#provider#apple"):
+        assert may(policy, "dynamodb:GetItem", users, key)
+        assert not may(policy, "dynamodb:UpdateItem", users, key)
+    for action in ("dynamodb:GetItem", "dynamodb:UpdateItem"):
+        for keys in (("U#AbCd",), ("I#1#AbCd",), ("J#apple#0", "U#AbCd"), ()):
+            assert not may(policy, action, users, *keys)
+    for action in ("dynamodb:PutItem", "dynamodb:DeleteItem"):
+        assert not may(policy, action, users, "J#apple#0")
+    operator = dynamodb_alone(statements(stage, "operate"))
+    for action in ("dynamodb:PutItem", "dynamodb:UpdateItem"):
+        assert may(operator, action, users, "J#apple#3")
+        for keys in (("U#AbCd",), ("I#1#AbCd",), ("K#provider#apple",), ()):
+            assert not may(operator, action, users, *keys)
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)

@@ -12,18 +12,22 @@ from chalicelib.baton.factors.model import AddPasskey
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import AUDIT_KEPT_S
-from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.aws.service import AwsClient, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
+from chalicelib.baton.storage.dynamodb.identities import StoredIdentities
+from chalicelib.baton.storage.dynamodb.identity_items import RemoveIdentities, removals
 from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, _ticket_key, key_of
 from chalicelib.baton.storage.dynamodb.passkeys import credential_key
+from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.dynamodb.values import Item, number
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from chalicelib.baton.testing.contract.factor_values import PASSKEY
+from chalicelib.baton.testing.contract.provider_tokens import APPLE, AT_APPLE
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -113,3 +117,20 @@ def test_a_credential_without_its_account_is_our_own_trouble(engine: DynamoDB) -
     engine.write("put_item", TableName=engine.tables.users, Item=credential_key(PASSKEY.credential_id))
     with pytest.raises(Unavailable):
         Factors(engine).change_factors(ACTOR, AddPasskey(PASSKEY), remember=None, now=NOW)
+
+
+@pytest.mark.parametrize("first", [b"", b"an earlier token"])
+def test_a_token_that_comes_during_a_removal_is_not_lost(engine: DynamoDB, first: bytes) -> None:
+    """The removal was built of what was read. It is cancelled, and begins again."""
+    tokens = StoredProviderTokens(engine)
+    StoredIdentities(engine).sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE)
+    if first:
+        tokens.keep(APPLE.index, ACCOUNT, first, now=NOW)
+    parts = removals(engine, ACCOUNT, [APPLE.index], now=NOW)
+    tokens.keep(APPLE.index, ACCOUNT, b"newer", now=NOW)
+    with pytest.raises(TransactionFailed):
+        engine.transact(*parts)
+    assert tokens.of(APPLE.index, ACCOUNT) == b"newer"
+    RemoveIdentities(engine)(ACCOUNT, [APPLE.index], now=NOW)
+    assert StoredIdentities(engine).get(APPLE.index) is None
+    assert [token.sealed for shard in range(16) for token in tokens.waiting(shard)] == [b"newer"]

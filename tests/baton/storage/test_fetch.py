@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from chalicelib.baton.factors import breach
 from chalicelib.baton.factors.breach import BreachCheck
-from chalicelib.baton.factors.ports import NotFetched
+from chalicelib.baton.factors.ports import NotFetched, Posted
 from chalicelib.baton.factors.refusals import Breached
 from chalicelib.baton.policy import ASKING_MAX_S, BREACH_CHECK_MAX_S
 from chalicelib.baton.storage.aws.service import TimeBudget
@@ -439,3 +439,45 @@ def test_the_modules_come_with_the_first_request() -> None:
         "assert {'ssl', 'http.client'} <= sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_form_is_posted(certificates: Certificates) -> None:
+    """With its length. The answer is returned with its status, whether or not it is an error."""
+    seen: list[bytes] = []
+
+    def handler(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}")
+
+    posting = HttpsFetch(certificates=str(certificates.authority))
+    with serving(handler, certificates.good) as url:
+        answer = posting.post(f"{url}/auth/token", form={"code": "a&b=ü"}, within_s=LONG_S, bytes_max=BYTES_MAX)
+    assert answer == Posted(400, b"{}")
+    host = url.removeprefix("https://").encode()
+    assert seen == [
+        b"POST /auth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Accept: application/json\r\nContent-Length: 19\r\nConnection: close\r\n\r\ncode=a%%26b%%3D%%C3%%BC" % host
+    ]
+
+
+def test_a_form_has_the_same_limits(certificates: Certificates) -> None:
+    """Time, size, certificate and scheme."""
+    posting = HttpsFetch(certificates=str(certificates.authority))
+
+    def post(url: str) -> Posted | NotFetched:
+        return posting.post(url, form={"a": "b"}, within_s=WITHIN_S, bytes_max=10)
+
+    with serving(dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x"), certificates.good) as url:
+        assert post(url) == NotFetched("TimeoutError")
+    with serving(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b"x" * 11), certificates.good) as url:
+        assert post(url) == NotFetched("ValueError")
+    with serving(saying(b""), certificates.of_another_host) as url:
+        assert post(url) == NotFetched("SSLCertVerificationError")
+    assert post("http://localhost:1") == NotFetched("ValueError")
+    assert HttpsFetch().post("https://localhost:1", form={}, within_s=0, bytes_max=1) == NotFetched("TimeoutError")
+
+
+def test_the_page_of_an_error_is_not_read(certificates: Certificates) -> None:
+    """It may have any size. The reason is the status."""
+    done = fetched(saying(b"HTTP/1.1 503 Down\r\nContent-Length: 1000000\r\n\r\n"), certificates)
+    assert done.answer == NotFetched("status 503")

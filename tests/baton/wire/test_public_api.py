@@ -603,7 +603,7 @@ def test_the_jobs_of_baton_have_their_own_function_names() -> None:
     jobs = {source.name: source.handler_string for source in app.event_sources}
     assert jobs == {
         name: f"chalicelib.baton.http.jobs.{name}"
-        for name in ("rotate_keys", "audit_configuration", "android_revocations")
+        for name in ("rotate_keys", "audit_configuration", "android_revocations", "apple_revocations")
     }
 
 

@@ -12,7 +12,7 @@ from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import identities_of, identities_value, removals
+from chalicelib.baton.storage.dynamodb.identity_items import RemoveIdentities, identities_of, identities_value
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.passkeys import delete_credential, passkey_value, passkeys_of
 from chalicelib.baton.storage.dynamodb.restore_keys import restore_keys_of, restore_keys_value
@@ -155,9 +155,8 @@ class Users:
         for passkey in user.factors.passkeys.values() if user else ():
             with contextlib.suppress(ConditionFailed):
                 self._database.write("delete_item", **delete_credential(table, passkey.credential_id, account))
-        for linked in user.identities.values() if user else ():
-            with contextlib.suppress(TransactionFailed):
-                self._database.transact(*removals(self._database, account, (linked.index,), now=now))
+        indexes = [linked.index for linked in user.identities.values()] if user else []
+        RemoveIdentities(self._database)(account, indexes, now=now)
         item = self._database.write("delete_item", TableName=table, Key=of_account(account), ReturnValues="ALL_OLD")
         for one in (*(kept.index for kept in _kept_of(item)), *((email_index,) if email_index else ())):
             with contextlib.suppress(ConditionFailed):

@@ -1,6 +1,5 @@
 """Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
 
-import contextlib
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
@@ -29,10 +28,10 @@ from chalicelib.baton.storage.dynamodb.accounts import (
     user_of,
 )
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.identity_items import identities_value, identity_key, removals
+from chalicelib.baton.storage.dynamodb.identity_items import RemoveIdentities, identities_value, identity_key, removals
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
-from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first, raise_version
-from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
+from chalicelib.baton.storage.dynamodb.state_writes import end_logins, keep_one, put_first, raise_version
+from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 NOT_LINKED: Final = "attribute_not_exists(identities.#provider)"
@@ -48,6 +47,11 @@ NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR ask
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
 OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now"
 KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
+HAS_ANOTHER_WAY_IN: Final = (
+    "identities.#provider.i = :index AND"
+    " (attribute_exists(verifier) OR size(passkeys) > :none OR size(identities) > :one)"
+)
+LOSE: Final = "SET v = :next_version, remembered = :remembered REMOVE identities.#provider"
 
 
 class StoredIdentities:
@@ -163,8 +167,7 @@ class StoredIdentities:
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
         """Delete an identity of this account."""
-        with contextlib.suppress(TransactionFailed):
-            self._database.transact(*removals(self._database, account, (index,), now=now))
+        RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider."""
@@ -208,6 +211,36 @@ class StoredIdentities:
             )
         except ConditionFailed:
             return
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take an identity from an account, and end its logins, in one transaction."""
+        tables, account, version = self._database.tables, user.account, user.credentials_version
+        index = user.identities[provider].index
+        values: dict[str, Value] = {
+            ":version": number(version),
+            ":next_version": number(version + 1),
+            ":index": text(index),
+            ":none": number(0),
+            ":one": number(1),
+            ":remembered": remembered_value({}),
+        }
+        update = expression(
+            values, {"#provider": str(provider)}, condition=all_of(VERSION_AS_READ, HAS_ANOTHER_WAY_IN), update=LOSE
+        )
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
+        try:
+            self._database.transact(
+                {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},
+                end_logins(tables.lineages, account, expected_version=version, ended=ended, clear=False),
+                *removals(self._database, account, (index,), now=now),
+            )
+        except TransactionFailed as failed:
+            item, *_others = failed.items
+            stored = user_of(item) if item is not None else None
+            # Only a change of the credentials raises the version, and this one has removed the identity.
+            if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
+                return Moved()
+        return Done()
 
 
 def _versions(user: User, remember: Remember | None) -> Item:

@@ -1,18 +1,25 @@
 """Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user.
 
-Every removal of an identity is made of `removals`: an unlink, a claim, an undo, and a deletion.
+Every removal of an identity is made of `removals`: an unlink, a claim, an undo, and a deletion. The refresh token of
+Apple in the item then waits for its revocation: in the same write, or it would be lost with the item.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.assurance import APPLE_CODE
+from chalicelib.baton.policy import START_OVER_MAX
+from chalicelib.baton.storage.aws.service import TransactionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import expression
-from chalicelib.baton.storage.dynamodb.values import Item, Value, number, text
+from chalicelib.baton.storage.dynamodb.values import Item, Value, binary, number, text
 
 NOT_OF_OTHERS: Final = "attribute_not_exists(pk) OR account = :account"
+AS_READ: Final = "attribute_not_exists(pk) OR (account = :account AND refresh = :refresh)"
+HAS_NONE: Final = "attribute_not_exists(pk) OR (account = :account AND attribute_not_exists(refresh))"
 
 
 def identity_key(index: str) -> Item:
@@ -25,12 +32,54 @@ def removals(
 ) -> tuple[dict[str, dict[str, object]], ...]:
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
-    An identity that is gone already does no harm. One of another account cancels the transaction.
+    An identity that is gone already does no harm. One of another account cancels the transaction. So does a refresh
+    token that is stored after this call: build the parts again.
     """
-    del now
-    condition = expression({":account": text(account)}, condition=NOT_OF_OTHERS)
-    table = database.tables.users
-    return tuple({"Delete": {"TableName": table, "Key": identity_key(index), **condition}} for index in indexes)
+    return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
+
+
+class RemoveIdentities:
+    """Remove the identities of a deleted account."""
+
+    def __init__(self, database: DynamoDB) -> None:
+        """Use the tables of ``database``."""
+        self._database = database
+
+    def __call__(self, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
+        """Remove each of them. One that belongs to another account by now stays. Raises ``Unavailable``."""
+        for index in indexes:
+            self.remove(account, index, now=now)
+
+    def remove(self, account: AccountId, index: str, *, now: int) -> None:
+        """Remove one."""
+        for _ in range(START_OVER_MAX):
+            try:
+                self._database.transact(*removals(self._database, account, (index,), now=now))
+            except TransactionFailed as failed:
+                item = failed.items[-1]
+                if item is not None and item["account"]["S"] != account:
+                    return
+            else:
+                return
+        raise Unavailable("the token of an identity kept changing while it was removed", by_caller=True)
+
+
+def _removal(database: DynamoDB, account: AccountId, index: str, *, now: int) -> Iterator[dict[str, dict[str, object]]]:
+    key = {"TableName": database.tables.users, "Key": identity_key(index)}
+    values: dict[str, Value] = {":account": text(account)}
+    if not index.startswith(f"{APPLE_CODE}#"):
+        yield {"Delete": {**key, **expression(values, condition=NOT_OF_OTHERS)}}
+        return
+    from chalicelib.baton.storage.dynamodb.waiting_tokens import WaitingTokens, token_of  # noqa: PLC0415 - cold start
+
+    item = database.read(database.tables.users, identity_key(index))
+    sealed = token_of(item, account) if item is not None else b""
+    if sealed:
+        values[":refresh"] = binary(sealed)
+        waits = WaitingTokens(database).add(account, sealed, now=now)
+        if waits is not None:
+            yield waits
+    yield {"Delete": {**key, **expression(values, condition=AS_READ if sealed else HAS_NONE)}}
 
 
 def identities_value(identities: Mapping[int, LinkedIdentity]) -> Value:

@@ -51,6 +51,14 @@ class Ephemeral:
         key, kept_until = _ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
+    def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
+        """Return whether a ticket was consumed. DynamoDB deletes an expired record late."""
+        item = self._database.read(self._database.tables.ephemeral, _ticket_key(ticket_id))
+        if item is None:
+            return False
+        with reading("one-time value"):
+            return int(item[EXPIRY]["N"]) > now
+
     def store_grant(
         self,
         grant: str,

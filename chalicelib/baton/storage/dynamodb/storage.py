@@ -19,7 +19,7 @@ from chalicelib.baton.storage.late import LateStore
 from chalicelib.baton.storage.ports import Storage
 
 if TYPE_CHECKING:
-    from chalicelib.baton.federation.ports import Identities
+    from chalicelib.baton.federation.ports import Identities, ProviderTokens
 
 
 def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: Entropy) -> Storage:
@@ -38,6 +38,7 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
         suppressions=SuppressedAddresses(database),
         attestations=StoredAttestations(database),
         identities=cast("Identities", LateStore(lambda: _identities(database))),
+        provider_tokens=cast("ProviderTokens", LateStore(lambda: _provider_tokens(database))),
         key_ring=KeyRing(database, wrapper, entropy),
     )
 
@@ -46,3 +47,9 @@ def _identities(database: DynamoDB) -> "Identities":
     from chalicelib.baton.storage.dynamodb.identities import StoredIdentities  # noqa: PLC0415 - cold start
 
     return StoredIdentities(database)
+
+
+def _provider_tokens(database: DynamoDB) -> "ProviderTokens":
+    from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens  # noqa: PLC0415 - cold start
+
+    return StoredProviderTokens(database)

@@ -15,6 +15,7 @@ _NAMES: Final = {"#until": "until"}
 FOR_A_BOUNCE: Final = "attribute_not_exists(pk) OR #until < :until"
 FOR_A_COMPLAINT: Final = "attribute_not_exists(pk) OR attribute_exists(#until)"
 EXISTS: Final = "attribute_exists(pk)"
+IS_BOUNCE: Final = "attribute_exists(#until)"
 
 
 class SuppressedAddresses:
@@ -56,14 +57,15 @@ class SuppressedAddresses:
         except ConditionFailed:
             return
 
-    def lift(self, email_index: EmailIndex) -> Done | Refused:
+    def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
         """Delete the suppression of an address."""
+        condition = expression({}, _NAMES, condition=IS_BOUNCE) if only_bounce else expression({}, condition=EXISTS)
         try:
             self._database.write(
                 "delete_item",
                 TableName=self._database.tables.users,
                 Key=_key(email_index),
-                **expression({}, condition=EXISTS),
+                **condition,
             )
         except ConditionFailed:
             return Refused()

@@ -8,10 +8,18 @@ from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import Remember, User
 from chalicelib.baton.factors.rules import leaves_a_credential
-from chalicelib.baton.federation.model import FETCH_EVERY_S, IDENTITIES_MAX, Identity, NewIdentity, SealedKeys
+from chalicelib.baton.federation.model import (
+    FETCH_EVERY_S,
+    IDENTITIES_MAX,
+    TOKENS_PER_SHARD_MAX,
+    Identity,
+    NewIdentity,
+    SealedKeys,
+    TokenToRevoke,
+)
 from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage, Status
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
@@ -19,13 +27,18 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
     """Delete identities of an account at ``now`` (seconds). One of another account stays. The caller has the lock.
 
-    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion.
+    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion. Refresh tokens then wait for
+    their revocation.
     """
-    del now
     for index in indexes:
         stored = tables.identities.get(index)
         if stored is not None and stored.account == account:
             del tables.identities[index]
+            sealed, _at = tables.refresh_tokens.pop(index, (b"", 0))
+            token = TokenToRevoke(account, sealed, now)
+            waiting = sum(other.shard == token.shard for other in tables.to_revoke.values())
+            if sealed and waiting < TOKENS_PER_SHARD_MAX:
+                tables.to_revoke[token.id] = token
 
 
 class MemoryIdentities:
@@ -157,6 +170,37 @@ class MemoryIdentities:
         with self._tables.lock:
             if self._tables.key_sets.get(provider, (-1, b""))[0] < now:
                 self._tables.key_sets[provider] = (now, sealed)
+
+    def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
+        """Take an identity from an account, and end its logins."""
+        tables, account, version = self._tables, user.account, user.credentials_version
+        with tables.lock:
+            stored, account_state = tables.users.get(account), tables.lineages.get(account)
+            if stored is None or account_state is None:
+                return Moved()
+            linked = stored.identities.get(provider)
+            if linked is None and stored.credentials_version == version + 1:
+                return Done()
+            versions = {stored.credentials_version, account_state.credentials_version}
+            if account_state.status is not Status.ACTIVE or versions != {version}:
+                return Moved()
+            others = stored.password_hash is not None or stored.factors.passkeys or len(stored.identities) > 1
+            if linked is None or linked.index != user.identities[provider].index or not others:
+                return Moved()
+            remove_identities(tables, account, (linked.index,), now=now)
+            tables.users[account] = replace(
+                stored,
+                credentials_version=version + 1,
+                factors=replace(stored.factors, remembered={}),
+                identities={code: one for code, one in stored.identities.items() if code != provider},
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=account_state.epoch + 1,
+                credentials_version=version + 1,
+                raised=Ended(at=now, reason=EndReason.ENDED_BY_OWNER),
+            )
+            return Done()
 
 
 def _forgetting(user: User, remember: Remember | None) -> User:

@@ -34,6 +34,12 @@ class MemoryOneTime:
             self._tables.tickets[ticket_id] = (mark, expires_at + TICKET_CONSUMED_KEPT_S)
             return Done()
 
+    def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
+        """Return whether a ticket was consumed."""
+        with self._tables.lock:
+            consumed = self._tables.tickets.get(ticket_id)
+            return consumed is not None and consumed[1] > now
+
     def store_grant(
         self,
         grant: str,

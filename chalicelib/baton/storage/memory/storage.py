@@ -10,6 +10,7 @@ from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.mail_users import MemoryMailUsers
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
 from chalicelib.baton.storage.memory.one_time import MemoryOneTime
+from chalicelib.baton.storage.memory.provider_tokens import MemoryProviderTokens
 from chalicelib.baton.storage.memory.suppressions import MemorySuppressions
 from chalicelib.baton.storage.memory.tables import OF_THIS_PROCESS, MemoryTables
 from chalicelib.baton.storage.ports import Storage
@@ -31,5 +32,6 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
         suppressions=MemorySuppressions(tables),
         attestations=MemoryAttestations(tables),
         identities=MemoryIdentities(tables),
+        provider_tokens=MemoryProviderTokens(tables),
         key_ring=MemoryKeyRing(tables, entropy),
     )

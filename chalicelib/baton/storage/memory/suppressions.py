@@ -26,9 +26,12 @@ class MemorySuppressions:
                 return
             self._tables.suppressions[email_index] = suppression
 
-    def lift(self, email_index: EmailIndex) -> Done | Refused:
+    def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
         """Delete the suppression of an address."""
         with self._tables.lock:
+            stored = self._tables.suppressions.get(email_index)
+            if stored is not None and only_bounce and stored.until is None:
+                return Refused()
             return Done() if self._tables.suppressions.pop(email_index, None) else Refused()
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from chalicelib.baton.attestation.model import AttestedKey, RevokedList
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.model import Identity
+from chalicelib.baton.federation.model import Identity, TokenToRevoke
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState
@@ -48,6 +48,9 @@ class MemoryTables:
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""
     identities: dict[str, Identity] = field(default_factory=dict)
+    refresh_tokens: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    """Index of an identity -> its sealed refresh token, and when it was stored."""
+    to_revoke: dict[str, TokenToRevoke] = field(default_factory=dict)
     keys_asked: dict[int, int] = field(default_factory=dict)
     """Code of an identity provider -> when its keys were last asked for."""
     key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
@@ -68,6 +71,8 @@ class MemoryTables:
     """Code of the client and thumbprint of the device key -> the evidence that is remembered."""
     revoked: RevokedList | None = None
     switches: str = ""
+    apple_key: bytes = b""
+    """The private key for Apple, sealed."""
     ring: Ring | None = None
     swept_at: int = 0
 

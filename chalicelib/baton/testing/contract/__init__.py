@@ -27,6 +27,7 @@ from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
 from chalicelib.baton.testing.contract.passkeys import PasskeysContract
+from chalicelib.baton.testing.contract.provider_tokens import ProviderTokensContract
 from chalicelib.baton.testing.contract.restores import RestoresContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
 from chalicelib.baton.testing.contract.suppressions import SuppressionsContract
@@ -57,6 +58,7 @@ class StorageContract(
     AttestationsContract,
     IdentitiesContract,
     LinkedIdentitiesContract,
+    ProviderTokensContract,
     AuditContract,
     KeyRingContract,
 ):

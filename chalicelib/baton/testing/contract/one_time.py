@@ -94,6 +94,14 @@ class OneTimeContract(Contract):
         assert self.consume(storage, ticket_id=other, mark=OTHER_MARK) == Done()
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
 
+    def test_a_consumed_ticket_is_known(self, storage: StorageUnderTest) -> None:
+        """As long as its record is kept: a minute longer than the ticket."""
+        assert not storage.one_time.is_consumed(TICKET_ID, now=NOW)
+        self.consume(storage)
+        assert storage.one_time.is_consumed(TICKET_ID, now=NOW + 359)
+        assert not storage.one_time.is_consumed(TICKET_ID, now=NOW + 360)
+        assert not storage.one_time.is_consumed(TICKET_ID[::-1], now=NOW)
+
     @pytest.mark.guarantee(8)
     def test_one_of_many_consumes_a_ticket(self, storage: StorageUnderTest) -> None:
         """Eight requests with one ticket at the same time: one is accepted."""

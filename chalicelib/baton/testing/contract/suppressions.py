@@ -67,6 +67,15 @@ class SuppressionsContract(Contract):
         storage.suppressions.suppress(INDEX, BOUNCE)
         assert storage.suppressions.get(INDEX) == BOUNCE
 
+    def test_only_a_bounce_is_lifted(self, storage: StorageUnderTest) -> None:
+        """If the caller says so. A complaint stays until an operator lifts it."""
+        assert storage.suppressions.lift(INDEX, only_bounce=True) == Refused()
+        storage.suppressions.suppress(INDEX, BOUNCE)
+        assert storage.suppressions.lift(INDEX, only_bounce=True) == Done()
+        storage.suppressions.suppress(INDEX, COMPLAINT)
+        assert storage.suppressions.lift(INDEX, only_bounce=True) == Refused()
+        assert storage.suppressions.get(INDEX) == COMPLAINT
+
     def test_a_suppression_is_no_account(self, storage: StorageUnderTest) -> None:
         """A suppressed address stays free, and no user has it."""
         storage.suppressions.suppress(INDEX, BOUNCE)

@@ -286,7 +286,16 @@ def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
     ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
         assert f"table/{name}" in policies[0]
-    jobs = ("", "RotateKeys", "AuditConfiguration", "AndroidRevocations", "Operate", "Jobs", "MailFeedback")
+    jobs = (
+        "",
+        "RotateKeys",
+        "AuditConfiguration",
+        "AndroidRevocations",
+        "AppleRevocations",
+        "Operate",
+        "Jobs",
+        "MailFeedback",
+    )
     groups = [properties({"Resources": named}, f"{job}LogGroup") for job in jobs]
     for group, policy in zip(groups, policies, strict=True):
         assert f"log-group:{group['LogGroupName']}:*" in policy

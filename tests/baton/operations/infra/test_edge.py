@@ -39,6 +39,7 @@ RUNBOOKS = {
     "throttling",
     "lock-out-complaints",
     "rollback",
+    "apple",
     "attestation",
     "daily-jobs",
     "mail",
@@ -49,6 +50,7 @@ FUNCTIONS = {
     "RotateKeys": "-rotate_keys",
     "AuditConfiguration": "-audit_configuration",
     "AndroidRevocations": "-android_revocations",
+    "AppleRevocations": "-apple_revocations",
     "Operate": "-operate",
 }
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
@@ -264,6 +266,7 @@ NOT_A_STRANGERS = {
         "signing_key_age_days",
         "attestation_lowered",  # by an operator alone
         "revocation_list_stale",  # by Google, or a network
+        "apple_revocations_stuck",  # by Apple, a network, or a wrong key
         EXPORTED,
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),

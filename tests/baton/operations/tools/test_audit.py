@@ -201,6 +201,7 @@ def test_changed_permissions_of_a_job_are_found(role: tuple[Any, str], partition
         f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
         f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
         f"{name}-android_revocations": "policy-prod-android_revocations.json",
+        f"{name}-apple_revocations": "policy-prod-apple_revocations.json",
         f"{name}-operate": "policy-prod-operate.json",
         f"{name}-jobs": "policy-prod-jobs.json",
         f"{name}-mail_feedback": "policy-prod-mail_feedback.json",

@@ -37,6 +37,7 @@ PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:1234567
 ROLE = "baton-dev-api_handler"
 JOBS = [
     "baton-dev-android_revocations",
+    "baton-dev-apple_revocations",
     "baton-dev-audit_configuration",
     "baton-dev-operate",
     "baton-dev-rotate_keys",
@@ -501,7 +502,15 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     assert stage.parameters["Mail"] == "ses"
     assert list(stage.policies) == [
         f"baton-prod{job}"
-        for job in ("", "-rotate_keys", "-audit_configuration", "-android_revocations", "-operate", *QUEUE_FUNCTIONS)
+        for job in (
+            "",
+            "-rotate_keys",
+            "-audit_configuration",
+            "-android_revocations",
+            "-apple_revocations",
+            "-operate",
+            *QUEUE_FUNCTIONS,
+        )
     ]
     filled = filled_config(with_mail("prod"), stage, PLACE, None)["stages"]["prod"]["environment_variables"]
     assert filled["BATON_MAIL_QUEUE"] == "https://sqs.us-east-1.amazonaws.com/123456789012/baton-prod-mail"
@@ -514,7 +523,15 @@ def test_the_queue_of_the_settings_is_the_queue_of_the_stack() -> None:
     without = stage_named("prod", CONFIG)
     assert without.parameters["Mail"] == "off"
     assert list(without.policies) == [
-        f"baton-prod{job}" for job in ("", "-rotate_keys", "-audit_configuration", "-android_revocations", "-operate")
+        f"baton-prod{job}"
+        for job in (
+            "",
+            "-rotate_keys",
+            "-audit_configuration",
+            "-android_revocations",
+            "-apple_revocations",
+            "-operate",
+        )
     ]
 
 

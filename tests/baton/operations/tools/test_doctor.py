@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -232,3 +233,10 @@ def test_colours_are_used_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
         len({line.index(word) for line, word in zip(plain.getvalue().splitlines()[2:], ("never", "old"), strict=False)})
         == 1
     )
+
+
+def test_every_part_of_the_output_has_its_place() -> None:
+    """Bug: a deployment with attestation or cookies ended the command with a ValueError, after every check."""
+    sources = [path.read_text("utf-8") for path in Path(doctor.__file__).parent.glob("doctor*.py")]
+    parts = {part for source in sources for part in re.findall(r'Row\(\s*"([a-z]+)"', source)}
+    assert parts == set(doctor.PARTS)

@@ -131,7 +131,7 @@ def test_a_stage_without_a_queue_needs_no_policy_of_its_jobs() -> None:
     found = [finding.found for finding in upgrade_check.rights("prod", described, NEEDS, policy)]
     assert found == [
         f"prod: {function} has no policy in .chalice/config.json"
-        for function in ("android_revocations", "audit_configuration", "operate", "rotate_keys")
+        for function in ("android_revocations", "apple_revocations", "audit_configuration", "operate", "rotate_keys")
     ]
 
 

@@ -56,6 +56,7 @@ from chalicelib.baton.tokens.caller import Caller
 from tests.baton.browser.dbsc import CHALLENGE, OFFER, answer_to, make_proof
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.baton.factors.authenticator import Authenticator
+from tests.baton.federation.apple_server import AppleServer
 from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
@@ -223,6 +224,8 @@ POST /me/identities                         a new identity                      
 POST /me/identities                         mine already                             2      2      4      0
 POST /me/identities                         of another account                       8      3      6      0
 DELETE /me/identities/{provider}            with a grant                             8      2      5      1
+POST /login/federated                       at Apple, with a code                    2      4      6      1
+POST /federation/apple/notifications        the app was removed                      3      3      6      0
 POST /attestation-challenge                 a challenge                              0      0      0      0
 POST /register                              with evidence                            8      0      3      2
 POST /login                                 an unknown device, with evidence         6      3      9      2
@@ -323,9 +326,15 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     monkeypatch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
     environment = load_environment(clock, anchors=attester.anchors)
     ATTESTERS[:] = [attester]
-    google = IdentityProvider(environment.baton.settings.providers.get("google"), lambda: int(clock.time()))
-    environment.baton._late.fetch = lambda *_, **__: google.fetch()
-    PROVIDERS[:] = [google]
+    rows = environment.baton.settings.providers
+    google, apple = (IdentityProvider(rows.get(name), lambda: int(clock.time())) for name in ("google", "apple"))
+    environment.baton._late.fetch = lambda url, **_: (apple if "apple" in url else google).fetch()
+    PROVIDERS[:] = [google, apple]
+    server = AppleServer()
+    server.begin(apple, lambda: int(clock.time()))
+    server.set_key(environment.baton, now=int(clock.time()))
+    environment.baton._late.post = server.post
+    APPLES[:] = [server]
     environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
     QUEUES[:] = [environment.baton]
 
@@ -349,7 +358,9 @@ QUEUES: list[Any] = []
 ATTESTERS: list[Attester] = []
 """The authorities that attest the phones of the rows."""
 PROVIDERS: list[IdentityProvider] = []
-"""The identity provider of the people of the rows."""
+"""The identity providers of the people of the rows: Google, then Apple."""
+APPLES: list[AppleServer] = []
+"""Apple's server, which trades codes."""
 
 
 class Home:
@@ -387,11 +398,25 @@ class Home:
 
     def federated(self, phone: Device, **claims: Any) -> Said:
         """Log in, or sign up, with an identity at Google."""
-        (google,), attempt = PROVIDERS, secrets.token_urlsafe(16)
+        (google, _), attempt = PROVIDERS, secrets.token_urlsafe(16)
         nonce = login_nonce(provider="google", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
         body = {
             "provider": "google",
             "id_token": google.token(self.email, nonce, **claims),
+            "client_id": "mobile",
+            "device": {"name": "phone", "public_key": phone.key.jwk()},
+            "create": True,
+        }
+        return phone._kept(phone.post("/login/federated", body, {"idempotency-key": attempt}, token=None))
+
+    def at_apple(self, phone: Device) -> Said:
+        """Log in, or sign up, with an identity at Apple and an authorization code."""
+        (_, apple), (server,), attempt = PROVIDERS, APPLES, secrets.token_urlsafe(16)
+        nonce = login_nonce(provider="apple", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
+        body = {
+            "provider": "apple",
+            "id_token": apple.token(self.email, nonce),
+            "authorization_code": server.code(self.email),
             "client_id": "mobile",
             "device": {"name": "phone", "public_key": phone.key.jwk()},
             "create": True,
@@ -1506,6 +1531,23 @@ def _(home: Home) -> Act:
     phone = with_keys_of_the_provider(home)
     assert linking(home, phone)().status == 201
     return changing(phone, "DELETE", "/me/identities/google")
+
+
+@row("POST /login/federated", "at Apple, with a code")
+def _(home: Home) -> Act:
+    assert home.at_apple(home.device()).status == 201
+    phone = home.device()
+    return lambda: home.at_apple(phone)
+
+
+@row("POST /federation/apple/notifications", "the app was removed")
+def _(home: Home) -> Act:
+    phone, (_, apple), now = home.device(), PROVIDERS, int(home.clock.time())
+    assert home.at_apple(phone).status == 201
+    events = json.dumps({"type": "consent-revoked", "sub": home.email})
+    claims = {"iss": "https://appleid.apple.com", "aud": "com.example.app", "iat": now, "jti": "one", "events": events}
+    body = {"payload": apple.sign(claims)}
+    return lambda: phone.post("/federation/apple/notifications", body, token=None)
 
 
 @row("POST /attestation-challenge", "a challenge")

@@ -10,6 +10,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.identity_provider import IdentityProvider
+from tests.baton.federation.apple_server import AppleServer
 from tests.baton.fixture import load_environment
 from tests.baton.proofs.faults.line import Line
 from tests.baton.proofs.faults.stage import Stage
@@ -49,8 +50,12 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         rows = module.baton.settings.providers.by_name
         providers = {name: IdentityProvider(row, lambda: int(clock.time())) for name, row in rows.items()}
         vars(module.baton._late)["fetch"] = published_by(providers)  # no request leaves this machine
+        apple = AppleServer()
+        apple.begin(providers["apple"], lambda: int(clock.time()))
+        vars(module.baton._late)["post"] = apple.post
         module.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
         module.baton.key_ring.create(now=int(clock.time()))
-        yield Stage(request.param, module, tables, line, clock, attester, providers)
+        apple.set_key(module.baton, now=int(clock.time()))
+        yield Stage(request.param, module, tables, line, clock, attester, providers, apple)
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))

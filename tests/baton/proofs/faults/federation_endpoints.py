@@ -12,12 +12,22 @@ PROVIDER = "google"
 CLIENT = "mobile"
 
 
-def entered(stage: Stage, phone: Device, attempt: str, *, create: bool, sub: str = "ada") -> Said:
+def entered(
+    stage: Stage,
+    phone: Device,
+    attempt: str,
+    *,
+    create: bool,
+    sub: str = "ada",
+    provider: str = PROVIDER,
+    code: str = "",
+) -> Said:
     """Sign in at the provider, and log in with this attempt."""
-    nonce = login_nonce(provider=PROVIDER, client_id=CLIENT, keyid=phone.key.thumbprint(), attempt=attempt)
+    nonce = login_nonce(provider=provider, client_id=CLIENT, keyid=phone.key.thumbprint(), attempt=attempt)
     body = {
-        "provider": PROVIDER,
-        "id_token": stage.providers[PROVIDER].token(sub, nonce, CLIENT),
+        "provider": provider,
+        "id_token": stage.providers[provider].token(sub, nonce, CLIENT),
+        "authorization_code": code,
         "client_id": CLIENT,
         "device": {"name": "phone", "public_key": phone.key.jwk()},
         "create": create,
@@ -83,3 +93,31 @@ def _(stage: Stage) -> Act:
     phone = proved(stage, registered(stage))
     assert linked(stage, phone).status == 201
     return stage.by_device(phone, lambda it: stepped(it, "DELETE", f"{MINE}/{PROVIDER}"))
+
+
+def at_apple(stage: Stage) -> Device:
+    """Return the phone of a person who signed up with Apple, whose refresh token is stored."""
+    phone, code = stage.device(CLIENT), stage.apple.code()
+    assert entered(stage, phone, "the-attempt-of-the-sign-up", create=True, provider="apple", code=code).status == 201
+    return phone
+
+
+@scenario("POST /login/federated", "of a person at Apple, with a code")
+def _(stage: Stage) -> Act:
+    """Log in, whether or not the code is traded."""
+    phone, attempt = at_apple(stage), ATTEMPT.replace(" ", "-")
+
+    def enter(it: Device) -> Said:
+        return entered(stage, it, attempt, create=False, provider="apple", code=stage.apple.code())
+
+    return stage.by_device(phone, enter)
+
+
+@scenario("POST /federation/apple/notifications", "of a person who removed the app")
+def _(stage: Stage) -> Act:
+    """Repeat the notice until it is answered with 200, as Apple does."""
+    phone, now = at_apple(stage), int(stage.clock.time())
+    events = json.dumps({"type": "consent-revoked", "sub": "ada", "event_time": now})
+    claims = {"iss": "https://appleid.apple.com", "aud": "com.example.app", "iat": now, "jti": "one", "events": events}
+    body = {"payload": stage.providers["apple"].sign(claims)}
+    return stage.by_device(phone, lambda it: it.post("/federation/apple/notifications", body, token=None))

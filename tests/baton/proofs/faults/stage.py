@@ -20,6 +20,7 @@ from chalicelib.baton.storage.dynamodb.items import state_of
 from chalicelib.baton.storage.dynamodb.values import Item
 from chalicelib.baton.testing.attesters.kit import Attester
 from chalicelib.baton.testing.identity_provider import IdentityProvider
+from tests.baton.federation.apple_server import AppleServer
 from tests.baton.proofs.faults.line import Line
 from tests.baton.wire.conversation import Device, Said, through
 from tools.dev.engine import REGION
@@ -58,6 +59,7 @@ class Stage:
     clock: DevelopmentClock
     attester: Attester
     providers: dict[str, IdentityProvider]
+    apple: AppleServer
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,177 @@
+"""Notices of Apple: a person removed the app, deleted the Apple Account, or stopped the forwarding of mails.
+
+Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until it is
+answered with 200. So a notice is remembered after its effect, and each effect can be repeated. A notice may arrive
+late: it ends nothing that began after it.
+"""
+
+import hashlib
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.ports import Passwords
+from chalicelib.baton.federation.id_token import (
+    EXPIRY_LEEWAY_S,
+    ISSUED_WITHIN_S,
+    SUB_CHARACTERS_MAX,
+    IdTokenRefused,
+    canonical_issuer,
+    read_head,
+    verified_claims,
+)
+from chalicelib.baton.federation.model import NOTICE_KEPT_S, Identity
+from chalicelib.baton.federation.ports import Identities, ProviderTokens
+from chalicelib.baton.federation.provider_keys import ProviderKeys
+from chalicelib.baton.federation.providers import Provider, Providers
+from chalicelib.baton.federation.strict_json import read_object
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.assurance import APPLE_CODE
+from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.policy import START_OVER_MAX
+from chalicelib.baton.tokens.ports import Tickets
+
+JTI_CHARACTERS_MAX: Final = 255
+_ID_BYTES: Final = 16
+_NO_ACCOUNT: Final = "no account has the identity"
+
+
+class Forwarding(Protocol):
+    """Stop the mails to an address, or send them again."""
+
+    def __call__(self, email: str, *, on: bool, now: int) -> None:
+        """Store it. A text that is not an address changes nothing."""
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """A notice that Apple signed. ``at`` is when, in seconds. ``email`` is that of the event, or an empty text."""
+
+    id: bytes
+    at: int
+    type: str
+    issuer: str
+    sub: str
+    email: str
+
+    @property
+    def until(self) -> int:
+        """Return the last time of what the notice is about. The clocks of Apple and Baton may differ a little."""
+        return self.at + EXPIRY_LEEWAY_S
+
+
+class TakeNotice(Struct, frozen=True, kw_only=True):
+    """Carry out the notices of Apple."""
+
+    clock: Clock
+    providers: Providers
+    keys: ProviderKeys
+    key_ring: KeyRing
+    identities: Identities
+    tokens: ProviderTokens
+    users: Passwords
+    lineage_store: LineageStore
+    tickets: Tickets
+    forwarding: Forwarding
+    log: Log
+
+    def __call__(self, payload: str) -> None:
+        """Take a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
+        now = self.clock()
+        notice = self._verified(payload, now=now)
+        if self.tickets.is_consumed(notice.id, now=now):
+            return
+        outcome = self._done(notice, now=now)
+        self.tickets.consume_ticket(notice.id, expires_at=now + NOTICE_KEPT_S, now=now, mark=notice.id)
+        self.log.record("apple_notice", reason=f"{notice.type}: {outcome}")
+
+    def _verified(self, payload: str, *, now: int) -> Notice:
+        provider = next((one for one in self.providers.by_name.values() if one.code == APPLE_CODE), None)
+        try:
+            if provider is None:
+                raise IdTokenRefused("iss", "no provider of kind apple")
+            unread = read_head(payload, provider)
+            keys = self.keys(provider, unread.kid, now=now)
+            return read_notice(verified_claims(unread, provider, keys), provider, now=now)
+        except IdTokenRefused as refused:
+            raise errors.Malformed(
+                str(refused), pointer="/payload", detail="`payload` is not a notice of Apple to an app of this service."
+            ) from None
+
+    def _done(self, notice: Notice, *, now: int) -> str:
+        """Do it, and return in words what was done."""
+        match notice.type:
+            case "email-disabled" | "email-enabled":
+                self.forwarding(notice.email, on=notice.type == "email-enabled", now=now)
+                return "the address was noted"
+            case "consent-revoked":
+                identity = self._identity(notice, now=now)
+                return self._revoked(notice, identity, now=now) if identity is not None else _NO_ACCOUNT
+            case "account-delete" | "account-deleted":
+                identity = self._identity(notice, now=now)
+                return self._deleted(notice, identity, now=now) if identity is not None else _NO_ACCOUNT
+            case _:
+                return "nothing to do"
+
+    def _identity(self, notice: Notice, *, now: int) -> Identity | None:
+        index = self.key_ring.current(now=now).identity_index(APPLE_CODE, notice.issuer, notice.sub)
+        return self.identities.get(index)
+
+    def _revoked(self, notice: Notice, identity: Identity, *, now: int) -> str:
+        """End the logins that Apple began, and forget the refresh token, which Apple has revoked."""
+        self.tokens.drop(identity.index, identity.account, until=notice.until)
+        account_state = self.lineage_store.get(identity.account)
+        begun = account_state.lineages.values() if account_state is not None else ()
+        ended = 0
+        for lineage in begun:
+            if lineage.provider == APPLE_CODE and lineage.ended is None and lineage.auth_time <= notice.until:
+                self.lineage_store.end(identity.account, lineage.id, EndReason.ENDED_BY_OWNER, now=now)
+                ended += 1
+        return f"{ended} logins ended"
+
+    def _deleted(self, notice: Notice, identity: Identity, *, now: int) -> str:
+        """Remove the identity of a person who has no Apple Account any more, unless it is the last way in."""
+        self.tokens.drop(identity.index, identity.account, until=notice.until)
+        for _ in range(START_OVER_MAX):
+            user = self.users.get(identity.account)
+            linked = user.identities.get(APPLE_CODE) if user is not None else None
+            if user is None or linked is None or linked.index != identity.index:
+                return "the account does not have the identity any more"
+            if user.password_hash is None and not user.factors.passkeys and len(user.identities) == 1:
+                return "the identity stays: it is the last way in"
+            if isinstance(self.identities.lose(user, APPLE_CODE, now=now), Done):
+                return "the identity was removed, and every login of the account ended"
+        raise errors.Unavailable("the account kept changing during a notice", by_caller=True)
+
+
+def read_notice(claims: dict[str, Any], provider: Provider, *, now: int) -> Notice:
+    """Read the verified claims of a notice. ``events`` is one event, as a text of JSON. Raises ``IdTokenRefused``."""
+    audiences = {audience for of_client in provider.audiences.values() for audience in of_client}
+    if not (isinstance(claims.get("aud"), str) and claims["aud"] in audiences):
+        raise IdTokenRefused("aud", "not an app of this service")
+    issued_at, expires_at = claims.get("iat"), claims.get("exp")
+    if type(issued_at) is not int or not now - NOTICE_KEPT_S < issued_at <= now + ISSUED_WITHIN_S:
+        raise IdTokenRefused("iat", "too old, from the future, or no whole number")
+    if expires_at is not None and (type(expires_at) is not int or now > expires_at + EXPIRY_LEEWAY_S):
+        raise IdTokenRefused("exp", "expired, or no whole number")
+    jti, events = claims.get("jti"), claims.get("events")
+    if not (isinstance(jti, str) and 1 <= len(jti) <= JTI_CHARACTERS_MAX and isinstance(events, str)):
+        raise IdTokenRefused("payload", "no jti, or no events")
+    try:
+        event = read_object(events.encode())
+    except ValueError:
+        raise IdTokenRefused("payload", "events is not one JSON object") from None
+    kind, sub, email = event.get("type"), event.get("sub"), event.get("email", "")
+    if not (isinstance(kind, str) and isinstance(sub, str) and 1 <= len(sub) <= SUB_CHARACTERS_MAX):
+        raise IdTokenRefused("payload", "an event without type or subject")
+    return Notice(
+        id=hashlib.sha256(f"apple notice {jti}".encode()).digest()[:_ID_BYTES],
+        at=issued_at,
+        type=kind,
+        issuer=canonical_issuer(provider, claims["iss"]),
+        sub=sub,
+        email=email if isinstance(email, str) else "",
+    )

@@ -1,0 +1,229 @@
+"""What the store ``provider_tokens`` must do (``federation/ports.py``), with the removals of identities."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.factors.user_parts import LinkedIdentity
+from chalicelib.baton.federation.model import TOKEN_SHARDS, TOKENS_PER_SHARD_MAX, Identity, TokenToRevoke
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Ended, EndReason, Status
+from chalicelib.baton.testing.contract.addresses import BACK
+from chalicelib.baton.testing.contract.under_test import RACERS, Contract, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    EPOCH,
+    MARK,
+    MINE_LIVE,
+    NEW_PASSWORD_HASH,
+    NOW,
+    OTHER,
+    SOMEBODY_ELSE,
+    USER,
+    state_with,
+)
+
+APPLE: Final = Identity("1#ada-at-apple", ACCOUNT, linked_at=NOW, sealed_sub=b"sealed subject")
+AT_APPLE: Final = replace(USER, identities={1: LinkedIdentity(APPLE.index, NOW)})
+SEALED: Final = b"a sealed refresh token"
+LATER: Final = NOW + 60
+WAITING: Final = TokenToRevoke(ACCOUNT, SEALED, LATER)
+
+
+class ProviderTokensContract(Contract):
+    """The store ``provider_tokens``: `federation.ports.ProviderTokens`."""
+
+    def signed_up(self, storage: StorageUnderTest) -> None:
+        """Make the account of a person at Apple, with a refresh token."""
+        assert storage.identities.sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE) == Done()
+        assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, SEALED, now=NOW) == Done()
+
+    def waiting(self, storage: StorageUnderTest) -> list[TokenToRevoke]:
+        """Return every token that waits."""
+        return [token for shard in range(TOKEN_SHARDS) for token in storage.provider_tokens.waiting(shard)]
+
+    def test_an_identity_keeps_its_newest_token(self, storage: StorageUnderTest) -> None:
+        """The identity is as before."""
+        self.signed_up(storage)
+        assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
+        for _ in range(2):
+            assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, b"newer", now=LATER) == Done()
+        assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == b"newer"
+        assert storage.identities.get(APPLE.index) == APPLE
+        assert self.waiting(storage) == []
+
+    def test_only_the_own_identity_keeps_a_token(self, storage: StorageUnderTest) -> None:
+        """Another account's does not, and an unknown one is not made."""
+        assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, SEALED, now=NOW) == Refused()
+        assert storage.identities.get(APPLE.index) is None
+        self.signed_up(storage)
+        assert storage.provider_tokens.keep(APPLE.index, SOMEBODY_ELSE, b"other", now=NOW) == Refused()
+        assert storage.provider_tokens.of(APPLE.index, SOMEBODY_ELSE) == b""
+        assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
+
+    def test_a_token_is_dropped_unless_it_is_newer(self, storage: StorageUnderTest) -> None:
+        """Of the own identity. It does not wait then: the provider has revoked it."""
+        self.signed_up(storage)
+        drop = storage.provider_tokens.drop
+        drop(APPLE.index, ACCOUNT, until=NOW - 1)
+        drop(APPLE.index, SOMEBODY_ELSE, until=LATER)
+        assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
+        for _ in range(2):
+            drop(APPLE.index, ACCOUNT, until=NOW)
+        assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == b""
+        assert storage.identities.get(APPLE.index) == APPLE
+        assert self.waiting(storage) == []
+
+    def test_the_token_of_a_deleted_account_waits(self, storage: StorageUnderTest) -> None:
+        """The identity is free, and a repetition changes nothing."""
+        self.signed_up(storage)
+        for _ in range(2):
+            storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
+        assert storage.identities.get(APPLE.index) is None
+        assert self.waiting(storage) == [WAITING]
+        assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
+
+    def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
+        """The rest of a deletion, which the next login finishes. Nothing of another account is touched."""
+        self.signed_up(storage)
+        storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
+        assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])
+        for _ in range(2):
+            storage.identities.forget(APPLE.index, ACCOUNT, now=LATER)
+        assert self.waiting(storage) == [WAITING]
+
+    def test_the_token_of_a_claimed_account_waits(self, storage: StorageUnderTest) -> None:
+        """A claim removes the identities of the person who registered the address before."""
+        self.signed_up(storage)
+        done = storage.accounts.reset_password(AT_APPLE, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=LATER)
+        assert done == Done()
+        assert self.waiting(storage) == [WAITING]
+
+    def test_the_token_of_an_undone_link_waits(self, storage: StorageUnderTest) -> None:
+        """A thief linked the identity."""
+        self.signed_up(storage)
+        assert (
+            storage.accounts.undo_changes(AT_APPLE, replace(BACK, address=None, freed=(), identities={}), now=LATER)
+            == Done()
+        )
+        assert self.waiting(storage) == [WAITING]
+
+    def test_the_token_of_an_unproved_account_waits(self, storage: StorageUnderTest) -> None:
+        """Its address deletes it."""
+        self.signed_up(storage)
+        assert storage.accounts.delete_unproved(AT_APPLE, mark=OTHER, now=LATER) == Done()
+        assert self.waiting(storage) == [WAITING]
+
+    def test_an_identity_without_a_token_leaves_none(self, storage: StorageUnderTest) -> None:
+        """And one of another provider."""
+        assert storage.identities.sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE) == Done()
+        storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
+        assert storage.identities.get(APPLE.index) is None
+        assert self.waiting(storage) == []
+
+    def test_a_token_that_waited_is_ended_once(self, storage: StorageUnderTest) -> None:
+        """The others of its item stay, and the oldest is first."""
+        tokens = [TokenToRevoke(AccountId(f"{n:016d}"), b"token %d" % n, NOW - n) for n in range(200)]
+        same = [token for token in tokens if token.shard == tokens[0].shard]
+        assert len(same) > 2
+        for token in same:
+            self.let_wait(storage, token)
+        assert storage.provider_tokens.waiting(tokens[0].shard) == tuple(reversed(same))
+        for _ in range(2):
+            storage.provider_tokens.end(same[1])
+        left = [token for token in reversed(same) if token != same[1]]
+        assert storage.provider_tokens.waiting(tokens[0].shard) == tuple(left)
+        storage.provider_tokens.end(replace(WAITING, sealed=b"of an item that does not exist"))
+
+    def let_wait(self, storage: StorageUnderTest, token: TokenToRevoke) -> None:
+        """Make an account with this token, and delete it."""
+        index = f"1#{token.id}"
+        user = replace(AT_APPLE, account=token.account, email="", email_index="", verified_at=None)
+        identity = replace(APPLE, index=index, account=token.account)
+        linked = replace(user, identities={1: LinkedIdentity(index, NOW)})
+        storage.identities.sign_up(linked, state_with(account=token.account), identity)
+        storage.provider_tokens.keep(index, token.account, token.sealed, now=NOW)
+        storage.identities.forget(index, token.account, now=token.removed_at)
+
+    @pytest.mark.guarantee(8)
+    def test_a_removal_and_a_new_token_at_the_same_time_lose_none(self, storage: StorageUnderTest) -> None:
+        """Either the identity was gone, or the newest stored token waits."""
+        self.signed_up(storage)
+        sealed = [b"token %d" % number for number in range(RACERS - 1)]
+
+        def keeping(one: bytes) -> Callable[[], object]:
+            return lambda: storage.provider_tokens.keep(APPLE.index, ACCOUNT, one, now=NOW)
+
+        def forget() -> object:
+            with contextlib.suppress(Unavailable):  # the token changed each time
+                storage.identities.forget(APPLE.index, ACCOUNT, now=LATER)
+            return None
+
+        race([forget, *map(keeping, sealed)])
+        storage.identities.forget(APPLE.index, ACCOUNT, now=LATER)
+        assert storage.identities.get(APPLE.index) is None
+        assert len(self.waiting(storage)) == 1
+
+    def test_a_full_item_takes_no_more(self, storage: StorageUnderTest) -> None:
+        """The identity is removed all the same."""
+        shard, kept, number = WAITING.shard, 0, 0
+        while kept < TOKENS_PER_SHARD_MAX + 1:
+            token = TokenToRevoke(AccountId(f"{number:016d}"), b"number %d" % number, NOW)
+            number += 1
+            if token.shard != shard:
+                continue
+            kept += 1
+            self.let_wait(storage, token)
+            assert storage.identities.get(f"1#{token.id}") is None
+        assert len(storage.provider_tokens.waiting(shard)) == TOKENS_PER_SHARD_MAX
+
+    def test_the_key_for_apple_is_replaced(self, storage: StorageUnderTest) -> None:
+        """There is none at first."""
+        assert storage.provider_tokens.apple_key() == b""
+        for sealed in (b"first", b"second", b"second"):
+            storage.provider_tokens.replace_apple_key(sealed)
+            assert storage.provider_tokens.apple_key() == sealed
+
+    def test_a_lost_identity_ends_every_login(self, storage: StorageUnderTest) -> None:
+        """The password is left. A repetition is done, and the token waits."""
+        self.signed_up(storage)
+        for _ in range(2):
+            assert storage.identities.lose(AT_APPLE, 1, now=LATER) == Done()
+        user, account_state = storage.accounts.get(ACCOUNT), storage.lineages.get(ACCOUNT)
+        assert user is not None
+        assert account_state is not None
+        assert (user.identities, user.credentials_version) == ({}, USER.credentials_version + 1)
+        assert (account_state.credentials_version, account_state.epoch) == (USER.credentials_version + 1, EPOCH + 1)
+        assert account_state.raised == Ended(LATER, EndReason.ENDED_BY_OWNER)
+        assert storage.identities.get(APPLE.index) is None
+        assert self.waiting(storage) == [WAITING]
+
+    @pytest.mark.parametrize("beside", ["nothing", "identity"])
+    def test_the_last_way_in_is_not_lost(self, storage: StorageUnderTest, beside: str) -> None:
+        """Without a password, a passkey or another identity nothing is written."""
+        others = {2: LinkedIdentity("2#ada-at-google", NOW)} if beside == "identity" else {}
+        user = replace(AT_APPLE, password_hash=None, identities={**AT_APPLE.identities, **others})
+        storage.identities.sign_up(user, state_with(MINE_LIVE), APPLE)
+        outcome = storage.identities.lose(user, 1, now=LATER)
+        assert outcome == (Done() if others else Moved())
+        assert (storage.identities.get(APPLE.index) is None) is bool(others)
+
+    @pytest.mark.parametrize("changed", ["version", "index", "status"])
+    def test_an_identity_is_lost_as_it_was_read(self, storage: StorageUnderTest, changed: str) -> None:
+        """The credentials changed, another identity is linked, or the account is not active."""
+        self.signed_up(storage)
+        read = AT_APPLE
+        if changed == "version":
+            read = replace(AT_APPLE, credentials_version=AT_APPLE.credentials_version + 1)
+        if changed == "index":
+            read = replace(AT_APPLE, identities={1: LinkedIdentity("1#another", NOW)})
+        if changed == "status":
+            storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert storage.identities.lose(read, 1, now=LATER) == Moved()
+        assert storage.identities.get(APPLE.index) == APPLE
+        assert storage.accounts.get(ACCOUNT) == AT_APPLE
