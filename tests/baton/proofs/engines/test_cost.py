@@ -1485,7 +1485,7 @@ def _(home: Home) -> Act:
 
 def linking(home: Home, phone: Device) -> Act:
     """Get a grant for a link; the act is the link."""
-    (google,), attempt = PROVIDERS, secrets.token_urlsafe(16)
+    google, attempt = PROVIDERS[0], secrets.token_urlsafe(16)
     nonce = login_nonce(provider="google", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
     body = json.dumps({"provider": "google", "id_token": google.token(home.email, nonce)}).encode()
     grant = grant_of(phone, "POST", "/me/identities", body, password=PASSWORD).members["grant"]
