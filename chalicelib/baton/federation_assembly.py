@@ -46,6 +46,13 @@ def federation_routes_of(
 ) -> tuple[Route, ...]:
     """List the routes of federation. Without providers they exist, and no provider has a name."""
     storage = parts.storage
+    trade = TradeCode(
+        entropy=parts.entropy,
+        key_ring=storage.key_ring,
+        tokens=storage.provider_tokens,
+        apple=Apple(post=parts.post),
+        log=parts.log,
+    )
     return federation.routes(
         log_in=LogInFederated(
             clock=parts.clock,
@@ -58,13 +65,7 @@ def federation_routes_of(
             users=storage.accounts,
             lineage_store=storage.lineages,
             ephemeral=storage.one_time,
-            trade=TradeCode(
-                entropy=parts.entropy,
-                key_ring=storage.key_ring,
-                tokens=storage.provider_tokens,
-                apple=Apple(post=parts.post),
-                log=parts.log,
-            ),
+            trade=trade,
             judge=Judge(clients=parts.clients, enrollable=enrollable_of(parts)),
             ask=AskForFactor(entropy=parts.entropy, email_first=parts.settings.mail != "off"),
             admit=admit,
@@ -81,6 +82,7 @@ def federation_routes_of(
             identities=storage.identities,
             users=storage.accounts,
             lineage_store=storage.lineages,
+            trade=trade,
             record=parts.record,
         ),
         take_notice=TakeNotice(

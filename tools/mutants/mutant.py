@@ -65,7 +65,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/federation/apple_key.py": ("tests/baton/operations/tools/test_operate_provider_key.py",),
     "chalicelib/baton/federation/apple_tokens.py": APPLE,
     "chalicelib/baton/federation/notices.py": ("tests/baton/federation/test_apple_notices.py",),
-    "chalicelib/baton/federation/manage.py": LINKED,
+    "chalicelib/baton/federation/manage.py": (*LINKED, "tests/baton/federation/test_apple_link.py"),
     "chalicelib/baton/federation/routes.py": LINKED,
     "tools/moving/identities.py": ("tests/baton/operations/tools/test_import_identities.py",),
     "chalicelib/baton/storage/dynamodb/provider_tokens.py": ("tests/baton/storage/test_dynamodb.py",),

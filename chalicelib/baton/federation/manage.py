@@ -16,6 +16,7 @@ from chalicelib.baton.factors.model import Remember, User
 from chalicelib.baton.factors.refusals import LastCredential
 from chalicelib.baton.factors.rules import is_new_key, leaves_a_credential, remember
 from chalicelib.baton.factors.user_parts import LinkedIdentity
+from chalicelib.baton.federation.apple_tokens import TradeCode
 from chalicelib.baton.federation.id_token import Proved, login_nonce
 from chalicelib.baton.federation.model import IDENTITIES_MAX, Identity, NewIdentity
 from chalicelib.baton.federation.ports import Identities, IdentityTaken
@@ -69,6 +70,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     identities: Identities
     users: Users
     lineage_store: LineageStore
+    trade: TradeCode
     record: Record
 
     def show(self, caller: Caller) -> ShownIdentities:
@@ -78,8 +80,10 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         shown = tuple(self._shown(code, one) for code, one in linked)
         return ShownIdentities(shown, user.password_hash is not None)
 
-    def link(self, caller: Caller, *, provider: str, id_token: str) -> Link:
+    def link(self, caller: Caller, *, provider: str, id_token: str, authorization_code: str = "") -> Link:
         """Link the identity of an id_token, or find that the account has it already. Nothing else is changed.
+
+        The authorization code of Apple is traded last, once. A failure of the trade does not change the answer.
 
         Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``IdentityOfOthers`` and ``TooManyIdentities``.
         """
@@ -93,6 +97,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
             user = self._user(caller)
             mine = user.identities.get(row.code)
             if mine is not None and mine.index == index:
+                self.trade(authorization_code, row, proved, index=index, account=caller.account, now=now)
                 return Link(self._shown(row.code, mine), created=False)
             if mine is not None or len(user.identities) >= IDENTITIES_MAX:
                 raise TooManyIdentities
@@ -101,6 +106,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
             outcome = self.identities.link(caller.actor, user, new, remember=remembered, now=now)
             if isinstance(outcome, Done):
                 self._tell_linked(caller, user, row, new, now=now)
+                self.trade(authorization_code, row, proved, index=index, account=caller.account, now=now)
                 return Link(self._shown(row.code, new.linked), created=True)
             if isinstance(outcome, IdentityTaken):
                 self._finish_deletion(outcome.account, index, now=now)

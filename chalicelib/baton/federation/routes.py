@@ -30,7 +30,9 @@ def routes(*, log_in: LogInFederated, manage: ManageIdentities, take_notice: Tak
         return Answer(200, manage.show(caller))
 
     def link(caller: Caller, body: LinkShape) -> Answer:
-        linked = manage.link(caller, provider=body.provider, id_token=body.id_token)
+        linked = manage.link(
+            caller, provider=body.provider, id_token=body.id_token, authorization_code=body.authorization_code
+        )
         return Answer(201 if linked.created else 200, linked.shown)
 
     def unlink(caller: Caller, provider: str) -> Answer:

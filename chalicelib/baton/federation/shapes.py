@@ -34,7 +34,8 @@ class FederatedLoginShape(Body, kw_only=True):
 
 
 class LinkShape(Body):
-    """``POST /me/identities``."""
+    """``POST /me/identities``. ``authorization_code`` is for Apple."""
 
     provider: ProviderName
     id_token: IdToken
+    authorization_code: AuthorizationCode = ""

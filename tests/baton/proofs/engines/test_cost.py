@@ -416,7 +416,7 @@ class Home:
 
     def at_apple(self, phone: Device) -> Said:
         """Log in, or sign up, with an identity at Apple and an authorization code."""
-        (_, apple), (server,), attempt = PROVIDERS, APPLES, secrets.token_urlsafe(16)
+        (*_, apple), (server,), attempt = PROVIDERS, APPLES, secrets.token_urlsafe(16)
         nonce = login_nonce(provider="apple", client_id="mobile", keyid=phone.key.thumbprint(), attempt=attempt)
         body = {
             "provider": "apple",
@@ -1493,7 +1493,7 @@ def _(home: Home) -> Act:
 
 @row("POST /step-up", "an identity")
 def _(home: Home) -> Act:
-    (_, acme), phone, attempt = PROVIDERS, home.device(), secrets.token_urlsafe(16)
+    (_, acme, _), phone, attempt = PROVIDERS, home.device(), secrets.token_urlsafe(16)
     assert home.federated(phone, index=1).status == 201
     operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
     named = {"provider": "acme", "client_id": "mobile", "keyid": phone.key.thumbprint(), "attempt": attempt}
