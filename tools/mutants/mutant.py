@@ -139,7 +139,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_restore.py",
         *HANDOVER,
     ),
-    "chalicelib/baton/lineages/rules.py": ("tests/baton/lineages/test_lineage.py", *HANDOVER),
+    "chalicelib/baton/lineages/rules.py": (
+        "tests/baton/lineages/test_lineage.py",
+        "tests/baton/lineages/test_handed_over.py",
+        *HANDOVER,
+    ),
     "chalicelib/baton/factors/strength.py": ("tests/baton/factors/test_strength.py",),
     "chalicelib/baton/factors/block_list.py": ("tests/baton/factors/test_strength.py",),
     "chalicelib/baton/factors/context_words.py": ("tests/baton/factors/test_strength.py",),

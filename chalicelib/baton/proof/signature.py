@@ -200,7 +200,7 @@ def _check_coverage(message: Message, signature: Signature) -> None:
     if not covered.issuperset(wanted):
         missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in covered]
         raise InsufficientCoverage("missing", missing=missing, path=message.path)
-    if names and len(set(names)) < len(names):
+    if len(set(names)) < len(names):
         # Before the values of covered names are found: 3,000 repetitions and 60 covered names would take 130 ms.
         raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 

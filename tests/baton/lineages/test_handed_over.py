@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_AND_TOTP, PROVIDER
 from chalicelib.baton.lineages.login_rules import handed_over, replaced_by_handover
 from chalicelib.baton.lineages.model import Assurance, NoBinding
-from chalicelib.baton.testing.contract.values import EPOCH, MINE_LIVE, NEW, NOW, OTHER_LIVE, state_with
+from chalicelib.baton.lineages.rules import Inactive, may_act
+from chalicelib.baton.testing.contract.values import ACTOR, EPOCH, MINE_LIVE, NEW, NOW, OTHER_LIVE, state_with
 
 BROWSER = replace(OTHER_LIVE, id=NEW, binding=NoBinding(), assurance=PASSWORD, issued_at=NOW, expires_at=NOW + 1000)
 
@@ -40,3 +41,13 @@ def test_only_live_logins_are_ended() -> None:
     earlier = replace(OTHER_LIVE, epoch=EPOCH - 1)
     assert replaced_by_handover(state_with(MINE_LIVE, earlier), made, over=earlier.id) == ()
     assert replaced_by_handover(state_with(MINE_LIVE, OTHER_LIVE), made, over=OTHER_LIVE.id) == (OTHER_LIVE,)
+
+
+def test_a_handed_over_login_acts_only_with_the_login_of_its_app() -> None:
+    """The condition of a write compares the login of the app that the actor names. A write without it has no effect."""
+    made = handed_over(BROWSER, MINE_LIVE, idle_s=1000)
+    account_state = state_with(MINE_LIVE, made)
+    actor = replace(ACTOR, lineage=made.id)
+    assert may_act(account_state, replace(actor, app=MINE_LIVE.id), now=NOW) == made
+    assert may_act(account_state, actor, now=NOW) == Inactive()
+    assert may_act(account_state, replace(ACTOR, app=made.id), now=NOW) == Inactive()
