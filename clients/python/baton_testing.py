@@ -120,12 +120,17 @@ class Development:
         `claims` are other claims, such as `email` and `email_verified`. One that is `None` is left out. `audience` is
         the `aud` of the token, if it is not the first one of the provider.
         """
-        members = {"sub": sub, "nonce": nonce, **claims}
-        return str(self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/token", members)["id_token"])
+        return self._signed(provider, {"sub": sub, "nonce": nonce, **claims})["id_token"]
 
-    def person(self, provider: str, sub: str, **claims: object) -> Callable[[str], str]:
-        """Return the function that your app calls to show the sheet of a provider, for a person who signs in."""
-        return lambda nonce: self.id_token(provider, sub, nonce, **claims)
+    def person(self, provider: str, sub: str, **claims: object) -> Callable[[str], dict[str, str]]:
+        """Return the function that your app calls to show the sheet of a provider, for a person who signs in.
+
+        The function returns `id_token` and `authorization_code`.
+        """
+        return lambda nonce: self._signed(provider, {"sub": sub, "nonce": nonce, **claims})
+
+    def _signed(self, provider: str, members: dict[str, Any]) -> dict[str, str]:
+        return dict(self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/token", members))
 
     def providers(self) -> list[dict[str, Any]]:
         """Return the identity providers of the server."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
 from chalicelib.baton.keys.base64url import decode_base64url
@@ -19,6 +20,7 @@ from chalicelib.baton.testing.identity_provider import IdentityProvider
 if TYPE_CHECKING:
     from chalicelib.baton.federation.providers import Provider, Providers
     from chalicelib.baton.lineages.clients import Clients
+    from chalicelib.baton.service import Baton
 
 PATH: Final = "/_dev/providers"
 AUDIENCE: Final = "baton-dev"
@@ -128,12 +130,32 @@ class DevelopmentProviders:
         """Serve them below the origin of the server."""
         self._origin, self._clock = origin, clock
         self._rows: Providers | None = None
+        self._baton: Baton | None = None
         self._begun: dict[str, DevelopmentProvider] = {}
         self._lock = threading.Lock()
 
-    def serve(self, rows: "Providers | None") -> None:
+    def serve(self, rows: "Providers | None", baton: "Baton | None" = None) -> None:
         """Serve the rows of the app that was loaded last."""
-        self._rows = rows
+        self._rows, self._baton = rows, baton
+
+    def set_apple_key(self, provider: DevelopmentProvider) -> None:
+        """Store a new private key for Apple in the deployment, as the operator does, unless it has one.
+
+        Without a key, no authorization code could be traded.
+        """
+        from chalicelib.baton.federation.apple_key import NoKey, keep_key, stored_key  # noqa: PLC0415 - as in fetch
+        from chalicelib.baton.ids import Secret  # noqa: PLC0415
+
+        if self._baton is None or provider.row.kind != "apple":
+            return
+        ring, tokens = self._baton.key_ring.current(now=self._clock()), self._baton.storage.provider_tokens
+        try:
+            if stored_key(tokens, ring=ring).kid == provider.row.key_id:
+                return
+        except NoKey:
+            pass
+        scalar = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
+        keep_key(tokens, provider.row.key_id, Secret(scalar), ring=ring, nonce=secrets.token_bytes(12))
 
     def get(self, name: str) -> DevelopmentProvider | None:
         """Return a provider."""
@@ -163,14 +185,24 @@ class DevelopmentProviders:
                 return provider.signs.fetch() or NotFetched("the provider has an outage")
         return HttpsFetch()(url, headers=headers, within_s=within_s, bytes_max=bytes_max)
 
-    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes] | None:
+    def post(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> object:
+        """Answer a form that the app sends to Apple (`factors.ports.Post`). Other forms go to the network."""
+        from chalicelib.baton.factors.ports import Posted  # noqa: PLC0415 - as in fetch
+        from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415
+
+        answered = self.answer(url, form)
+        if answered is None:
+            return HttpsFetch().post(url, form=form, within_s=within_s, bytes_max=bytes_max)
+        status, members = answered
+        return Posted(status, json.dumps(members).encode())
+
+    def answer(self, url: str, form: Mapping[str, str]) -> tuple[int, dict[str, object]] | None:
         """Answer a form that the app sends to Apple. ``None``: the URL is not Apple's."""
         parts = urlsplit(url)
         apple = next((one for one in self.listed() if one.row.kind == "apple"), None)
         if apple is None or parts.hostname != _APPLE or parts.path not in {_TRADE, _REVOKE}:
             return None
-        status, members = apple.answer(parts.path, form)
-        return status, json.dumps(members).encode()
+        return apple.answer(parts.path, form)
 
     def rows(self, clients: "Clients") -> "Providers":
         """Return the rows for a team without ``providers.toml``: every client has the audience ``baton-dev``."""

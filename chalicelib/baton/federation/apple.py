@@ -17,9 +17,9 @@ from chalicelib.baton.federation.model import (
     CLIENT_SECRET_S,
     REFRESH_TOKEN_CHARACTERS_MAX,
 )
-from chalicelib.baton.federation.strict_json import read_object
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import SigningKey
+from chalicelib.baton.keys.strict_json import read_object
 
 APPLE_URL: Final = "https://appleid.apple.com"
 INVALID_GRANT: Final = "invalid_grant"

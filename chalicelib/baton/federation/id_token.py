@@ -13,8 +13,8 @@ from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.accounts.refusals import InvalidEmail
 from chalicelib.baton.federation.key_set import KeySet, KeyUnfit
 from chalicelib.baton.federation.providers import Provider
-from chalicelib.baton.federation.strict_json import read_object
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.strict_json import read_object
 from chalicelib.baton.policy import TOKEN_BYTES_MAX
 
 Reason = Literal[

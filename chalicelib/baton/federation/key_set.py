@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
-from chalicelib.baton.federation.strict_json import read_object
 from chalicelib.baton.keys.base64url import decode_base64url
+from chalicelib.baton.keys.strict_json import read_object
 
 KEY_SET_BYTES_MAX: Final = 64 * 1024
 KEYS_MAX: Final = 32

@@ -27,8 +27,8 @@ from chalicelib.baton.federation.model import NOTICE_KEPT_S, Identity
 from chalicelib.baton.federation.ports import Identities, ProviderTokens
 from chalicelib.baton.federation.provider_keys import ProviderKeys
 from chalicelib.baton.federation.providers import Provider, Providers
-from chalicelib.baton.federation.strict_json import read_object
 from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.strict_json import read_object
 from chalicelib.baton.lineages.assurance import APPLE_CODE
 from chalicelib.baton.lineages.model import EndReason
 from chalicelib.baton.lineages.ports import LineageStore

@@ -50,6 +50,8 @@ class ProviderRoutes:
         claims = {"sub": string(members, "sub", most=255), "nonce": string(members, "nonce", most=255)}
         audience = string(members, "audience") if "audience" in members else provider.audiences[0]
         others = {name: value for name, value in members.items() if name not in {"sub", "nonce", "audience"}}
+        if self._providers:
+            self._providers.set_apple_key(provider)
         return as_json(provider.token({**others, **claims}, audience=audience))
 
     def _rotate(self, request: DevRequest) -> GatewayResponse:

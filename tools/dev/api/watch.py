@@ -60,7 +60,7 @@ class Watch:
             baton._dispatch.after = _unwatched(baton._dispatch.after)
             self._baton = baton
             if self._providers is not None:
-                self._providers.serve(baton.settings.providers)
+                self._providers.serve(baton.settings.providers, baton)
         return module
 
     @property
@@ -79,6 +79,7 @@ class Watch:
             mailbox=cast("Any", self._mailbox),
             anchors=self._anchors,
             fetch=cast("Any", self._providers.fetch) if self._providers else None,
+            post=cast("Any", self._providers.post) if self._providers else None,
             providers=self._providers.rows if self._providers else None,
         )
 

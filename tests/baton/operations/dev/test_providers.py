@@ -177,9 +177,9 @@ class Apple:
     def post(self, path: str, **form: str) -> tuple[int, dict[str, Any]]:
         """Send a form to Apple."""
         named = {"client_id": "baton-dev", "client_secret": secret(), **form}
-        answered = self.providers.post(f"https://appleid.apple.com{path}", named)
+        answered = self.providers.answer(f"https://appleid.apple.com{path}", named)
         assert answered is not None
-        return answered[0], json.loads(answered[1])
+        return answered
 
     def trade(self, code: str, **form: str) -> tuple[int, dict[str, Any]]:
         """Trade a code."""
@@ -246,8 +246,8 @@ def test_an_outage_is_one_of_the_code_trade_too() -> None:
     assert apple.trade(code)[0] == 503
     found.signs.outage = False
     assert apple.trade(code)[0] == 200
-    assert apple.providers.post("https://another.example/auth/token", {}) is None
-    assert apple.providers.post("https://appleid.apple.com/auth/keys", {}) is None
+    assert apple.providers.answer("https://another.example/auth/token", {}) is None
+    assert apple.providers.answer("https://appleid.apple.com/auth/keys", {}) is None
     assert apple.post("/auth/token", grant_type="refresh_token")[1] == {"error": "unsupported_grant_type"}
 
 
@@ -333,6 +333,24 @@ def test_an_app_tests_its_logins_with_the_helper(server: Server, dev: Developmen
         dev.skip(601)
         tablet.login_federated("apple", ada, "tablet")
         tablet.delete_account(Proof(identity=Identity("apple", ada)))
+
+
+def refresh_tokens(dev: Development) -> int:
+    """Return how many refresh tokens of the development Apple are not revoked."""
+    return next(int(one["refresh_tokens"]) for one in dev.providers() if one["name"] == "apple")
+
+
+def test_the_code_of_a_login_with_apple_is_traded_and_revoked_with_the_account(
+    server: Server, dev: Development
+) -> None:
+    """A deletion revokes the refresh tokens of the account at Apple. The server stores a key for Apple by itself."""
+    phone, before = client_of(server), refresh_tokens(dev)
+    with closing(phone._transport):  # type: ignore[type-var] # it closes
+        ada = dev.person("apple", secrets.token_hex(4))
+        phone.login_federated("apple", ada, "phone", create=True)
+        assert refresh_tokens(dev) == before + 1
+        phone.delete_account(Proof(identity=Identity("apple", ada)))
+    assert refresh_tokens(dev) == before
 
 
 def test_google_gives_no_step_up_and_acme_does(server: Server, dev: Development) -> None:
