@@ -22,7 +22,7 @@ def kept(server: Server) -> str:
     full = [server.got(f"/requests/{one['request_id']}") for one in requests]
     events = server.running.server.api.events.after(0)[1]
     records = server.running.server.api.records._records.values()
-    return json.dumps([requests, full, events]) + repr([(record.email, record.details) for record in records])
+    return json.dumps([requests, full, events]) + repr([(record._facts, record.shown) for record in records])
 
 
 def strings(value: Any) -> list[str]:

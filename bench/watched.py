@@ -1,0 +1,112 @@
+"""The cost of the console for a request to ``make dev`` while no page of the console is open: ``make bench-console``.
+
+The same request goes through two servers of one process in turn: one is that of ``make dev``, the other one records
+nothing. The figures are the CPU time of the thread, without the network. The goal is at most 5 %.
+"""
+
+import os
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from bench.machine import machine, silenced
+
+GOAL: Final = 0.05
+ROUNDS: Final = 300
+REQUESTS: Final = 5
+"""In each round. All of them fit into the buffer of a socket."""
+
+def main() -> int:
+    """Measure and print."""
+    os.environ |= {"BATON_LOG_LEVEL": "ERROR"}  # both servers write no line of a request
+    from tools.dev.serve import development  # noqa: PLC0415 - after the settings
+
+    with silenced(), development(0) as running:
+        watched, plain = running.server, _unwatched(running)
+        figures = [
+            (name, *_compared(wire, watched, plain, running.server.api.records.clear))
+            for name, wire in _requests(running)
+        ]
+    print(f"{machine()}, medians of {ROUNDS} rounds with {REQUESTS} requests, CPU time")
+    for name, without, extra in figures:
+        share = extra / without
+        print(f"{name:<14} {without:7.0f} us, with the console {extra:+6.1f} us ({share:+.1%}), goal {GOAL:.0%}")
+    return 0
+
+
+def _unwatched(running: Any) -> Any:  # noqa: ANN401 - what the handler needs of a server
+    """Serve the same tables by environments that nothing watches."""
+    from chalicelib.baton.testing.gateway import Gateway, load_environment  # noqa: PLC0415
+    from tools.dev.serve import ENVIRONMENTS  # noqa: PLC0415
+
+    clock = running.server.clock
+    gateway = Gateway([load_environment(clock).app for _ in range(ENVIRONMENTS)], clock=clock)
+    return SimpleNamespace(gateway=gateway, api=SimpleNamespace(front=gateway), server_port=running.server.server_port)
+
+
+def _requests(running: Any) -> Iterator[tuple[str, bytes]]:  # noqa: ANN401 - the development server
+    """Yield the bytes of requests that may be repeated."""
+    import baton_client as client  # noqa: PLC0415 - `bench` puts the folder of the clients on the path
+
+    sent: list[client.Request] = []
+    stock = client.HttpTransport()
+
+    def transport(request: client.Request, timeout_s: float) -> client.Answer:
+        sent.append(request)
+        return stock(request, timeout_s)
+
+    phone = client.BatonClient(running.url, "mobile", client.MemoryStorage(), transport=transport)
+    phone.register("bench@example.com", "copper lantern drifting sideways", "a phone")
+    phone.me()
+    stock.close()
+    host = f"Host: localhost:{running.server.server_port}\r\n"
+    yield "GET /time", f"GET /api/time HTTP/1.1\r\n{host}Accept: */*\r\nUser-Agent: bench\r\n\r\n".encode()
+    me = sent[-1]
+    fields = "".join(f"{name}: {value}\r\n" for name, value in me.headers.items() if name.lower() != "host")
+    yield "GET /me", f"{me.method} {urlsplit(me.url).path} HTTP/1.1\r\n{host}{fields}\r\n".encode()
+
+
+def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None]) -> tuple[float, float]:  # noqa: ANN401
+    """Return the microseconds of a request without the console, and those that the console adds."""
+    for server in (plain, watched, plain, watched):
+        _spent(wire, server)
+    without, extra = [], []
+    for number in range(ROUNDS):
+        pair = {server is watched: _spent(wire, server) for server in _turns(number, plain, watched)}
+        without.append(pair[False])
+        extra.append(pair[True] - pair[False])
+        forget()
+    return statistics.median(without), statistics.median(extra)
+
+
+def _turns(number: int, *servers: object) -> tuple[object, ...]:
+    return servers if number % 2 else servers[::-1]
+
+
+def _spent(wire: bytes, server: Any) -> float:  # noqa: ANN401
+    """Answer all requests of a round in this thread. Return the microseconds of one."""
+    from tools.dev.gateway import _Handler  # noqa: PLC0415 - after the settings
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        here = socket.create_connection(listening.getsockname())
+        there, _ = listening.accept()
+    with here, there:
+        here.sendall(wire * REQUESTS)
+        here.shutdown(socket.SHUT_WR)
+        begun = time.thread_time()
+        _Handler(there, ("127.0.0.1", 0), server)
+        spent = time.thread_time() - begun
+        there.close()
+        answers = b"".join(iter(lambda: here.recv(1 << 20), b""))
+    if answers.count(b"HTTP/1.1 200") != REQUESTS:
+        raise SystemExit(f"error: not every request was answered with 200. {answers[:300]!r}")
+    return 1e6 * spent / REQUESTS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
