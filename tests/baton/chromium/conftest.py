@@ -52,6 +52,14 @@ def platform(browser: Chromium) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="session")
+def tabs_driver() -> Iterator[Chromium]:
+    """Start the browser for the tabs of clients."""
+    browser_or_skip()
+    with Chromium("pages.mjs", light=True) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def console_server() -> Iterator[Served]:
     """Start one development server for the tests of the console."""
     browser_or_skip()
@@ -63,7 +71,7 @@ def console_server() -> Iterator[Served]:
 def console_driver() -> Iterator[Chromium]:
     """Start the browser for the console."""
     browser_or_skip()
-    with Chromium("console.mjs") as browser:
+    with Chromium("console.mjs", light=True) as browser:
         yield browser
 
 

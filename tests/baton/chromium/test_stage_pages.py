@@ -9,8 +9,7 @@ import pytest
 
 from chalicelib.baton.testing.gateway import GatewayResponse
 from tests.baton.chromium.chromium import Chromium
-from tests.baton.chromium.conftest import browser_or_skip
-from tests.baton.chromium.console import Served, Tab, served
+from tests.baton.chromium.console import Served, Tab
 from tests.baton.wire.conversation import PASSWORD
 from tools.dev.api.answers import DevRefusal, DevRequest, as_json
 from tools.stage_console import ConsoleServer
@@ -44,16 +43,15 @@ class OverDevelopment:
 
 
 @pytest.fixture
-def stage() -> Iterator[tuple[Served, str]]:
-    """Serve a stage over a development server, with one account."""
-    browser_or_skip()
-    with served() as server:
-        server.api("/register", {"email": EMAIL, "password": PASSWORD, "client_id": "simple"})
-        console = ConsoleServer(OverDevelopment(server), KEY)  # type: ignore[arg-type]
-        threading.Thread(target=console.serve_forever, daemon=True).start()
-        yield server, f"http://127.0.0.1:{console.server_port}"
-        console.shutdown()
-        console.server_close()
+def stage(console_server: Served) -> Iterator[tuple[Served, str]]:
+    """Serve a stage over the development server, with one account."""
+    console_server.dev("reset", "POST", {})
+    console_server.api("/register", {"email": EMAIL, "password": PASSWORD, "client_id": "simple"})
+    console = ConsoleServer(OverDevelopment(console_server), KEY)  # type: ignore[arg-type]
+    threading.Thread(target=console.serve_forever, daemon=True).start()
+    yield console_server, f"http://127.0.0.1:{console.server_port}"
+    console.shutdown()
+    console.server_close()
 
 
 def test_an_operator_finds_and_disables_an_account(console_driver: Chromium, stage: tuple[Served, str]) -> None:
