@@ -82,7 +82,7 @@ const commands = {
   async axe({ page }) {
     const { page: one } = pages[page];
     if (!(await one.evaluate(() => "axe" in globalThis))) await one.evaluate(AXE);
-    const { violations } = await one.evaluate(() => globalThis.axe.run());
+    const { violations } = await one.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary.slice(0, 200)}`).join(" | ")}`);
   },
   async troubles({ page }) {
