@@ -21,6 +21,7 @@ ROUNDS: Final = 300
 REQUESTS: Final = 5
 """In each round. All of them fit into the buffer of a socket."""
 
+
 def main() -> int:
     """Measure and print."""
     os.environ |= {"BATON_LOG_LEVEL": "ERROR"}  # both servers write no line of a request
@@ -39,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def _unwatched(running: Any) -> Any:  # noqa: ANN401 - what the handler needs of a server
+def _unwatched(running: Any) -> Any:
     """Serve the same tables by environments that nothing watches."""
     from chalicelib.baton.testing.gateway import Gateway, load_environment  # noqa: PLC0415
     from tools.dev.serve import ENVIRONMENTS  # noqa: PLC0415
@@ -49,7 +50,7 @@ def _unwatched(running: Any) -> Any:  # noqa: ANN401 - what the handler needs of
     return SimpleNamespace(gateway=gateway, api=SimpleNamespace(front=gateway), server_port=running.server.server_port)
 
 
-def _requests(running: Any) -> Iterator[tuple[str, bytes]]:  # noqa: ANN401 - the development server
+def _requests(running: Any) -> Iterator[tuple[str, bytes]]:
     """Yield the bytes of requests that may be repeated."""
     import baton_client as client  # noqa: PLC0415 - `bench` puts the folder of the clients on the path
 
@@ -71,7 +72,7 @@ def _requests(running: Any) -> Iterator[tuple[str, bytes]]:  # noqa: ANN401 - th
     yield "GET /me", f"{me.method} {urlsplit(me.url).path} HTTP/1.1\r\n{host}{fields}\r\n".encode()
 
 
-def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None]) -> tuple[float, float]:  # noqa: ANN401
+def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None]) -> tuple[float, float]:
     """Return the microseconds of a request without the console, and those that the console adds."""
     for server in (plain, watched, plain, watched):
         _spent(wire, server)
@@ -88,7 +89,7 @@ def _turns(number: int, *servers: object) -> tuple[object, ...]:
     return servers if number % 2 else servers[::-1]
 
 
-def _spent(wire: bytes, server: Any) -> float:  # noqa: ANN401
+def _spent(wire: bytes, server: Any) -> float:
     """Answer all requests of a round in this thread. Return the microseconds of one."""
     from tools.dev.gateway import _Handler  # noqa: PLC0415 - after the settings
 

@@ -52,7 +52,7 @@ class Shown(Struct, frozen=True):
 
 
 class Record:
-    """One request. It is masked and summed up when something reads it first: nobody reads most requests.
+    """One request. It is masked and summed up when something reads it first. Most requests are never read.
 
     From then on, the record has no secret.
     """
