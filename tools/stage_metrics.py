@@ -51,8 +51,8 @@ def read(cloudwatch: AwsClient, service: str, hours: int, *, now: float | None =
     while True:
         page = cloudwatch.call("get_metric_data", **asked)
         for one in page["MetricDataResults"]:
-            times = (int(at.timestamp()) for at in one["Timestamps"])
-            found[int(one["Id"].removeprefix("m"))].update(zip(times, one["Values"], strict=True))
+            seconds = (int(at.timestamp()) for at in one["Timestamps"])
+            found[int(one["Id"].removeprefix("m"))].update(zip(seconds, one["Values"], strict=True))
         if not page.get("NextToken"):
             break
         asked["NextToken"] = page["NextToken"]
