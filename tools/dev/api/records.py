@@ -1,5 +1,6 @@
 """The last requests of the development server, in full, without their secrets."""
 
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,7 +152,7 @@ class Records:
         self, sent: Sent, response: GatewayResponse | None, seen: Seen, *, faults: str, ms: float, at: float
     ) -> None:
         """Keep a request. ``response`` is ``None`` if a fault closed the connection without an answer."""
-        request_id = (response.header("baton-request-id") if response else None) or seen.request_id
+        request_id = _id_of(response) or seen.request_id or secrets.token_hex(8)
         noted = _NOTHING
         if seen.exchange is not None and seen.token is not None:
             noted = self._history.note(
@@ -189,6 +190,15 @@ class Records:
         """Forget the requests."""
         with self._lock:
             self._records.clear()
+
+
+def _id_of(response: GatewayResponse | None) -> str | None:
+    if response is None:
+        return None
+    for name, value in response.headers:
+        if name == "Baton-Request-Id":  # as Baton writes it
+            return value
+    return response.header("baton-request-id")
 
 
 def _names(record: Record) -> Iterable[str]:

@@ -74,9 +74,9 @@ class SignatureSeen(Struct, gc=False):
 class Seen(Struct, gc=False):
     """The notes of one request."""
 
-    request_id: str
-    """The id if there is no answer with another one."""
     phone: str | None = None
+    request_id: str = ""
+    """The id if there is no answer with another one. Empty: any id."""
     faults: tuple[Fault, ...] = ()
     closed: bool = False
     """A fault closed the connection."""
