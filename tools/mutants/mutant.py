@@ -26,6 +26,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tools/dev/api/front.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/dev/api/guards.py": (f"{DEVELOPMENT}/test_guards.py",),
     "tools/dev/api/masks.py": (f"{DEVELOPMENT}/test_masks.py", f"{DEVELOPMENT}/test_requests.py"),
+    "tools/dev/api/records.py": (f"{DEVELOPMENT}/test_masks.py",),
     "tools/dev/api/watch.py": (f"{DEVELOPMENT}/test_faults.py",),
     "tools/stage_console.py": (f"{DEVELOPMENT}/test_stage_console.py",),
     "chalicelib/baton/attestation/app_attest.py": ("tests/baton/attestation/test_app_attest.py",),
