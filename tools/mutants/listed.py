@@ -1313,7 +1313,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "tools/dev/api/records.py",
-        ("a secret is kept after a read", "            self._facts = None\n", ""),
+        ("a secret is kept after a read", "            self.facts = None\n", ""),
         ("a large body is kept until a read", "            record.members()  # Only what is shown is cut.\n", "            pass\n"),
     ),
     *_of(

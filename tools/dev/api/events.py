@@ -5,7 +5,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -22,17 +22,34 @@ GONE_EVERY_S: Final = 0.5
 Event = dict[str, Any]
 
 
+class Source(Protocol):
+    """What has the members of an event. It must not refer to the event: neither is known to the garbage collector."""
+
+    def members(self) -> dict[str, Any]:
+        """Return the members."""
+
+
+class Given(Struct, frozen=True, gc=False):
+    """Members that are known when the event is published."""
+
+    given: dict[str, Any]
+
+    def members(self) -> dict[str, Any]:
+        """Return the members."""
+        return self.given
+
+
 class Kept(Struct, frozen=True, gc=False):
-    """An event with its number. ``members`` returns its members when something reads the event."""
+    """An event with its number. Its members are worked out when something reads it."""
 
     n: int
     at: float
     kind: str
-    members: Callable[[], dict[str, Any]]
+    source: Source
 
     def event(self) -> Event:
         """Return the event."""
-        return {"n": self.n, "at": self.at, "kind": self.kind, **self.members()}
+        return {"n": self.n, "at": self.at, "kind": self.kind, **self.source.members()}
 
 
 class Events:
@@ -49,14 +66,14 @@ class Events:
 
     def publish(self, kind: str, /, **members: object) -> Event:
         """Keep an event, and wake the streams."""
-        return self.publish_later(kind, lambda: members).event()
+        return self.publish_later(kind, Given(members)).event()
 
-    def publish_later(self, kind: str, members: Callable[[], dict[str, Any]]) -> Kept:
+    def publish_later(self, kind: str, source: Source) -> Kept:
         """Keep an event whose members are worked out when something reads it. Wake the streams."""
         at = round(self._clock(), 3)
         with self._changed:
             self._last += 1
-            kept = Kept(self._last, at, kind, members)
+            kept = Kept(self._last, at, kind, source)
             self._events.append(kept)
             self._changed.notify_all()
         return kept

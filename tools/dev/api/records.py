@@ -11,13 +11,14 @@ from msgspec.structs import asdict
 
 from chalicelib.baton.testing.gateway import GatewayResponse
 from tools.dev.api import units
-from tools.dev.api.events import Events, Kept
+from tools.dev.api.events import Events
 from tools.dev.api.findings import findings
 from tools.dev.api.history import History, Noted
 from tools.dev.api.masks import BODY_BYTES_MAX, Body, masked_body, masked_headers, masked_target
 from tools.dev.api.seen import EngineCall, Seen
 
 RECORDS_KEPT: Final = 2_000
+KIND: Final = "request"
 _NOTHING: Final = Noted()
 
 
@@ -52,30 +53,27 @@ class Shown(Struct, frozen=True):
     details: dict[str, Any]
 
 
-class Record:
+class Record(Struct, gc=False):
     """One request. It is masked and summed up when something reads it first. Most requests are never read.
 
-    From then on, the record has no secret.
+    From then on, the record has no secret. It is in no cycle of references: the garbage collector does not see it.
     """
 
-    __slots__ = ("_authorities", "_facts", "_shown", "kept")
-
-    def __init__(self, facts: Facts, authorities: Callable[[], frozenset[str]]) -> None:
-        """Keep the facts."""
-        self._facts: Facts | None = facts
-        self._authorities = authorities
-        self._shown: Shown | None = None
-        self.kept: Kept
+    facts: Facts | None
+    authorities: Callable[[], frozenset[str]]
+    worked: Shown | None = None
+    kept: tuple[int, float] = (0, 0)
+    """The number and the time of its event."""
 
     @property
     def shown(self) -> Shown:
         """Return what is shown. Two threads may work it out at the same time: the result is the same."""
-        facts = self._facts
+        facts = self.facts
         if facts is not None:
-            self._shown = worked_out(facts, self._authorities)
-            self._facts = None
-        assert self._shown is not None
-        return self._shown
+            self.worked = worked_out(facts, self.authorities)
+            self.facts = None
+        assert self.worked is not None
+        return self.worked
 
     def members(self) -> dict[str, Any]:
         """Return the members of the event."""
@@ -84,7 +82,8 @@ class Record:
     @property
     def summary(self) -> dict[str, Any]:
         """Return the event."""
-        return self.kept.event()
+        n, at = self.kept
+        return {"n": n, "at": at, "kind": KIND, **self.members()}
 
     def full(self) -> dict[str, Any]:
         """Return the request in full."""
@@ -161,7 +160,8 @@ class Records:
         record = Record(Facts(sent, response, seen, request_id, faults, ms, at, noted), self._authorities)
         if len(sent.body) + (len(response.body) if response else 0) > BODY_BYTES_MAX:
             record.members()  # Only what is shown is cut.
-        record.kept = self._events.publish_later("request", record.members)
+        kept = self._events.publish_later(KIND, record)
+        record.kept = (kept.n, kept.at)
         with self._lock:
             self._records[request_id] = record
             while len(self._records) > RECORDS_KEPT:

@@ -22,7 +22,7 @@ def kept(server: Server) -> str:
     full = [server.got(f"/requests/{one['request_id']}") for one in requests]
     events = server.running.server.api.events.after(0)[1]
     records = server.running.server.api.records._records.values()
-    return json.dumps([requests, full, events]) + repr([(record._facts, record.shown) for record in records])
+    return json.dumps([requests, full, events]) + repr([(record.facts, record.shown) for record in records])
 
 
 def strings(value: Any) -> list[str]:
@@ -89,14 +89,14 @@ def test_what_is_shown_of_a_request_is_worked_out_when_something_reads_it(server
     phone, email = server.registered()
     records = server.running.server.api.records._records
     *_, record = records.values()
-    facts = record._facts
+    facts = record.facts
     assert facts is not None
     assert PASSWORD.encode() in facts.sent.body
     assert server.last("register")["request_id"] == facts.request_id
-    assert record._facts is None
+    assert record.facts is None
     phone.post("/login", {**phone.entry(email), "note": "x " * 10_000}, token=None)
     *_, record = records.values()
-    assert record._facts is None
+    assert record.facts is None
     assert record.shown.details["request"]["cut"] is True
 
 
