@@ -49,7 +49,7 @@ class Kept(Struct, frozen=True, gc=False):
 
     def event(self) -> Event:
         """Return the event."""
-        return {"n": self.n, "at": self.at, "kind": self.kind, **self.source.members()}
+        return {"n": self.n, "at": round(self.at, 3), "kind": self.kind, **self.source.members()}
 
 
 class Events:
@@ -59,7 +59,8 @@ class Events:
         """Begin without an event. ``clock`` is the clock of the server."""
         self._clock = clock
         self._events: deque[Kept] = deque(maxlen=KEPT)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._last = 0
         self._streams = 0
         self._closed = False
@@ -70,12 +71,13 @@ class Events:
 
     def publish_later(self, kind: str, source: Source) -> Kept:
         """Keep an event whose members are worked out when something reads it. Wake the streams."""
-        at = round(self._clock(), 3)
-        with self._changed:
+        at = self._clock()
+        with self._lock:
             self._last += 1
             kept = Kept(self._last, at, kind, source)
             self._events.append(kept)
-            self._changed.notify_all()
+            if self._streams:
+                self._changed.notify_all()
         return kept
 
     def clear(self) -> None:

@@ -83,7 +83,7 @@ class Record(Struct, gc=False):
     def summary(self) -> dict[str, Any]:
         """Return the event."""
         n, at = self.kept
-        return {"n": n, "at": at, "kind": KIND, **self.members()}
+        return {"n": n, "at": round(at, 3), "kind": KIND, **self.members()}
 
     def full(self) -> dict[str, Any]:
         """Return the request in full."""
