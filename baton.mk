@@ -190,8 +190,8 @@ bench-kit: $(READY) ## Measure a World and a phone of the test kit
 	@$(PYTHON) -m bench.kit
 
 .PHONY: bench-console
-bench-console: $(READY) ## Measure what the console costs a request of make dev while no page is open
-	@$(PYTHON) -m bench.watched
+bench-console: $(READY) ## Measure what the console costs a request of make dev, without an open page (COUNT=1: with valgrind)
+	@COUNT=$(COUNT) $(PYTHON) -m bench.watched
 
 .PHONY: bench-imports
 bench-imports: $(READY) ## List the modules that the first request of each route imports

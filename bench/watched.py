@@ -2,28 +2,39 @@
 
 The same request goes through two servers of one process in turn: one is that of ``make dev``, the other one records
 nothing. The figures are the CPU time of the thread, without the network. The goal is at most 5 %.
+
+On a busy machine, CPU times differ from run to run. If valgrind is installed, ``COUNT=1`` counts the instructions of
+``GET /time`` too, which takes a minute or more.
 """
 
+import gc
+import json
 import os
+import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from bench.instructions import FEW, MANY, counts
 from bench.machine import machine, silenced
 
 GOAL: Final = 0.05
+PLAIN, WATCHED = "without the console", "with the console"
 ROUNDS: Final = 150
 REQUESTS: Final = 5
 """In each round. All of them fit into the buffer of a socket."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
+    if arguments == ["--program"]:
+        return _program()
     os.environ |= {"BATON_LOG_LEVEL": "ERROR"}  # both servers write no line of a request
     from tools.dev.serve import development  # noqa: PLC0415 - after the settings
 
@@ -37,6 +48,49 @@ def main() -> int:
     for name, without, extra in figures:
         share = extra / without
         print(f"{name:<14} {without:7.0f} us, with the console {extra:+6.1f} us ({share:+.1%}), goal {GOAL:.0%}")
+    valgrind = shutil.which("valgrind")
+    if valgrind is not None and os.environ.get("COUNT"):
+        counted = _counted(valgrind)
+        share = counted[WATCHED] / counted[PLAIN] - 1
+        print(f"GET /time {counted[PLAIN]:13,.0f} instructions, with the console {share:+.1%}, goal {GOAL:.0%}")
+    return 0
+
+
+def _counted(valgrind: str) -> dict[str, float]:
+    """Run the program below under cachegrind."""
+    done = subprocess.run(
+        [
+            *(valgrind, "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={os.devnull}"),
+            *(sys.executable, "-m", "bench.watched", "--program"),
+        ],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return counts(done.stdout, done.stderr)
+
+
+def _program() -> int:
+    """Answer few and many requests, in a process for each number. The difference is the cost of the requests."""
+    os.environ |= {"BATON_LOG_LEVEL": "ERROR"}
+    from tools.dev.serve import development  # noqa: PLC0415 - after the settings
+
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as told, silenced(), development(0) as running:
+        servers = {PLAIN: _unwatched(running), WATCHED: running.server}
+        wire = dict(_requests(running))["GET /time"]
+        for server in 3 * tuple(servers.values()):
+            _spent(wire, server, FEW)
+        gc.collect()
+        gc.freeze()
+        for name, server in servers.items():
+            for calls in (FEW, MANY):
+                process = os.fork()
+                if not process:
+                    _spent(wire, server, calls)
+                    os._exit(0)
+                os.waitpid(process, 0)
+                print(json.dumps([name, calls, process]), file=told, flush=True)
     return 0
 
 
@@ -86,7 +140,7 @@ def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None])
     return statistics.median(without), statistics.median(extra)
 
 
-def _spent(wire: bytes, server: Any) -> float:
+def _spent(wire: bytes, server: Any, requests: int = REQUESTS) -> float:
     """Answer all requests of a round in this thread. Return the microseconds of one."""
     from tools.dev.gateway import _Handler  # noqa: PLC0415 - after the settings
 
@@ -94,17 +148,17 @@ def _spent(wire: bytes, server: Any) -> float:
         here = socket.create_connection(listening.getsockname())
         there, _ = listening.accept()
     with here, there:
-        here.sendall(wire * REQUESTS)
+        here.sendall(wire * requests)
         here.shutdown(socket.SHUT_WR)
         begun = time.thread_time()
         _Handler(there, ("127.0.0.1", 0), server)
         spent = time.thread_time() - begun
         there.close()
         answers = b"".join(iter(lambda: here.recv(1 << 20), b""))
-    if answers.count(b"HTTP/1.1 200") != REQUESTS:
+    if answers.count(b"HTTP/1.1 200") != requests:
         raise SystemExit(f"error: not every request was answered with 200. {answers[:300]!r}")
-    return 1e6 * spent / REQUESTS
+    return 1e6 * spent / requests
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -74,7 +74,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/browser/csrf.py": BROWSER,
     "chalicelib/baton/browser/cookies.py": (*BROWSER, *BOUND),
     "chalicelib/baton/browser/rules.py": BROWSER,
-    "chalicelib/baton/browser/delivery.py": BROWSER,
+    "chalicelib/baton/browser/delivery.py": BROWSER + BOUND,
     "chalicelib/baton/browser/sessions.py": (*BROWSER, *BOUND, *HANDOVER),
     "chalicelib/baton/browser/pages.py": (*BROWSER, "tests/baton/browser/test_bound_pages.py"),
     "chalicelib/baton/browser/bound.py": BOUND,
