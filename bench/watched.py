@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bench.instructions import FEW, MANY, counts
+from bench.instructions import FEW, MANY, ROOT, counts
 from bench.machine import machine, silenced
 
 GOAL: Final = 0.05
@@ -106,7 +106,8 @@ def _unwatched(running: Any) -> Any:
 
 def _requests(running: Any) -> Iterator[tuple[str, bytes]]:
     """Yield the bytes of requests that may be repeated: a signed one for five minutes."""
-    import baton_client as client  # noqa: PLC0415 - `bench` puts the folder of the clients on the path
+    sys.path.insert(0, str(ROOT / "clients" / "python"))
+    import baton_client as client  # noqa: PLC0415 - after the change of the path
 
     sent: list[client.Request] = []
     stock = client.HttpTransport()
