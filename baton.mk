@@ -190,7 +190,7 @@ bench-kit: $(READY) ## Measure a World and a phone of the test kit
 	@$(PYTHON) -m bench.kit
 
 .PHONY: bench-console
-bench-console: $(READY) ## Measure what the console costs a request of make dev, without an open page (COUNT=1: with valgrind)
+bench-console: $(READY) ## Measure what the unused console costs a request of make dev (COUNT=1: by valgrind too)
 	@COUNT=$(COUNT) $(PYTHON) -m bench.watched
 
 .PHONY: bench-imports

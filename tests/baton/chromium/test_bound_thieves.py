@@ -228,7 +228,7 @@ def test_a_code_opens_one_browser_and_no_late_one(town: Town) -> None:
     redeem = """
     const one = (key) => fetch(given.url, { method: "POST", body: JSON.stringify({ code: given.code, confirm: true }),
       headers: { "content-type": "application/json", "idempotency-key": key } });
-    const keys = Array.from({ length: given.times }, (_, index) => `a-tap-of-a-person-${index}`);
+    const keys = Array.from({ length: given.times }, () => crypto.randomUUID()); // each one is a tap of its own
     return (await Promise.all(keys.map(one))).map((answer) => answer.status);
     """
 
