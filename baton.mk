@@ -189,6 +189,10 @@ bench-cold: $(READY) ## Compare the cold start of the packaged zip with an empty
 bench-kit: $(READY) ## Measure a World and a phone of the test kit
 	@$(PYTHON) -m bench.kit
 
+.PHONY: bench-console
+bench-console: $(READY) ## Measure what the unused console costs a request of make dev (COUNT=1: by valgrind too)
+	@COUNT=$(COUNT) $(PYTHON) -m bench.watched
+
 .PHONY: bench-imports
 bench-imports: $(READY) ## List the modules that the first request of each route imports
 	@$(PYTHON) -m bench.imports
@@ -202,7 +206,7 @@ browser: $(READY) ## Run the tests in a real browser (needs Node.js, npm and Deb
 	@command -v npm > /dev/null || { echo "error: npm is not installed. Nothing was run." \
 	  "remedy: install Node.js 20 or later with npm, and run the command again" >&2; exit 1; }
 	@cd tests/baton/chromium && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
-	@BROWSER=required $(PYTHON) -m pytest tests/baton/chromium
+	@BROWSER=required $(PYTHON) -m pytest -p tests.baton.report -n 2 --dist loadfile tests/baton/chromium
 
 .PHONY: pictures
 pictures: $(READY) ## Take the pictures of the console (needs what browser needs, and port 8000)

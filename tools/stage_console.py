@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from chalicelib.baton import errors
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.testing.gateway import GatewayResponse
-from tools import aws
+from tools import aws, stage_metrics
 from tools.dev.api import guards, static
 from tools.dev.api.accounts import change_of
 from tools.dev.api.answers import DevRefusal, DevRequest, as_json, routed
@@ -45,14 +45,16 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 Invoke = Callable[[dict[str, object]], dict[str, Any]]
 Search = Callable[[str], list[dict[str, Any]]]
+Measure = Callable[[int], dict[str, Any]]
 
 
 class Stage:
     """A deployment, by the operator's own rights."""
 
-    def __init__(self, stage: str, operator: str, invoke: Invoke, search: Search) -> None:
-        """Use the function ``operate`` and the log lines of a stage. ``operator`` is the ARN of the caller."""
+    def __init__(self, stage: str, operator: str, invoke: Invoke, search: Search, measure: Measure) -> None:
+        """Use the function ``operate``, the log lines and the metrics of a stage. ``operator``: the caller's ARN."""
         self._stage, self._operator, self._invoke, self._search = stage, operator, invoke, search
+        self._measure = measure
         self._routes: dict[str, Callable[[DevRequest], GatewayResponse]] = {
             "GET mode": self._mode,
             "GET accounts": self._find,
@@ -61,6 +63,7 @@ class Stage:
             "GET accounts/{}/activity": self._activity,
             "POST accounts/{}/{}": self._change,
             "GET requests": self._requests,
+            "GET metrics": self._metrics,
         }
 
     def answer(self, request: DevRequest) -> GatewayResponse:
@@ -118,6 +121,12 @@ class Stage:
         if not _NAME.fullmatch(text):
             raise DevRefusal(400, "wrong_type", "`q` must be the id of a request, a login or an account.")
         return as_json({"lines": self._search(text)})
+
+    def _metrics(self, request: DevRequest) -> GatewayResponse:
+        hours = request.parameters("hours").get("hours", "3")
+        if hours not in map(str, stage_metrics.PERIODS_S):
+            raise DevRefusal(400, "wrong_type", "`hours` must be 3, 24 or 168.")
+        return as_json(self._measure(int(hours)))
 
 
 def _reuses(shown: dict[str, Any], events: Sequence[dict[str, Any]]) -> dict[int, Generation]:
@@ -224,12 +233,14 @@ def connected(stage: str) -> Stage:
     enter(stage)
     deployment = os.environ.get("BATON_DEPLOYMENT") or os.environ["BATON_TABLE_PREFIX"]
     functions, logs = AwsClient("lambda", read_timeout_s=INVOKE_MAX_S), AwsClient("logs", read_timeout_s=INVOKE_MAX_S)
+    cloudwatch = AwsClient("cloudwatch", read_timeout_s=INVOKE_MAX_S)
     operator = str(AwsClient("sts").call("get_caller_identity")["Arn"])
     return Stage(
         stage,
         operator,
         functools.partial(invoke, functions, f"{deployment}-operate"),
         functools.partial(search, logs, f"/aws/lambda/{deployment}"),
+        functools.partial(stage_metrics.read, cloudwatch, deployment),
     )
 
 

@@ -32,13 +32,15 @@ def sessions_of(parts: Parts) -> WebSessions:
 
 def delivery_of(parts: Parts) -> Deliver:
     """Make the delivery of the logins of browsers."""
+    bound = bound_browsers(parts)
     return Deliver(
         entropy=parts.entropy,
         proof=parts.proof,
         clients=parts.clients,
         lineage_store=parts.storage.lineages,
         record=parts.record,
-        offer=bound_browsers(parts).offer_to_new_login,
+        offer=bound.offer_to_new_login,
+        check=bound.check,
     )
 
 

@@ -1,7 +1,7 @@
 // The start of the console: read what is there, draw the frame, follow the events.
 import { Frame, applyTheme } from "./frame.js";
 import { events, start } from "./live.js";
-import { TITLES, go, route } from "./route.js";
+import { TITLES, go, pages, route } from "./route.js";
 import { follow, mode, readClock, readFaults, readMode } from "./parts/machine.js";
 import { Failing, html, render, useStore } from "./parts/ui.js";
 import { takeKey } from "./parts/server.js";
@@ -9,13 +9,14 @@ import { readPhones } from "./phones/phones.js";
 import { Accounts } from "./pages/accounts.js";
 import { Api } from "./pages/api.js";
 import { Mail } from "./pages/mail.js";
+import { Metrics } from "./pages/metrics.js";
 import { Phones } from "./pages/phones.js";
 import { Search } from "./pages/search.js";
 import { Setup } from "./pages/setup.js";
 import { Stories } from "./pages/stories.js";
 import { Wire } from "./pages/wire.js";
 
-const PAGES = { wire: Wire, accounts: Accounts, phones: Phones, stories: Stories, mail: Mail, api: Api, setup: Setup, search: Search };
+const PAGES = { wire: Wire, accounts: Accounts, phones: Phones, stories: Stories, mail: Mail, api: Api, setup: Setup, metrics: Metrics, search: Search };
 
 function Console() {
   const { page, one } = useStore(route);
@@ -58,7 +59,7 @@ try {
     await Promise.all([readPhones(), readClock(), readFaults()]);
     followAll();
     start();
-  } else if (!["accounts", "search"].includes(route.get().page)) go("accounts");
+  } else if (![...pages("stage"), "search"].includes(route.get().page)) go("accounts");
   render(html`<${Console} />`, app);
 } catch (error) {
   const message = error.remedy ? `${error.message} ${error.remedy}` : `${error.message} The data of this page in the browser may be broken: clear its site data, and reload.`;

@@ -3,8 +3,8 @@ import { store } from "./parts/ui.js";
 
 const PAGES = ["wire", "accounts", "phones", "stories", "mail", "api", "setup"];
 /** The pages of the console: those of a stage show what an operator may see. */
-export const pages = (mode) => (mode === "stage" ? ["accounts"] : PAGES);
-export const TITLES = { wire: "Wire", accounts: "Accounts", phones: "Phones", stories: "Stories", mail: "Mail", api: "API", setup: "Setup", search: "Search" };
+export const pages = (mode) => (mode === "stage" ? ["accounts", "metrics"] : PAGES);
+export const TITLES = { wire: "Wire", accounts: "Accounts", phones: "Phones", stories: "Stories", mail: "Mail", api: "API", setup: "Setup", metrics: "Metrics", search: "Search" };
 
 const LAST = "baton.console.page";
 

@@ -1126,6 +1126,7 @@ LISTED: Final[list[Mutant]] = [
         ("the tokens of a cookie client are in the body", 'if client is None or client.delivery != "cookie":', "if True:"),
         ("the login of another account goes on", "if other is None or other.account == token.account:", "if True:"),
         ("a remember token is a session id", "return proved if proved.token.kind is kind else None", "return proved"),
+        ("a thief ends a bound login by a login over its cookies", "            self.check(message, other.account, lineage, now=now)\n", "            pass\n"),
     ),
     *_of(
         "chalicelib/baton/browser/sessions.py",
@@ -1321,6 +1322,11 @@ LISTED: Final[list[Mutant]] = [
         ("a form is not masked", 'urlencode([(name, _text(name, value)) for name, value in pairs], safe="*")', "urlencode(pairs)"),
     ),
     *_of(
+        "tools/dev/api/records.py",
+        ("a secret is kept after a read", "            self.facts = None\n", ""),
+        ("a large body is kept until a read", "            record.members()  # Only what is shown is cut.\n", "            pass\n"),
+    ),
+    *_of(
         "tools/dev/api/front.py",
         ("request_lost has an effect", '            if name == "request_lost":\n                seen.closed = True\n                return None\n', ""),
         ("answer_lost answers", '        if "answer_lost" in names:\n            seen.closed = True\n', '        if "answer_lost" in names:\n            pass\n'),
@@ -1361,6 +1367,7 @@ LISTED: Final[list[Mutant]] = [
         ("the console never ends", "return self._monotonic() - self._last_request >= IDLE_MAX_S", "return False"),
         ("every user reads the key", "os.O_EXCL, 0o600)", "os.O_EXCL, 0o644)"),
         ("any text gets into a search", "        if not _NAME.fullmatch(text):\n", "        if False:\n"),
+        ("any time gets into a question about metrics", "        if hours not in map(str, stage_metrics.PERIODS_S):\n", "        if False:\n"),
     ),
     *_of(
         "chalicelib/baton/attestation/app_attest.py",

@@ -18,13 +18,14 @@ from chalicelib.baton.browser.cookies import (
     session_cookie,
 )
 from chalicelib.baton.browser.csrf import csrf_token
+from chalicelib.baton.browser.refusals import DeviceProofRequired
 from chalicelib.baton.browser.rules import is_remembered
 from chalicelib.baton.effects import Done, Entropy
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
-from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.lineages.model import EndReason, Lineage
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.routing import Answer, Message
 from chalicelib.baton.tokens.issue import Seconds, TokenResponse
@@ -62,6 +63,13 @@ class Offer(Protocol):
         """Return the header field of the offer, or none."""
 
 
+class Check(Protocol):
+    """Require a recent proof of the key to which a login is bound."""
+
+    def __call__(self, message: Message, account: AccountId, lineage: Lineage, *, now: int) -> None:
+        """Raise ``DeviceProofRequired`` if the cookies of the request have none."""
+
+
 class Deliver(Struct, frozen=True, kw_only=True):
     """Put the tokens of a cookie client into cookies."""
 
@@ -71,6 +79,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     record: Record
     offer: Offer
+    check: Check
 
     def __call__(self, message: Message, answer: Answer, *, proved: bool = True) -> Answer:
         """Put the tokens of a cookie client into cookies. Any other answer is returned as it is.
@@ -112,9 +121,20 @@ class Deliver(Struct, frozen=True, kw_only=True):
         return Answer(answer.status, shown, headers=headers, cookies=tuple(cookies))
 
     def _end_other(self, message: Message, token: Token, *, now: int) -> None:
-        """End the login of another account whose cookie this login replaces."""
+        """End the login of another account whose cookie this login replaces.
+
+        A thief of bound cookies could send them with a login of his own. So the cookies must have the proof of the key.
+        """
         other = replaced_login(self.proof, message, now=now)
         if other is None or other.account == token.account:
+            return
+        account_state = self.lineage_store.get(other.account)
+        lineage = account_state.lineages.get(other.lineage) if account_state else None
+        if lineage is None:
+            return
+        try:
+            self.check(message, other.account, lineage, now=now)
+        except DeviceProofRequired:
             return
         if isinstance(self.lineage_store.end(other.account, other.lineage, EndReason.REPLACED, now=now), Done):
             self.record("login_replaced", account=other.account, lineage=other.lineage)

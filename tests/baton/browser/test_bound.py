@@ -130,6 +130,18 @@ def test_the_proof_of_another_login_is_none(browser: BoundBrowser, world: World)
     assert mixed.request("GET", "/me").code == "device_proof_required"
 
 
+def test_a_thief_ends_no_bound_login_by_a_login_over_its_cookies(browser: BoundBrowser, world: World) -> None:
+    """T26. He logs in to an account of his own. With the proof of the key, which he has for eleven minutes, he may."""
+    browser.log_in_bound(remember=True)
+    for names in ((SESSION,), (REMEMBER,), (SESSION, REMEMBER)):
+        thief = browser.stolen(*names)
+        assert thief.register(f"eve{len(names)}{names[0][-1]}@example.com").status == 201
+        assert browser.request("GET", "/me").status == 200
+    with_proof = browser.stolen()
+    assert with_proof.register("mallory@example.com").status == 201
+    assert browser.request("GET", "/me").members["reason"] == "replaced"
+
+
 def test_the_floor_is_checked_after_the_device(browser: BoundBrowser, world: World) -> None:
     """A thief with an old id learns nothing about newer ids."""
     browser.log_in_bound()

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from chalicelib.baton.storage.dynamodb.database import Tables
-from tests.baton.chromium.chromium import Chromium, Platform, missing
+from tests.baton.chromium.bound import FEATURES, trusting_home
+from tests.baton.chromium.chromium import Chromium, Platform, missing, missing_certutil
 from tests.baton.chromium.console import Open, Served, Tab, served
 from tests.baton.report import NO_BROWSER
 from tests.baton.wire.conftest import make_client
@@ -52,6 +54,38 @@ def platform(browser: Chromium) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="session")
+def pages_driver() -> Iterator[Chromium]:
+    """Start the browser for pages and their cookies."""
+    browser_or_skip()
+    with Chromium("pages.mjs") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def tabs_driver() -> Iterator[Chromium]:
+    """Start the browser for the tabs of clients."""
+    browser_or_skip()
+    with Chromium("pages.mjs", light=True) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def bound_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate, and a home folder whose browser trusts it."""
+    browser_or_skip()
+    if reason := missing_certutil():
+        skip_or_fail(reason)
+    return trusting_home(tmp_path_factory.mktemp("secure"))
+
+
+@pytest.fixture(scope="session")
+def bound_browser(bound_home: Path) -> Iterator[Chromium]:
+    """Start the browser that binds cookies."""
+    with Chromium("pages.mjs", home=bound_home, arguments=[FEATURES]) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def console_server() -> Iterator[Served]:
     """Start one development server for the tests of the console."""
     browser_or_skip()
@@ -63,7 +97,7 @@ def console_server() -> Iterator[Served]:
 def console_driver() -> Iterator[Chromium]:
     """Start the browser for the console."""
     browser_or_skip()
-    with Chromium("console.mjs") as browser:
+    with Chromium("console.mjs", light=True) as browser:
         yield browser
 
 

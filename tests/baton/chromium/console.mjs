@@ -81,8 +81,8 @@ const commands = {
   cut: ({ page }) => pages[page].page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
   async axe({ page }) {
     const { page: one } = pages[page];
-    await one.evaluate(AXE);
-    const { violations } = await one.evaluate(() => globalThis.axe.run());
+    if (!(await one.evaluate(() => "axe" in globalThis))) await one.evaluate(AXE);
+    const { violations } = await one.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary.slice(0, 200)}`).join(" | ")}`);
   },
   async troubles({ page }) {

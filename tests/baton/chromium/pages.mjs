@@ -78,6 +78,8 @@ const commands = {
     await session.send("Debugger.enable");
     await session.send(on ? "Debugger.pause" : "Debugger.disable");
   },
+  // As if they were copied from another machine.
+  plant: ({ person, cookies }) => contexts[person].addCookies(cookies),
   cookies: ({ person }) => contexts[person].cookies(),
   close: ({ person }) => contexts[person].close(),
 };

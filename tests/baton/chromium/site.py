@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from chalicelib.baton import settings
+from chalicelib.baton.testing.gateway import GatewayResponse
 from chalicelib.baton.testing.world import World
 from tests.baton.fixture import APP, FOLDER
 from tests.baton.repository import ROOT
@@ -34,6 +35,18 @@ class Site:
     loses: list[str] = field(default_factory=list)
     """The paths whose next answers are lost."""
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    answered: list[tuple[str, int, list[tuple[str, str]]]] = field(default_factory=list)
+    """The path, the status and the header fields of each answer of the API, in order."""
+    before: dict[str, Callable[[list[tuple[str, str]]], None]] = field(default_factory=dict)
+    """What is done with the header fields of a request to a path before it reaches the API."""
+
+    def call(self, method: str, path: str, fields: list[tuple[str, str]], body: bytes) -> GatewayResponse:
+        """Send a request to the API."""
+        if before := self.before.get(path):
+            before(fields)
+        answer = self.world.gateway.call(method, path, fields, body)
+        self.answered.append((path, answer.status, list(answer.headers)))
+        return answer
 
     def arrives(self, method: str, path: str) -> bool:
         """Wait as the answer must. Return whether it arrives, and strike a lost one off the list."""
@@ -121,21 +134,22 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return
             fields = [(name.lower(), value) for name, value in self.headers.items()]
             site.seen.append((self.command, self.path, dict(fields)))
-            answer = site.world.gateway.call(self.command, self.path, fields, body)
+            answer = site.call(self.command, self.path, fields, body)
             if not site.arrives(self.command, self.path):
                 self.close_connection = True
                 return
             with suppress(ConnectionError):  # its tab is closed
                 self._send(answer.status, list(answer.headers), answer.body)
 
-        do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815 - the names of the library
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - the names of the library
 
         def _file(self) -> None:
             script = (SCRIPTS / self.path.removeprefix("/src/")).resolve()
             if self.path.startswith("/src/") and script.is_relative_to(SCRIPTS) and script.is_file():
                 self._send(200, [("content-type", "text/javascript")], script.read_bytes())
             else:
-                self._send(200, [("content-type", "text/html")], b"<!doctype html><title>A page</title>")
+                alone = [("cross-origin-opener-policy", "same-origin")] if self.path == "/alone" else []
+                self._send(200, [("content-type", "text/html"), *alone], b"<!doctype html><title>A page</title>")
 
         def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
             self.send_response_only(status)

@@ -1,28 +1,13 @@
-"""Device Bound Session Credentials in Chromium, over https with a certificate that only this browser trusts.
-
-`--ignore-certificate-errors` and plain http switch the whole mechanism off without a word. The keys are in software.
-"""
+"""Device Bound Session Credentials in Chromium, over https with a certificate that only this browser trusts."""
 
 import json
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import pytest
+from tests.baton.chromium.bound import BOUND, PATIENCE_S, SESSION, Town, town, wait
+from tests.baton.chromium.visit import EMAIL, ENTRY
 
-from tests.baton.chromium.chromium import Chromium, missing_certutil
-from tests.baton.chromium.conftest import browser_or_skip, skip_or_fail
-from tests.baton.chromium.site import SECURE_HOST, Site, served_securely
-from tests.baton.chromium.test_pages import EMAIL, ENTRY, Visit
-from tools.dev.certificate import issued_for
-
-FEATURES = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"
-SESSION, BOUND = "__Host-baton", "__Host-baton-bound"
-PATIENCE_S = 10
+__all__ = ["town"]
 LINK = "const a = document.createElement('a'); a.href = given.url; document.body.append(a); a.click();"
 FORM = """
 const form = document.createElement("form");
@@ -33,87 +18,6 @@ for (const [name, value] of Object.entries(given.fields)) {
 document.body.append(form);
 form.submit();
 """
-
-
-@dataclass
-class Town:
-    """A site over https, and one person's browser."""
-
-    browser: Chromium
-    site: Site
-    person: int
-
-    @property
-    def api(self) -> str:
-        """Return the URL of the API."""
-        return f"{self.site.url}/api"
-
-    def visit(self, origin: str = "") -> Visit:
-        """Open an empty page. Default: at the API's own origin."""
-        url = f"{origin or self.site.url}/page"
-        return Visit(self.browser, self.browser.ask("open", person=self.person, url=url))
-
-    def cookies(self) -> dict[str, Any]:
-        """Return the cookies of the browser."""
-        return {one["name"]: one for one in self.browser.ask("cookies", person=self.person)}
-
-    def sent(self, path: str) -> list[dict[str, str]]:
-        """Return the header fields of each request to a path."""
-        return [fields for _, at, fields in self.site.seen if at == f"/api{path}"]
-
-    def bound(self) -> Visit:
-        """Register from a script, and wait until the browser has bound its cookies."""
-        visit = self.visit()
-        answer = visit.send(f"{self.api}/register", "POST", ENTRY)
-        assert answer["status"] == 201, answer
-        wait(lambda: BOUND in self.cookies())
-        self.site.world.clock.skip(seconds=61)
-        return visit
-
-    def expire(self) -> None:
-        """Let the proof expire: the browser has the cookie no longer, and the server accepts none of that age."""
-        self.site.world.clock.skip(seconds=601)
-        self.browser.ask("forget", person=self.person, name=BOUND)
-
-
-def wait(until: Callable[[], bool]) -> None:
-    """Wait for what the browser does by itself."""
-    end = time.monotonic() + PATIENCE_S
-    while not until():
-        assert time.monotonic() < end, "the browser did not do it"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate, and a home folder whose browser trusts its authority."""
-    browser_or_skip()
-    if reason := missing_certutil():
-        skip_or_fail(reason)
-    folder = tmp_path_factory.mktemp("secure")
-    _, authority = issued_for(folder, (SECURE_HOST, "evil.test"))
-    database = folder / ".pki/nssdb"
-    database.mkdir(parents=True)
-    for arguments in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "test", "-i", str(authority)]):
-        subprocess.run(["certutil", "-d", f"sql:{database}", *arguments], check=True)  # noqa: S607
-    return folder
-
-
-@pytest.fixture(scope="module")
-def driver(folder: Path) -> Iterator[Chromium]:
-    """Start the browser."""
-    with Chromium("pages.mjs", home=folder, arguments=[FEATURES]) as browser:
-        yield browser
-
-
-@pytest.fixture
-def town(driver: Chromium, folder: Path) -> Iterator[Town]:
-    """Serve a site, and open a browser without cookies."""
-    with served_securely(folder / "server.pem") as site:
-        person = driver.ask("person")
-        yield Town(driver, site, person)
-        driver.ask("close", person=person)
-        assert driver.ask("troubles") == []
 
 
 def test_a_login_by_script_is_bound(town: Town) -> None:

@@ -18,6 +18,14 @@ def test_each_story_ends_as_it_says(console: Open, story: str) -> None:
     assert tab.texts(".tag.bad:has-text('✗')") == []
 
 
+def test_a_story_plays_without_further_clicks(console: Open) -> None:
+    """The button "play all" carries out each step."""
+    tab = console("stories", "wrong-clock")
+    tab.click("button", "play all")
+    tab.wait(".moral")
+    assert len(tab.texts(".step.done")) == STEPS["wrong-clock"]
+
+
 def test_a_story_stops_when_an_expectation_fails(console: Open, console_server: Served) -> None:
     """A fault breaks the third step, which expects none. The page says what it found, and goes no further."""
     tab = console("stories", "wrong-clock")

@@ -7,7 +7,6 @@ import pytest
 from chalicelib.baton.testing.world import World
 from tests.baton.chromium.agents import Pages, pages_served
 from tests.baton.chromium.chromium import Chromium
-from tests.baton.chromium.conftest import browser_or_skip
 from tests.baton.clients.conformance.conftest import line, make_world
 from tests.baton.clients.conformance.line import Line
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, eventually
@@ -25,14 +24,6 @@ script.textContent = "window.ran = true";
 document.body.append(script);
 return window.ran === true;
 """
-
-
-@pytest.fixture
-def driver() -> Iterator[Chromium]:
-    """Start the browser."""
-    browser_or_skip()
-    with Chromium("pages.mjs") as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -66,11 +57,11 @@ class Page:
         eventually(lambda: self.run(SAID) == text, f"the page does not say {text}, but {self.run(SAID)}")
 
 
-def test_the_sample_page(driver: Chromium, pages: Pages, line: Line, make_world: Callable[..., World]) -> None:
+def test_the_sample_page(tabs_driver: Chromium, pages: Pages, line: Line, make_world: Callable[..., World]) -> None:
     """Register, call, reload, still logged in, log out; with a wrong password and a step-up."""
     make_world(BATON_ORIGINS=pages.origin)
     url = f"{pages.origin}{SAMPLE}/index.html?api={line.url}"
-    page = Page(driver, driver.ask("person"), url)
+    page = Page(tabs_driver, tabs_driver.ask("person"), url)
     page.says("Log in, or register.")
     page.press("button[value=register]", email=EMAIL, password=PASSWORD)
     page.says("You are logged in.")
@@ -94,11 +85,11 @@ def test_the_sample_page(driver: Chromium, pages: Pages, line: Line, make_world:
 
 
 def test_the_policy_of_the_sample_is_strict(
-    driver: Chromium, pages: Pages, line: Line, make_world: Callable[..., World]
+    tabs_driver: Chromium, pages: Pages, line: Line, make_world: Callable[..., World]
 ) -> None:
     """No inline script runs, and no other host can be asked."""
     make_world(BATON_ORIGINS=pages.origin)
-    page = Page(driver, driver.ask("person"), f"{pages.origin}{SAMPLE}/index.html?api={line.url}")
+    page = Page(tabs_driver, tabs_driver.ask("person"), f"{pages.origin}{SAMPLE}/index.html?api={line.url}")
     page.says("Log in, or register.")
     assert page.run(INLINE) is False
     assert "Failed to fetch" in str(page.run(FOREIGN, url=f"{pages.origin}/agent"))

@@ -4,20 +4,46 @@ import json
 import threading
 import urllib.error
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.testing.gateway import GatewayResponse
 from tests.baton.chromium.chromium import Chromium
-from tests.baton.chromium.conftest import browser_or_skip
-from tests.baton.chromium.console import Served, Tab, served
+from tests.baton.chromium.console import Served, Tab
 from tests.baton.wire.conversation import PASSWORD
+from tools import stage_metrics
 from tools.dev.api.answers import DevRefusal, DevRequest, as_json
 from tools.stage_console import ConsoleServer
 
 KEY = "k" * 43
 OPERATOR = "arn:aws:sts::123456789012:assumed-role/operators/grace"
 EMAIL = "eve@example.com"
+
+
+NOW = 1_800_000_000
+
+
+def measuring() -> AwsClient:
+    """Return a client of CloudWatch: 7 logins and 120 ms in the newest interval, and nothing else."""
+
+    def get_metric_data(**asked: Any) -> dict[str, Any]:
+        names = [one["MetricStat"]["Metric"]["MetricName"] for one in asked["MetricDataQueries"]]
+        newest = datetime.fromtimestamp(asked["EndTime"] - asked["MetricDataQueries"][0]["MetricStat"]["Period"], UTC)
+        values = {"logged_in": 7.0, "login_ms": 120.0}
+        results = [
+            {"Id": f"m{at}", "Timestamps": [newest], "Values": [values[name]]}
+            for at, name in enumerate(names)
+            if name in values
+        ]
+        return {"MetricDataResults": results}
+
+    client = AwsClient("cloudwatch")
+    client._made = SimpleNamespace(get_metric_data=get_metric_data)
+    return client
 
 
 class OverDevelopment:
@@ -34,6 +60,9 @@ class OverDevelopment:
             return as_json({"mode": "stage", "stage": "prod", "operator": OPERATOR})
         if path == "requests":
             return as_json({"lines": [{"event": "logged_in", "note": "<b>a line</b>"}]})
+        if path == "metrics":
+            hours = int(request.query.partition("=")[2])
+            return as_json(stage_metrics.read(measuring(), "baton-prod", hours, now=NOW))
         if request.path[0] != "accounts":
             raise DevRefusal(404, "not_found", "A stage has no such route.")
         members = json.loads(request.body) if request.body else None
@@ -44,16 +73,15 @@ class OverDevelopment:
 
 
 @pytest.fixture
-def stage() -> Iterator[tuple[Served, str]]:
-    """Serve a stage over a development server, with one account."""
-    browser_or_skip()
-    with served() as server:
-        server.api("/register", {"email": EMAIL, "password": PASSWORD, "client_id": "simple"})
-        console = ConsoleServer(OverDevelopment(server), KEY)  # type: ignore[arg-type]
-        threading.Thread(target=console.serve_forever, daemon=True).start()
-        yield server, f"http://127.0.0.1:{console.server_port}"
-        console.shutdown()
-        console.server_close()
+def stage(console_server: Served) -> Iterator[tuple[Served, str]]:
+    """Serve a stage over the development server, with one account."""
+    console_server.dev("reset", "POST", {})
+    console_server.api("/register", {"email": EMAIL, "password": PASSWORD, "client_id": "simple"})
+    console = ConsoleServer(OverDevelopment(console_server), KEY)  # type: ignore[arg-type]
+    threading.Thread(target=console.serve_forever, daemon=True).start()
+    yield console_server, f"http://127.0.0.1:{console.server_port}"
+    console.shutdown()
+    console.server_close()
 
 
 def test_an_operator_finds_and_disables_an_account(console_driver: Chromium, stage: tuple[Served, str]) -> None:
@@ -63,7 +91,7 @@ def test_an_operator_finds_and_disables_an_account(console_driver: Chromium, sta
     tab.wait(".brand", "stage prod")
     tab.wait(".empty", "Search for an account.")
     assert KEY not in tab.run("return location.href")
-    assert tab.texts(".tabs a") == ["Accounts"]
+    assert tab.texts(".tabs a") == ["Accounts", "Metrics"]
     assert tab.texts(".tabs .connection") == [f"as {OPERATOR}"]
     assert tab.texts(".clock, .faults") == []
     tab.ask("press", key="/")
@@ -87,3 +115,25 @@ def test_without_the_key_the_page_says_what_to_do(console_driver: Chromium, stag
         tab = Tab(console_driver, console_driver.ask("person"), url + address)
         tab.wait(".failing", "Open the console again from its command.")
         assert tab.troubles() == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
+def test_the_metrics_of_a_stage_are_drawn(
+    console_driver: Chromium, stage: tuple[Served, str], width: int, scheme: str
+) -> None:
+    """Each line has its sentence. The time can be chosen. Axe finds nothing, and nothing is cut."""
+    _, url = stage
+    person = console_driver.ask("person", width=width, scheme=scheme)
+    tab = Tab(console_driver, person, f"{url}/#key={KEY}")
+    tab.click("link", "Metrics")
+    tab.wait(".metric h2", "Logins")
+    labels = tab.labels(".metric svg")
+    assert len(labels) == len(stage_metrics.DRAWN)
+    assert labels[0] == "Logins in 3 hours: 7, at most 7 in one interval."
+    assert "Time of a login, 95th percentile in 3 hours: at most 120 ms." in labels
+    assert "Time of an exchange, 95th percentile in 3 hours: no value." in labels
+    assert tab.run("return document.querySelector('.metric .line').getAttribute('d')").endswith("L320 4")
+    tab.click("button", "7 days")
+    tab.wait(".note", "Each point is 180 minutes.")
+    assert (tab.ask("axe"), tab.ask("cut"), tab.troubles()) == ([], 0, [])
+    console_driver.ask("leave", person=person)

@@ -71,13 +71,13 @@ globals().update({one.__name__: one for one in SCENARIOS})
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Chromium]:
-    """Start the browser. The scenarios take minutes, so only `make browser` runs them."""
+def driver(request: pytest.FixtureRequest) -> Chromium:
+    """Return the browser. The scenarios take minutes, so only `make browser` runs them."""
     browser_or_skip()
     if os.environ.get("BROWSER") != "required":
         pytest.skip(f"{NO_BROWSER}: the scenarios of the clients run with `make browser`")
-    with Chromium("pages.mjs") as browser:
-        yield browser
+    browser: Chromium = request.getfixturevalue("tabs_driver")
+    return browser
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import { bodyOf, example, filled, operations, target, written } from "../../../t
 import { left, span } from "../../../tools/console/rules/words.js";
 import { compared } from "../../../tools/console/stories/expect.js";
 import { STORIES } from "../../../tools/console/stories/stories.js";
+import { highest, path, sentence, total } from "../../../tools/console/rules/metrics.js";
 
 const request = (n, members = {}) => ({ n, kind: "request", method: "POST", path: "/api/oauth/token", status: 200, phone: "phone 1", units: {}, ...members });
 
@@ -91,4 +92,17 @@ test("a story is data, and an expectation compares members", () => {
   }
   const [wrong, right] = compared({ result: "ok", repeated: ["reuse"] }, { result: "offline", repeated: ["reuse"] });
   assert.deepEqual([wrong.ok, wrong.found, right.ok], [false, "offline", true]);
+});
+
+test("a line of metrics has its scale, gaps and sentence", () => {
+  const count = (...values) => values.map((value, index) => [index, value]);
+  assert.equal(path(count(0, 2, 4)), "M0 72h0L160 38L320 4");
+  assert.equal(path(count(0, 0)), "M0 72h0L320 72");
+  assert.equal(path(count(null, 5, null, 5)), "M106.7 4h0M320 4h0");
+  assert.equal(path([]), "");
+  assert.deepEqual([total(count(1, null, 2.5)), highest(count(1, null, 2.5)), highest([])], [3.5, 2.5, 0]);
+  const metric = { title: "Logins", unit: "count", points: count(1000, 2000) };
+  assert.equal(sentence(metric, 168), "Logins in seven days: 3,000, at most 2,000 in one interval.");
+  assert.equal(sentence({ ...metric, title: "Time", unit: "ms" }, 3), "Time in 3 hours: at most 2,000 ms.");
+  assert.equal(sentence({ ...metric, title: "Time", unit: "ms", points: count(null) }, 24), "Time in 24 hours: no value.");
 });

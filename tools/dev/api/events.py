@@ -5,7 +5,9 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from tools.dev.api.answers import DevRefusal
 
@@ -20,27 +22,63 @@ GONE_EVERY_S: Final = 0.5
 Event = dict[str, Any]
 
 
+class Source(Protocol):
+    """What has the members of an event. It must not refer to the event: neither is known to the garbage collector."""
+
+    def members(self) -> dict[str, Any]:
+        """Return the members."""
+
+
+class Given(Struct, frozen=True, gc=False):
+    """Members that are known when the event is published."""
+
+    given: dict[str, Any]
+
+    def members(self) -> dict[str, Any]:
+        """Return the members."""
+        return self.given
+
+
+class Kept(Struct, frozen=True, gc=False):
+    """An event with its number. Its members are worked out when something reads it."""
+
+    n: int
+    at: float
+    kind: str
+    source: Source
+
+    def event(self) -> Event:
+        """Return the event."""
+        return {"n": self.n, "at": round(self.at, 3), "kind": self.kind, **self.source.members()}
+
+
 class Events:
     """The events, with numbers that rise by 1."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Begin without an event. ``clock`` is the clock of the server."""
         self._clock = clock
-        self._events: deque[Event] = deque(maxlen=KEPT)
-        self._changed = threading.Condition()
+        self._events: deque[Kept] = deque(maxlen=KEPT)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._last = 0
         self._streams = 0
         self._closed = False
 
     def publish(self, kind: str, /, **members: object) -> Event:
         """Keep an event, and wake the streams."""
-        at = round(self._clock(), 3)
-        with self._changed:
+        return self.publish_later(kind, Given(members)).event()
+
+    def publish_later(self, kind: str, source: Source) -> Kept:
+        """Keep an event whose members are worked out when something reads it. Wake the streams."""
+        at = self._clock()
+        with self._lock:
             self._last += 1
-            event = {"n": self._last, "at": at, "kind": kind, **members}
-            self._events.append(event)
-            self._changed.notify_all()
-        return event
+            kept = Kept(self._last, at, kind, source)
+            self._events.append(kept)
+            if self._streams:
+                self._changed.notify_all()
+        return kept
 
     def clear(self) -> None:
         """Forget the events. The numbers go on."""
@@ -56,14 +94,15 @@ class Events:
     def after(self, number: int) -> tuple[int, list[Event]]:
         """Return the kept events after a number, and how many events between are no longer kept."""
         with self._changed:
-            return self._after(number)
+            missed, found = self._after(number)
+        return missed, [kept.event() for kept in found]
 
-    def _after(self, number: int) -> tuple[int, list[Event]]:
-        found: list[Event] = []
-        for event in reversed(self._events):
-            if event["n"] <= number:
+    def _after(self, number: int) -> tuple[int, list[Kept]]:
+        found: list[Kept] = []
+        for kept in reversed(self._events):
+            if kept.n <= number:
                 break
-            found.append(event)
+            found.append(kept)
         found.reverse()
         return max(0, self._last - number - len(found)), found
 
@@ -85,16 +124,16 @@ class Events:
             yield b": connected\n\n"
             while True:
                 with self._changed:
-                    missed, events = self._after(seen)
-                    if not events and not missed and not self._closed:
+                    missed, found = self._after(seen)
+                    if not found and not missed and not self._closed:
                         self._wait(gone)
-                        missed, events = self._after(seen)
+                        missed, found = self._after(seen)
                     seen = max(seen, self._last)
                     closed = self._closed
                 if missed:
                     yield f'event: missed\ndata: {{"missed": {missed}}}\n\n'.encode()
-                if events:
-                    yield b"".join(_line(event) for event in events)
+                if found:
+                    yield b"".join(_line(kept.event()) for kept in found)
                 elif closed or gone():
                     return
                 elif not missed:

@@ -139,12 +139,15 @@ class Faults:
         with self._lock:
             return [shown(fault, left) for fault, left in self._planned.values()]
 
+    @property
+    def planned(self) -> bool:
+        """Whether any fault is planned."""
+        return bool(self._planned)
+
     def meet(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> tuple[Fault, ...]:
         """Return the faults that a request meets, and count them."""
-        if not self._planned:  # nearly every request
-            return ()
         with self._lock:
             met = []
             for fault, left in list(self._planned.values()):

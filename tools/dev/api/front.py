@@ -47,24 +47,25 @@ class Front:
         self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes, *, source: str
     ) -> GatewayResponse | None:
         """Return the answer. ``None``: a fault closes the connection without an answer."""
-        phone = next((value[:PHONE_CHARACTERS_MAX] for name, value in headers if name.lower() == PHONE_FIELD), None)
-        met = self._faults.meet(
-            method=method,
-            route=lambda: self.route(target),
-            phone=phone,
-            account=lambda: self._account_of(headers, body),
-        )
-        seen = Seen(secrets.token_hex(8), phone, met)
-        names = [fault.name for fault in met]
+        phone = _phone(headers)
+        seen, names = Seen(phone), []
+        if self._faults.planned:  # hardly ever
+            seen.faults = self._faults.meet(
+                method=method,
+                route=lambda: self.route(target),
+                phone=phone,
+                account=lambda: self._account_of(headers, body),
+            )
+            names = [fault.name for fault in seen.faults]
         at, began = self._clock.time(), time.perf_counter()
-        response = self._without_effect(names, seen, headers)
+        response = self._without_effect(names, seen, headers) if names else None
         if response is None and not seen.closed:
             token = CURRENT.set(seen)
             try:
                 response = self._gateway.call(method, target, headers, body, source=source)
             finally:
                 CURRENT.reset(token)
-            if met:
+            if names:
                 response = self._changed(names, seen, response)
             if method == "OPTIONS":
                 response = _with_phone(response)
@@ -96,6 +97,7 @@ class Front:
             if name == "request_lost":
                 seen.closed = True
                 return None
+            seen.request_id = secrets.token_hex(8)
             return CAPTIVE_PORTAL if name == "captive_portal" else self._throttled(seen.request_id, headers)
         return None
 
@@ -131,9 +133,16 @@ class Front:
         if "answer_lost" in names:
             seen.closed = True
         elif "gateway_timeout" in names:
-            seen.request_id = response.header("baton-request-id") or seen.request_id
+            seen.request_id = response.header("baton-request-id") or ""
             response = GATEWAY_TIMEOUT
         return response
+
+
+def _phone(headers: Sequence[tuple[str, str]]) -> str | None:
+    for name, value in headers:
+        if len(name) == len(PHONE_FIELD) and name.lower() == PHONE_FIELD:
+            return value[:PHONE_CHARACTERS_MAX]
+    return None
 
 
 def _with_phone(response: GatewayResponse) -> GatewayResponse:

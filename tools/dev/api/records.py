@@ -1,5 +1,6 @@
 """The last requests of the development server, in full, without their secrets."""
 
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,13 +14,15 @@ from tools.dev.api import units
 from tools.dev.api.events import Events
 from tools.dev.api.findings import findings
 from tools.dev.api.history import History, Noted
-from tools.dev.api.masks import Body, masked_body, masked_headers, masked_target
+from tools.dev.api.masks import BODY_BYTES_MAX, Body, masked_body, masked_headers, masked_target
 from tools.dev.api.seen import EngineCall, Seen
 
 RECORDS_KEPT: Final = 2_000
+KIND: Final = "request"
+_NOTHING: Final = Noted()
 
 
-class Sent(Struct, frozen=True):
+class Sent(Struct, frozen=True, gc=False):
     """A request as it arrived."""
 
     method: str
@@ -29,23 +32,110 @@ class Sent(Struct, frozen=True):
     source: str
 
 
-class Record(Struct, frozen=True):
-    """One request. ``summary`` is its event. The other members are only in the full answer."""
+class Facts(Struct, frozen=True, gc=False):
+    """What happened in a request, as it was. ``response`` is ``None`` if a fault closed the connection."""
 
-    summary: dict[str, Any]
-    email: str | None
+    sent: Sent
+    response: GatewayResponse | None
     seen: Seen
+    request_id: str
+    faults: str
+    ms: float
+    at: float
+    noted: Noted
+
+
+class Shown(Struct, frozen=True):
+    """What is shown of a request, without its secrets. ``members`` are those of its event."""
+
+    members: dict[str, Any]
+    email: str | None
     details: dict[str, Any]
+
+
+class Record(Struct, gc=False):
+    """One request. It is masked and summed up when something reads it first. Most requests are never read.
+
+    From then on, the record has no secret. It is in no cycle of references: the garbage collector does not see it.
+    """
+
+    facts: Facts | None
+    authorities: Callable[[], frozenset[str]]
+    worked: Shown | None = None
+    kept: tuple[int, float] = (0, 0)
+    """The number and the time of its event."""
+
+    @property
+    def shown(self) -> Shown:
+        """Return what is shown. Two threads may work it out at the same time: the result is the same."""
+        facts = self.facts
+        if facts is not None:
+            self.worked = worked_out(facts, self.authorities)
+            self.facts = None
+        assert self.worked is not None
+        return self.worked
+
+    def members(self) -> dict[str, Any]:
+        """Return the members of the event."""
+        return self.shown.members
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the event."""
+        n, at = self.kept
+        return {"n": n, "at": round(at, 3), "kind": KIND, **self.members()}
 
     def full(self) -> dict[str, Any]:
         """Return the request in full."""
-        signature = self.seen.signature
-        return {
-            **self.summary,
-            **self.details,
-            "signature": asdict(signature) if signature else None,
-            "engine": [shown_call(call) for call in self.seen.calls],
-        }
+        return {**self.summary, **self.shown.details}
+
+
+def worked_out(facts: Facts, authorities: Callable[[], frozenset[str]]) -> Shown:
+    """Mask the secrets of a request, and sum it up."""
+    sent, response, seen = facts.sent, facts.response, facts.seen
+    request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
+    answer_body = (
+        masked_body(response.body, response.header("content-type") or "") if response else Body("", 0, cut=False)
+    )
+    answer = answer_body.members
+    account, lineage = _who(seen, answer)
+    status = None if response is None or seen.closed else response.status
+    read, write, counted = _total(seen.calls)
+    signature = seen.signature
+    members = {
+        "request_id": facts.request_id,
+        "method": sent.method,
+        "path": masked_target(sent.target),
+        "status": status,
+        "ms": round(facts.ms, 1),
+        "phone": seen.phone,
+        "account": account,
+        "lineage": lineage,
+        "code": _code(answer),
+        "units": {"read": read, "write": write, "counted": counted},
+        "calls": len(seen.calls),
+        "fault": facts.faults or None,
+        "exchange": asdict(seen.exchange) if seen.exchange else None,
+    }
+    details = {
+        "source": sent.source,
+        "request": {"headers": masked_headers(sent.headers), **request_body.shown()},
+        "response": {"headers": masked_headers(response.headers), **answer_body.shown()} if response else None,
+        "doctor": findings(
+            sent.headers,
+            sent.body,
+            answer=answer,
+            status=status,
+            signature=signature,
+            now=facts.at,
+            authorities=authorities,
+        ),
+        "retry_of": facts.noted.retry_of,
+        "reuse": facts.noted.reuse,
+        "signature": signature.shown() if signature else None,
+        "engine": [shown_call(call) for call in seen.calls],
+    }
+    return Shown(members, request_body.email, details)
 
 
 class Records:
@@ -61,52 +151,19 @@ class Records:
         self, sent: Sent, response: GatewayResponse | None, seen: Seen, *, faults: str, ms: float, at: float
     ) -> None:
         """Keep a request. ``response`` is ``None`` if a fault closed the connection without an answer."""
-        request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
-        answer_body = (
-            masked_body(response.body, response.header("content-type") or "") if response else Body("", 0, cut=False)
-        )
-        answer = answer_body.members
-        request_id = (response.header("baton-request-id") if response else None) or seen.request_id
-        account, lineage = _who(seen, answer)
-        noted = Noted()
-        if seen.exchange is not None and lineage is not None:
-            noted = self._history.note(lineage, seen.exchange, at=round(at, 3), phone=seen.phone, request_id=request_id)
-        status = None if response is None or seen.closed else response.status
-        read, write, counted = _total(seen.calls)
-        summary = self._events.publish(
-            "request",
-            request_id=request_id,
-            method=sent.method,
-            path=masked_target(sent.target),
-            status=status,
-            ms=round(ms, 1),
-            phone=seen.phone,
-            account=account,
-            lineage=lineage,
-            code=_code(answer),
-            units={"read": read, "write": write, "counted": counted},
-            calls=len(seen.calls),
-            fault=faults or None,
-            exchange=asdict(seen.exchange) if seen.exchange else None,
-        )
-        details = {
-            "source": sent.source,
-            "request": {"headers": masked_headers(sent.headers), **request_body.shown()},
-            "response": {"headers": masked_headers(response.headers), **answer_body.shown()} if response else None,
-            "doctor": findings(
-                sent.headers,
-                sent.body,
-                answer=answer,
-                status=status,
-                signature=seen.signature,
-                now=at,
-                authorities=self._authorities,
-            ),
-            "retry_of": noted.retry_of,
-            "reuse": noted.reuse,
-        }
+        request_id = _id_of(response) or seen.request_id or secrets.token_hex(8)
+        noted = _NOTHING
+        if seen.exchange is not None and seen.token is not None:
+            noted = self._history.note(
+                seen.token.lineage, seen.exchange, at=round(at, 3), phone=seen.phone, request_id=request_id
+            )
+        record = Record(Facts(sent, response, seen, request_id, faults, ms, at, noted), self._authorities)
+        if len(sent.body) + (len(response.body) if response else 0) > BODY_BYTES_MAX:
+            record.members()  # Only what is shown is cut.
+        kept = self._events.publish_later(KIND, record)
+        record.kept = (kept.n, kept.at)
         with self._lock:
-            self._records[request_id] = Record(summary, request_body.email, seen, details)
+            self._records[request_id] = record
             while len(self._records) > RECORDS_KEPT:
                 self._records.popitem(last=False)
 
@@ -135,10 +192,19 @@ class Records:
             self._records.clear()
 
 
+def _id_of(response: GatewayResponse | None) -> str | None:
+    if response is None:
+        return None
+    for name, value in response.headers:
+        if name == "Baton-Request-Id":  # as Baton writes it
+            return value
+    return response.header("baton-request-id")
+
+
 def _names(record: Record) -> Iterable[str]:
-    summary = record.summary
-    names = (summary[name] for name in ("request_id", "account", "lineage", "phone", "path", "code"))
-    return (str(name) for name in (*names, record.email) if name)
+    members = record.members()
+    names = (members[name] for name in ("request_id", "account", "lineage", "phone", "path", "code"))
+    return (str(name) for name in (*names, record.shown.email) if name)
 
 
 def _who(seen: Seen, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:

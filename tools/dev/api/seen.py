@@ -1,5 +1,6 @@
 """What the development server notes of a request while it runs. One thread runs a request from start to end."""
 
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Final, Literal
 
@@ -20,7 +21,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 """The outcome of an exchange, by the name of its verdict (``lineages/rules.py``)."""
 
 
-class EngineCall(Struct):
+class EngineCall(Struct, gc=False):
     """One call to an AWS service. The units are computed from ``sizes`` where the engine counted none."""
 
     service: str
@@ -33,7 +34,7 @@ class EngineCall(Struct):
     counted: float | None
 
 
-class Presented(Struct):
+class Presented(Struct, gc=False):
     """The token that a request presented: its login and its generation."""
 
     account: str
@@ -41,7 +42,7 @@ class Presented(Struct):
     generation: int
 
 
-class ExchangeSeen(Struct):
+class ExchangeSeen(Struct, gc=False):
     """An exchange: the generation of the token, the attempt (8 hexadecimal digits of its digest), and the outcome."""
 
     generation: int
@@ -49,22 +50,33 @@ class ExchangeSeen(Struct):
     outcome: Outcome
 
 
-class SignatureSeen(Struct):
+class SignatureSeen(Struct, gc=False):
     """A signature that the server judged. ``verdict`` is ``verified`` or the code of the error."""
 
-    base: str
-    components: list[str]
+    base: Callable[[], str]
+    """Return the signature base without its secrets."""
+    components: Sequence[str]
     keyid: str
     created: int | None
     verdict: str
 
+    def shown(self) -> dict[str, object]:
+        """Return the signature for an answer of the development API."""
+        return {
+            "base": self.base(),
+            "components": list(self.components),
+            "keyid": self.keyid,
+            "created": self.created,
+            "verdict": self.verdict,
+        }
 
-class Seen(Struct):
+
+class Seen(Struct, gc=False):
     """The notes of one request."""
 
-    request_id: str
-    """The id if there is no answer with another one."""
     phone: str | None = None
+    request_id: str = ""
+    """The id if there is no answer with another one. Empty: any id."""
     faults: tuple[Fault, ...] = ()
     closed: bool = False
     """A fault closed the connection."""

@@ -287,8 +287,8 @@ def _hook(presented: ModuleType) -> None:
         if seen is None:
             return stock_verify(message, given, now=now, **expected)
         noted = seen.signature = SignatureSeen(
-            _base(base_of, message, given),
-            list(given.components),
+            functools.partial(_base, base_of, message, given),
+            given.components,
             given.keyid,
             given.parameters.get("created"),
             "verified",

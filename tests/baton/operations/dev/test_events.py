@@ -13,6 +13,9 @@ from tests.baton.operations.dev.conftest import Server
 from tools.dev.api import events
 from tools.dev.api.answers import DevRefusal
 from tools.dev.api.events import KEPT, STREAMS_MAX, Events
+from tools.dev.api.history import History
+from tools.dev.api.records import RECORDS_KEPT, Records, Sent
+from tools.dev.api.seen import Seen
 
 
 @contextlib.contextmanager
@@ -139,3 +142,20 @@ def test_a_stream_that_ends_makes_room() -> None:
         kept.stream(None)
     opened[0].close()  # type: ignore[attr-defined] # a generator
     kept.stream(None)
+
+
+def test_an_event_that_is_no_longer_kept_is_freed() -> None:
+    """Without the garbage collector, which does not see kept events and requests."""
+    freed = []
+
+    class Body(bytes):
+        def __del__(self) -> None:
+            freed.append(1)
+
+    events = Events(lambda: 0.0)
+    records = Records(events, History(), frozenset)
+    for _ in range(RECORDS_KEPT + 10):
+        records.add(Sent("GET", "/api/x", [], Body(b"x"), ""), None, Seen(), faults="", ms=1, at=1)
+    assert len(freed) == 10
+    events.after(0)
+    assert len(freed) == RECORDS_KEPT + 10, "what was read has no fact of the request"

@@ -22,7 +22,7 @@ def kept(server: Server) -> str:
     full = [server.got(f"/requests/{one['request_id']}") for one in requests]
     events = server.running.server.api.events.after(0)[1]
     records = server.running.server.api.records._records.values()
-    return json.dumps([requests, full, events]) + repr([(record.email, record.details) for record in records])
+    return json.dumps([requests, full, events]) + repr([(record.facts, record.shown) for record in records])
 
 
 def strings(value: Any) -> list[str]:
@@ -82,6 +82,22 @@ def test_no_secret_of_a_whole_life_is_kept(server: Server) -> None:
     assert MASK in shown
     leaked = [secret for secret in secrets if len(secret) >= 6 and secret in shown]
     assert leaked == []
+
+
+def test_what_is_shown_of_a_request_is_worked_out_when_something_reads_it(server: Server) -> None:
+    """Most requests are never read. A large body is cut immediately. After a read, no secret is left."""
+    phone, email = server.registered()
+    records = server.running.server.api.records._records
+    *_, record = records.values()
+    facts = record.facts
+    assert facts is not None
+    assert PASSWORD.encode() in facts.sent.body
+    assert server.last("register")["request_id"] == facts.request_id
+    assert record.facts is None
+    phone.post("/login", {**phone.entry(email), "note": "x " * 10_000}, token=None)
+    *_, record = records.values()
+    assert record.facts is None
+    assert record.shown.details["request"]["cut"] is True
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def console(server: Server, lines: list[dict[str, Any]]) -> Iterator[Console]:
         assert isinstance(answer, dict)
         return answer
 
-    serving = ConsoleServer(Stage("prod", OPERATOR, invoke, lambda _: lines), KEY, monotonic=lambda: now[0])
+    serving = ConsoleServer(
+        Stage("prod", OPERATOR, invoke, lambda _: lines, lambda hours: {"hours": hours}), KEY, monotonic=lambda: now[0]
+    )
     thread = threading.Thread(target=serve, args=(serving,), kwargs={"poll_s": 0.02})
     thread.start()
     yield Console(serving, asked, now)
@@ -187,7 +189,7 @@ def test_a_function_that_fails_is_an_error_of_the_stage(server: Server) -> None:
     def invoke(_: dict[str, object]) -> dict[str, Any]:
         raise errors.Unavailable("lambda invoke: AccessDeniedException")
 
-    serving = ConsoleServer(Stage("prod", OPERATOR, invoke, lambda _: []), KEY)
+    serving = ConsoleServer(Stage("prod", OPERATOR, invoke, lambda _: [], lambda _: {}), KEY)
     thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
     thread.start()
     status, said = Console(serving, [], []).send("GET", "/_dev/accounts/x")
@@ -278,3 +280,12 @@ def test_the_pages_are_served_without_the_key(
     monkeypatch.setattr(static.page, "__defaults__", (tmp_path,))
     assert console.send("GET", "/", key=None)[0] == 200
     assert console.send("GET", "/nothing.js", key=None)[0] == 404
+
+
+def test_the_metrics_are_of_a_time_that_the_page_offers(console: Console) -> None:
+    """Nothing else gets into the question to CloudWatch."""
+    assert console.send("GET", "/_dev/metrics?hours=24") == (200, {"hours": 24})
+    assert console.send("GET", "/_dev/metrics") == (200, {"hours": 3})
+    for query in ("hours=4", "hours=", "hours=3&hours=3", "name=x"):
+        assert console.send("GET", f"/_dev/metrics?{query}")[0] == 400
+    assert console.send("GET", "/_dev/metrics", key=None)[0] == 403
