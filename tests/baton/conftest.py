@@ -53,6 +53,18 @@ settings.register_profile("baton", deadline=None)
 settings.load_profile("baton")
 
 
+@pytest.fixture(autouse=True)
+def same_settings_after_a_test() -> Iterator[None]:
+    """Fail a test that leaves a changed setting: the next tests of its process would run with it."""
+
+    def settings_now() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith("BATON_")}
+
+    before = settings_now()
+    yield
+    assert settings_now() == before
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Load the report plugin, if the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):

@@ -70,7 +70,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/federation/routes.py": LINKED,
     "tools/moving/identities.py": ("tests/baton/operations/tools/test_import_identities.py",),
     "chalicelib/baton/storage/dynamodb/provider_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
-    "chalicelib/baton/storage/dynamodb/waiting_tokens.py": ("tests/baton/storage/test_dynamodb.py",),
+    "chalicelib/baton/storage/dynamodb/waiting_tokens.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_full_tokens.py",
+    ),
     "chalicelib/baton/storage/dynamodb/identities.py": (
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers_of_identities.py",

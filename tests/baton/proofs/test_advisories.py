@@ -113,8 +113,8 @@ def test_an_interrupted_deletion_is_logged_and_the_operator_can_finish_it(
     caller = world.use(phone, world.register(phone).access_token)
     forget = world.stores.users.forget
 
-    def fail(*_: object) -> None:
-        raise errors.Unavailable("planted")
+    def fail(*_: object, now: int) -> None:
+        raise errors.Unavailable(f"planted at {now}")
 
     monkeypatch.setattr(world.stores.users, "forget", fail)
     with pytest.raises(errors.Unavailable):

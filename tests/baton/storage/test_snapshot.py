@@ -27,7 +27,13 @@ print(json.dumps({
     "handed": getattr(baton.access_key, "_known", None) is not None,
 }))
 """
-STARTED_ANYHOW = {"base64", "cryptography.hazmat.primitives.ciphers", "ipaddress", "threading"}
+STARTED_ANYHOW = {
+    "base64",
+    "cryptography.exceptions",
+    "cryptography.hazmat.primitives.ciphers",
+    "ipaddress",
+    "threading",
+}
 """Modules that modules of the standard library, or the module of the ciphers ``aead``, import anyway."""
 
 

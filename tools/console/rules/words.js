@@ -64,6 +64,7 @@ export const REASONS = {
   claimed: "the owner of the mailbox claimed the account",
   undone: "the owner undid a change",
   ended_by_operator: "an operator ended it",
+  identity_unlinked: "an identity at a provider was unlinked",
 };
 
 export const reason = (name) => REASONS[name] ?? String(name ?? "").replaceAll("_", " ");

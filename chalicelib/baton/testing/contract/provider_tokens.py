@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.user_parts import LinkedIdentity
-from chalicelib.baton.federation.model import TOKEN_SHARDS, TOKENS_PER_SHARD_MAX, Identity, TokenToRevoke
+from chalicelib.baton.federation.model import TOKEN_SHARDS, Identity, TokenToRevoke
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Ended, EndReason, Status
 from chalicelib.baton.testing.contract.addresses import BACK
@@ -168,19 +168,6 @@ class ProviderTokensContract(Contract):
         storage.identities.forget(APPLE.index, ACCOUNT, now=LATER)
         assert storage.identities.get(APPLE.index) is None
         assert len(self.waiting(storage)) == 1
-
-    def test_a_full_item_takes_no_more(self, storage: StorageUnderTest) -> None:
-        """The identity is removed all the same."""
-        shard, kept, number = WAITING.shard, 0, 0
-        while kept < TOKENS_PER_SHARD_MAX + 1:
-            token = TokenToRevoke(AccountId(f"{number:016d}"), b"number %d" % number, NOW)
-            number += 1
-            if token.shard != shard:
-                continue
-            kept += 1
-            self.let_wait(storage, token)
-            assert storage.identities.get(f"1#{token.id}") is None
-        assert len(storage.provider_tokens.waiting(shard)) == TOKENS_PER_SHARD_MAX
 
     def test_the_key_for_apple_is_replaced(self, storage: StorageUnderTest) -> None:
         """There is none at first."""

@@ -106,7 +106,10 @@ def test_no_function_of_baton_may_invoke_operate(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_operate_may_do_what_its_ops_need(stage: str) -> None:
-    """It may read and delete users, change account states, and write audit rows. It may not write the key ring."""
+    """It may read and delete users, change account states, and write audit rows. It may not write the key ring.
+
+    It may write the items of refresh tokens that wait: the deletion of an account at Apple needs them.
+    """
     prefix = f"baton-{stage}"
     rights: dict[str, set[str]] = {}
     for statement in statements(stage, "operate"):
@@ -114,7 +117,7 @@ def test_operate_may_do_what_its_ops_need(stage: str) -> None:
         if statement["Effect"] == "Allow" and name.startswith(prefix):
             rights.setdefault(name, set()).update(statement["Action"])
     assert rights == {
-        f"{prefix}-users": {"dynamodb:GetItem", "dynamodb:DeleteItem"},
+        f"{prefix}-users": {f"dynamodb:{action}" for action in ("GetItem", "DeleteItem", "PutItem", "UpdateItem")},
         f"{prefix}-lineages": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         f"{prefix}-audit": {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"},
         f"{prefix}-mail": {"sqs:SendMessage"},
@@ -123,7 +126,10 @@ def test_operate_may_do_what_its_ops_need(stage: str) -> None:
     tables = [one for one in statements(stage, "operate") if one["Action"][0].startswith("dynamodb:")]
     assert may(tables, "dynamodb:DeleteItem", f"{prefix}-users", "U#account")
     assert not may(tables, "dynamodb:DeleteItem", f"{prefix}-users", "K#ring")
-    assert not may(tables, "dynamodb:PutItem", f"{prefix}-users", "U#account")
+    for action in ("PutItem", "UpdateItem"):
+        assert may(tables, f"dynamodb:{action}", f"{prefix}-users", "J#apple#7")
+        assert not may(tables, f"dynamodb:{action}", f"{prefix}-users", "U#account")
+        assert not may(tables, f"dynamodb:{action}", f"{prefix}-users", "K#ring")
 
 
 def test_the_trail_records_each_invocation_of_operate() -> None:

@@ -182,7 +182,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
         ("~", "policy", "Stage"),
         ("-", "route", "GET /backdoor"),
     }
-    assert [one.sign for one in found if one.what == "code"] == ["~", "=", "=", "=", "="]
+    assert [one.sign for one in found if one.what == "code"] == ["~", "=", "=", "=", "=", "="]
 
     told, _ = deployed(tmp_path / "second", capsys)
     assert of_chalice(dev) == made

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -93,15 +94,14 @@ def test_make_dev_serves_prints_its_addresses_and_stops(serving: tuple[int, subp
     assert "\033[" not in shown  # no colours outside a terminal
 
 
-def test_make_dev_serves_over_https(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_make_dev_serves_over_https(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``TLS=1``, only a client that trusts the new authority accepts the certificate.
 
     Cookies get the offer of a binding.
     """
-    for name in [name for name in os.environ if name.startswith("BATON_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("BATON_TABLE_PREFIX", "baton-tls")
-    with serve.development(0, tls=True) as running:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
+    own = {**kept, "BATON_TABLE_PREFIX": "baton-tls"}
+    with mock.patch.dict(os.environ, own, clear=True), serve.development(0, tls=True) as running:
         assert running.url.startswith("https://localhost:")
         assert running.authority is not None
         context = ssl.create_default_context(cafile=running.authority)
