@@ -173,7 +173,7 @@ def last_two(scene: Scene) -> dict[str, Callable[[], Said]]:
 
 
 def test_one_of_the_last_two_credentials_stays(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """Two devices unlink one each."""
+    """Two devices unlink one identity each."""
     acts = last_two(scene)
     rewind, tables = scene.deployment.remember(), scene.deployment.tables
 
