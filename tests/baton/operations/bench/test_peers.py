@@ -1,4 +1,4 @@
-"""The comparison with other products: its computations, its test stores, and its measurement of CPU times."""
+"""The comparison with other products: its computations, and its measurement of their stores and CPU times."""
 
 import os
 import re

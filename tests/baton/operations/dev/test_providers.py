@@ -224,7 +224,7 @@ def test_a_code_ends_after_five_minutes() -> None:
     ],
 )
 def test_a_wrong_client_secret_is_refused(changed: dict[str, object]) -> None:
-    """Baton's Apple checks each claim."""
+    """The development Apple checks each claim."""
     apple = Apple()
     assert apple.trade(apple.code(), client_secret=secret(**changed)) == (400, {"error": "invalid_client"})
 
