@@ -1,4 +1,7 @@
-"""The metrics that the console of a stage draws: CloudWatch's, by the operator's own rights (``GetMetricData``)."""
+"""The metrics that the console of a stage draws, read from CloudWatch with the operator's own rights.
+
+The operation is ``GetMetricData``.
+"""
 
 import time
 from collections.abc import Mapping

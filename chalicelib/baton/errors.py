@@ -242,7 +242,7 @@ class TryAgain(Unavailable):
 
 
 class ServerError(Refusal):
-    """A server error on a request that may be repeated: it changes nothing, or it carries an attempt."""
+    """A server error. The request may be repeated, because it changes nothing or carries an attempt."""
 
     status = 500
     error = code = "server_error"

@@ -211,7 +211,8 @@ class Refused(BatonError):
 class DeviceKey:
     """A device's private key. `data` is PKCS #8 in base64.
 
-    Another `store` is the key of another library of Baton, and `data` its handle there. This client cannot open it.
+    With another `store`, it is the key of another library of Baton, and `data` is its handle there. This client cannot
+    use such a key.
     """
 
     data: str = field(repr=False)
@@ -349,9 +350,9 @@ class Proof:
     def members(
         self, options: Callable[[], dict[str, Any]], nonce: Callable[[str], str] | None = None
     ) -> dict[str, Any]:
-        """Return the members of the body that are given. `options` fetches those for a passkey.
+        """Return the members of the body that are given. `options` fetches the options for a passkey.
 
-        `nonce` makes the one for a provider: there is none at a login.
+        `nonce` makes the nonce for a provider. It is `None` at a login, which does not accept an identity.
         """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         if self.passkey is not None:
@@ -379,9 +380,10 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login that has ended here, until the server has answered that it has ended there.
+    """A login that has ended on this device. It is kept until the server has answered its revocation.
 
-    `key` is that of a login of which another device has a copy: the record has no key any more (rule 8).
+    `key` is set if another device has a copy of the key. The record has no key any more, but the revocation needs it
+    (rule 8).
     """
 
     token: str = field(repr=False)
@@ -446,9 +448,9 @@ class Record:
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Drop the session. The proof of this device for the next login is kept, except for a copied key.
+        """Drop the session. The key or secret for the next login is kept, except for a copied key.
 
-        After `reuse`, and after a login by this key that this record did not make, another device has the key.
+        Another device has the key after `reuse`, and after `replaced` (a login by this key that is not of this record).
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
@@ -1194,11 +1196,11 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
-        The password is right in both results: a `LoginStep` waits for a second factor, also after a restart
-        (`pending_step`). `second_factor` gets it from the person: the function returns a `Proof` from the person,
-        and after a wrong one it is called again, and `step.refusal` is the refusal. The fifth wrong one raises it. The
-        function cancels with `None`, which returns the step, or with an error, which is passed on. `deadline_s` is for
-        all requests together. The time of the function does not count.
+        With either result the password was right. A `LoginStep` waits for a second factor, also after a restart
+        (`pending_step`). `second_factor` is a function that gets the step, and returns a `Proof` from the person. After
+        a wrong proof it is called again, and `step.refusal` is the refusal. The fifth wrong proof raises its refusal.
+        To cancel, the function returns `None`, and `login` returns the step. An error of the function is passed on.
+        `deadline_s` is for all requests together, without the time of the function.
         """
         patience = self._patience(deadline_s)
         step = self._begin("/login", email, password, device_name, patience)
@@ -1249,7 +1251,7 @@ class BatonClient:
     def provider_nonce(self, provider: str) -> str:
         """Return the nonce for the sheet of an identity provider. The attempt of the login is stored before.
 
-        Only for an app whose process may end while the sheet is open. Then give the id_token to `login_federated`.
+        Use this only if your app may end while the sheet is open. Then give the id_token to `login_federated`.
         """
         return self._provider_nonce(provider, self._federated())
 
@@ -1265,10 +1267,10 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
 
-        `sign_in` gets a nonce, shows the sheet of the provider with it, and returns the id_token, or a dictionary with
-        `id_token` and `authorization_code`. Or it is what the sheet returned for `provider_nonce`. After `Refused` with
-        code `identity_unknown`, ask the person, and call this again with `create`: it makes an account. The other
-        arguments and the results are those of `login`.
+        `sign_in` is a function. It gets a nonce, shows the sheet of the provider with it, and returns the id_token, or
+        a dictionary with `id_token` and `authorization_code`. After `provider_nonce`, give what the sheet returned.
+        After `Refused` with code `identity_unknown`, ask the person, and call this again with `create`: it makes an
+        account. The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1341,8 +1343,8 @@ class BatonClient:
     def attest(self, *, deadline_s: float | None = DEADLINE_S) -> str:
         """Attest this login with evidence of the app. Return what is attested now: `app`, `tee` or `strongbox`.
 
-        For a route that requires it (`attestation_required`), and for a login that began without evidence. A repetition
-        after `Offline` is safe. After `Refused` wait an hour.
+        Call this if a route requires it (`attestation_required`), or if the login began without evidence. A repetition
+        after `Offline` is safe. After `Refused`, wait an hour.
         """
         evidence = self._made_evidence(self._stored(), self._patience(deadline_s))
         sent = {"attestation": evidence}
@@ -1384,7 +1386,7 @@ class BatonClient:
     ) -> None:
         """End the sessions of all devices. Needs a proof, as `end_device`. After `Offline` nothing has ended.
 
-        `LoggedOut` means that this session had ended before for another reason. The other devices are then logged in.
+        `LoggedOut` means that this session had ended before for another reason. Then the other devices stay logged in.
         """
         ended = self.session
         try:
@@ -1424,7 +1426,7 @@ class BatonClient:
         """Send a signed call and return its 2xx answer. `path` follows `base_url` and is percent-encoded.
 
         `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
-        no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` says that two
+        no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` states that two
         executions do no harm, or the route supports the `idempotency_key` (16 to 128 visible characters).
         """
         return self._call(
@@ -1451,7 +1453,7 @@ class BatonClient:
         attempt: str | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> str:
-        """Prove the password, or a `Proof`, for one exact request and return the grant, for one `call` in five minutes.
+        """Prove the password, or a `Proof`, for one exact request. Return the grant: for one `call`, in five minutes.
 
         A code of an authenticator app counts once. With the same `attempt`, a repetition may send it again.
         """
@@ -1655,9 +1657,9 @@ class BatonClient:
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def use_link(self, link: str, *, new_password: str | None = None, deadline_s: float | None = DEADLINE_S) -> None:
-        """Reset the password with the link of a mail, or without `new_password`, prove the address of the account.
+        """Reset the password with the link of a mail, or, without `new_password`, prove the address of the account.
 
-        `link` is the URL, or what follows `#t=`. It counts on any device. To prove the address, be logged in to the
+        `link` is the URL, or what follows `#t=`. It works on any device. To prove the address, be logged in to the
         account. `Refused` with code `invalid_code`: the link cannot be used any more.
         """
         ticket = link.rpartition("#t=")[2]
@@ -1811,7 +1813,7 @@ class BatonClient:
             return dict(self._evidence(challenge, record.key))
 
     def _pending_for(self, email: str, kind: str = "login") -> Callable[[Record], Record]:
-        """Return the change that stores the attempt of a login, or keeps that of the same login, and makes the key."""
+        """Return a change that makes the key, and stores the attempt of a login, or keeps that of the same login."""
         fresh = Pending(email, self._client_id, self._binding, _random_name(), kind=kind)
 
         def begun(record: Record) -> Record:
@@ -1821,7 +1823,7 @@ class BatonClient:
         return begun
 
     def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
-        """Store the newest `auth_session` of a login that needs a second factor, before anything is made of it."""
+        """Store the newest `auth_session` of a login that needs a second factor, before it is used."""
         problem = {name: value for name, value in refusal.problem.items() if name != "auth_session"}
         session, left = refusal.problem.get("auth_session"), problem.get("expires_in")
         if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
@@ -1893,19 +1895,19 @@ class BatonClient:
         return answer, record
 
     def _introduction(self, record: Record, *, by_last: bool) -> Signer | None:
-        """Return the signer of a registration or login: the new key, or the secret of the last HMAC login."""
+        """Return the signer of a registration or login: the device's key, or the secret of the last HMAC login."""
         if self._binding == "key" and record.key is not None:
             return Signer(record.key.thumbprint(), record.key.sign)
         last = record.last_secret
         return _secret_signer(last.key_id, last.secret) if by_last and last is not None else None
 
     def _with_key(self, record: Record) -> Record:
-        """Make the key of the device, if logins are bound to one and there is none."""
+        """Make the key of the device, if logins are bound to a key and the record has none."""
         has = record.key is not None and record.key.opens
         return record if has or self._binding != "key" else replace(record, key=DeviceKey.generate(self._key))
 
     def _by_key(self, path: str, members: Mapping[str, object], record: Record) -> Callable[[int], Request]:
-        """Prepare a request without a token, signed by the key of the device if there is one."""
+        """Prepare a request without a token. The key of the device signs it, if there is a key."""
         body, signer = _json_bytes(members), self._introduction(record, by_last=False)
         return lambda created: self._request("POST", path, body, created=created, signer=signer)
 
@@ -2017,10 +2019,10 @@ class BatonClient:
         raise LoggedOut("reuse", confirmed=not waiting)
 
     def _revoke_waiting(self, left_s: float, *, now: bool = False, once: bool = False) -> bool:
-        """Send the revocations that Baton has not answered yet (rule 8). None of their errors concerns the caller.
+        """Send the revocations that Baton has not answered yet (rule 8). The caller gets none of their errors.
 
-        Without `now`, one that was not answered waits for half a minute. `once`: each is sent once. Returns false if
-        one was given up: its key does not exist any more, or it is too old.
+        Without `now`, the next try after a lost answer is half a minute later. `once`: each revocation is sent once.
+        Returns false if a revocation was given up: its key does not exist any more, or it is too old.
         """
         if not now and time.monotonic() < self._revoke_after:
             return True
@@ -2176,7 +2178,7 @@ class BatonClient:
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
         """Remove a login that has ended from storage. A login that replaced it meanwhile stays (rule 3).
 
-        `known=False` drops its secret too: no account remains that would recognise this device by the secret.
+        `known=False` also drops the secret: no account is left that recognises this device by the secret.
         """
 
         def dropped(record: Record) -> Record:
@@ -2221,7 +2223,7 @@ class BatonClient:
         return record
 
     def _change(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record. The listeners are told after it has changed."""
+        """Change the record, then tell the listeners."""
 
         def changed(before: Record) -> Record:
             if not self._told_once:  # What the app has seen until now.
@@ -2283,7 +2285,7 @@ class LoginStep:
         self.recovery_codes_left: int | None = None
 
     def send_email_code(self, *, deadline_s: float | None = DEADLINE_S) -> float:
-        """Where `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
+        """If `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
         return self._send_code(self._patience(deadline_s))
 
     def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
@@ -2317,7 +2319,7 @@ class LoginStep:
     def prove(
         self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
+        """Send a code, and return the session. To complete an enrolment, `proof` has the enrolment and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
@@ -2326,7 +2328,7 @@ class LoginStep:
     def _prove_within(
         self, patience: _Patience, given: Proof | Mapping[str, Any], *, remember_device: bool = True
     ) -> Session:
-        """As `prove`, within the time that a login has left. For this client itself."""
+        """As `prove`, within the time that a login has left. Only this client calls it."""
         proof = Proof.of(given)
         asked = proof.passkey if callable(proof.passkey) else None
 
@@ -2367,7 +2369,7 @@ def _signer_of(key_id: str | None, secret: str | None, key: DeviceKey | None) ->
 
 @contextlib.contextmanager
 def _storage_trouble() -> Iterator[None]:
-    """Pass on what says that the record is broken. Any other error of a storage ends nothing."""
+    """Pass on the errors of this client. Any other error becomes `StorageUnavailable`, and ends nothing."""
     try:
         yield
     except BatonError:

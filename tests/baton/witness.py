@@ -62,7 +62,7 @@ _PREFIXES = {"sesv2": "ses"}
 
 @dataclass
 class Witness:
-    """The observations: ``used`` of the whole run, all others of one test."""
+    """The observations. ``used`` collects over the whole run, the other members over one test."""
 
     used: set[Use] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)

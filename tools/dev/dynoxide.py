@@ -35,7 +35,7 @@ class Unfetchable(Exception):
 
 
 def find() -> Path | None:
-    """Return the path of the program: that of ``DYNOXIDE``, else the downloaded program, else a program on the PATH."""
+    """Return the path of the program: from ``DYNOXIDE``, otherwise the downloaded one, otherwise from the PATH."""
     named = os.environ.get("DYNOXIDE")
     if named:
         return Path(named)

@@ -65,7 +65,7 @@ def client() -> "DynamoDBClient":
 
 @functools.lru_cache(maxsize=8)
 def _client(*_endpoints: str | None) -> "DynamoDBClient":
-    """Make a client. botocore reads the endpoints; here they are only the key of the cache."""
+    """Make a client. The endpoints are only the key of the cache, because botocore reads them from the environment."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client("dynamodb")

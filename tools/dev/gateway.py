@@ -51,7 +51,7 @@ _DEV = "/_dev"
 class _Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 with keep-alive.
 
-    An answer is sent in one write: Nagle's algorithm would delay a second write for 40 ms.
+    An answer is sent in one write, because Nagle's algorithm would delay a second write for 40 ms.
     """
 
     protocol_version = "HTTP/1.1"

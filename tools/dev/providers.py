@@ -35,7 +35,7 @@ Clock = Callable[[], int]
 
 
 class _Code(Struct, frozen=True):
-    """An authorization code: for which audience, whose, and when it was issued."""
+    """An authorization code: its audience, its person, and the time of its issue."""
 
     audience: str
     sub: str
@@ -60,7 +60,7 @@ class DevelopmentProvider:
 
     @property
     def audiences(self) -> list[str]:
-        """Every audience of the row, without repetition."""
+        """Every audience of the row, without duplicates."""
         return list(dict.fromkeys(one for listed in self.row.audiences.values() for one in listed))
 
     def token(self, claims: Mapping[str, Any], *, audience: str) -> dict[str, str]:
@@ -106,7 +106,7 @@ class DevelopmentProvider:
         return 200, {}
 
     def _is_client(self, form: Mapping[str, str]) -> bool:
-        """Check the claims of a client secret. Its signature is not checked: this server has no copy of your key."""
+        """Check the claims of a client secret, but not its signature: this server has no copy of your key."""
         parts = form.get("client_secret", "").split(".")
         try:
             head, claims = (json.loads(decode_base64url(part)) for part in parts[:2])
@@ -127,7 +127,7 @@ class DevelopmentProviders:
     """The providers by name. A provider begins with its first use, and its keys outlive a reload of the app."""
 
     def __init__(self, origin: str, clock: Clock) -> None:
-        """Serve them below the origin of the server."""
+        """Serve the providers below the origin of the server."""
         self._origin, self._clock = origin, clock
         self._rows: Providers | None = None
         self._baton: Baton | None = None
@@ -139,7 +139,7 @@ class DevelopmentProviders:
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
-        """Store a new private key for Apple in the deployment, as the operator does, unless it has one.
+        """Store a new private key for Apple in the deployment, as the operator does, unless the deployment has a key.
 
         Without a key, no authorization code could be traded.
         """
@@ -175,7 +175,7 @@ class DevelopmentProviders:
         return [one for one in found if one is not None]
 
     def fetch(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
-        """Fetch a document (`factors.ports.Fetch`): the keys of a provider of this server, or from the network."""
+        """Fetch a document (`factors.ports.Fetch`): from a provider of this server, or from the network."""
         # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
         from chalicelib.baton.factors.ports import NotFetched  # noqa: PLC0415
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415

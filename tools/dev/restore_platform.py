@@ -1,4 +1,4 @@
-"""The part of Android in the restore of a login: it keeps a restore key, and copies it to the next phone.
+"""The part of Android that restores a login: it keeps a restore key, and copies the key to the next phone.
 
 A software authenticator for ``make demo``: a P-256 key, and signatures for which no person is present (WebAuthn).
 """

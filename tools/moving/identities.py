@@ -1,4 +1,4 @@
-"""Identities at providers in a line: which provider and issuer they mean, and the items that store them."""
+"""Identities at providers in a line of a file: the provider and the issuer, and the items that store the identities."""
 
 from collections.abc import Mapping, Sequence
 
@@ -75,9 +75,9 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 
 
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
-    """Return an identity as a line has it. A provider whose row is gone has its code as its name.
+    """Return an identity in the form of a line of the file. If the provider has no row, its code is its name.
 
-    The issuer is not stored: it is the one whose index this is. Raises ``CannotDecrypt``.
+    The issuer is not stored. It is found among the issuers of the provider, by the index. Raises ``CannotDecrypt``.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

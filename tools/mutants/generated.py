@@ -86,7 +86,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr, ast.expr | str]]
 
 
 def _within(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
-    """Walk the executed code, with the name of its function. Type annotations are left out."""
+    """Walk the executed code, and yield each node with the name of its function. Type annotations are left out."""
     for child in ast.iter_child_nodes(node):
         inside = f"{where}.{child.name}".lstrip(".") if isinstance(child, ast.FunctionDef | ast.ClassDef) else where
         yield inside, child

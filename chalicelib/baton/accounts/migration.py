@@ -31,11 +31,11 @@ assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 
 class Migrated(Struct, frozen=True):
-    """The password is right in the other system, and the person moves now.
+    """The password is right in the other system, and the account moves to Baton now.
 
-    ``email_verified``: the person proved the address there. ``source_id`` is the id of the account there, which the
-    audit of the new account has. ``second_factor``: the other system also requires a second factor, which was not
-    proved. Then the person proves the mailbox and enrols a factor here before the first token.
+    ``email_verified``: the person proved the address there. ``source_id`` is the id of the account there: the audit of
+    the new account records it. ``second_factor``: the other system also requires a second factor, which the person has
+    not proved yet. Then the person proves the mailbox and enrols a factor here before the first token.
     """
 
     email_verified: bool = False

@@ -99,7 +99,7 @@ def is_of_apple(attestation: Attestation) -> bool:
 
 
 def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
-    """Return why remembered evidence does not suffice for a client. Empty: it does.
+    """Return why remembered evidence does not suffice for a client, or an empty text if it suffices.
 
     The evidence is compared with the client's present apps and policy, not with those at the time of its proof.
     """

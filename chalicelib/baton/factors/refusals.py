@@ -104,9 +104,10 @@ class EnrolmentRequired(Refusal):
 
 
 class InvalidSession(Refusal):
-    """The ``auth_session`` or the ``enrolment`` is not valid. All reasons give the same answer.
+    """The ``auth_session`` or the ``enrolment`` is not valid. The answer is the same for each reason.
 
-    It is altered, expired, of another device key, attempt or login, or the account has changed since.
+    The value was altered, has expired, or belongs to another device key, attempt or login. Or the account has changed
+    since the value was issued.
     """
 
     error = code = "invalid_session"

@@ -39,7 +39,7 @@ _PARTS: Final = 3
 
 
 class NotDone(Exception):
-    """Apple did not do it. The message is for the log, and has no part of a token."""
+    """The call of Apple failed, or its answer was unusable. The message is for the log, and has no part of a token."""
 
 
 class _Traded(Struct, frozen=True):
@@ -52,7 +52,7 @@ class _Refused(Struct, frozen=True):
 
 
 class AppleClient(Struct, frozen=True, kw_only=True):
-    """The caller of Apple: the team with its key, for the app with this audience."""
+    """The client with which Baton calls Apple: the key and the id of the team, and the audience of one app."""
 
     key: SigningKey
     team_id: str
@@ -73,15 +73,16 @@ class AppleClient(Struct, frozen=True, kw_only=True):
 
 
 class Apple(Struct, frozen=True, kw_only=True):
-    """Apple's server. ``url`` is its own, except in tests."""
+    """Apple's server. ``url`` is the address of this server, except in tests."""
 
     post: Post
     url: str = APPLE_URL
 
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
-        """Return the refresh token for an authorization code, which works once. Raises ``NotDone``.
+        """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        The code must be of the person ``sub``. Otherwise the deletion of one account would revoke another's consent.
+        The code must belong to the person ``sub``. Otherwise the deletion of one account would revoke the consent of
+        another person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:
@@ -100,7 +101,7 @@ class Apple(Struct, frozen=True, kw_only=True):
     def revoke(self, refresh_token: str, client: AppleClient, *, now: int) -> None:
         """Revoke a refresh token, and the consent of its person. Raises ``NotDone``.
 
-        A token that Apple has revoked already (``invalid_grant``) is done.
+        The call also succeeds if Apple has revoked the token already (``invalid_grant``).
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         try:

@@ -21,7 +21,7 @@ _KIND: Final = "provider key"
 
 
 class NoKey(Exception):
-    """There is no private key that can be used. The message is a reason for the operator, and quotes no key."""
+    """No private key can be used. The message is a reason for the operator, and quotes no key."""
 
 
 class _Stored(Struct, frozen=True, array_like=True):
@@ -52,7 +52,7 @@ def keep_key(tokens: ProviderTokens, key_id: str, private: Secret, *, ring: Ring
 
 
 def stored_key(tokens: ProviderTokens, *, ring: Ring) -> SigningKey:
-    """Return the key for Apple; its ``kid`` is its id there. Raises ``NoKey``."""
+    """Return the key for Apple. Its ``kid`` is the id of the key at Apple. Raises ``NoKey``."""
     sealed = tokens.apple_key()
     if not sealed:
         raise NoKey("there is none")

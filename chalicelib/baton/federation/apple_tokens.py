@@ -71,7 +71,7 @@ class TradeCode(Struct, frozen=True, kw_only=True):
 
 
 class RevokeTokens(Struct, frozen=True, kw_only=True):
-    """Revoke the refresh tokens of removed identities: one after a deletion, and hourly those that are left."""
+    """Revoke the refresh tokens of removed identities: right after a deletion, or in the hourly job."""
 
     clock: Clock
     key_ring: KeyRing
@@ -81,9 +81,10 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
     log: Log
 
     def before_deletion(self, user: User) -> Callable[[], None]:
-        """Read the token of an account that is going to be deleted.
+        """Read the token of an account before its deletion.
 
-        Return the function that revokes it, once, after the deletion. Neither raises: the hourly job does what is left.
+        Return a function that revokes the token, once, after the deletion. Neither this method nor the function raises:
+        the hourly job revokes the tokens that are left.
         """
         linked = user.identities.get(APPLE_CODE)
         try:
@@ -95,9 +96,10 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
         return lambda: self._once(TokenToRevoke(user.account, sealed, self.clock()))
 
     def __call__(self) -> None:
-        """Revoke the tokens that wait, the oldest first. One that waits for 30 days is dropped. Raises ``Unavailable``.
+        """Revoke the waiting tokens, the oldest first. Raises ``Unavailable``.
 
-        A run ends after some seconds: Lambda would end it in the middle of a call.
+        A token that has waited for more than 30 days is dropped. A run ends after some seconds, because Lambda would
+        otherwise end the run in the middle of a call.
         """
         now = self.clock()
         waiting = [token for shard in range(TOKEN_SHARDS) for token in self.tokens.waiting(shard)]

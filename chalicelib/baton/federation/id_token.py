@@ -49,7 +49,7 @@ class IdTokenRefused(Exception):
     """The token does not prove who the person is. The message is a private reason."""
 
     def __init__(self, reason: Reason, why: str) -> None:
-        """Keep the check that refused."""
+        """Keep the name of the failed check."""
         super().__init__(f"{reason}: {why}")
         self.reason: Reason = reason
 
@@ -57,8 +57,8 @@ class IdTokenRefused(Exception):
 class Proved(Struct, frozen=True, kw_only=True):
     """The person that a token names. ``issuer`` and ``sub`` identify the person.
 
-    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless the provider's word about
-    the address counts. ``auth_time`` is when the person logged in at the provider, or ``None``.
+    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless Baton trusts the provider
+    for this address. ``auth_time`` is the time at which the person logged in at the provider, or ``None``.
     """
 
     issuer: str
@@ -74,7 +74,7 @@ class Proved(Struct, frozen=True, kw_only=True):
 
 
 class Unread(Struct, frozen=True, kw_only=True):
-    """A token whose head was read: key id, algorithm, what is signed, and the signature."""
+    """A token of which only the head was read: key id, algorithm, the signed text, and the signature."""
 
     kid: str
     algorithm: str
@@ -95,7 +95,7 @@ def step_up_nonce(*, provider: str, client_id: str, keyid: str, attempt: str, op
 
 
 def read_head(text: str, provider: Provider) -> Unread:
-    """Read the head of a token. ``jwk``, ``jku`` and ``x5u`` are never looked at. Raises ``IdTokenRefused``."""
+    """Read the head of a token. Its ``jwk``, ``jku`` and ``x5u`` are ignored. Raises ``IdTokenRefused``."""
     parts = text.split(".")
     _require(len(text) <= TOKEN_BYTES_MAX and len(parts) == _PARTS, "format", "not a signed JWT of at most 8 KB")
     try:
@@ -164,13 +164,13 @@ def check_times(claims: dict[str, Any], *, now: int) -> None:
 
 
 def canonical_issuer(provider: Provider, issuer: str) -> str:
-    """Return one spelling of an issuer. Google's has two, and a person has one identity."""
+    """Return one spelling of an issuer. Google's issuer has two spellings, but a person has one identity there."""
     plain = provider.kind == "google" and not issuer.startswith(_GOOGLE_SCHEME)
     return _GOOGLE_SCHEME + issuer if plain else issuer
 
 
 def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
-    """Return the address of a token, canonical, if the provider's word about it counts. Otherwise an empty text."""
+    """Return the canonical address of a token, or an empty text if Baton does not trust the provider for it."""
     email, says = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (says is True or (provider.kind == "apple" and says == "true")):
         return ""

@@ -93,7 +93,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
             IdentityUnknown: no account has the identity, and ``create`` is false.
             AccountExists: another account has the verified address.
-            AccountDisabled: the identity is proved, so the answer may say it.
+            AccountDisabled: the account is disabled. The answer may reveal this, because the identity is proved.
 
         """
         now = self.clock()
@@ -170,7 +170,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> TokenResponse | None:
-        """Make the account. ``None``: another request made it, or the rest of a deleted account was in the way."""
+        """Make the account. ``None``: another request made it, or a deleted account still had items."""
         self._take_slot(login_request.source, now=now)
         attempt = login_request.attempt
         account = ring.federated_ids(index, attempt, now=now)[0]

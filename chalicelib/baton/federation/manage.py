@@ -1,6 +1,6 @@
 """Show, link and unlink the identities of a caller.
 
-The id_token of a link is bound to the device key of the caller and to the attempt, as that of a login.
+The id_token of a link is bound to the device key of the caller and to the attempt, as the id_token of a login is.
 """
 
 from typing import Annotated
@@ -81,7 +81,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return ShownIdentities(shown, user.password_hash is not None)
 
     def link(self, caller: Caller, *, provider: str, id_token: str, authorization_code: str = "") -> Link:
-        """Link the identity of an id_token, or find that the account has it already. Nothing else is changed.
+        """Link the identity of an id_token, unless the account has it already. Nothing else is changed.
 
         The authorization code of Apple is traded last, once. A failure of the trade does not change the answer.
 
@@ -117,7 +117,8 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def unlink(self, caller: Caller, provider: str) -> None:
         """Unlink the identity of a provider, and end every other login.
 
-        Raises ``NotFound`` if the account has none, and ``LastCredential`` if the person could not log in any more.
+        Raises ``NotFound`` if the account has no identity of the provider, and ``LastCredential`` if the person could
+        not log in any more.
         """
         now, expected = self.clock(), caller.account_state
         for _ in range(START_OVER_MAX):
@@ -172,7 +173,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         self.identities.forget(index, account, now=now)
 
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Remember the device of a caller whose step-up proved a second factor. The change forgets all others."""
+        """Return the device to remember, if its step-up proved a second factor. The change forgets all others."""
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:
             return None

@@ -42,9 +42,9 @@ class Identity(Struct, frozen=True):
 
 
 class NewIdentity(Struct, frozen=True):
-    """An identity to link: its own item, and what the item of the user has of it.
+    """An identity to link: its own item, and its part of the user's item.
 
-    ``verified``: it proves the address of the account.
+    ``verified``: the identity also proves the address of the account.
     """
 
     identity: Identity
@@ -53,7 +53,7 @@ class NewIdentity(Struct, frozen=True):
 
 
 class SealedKeys(Struct, frozen=True):
-    """The sealed key set of a provider, and when it was last asked for, in seconds. Empty bytes: there is none."""
+    """The sealed key set of a provider, and the time of the last request for it (seconds). Empty bytes: no key set."""
 
     asked_at: int = 0
     sealed: bytes = b""
@@ -90,12 +90,12 @@ class TokenToRevoke(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return its name in its item: a digest, because the ciphertext has a random nonce."""
+        """Return the name of the token in its item: a digest, because the ciphertext has a random nonce."""
         return encode_base64url(_digest(self.sealed)[:12])
 
     @property
     def shard(self) -> int:
-        """Return the number of its item."""
+        """Return the number of the item that has the token."""
         return _digest(self.sealed)[-1] % TOKEN_SHARDS
 
 

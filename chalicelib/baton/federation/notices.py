@@ -2,7 +2,7 @@
 
 Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until it is
 answered with 200. So a notice is remembered after its effect, and each effect can be repeated. A notice may arrive
-late: it ends nothing that began after it.
+late: then it ends no login that began after the notice was issued.
 """
 
 import hashlib
@@ -44,11 +44,11 @@ class Forwarding(Protocol):
     """Stop the mails to an address, or send them again."""
 
     def __call__(self, email: str, *, on: bool, now: int) -> None:
-        """Store it. A text that is not an address changes nothing."""
+        """Store that mails to an address are stopped or sent. A text that is not an address changes nothing."""
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """A notice that Apple signed. ``at`` is when, in seconds. ``email`` is that of the event, or an empty text."""
+    """A notice that Apple signed. ``at`` is its time, in seconds. ``email`` is the address in it, or an empty text."""
 
     id: bytes
     at: int
@@ -59,7 +59,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     @property
     def until(self) -> int:
-        """Return the last time of what the notice is about. The clocks of Apple and Baton may differ a little."""
+        """Return the time up to which logins and tokens are affected. Apple's clock may differ a little."""
         return self.at + EXPIRY_LEEWAY_S
 
 
@@ -79,7 +79,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self, payload: str) -> None:
-        """Take a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
+        """Carry out a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
         now = self.clock()
         notice = self._verified(payload, now=now)
         if self.tickets.is_consumed(notice.id, now=now):
@@ -102,7 +102,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
             ) from None
 
     def _done(self, notice: Notice, *, now: int) -> str:
-        """Do it, and return in words what was done."""
+        """Carry out the notice. Return a text that describes the effect."""
         match notice.type:
             case "email-disabled" | "email-enabled":
                 self.forwarding(notice.email, on=notice.type == "email-enabled", now=now)
@@ -133,7 +133,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
         return f"{ended} logins ended"
 
     def _deleted(self, notice: Notice, identity: Identity, *, now: int) -> str:
-        """Remove the identity of a person who has no Apple Account any more, unless it is the last way in."""
+        """Remove the identity of a person who deleted the Apple Account, unless it is the last way to log in."""
         self.tokens.drop(identity.index, identity.account, until=notice.until)
         for _ in range(START_OVER_MAX):
             user = self.users.get(identity.account)

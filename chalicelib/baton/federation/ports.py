@@ -29,8 +29,8 @@ class Identities(Protocol):
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
-        None of them may exist, except an entry that is no longer kept. ``IdentityTaken`` also if only the user or the
-        account state exists: an account with this id was deleted.
+        No such item may exist, except for an index entry that is no longer kept. Also returns ``IdentityTaken`` if only
+        the user or the account state exists: an account with this id was deleted.
         """
 
     def link(
@@ -40,8 +40,8 @@ class Identities(Protocol):
 
         This is one transaction, with these conditions: no account has the identity; the account has none of this
         provider, and fewer than ``IDENTITIES_MAX``; the credentials version is as in ``user`` and ``actor``, whose
-        login is live. ``new.verified``: the address of ``user`` is proved by this. The first time of proof stays. Every
-        device is forgotten except for ``remember``. No login ends. Also returns ``Done`` if this very identity is
+        login is live. ``new.verified``: the identity proves the address of ``user``. An earlier time of proof is kept.
+        Every device is forgotten except for ``remember``. No login ends. Also returns ``Done`` if this very identity is
         stored. ``IdentityTaken``: another account has it.
         """
 
@@ -68,13 +68,13 @@ class Identities(Protocol):
         """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider, and when it was last asked for."""
+        """Return the sealed key set of a provider, and the time of the last request for it."""
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are asked for now. ``Refused``: they were, in the last minute."""
+        """Store that the keys of a provider are fetched now. ``Refused``: a fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored one is as new, and not from the future."""
+        """Store a key set that was fetched now, unless the stored set is as new, and not from the future."""
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
         """Take from an account an identity that its provider has deleted, and end every login of the account.
@@ -87,10 +87,10 @@ class Identities(Protocol):
 
 
 class ProviderTokens(Protocol):
-    """The refresh tokens of identities, sealed; those that wait for their revocation; and the private key for Apple.
+    """The sealed refresh tokens: of identities, or waiting for their revocation. Also the private key for Apple.
 
-    The removal of an identity, by any verb, moves its token to those that wait, in the same write. If there is no room,
-    the token is dropped.
+    The removal of an identity, by any verb, moves its token to the waiting tokens, in the same write. If there is no
+    room, the token is dropped.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:

@@ -19,7 +19,7 @@ from chalicelib.baton.routing import source_network
 
 
 class ProveIdentity(Struct, frozen=True, kw_only=True):
-    """Verify an id_token. A genuine one costs no slot of a rate limit."""
+    """Verify an id_token. A genuine token does not count for a rate limit."""
 
     providers: Providers
     keys: ProviderKeys
@@ -50,7 +50,7 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
         """Return the person. ``judge`` may refuse a genuine token: it raises ``IdTokenRefused``.
 
         Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``TooManyRequests`` after many refused tokens of the
-        same network, and ``Unavailable`` without keys of the provider.
+        same network, and ``Unavailable`` if Baton has no keys of the provider.
         """
         try:
             unread = read_head(id_token, provider)

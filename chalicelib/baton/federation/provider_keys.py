@@ -27,7 +27,7 @@ class FetchKeys(Protocol):
     """Fetch a document over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
-        """Return the bytes of the document, or anything else if there is no answer."""
+        """Return the bytes of the document, or an object of another type if there is no answer."""
 
 
 class _Held(Struct, frozen=True):
@@ -37,7 +37,7 @@ class _Held(Struct, frozen=True):
     keys: KeySet
 
     def is_younger(self, seconds: int, *, now: int) -> bool:
-        """Check the age. The clock of another environment may be ahead, but not by more than a minute."""
+        """Check the age of the key set. The clock of another environment may be up to a minute ahead."""
         return -FETCH_EVERY_S <= now - self.fetched_at < seconds
 
 
@@ -47,7 +47,7 @@ class _Sealed(Struct, frozen=True, array_like=True):
 
 
 class ProviderKeys(Struct, kw_only=True):
-    """Find the keys with which to verify a token. An environment has one."""
+    """Find the keys that verify a token. Each environment has one such object."""
 
     fetch: FetchKeys
     key_ring: KeyRing
@@ -57,9 +57,10 @@ class ProviderKeys(Struct, kw_only=True):
     _held: dict[int, _Held] = msgspec.field(default_factory=dict)
 
     def __call__(self, provider: Provider, kid: str, *, now: int) -> KeySet:
-        """Return the keys of a provider. If they do not have ``kid``, the provider has just been asked.
+        """Return the keys of a provider. If ``kid`` is not among them, they are less than a minute old.
 
-        Raises ``Unavailable`` without keys of the last 24 hours, or if an unknown ``kid`` cannot be asked for.
+        Raises ``Unavailable`` if there are no keys of the last 24 hours, or if ``kid`` is unknown and no newer keys can
+        be fetched.
         """
         held = self._held.get(provider.code)
         if held is not None and held.is_younger(KEYS_FRESH_S, now=now) and held.keys.has(kid):
@@ -78,7 +79,7 @@ class ProviderKeys(Struct, kw_only=True):
         return held.keys
 
     def _newest(self, *held: _Held | None, now: int) -> _Held | None:
-        """Return the newest key set of the last 24 hours. Of two that are as old, return the second."""
+        """Return the newest key set of the last 24 hours. Of two equally old sets, return the second."""
         kept = [one for one in held if one is not None and one.is_younger(KEYS_KEPT_S, now=now)]
         return max(reversed(kept), key=lambda one: one.fetched_at, default=None)
 
@@ -104,7 +105,7 @@ class ProviderKeys(Struct, kw_only=True):
         return held
 
     def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
-        """Open a shared key set. An altered one, and one from before a change of the ring, count as none."""
+        """Open a shared key set. A set that was altered, or sealed before a change of the ring, counts as none."""
         if not sealed:
             return None
         try:
@@ -117,5 +118,5 @@ class ProviderKeys(Struct, kw_only=True):
 
 
 def _item(provider: Provider) -> str:
-    """Return the name under which a key set is sealed. Another ``jwks_uri`` has other keys."""
+    """Return the name under which a key set is sealed. It has the ``jwks_uri``: another URI has other keys."""
     return f"P#{provider.code} {provider.jwks_uri}"

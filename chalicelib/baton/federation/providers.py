@@ -59,7 +59,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     ``code`` is stored, and never given to another provider. ``audiences`` has the audiences of each client. ``azp`` are
     the authorized parties that are accepted, and ``hosted_domains`` the Google Workspace domains; empty: any.
-    ``trusts_email``: a verified address of an ``oidc`` provider counts. ``step_up``: so does its ``auth_time``.
+    ``trusts_email``: Baton trusts an ``oidc`` provider for a verified address; ``step_up``: for ``auth_time``.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     @property
     def counts_for_step_up(self) -> bool:
-        """Whether a token proves that the person is there now.
+        """Whether a token proves that the person is there at this moment.
 
         The sheet of Apple requires face, finger or code each time. A token of Google can come without a tap, and its
         ``auth_time`` is that of the session at Google.
@@ -92,7 +92,7 @@ class Providers(Struct, frozen=True):
     by_name: Mapping[str, Provider] = {}
 
     def __bool__(self) -> bool:
-        """Return whether there is one."""
+        """Return whether there is a provider."""
         return bool(self.by_name)
 
     def get(self, name: str) -> Provider | None:
@@ -100,13 +100,13 @@ class Providers(Struct, frozen=True):
         return self.by_name.get(name)
 
     def for_step_up(self, client_id: str) -> dict[int, str]:
-        """Return the name of each code, of the providers at which a person of this client can prove a step-up."""
+        """Map code to name, for the providers at which a person of this client can prove a step-up."""
         rows = self.by_name.values()
         return {row.code: row.name for row in rows if row.counts_for_step_up and client_id in row.audiences}
 
     @property
     def names(self) -> dict[int, str]:
-        """Return the name of each code."""
+        """Map the code of each provider to its name."""
         return {provider.code: provider.name for provider in self.by_name.values()}
 
 
@@ -199,7 +199,7 @@ def _url_problems(row: Mapping[str, Any], kind: str, *, development: bool) -> It
 
 
 def _audience_problems(audiences: object, clients: Collection[str], *, development: bool) -> Iterator[str]:
-    """Check the audiences. One file serves several registries, so not each client must be in each registry."""
+    """Check the audiences. One file serves several registries, so a client of the file may be missing in a registry."""
     if not (isinstance(audiences, dict) and audiences and all(map(_are_words, audiences.values()))):
         yield 'audiences is a table of lists of texts, such as { mobile = ["…"] }'
     elif audiences != {"any": ["any"]} and not development and audiences.keys().isdisjoint(clients):
@@ -231,7 +231,7 @@ def _are_words(value: object) -> bool:
 
 
 def _is_url(text: str, *, development: bool) -> bool:
-    """Check for a URL of https without credentials and fragment. On this machine, development has http too."""
+    """Check for an https URL without credentials and fragment. In development, http on this machine is allowed too."""
     parts = urlsplit(text) if _is_word(text) else urlsplit("")
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False

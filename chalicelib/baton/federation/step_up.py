@@ -21,7 +21,7 @@ PROVED_WITHIN_S: Final = 300
 
 
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
-    """Verify an id_token that was made for one request of this login, and of a person linked to its account."""
+    """Verify an id_token that was made for one request of this login, by a person linked to its account."""
 
     prove: ProveIdentity
 
@@ -59,7 +59,7 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
 
 
 def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:
-    """Check that the person proved it just now. Raises ``IdTokenRefused``."""
+    """Check that the person proved the identity in the last 300 seconds. Raises ``IdTokenRefused``."""
     if abs(now - proved.issued_at) > PROVED_WITHIN_S:
         raise IdTokenRefused("iat", "not issued in the last 300 seconds")
     if provider.kind == "apple":  # its sheet asks for face, finger or code each time

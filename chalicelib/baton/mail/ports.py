@@ -130,8 +130,9 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
         address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials
         version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
-        The old address is kept until the time of ``kept``, which has the old addresses of the account; an address that
-        was never proved is free immediately. No login ends.
+
+        ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. An address
+        that was never proved is free immediately. No login ends.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:

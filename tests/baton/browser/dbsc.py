@@ -105,7 +105,7 @@ class BoundBrowser(Browser):
             self.challenge = found[1]
 
     def stolen(self, *names: str) -> Browser:
-        """Return a browser on another machine with a copy of these cookies; without ``names``, of all cookies."""
+        """Return a browser on another machine with a copy of these cookies. Without ``names``, it has all cookies."""
         return Browser(self.world, self.client_id, {n: v for n, v in self.cookies.items() if n in (names or {n})})
 
 

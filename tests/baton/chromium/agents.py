@@ -113,14 +113,14 @@ class Tab(Agent):
         return number
 
     def next_line(self) -> bytes:
-        """Wait for a line of the driver, but not for ever: the tab asks again."""
+        """Wait for a line of the driver for a limited time. Then the tab asks again."""
         try:
             return self._lines.get(timeout=POLL_S)
         except queue.Empty:
             return b""
 
     def said(self, members: dict[str, Any]) -> None:
-        """Take what the tab says."""
+        """Take a message of the tab."""
         if "event" in members:
             self.events.append(members)
             return
@@ -138,17 +138,17 @@ class Tab(Agent):
         self.kill()
 
     def kill(self) -> None:
-        """Close the tab. The page is not asked."""
+        """Close the tab without a word to the page."""
         self._ended.set()
         self.browser.ask("shut", page=self.number)
 
     def close(self) -> None:
-        """Close the tab, unless it was closed."""
+        """Close the tab, unless it is closed already."""
         if not self._ended.is_set():
             self.kill()
 
     def freeze(self, *, on: bool = True) -> None:
-        """Freeze the page as the browser freezes a tab in the background, or let it go on."""
+        """Freeze the page as the browser freezes a tab in the background, or unfreeze it."""
         self.browser.ask("freeze", page=self.number, on=on)
 
 
@@ -190,7 +190,7 @@ class BrowserScene(Scene):
             self.browser.ask("close", person=person)
 
     def check(self) -> None:
-        """Check what must hold, and what the tabs have noted."""
+        """Check the guarantees, and the problems that the tabs have noted."""
         super().check()
         noted = [one for agent in self.agents for one in agent.events if one["event"] != "state"]
         assert noted == [], noted

@@ -1,6 +1,6 @@
 """A site over https and browsers that bind their cookies to a key (DBSC), for tests.
 
-`--ignore-certificate-errors` and plain http switch the whole mechanism off without a word. The keys are in software.
+`--ignore-certificate-errors` and plain http switch the whole mechanism off without a message. The keys are in software.
 """
 
 import subprocess
@@ -67,13 +67,13 @@ class Town:
         return other
 
     def expire(self) -> None:
-        """Let the proof expire: the browser has the cookie no longer, and the server accepts none of that age."""
+        """Let the proof expire: the browser no longer has its cookie, and the server accepts no proof of that age."""
         self.site.world.clock.skip(seconds=601)
         self.browser.ask("forget", person=self.person, name=BOUND)
 
 
 def wait(until: Callable[[], bool]) -> None:
-    """Wait for what the browser does by itself."""
+    """Wait for a condition that the browser fulfils without a request of the test."""
     end = time.monotonic() + PATIENCE_S
     while not until():
         assert time.monotonic() < end, "the browser did not do it"
@@ -81,7 +81,7 @@ def wait(until: Callable[[], bool]) -> None:
 
 
 def trusting_home(folder: Path) -> Path:
-    """Make a certificate, and a home folder whose browser trusts its authority."""
+    """Make a certificate, and a home folder. A browser with this folder trusts the authority of the certificate."""
     _, authority = issued_for(folder, (SECURE_HOST, "evil.test"))
     database = folder / ".pki/nssdb"
     database.mkdir(parents=True)

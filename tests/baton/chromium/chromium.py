@@ -30,20 +30,20 @@ def missing() -> str:
 def program(*, light: bool) -> str:
     """Return the browser to start. ``light``: Debian's headless shell, if it is installed.
 
-    The shell is the same Chromium without the windows of a person, so its pages open with a quarter of the CPU time. It
-    has no Device Bound Session Credentials.
+    The shell is the same Chromium without visible windows, so its pages open with a quarter of the CPU time. It has no
+    Device Bound Session Credentials.
     """
     shell = shutil.which("chromium-headless-shell") if light else None
     return shell or shutil.which("chromium") or ""
 
 
 def missing_certutil() -> str:
-    """Return how to get the program that makes a browser trust a certificate. It is empty if it is there."""
+    """Return how to get the program that makes a browser trust a certificate. Empty if it is installed."""
     return "" if shutil.which("certutil") else "certutil is not installed (Debian: apt-get install libnss3-tools)"
 
 
 class PlatformError(Exception):
-    """The browser refused a ceremony, or did not answer. The message is the browser's."""
+    """The browser refused a ceremony, or did not answer. The message is the message of the browser."""
 
 
 class Chromium:

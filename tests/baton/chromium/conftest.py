@@ -31,7 +31,7 @@ def browser_or_skip() -> None:
 
 
 def skip_or_fail(reason: str) -> None:
-    """Skip for a reason that the end of the run shows. `make browser` fails."""
+    """Skip with a reason, which pytest prints at the end of the run. `make browser` fails instead."""
     if os.environ.get("BROWSER") == "required":
         pytest.fail(f"{reason}: the browser tests cannot run")
     pytest.skip(f"{NO_BROWSER}: {reason}")
@@ -103,7 +103,7 @@ def console_driver() -> Iterator[Chromium]:
 
 @pytest.fixture
 def console(console_driver: Chromium, console_server: Served) -> Iterator[Open]:
-    """Open pages in browsers of their own. Afterwards, no page had an error or broke its policy."""
+    """Open pages, each in a browser of its own. At the end, check that no page had an error or broke its policy."""
     console_server.dev("reset", "POST", {})
     tabs: list[Tab] = []
 

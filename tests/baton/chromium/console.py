@@ -71,7 +71,7 @@ class Tab:
         return self._browser.ask(command, page=self.page, **members)
 
     def troubles(self) -> list[str]:
-        """Return errors, violations of the policy and requests to other servers, until the page was closed."""
+        """Return errors, violations of the policy and requests to other servers, up to the end of the page."""
         return list(self.ask("troubles")) if self._troubles is None else self._troubles
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Tab:
         self.ask("go", url=f"{self._url.split('#')[0]}#/{'/'.join(parts)}")
 
     def click(self, role: str, name: str, **members: object) -> None:
-        """Click what a reader of the page would name so."""
+        """Click the element with this accessible name."""
         self.ask("click", role=role, name=name, **members)
 
     def wait(self, selector: str, text: str = "") -> None:
@@ -96,7 +96,7 @@ class Tab:
         return list(self.ask("texts", selector=selector))
 
     def labels(self, selector: str) -> list[str]:
-        """Return the labels that a screen reader says."""
+        """Return the labels for a screen reader."""
         return list(self.ask("labels", selector=selector))
 
     def run(self, source: str, **given: object) -> Any:

@@ -1,4 +1,4 @@
-"""``make pictures``: the pictures of the documents. Data and times are of a recording, so only a page changes them.
+"""``make pictures``: the pictures of the documents. Data and times are recorded, so only the pages change a picture.
 
 ``python -m tests.baton.chromium.pictures --record`` plays the theft story on a development server, and records the
 answers of the development API and the phones of the browser.
@@ -51,7 +51,7 @@ def record(browser: Chromium) -> dict[str, Any]:
 
 
 def harmless(storage: dict[str, str]) -> dict[str, str]:
-    """Return what the browser keeps, without keys and signatures. The pages show neither."""
+    """Return the storage of the browser without keys and signatures. The pages show neither."""
     found = dict(storage)
     for name, text in storage.items():
         if name.startswith("baton.console.record."):
@@ -65,7 +65,7 @@ def harmless(storage: dict[str, str]) -> dict[str, str]:
 
 
 def answers(server: Served) -> dict[str, Any]:
-    """Read what the pages read."""
+    """Return all answers that the pages read."""
     (account,) = server.dev("accounts?q=theft-")["accounts"]
     reuse = next(one for one in server.dev("requests")["requests"] if one["code"] == "token_reused")
     paths = ("mode", "clock", "faults", "accounts", f"requests/{reuse['request_id']}")
@@ -87,7 +87,7 @@ def events(server: Served) -> list[dict[str, Any]]:
 
 @contextmanager
 def replayed(recording: dict[str, Any]) -> Iterator[str]:
-    """Serve the pages of the console over a recording. The port is that of the recording: it is in its texts."""
+    """Serve the pages of the console over a recording, on the port of the recording. Its texts contain this port."""
     ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,7 +133,7 @@ def replayed(recording: dict[str, Any]) -> Iterator[str]:
 
 
 def take(browser: Chromium, recording: dict[str, Any]) -> list[str]:
-    """Take all pictures, light and dark. Return what is wrong with them."""
+    """Take all pictures, light and dark. Return the problems."""
     FOLDER.mkdir(exist_ok=True)
     (detail,) = [path for path in recording["answers"] if path.startswith("requests/")]
     (account,) = [path for path in recording["answers"] if path.startswith("accounts/") and "lineages" not in path]

@@ -49,7 +49,7 @@ class Site:
         return answer
 
     def arrives(self, method: str, path: str) -> bool:
-        """Wait as the answer must. Return whether it arrives, and strike a lost one off the list."""
+        """Return whether an answer arrives, after its delay. A lost answer is lost once."""
         if method == "OPTIONS":
             return True
         if path in self.holds:
@@ -67,7 +67,7 @@ class Site:
 
 @contextmanager
 def served(tmp_path: Path) -> Iterator[tuple[Site, int, int]]:
-    """Serve an API, and the same pages on two further ports: the first is of the client, the second is not listed."""
+    """Serve an API, and the same pages on two further ports: a port in the client's ``origins``, and another one."""
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) for _ in range(3)]
     own, listed, unlisted = (server.server_address[1] for server in servers)
     registry = (FOLDER / "clients-web.toml").read_text("utf-8")

@@ -21,7 +21,7 @@ form.submit();
 
 
 def test_a_login_by_script_is_bound(town: Town) -> None:
-    """T25. The browser makes a key, proves it, and sends the cookie. No script sees any of it."""
+    """T25. The browser makes a key, proves it, and sends the cookie. Scripts see neither key nor cookie."""
     visit = town.bound()
     cookie = town.cookies()[BOUND]
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (True, True, "Lax", "/")
@@ -34,7 +34,7 @@ def test_a_login_by_script_is_bound(town: Town) -> None:
 
 
 def test_an_expired_proof_is_renewed_before_the_request(town: Town) -> None:
-    """The page notices nothing. The first refresh gets a challenge, and the next one has it already."""
+    """The page does not notice. The first refresh gets a challenge, and the next refresh has one already."""
     visit = town.bound()
     for proofs in (2, 3):
         town.expire()
@@ -58,7 +58,7 @@ def test_a_form_and_a_303_renew_the_proof(town: Town) -> None:
 
 
 def test_the_first_page_overtakes_the_binding(town: Town) -> None:
-    """T25. It is not refused."""
+    """T25. The first page after the login is not refused, although the binding is not complete."""
     held = town.site.holds["/api/session/bind"] = threading.Event()
     visit = town.visit()
     assert visit.send(f"{town.api}/register", "POST", ENTRY)["status"] == 201
@@ -71,7 +71,7 @@ def test_the_first_page_overtakes_the_binding(town: Town) -> None:
 
 
 def test_a_link_from_another_site_reloads_the_page_once(town: Town) -> None:
-    """T25. The browser renews no proof for such a link, and does for the reload."""
+    """T25. For such a link the browser does not renew the proof. For the reload it does."""
     town.bound()
     town.expire()
     port = town.site.port
@@ -88,7 +88,7 @@ def test_a_link_from_another_site_reloads_the_page_once(town: Town) -> None:
 
 
 def test_a_typed_address_renews_the_proof(town: Town) -> None:
-    """No page is its initiator. It needs one reload at most."""
+    """No page initiates this request. It needs at most one reload."""
     visit = town.bound()
     town.expire()
     visit.go(f"{town.api}/home")
@@ -109,7 +109,7 @@ def test_a_lost_answer_to_a_refresh_ends_nothing(town: Town) -> None:
 
 
 def test_a_stale_challenge_is_a_retry(town: Town) -> None:
-    """T28. The browser slept for longer than a challenge lives."""
+    """T28. The computer slept for longer than the life of a challenge."""
     visit = town.bound()
     town.expire()
     assert visit.send(f"{town.api}/me")["status"] == 200
@@ -120,7 +120,7 @@ def test_a_stale_challenge_is_a_retry(town: Town) -> None:
 
 
 def test_sixteen_requests_at_once_renew_the_proof(town: Town) -> None:
-    """T28. One refresh holds all of them back."""
+    """T28. All of them wait for one refresh."""
     visit = town.bound()
     town.expire()
     source = (
@@ -132,7 +132,7 @@ def test_sixteen_requests_at_once_renew_the_proof(town: Town) -> None:
 
 
 def test_server_trouble_at_a_refresh_keeps_the_session(town: Town) -> None:
-    """T31. The browser says that it skipped, and renews its proof at the next request."""
+    """T31. The browser reports that it skipped the refresh, and renews its proof at the next request."""
     visit = town.bound()
     town.expire()
     town.site.world.storage.fail(verb="get")
@@ -145,7 +145,7 @@ def test_server_trouble_at_a_refresh_keeps_the_session(town: Town) -> None:
 
 
 def test_a_login_that_ended_elsewhere_is_forgotten(town: Town) -> None:
-    """T32. The browser deletes its binding and its cookies, and asks no more."""
+    """T32. The browser deletes its binding and its cookies, and sends no refresh any more."""
     visit = town.bound()
     town.site.world.disable(EMAIL)
     town.expire()
@@ -158,7 +158,7 @@ def test_a_login_that_ended_elsewhere_is_forgotten(town: Town) -> None:
 
 
 def test_the_next_login_of_the_browser_is_bound_again(town: Town) -> None:
-    """The key of the earlier one is forgotten, and its end takes nothing from the later one."""
+    """The key of the earlier login is forgotten. The end of the earlier login does not affect the later login."""
     visit = town.bound()
     assert visit.send(f"{town.api}/login", "POST", ENTRY)["status"] == 200
     wait(lambda: len(town.sent("/session/bind")) == 2)
@@ -170,7 +170,7 @@ def test_the_next_login_of_the_browser_is_bound_again(town: Town) -> None:
 
 
 def test_an_app_opens_the_browser_and_a_person_taps(town: Town) -> None:
-    """T33, T34. Nothing is used before the tap. The code is in no request line, and not in the address any more."""
+    """T33, T34. The code is not used before the tap. No request line has it, and it is no longer in the address."""
     phone = town.site.world.phone(EMAIL)
     code = phone.post("/session/handover", json={"client_id": "web", "next": "/api/home"}).json["code"]
     visit = town.visit()
@@ -190,7 +190,7 @@ def test_an_app_opens_the_browser_and_a_person_taps(town: Town) -> None:
 
 
 def test_an_old_link_of_an_app_says_what_to_do(town: Town) -> None:
-    """T33. The page has no button then."""
+    """T33. The page then has no button."""
     visit = town.visit()
     visit.go(f"{town.api}/session/open#ho.used")
     assert "no longer valid" in town.browser.ask(
@@ -201,7 +201,7 @@ def test_an_old_link_of_an_app_says_what_to_do(town: Town) -> None:
 
 
 def test_a_lost_tap_is_sent_again(town: Town) -> None:
-    """T33. The same attempt, so it is the same session."""
+    """T33. The second request has the same attempt, so it gets the same session."""
     phone = town.site.world.phone(EMAIL)
     code = phone.post("/session/handover", json={"client_id": "web", "next": "/api/home"}).json["code"]
     visit = town.visit()

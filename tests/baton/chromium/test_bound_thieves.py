@@ -55,7 +55,7 @@ def binds(thief: Town, challenge: str, ticket: str) -> Any:
 
 @contextlib.contextmanager
 def no_binding(town: Town) -> Iterator[None]:
-    """Let the binding that the server offers next fail on its way."""
+    """Make the next binding that the server offers fail on its way."""
     arrived = len(town.sent("/session/bind"))
     town.site.before[BIND] = lambda fields: fields.remove(
         next(field for field in fields if field[0] == "secure-session-response")
@@ -66,7 +66,7 @@ def no_binding(town: Town) -> Iterator[None]:
 
 
 def unbound(town: Town, entry: dict[str, str] = ENTRY) -> Visit:
-    """Register. The login has an offer, and no key."""
+    """Register. The login has an offer of a binding, but no key."""
     visit = town.visit()
     with no_binding(town):
         assert visit.send(f"{town.api}/register", "POST", entry)["status"] == 201
@@ -79,7 +79,7 @@ def code(answer: Any) -> str:
 
 
 def test_copied_cookies_are_worth_eleven_minutes(town: Town) -> None:
-    """T26. On another machine, with every cookie. It has not the key, so it renews nothing. The owner continues."""
+    """T26. All cookies are on another machine. It lacks the key, so it cannot renew the proof. The owner continues."""
     owner = town.bound(remember=True)
     thief = town.stranger(*ALL)
     early, late = thief.visit(), town.stranger(SESSION, REMEMBER).visit()
@@ -97,7 +97,7 @@ def test_copied_cookies_are_worth_eleven_minutes(town: Town) -> None:
 
 
 def test_a_thief_of_the_cookies_is_offered_no_binding(town: Town) -> None:
-    """T27. Neither by the pages that he opens, nor for the renewed id."""
+    """T27. Neither the pages that the thief opens nor a renewed session id come with an offer."""
     town.bound()
     thief = town.stranger(*ALL).visit()
     for path in ("/me", "/session", "/home"):
@@ -109,7 +109,7 @@ def test_a_thief_of_the_cookies_is_offered_no_binding(town: Town) -> None:
 
 
 def test_a_bound_login_takes_no_second_key(town: Town) -> None:
-    """T27. A script that read the offer comes too late. The key of the browser still counts."""
+    """T27. A script that read the offer is too late. The key of the browser stays valid."""
     owner = town.bound()
     refused = binds(town.stranger(*ALL), *offers(town)[0])
     assert (refused["status"], refused["code"]) == (400, "proof_invalid")
@@ -118,7 +118,7 @@ def test_a_bound_login_takes_no_second_key(town: Town) -> None:
 
 
 def test_the_ticket_of_one_login_binds_no_other(town: Town) -> None:
-    """T27. The thief has a login of his own, and the challenge must be that of the ticket."""
+    """T27. The thief has another login of the same site. Challenge and ticket must be of the same login."""
     thief = town.stranger()
     owner = unbound(town)
     unbound(thief, OTHER)
@@ -132,7 +132,7 @@ def test_the_ticket_of_one_login_binds_no_other(town: Town) -> None:
 
 @pytest.mark.parametrize("how", ["late", "password"])
 def test_a_void_ticket_binds_nothing(town: Town, how: str) -> None:
-    """T27. After 300 seconds, or after a change of the password. The login lives, without a key."""
+    """T27. It is void after 300 seconds, or after a change of the password. The login stays active, without a key."""
     owner = unbound(town)
     challenge, ticket = offers(town)[0]
     if how == "late":
@@ -147,7 +147,7 @@ def test_a_void_ticket_binds_nothing(town: Town, how: str) -> None:
 
 
 def changes_password(town: Town, owner: Visit) -> None:
-    """Change the password in a page. Its step-up is offered a binding too."""
+    """Change the password in a page. The page also gets an offer of a binding at the step-up."""
     members = {"new_password": NEW_PASSWORD}
     digest = content_digest(json.dumps(members).encode())
     operation = {"method": "POST", "path": "/api/me/password", "digest": digest}
@@ -160,7 +160,7 @@ def changes_password(town: Town, owner: Visit) -> None:
 
 
 def forgeries(genuine: str) -> dict[str, str]:
-    """Return malformed proofs that are made of a proof of the browser."""
+    """Return malformed proofs, made from a proof of the browser."""
     head, payload, signature = genuine.split(".")
     raw = urlsafe_b64decode(f"{signature}==")
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
@@ -180,7 +180,7 @@ def forgeries(genuine: str) -> dict[str, str]:
 
 
 def test_forged_proofs_are_refused_and_the_browser_renews_its_own(town: Town) -> None:
-    """T29. Each one is made of the proof that Chromium sends, and arrives right before it."""
+    """T29. Each one is made from the proof that Chromium sends, and arrives right before that proof."""
     owner = town.bound()
     told: dict[str, tuple[int, str]] = {}
 
@@ -202,7 +202,7 @@ def test_forged_proofs_are_refused_and_the_browser_renews_its_own(town: Town) ->
 
 
 def test_a_script_cannot_send_a_proof_of_the_browser(town: Town) -> None:
-    """T29. The browser lets no script name the bound session: the header has a protected prefix."""
+    """T29. The browser does not let a script set the header of the bound session: its prefix is protected."""
     owner = town.bound()
     answer = owner.send(f"{town.api}/session/proof", "POST", headers={"sec-secure-session-id": "A" * 32})
     assert "sec-secure-session-id" not in town.sent("/session/proof")[-1]
@@ -211,7 +211,7 @@ def test_a_script_cannot_send_a_proof_of_the_browser(town: Town) -> None:
 
 
 def test_a_forged_reason_to_skip_the_proof_is_not_believed(town: Town) -> None:
-    """T30. A script of the thief says that the browser skipped. Still 401, and counted by reason."""
+    """T30. A script of the thief reports that the browser skipped. The answer is 401, and the reason is counted."""
     town.bound()
     thief = town.stranger(SESSION).visit()
     for reason in ("quota_exceeded", "unreachable"):
@@ -222,7 +222,7 @@ def test_a_forged_reason_to_skip_the_proof_is_not_believed(town: Town) -> None:
 
 
 def test_a_code_opens_one_browser_and_no_late_one(town: Town) -> None:
-    """T33. Eight at the same time, then once more, after 61 seconds, and after the end of the app."""
+    """T33. Eight browsers send a code at once. Later tries fail: after 61 seconds, and after the app's logout."""
     phone = town.site.world.phone(EMAIL)
     visit = town.visit()
     redeem = """

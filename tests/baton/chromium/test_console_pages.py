@@ -14,7 +14,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 
 def test_the_wire_log_is_live_and_has_every_part(console: Open, console_server: Served) -> None:
-    """A request of another program appears without a reload. Its parts are shown, and secrets are not."""
+    """A request of another program appears without a reload. All its parts are shown, but no secret."""
     tab = console("wire")
     console_server.api("/login", DEMO)
     tab.wait(".row .path", "/login")
@@ -35,7 +35,7 @@ def test_the_wire_log_is_live_and_has_every_part(console: Open, console_server: 
 
 
 def test_a_request_is_compared_line_by_line_and_sent_again(console: Open) -> None:
-    """The phone's signature base is beside the server's. "again" signs anew: the same attempt gets the same child."""
+    """The phone's signature base is beside the server's. "again" signs anew: same attempt, same child."""
     tab = registered(console("phones"))
     tab.click("button", "exchange")
     tab.wait(".told", "exchanged")
@@ -61,7 +61,7 @@ if (count() !== given.rows) throw new Error(`${count()} rows, expected ${given.r
 
 
 def test_a_tab_that_opens_later_shows_what_happened_before(console: Open, console_server: Served) -> None:
-    """Each row once, in the tab that leads and in the one that gets the events from it."""
+    """Each row appears once: in the tab that leads, and in the tab that gets the events from it."""
     for _ in range(3):
         console_server.api("/login", DEMO)
     first = console("wire")
@@ -74,7 +74,7 @@ def test_a_tab_that_opens_later_shows_what_happened_before(console: Open, consol
 
 
 def test_nine_tabs_share_one_stream(console: Open, console_server: Served) -> None:
-    """A browser opens six connections to one origin. One tab leads. When it closes, the next one resumes."""
+    """A browser opens at most six connections to one origin, so one tab leads. When it closes, the next tab resumes."""
     first = console("wire")
     tabs = [first, *(console("wire", person=first.person) for _ in range(8))]
     console_server.api("/login", DEMO)
@@ -87,7 +87,7 @@ def test_nine_tabs_share_one_stream(console: Open, console_server: Served) -> No
 
 
 def test_the_search_finds_requests_accounts_and_devices(console: Open, console_server: Served) -> None:
-    """One box, and the key ``/`` for it."""
+    """One search box finds all of them. The key ``/`` moves the focus to the box."""
     made = console_server.api("/register", {"email": "eve@example.com", "password": PASSWORD, "client_id": "simple"})
     tab = console("wire")
     tab.wait(".row", "/register")
@@ -113,7 +113,7 @@ def test_the_search_finds_requests_accounts_and_devices(console: Open, console_s
 
 
 def test_markup_is_text(console: Open, console_server: Served) -> None:
-    """T37. In a device name, an address and a mail. Nothing runs, and the policy is not even asked."""
+    """T37. Markup in a device name, an address and a mail is shown as text. The policy has nothing to block."""
     device = {"name": MARKUP}
     console_server.api(
         "/register",
@@ -133,7 +133,7 @@ def test_markup_is_text(console: Open, console_server: Served) -> None:
 
 
 def test_try_it_signs_with_a_phone(console: Open) -> None:
-    """The reference is drawn from openapi.json. A call and a refusal are shown, with a link to the wire."""
+    """The reference is made from openapi.json. A call and a refusal are shown, with a link to the wire log."""
     tab = registered(console("phones"))
     tab.go("api", "get%20%2Fme")
     tab.click("button", "sign and send")
@@ -181,7 +181,7 @@ def test_the_mails_have_their_codes(console: Open, console_server: Served) -> No
 
 
 def test_reset_deletes_all(console: Open, console_server: Served) -> None:
-    """Two clicks. The phones of the page go too."""
+    """It takes two clicks. The phones of the page are deleted too."""
     tab = registered(console("phones"))
     tab.go("setup")
     tab.wait("section h2", "Settings")
@@ -194,7 +194,7 @@ def test_reset_deletes_all(console: Open, console_server: Served) -> None:
 
 
 def test_a_server_that_is_away_is_said_with_the_remedy(console_driver: Chromium) -> None:
-    """The page waits for it, and says what to start."""
+    """The page shows which command starts the server, and waits for the server."""
     with served() as away:
         person = console_driver.ask("person")
         tab = Tab(console_driver, person, f"{away.url}/#/wire")
@@ -210,7 +210,7 @@ def test_a_server_that_is_away_is_said_with_the_remedy(console_driver: Chromium)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_every_page_is_accessible_and_whole(console: Open, console_server: Served, width: int, scheme: str) -> None:
-    """Axe finds nothing, and nothing is cut, on each page with data: with a theft, a phone, a fault and a mail."""
+    """Axe finds no problem, and no content is cut. Each page has data: a theft, a phone, a fault and a mail."""
     tab = console("stories", width=width, scheme=scheme)
     found: dict[str, Any] = {}
 

@@ -27,7 +27,7 @@ def test_a_story_plays_without_further_clicks(console: Open) -> None:
 
 
 def test_a_story_stops_when_an_expectation_fails(console: Open, console_server: Served) -> None:
-    """A fault breaks the third step, which expects none. The page says what it found, and goes no further."""
+    """A fault breaks the third step, which expects success. The page shows the outcome, and stops."""
     tab = console("stories", "wrong-clock")
     tab.click("button", "begin")
     tab.wait(".step.done")
@@ -42,7 +42,7 @@ def test_a_story_stops_when_an_expectation_fails(console: Open, console_server: 
 
 
 def test_the_theft_is_read_in_the_picture(console: Open, console_server: Served) -> None:
-    """The labels say who exchanged which token with which attempt, and why the login ended."""
+    """The labels name who exchanged which token with which attempt, and why the login ended."""
     tab = console("stories")
     play(tab, "theft")
     (account,) = console_server.dev("accounts?q=theft-")["accounts"]
@@ -65,7 +65,7 @@ def test_the_theft_is_read_in_the_picture(console: Open, console_server: Served)
 
 
 def test_the_theft_story_by_keyboard_alone(console: Open) -> None:
-    """From the first page to the request that ended the login, with Tab and Enter."""
+    """The keys Tab and Enter lead from the first page to the request that ended the login."""
     tab = console("wire")
 
     def reach(wanted: str) -> None:
@@ -93,7 +93,7 @@ def test_the_theft_story_by_keyboard_alone(console: Open) -> None:
 
 
 def test_a_copy_of_a_phone_is_shown_as_a_fork(console: Open, console_server: Served) -> None:
-    """By the buttons of the phones, without a story."""
+    """The test uses the buttons of the phones, without a story."""
     tab = registered(console("phones"))
     tab.click("button", "clone", within="[aria-label='phone 1']")
     for phone, told in ((1, "generation 0 → 1"), (2, "generation 0 → 1"), (1, "generation 1 → 2"), (2, "reuse")):
@@ -108,7 +108,7 @@ def test_a_copy_of_a_phone_is_shown_as_a_fork(console: Open, console_server: Ser
 
 
 def test_the_server_exchanges_as_a_copy_of_a_device(console: Open, console_server: Served) -> None:
-    """The next exchange of the phone is the second one of its token, and ends the login."""
+    """Then the exchange of the phone is the second exchange of the same token, and ends the login."""
     tab = registered(console("phones"))
     (account,) = console_server.dev("accounts?q=phone-1@")["accounts"]
     tab.go("accounts", account["account"])
@@ -120,7 +120,7 @@ def test_the_server_exchanges_as_a_copy_of_a_device(console: Open, console_serve
 
 
 def test_what_may_happen_to_a_phone(console: Open) -> None:
-    """A stolen token without its key, a second process, a killed app, no network, a wrong clock: the login goes on."""
+    """The login survives a token theft without the key, a second process, a killed app, no network, a wrong clock."""
     tab = registered(console("phones"))
     phone = "[aria-label='phone 1']"
     for button, told in (

@@ -53,7 +53,7 @@ def town(pages_driver: Chromium, tmp_path: Path) -> Iterator[Town]:
 
 
 def test_no_script_sees_the_login(town: Town) -> None:
-    """T15, T21. The browser keeps the cookies, and sends them to the API alone."""
+    """T15, T21. The browser keeps the cookies, and sends them only to the API."""
     visit = town.logged_in(remember=True)
     kept = {cookie["name"]: cookie for cookie in town.browser.ask("cookies", person=town.person)}
     assert set(kept) == {"__Host-baton", "__Host-baton-remember"}
@@ -69,7 +69,7 @@ def test_no_script_sees_the_login(town: Town) -> None:
 
 
 def test_a_page_of_the_client_on_another_origin_may_call(town: Town) -> None:
-    """With a preflight and cookies, from a script."""
+    """A script calls with a preflight and cookies."""
     town.logged_in()
     page = town.visit(f"http://localhost:{town.listed}")
     answer = page.send(f"{town.api}/me")
@@ -82,7 +82,7 @@ def test_a_page_of_the_client_on_another_origin_may_call(town: Town) -> None:
 
 
 def test_another_port_sends_the_cookies_and_is_refused(town: Town) -> None:
-    """T11. ``SameSite`` does not stop it: the host is the same site. The site rule does."""
+    """T11. ``SameSite`` does not stop the request, because the host is the same site. Baton's own check stops it."""
     visit = town.logged_in()
     other = town.visit(f"http://localhost:{town.unlisted}")
     for more in ({"mode": "no-cors", "headers": {"content-type": "text/plain"}, "body": "{}"}, {"mode": "no-cors"}):
@@ -100,7 +100,7 @@ def test_another_port_sends_the_cookies_and_is_refused(town: Town) -> None:
 
 
 def test_another_site_opens_a_page_and_changes_nothing(town: Town) -> None:
-    """T11, T14. A link finds the person logged in. A form, a script and a frame of another site do nothing."""
+    """T11, T14. A link finds the person logged in. A form, a script and a frame of another site have no effect."""
     visit = town.logged_in()
     evil = f"http://evil.test:{town.unlisted}"
     refused = town.visit(evil).submit(f"{town.api}/logout")
@@ -126,7 +126,7 @@ def test_another_site_opens_a_page_and_changes_nothing(town: Town) -> None:
 
 
 def test_another_site_logs_no_person_in(town: Town) -> None:
-    """T12. A form whose body happens to be JSON."""
+    """T12. The other site sends a form whose body is also valid JSON."""
     town.logged_in()
     town.browser.ask("close", person=town.person)
     town.person = town.browser.ask("person")
@@ -152,7 +152,7 @@ REGISTER = CLIENT + "await baton.register(given.email, given.password, {});"
 
 
 def test_no_script_takes_the_key_of_a_page_away(town: Town) -> None:
-    """T1. It signs, and it can be neither exported nor written as text. The login survives a reload."""
+    """T1. The key signs, but a script can neither export it nor write it as text. The login survives a reload."""
     page = town.visit(f"http://localhost:{town.listed}")
     page.run(REGISTER, api=town.api, email=EMAIL, password=PASSWORD)
     me = page.run(CLIENT + "return await baton.me();", api=town.api)
@@ -183,7 +183,7 @@ def test_no_script_takes_the_key_of_a_page_away(town: Town) -> None:
 
 
 def test_four_tabs_exchange_once(town: Town) -> None:
-    """T4. The lock saves traffic, and each tab has the new token."""
+    """T4. The lock makes three exchanges unnecessary, and each tab has the new token."""
     tabs = [town.visit(f"http://localhost:{town.listed}") for _ in range(4)]
     tabs[0].run(REGISTER, api=town.api, email=EMAIL, password=PASSWORD)
     town.site.world.clock.skip(minutes=16)
@@ -229,7 +229,7 @@ def test_a_tab_is_killed_between_send_and_store(town: Town) -> None:
 
 
 def test_lost_storage_is_one_login_screen(town: Town) -> None:
-    """T9. No loop, and no request that could fail again and again."""
+    """T9. The client neither loops nor sends a request."""
     page = town.visit(f"http://localhost:{town.listed}")
     page.run(REGISTER, api=town.api, email=EMAIL, password=PASSWORD)
     page.go(f"http://localhost:{town.listed}/page")

@@ -1,4 +1,4 @@
-"""Passkeys in Chromium with its virtual authenticator: our options in, its answers out, none of our code between."""
+"""Passkeys in Chromium with its virtual authenticator. It gets Baton's own options, and Baton its unchanged answers."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def phone(make_client: MakeClient, platform: Platform) -> BatonClient:
 
 
 def test_a_passkey_is_registered(phone: BatonClient, platform: Platform) -> None:
-    """The authenticator has it under our RP ID and user handle. The browser refuses a second one for the account."""
+    """The authenticator stores Baton's RP ID and user handle. The browser refuses a second passkey for the account."""
     (stored,) = platform.passkeys()
     shown = phone.passkeys()
     assert stored["rpId"] == shown["rp_id"] == "example.com"
@@ -43,7 +43,7 @@ def test_a_login_with_a_passkey_alone(make_client: MakeClient, phone: BatonClien
 
 
 def test_an_answer_of_the_browser_counts_once(make_client: MakeClient, phone: BatonClient, platform: Platform) -> None:
-    """A copy of it logs no thief in: it is of another device key, and of no second login."""
+    """A copied answer logs no thief in: another device has another key, and a second login has another challenge."""
     del phone
     tablet, _ = make_client()
     copied = []
@@ -60,7 +60,7 @@ def test_an_answer_of_the_browser_counts_once(make_client: MakeClient, phone: Ba
 
 
 def test_a_second_factor_and_a_step_up(make_client: MakeClient, phone: BatonClient, platform: Platform) -> None:
-    """At a login after the password, and signed for one operation."""
+    """A passkey is the second factor of a login after the password, and signs one operation for a step-up."""
     phone.call("PUT", "/me/second-factor", json={"on": True}, confirm=lambda _: PASSWORD)
     tablet, _ = make_client()
     tablet.login(EMAIL, PASSWORD, "Ada's tablet", second_factor=lambda _: Proof(passkey=platform.get))
@@ -71,7 +71,7 @@ def test_a_second_factor_and_a_step_up(make_client: MakeClient, phone: BatonClie
 
 
 def test_an_authenticator_without_verification_is_no_login(make_client: MakeClient, browser: Chromium) -> None:
-    """It is a second factor, which needs presence only. Alone it is not enough: the browser itself refuses."""
+    """It can be a second factor, which needs only presence. For a login without a password the browser refuses it."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "Ada's phone")
     key = browser.platform(user_verification=False)
@@ -84,7 +84,7 @@ def test_an_authenticator_without_verification_is_no_login(make_client: MakeClie
 
 
 def test_a_login_enrols_a_passkey(make_client: MakeClient, platform: Platform) -> None:
-    """At a client that requires a second factor."""
+    """The client requires a second factor, so the registration enrols one."""
     strict, _ = make_client("strict")
     step = strict.register(EMAIL, PASSWORD, "Ada's phone")
     assert isinstance(step, LoginStep)
@@ -116,7 +116,7 @@ def test_the_browser_keeps_what_the_server_accepts(phone: BatonClient, platform:
 
 
 def test_a_page_of_another_origin_is_refused(make_client: MakeClient, browser: Chromium) -> None:
-    """The browser does not even ask the authenticator: the RP ID is not its own."""
+    """The browser does not call the authenticator, because the RP ID does not belong to the origin."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "Ada's phone")
     foreign = browser.platform(origin="https://example.net")

@@ -1,4 +1,4 @@
-"""The pictures of the documents: there, small, and smaller without a change of a pixel."""
+"""The pictures of the documents: they exist, are small, and were made smaller without a change of a pixel."""
 
 import json
 import re
@@ -16,14 +16,14 @@ FILES = [FOLDER / f"{name}-{scheme}.png" for name in SHOWN for scheme in ("light
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_a_picture_has_its_size(file: Path) -> None:
-    """1,280 by 800 pixels, and at most 150 kB."""
+    """A picture has 1,280 by 800 pixels, and at most 150 kB."""
     content = file.read_bytes()
     assert struct.unpack(">II", content[16:24]) == (1280, 800)
     assert len(content) <= BYTES_MAX
 
 
 def png(rows: list[bytes], width: int, kind: int) -> bytes:
-    """Write a PNG. Each row has its filter in front."""
+    """Write a PNG. Each row begins with the number of its filter."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -34,7 +34,7 @@ def png(rows: list[bytes], width: int, kind: int) -> bytes:
 
 
 def test_every_filter_is_undone() -> None:
-    """Five rows with the five filters, worked out by hand: all pixels are (10, 20, 30), and then (12, 20, 30)."""
+    """Five rows with the five filters, computed by hand. In each row the pixels are (10, 20, 30) and (12, 20, 30)."""
     first, second = bytes((10, 20, 30)), bytes((12, 20, 30))
     rows = [
         b"\0" + first + second,
@@ -50,7 +50,7 @@ def test_every_filter_is_undone() -> None:
 
 
 def test_a_picture_with_transparency_loses_only_that() -> None:
-    """The pages have an opaque ground."""
+    """Only the transparency is removed: the pages have an opaque background."""
     written = smaller(png([b"\0" + bytes((1, 2, 3, 255)) * 40], 40, 6))
     at = written.index(b"IDAT")
     (length,) = struct.unpack(">I", written[at - 4 : at])
@@ -58,7 +58,7 @@ def test_a_picture_with_transparency_loses_only_that() -> None:
 
 
 def test_the_recording_has_no_key_and_no_token() -> None:
-    """A thief of the repository gets nothing, not even of a server that is gone."""
+    """A thief of the repository gets no secret, not even one of a server that no longer exists."""
     text = RECORDING.read_text("utf-8")
     recording = json.loads(text)
     assert recording["storage"] == harmless(recording["storage"])

@@ -87,7 +87,7 @@ def test_the_sample_page(tabs_driver: Chromium, pages: Pages, line: Line, make_w
 def test_the_policy_of_the_sample_is_strict(
     tabs_driver: Chromium, pages: Pages, line: Line, make_world: Callable[..., World]
 ) -> None:
-    """No inline script runs, and no other host can be asked."""
+    """No inline script runs, and the page can send a request to no other host."""
     make_world(BATON_ORIGINS=pages.origin)
     page = Page(tabs_driver, tabs_driver.ask("person"), f"{pages.origin}{SAMPLE}/index.html?api={line.url}")
     page.says("Log in, or register.")

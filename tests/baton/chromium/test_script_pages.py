@@ -143,14 +143,14 @@ return popup.closed;
 
 
 def test_a_key_can_be_given_to_another_origin_of_the_browser_and_not_exported_there(town: Town) -> None:
-    """T1. The key stays in this browser. A page of another origin can sign with its copy: docs/baton/web.md says so."""
+    """T1. The key stays in this browser. A page of another origin can sign with a copy of it: docs/baton/web.md."""
     page = registered(town)
     given = page.run(GIVE_AWAY)
     assert given == {"origin": "null", "data": {"signed": 64, "exported": "InvalidAccessError"}}
 
 
 def test_a_page_with_an_opener_policy_reaches_no_window_of_another_origin(town: Town) -> None:
-    """T1. ``Cross-Origin-Opener-Policy: same-origin``. No Content-Security-Policy prevents a new window."""
+    """T1. It has ``Cross-Origin-Opener-Policy: same-origin``. No Content-Security-Policy prevents a new window."""
     page = registered(town)
     evil = f"http://evil.test:{town.unlisted}/page"
     assert page.run(POPUP, url=evil, closes=False) is False
@@ -159,7 +159,7 @@ def test_a_page_with_an_opener_policy_reaches_no_window_of_another_origin(town: 
 
 
 def test_a_copied_record_is_useless_and_ends_nothing(town: Town) -> None:
-    """T2. Token and attempt on another machine, without the key: no call, no exchange. The owner continues."""
+    """T2. Another machine has token and attempt, but no key: no call and no exchange succeeds. The owner continues."""
     page = registered(town)
     stolen = json.loads(page.run(READ))["session"]
     copy = thief(town)
@@ -180,7 +180,7 @@ def test_a_copied_record_is_useless_and_ends_nothing(town: Town) -> None:
 
 
 def test_collected_requests_are_good_once_and_for_five_minutes(town: Town) -> None:
-    """T3. A hostile script cannot sign later. What it kept, it can send from anywhere, once."""
+    """T3. A hostile script cannot sign later. It can send a request that it signed before from anywhere, once."""
     page = registered(town)
     first, second = page.run(COLLECT, api=town.api)
     elsewhere = thief(town)
@@ -192,7 +192,7 @@ def test_collected_requests_are_good_once_and_for_five_minutes(town: Town) -> No
 
 
 def test_a_page_of_no_listed_origin_reads_nothing(town: Town) -> None:
-    """T6. Another port, a look-alike host with the listed port, and the origin ``null``."""
+    """T6. The origins are another port, a look-alike host with the listed port, and ``null``."""
     listed = town.visit(f"http://localhost:{town.listed}")
     assert listed.run(FETCH, url=f"{town.api}/time", method="GET", more={}) == [200, True]
     for origin in (f"http://localhost:{town.unlisted}", f"http://localhost.test:{town.listed}"):
@@ -203,7 +203,7 @@ def test_a_page_of_no_listed_origin_reads_nothing(town: Town) -> None:
 
 
 def test_a_page_reads_the_answer_of_every_route(town: Town) -> None:
-    """T7. After a preflight with the headers of the client. The gateway's own refusals are readable too."""
+    """T7. The page sends a preflight with the headers of the client. It can also read the gateway's own refusals."""
     page = town.visit(f"http://localhost:{town.listed}")
     headers = ("authorization", "signature", "signature-input", "content-digest", "idempotency-key", "baton-grant")
     more: dict[str, object] = {"headers": dict.fromkeys(headers, "x")}
@@ -234,7 +234,7 @@ IDBObjectStore.prototype.put = function (value, key) {
 
 
 def test_a_blocked_storage_is_said_without_a_request(town: Town) -> None:
-    """T9. The page has no IndexedDB. The client says so before it sends a password."""
+    """T9. The page has no IndexedDB. The client reports this before it sends a password."""
     page = town.visit(f"http://localhost:{town.listed}")
     before = len(town.site.seen)
     source = CLOSED + CLIENT + "return await baton.register('a@example.com', 'x', {}).then(() => '', (e) => e.kind);"
@@ -243,7 +243,7 @@ def test_a_blocked_storage_is_said_without_a_request(town: Town) -> None:
 
 
 def test_a_private_window_keeps_its_key_in_memory(town: Town) -> None:
-    """T9. Some private windows store no key. The record says ``memory``, and the login ends with the tab."""
+    """T9. Some private windows store no key. The record has ``memory``, and the login ends with the page."""
     page = town.visit(f"http://localhost:{town.listed}")
     source = NO_KEYS + REGISTER + "return (await baton.me()).email;"
     assert page.run(source, api=town.api, email=EMAIL, password=PASSWORD) == EMAIL

@@ -47,10 +47,10 @@ def measuring() -> AwsClient:
 
 
 class OverDevelopment:
-    """A stage whose accounts are those of a development server. Both answer by the function ``operate``."""
+    """A stage whose accounts are those of a development server. Both call the function ``operate``."""
 
     def __init__(self, server: Served) -> None:
-        """Ask this server."""
+        """Send the requests about accounts to this server."""
         self._server = server
 
     def answer(self, request: DevRequest) -> GatewayResponse:
@@ -85,7 +85,7 @@ def stage(console_server: Served) -> Iterator[tuple[Served, str]]:
 
 
 def test_an_operator_finds_and_disables_an_account(console_driver: Chromium, stage: tuple[Served, str]) -> None:
-    """The key leaves the address. There is no page, clock or fault that a stage does not have."""
+    """The page removes the key from its address. It shows no part that a stage lacks, such as a clock or faults."""
     server, url = stage
     tab = Tab(console_driver, console_driver.ask("person"), f"{url}/#key={KEY}")
     tab.wait(".brand", "stage prod")
@@ -109,7 +109,7 @@ def test_an_operator_finds_and_disables_an_account(console_driver: Chromium, sta
 
 
 def test_without_the_key_the_page_says_what_to_do(console_driver: Chromium, stage: tuple[Served, str]) -> None:
-    """A key that is no longer that of the console, or none."""
+    """The address has no key, or the key of an earlier console."""
     _, url = stage
     for address in ("/", f"/#key={'x' * 43}"):
         tab = Tab(console_driver, console_driver.ask("person"), url + address)
@@ -121,7 +121,7 @@ def test_without_the_key_the_page_says_what_to_do(console_driver: Chromium, stag
 def test_the_metrics_of_a_stage_are_drawn(
     console_driver: Chromium, stage: tuple[Served, str], width: int, scheme: str
 ) -> None:
-    """Each line has its sentence. The time can be chosen. Axe finds nothing, and nothing is cut."""
+    """Each line has a sentence that describes it. The time can be chosen. Axe finds nothing, and nothing is cut."""
     _, url = stage
     person = console_driver.ask("person", width=width, scheme=scheme)
     tab = Tab(console_driver, person, f"{url}/#key={KEY}")

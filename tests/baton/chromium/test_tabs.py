@@ -96,7 +96,7 @@ def scene(
     make_world: Callable[..., World],
     tmp_path: Path,
 ) -> Iterator[BrowserScene]:
-    """Begin a scenario. The pages have another origin than the API: the browser asks before each request."""
+    """Begin a scenario. The pages have another origin than the API, so the browser sends preflights."""
     world = make_world(BATON_ORIGINS=pages.origin)
     copies = request.function.__name__ in COPIES
     with BrowserScene(driver, pages, line, world, tmp_path, copies=copies) as made:
@@ -105,7 +105,7 @@ def scene(
 
 @scenarios(26)
 def test_26_two_tabs_with_an_expired_token(scene: BrowserScene) -> None:
-    """One exchange among them, by the lock of the browser, and 50 answers."""
+    """The tabs get 50 answers, and the lock of the browser allows only one exchange."""
     tabs = [scene.registered(), scene.agent(), scene.agent()]
     tabs[0]("expire")
     numbers = [tab.begin("parallel", n=n, of={"do": "me"}) for tab, n in zip(tabs, (17, 17, 16), strict=True)]
@@ -117,7 +117,7 @@ def test_26_two_tabs_with_an_expired_token(scene: BrowserScene) -> None:
 
 @scenarios(26)
 def test_26_a_logout_is_seen_in_the_other_tab(scene: BrowserScene) -> None:
-    """With its reason, and without a request of the other tab."""
+    """The other tab gets the reason, without a request."""
     first, second = scene.registered(), scene.agent()
     assert second("state")["signed_in"]
     first("logout")
@@ -149,7 +149,7 @@ def test_27_the_holder_of_the_lock_is_frozen(scene: BrowserScene) -> None:
 
 
 def test_a_key_that_no_script_can_export(scene: BrowserScene) -> None:
-    """A login in one tab is a login in the other one, also after a restart of the first one."""
+    """A login in one tab is also a login in another tab, and after a restart of the first tab."""
     tab = scene.registered()
     tab.kill()
     again = scene.agent()

@@ -1,4 +1,4 @@
-"""Apple's server as far as Baton calls it: it checks the client secret, trades codes and revokes tokens."""
+"""Apple's server, as far as Baton calls it: it checks the client secret, trades codes and revokes tokens."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ CODE_S: Final = 300
 
 @dataclass
 class AppleServer:
-    """Codes, refresh tokens, and every form that came. ``hook`` answers in place of the server."""
+    """Codes, refresh tokens, and every form that was received. ``hook`` answers in place of the server."""
 
     private: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     forms: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class AppleServer:
     hook: Hook | None = None
 
     def begin(self, keys: IdentityProvider, clock: Callable[[], int]) -> None:
-        """Sign with the keys of the provider."""
+        """Sign with the keys of the provider from now on."""
         self._keys, self._clock = keys, clock
         self._codes: dict[str, tuple[str, str, int]] = {}
 

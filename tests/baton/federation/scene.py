@@ -103,7 +103,7 @@ class Scene:
 
 @dataclass
 class Federated(Device):
-    """A phone whose person has accounts at providers."""
+    """A phone of a person who has accounts at providers."""
 
     scene: Scene = None  # type: ignore[assignment]
     attempt: str = field(default_factory=lambda: secrets.token_urlsafe(16))
@@ -147,6 +147,6 @@ class Federated(Device):
         return self._kept(self.post("/login/federated", body, {"idempotency-key": self.attempt}, token=None))
 
     def operation(self, method: str, path: str, members: object = None) -> tuple[dict[str, str], bytes]:
-        """Return an operation for a step-up, and its body."""
+        """Return an operation for a step-up, and the body of its request."""
         body = b"" if members is None else json.dumps(members).encode()
         return {"method": method, "path": PREFIX + path, "digest": content_digest(body)}, body

@@ -27,13 +27,13 @@ def enter(phone: Federated, code: str = "", *, create: bool = False, **named: An
 
 
 def reasons(scene: Scene, event: str = "apple_code_not_traded") -> list[str]:
-    """Return why an event happened, each time."""
+    """Return the reason of each event with this name."""
     return [line["reason"] for line in scene.events(event)]
 
 
 @pytest.mark.parametrize("create", [True, False])
 def test_the_code_is_traded_after_the_login(scene: Scene, *, create: bool) -> None:
-    """At the sign-up and at each login. The refresh token is kept, and only sealed."""
+    """Baton trades a code at the sign-up and at each login. It stores the refresh token only sealed."""
     if not create:
         enter(scene.phone(), create=True)
     assert enter(scene.phone(), scene.apple.code(), create=create).status == (201 if create else 200)
@@ -57,14 +57,14 @@ def test_the_newest_refresh_token_stays(scene: Scene) -> None:
 
 
 def test_a_login_without_a_code_asks_apple_nothing(scene: Scene) -> None:
-    """Nor does the code of another provider, which is ignored."""
+    """Baton also ignores the code of another provider."""
     assert enter(scene.phone(), create=True).status == 201
     assert scene.phone().enter(create=True, members={"authorization_code": "x"}).status == 201
     assert scene.apple.forms == []
 
 
 def test_a_code_that_is_too_long_is_refused(scene: Scene) -> None:
-    """Before anything is verified."""
+    """Baton refuses it before it verifies anything."""
     said = enter(scene.phone(), "x" * (CODE_CHARACTERS_MAX + 1), create=True)
     assert (said.status, said.members["pointer"], scene.accounts) == (422, "/authorization_code", 0)
 
@@ -82,7 +82,7 @@ def test_a_code_that_is_too_long_is_refused(scene: Scene) -> None:
     ],
 )
 def test_a_login_while_the_trade_is_down(scene: Scene, answer: Posted | NotFetched, reason: str) -> None:
-    """Row "outage" of the threats: the login is 200, the event says why, and Apple is asked once."""
+    """Row "outage" of the threats: the login gets 200, the event has the reason, and Apple is called once."""
     enter(scene.phone(), create=True)
     scene.apple.hook = lambda *_: answer
     assert enter(scene.phone(), scene.apple.code()).status == 200
@@ -92,14 +92,14 @@ def test_a_login_while_the_trade_is_down(scene: Scene, answer: Posted | NotFetch
 
 
 def test_the_code_of_another_person_is_not_kept(scene: Scene) -> None:
-    """A thief of a code would otherwise end the owner's consent by deleting an account of their own."""
+    """Otherwise a thief of a code could delete an account of their own, and so end the consent of the owner."""
     assert enter(scene.phone(), scene.apple.code(sub="bob"), create=True).status == 201
     assert reasons(scene) == ["the code is of another person or app"]
     assert scene.tables.refresh_tokens == {}
 
 
 def test_an_answer_for_another_app_is_not_kept(scene: Scene) -> None:
-    """The token would be of an app whose tokens this client secret cannot revoke."""
+    """The token would belong to another app, and this client secret cannot revoke it."""
     now = scene.clock.now
     claims = {"iss": "https://appleid.apple.com", "aud": "com.example.other", "sub": "ada", "iat": now, "exp": now}
     members = {"refresh_token": "r", "id_token": scene.providers["apple"].sign(claims)}
@@ -116,7 +116,7 @@ def test_the_code_of_another_app_is_refused_by_apple(scene: Scene) -> None:
 
 @pytest.mark.parametrize("create", [True, False])
 def test_a_login_that_must_prove_a_second_factor_trades_too(scene: Scene, *, create: bool) -> None:
-    """Its lineage begins at `POST /login/factor`, which has no code. The audience is that of the client."""
+    """Its lineage begins at `POST /login/factor`, which has no code. The audience is the one of the client."""
     if not create:
         enter(scene.phone("strict"), create=True)
     said = enter(scene.phone("strict"), scene.apple.code(audience="com.example.strict"), create=create)
@@ -127,7 +127,7 @@ def test_a_login_that_must_prove_a_second_factor_trades_too(scene: Scene, *, cre
 
 
 def test_no_key_and_a_wrong_key() -> None:
-    """The login is the same, and the event says what the operator must do."""
+    """The login succeeds in both cases, and the event names what the operator must do."""
     scene = Scene()
     assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
     scene.set_key(ec.generate_private_key(ec.SECP256R1()))
@@ -142,14 +142,14 @@ def test_no_key_and_a_wrong_key() -> None:
 
 
 def test_a_storage_that_fails_after_the_trade(scene: Scene) -> None:
-    """The login was answered already, as far as the caller is concerned."""
+    """The login succeeds all the same."""
     scene.faults.fail(1, verb="keep")
     assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
     assert len(reasons(scene)) == 1
 
 
 def test_the_identity_that_was_removed_meanwhile_gets_no_token(scene: Scene) -> None:
-    """The write names the account."""
+    """The condition of the write includes the account."""
 
     def removed(path: str, _: object) -> None:
         assert path == "/auth/token"
@@ -161,7 +161,7 @@ def test_the_identity_that_was_removed_meanwhile_gets_no_token(scene: Scene) -> 
 
 
 def test_a_refused_login_trades_nothing(scene: Scene) -> None:
-    """The id_token is refused, the account unknown, or disabled."""
+    """The id_token is refused, or no account has the identity."""
     phone = scene.phone()
     assert enter(phone, scene.apple.code(), aud="com.example.foreign").status == 401
     assert enter(phone, scene.apple.code()).status == 404
@@ -169,7 +169,7 @@ def test_a_refused_login_trades_nothing(scene: Scene) -> None:
 
 
 def test_the_provider_is_down() -> None:
-    """Row "outage" of the threats: its logins are 503. Exchanges and calls do not notice."""
+    """Row "outage" of the threats: logins with this provider get 503. Exchanges and calls are not affected."""
     scene = Scene()
     phone = scene.phone()
     assert enter(phone, create=True).status == 201

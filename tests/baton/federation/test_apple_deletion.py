@@ -56,7 +56,7 @@ def run(scene: Scene) -> None:
 
 
 def test_a_deletion_revokes_the_token(scene: Scene) -> None:
-    """Once, after the deletion. Nothing of it is left."""
+    """Apple gets one revocation, after the deletion. Baton keeps no part of the token."""
     phone = owner(scene)
     (token,) = scene.apple.live
     assert phone.confirmed("DELETE", "/me").status == 204
@@ -68,7 +68,7 @@ def test_a_deletion_revokes_the_token(scene: Scene) -> None:
 
 
 def test_the_account_is_deleted_while_apple_is_down(scene: Scene) -> None:
-    """204 after one try. The job revokes the token with the next hour, and an account may be made again."""
+    """The answer is 204 after one try. The next hourly job revokes the token, and the person may sign up again."""
     phone = owner(scene)
     (token,) = scene.apple.live
     scene.apple.hook = lambda *_: DOWN
@@ -88,7 +88,7 @@ def test_the_account_is_deleted_while_apple_is_down(scene: Scene) -> None:
 
 
 def test_a_token_that_apple_revoked_is_done(scene: Scene) -> None:
-    """The person removed the app meanwhile: `invalid_grant`."""
+    """The person removed the app before, so Apple answers `invalid_grant`. The deletion is complete."""
     phone = owner(scene)
     scene.apple.live.clear()
     assert phone.confirmed("DELETE", "/me").status == 204
@@ -96,7 +96,7 @@ def test_a_token_that_apple_revoked_is_done(scene: Scene) -> None:
 
 
 def test_a_deletion_without_a_token_asks_apple_nothing(scene: Scene) -> None:
-    """The account is deleted all the same."""
+    """The account is deleted, and Apple gets no request."""
     phone = owner(scene)
     scene.tables.refresh_tokens.clear()
     scene.apple.forms.clear()
@@ -106,7 +106,7 @@ def test_a_deletion_without_a_token_asks_apple_nothing(scene: Scene) -> None:
 
 @pytest.mark.parametrize("verb", ["of", "end"])
 def test_a_storage_that_fails_around_the_revocation(scene: Scene, verb: str) -> None:
-    """The account is deleted, and the job does what is left."""
+    """The account is deleted, and the job revokes the token."""
     phone = owner(scene)
     scene.faults.fail(1, verb=verb)
     assert phone.confirmed("DELETE", "/me").status == 204
@@ -116,7 +116,7 @@ def test_a_storage_that_fails_around_the_revocation(scene: Scene, verb: str) -> 
 
 
 def test_an_operator_deletes_an_account(scene: Scene) -> None:
-    """Apple is not called by the operator's function. The job does it."""
+    """The operator's function does not call Apple. The hourly job revokes the token."""
     owner(scene)
     (account,) = scene.tables.users
     scene.baton.lineage_store.set_status(account, Status.DELETED, now=scene.clock.now)
@@ -127,7 +127,7 @@ def test_an_operator_deletes_an_account(scene: Scene) -> None:
 
 
 def waiting(scene: Scene, people: int) -> None:
-    """Delete the accounts of so many people."""
+    """Delete the accounts of this number of people."""
     for number in range(people):
         code = scene.apple.code(sub=f"person {number}")
         phone = scene.phone()
@@ -140,7 +140,7 @@ def waiting(scene: Scene, people: int) -> None:
 
 
 def test_one_token_does_not_keep_the_others(scene: Scene) -> None:
-    """One that cannot be decrypted, or that Apple refuses."""
+    """One token cannot be decrypted, and Apple refuses one. Each other token is revoked."""
     waiting(scene, 3)
     bad = next(iter(scene.tables.to_revoke.values()))
     refused = list(scene.apple.live)[1]
@@ -171,7 +171,7 @@ def test_a_run_ends_in_time(scene: Scene) -> None:
 
 
 def test_a_token_that_waits_too_long_is_told_and_then_dropped(scene: Scene) -> None:
-    """An event with an alarm after a day, and the end after 30 days."""
+    """After a day an event raises an alarm. After 30 days the token is dropped."""
     waiting(scene, 1)
     scene.apple.hook = lambda *_: DOWN
     scene.clock.skip(seconds=REVOCATIONS_STUCK_S)
@@ -205,7 +205,7 @@ def test_a_missing_and_a_replaced_key(scene: Scene) -> None:
 
 
 def test_the_job_without_an_apple_row(scene: Scene) -> None:
-    """It says why the tokens wait."""
+    """The event names why the tokens wait."""
     waiting(scene, 1)
     other = Scene(rows="", tables=scene.tables)
     run(other)

@@ -26,7 +26,7 @@ def link(phone: Federated, code: str = "") -> Said:
 
 
 def test_the_code_of_a_link_is_traded(scene: Scene) -> None:
-    """Each link brings a code, and the newest refresh token is kept. A link without one asks Apple nothing."""
+    """Each link brings a code, and the newest refresh token is kept. A link without a code sends Apple no request."""
     phone = registered(scene)
     assert link(phone).status == 201
     assert scene.apple.forms == []
@@ -36,7 +36,7 @@ def test_the_code_of_a_link_is_traded(scene: Scene) -> None:
 
 
 def test_a_trade_that_fails_fails_no_link(scene: Scene) -> None:
-    """The code is not one of Apple's."""
+    """Apple did not issue the code. The link succeeds."""
     phone = registered(scene)
     assert link(phone, "unknown").status == 201
     assert scene.events("apple_code_not_traded")
@@ -44,7 +44,7 @@ def test_a_trade_that_fails_fails_no_link(scene: Scene) -> None:
 
 
 def test_the_token_of_an_unlinked_identity_waits_for_its_revocation(scene: Scene) -> None:
-    """It is no longer with the identity, and Apple revokes it."""
+    """The identity no longer has the token: it waits, or Apple has revoked it."""
     phone = registered(scene)
     assert link(phone, scene.apple.code()).status == 201
     assert unlink(phone, "apple").status == 204

@@ -27,7 +27,7 @@ def scene() -> Scene:
 
 
 def payload(scene: Scene, kind: str, *, event: dict[str, Any] | None = None, **changed: Any) -> str:
-    """Sign a notice, as Apple does. A claim or member that is ``None`` is left out."""
+    """Sign a notice, as Apple does. A claim or a member with the value ``None`` is left out."""
     now = scene.clock.now
     members = {"type": kind, "sub": "ada", "event_time": now * 1000, **(event or {})}
     events = json.dumps({name: value for name, value in members.items() if value is not None})
@@ -44,7 +44,7 @@ def payload(scene: Scene, kind: str, *, event: dict[str, Any] | None = None, **c
 
 
 def send(scene: Scene, signed: str) -> Said:
-    """Send a notice: no token, no signature, no device."""
+    """Send a notice. The request has no token, no signature and no device."""
     return scene.phone().post(PATH, {"payload": signed}, token=None)
 
 
@@ -65,7 +65,7 @@ class TestConsentRevoked:
     """The person removed the app in the settings of the Apple Account."""
 
     def test_the_logins_that_apple_began_end(self, scene: Scene) -> None:
-        """The refresh token goes, and the identity works after a new consent."""
+        """The refresh token is deleted, and the identity works again after a new consent."""
         phones = [with_apple(scene, create=True), with_apple(scene)]
         (account,) = scene.tables.users
         assert send(scene, payload(scene, "consent-revoked")).status == 200
@@ -78,7 +78,7 @@ class TestConsentRevoked:
         assert scene.accounts == 1
 
     def test_other_logins_go_on(self, scene: Scene) -> None:
-        """Those of another person, and those that Apple did not begin."""
+        """The logins of another person stay active, and so do the logins that Apple did not begin."""
         phone, other = with_apple(scene, create=True), scene.phone()
         assert other.enter("apple", sub="bob", create=True).status == 201
         by_google = with_apple(scene)
@@ -92,7 +92,7 @@ class TestConsentRevoked:
         assert (other.get("/me").status, by_google.get("/me").status) == (200, 200)
 
     def test_a_late_notice_ends_nothing_that_is_newer(self, scene: Scene) -> None:
-        """Apple repeats a notice that was not answered, and the person may have consented again."""
+        """Apple repeats a notice that was not answered. Meanwhile the person may have consented again."""
         late = payload(scene, "consent-revoked")
         old = with_apple(scene, create=True)
         scene.clock.skip(minutes=5)
@@ -102,7 +102,7 @@ class TestConsentRevoked:
         assert len(scene.tables.refresh_tokens) == 1
 
     def test_a_person_without_an_account(self, scene: Scene) -> None:
-        """200, or Apple would repeat it."""
+        """The answer is 200, because Apple repeats a notice after any other answer."""
         assert send(scene, payload(scene, "consent-revoked")).status == 200
         assert outcomes(scene) == ["consent-revoked: no account has the identity"]
 
@@ -112,7 +112,7 @@ class TestAccountDeleted:
     """The person deleted the Apple Account. The identity can never log in again."""
 
     def test_the_last_way_in_stays(self, scene: Scene, kind: str) -> None:
-        """An event. The account and its logins are as before, and the token of Apple goes."""
+        """Baton records an event. The account and its logins stay, but the refresh token of Apple is deleted."""
         phone = with_apple(scene, create=True)
         assert send(scene, payload(scene, kind)).status == 200
         assert outcomes(scene) == [f"{kind}: the identity stays: it is the last way in"]
@@ -121,7 +121,7 @@ class TestAccountDeleted:
         assert scene.tables.refresh_tokens == {}
 
     def test_the_identity_goes(self, scene: Scene, kind: str) -> None:
-        """The password opens the account. Every login ends, because the credentials changed."""
+        """The password still opens the account. Every login ends, because the credentials changed."""
         phone = with_apple(scene, create=True)
         (account,) = scene.tables.users
         scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
@@ -138,7 +138,7 @@ class TestAccountDeleted:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_storage_that_fails(self, scene: Scene, kind: str, when: Any) -> None:
-        """503, and the repetition is done."""
+        """The answer is 503. The repeated notice takes effect."""
         with_apple(scene, create=True)
         (account,) = scene.tables.users
         scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
@@ -151,10 +151,10 @@ class TestAccountDeleted:
 
 
 class TestForwarding:
-    """The person stopped the forwarding of mails to an address of the relay."""
+    """The person stopped the forwarding of mails to an address of Apple's relay."""
 
     def test_no_mail_is_sent_until_it_is_enabled(self, scene: Scene) -> None:
-        """As after a bounce, which the relay would cause."""
+        """Baton treats the address as after a bounce, which the relay would cause."""
         index = scene.baton.key_ring.current(now=scene.clock.now).email_index(RELAY)
         assert send(scene, payload(scene, "email-disabled", event={"email": RELAY.upper()})).status == 200
         until = scene.clock.now + BOUNCE_SUPPRESSED_S
@@ -163,7 +163,7 @@ class TestForwarding:
         assert scene.tables.suppressions == {}
 
     def test_a_complaint_stays(self, scene: Scene) -> None:
-        """Only an operator lifts it."""
+        """Only an operator removes the suppression after a complaint."""
         index = scene.baton.key_ring.current(now=scene.clock.now).email_index(RELAY)
         complaint = scene.tables.suppressions[index] = Suppression(why="complaint", at=1, until=None)
         for kind in ("email-disabled", "email-enabled"):
@@ -172,13 +172,13 @@ class TestForwarding:
 
     @pytest.mark.parametrize("email", ["", "no address", 7, None])
     def test_a_notice_without_an_address_changes_nothing(self, scene: Scene, email: object) -> None:
-        """200."""
+        """The answer is 200."""
         assert send(scene, payload(scene, "email-disabled", event={"email": email})).status == 200
         assert scene.tables.suppressions == {}
 
 
 class TestGenuine:
-    """Only Apple's notices, each once."""
+    """Baton accepts only notices of Apple, and each notice once."""
 
     @pytest.mark.parametrize(
         "changed",
@@ -207,7 +207,7 @@ class TestGenuine:
         ids=str,
     )
     def test_another_payload_is_refused(self, scene: Scene, changed: dict[str, Any]) -> None:
-        """400, and nothing happens. No answer says more than which body was expected."""
+        """The answer is 400, and the notice has no effect. The answer names only the expected body."""
         phone = with_apple(scene, create=True)
         said = send(scene, payload(scene, "consent-revoked", **changed))
         assert (said.status, said.code, said.members["pointer"]) == (400, "malformed", "/payload")
@@ -215,7 +215,7 @@ class TestGenuine:
         assert outcomes(scene) == []
 
     def test_another_signature_is_refused(self, scene: Scene) -> None:
-        """Of Google, of no key, altered, or no token at all."""
+        """The notice is signed by Google, has no signature, was altered, or is no token at all."""
         phone = with_apple(scene, create=True)
         genuine = payload(scene, "consent-revoked")
         assert scene.phone().enter(create=True).status == 201  # the keys of Google are known
@@ -227,19 +227,19 @@ class TestGenuine:
         assert phone.get("/me").status == 200
 
     def test_every_app_of_the_row_is_meant(self, scene: Scene) -> None:
-        """A notice names one app of the team."""
+        """A notice names one app of the team. Any app in the row is accepted."""
         phone = with_apple(scene, create=True)
         assert send(scene, payload(scene, "consent-revoked", aud="com.example.other")).status == 200
         assert phone.get("/me").code == "login_required"
 
     def test_an_unknown_event_is_answered(self, scene: Scene) -> None:
-        """200, or Apple would repeat it. Further members are ignored."""
+        """The answer is 200, because Apple repeats a notice after any other answer. Further members are ignored."""
         said = scene.phone().post(PATH, {"payload": payload(scene, "transferred"), "more": 1}, token=None)
         assert (said.status, said.members) == (200, {})
         assert outcomes(scene) == ["transferred: nothing to do"]
 
     def test_a_notice_counts_once(self, scene: Scene) -> None:
-        """A copy ends no later login, for as long as it is accepted."""
+        """As long as a copy of the notice is accepted, it ends no later login."""
         with_apple(scene, create=True)
         signed = payload(scene, "consent-revoked", exp=scene.clock.now + 2 * NOTICE_KEPT_S)
         assert send(scene, signed).status == 200
@@ -253,7 +253,7 @@ class TestGenuine:
 
     @pytest.mark.parametrize("verb", ["end", "drop", "get", "is_consumed", "consume_ticket"])
     def test_a_storage_that_fails_is_told(self, scene: Scene, verb: str) -> None:
-        """503, and Apple's repetition has the whole effect."""
+        """The answer is 503. The notice that Apple repeats has the whole effect."""
         phone = with_apple(scene, create=True)
         signed = payload(scene, "consent-revoked")
         for when in ("before", "after"):
@@ -264,11 +264,11 @@ class TestGenuine:
         assert scene.tables.refresh_tokens == {}
 
     def test_the_keys_of_apple_cannot_be_fetched(self, scene: Scene) -> None:
-        """503: Apple repeats the notice."""
+        """The answer is 503, so Apple repeats the notice."""
         scene.providers["apple"].outage = True
         assert send(scene, payload(scene, "consent-revoked")).status == 503
 
     def test_a_deployment_without_apple(self, scene: Scene) -> None:
-        """400."""
+        """The answer is 400."""
         signed = payload(scene, "consent-revoked")
         assert Scene(rows="").phone().post(PATH, {"payload": signed}, token=None).status == 400

@@ -1,4 +1,4 @@
-"""The calls of Apple over TLS on this machine, and who may send them elsewhere."""
+"""The calls to Apple over TLS on this machine, and the code that may send them to another server."""
 
 import re
 import socket
@@ -26,7 +26,7 @@ CLIENT: Final = AppleClient(key=KEY, team_id="TEAM123456", audience="com.example
 
 
 def asked(folder: Path, answer: bytes) -> tuple[bytes, Exception | None]:
-    """Revoke a token at a server of this machine. Return the request, and the failure."""
+    """Revoke a token at a server on this machine. Return the request, and the error or ``None``."""
     authority = certificate(folder, "authority")
     seen: list[bytes] = []
 
@@ -45,7 +45,7 @@ def asked(folder: Path, answer: bytes) -> tuple[bytes, Exception | None]:
 
 
 def test_a_token_is_revoked_over_tls(tmp_path: Path) -> None:
-    """The form has a client secret of five minutes, for Apple, that the public key verifies. The answer is empty."""
+    """The form has a client secret for Apple, valid for five minutes. The public key verifies the secret."""
     request, failed = asked(tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert failed is None
     head, _, body = request.partition(b"\r\n\r\n")
@@ -76,13 +76,13 @@ def test_a_token_is_revoked_over_tls(tmp_path: Path) -> None:
     ],
 )
 def test_other_answers(tmp_path: Path, answer: bytes, reason: str) -> None:
-    """A token that was revoked before is done. A redirect is not followed."""
+    """If the token was revoked before, the call succeeds. A redirect is not followed."""
     _, failed = asked(tmp_path, answer)
     assert str(failed or "") == reason
 
 
 def test_only_tests_and_the_development_server_answer_for_apple() -> None:
-    """In all that ships, forms go to Apple's own server, over HTTPS."""
+    """All code of a deployment sends forms to Apple's own server, over HTTPS."""
     found = {
         str(path.relative_to(ROOT))
         for folder in ("chalicelib", "tools")

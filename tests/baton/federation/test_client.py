@@ -1,4 +1,4 @@
-"""The Python client and identity providers: the attempt is stored before the sheet opens, and the nonce names it."""
+"""The Python client with identity providers. It stores the attempt before the sheet opens. The nonce names it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ def scene() -> Scene:
 
 
 class Phone:
-    """A client, the sheet of its providers, and what was sent."""
+    """A client, the sheet of its providers, and the requests that it sent."""
 
     def __init__(self, scene: Scene, client_id: str = "mobile", **named: Any) -> None:
         """Make a client without a login."""
@@ -99,7 +99,7 @@ def test_a_sign_up_and_a_login(scene: Scene) -> None:
 
 
 def test_the_nonce_is_the_servers(scene: Scene) -> None:
-    """Computed on both sides, of the attempt that is in the record."""
+    """Client and server compute the same nonce, from the attempt in the record."""
     phone = Phone(scene)
     kept: list[str] = []
 
@@ -119,7 +119,7 @@ def test_the_nonce_is_the_servers(scene: Scene) -> None:
 
 
 def test_a_lost_answer_is_repeated_and_makes_one_account(scene: Scene) -> None:
-    """With the same token: the sheet is shown once."""
+    """The repetition has the same token, so the sheet is shown once."""
     phone = Phone(scene)
     phone.lose_answers_of = "/login/federated"
     phone.signed_up()
@@ -140,7 +140,7 @@ def test_a_crash_after_the_sheet_continues_with_the_same_attempt(scene: Scene) -
 
 
 def test_an_app_that_ends_while_the_sheet_is_open(scene: Scene) -> None:
-    """It gets the nonce first, and gives the id_token after the restart. Without another sheet it signs up too."""
+    """The app gets the nonce first, and gives the id_token after the restart. A sign-up needs no second sheet."""
     phone = Phone(scene)
     nonce = phone.client.provider_nonce("google")
     id_token = phone.sheet("google")(nonce)
@@ -153,7 +153,7 @@ def test_an_app_that_ends_while_the_sheet_is_open(scene: Scene) -> None:
 
 
 def test_a_person_who_cancels_the_sheet(scene: Scene) -> None:
-    """The error of the app is passed on, and nothing was sent."""
+    """The error of the app is passed on, and no request is sent."""
     phone = Phone(scene)
 
     def cancelled(_: str) -> str:
@@ -165,7 +165,7 @@ def test_a_person_who_cancels_the_sheet(scene: Scene) -> None:
 
 
 def test_a_login_that_needs_a_second_factor(scene: Scene) -> None:
-    """As after a password: the function gets the step, or the step is returned."""
+    """The login returns the step, or passes it to the function, as after a password."""
     phone = Phone(scene, "strict")
     step = phone.client.login_federated("google", sheet_of(phone), "phone", create=True)
     assert isinstance(step, LoginStep)
@@ -190,7 +190,7 @@ def sheet_of(phone: Phone) -> SignIn:
 
 
 def test_a_login_that_another_process_finished(scene: Scene) -> None:
-    """The lineage of the attempt has moved on: with a function the sheet is shown anew, for a new attempt."""
+    """The lineage of the attempt was exchanged meanwhile. The client shows the sheet again, for a new attempt."""
     phone = Phone(scene)
     phone.signed_up()
     record = phone.storage.read()
@@ -228,7 +228,7 @@ class TestStepUp:
         assert scene.accounts == 0
 
     def test_the_nonce_of_a_step_up_is_the_servers(self, scene: Scene) -> None:
-        """It names the request, and the attempt of the step-up."""
+        """The nonce names the request, and the attempt of the step-up."""
         phone = Phone(scene)
         client = phone.signed_up("acme")
         proof = Proof(identity=Identity("acme", phone.sheet("acme")))
@@ -254,17 +254,17 @@ class TestStepUp:
         assert (refused.value.code, refused.value.action) == ("reauthentication_unsupported", "fix_request")
 
     def test_an_identity_is_no_proof_at_a_login(self, scene: Scene) -> None:
-        """Before anything is sent."""
+        """The client raises before it sends a request."""
         with pytest.raises(TypeError, match="step-up only"):
             Proof(identity=Identity("apple", Phone(scene).sheet())).members(dict)
 
 
 class TestPrograms:
-    """Errors of the app are told before anything is sent."""
+    """The client raises errors of the app before it sends a request."""
 
     @pytest.mark.parametrize("given", [{"token": "x"}, {"id_token": 1}, {"id_token": "a.b.c", "code": "x"}, {}])
     def test_what_a_sheet_returns(self, scene: Scene, given: Any) -> None:
-        """The id_token, or a dictionary with it."""
+        """It returns the id_token, or a dictionary that has the id_token."""
         phone = Phone(scene)
         with pytest.raises(TypeError, match="id_token"):
             phone.client.login_federated("apple", lambda _: given, "phone")
@@ -272,7 +272,7 @@ class TestPrograms:
 
     @pytest.mark.parametrize("binding", ["hmac", "none"])
     def test_only_a_client_with_a_key(self, scene: Scene, binding: Any) -> None:
-        """The nonce names the key."""
+        """The nonce needs the key."""
         phone = Phone(scene, "simple", binding=binding)
         for attempted in (
             lambda: phone.client.provider_nonce("apple"),
@@ -287,7 +287,7 @@ class TestPrograms:
         assert len(phone.sent) == before
 
     def test_what_is_no_identity(self) -> None:
-        """A text, or other members."""
+        """A text is refused, and so is a dictionary with missing or further members."""
         for given in ("apple", {"provider": "apple"}, {"provider": "apple", "sign_in": str, "more": 1}):
             with pytest.raises(TypeError):
                 Proof(identity=given).members(dict, str)  # type: ignore[arg-type] # on purpose
@@ -314,7 +314,7 @@ class TestIdentities:
     """The requests about linked identities, as wire.md has them."""
 
     def test_they_are_listed(self, scene: Scene) -> None:
-        """With the password."""
+        """The list shows whether the account has a password."""
         client = Phone(scene).signed_up()
         listed = {"identities": [{"provider": "apple", "linked_at": 1}], "password": False}
         Scripted(client, {"GET /me/identities": (200, listed)})
@@ -325,7 +325,7 @@ class TestIdentities:
         "pack", [lambda token: token, lambda token: {"id_token": token, "authorization_code": "c"}]
     )
     def test_one_is_linked(self, scene: Scene, status: int, pack: Callable[[str], SignedIn]) -> None:
-        """The nonce is one of a login, of this key and of the attempt of this request."""
+        """The nonce is that of a login, with this key and the attempt of this request."""
         phone = Phone(scene)
         client = phone.signed_up()
         server = Scripted(client, {"POST /me/identities": (status, {"provider": "google"})})
@@ -346,7 +346,7 @@ class TestIdentities:
         assert (body["provider"], body["id_token"], body.get("authorization_code", "c")) == ("google", "a.b.c", "c")
 
     def test_one_is_unlinked(self, scene: Scene) -> None:
-        """By the name of its provider."""
+        """The request names the provider."""
         client = Phone(scene).signed_up()
         server = Scripted(client, {"DELETE /me/identities/google": (204, None)})
         client.unlink_identity("google")

@@ -1,4 +1,4 @@
-"""Each check of an id_token, with a token that has exactly that defect."""
+"""Each check of an id_token, with a token that has exactly one defect."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ def test_a_genuine_token_names_the_person() -> None:
 
 
 def test_the_nonce_names_provider_client_key_and_attempt() -> None:
-    """The text of wire.md, and each of its parts counts."""
+    """It is the text in wire.md, and a change of any part changes the nonce."""
     text = f"baton-nonce-v1\ngoogle\nmobile\n{'k' * 43}\n{'a' * 22}"
     assert encode_base64url(hashlib.sha256(text.encode()).digest()) == NONCE
     parts = {"provider": "google", "client_id": "mobile", "keyid": "k" * 43, "attempt": "a" * 22}
@@ -91,7 +91,7 @@ def test_the_nonce_names_provider_client_key_and_attempt() -> None:
 
 
 def test_the_nonces_of_the_page() -> None:
-    """Ports compare their own with the two examples of wire.md."""
+    """Ports can compare their nonces with the two examples in wire.md."""
     page = (ROOT / "docs/baton/wire.md").read_text("utf-8").partition("Two examples, for the provider")[2]
     provider, client_id, keyid, attempt, login, _, step_up = re.findall(r"`([^`]+)`", page)[:7]
     named = {"provider": provider, "client_id": client_id, "keyid": keyid, "attempt": attempt}
@@ -103,7 +103,7 @@ def test_the_nonces_of_the_page() -> None:
 
 
 def test_the_nonce_may_be_hashed() -> None:
-    """Apple's convention. Upper case, and a nonce that was hashed twice, are refused."""
+    """Apple's convention is accepted. Upper case, and a nonce that was hashed twice, are refused."""
     hashed = hashlib.sha256(NONCE.encode()).hexdigest()
     assert judged(token(nonce=hashed)).sub
     assert refused(token(nonce=hashed.upper())) == "nonce"
@@ -133,7 +133,7 @@ def _by_public_key() -> str:
 
 
 def _with_own_key() -> str:
-    """Sign with a key that the head itself brings."""
+    """Sign with a key that the head of the token brings."""
     other = IdentityProvider(GOOGLE, lambda: NOW)
     return other.sign(_claims(), kid=IDP.kid, jwk=other.jwk(other.kid), jku="https://evil.example/keys")
 
@@ -197,13 +197,13 @@ def test_a_token_with_one_defect_is_refused(defect: str) -> None:
 
 
 def test_the_limits_themselves_pass() -> None:
-    """60 seconds after its expiry, 600 seconds of age, 255 characters, and the other spelling of the issuer."""
+    """Accepted: 60 s after the expiry, an age of 600 s, 255 characters, and the other spelling of the issuer."""
     proved = judged(IDP.token("s" * 255, NONCE, exp=NOW - 60, iat=NOW - 600, iss="accounts.google.com", azp="android"))
     assert proved.issuer == "https://accounts.google.com"
 
 
 def test_a_token_of_one_provider_is_none_of_another() -> None:
-    """Mix-up: a genuine token of Google sent as Apple's, also where Apple's key set has a key of the same kid."""
+    """A genuine token of Google is sent as Apple's. It fails even if Apple's key set has a key with the same kid."""
     assert refused(token(), APPLE) == "iss"
     apple = IdentityProvider(APPLE, lambda: NOW)
     as_apples = apple.jwk(apple.kid) | {"kid": IDP.kid}
@@ -211,7 +211,7 @@ def test_a_token_of_one_provider_is_none_of_another() -> None:
 
 
 def test_hosted_domains() -> None:
-    """A Workspace domain that the row does not list."""
+    """A Workspace domain that is not in the row is refused, and so is a token without a domain."""
     staff = replace(GOOGLE, hosted_domains=("example.com",))
     assert judged(token(hd="example.com"), staff).sub
     assert refused(token(hd="evil.example"), staff) == "hd"
@@ -239,7 +239,7 @@ def test_hosted_domains() -> None:
     ],
 )
 def test_whose_word_about_an_address_counts(provider: Provider, claims: dict[str, Any], *, counts: bool) -> None:
-    """Any other address is dropped, and the login goes on."""
+    """Any other address is dropped, and the login continues."""
     proved = judged(token(iss=provider.issuers[0], **claims), provider)
     assert bool(proved.email) is counts
 
@@ -261,15 +261,15 @@ class TestKeySets:
         ],
     )
     def test_a_key_that_does_not_fit(self, changed: dict[str, Any]) -> None:
-        """Another type, use or algorithm, a published private part, a small or unreadable key."""
+        """It has another type, use or algorithm, a published private part, or is too small or unreadable."""
         assert refused(token(), jwks={"keys": [IDP.jwk(IDP.kid) | changed]}) == "key"
 
     def test_two_keys_of_one_kid(self) -> None:
-        """Neither is chosen."""
+        """Baton selects neither key."""
         assert refused(token(), jwks={"keys": [IDP.jwk(IDP.kid)] * 2}) == "key"
 
     def test_a_key_of_1024_bits(self) -> None:
-        """PyJWT only warns of it."""
+        """For such a key PyJWT prints only a warning."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - the weak key under test
@@ -316,6 +316,6 @@ class TestKeySets:
         ],
     )
     def test_what_is_no_key_set(self, encoded: bytes) -> None:
-        """Empty, with a double member, of more than 32 keys, over 64 KB."""
+        """It is empty, has a double member or more than 32 keys, or is over 64 KB."""
         with pytest.raises(ValueError, match=r"."):
             read_key_set(encoded)

@@ -39,7 +39,7 @@ class TestLink:
     """An account with a password gets identities."""
 
     def test_a_linked_identity_logs_in(self, scene: Scene) -> None:
-        """201, then 200 for the same identity. The login on another phone is that of the same account."""
+        """The answer is 201, then 200 for the same identity. Another phone logs in to the same account."""
         phone = registered(scene)
         assert phone.get(MINE).members == {"identities": [], "password": True}
         said = link(phone)
@@ -53,7 +53,7 @@ class TestLink:
         assert scene.accounts == 1
 
     def test_a_repeated_request_finds_the_identity(self, scene: Scene) -> None:
-        """The answer was lost: the app steps up again, sends the same token, and gets 200."""
+        """The answer was lost. The app steps up again, sends the same token, and gets 200."""
         phone = registered(scene)
         assert link(phone).status == 201
         assert link(phone, again=True).status == 200
@@ -61,7 +61,7 @@ class TestLink:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_link_whose_write_is_in_doubt(self, scene: Scene, when: Any) -> None:
-        """503, and the repetition succeeds, whether or not the write took effect."""
+        """The answer is 503. The repetition succeeds, whether or not the write took effect."""
         phone = registered(scene)
         scene.faults.fail(1, when, verb="link")
         assert link(phone).status == 503
@@ -69,7 +69,7 @@ class TestLink:
         assert names(phone) == ["google"]
 
     def test_a_step_up_is_needed(self, scene: Scene) -> None:
-        """A stolen phone links nothing, and unlinks nothing."""
+        """A stolen phone can neither link nor unlink an identity."""
         phone = registered(scene)
         said = phone.request("POST", MINE, body_of(phone), {"content-type": "application/json"})
         assert (said.status, said.code) == (401, "step_up_required")
@@ -95,20 +95,20 @@ class TestLink:
         assert not scene.tables.identities
 
     def test_a_key_and_an_attempt_are_needed(self, scene: Scene) -> None:
-        """Nothing else binds the token."""
+        """The token is bound by nothing else."""
         phone = registered(scene)
         said = stepped(phone, "POST", MINE, body_of(phone))
         assert (said.status, said.code) == (400, "malformed")
 
     def test_an_unbound_login_links_nothing(self, scene: Scene) -> None:
-        """The token could be stolen together with the login."""
+        """A thief could steal the token together with the login."""
         unbound = scene.phone("simple", bound=False)
         assert unbound.register(ADA).status == 201
         said = send(unbound, b'{"provider":"google","id_token":"a.b.c"}')
         assert (said.status, said.code) == (401, "signature_required")
 
     def test_an_hmac_login_links_nothing(self, scene: Scene) -> None:
-        """A nonce cannot name its secret."""
+        """A nonce cannot name the secret of the login."""
         phone = scene.phone("simple", bound=False)
         entry = phone.entry(ADA, binding="hmac")
         assert phone._kept(phone.post("/register", entry, token=None)).status == 201
@@ -117,7 +117,7 @@ class TestLink:
         assert (said.status, said.code) == (400, "malformed")
 
     def test_an_identity_of_another_account(self, scene: Scene) -> None:
-        """409, whether that account linked it or signed up with it. Nothing is moved."""
+        """The answer is 409, whether that account linked it or signed up with it. No account is changed."""
         phone, other = registered(scene), scene.phone()
         assert other.enter(create=True).status == 201
         said = link(phone)
@@ -126,7 +126,7 @@ class TestLink:
         assert other.exchange().status == 200
 
     def test_an_identity_of_a_deleted_account(self, scene: Scene) -> None:
-        """A deletion stopped half-way. It is finished, and the identity is linked."""
+        """A deletion was interrupted. The link finishes the deletion first."""
         scene.phone().enter(create=True)
         account = account_of(scene)
         scene.baton.lineage_store.set_status(account, Status.DELETED, now=scene.clock.now)
@@ -135,7 +135,7 @@ class TestLink:
         assert account not in scene.tables.users
 
     def test_one_identity_of_each_provider(self, scene: Scene) -> None:
-        """A second one is refused, and one of another provider is not."""
+        """A second identity of the provider is refused. An identity of another provider is linked."""
         phone = registered(scene)
         assert link(phone).status == 201
         said = link(phone, sub="another")
@@ -144,7 +144,7 @@ class TestLink:
         assert names(phone) == ["google", "acme"]
 
     def test_eight_identities_in_all(self, scene: Scene) -> None:
-        """The ninth is refused."""
+        """The ninth identity is refused."""
         phone = registered(scene)
         account = account_of(scene)
         many = {code: LinkedIdentity(f"{code}#x", 1) for code in range(4, 4 + IDENTITIES_MAX)}
@@ -155,13 +155,13 @@ class TestLink:
         assert link(phone).status == 201
 
     def test_an_unknown_provider(self, scene: Scene) -> None:
-        """The row must exist."""
+        """The file must have a row of this provider."""
         phone = registered(scene)
         said = send(phone, b'{"provider":"facebook","id_token":"a.b.c"}')
         assert (said.status, said.members["pointer"]) == (400, "/provider")
 
     def test_two_accounts_link_one_identity_at_once(self, scene: Scene) -> None:
-        """One gets it."""
+        """Exactly one account gets the identity."""
         assert scene.phone().enter(sub="bob", create=True).status == 201  # the keys of the provider are there
         phones = [registered(scene, f"person{number}@example.com") for number in range(4)]
         with ThreadPoolExecutor(len(phones)) as pool:
@@ -183,10 +183,10 @@ class TestLink:
 
 
 class TestAddress:
-    """An address that a provider verified counts where it is the account's own."""
+    """An address that a provider verified counts only if it is the address of the account."""
 
     def test_the_own_address_is_proved(self, scene: Scene) -> None:
-        """The event is in the activity of the account."""
+        """The activity of the account has the event."""
         phone = registered(scene, "ada@gmail.com")
         said = link(phone, email="ada@gmail.com", email_verified=True)
         assert said.members["email"] == "ada@gmail.com"
@@ -196,14 +196,14 @@ class TestAddress:
 
     @pytest.mark.parametrize("claims", [{"email": "eve@gmail.com", "email_verified": True}, {"email": ADA}], ids=str)
     def test_no_other_address_proves_anything(self, scene: Scene, claims: dict[str, Any]) -> None:
-        """A squatter who links an identity of his own does not bless the address of the victim."""
+        """A squatter cannot prove the address of the victim with an identity of another address."""
         phone = registered(scene)
         assert link(phone, **claims).status == 201
         me = phone.get("/me").members
         assert (me["email"], me["email_verified"]) == (ADA, False)
 
     def test_an_account_without_an_address_gets_none(self, scene: Scene) -> None:
-        """The address is shown, and is no address of the account. It may enrol factors: no mailbox can be taken."""
+        """The answer shows the address, but the account does not get it. It may enrol factors without a mailbox."""
         phone = scene.phone()
         phone.enter(create=True)
         mine = with_passkey_added(phone)

@@ -39,7 +39,7 @@ def claims_of(said: Said) -> dict[str, Any]:
 
 
 def test_no_account_by_surprise(scene: Scene) -> None:
-    """Without `create` an unknown identity is 404. With it the account is new: 201, and the next login 200."""
+    """Without `create`, an unknown identity gets 404. With `create` it gets an account (201), and later 200."""
     phone = scene.phone()
     assert (phone.enter().status, scene.accounts) == (404, 0)
     made = phone.enter(create=True)
@@ -68,7 +68,7 @@ def test_the_login_calls_and_is_exchanged(scene: Scene) -> None:
 
 @pytest.mark.parametrize("create", [False, True])
 def test_a_repeated_request_gets_the_same_tokens(scene: Scene, *, create: bool) -> None:
-    """The answer was lost. The repetition makes nothing new, and a sign-up finds its own account."""
+    """The answer was lost. The repetition makes no second login, and a sign-up finds its own account."""
     if not create:
         scene.phone().enter(create=True)
     phone = scene.phone()
@@ -82,7 +82,7 @@ def test_a_repeated_request_gets_the_same_tokens(scene: Scene, *, create: bool) 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_sign_up_whose_write_is_in_doubt(scene: Scene, when: Any) -> None:
-    """503, and the repetition succeeds, whether or not the write took effect."""
+    """The answer is 503. The repetition succeeds, whether or not the write took effect."""
     phone = scene.phone()
     phone.attempt = "a" * 22
     token = phone.id_token()
@@ -93,7 +93,7 @@ def test_a_sign_up_whose_write_is_in_doubt(scene: Scene, when: Any) -> None:
 
 
 def test_two_sign_ups_of_one_identity_make_one_account(scene: Scene) -> None:
-    """Two phones at the same time: one makes the account, and the other logs in to it."""
+    """Four phones sign up at the same time. One makes the account, and the others log in to it."""
     assert scene.phone().enter(sub="bob", create=True).status == 201  # the keys of the provider are there
     phones = [scene.phone() for _ in range(4)]
     with ThreadPoolExecutor(len(phones)) as pool:
@@ -104,10 +104,10 @@ def test_two_sign_ups_of_one_identity_make_one_account(scene: Scene) -> None:
 
 
 class TestBinding:
-    """A stolen token is worthless."""
+    """A stolen token cannot be used."""
 
     def test_another_device_key(self, scene: Scene) -> None:
-        """The thief signs with a key of his own, or cannot sign with the one in the nonce."""
+        """The thief signs with another key, or lacks the private key that the nonce names."""
         phone, thief = scene.phone(), scene.phone()
         phone.attempt = thief.attempt = "a" * 22
         said = thief.enter(token=phone.id_token(), create=True)
@@ -119,7 +119,7 @@ class TestBinding:
         assert scene.accounts == 0
 
     def test_another_attempt(self, scene: Scene) -> None:
-        """The same device may repeat the request, and begin no second login with the token."""
+        """The same device may repeat the request, but cannot begin a second login with the token."""
         phone = scene.phone()
         token = phone.id_token()
         assert phone.enter(token=token, create=True).status == 201
@@ -127,7 +127,7 @@ class TestBinding:
         assert phone.enter(token=token).members["reason"] == "nonce"
 
     def test_another_client_and_another_provider(self, scene: Scene) -> None:
-        """Audience and nonce name the client; `provider` alone chooses the row."""
+        """Audience and nonce name the client. Only `provider` selects the row."""
         phone = scene.phone()
         token = phone.id_token()
         assert phone.enter("acme", token=token, create=True).code == "identity_token_invalid"
@@ -135,7 +135,7 @@ class TestBinding:
         assert other.enter(token=token, create=True).members["reason"] == "aud"
 
     def test_no_key_and_no_attempt(self, scene: Scene) -> None:
-        """Both are needed: nothing else binds the token."""
+        """Key and attempt are both required, because nothing else binds the token."""
         unbound = scene.phone("simple", bound=False)
         body = {"provider": "google", "id_token": "a.b.c", "client_id": "simple", "device": {"name": "x"}}
         said = unbound.post("/login/federated", body, {"idempotency-key": "a" * 22}, token=None)
@@ -146,7 +146,7 @@ class TestBinding:
         assert phone.post("/login/federated", body, token=None).code == "malformed"
 
     def test_an_unknown_provider(self, scene: Scene) -> None:
-        """The row must exist."""
+        """The file must have a row of this provider."""
         said = scene.phone().enter("google", members={"provider": "facebook"})
         assert (said.status, said.members["pointer"]) == (400, "/provider")
 
@@ -155,7 +155,7 @@ class TestAddresses:
     """An identity is never found or moved by an address."""
 
     def test_a_verified_address_is_the_accounts(self, scene: Scene) -> None:
-        """It is proved at once. Another identity with the same address gets 409, and nothing changes."""
+        """The sign-up proves the address. Another identity with the same address gets 409, and nothing changes."""
         phone = scene.phone()
         assert phone.enter(create=True, email="ada@gmail.com", email_verified=True).status == 201
         me = phone.get("/me").members
@@ -164,20 +164,20 @@ class TestAddresses:
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
 
     def test_an_address_that_is_registered(self, scene: Scene) -> None:
-        """409, whether or not its owner proved it: neither is the account joined, nor the address taken over."""
+        """The answer is 409, whether or not the owner proved the address. Account and address stay as they are."""
         scene.phone().register("ada@gmail.com")
         said = scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
 
     def test_an_address_that_does_not_count(self, scene: Scene) -> None:
-        """It is dropped, and tells nothing about other accounts."""
+        """The address is dropped, and the answer reveals nothing about other accounts."""
         scene.phone().register("ada@example.com")
         phone = scene.phone()
         assert phone.enter(create=True, email="ada@example.com", email_verified=True).status == 201
         assert phone.get("/me").members["email"] == ""
 
     def test_the_password_of_an_account_without_one(self, scene: Scene) -> None:
-        """A login by password answers as for a wrong one, with the same work."""
+        """A login by password gets the same answer as with a wrong password, after the same work."""
         scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         unknown = scene.phone().login("nobody@gmail.com")
         said = scene.phone().login("ada@gmail.com", password=PASSWORD)
@@ -198,7 +198,7 @@ class TestAccounts:
         )("ada@gmail.com", status)
 
     def test_disabled_is_told(self, scene: Scene) -> None:
-        """The identity is proved, so the answer is honest."""
+        """The identity is proved, so the answer may reveal that the account is disabled."""
         scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         self._set(scene, Status.DISABLED)
         said = scene.phone().enter(create=True)
@@ -216,7 +216,7 @@ class TestAccounts:
 
     @pytest.mark.parametrize("left", ["user", "nothing"])
     def test_an_interrupted_deletion_is_finished(self, scene: Scene, left: str) -> None:
-        """The account is deleted, and its items are not, or its identity alone is left."""
+        """The account state is deleted. The other items are still stored, or only the identity."""
         scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         (account,) = scene.tables.users
         scene.baton.lineage_store.set_status(account, Status.DELETED, now=scene.clock.now)
@@ -226,7 +226,7 @@ class TestAccounts:
         assert scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True).status == 201
 
     def test_an_identity_that_the_account_no_longer_has(self, scene: Scene) -> None:
-        """The item of the identity alone opens nothing."""
+        """The item of the identity is not enough for a login."""
         scene.phone().enter(create=True)
         (account,) = scene.tables.users
         scene.tables.users[account] = replace(scene.tables.users[account], identities={})
@@ -263,7 +263,7 @@ def enrol_totp(scene: Scene, phone: Federated, auth_session: str) -> Said:
 
 
 class TestKeys:
-    """The keys of the provider: cached, sealed, fetched once a minute, and kept for a day."""
+    """The keys of the provider: cached, sealed, fetched at most once a minute, and kept for a day."""
 
     def test_one_fetch_serves_all_environments(self, scene: Scene) -> None:
         """Two environments take turns, and share the sealed keys for ten minutes."""
@@ -276,7 +276,7 @@ class TestKeys:
         assert google.fetched == 2
 
     def test_a_new_key_is_fetched_at_once_and_a_removed_one_stops(self, scene: Scene) -> None:
-        """The old key signs until the cached keys are ten minutes old, and never after an hour."""
+        """The old key is accepted until the cached keys are ten minutes old, and never after an hour."""
         google = scene.providers["google"]
         scene.phone().enter(create=True)
         phone = scene.phone()
@@ -290,7 +290,7 @@ class TestKeys:
         assert (said.status, said.members["reason"]) == (401, "key")
 
     def test_many_unknown_kids_make_one_fetch_a_minute(self, scene: Scene) -> None:
-        """Whatever tokens a stranger sends."""
+        """The tokens of a stranger do not change this."""
         google = scene.providers["google"]
         scene.phone().enter(create=True)
         scene.clock.skip(seconds=60)
@@ -303,7 +303,7 @@ class TestKeys:
         assert google.fetched == 2
 
     def test_ten_thousand_unknown_kids_in_ten_minutes(self, scene: Scene) -> None:
-        """Ten fetches, by all environments together: each call of the verifier of one, without the signatures."""
+        """All environments together make ten fetches. The test calls only `ProviderKeys`, so it needs no signatures."""
         google = scene.providers["google"]
         verifiers = [prove_identity_of(baton._parts).keys for baton in scene.batons]
         for number in range(10_000):
@@ -313,7 +313,7 @@ class TestKeys:
         assert google.fetched == 10
 
     def test_an_altered_key_set_does_not_count(self, scene: Scene) -> None:
-        """A thief who can write the table puts a key of his own into it: it is fetched anew."""
+        """A thief who can write the table puts another key into it. Baton fetches the key set again."""
         scene.phone().enter(create=True)
         at, sealed = scene.tables.key_sets[2]
         for altered in (sealed[:-1] + bytes([sealed[-1] ^ 1]), b"\x01", b'{"keys":[]}'):
@@ -327,7 +327,7 @@ class TestKeys:
             assert fresh.events("provider_keys_unreadable")
 
     def test_the_key_set_of_another_provider_does_not_count(self, scene: Scene) -> None:
-        """A genuine sealed key set, in the item of another provider."""
+        """The key set is genuine and sealed, but in the item of another provider."""
         scene.phone().enter(create=True)
         scene.phone().enter("acme", create=True)
         scene.tables.key_sets[2], scene.tables.key_sets[3] = scene.tables.key_sets[3], scene.tables.key_sets[2]
@@ -339,7 +339,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("seconds", [1, 60])
     def test_keys_of_an_environment_whose_clock_is_ahead(self, scene: Scene, seconds: int) -> None:
-        """The other environment uses them. It once answered 503, because they were from the future."""
+        """Another environment uses the keys. Bug: it answered 503, because the keys were from the future."""
         scene.phone().enter(create=True)
         fresh = Scene(tables=scene.tables, clock=scene.clock)
         fresh.providers = scene.providers
@@ -348,7 +348,7 @@ class TestKeys:
         assert scene.providers["google"].fetched == 1
 
     def test_a_clock_that_was_set_back(self, scene: Scene) -> None:
-        """By more than a minute: the keys are fetched anew, and shared. Both environments once answered 503."""
+        """After more than a minute back, keys are fetched again and shared. Bug: both environments answered 503."""
         for _ in range(2):  # each has the keys
             assert scene.phone().enter(create=True).status in {200, 201}
         scene.clock.now -= 3600
@@ -357,7 +357,7 @@ class TestKeys:
         assert scene.providers["google"].fetched == 2
 
     def test_an_outage(self, scene: Scene) -> None:
-        """Keys up to 24 hours old serve on. Then logins get 503, and the logins that live notice nothing."""
+        """Keys are used until they are 24 hours old. Then logins get 503, and the live logins are not affected."""
         phone, google = scene.phone(), scene.providers["google"]
         phone.enter(create=True)
         google.outage = True
@@ -374,7 +374,7 @@ class TestKeys:
         assert scene.phone().enter().status == 200
 
     def test_a_new_kid_during_an_outage(self, scene: Scene) -> None:
-        """503 and no refusal: the key may be genuine."""
+        """The answer is 503 and not 401, because the key may be genuine."""
         scene.phone().enter(create=True)
         google = scene.providers["google"]
         google.rotate()
@@ -383,14 +383,14 @@ class TestKeys:
         assert scene.phone().enter().status == 503
 
     def test_no_key_set(self, scene: Scene) -> None:
-        """What the provider sends is no key set."""
+        """The provider sends a body that is no key set."""
         google = scene.providers["google"]
         google.jwks = lambda: {"keys": []}  # type: ignore[method-assign]
         assert scene.phone().enter(create=True).status == 503
 
 
 def test_refused_tokens_are_limited_per_source_and_successes_cost_nothing() -> None:
-    """100 refused tokens in 15 minutes."""
+    """The limit is 100 refused tokens in 15 minutes."""
     scene = Scene(environ={"BATON_RATE_LIMITS": "on"})
     phone = scene.phone()
     phone.enter(create=True)
@@ -401,10 +401,10 @@ def test_refused_tokens_are_limited_per_source_and_successes_cost_nothing() -> N
 
 
 class TestWithoutPassword:
-    """What docs/baton/federation.md says about accounts from a provider."""
+    """The rules of docs/baton/federation.md for accounts from a provider."""
 
     def test_a_passkey_is_added_after_the_login(self, scene: Scene) -> None:
-        """Within 300 seconds, without a step-up. Later the person must log in again."""
+        """Within 300 seconds, no step-up is needed. Later the person must log in again."""
         phone = scene.phone()
         phone.enter(create=True)
         assert phone.post("/me/passkeys/upgrade-options", {}).status == 200
@@ -428,7 +428,7 @@ class TestWithoutPassword:
         assert scene.phone().enter().status == 200
 
     def test_nothing_else_opens_a_step_up(self, scene: Scene) -> None:
-        """No password is right."""
+        """The account has no password, so every password is wrong."""
         phone = scene.phone()
         phone.enter(create=True)
         operation, _ = phone.operation("DELETE", "/me")
@@ -437,14 +437,14 @@ class TestWithoutPassword:
         assert phone.request("DELETE", "/me").code == "step_up_required"
 
     def test_a_notice_needs_an_address(self) -> None:
-        """A login on a new device of a person without an address tells nobody, and fails nothing."""
+        """Without an address, the notice of a login on a new device is dropped. The login succeeds."""
         scene = Scene(environ={"BATON_MAIL": "mailbox"})
         scene.phone().enter(create=True)
         assert scene.phone().enter().status == 200
         assert [line["reason"] for line in scene.events("mail_dropped")] == ["the account has no address"]
 
     def test_the_export_has_the_identity(self) -> None:
-        """With the name of the provider and the address that it verified. Neither password nor subject is there."""
+        """It has the provider's name and the address that the provider verified, but no password and no subject."""
         scene = Scene()
         phone = scene.phone()
         phone.enter(create=True, email="ada@gmail.com", email_verified=True)

@@ -1,4 +1,4 @@
-"""A step-up at an identity provider, over the wire: what it opens, and each way to misuse a token for it."""
+"""A step-up at an identity provider, over the wire: what it permits, and each way to misuse a token for it."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def signed(
     named: str = "",
     **claims: Any,
 ) -> str:
-    """Sign in at the provider for an operation of this phone. Acme tells when the person logged in there."""
+    """Sign in at the provider for an operation of this phone. The token of Acme has the time of the login there."""
     described = operation or phone.operation(*DELETION)[0]
     nonce = step_up_nonce(
         provider=named or provider,
@@ -85,7 +85,7 @@ def refused(said: Said) -> str:
 
 @pytest.mark.parametrize("provider", ["apple", "acme"])
 def test_a_person_without_a_password_deletes_the_account(scene: Scene, provider: str) -> None:
-    """The grant is of the assurance `fed`, and works once."""
+    """The grant has the assurance `fed`, and works once."""
     phone = entered(scene, provider)
     said = proved(phone, provider)
     assert (said.status, said.members["expires_in"]) == (200, 300)
@@ -96,14 +96,14 @@ def test_a_person_without_a_password_deletes_the_account(scene: Scene, provider:
 
 
 def test_a_retry_with_the_same_attempt_gets_a_grant_too(scene: Scene) -> None:
-    """The answer was lost. The token is shown again with the attempt that it names."""
+    """The answer was lost. The app sends the token again, with the attempt that the token names."""
     phone = entered(scene)
     token = signed(phone)
     assert [proved(phone, token=token).status for _ in range(2)] == [200, 200]
 
 
 def test_the_hash_of_the_nonce_counts_as_at_a_login(scene: Scene) -> None:
-    """Many plugins hash it by themselves."""
+    """Many plugins hash the nonce."""
     phone = entered(scene)
     described = phone.operation(*DELETION)[0]
     nonce = step_up_nonce(
@@ -117,10 +117,10 @@ def test_the_hash_of_the_nonce_counts_as_at_a_login(scene: Scene) -> None:
 
 
 class TestReplay:
-    """A token that was made for something else opens nothing."""
+    """A token that was made for another purpose is refused."""
 
     def test_a_token_for_another_request(self, scene: Scene) -> None:
-        """Another method, path or body than the token was made for."""
+        """The method, the path or the body differs from that of the token."""
         phone = entered(scene)
         for operation in (
             phone.operation("POST", "/logout", {"everywhere": True})[0],
@@ -130,31 +130,31 @@ class TestReplay:
             assert refused(proved(phone, token=signed(phone, operation=operation))) == "nonce"
 
     def test_a_step_up_with_another_attempt(self, scene: Scene) -> None:
-        """Than `Idempotency-Key` has."""
+        """`Idempotency-Key` has another attempt than the token."""
         phone = entered(scene)
         assert refused(proved(phone, attempt=secrets.token_urlsafe(16))) == "nonce"
 
     def test_a_step_up_with_the_token_of_another_device(self, scene: Scene) -> None:
-        """A thief of the token has another phone, logged in to the same account."""
+        """The thief of the token has another phone that is logged in to the same account."""
         phone, other = entered(scene), scene.phone()
         assert other.enter("apple").status == 200
         other.attempt = phone.attempt
         assert refused(proved(other, token=signed(phone))) == "nonce"
 
     def test_a_step_up_names_client_and_provider(self, scene: Scene) -> None:
-        """Each is a line of the nonce."""
+        """The nonce has a line for each of them."""
         phone = entered(scene)
         assert refused(proved(phone, client_id="strict")) == "nonce"
         assert refused(proved(phone, named="acme")) == "nonce"
 
     def test_the_token_of_a_login_is_none_of_a_step_up(self, scene: Scene) -> None:
-        """Of the same person, key and attempt. And the token of a step-up does not log in."""
+        """Person, key and attempt are the same. A token for a step-up cannot be used for a login either."""
         phone = entered(scene)
         assert refused(proved(phone, nonce=phone.nonce("apple"))) == "nonce"
         assert refused(phone.enter("apple", token=signed(phone))) == "nonce"
 
     def test_the_grant_opens_no_other_request(self, scene: Scene) -> None:
-        """As any grant."""
+        """The same holds for any grant."""
         phone = entered(scene)
         grant = proved(phone).members["grant"]
         body = json.dumps({"everywhere": True}).encode()
@@ -163,10 +163,10 @@ class TestReplay:
 
 
 class TestPerson:
-    """Only the person who is linked, and only while present."""
+    """Only the linked person can step up, and only while present."""
 
     def test_a_step_up_by_another_person(self, scene: Scene) -> None:
-        """With an account of its own here, or without one."""
+        """The other person may have an account here, or none."""
         phone = entered(scene)
         entered(scene, sub="eve")
         assert refused(proved(phone, sub="eve")) == "sub"
@@ -178,7 +178,7 @@ class TestPerson:
         assert refused(proved(phone, "acme")) == "sub"
 
     def test_a_genuine_token_of_one_provider_sent_as_another(self, scene: Scene) -> None:
-        """Acme signed it, and the request names Apple, even with Apple's key id in the head."""
+        """Acme signed the token, and the request names Apple. In one case the head has Apple's key id."""
         phone = entered(scene)
         acme, apple = scene.providers["acme"], scene.providers["apple"]
         claims = acme.claims("ada", "n", "mobile", iss="https://appleid.apple.com", aud="com.example.app")
@@ -187,13 +187,13 @@ class TestPerson:
 
     @pytest.mark.parametrize("provider", ["apple", "acme"])
     def test_a_step_up_with_an_old_token(self, scene: Scene, provider: str) -> None:
-        """A login takes it for 600 seconds, a step-up for 300."""
+        """A login accepts a token for 600 seconds, a step-up for 300."""
         phone = entered(scene, provider)
         assert refused(proved(phone, provider, iat=scene.clock.now - PROVED_WITHIN_S - 1)) == "iat"
         assert proved(phone, provider, iat=scene.clock.now - PROVED_WITHIN_S).status == 200
 
     def test_a_step_up_with_an_old_login_at_the_provider(self, scene: Scene) -> None:
-        """An `oidc` provider tells when the person was there. Without that, nobody knows."""
+        """The token of an `oidc` provider must have the time at which the person logged in there."""
         phone = entered(scene, "acme")
         now = scene.clock.now
         for auth_time in (None, now - PROVED_WITHIN_S - 1, now + PROVED_WITHIN_S + 1, str(now), True):
@@ -201,11 +201,11 @@ class TestPerson:
         assert proved(phone, "acme", auth_time=now - PROVED_WITHIN_S).status == 200
 
     def test_apple_needs_no_auth_time(self, scene: Scene) -> None:
-        """Its sheet asks for face, finger or code each time."""
+        """Apple's sheet requires face, finger or code each time."""
         assert proved(entered(scene)).status == 200
 
     def test_google_does_not_count_for_a_step_up(self, scene: Scene) -> None:
-        """Its token can come without a tap, also with a recent `auth_time`. Nothing is verified or fetched."""
+        """Its token can come without a tap, even with a recent `auth_time`. Baton verifies and fetches nothing."""
         phone = entered(scene, "google")
         fetched = scene.providers["google"].fetched
         scene.clock.skip(seconds=3600)
@@ -220,17 +220,17 @@ class TestPerson:
         assert scene.providers["google"].fetched == fetched
 
     def test_only_apple_and_rows_that_say_so_count(self) -> None:
-        """By default, an `oidc` provider does not."""
+        """By default, an `oidc` provider does not count."""
         row = Provider(name="a", code=2, kind="oidc", issuers=("https://a.example",), jwks_uri="", audiences={})
         assert not row.counts_for_step_up
 
 
 class TestFactors:
-    """An identity is the first factor. With the code of the authenticator app it is two."""
+    """An identity is one factor. With the code of the authenticator app there are two."""
 
     @staticmethod
     def enrolled(scene: Scene, phone: Federated) -> str:
-        """Enrol an authenticator app, which switches the second factor on. Return its secret."""
+        """Enrol an authenticator app, which switches the second factor on. Return the secret of the app."""
         begin = phone.operation("POST", "/me/factors/totp", {})
         said = proved(phone, operation=begin[0])
         fields = {"content-type": "application/json", "baton-grant": said.members["grant"]}
@@ -243,7 +243,7 @@ class TestFactors:
         return secret
 
     def test_the_refusal_names_the_factors_and_the_providers(self, scene: Scene) -> None:
-        """Of an account without a password. The app shows the sheet of the provider."""
+        """The account has no password, so the app shows the sheet of the provider."""
         phone = entered(scene)
         said = phone.request("DELETE", "/me")
         assert said.code == "step_up_required"
@@ -251,7 +251,7 @@ class TestFactors:
         assert "instead" not in said.members
 
     def test_two_factors(self, scene: Scene) -> None:
-        """The account is asked for a second one, so the identity alone is not enough."""
+        """The account requires a second factor, so the identity alone is not enough."""
         phone = entered(scene)
         secret = self.enrolled(scene, phone)
         assert phone.request("DELETE", "/me").members["factors"] == ["identity", "totp"]
@@ -263,7 +263,7 @@ class TestFactors:
         assert phone.request("DELETE", "/me", headers={"baton-grant": both.members["grant"]}).status == 204
 
     def test_a_wrong_code_beside_a_right_identity(self, scene: Scene) -> None:
-        """No grant."""
+        """No grant is issued."""
         phone = entered(scene)
         self.enrolled(scene, phone)
         grants = len(scene.tables.grants)
@@ -272,12 +272,12 @@ class TestFactors:
 
     @pytest.mark.parametrize("members", [{"password": PASSWORD}, {"passkey": {}}, {"password": "p", "totp": "000000"}])
     def test_no_other_factor_beside_it(self, scene: Scene, members: dict[str, Any]) -> None:
-        """It stands in the place of the password, and a passkey alone is more."""
+        """The identity replaces the password, and a passkey needs no other factor."""
         said = proved(entered(scene), members=members)
         assert (said.status, said.code) == (400, "malformed")
 
     def test_a_first_password_is_set_with_it(self, scene: Scene) -> None:
-        """From then on the password is asked for, and the identity alone is enough too."""
+        """From then on the refusal names the password first. The identity alone is still enough."""
         phone = entered(scene, email="ada@icloud.com", email_verified=True)
         change = phone.operation("POST", "/me/password", {"new_password": NEW_PASSWORD})
         grant = proved(phone, operation=change[0]).members["grant"]
@@ -289,7 +289,7 @@ class TestFactors:
         assert proved(phone).status == 200
 
     def test_of_google_nothing_is_offered(self, scene: Scene) -> None:
-        """The account has a password only in name: the person adds a passkey, or sets a password by mail."""
+        """The refusal names a password that does not exist. The person adds a passkey, or sets a password by mail."""
         said = entered(scene, "google").request("DELETE", "/me")
         assert said.members["factors"] == ["password"]
         assert "providers" not in said.members
@@ -300,7 +300,7 @@ LINEAGE: Final = LineageId("l" * 16)
 
 
 def offered(own: OwnFactors, *, acr: str = "account", key: bool = True) -> tuple[list[str], object, object]:
-    """Return the members ``factors``, ``instead`` and ``providers`` of the refusal for such an account."""
+    """Return the members ``factors``, ``instead`` and ``providers`` of a refusal, for an account with these factors."""
     binding = KeyBinding(b"k" * 32) if key else NoBinding()
     lineage = Lineage(
         id=LINEAGE,
@@ -357,15 +357,15 @@ APPLE: Final = ("apple",)
     ],
 )
 def test_what_the_refusal_offers(own: OwnFactors, named: Any, expected: object) -> None:
-    """An identity in the place of a password that is not there, or beside it. A login without a key has none."""
+    """An identity is offered in place of a missing password, or beside the password. It needs a login with a key."""
     assert offered(own, **named) == expected
 
 
 class TestShape:
-    """What is no step-up at a provider."""
+    """Requests that are no step-up at a provider."""
 
     def test_a_step_up_without_a_key(self, scene: Scene) -> None:
-        """The nonce would name no key. The app of such a login is not offered the factor."""
+        """The nonce would name no key. The refusal for such a login does not offer the factor."""
         phone = scene.phone("simple", bound=False)
         assert phone.register("ada@example.com").status == 201
         described = phone.operation(*DELETION)[0]
@@ -374,14 +374,14 @@ class TestShape:
         assert (said.status, said.members["pointer"]) == (400, "/identity")
 
     def test_a_step_up_at_an_unknown_provider(self, scene: Scene) -> None:
-        """The member is named."""
+        """The error names the member."""
         said = proved(entered(scene), "acme", "a.b.c")
         assert refused(said) == "format"
         said = proved(entered(scene, sub="eve"), "none", "a.b.c")
         assert (said.status, said.members["pointer"]) == (400, "/identity/provider")
 
     def test_refused_tokens_count_for_the_source(self) -> None:
-        """Together with those of logins: 100 in 15 minutes."""
+        """Refused tokens of logins and step-ups count together: 100 in 15 minutes."""
         scene = Scene(environ={"BATON_RATE_LIMITS": "on"})
         phone = entered(scene)
         for _ in range(REFUSED_TOKENS_PER_SOURCE_MAX):
@@ -390,7 +390,7 @@ class TestShape:
         assert proved(phone).status == 200
 
     def test_a_step_up_during_an_outage(self, scene: Scene) -> None:
-        """503, and no refusal. The login lives."""
+        """The answer is 503, and no refusal of the token. The login stays active."""
         phone = entered(scene)
         scene.providers["apple"].outage = True
         scene.clock.skip(seconds=86_401)

@@ -1,4 +1,4 @@
-"""Unlink identities, the notices of both, and the end of an account that has some, over the wire."""
+"""Unlink identities, the notices of links and unlinks, and the deletion of accounts with identities, over the wire."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -42,10 +42,10 @@ def mailed() -> Scene:
 
 
 class TestUnlink:
-    """An identity goes, and every other login with it."""
+    """An unlink ends every other login."""
 
     def test_every_other_login_ends(self, scene: Scene) -> None:
-        """With the reason. The login that unlinks goes on, and the identity opens nothing any more."""
+        """They end with a reason. The login that unlinks stays active, and the identity can no longer log in."""
         phone, other = registered(scene), scene.phone()
         link(phone)
         assert other.enter().status == 200
@@ -65,14 +65,14 @@ class TestUnlink:
         assert link(phone).status == 201
 
     def test_an_identity_that_the_account_does_not_have(self, scene: Scene) -> None:
-        """404, for a provider that does not exist too."""
+        """The answer is 404, also for a provider that does not exist."""
         phone = registered(scene)
         link(phone)
         for provider in ("acme", "facebook"):
             assert (unlink(phone, provider).status, names(phone)) == (404, ["google"])
 
     def test_an_identity_of_a_provider_that_is_gone(self, scene: Scene) -> None:
-        """The row was removed from providers.toml: the code names the provider."""
+        """The row was removed from providers.toml, so the code is the name of the provider."""
         phone = registered(scene)
         link(phone)
         account = account_of(scene)
@@ -84,7 +84,7 @@ class TestUnlink:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_an_unlink_whose_write_is_in_doubt(self, scene: Scene, when: Any) -> None:
-        """503. The repetition unlinks, or finds nothing to unlink."""
+        """The answer is 503. The repetition unlinks, or finds nothing to unlink."""
         phone = registered(scene)
         link(phone)
         scene.faults.fail(1, when, verb="unlink")
@@ -93,7 +93,7 @@ class TestUnlink:
         assert names(phone) == []
 
     def test_the_last_credential_stays(self, scene: Scene) -> None:
-        """Identity, then passkey, then password: only the last way to log in is refused."""
+        """The identity, the passkey and the password are removed in this order. Only the last way to log in stays."""
         phone = scene.phone()
         phone.enter(create=True)
         mine = with_passkey_added(phone)
@@ -110,7 +110,7 @@ class TestUnlink:
         assert phone.get(PASSKEYS).members["passkeys"] == []
 
     def test_an_identity_alone_cannot_be_unlinked(self, scene: Scene) -> None:
-        """With another identity it can."""
+        """An account that has another identity can unlink one."""
         phone = scene.phone()
         phone.enter(create=True)
         mine = with_passkey_added(phone)
@@ -127,7 +127,7 @@ class TestUnlink:
         assert (said.status, said.code, names(phone)) == (409, "last_credential", ["acme"])
 
     def test_two_devices_remove_the_last_two_credentials_at_once(self, scene: Scene) -> None:
-        """One identity each, of an account without anything else: one of them stays."""
+        """The account has only two identities. Each device removes one, and one of them stays."""
         phone = scene.phone()
         phone.enter(create=True)
         mine = with_passkey_added(phone)
@@ -153,10 +153,10 @@ class TestUnlink:
 
 
 class TestNotices:
-    """The owner is told, and can undo."""
+    """The owner gets a notice, and can undo the change."""
 
     def test_a_link_can_be_undone(self, mailed: Scene) -> None:
-        """A thief with the password linked an identity of his own. The link in the notice removes it."""
+        """A thief with the password linked another identity. The link in the notice removes this identity."""
         registered(mailed)
         thief = mailed.phone()
         assert thief.login(ADA).status == 200
@@ -171,7 +171,7 @@ class TestNotices:
         assert not mailed.tables.identities
 
     def test_an_unlink_can_be_undone(self, mailed: Scene) -> None:
-        """The identity does not come back, and every login ends."""
+        """The undo ends every login, but does not link the identity again."""
         phone = registered(mailed)
         link(phone)
         mailed.clock.skip(seconds=60)
@@ -182,7 +182,7 @@ class TestNotices:
         assert phone.get("/me").members["reason"] == "undone"
 
     def test_an_undo_of_an_older_notice_leaves_older_identities(self, mailed: Scene) -> None:
-        """The owner linked one before the thief came."""
+        """The owner linked an identity before the thief came."""
         phone = registered(mailed)
         link(phone, "acme")
         mailed.clock.skip(seconds=60)
@@ -195,7 +195,7 @@ class TestNotices:
         assert mailed.phone().enter(sub="thief").code == "identity_unknown"
 
     def test_a_mailbox_thief_does_not_remove_what_a_long_used_phone_linked(self, mailed: Scene) -> None:
-        """Its notice has no link, and the undo of an older notice leaves the identity."""
+        """The notice of this link has no undo link, and the undo of an older notice leaves the identity."""
         phone = registered(mailed)
         mailed.clock.skip(seconds=NEW_KEY_S + DAY_S)
         assert phone.exchange().status == 200
@@ -208,7 +208,7 @@ class TestNotices:
         assert mailed.phone().enter().status == 200
 
     def test_a_claim_removes_the_identities_of_the_squatter(self, mailed: Scene) -> None:
-        """He registered the address of the victim, and linked an identity of his own. The owner resets by mail."""
+        """A squatter registered the victim's address, and linked an identity. The victim resets by mail."""
         squatter = registered(mailed)
         assert link(squatter, sub="squatter").status == 201
         owner = mailed.phone()
@@ -222,7 +222,7 @@ class TestNotices:
         assert mailed.phone().enter(sub="squatter").code == "identity_unknown"
 
     def test_a_link_without_an_address_tells_nobody(self) -> None:
-        """It succeeds all the same."""
+        """The link succeeds, and no notice is sent."""
         mailed = Scene(environ={"BATON_MAIL": "mailbox"})
         phone = mailed.phone()
         phone.enter(create=True)
@@ -236,7 +236,7 @@ def _is_code(line: str) -> bool:
 
 
 def test_logout_everywhere_beside_a_link(scene: Scene) -> None:
-    """Whichever comes first, the account is left whole: the identity is linked, or nothing is."""
+    """In either order the account stays consistent: the identity is linked completely, or not at all."""
     phone = registered(scene)
     tablet = scene.phone()
     tablet.login(ADA)
@@ -252,7 +252,7 @@ def test_logout_everywhere_beside_a_link(scene: Scene) -> None:
 
 
 def test_a_deletion_by_the_owner_frees_every_identity(scene: Scene) -> None:
-    """Another person may link them."""
+    """Another person may link the identities."""
     phone = registered(scene)
     link(phone)
     link(phone, "acme")

@@ -14,7 +14,7 @@ BROWSER = replace(OTHER_LIVE, id=NEW, binding=NoBinding(), assurance=PASSWORD, i
 
 @pytest.mark.parametrize("assurance", [PASSWORD_AND_TOTP, PROVIDER])
 def test_the_level_is_that_of_the_app(assurance: Assurance) -> None:
-    """So are the label and the provider. The person proved nothing to the browser."""
+    """Label and provider are those of the app too. The person proved nothing to the browser."""
     app = replace(MINE_LIVE, assurance=assurance, label="of the app", provider=3)
     made = handed_over(BROWSER, app, idle_s=1000)
     assert (made.assurance, made.label, made.provider) == (assurance, "of the app", 3)

@@ -128,13 +128,13 @@ def test_components_without_a_space_between_them_are_no_list() -> None:
 
 
 def test_a_parameter_twice_is_refused() -> None:
-    """In one step too: otherwise the signed text would have two times, and Baton would check one of them."""
+    """A parameter that is repeated in one line is refused. Otherwise Baton would check only one of two times."""
     with pytest.raises(NotStructured):
         find_input(USUAL.replace(";created=1", ";created=1;created=2"))
 
 
 def test_a_request_without_any_signature_is_told_the_tag_of_its_scheme() -> None:
-    """Of Baton's own scheme, the error describes the whole signature. Of ``HTTPSig``, it names the tag."""
+    """For Baton's own scheme, the error describes the whole signature. For ``HTTPSig``, it names the tag."""
     message = Message("GET", "localhost", "/me", (), {}, b"")
     assert "detail" not in signature_missing(message).members
     assert 'tag="httpsig-oauth"' in str(signature_missing(message, HTTPSIG).members["detail"])

@@ -349,7 +349,7 @@ def test_a_closed_port_is_no_answer() -> None:
     ],
 )
 def test_only_an_answer_of_200_is_one(certificates: Certificates, answer: bytes, reason: str) -> None:
-    """No redirect is followed. The reason contains no text of the answer."""
+    """Any other status is a failure. No redirect is followed. The reason contains no text of the answer."""
     assert fetched(saying(answer), certificates).answer == NotFetched(reason)
 
 
@@ -363,7 +363,7 @@ def test_only_an_answer_of_200_is_one(certificates: Certificates, answer: bytes,
     ids=["length", "chunks", "no length"],
 )
 def test_an_answer_that_is_cut_off_is_none(certificates: Certificates, answer: bytes) -> None:
-    """TLS's own end is missing: an attacker on the way could cut the answer before the row of a password."""
+    """TLS's own end is missing. An attacker on the network could cut the answer before the row of a password."""
 
     def handler(connection: socket.socket) -> None:
         saying(answer)(connection)
@@ -390,7 +390,7 @@ def test_only_https_is_fetched(url: str) -> None:
 
 
 def test_the_time_counts_as_that_of_other_calls(certificates: Certificates) -> None:
-    """So a request of Baton ends before Lambda's time-out, and sends no call without time for it."""
+    """A request of Baton ends before Lambda's time-out, and sends no call if no time is left."""
     budget = TimeBudget()
     fetching = HttpsFetch(budget, certificates=str(certificates.authority))
     budget.begin()
@@ -442,7 +442,7 @@ def test_the_modules_come_with_the_first_request() -> None:
 
 
 def test_a_form_is_posted(certificates: Certificates) -> None:
-    """With its length. The answer is returned with its status, whether or not it is an error."""
+    """The request has the length of the form. The answer is returned with its status, even if it is an error."""
     seen: list[bytes] = []
 
     def handler(connection: socket.socket) -> None:
@@ -461,7 +461,7 @@ def test_a_form_is_posted(certificates: Certificates) -> None:
 
 
 def test_a_form_has_the_same_limits(certificates: Certificates) -> None:
-    """Time, size, certificate and scheme."""
+    """The limits of time and size apply, and so do the checks of certificate and scheme."""
     posting = HttpsFetch(certificates=str(certificates.authority))
 
     def post(url: str) -> Posted | NotFetched:

@@ -36,7 +36,7 @@ def dynamodb(embedded_engine: None) -> AwsClient:
 
 @pytest.mark.parametrize("verb", ["sign_up", "link", "unlink"])
 def test_a_change_of_identities_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line, verb: str) -> None:
-    """The sealed subject, or the next version without the identity, is stored. Nothing rose twice."""
+    """The store recognises its own write by the sealed subject or the next version. No version rises twice."""
     store, state = StoredIdentities(engine), state_with(MINE_LIVE, OTHER_LIVE)
     if verb == "link":
         Users(engine).register(USER, state)

@@ -441,7 +441,7 @@ def test_connections_are_kept_and_a_closed_one_is_replaced(line: Callable[..., L
 
 
 def test_an_answer_without_the_decrypted_key_is_not_accepted(line: Callable[..., Line]) -> None:
-    """An empty success decrypts nothing."""
+    """The answer is a success, but the key is missing."""
     other = line(*[answer(b'{"KeyId": "a"}')] * ATTEMPTS)
     with pytest.raises(NoResponse):
         client_of(SmallKMS, other.address).decrypt(CiphertextBlob=b"x")

@@ -119,7 +119,7 @@ def test_the_protected_resource_is_described(send: Send) -> None:
 
 
 def test_a_401_names_the_resource_metadata(make_device: Callable[..., Device]) -> None:
-    """RFC 9728 section 5.1: the URL is in the challenge, which API Gateway renames, and therefore in the body too."""
+    """RFC 9728 section 5.1. API Gateway renames the header of the challenge, so the URL is in the body too."""
     phone = make_device()
     phone.register("ada@example.com")
     for said in (phone.get("/me", token="garbage"), phone.post("/transfers", {"to": "Bob", "amount": 20000})):

@@ -48,7 +48,7 @@ class DevAccounts:
         self._baton, self._history, self._clock = baton, history, clock
 
     def find(self, request: DevRequest) -> GatewayResponse:
-        """List the accounts, or those that a text fits."""
+        """List all accounts, or the accounts that match a text."""
         return as_json({"accounts": self.listed(request.parameters("q").get("q", "").strip())})
 
     def show(self, request: DevRequest) -> GatewayResponse:
@@ -106,9 +106,9 @@ class DevAccounts:
         return str(user.email) if user else ""
 
     def exchange_as_copy(self, named: str) -> dict[str, object]:
-        """Exchange the newest login of an account as a copy of its device would. The server needs no key for it.
+        """Exchange the newest login of an account, as a copy of its device would. This needs no device key.
 
-        Raises ``DevRefusal`` if the account has no login that exchanges.
+        Raises ``DevRefusal`` if the account has no login whose tokens are exchanged.
         """
         baton, now = self._baton(), int(self._clock.time())
         found = operate(op="find", q=named)["accounts"]

@@ -37,7 +37,7 @@ class DevRequest(Struct, frozen=True):
     """Whether the client has closed the connection."""
 
     def parameters(self, *known: str) -> dict[str, str]:
-        """Return the query parameters. Raises ``DevRefusal`` for another name, or for a name twice."""
+        """Return the query parameters. Raises ``DevRefusal`` for an unknown or repeated name."""
         pairs = parse_qsl(self.query, keep_blank_values=True)
         refuse_unknown("parameter", [name for name, _ in pairs], known)
         if len(dict(pairs)) < len(pairs):
@@ -45,13 +45,13 @@ class DevRequest(Struct, frozen=True):
         return dict(pairs)
 
     def members(self, *known: str) -> dict[str, Any]:
-        """Return the members of the body, a JSON object. Raises ``DevRefusal`` for another member."""
+        """Return the members of the body, a JSON object. Raises ``DevRefusal`` for an unknown member."""
         members = self.any_members(*known)
         refuse_unknown("member", list(members), known)
         return members
 
     def any_members(self, *known: str) -> dict[str, Any]:
-        """Return the members of the body, a JSON object with any members. Raises ``DevRefusal``."""
+        """Return the members of the body, a JSON object with any members. Raises ``DevRefusal`` for another body."""
         try:
             members = json.loads(self.body or b"{}")
         except ValueError:
@@ -83,7 +83,7 @@ def _fits(template: str, path: tuple[str, ...]) -> bool:
 
 
 def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
-    """Refuse a name that is not known, and list the known ones."""
+    """Refuse an unknown name, and list the known names."""
     unknown = [name for name in given if name not in known]
     if unknown:
         detail = f"Unknown {kind}: {unknown[0][:64]!r}. Known: {', '.join(known) or 'none'}."

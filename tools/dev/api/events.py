@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 class Source(Protocol):
-    """What has the members of an event. It must not refer to the event: neither is known to the garbage collector."""
+    """An object that has the members of an event. It must not refer to the event: the garbage collector tracks none."""
 
     def members(self) -> dict[str, Any]:
         """Return the members."""
@@ -40,7 +40,7 @@ class Given(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """An event with its number. Its members are worked out when something reads it."""
+    """An event with its number. Its members are computed when it is first read."""
 
     n: int
     at: float
@@ -70,7 +70,7 @@ class Events:
         return self.publish_later(kind, Given(members)).event()
 
     def publish_later(self, kind: str, source: Source) -> Kept:
-        """Keep an event whose members are worked out when something reads it. Wake the streams."""
+        """Keep an event whose members are computed when it is read. Wake the streams."""
         at = self._clock()
         with self._lock:
             self._last += 1
@@ -81,7 +81,7 @@ class Events:
         return kept
 
     def clear(self) -> None:
-        """Forget the events. The numbers go on."""
+        """Delete the events. The next event gets the next number."""
         with self._changed:
             self._events.clear()
 
@@ -92,7 +92,7 @@ class Events:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, list[Event]]:
-        """Return the kept events after a number, and how many events between are no longer kept."""
+        """Return the number of missed events after ``number`` that are no longer kept, and the kept events."""
         with self._changed:
             missed, found = self._after(number)
         return missed, [kept.event() for kept in found]
@@ -107,7 +107,7 @@ class Events:
         return max(0, self._last - number - len(found)), found
 
     def stream(self, after: int | None, *, gone: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
-        """Yield the events after a number, then each new one, until the reader is gone.
+        """Yield the events after a number, then each new event, until the reader closes the connection.
 
         Raises ``DevRefusal`` if 8 streams are open.
         """

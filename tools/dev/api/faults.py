@@ -60,7 +60,7 @@ class Match(Struct, frozen=True):
     def fits(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> bool:
-        """Decide whether the fault meets a request. ``account`` returns the names by which it names its account."""
+        """Check whether the fault meets a request. ``account`` returns the names of the account of the request."""
         if self.route:
             template = route()
             if self.route not in {template, f"{method} {template}"}:
@@ -94,7 +94,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def plan(self, members: Mapping[str, Any], routes: Callable[[], frozenset[str]]) -> tuple[Fault, int]:
-        """Read a fault and how often it happens, without planning it. Raises ``DevRefusal``."""
+        """Read a fault and its number of times, without planning it. Raises ``DevRefusal``."""
         refuse_unknown("member", list(members), _MEMBERS)
         name = string(members, "name")
         if name not in KINDS:
@@ -135,7 +135,7 @@ class Faults:
         return bool(removed)
 
     def listed(self) -> list[dict[str, object]]:
-        """Return the planned faults, and how often each one still happens."""
+        """Return the planned faults, and how often each fault will still happen."""
         with self._lock:
             return [shown(fault, left) for fault, left in self._planned.values()]
 

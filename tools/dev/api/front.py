@@ -39,7 +39,7 @@ class Front:
     def __init__(
         self, gateway: Gateway, clock: DevelopmentClock, faults: Faults, records: Records, account_of: Account
     ) -> None:
-        """Use the gateway. ``account_of`` serves the faults that name an account."""
+        """Use the gateway. Faults that name an account need ``account_of``."""
         self._gateway, self._clock, self._faults = gateway, clock, faults
         self._records, self._account_of = records, account_of
 
@@ -146,7 +146,7 @@ def _phone(headers: Sequence[tuple[str, str]]) -> str | None:
 
 
 def _with_phone(response: GatewayResponse) -> GatewayResponse:
-    """Let the pages that may call send ``Baton-Phone`` too: a browser sends a preflight for it."""
+    """Allow pages to send ``Baton-Phone`` too: a browser sends a preflight for this header."""
     headers = tuple(
         (name, f"{value}, Baton-Phone" if name.lower() == "access-control-allow-headers" else value)
         for name, value in response.headers
@@ -155,7 +155,7 @@ def _with_phone(response: GatewayResponse) -> GatewayResponse:
 
 
 def told_at(response: GatewayResponse, skew_s: int) -> GatewayResponse:
-    """Return an answer of a server whose clock is wrong: in ``Baton-Time`` and in the member ``server_time``."""
+    """Return an answer as of a server with a wrong clock. The time is in ``Baton-Time`` and in ``server_time``."""
     headers = tuple(
         (name, str(int(value) + skew_s) if name.lower() == "baton-time" else value) for name, value in response.headers
     )

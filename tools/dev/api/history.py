@@ -32,7 +32,7 @@ class Generation(Struct):
     again: list[Presentation] = []
 
     def shown(self, g: int, *, stored: str | None) -> dict[str, object]:
-        """Return the generation for an answer. ``stored``: the attempt of the account state, if it is still there."""
+        """Return the generation for an answer. ``stored``: the attempt in the account state, if it is still stored."""
         first = self.first
         return {
             "g": g,

@@ -17,10 +17,10 @@ def takes_form(path: tuple[str, ...]) -> bool:
 
 
 class ProviderRoutes:
-    """Sign in people, change keys, and be out of order."""
+    """Sign in people, change keys, and simulate an outage."""
 
     def __init__(self, providers: DevelopmentProviders | None) -> None:
-        """Serve these providers."""
+        """Serve the routes of these providers."""
         self._providers = providers
 
     @property

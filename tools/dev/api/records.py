@@ -33,7 +33,7 @@ class Sent(Struct, frozen=True, gc=False):
 
 
 class Facts(Struct, frozen=True, gc=False):
-    """What happened in a request, as it was. ``response`` is ``None`` if a fault closed the connection."""
+    """What happened in a request, before any masking. ``response`` is ``None`` if a fault closed the connection."""
 
     sent: Sent
     response: GatewayResponse | None
@@ -46,7 +46,7 @@ class Facts(Struct, frozen=True, gc=False):
 
 
 class Shown(Struct, frozen=True):
-    """What is shown of a request, without its secrets. ``members`` are those of its event."""
+    """The shown part of a request, without its secrets. ``members`` are the members of its event."""
 
     members: dict[str, Any]
     email: str | None
@@ -54,9 +54,9 @@ class Shown(Struct, frozen=True):
 
 
 class Record(Struct, gc=False):
-    """One request. It is masked and summed up when something reads it first. Most requests are never read.
+    """One request. Its secrets are masked when the record is first read. Most records are never read.
 
-    From then on, the record has no secret. It is in no cycle of references: the garbage collector does not see it.
+    From then on, the record has no secret. It is in no cycle of references: the garbage collector does not track it.
     """
 
     facts: Facts | None
@@ -67,7 +67,7 @@ class Record(Struct, gc=False):
 
     @property
     def shown(self) -> Shown:
-        """Return what is shown. Two threads may work it out at the same time: the result is the same."""
+        """Return the masked request. Two threads may compute it at the same time: the result is the same."""
         facts = self.facts
         if facts is not None:
             self.worked = worked_out(facts, self.authorities)
@@ -91,7 +91,7 @@ class Record(Struct, gc=False):
 
 
 def worked_out(facts: Facts, authorities: Callable[[], frozenset[str]]) -> Shown:
-    """Mask the secrets of a request, and sum it up."""
+    """Mask the secrets of a request, and summarise the request."""
     sent, response, seen = facts.sent, facts.response, facts.seen
     request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
     answer_body = (
@@ -208,7 +208,7 @@ def _names(record: Record) -> Iterable[str]:
 
 
 def _who(seen: Seen, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the account and the login of a request: those of its token, or else those of its answer."""
+    """Return the account and the login of a request. They are in its token, or otherwise in its answer."""
     if seen.token is not None:
         return seen.token.account, seen.token.lineage
     lineage = answer.get("device_id")

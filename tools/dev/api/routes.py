@@ -76,11 +76,11 @@ class DevApi:
         }
 
     def answer(self, request: DevRequest) -> Answer:
-        """Answer a request that the guards let in. Raises ``DevRefusal``."""
+        """Answer a request that passed the guards. Raises ``DevRefusal``."""
         return routed(self._routes, request)
 
     def mailed(self, to: str, subject: str) -> None:
-        """Publish a mail. Its text is only in ``mails``: it may have a code."""
+        """Publish a mail as an event. Only ``mails`` has its text, because the text may have a code."""
         self.events.publish("mail", to=to, subject=subject)
 
     def _attest(self, request: DevRequest) -> Answer:

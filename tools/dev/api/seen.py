@@ -22,7 +22,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class EngineCall(Struct, gc=False):
-    """One call to an AWS service. The units are computed from ``sizes`` where the engine counted none."""
+    """One call to an AWS service. The units are computed from ``sizes`` if the engine counted none."""
 
     service: str
     operation: str

@@ -27,7 +27,7 @@ _MEDIA_TYPES: Final = {
 
 
 def page(path: str, folder: Path = FOLDER) -> GatewayResponse | None:
-    """Return the file of a path, or ``None`` if the console has no such file. ``/`` is ``index.html``."""
+    """Return the file for a path, or ``None`` if the console has no such file. ``/`` means ``index.html``."""
     name = path.removeprefix("/") or "index.html"
     root = folder
     if name.startswith(CLIENT_PREFIX):

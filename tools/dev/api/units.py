@@ -41,7 +41,7 @@ def size_of(value: Value) -> int:
 
 
 def _length(held: bytes | str) -> int:
-    """Return the length of bytes. The embedded database has them in base64."""
+    """Return the number of bytes. The embedded database has bytes in base64."""
     return len(held) if isinstance(held, bytes) else len(held) * 3 // 4 - held.count("=")
 
 

@@ -65,7 +65,7 @@ class Watch:
 
     @property
     def baton(self) -> "Baton":
-        """Return the ``Baton`` of the last loaded environment."""
+        """Return the ``Baton`` of the environment that was loaded last."""
         return cast("Baton", self._baton)
 
     def _effects(self) -> "Effects":
@@ -207,7 +207,7 @@ def _note_account(account: str) -> None:
 
 
 class _WatchedAccounts:
-    """The store of people. A registration shows the account of its request."""
+    """The store of people. It notes the account of a registration."""
 
     def __init__(self, stock: object) -> None:
         self._stock = stock
@@ -256,7 +256,7 @@ class _WatchedKeyRing:
 
 
 def _hook(presented: ModuleType) -> None:
-    """Note the token and the signature of each request. A module that has the hooks keeps them."""
+    """Note the token and the signature of each request. Modules that already have the hooks are skipped."""
     if getattr(presented, _HOOKED, False):
         return
     setattr(presented, _HOOKED, True)

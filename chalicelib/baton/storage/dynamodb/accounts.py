@@ -266,7 +266,7 @@ def _password_hash_of(item: Item) -> tuple[bytes | None, int]:
 
 
 def factor_values(factors: SecondFactors) -> Item:
-    """Return the attributes of the second factors. DynamoDB has no empty set, so a used-up one is no attribute."""
+    """Return the attributes of the second factors. DynamoDB has no empty set, so an empty set has no attribute."""
     fields: Item = {
         "remembered": remembered_value(factors.remembered),
         "passkeys": {"M": {key: passkey_value(passkey) for key, passkey in factors.passkeys.items()}},

@@ -1,7 +1,7 @@
 """Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user.
 
-Every removal of an identity is made of `removals`: an unlink, a claim, an undo, and a deletion. The refresh token of
-Apple in the item then waits for its revocation: in the same write, or it would be lost with the item.
+Every removal of an identity uses `removals`: an unlink, a claim, an undo, and a deletion. If the item has a refresh
+token of Apple, the same write stores this token for its revocation. Otherwise the token would be lost with the item.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

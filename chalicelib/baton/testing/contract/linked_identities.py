@@ -91,7 +91,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_linked_identity_is_stored_twice(self, storage: StorageUnderTest) -> None:
-        """Its own item, and the map of the user. The versions rise, and no login ends. A repetition is done."""
+        """It has an item, and is in the user's map. The versions rise, and no login ends. A repetition is ``Done``."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1, "tablet": 2}))
         for _ in range(2):
             assert self.link(storage, remember=PHONE) == Done()
@@ -103,7 +103,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert state == replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1)
 
     def test_the_link_of_another_request_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Two devices of the account link the same identity: the second one reads again, and finds it."""
+        """Two devices of the account link the same identity. The second device reads again, and finds the identity."""
         user = self.registered_without(storage)
         assert self.link(storage) == Done()
         later = replace(NEW_GOOGLE, identity=replace(GOOGLE, sealed_sub=b"sealed again"))
@@ -129,7 +129,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert self.stored_user(storage).verified_at == (before or NOW)
 
     def test_an_identity_of_another_account_is_not_linked(self, storage: StorageUnderTest) -> None:
-        """Nothing is written, and the caller learns whose it is."""
+        """Nothing is written, and the caller gets the id of the other account."""
         user = self.registered_without(storage)
         other = replace(USER, account=SOMEBODY_ELSE, email="", email_index=EmailIndex(""))
         of_other = replace(GOOGLE, account=SOMEBODY_ELSE)
@@ -151,7 +151,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_how_many_identities_an_account_has(
         self, storage: StorageUnderTest, had: dict[int, LinkedIdentity], *, linked: bool
     ) -> None:
-        """One of each provider, and eight in all."""
+        """An account has at most one identity of each provider, and eight in all."""
         user = self.registered_without(storage, identities=had)
         assert self.link(storage) == (Done() if linked else Moved())
         assert (storage.identities.get(GOOGLE.index) is not None) is linked
@@ -185,7 +185,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert self.stored_user(storage).credentials_version == moved
 
     def test_one_of_many_accounts_gets_an_identity(self, storage: StorageUnderTest) -> None:
-        """At the same time."""
+        """All accounts link the identity at the same time."""
         accounts = [AccountId(f"AQAAAAAAAAAAAAB{number}") for number in range(RACERS)]
         for account in accounts:
             user = replace(USER, account=account, email_index=EmailIndex(account))
@@ -203,7 +203,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert outcomes.count(IdentityTaken(owner.account)) == RACERS - 1
 
     def test_an_unlinked_identity_is_gone(self, storage: StorageUnderTest) -> None:
-        """The other logins end, with the reason. The login of the caller goes on. A repetition is done."""
+        """The other logins end, with the reason. The login of the caller stays active. A repetition is ``Done``."""
         self.registered_with_both(storage)
         for _ in range(2):
             assert self.unlink(storage, remember=PHONE) == Done()
@@ -234,7 +234,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_not_unlinked(
         self, storage: StorageUnderTest, user: User, *, unlinked: bool
     ) -> None:
-        """A person could not log in any more."""
+        """Without it, the person could not log in any more."""
         account_state = state_with(MINE_LIVE, OTHER_LIVE)
         assert storage.identities.sign_up(user, account_state, GOOGLE) == Done()
         assert self.unlink(storage, user) == (Done() if unlinked else Moved())
@@ -252,7 +252,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_no_removed_passkey(
         self, storage: StorageUnderTest, user: User, *, removed: bool
     ) -> None:
-        """As for an identity."""
+        """The rule is the same as for an identity."""
         assert storage.identities.sign_up(user, state_with(MINE_LIVE)) == Done()
         change = RemovePasskey(PASSKEY, last=True)
         outcome = storage.factors.change_factors(ACTOR, change, remember=None, now=NOW)
@@ -260,7 +260,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert (not self.stored_user(storage).factors.passkeys) is removed
 
     def test_one_of_the_last_two_identities_stays(self, storage: StorageUnderTest) -> None:
-        """Two devices remove one each, at the same time."""
+        """Two devices remove one identity each, at the same time."""
         user = self.registered_with_both(storage, WITHOUT_PASSWORD)
         outcomes = race([lambda: self.unlink(storage, user, 2), lambda: self.unlink(storage, user, 3)])
         assert sorted(map(str, outcomes)) == sorted(map(str, (Done(), Moved())))
@@ -275,7 +275,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_claim_removes_every_identity(self, storage: StorageUnderTest) -> None:
-        """A stranger who registered the address of another person linked them. A repetition is done."""
+        """A stranger registered another person's address, and linked them. A repeated claim returns ``Done``."""
         user = self.registered_with_both(storage)
         for _ in range(2):
             claimed = storage.accounts.reset_password(user, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=NOW)
@@ -298,7 +298,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) == ACME
 
     def test_an_undo_removes_some_identities(self, storage: StorageUnderTest) -> None:
-        """The others stay, in the item of the user too."""
+        """The other identities stay, also in the item of the user."""
         user = self.registered_with_both(storage)
         stays = {3: LINKED[3]}
         undo = replace(BACK, address=None, freed=(), identities=stays)
@@ -310,7 +310,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) == ACME
 
     def test_an_undo_may_remove_the_last_identity(self, storage: StorageUnderTest) -> None:
-        """The account has a random password then, and its owner resets it."""
+        """Then the account has a random password, and its owner resets this password."""
         user = self.registered_with_both(storage)
         undo = replace(BACK, address=None, freed=(), identities={})
         assert storage.accounts.undo_changes(user, undo, now=NOW) == Done()
@@ -320,7 +320,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) is None
 
     def test_deleting_an_account_that_was_never_proved_frees_its_identities(self, storage: StorageUnderTest) -> None:
-        """By the link in the mail of its code. A repetition is done."""
+        """The owner of the mailbox used the link in the mail. A repetition is ``Done``."""
         user = self.registered_with_both(storage)
         for _ in range(2):
             assert storage.accounts.delete_unproved(user, mark=OTHER, now=NOW) == Done()
@@ -329,7 +329,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) is None
 
     def test_deleting_an_account_leaves_the_identities_of_others(self, storage: StorageUnderTest) -> None:
-        """A deletion stopped half-way. Another account has linked the identity since."""
+        """A deletion was interrupted. Meanwhile another account has linked the identity."""
         user = self.registered_with_both(storage)
         storage.identities.forget(GOOGLE.index, ACCOUNT, now=NOW)
         of_other = replace(GOOGLE, account=SOMEBODY_ELSE)

@@ -48,7 +48,7 @@ class ProviderTokensContract(Contract):
         return [token for shard in range(TOKEN_SHARDS) for token in storage.provider_tokens.waiting(shard)]
 
     def test_an_identity_keeps_its_newest_token(self, storage: StorageUnderTest) -> None:
-        """The identity is as before."""
+        """The identity itself does not change."""
         self.signed_up(storage)
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
         for _ in range(2):
@@ -58,7 +58,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == []
 
     def test_only_the_own_identity_keeps_a_token(self, storage: StorageUnderTest) -> None:
-        """Another account's does not, and an unknown one is not made."""
+        """An identity of another account gets no token, and an unknown identity is not created."""
         assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, SEALED, now=NOW) == Refused()
         assert storage.identities.get(APPLE.index) is None
         self.signed_up(storage)
@@ -67,7 +67,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
 
     def test_a_token_is_dropped_unless_it_is_newer(self, storage: StorageUnderTest) -> None:
-        """Of the own identity. It does not wait then: the provider has revoked it."""
+        """The identity must be of the account. The token does not wait, because the provider has revoked it."""
         self.signed_up(storage)
         drop = storage.provider_tokens.drop
         drop(APPLE.index, ACCOUNT, until=NOW - 1)
@@ -80,7 +80,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == []
 
     def test_the_token_of_a_deleted_account_waits(self, storage: StorageUnderTest) -> None:
-        """The identity is free, and a repetition changes nothing."""
+        """The identity becomes free, and a repetition changes nothing."""
         self.signed_up(storage)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
@@ -89,7 +89,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
 
     def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
-        """The rest of a deletion, which the next login finishes. Nothing of another account is touched."""
+        """A login finishes an interrupted deletion. No item of another account is changed."""
         self.signed_up(storage)
         storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
         assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])
@@ -105,7 +105,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_an_undone_link_waits(self, storage: StorageUnderTest) -> None:
-        """A thief linked the identity."""
+        """The undo removes the identity that a thief linked."""
         self.signed_up(storage)
         assert (
             storage.accounts.undo_changes(AT_APPLE, replace(BACK, address=None, freed=(), identities={}), now=LATER)
@@ -114,20 +114,20 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_an_unproved_account_waits(self, storage: StorageUnderTest) -> None:
-        """Its address deletes it."""
+        """The owner of the address deletes the account."""
         self.signed_up(storage)
         assert storage.accounts.delete_unproved(AT_APPLE, mark=OTHER, now=LATER) == Done()
         assert self.waiting(storage) == [WAITING]
 
     def test_an_identity_without_a_token_leaves_none(self, storage: StorageUnderTest) -> None:
-        """And one of another provider."""
+        """No token waits after the deletion."""
         assert storage.identities.sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE) == Done()
         storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
         assert storage.identities.get(APPLE.index) is None
         assert self.waiting(storage) == []
 
     def test_a_token_that_waited_is_ended_once(self, storage: StorageUnderTest) -> None:
-        """The others of its item stay, and the oldest is first."""
+        """The other tokens of its item stay, and the oldest token is first."""
         tokens = [TokenToRevoke(AccountId(f"{n:016d}"), b"token %d" % n, NOW - n) for n in range(200)]
         same = [token for token in tokens if token.shard == tokens[0].shard]
         assert len(same) > 2
@@ -152,7 +152,7 @@ class ProviderTokensContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_removal_and_a_new_token_at_the_same_time_lose_none(self, storage: StorageUnderTest) -> None:
-        """Either the identity was gone, or the newest stored token waits."""
+        """A token was stored before the removal and waits, or the identity was already removed."""
         self.signed_up(storage)
         sealed = [b"token %d" % number for number in range(RACERS - 1)]
 
@@ -170,14 +170,14 @@ class ProviderTokensContract(Contract):
         assert len(self.waiting(storage)) == 1
 
     def test_the_key_for_apple_is_replaced(self, storage: StorageUnderTest) -> None:
-        """There is none at first."""
+        """At first there is no key."""
         assert storage.provider_tokens.apple_key() == b""
         for sealed in (b"first", b"second", b"second"):
             storage.provider_tokens.replace_apple_key(sealed)
             assert storage.provider_tokens.apple_key() == sealed
 
     def test_a_lost_identity_ends_every_login(self, storage: StorageUnderTest) -> None:
-        """The password is left. A repetition is done, and the token waits."""
+        """The account keeps its password. A repetition is ``Done``, and the token waits."""
         self.signed_up(storage)
         for _ in range(2):
             assert storage.identities.lose(AT_APPLE, 1, now=LATER) == Done()
@@ -192,7 +192,7 @@ class ProviderTokensContract(Contract):
 
     @pytest.mark.parametrize("beside", ["nothing", "identity"])
     def test_the_last_way_in_is_not_lost(self, storage: StorageUnderTest, beside: str) -> None:
-        """Without a password, a passkey or another identity nothing is written."""
+        """If the account has no password, passkey or other identity, nothing is written."""
         others = {2: LinkedIdentity("2#ada-at-google", NOW)} if beside == "identity" else {}
         user = replace(AT_APPLE, password_hash=None, identities={**AT_APPLE.identities, **others})
         storage.identities.sign_up(user, state_with(MINE_LIVE), APPLE)
@@ -202,7 +202,7 @@ class ProviderTokensContract(Contract):
 
     @pytest.mark.parametrize("changed", ["version", "index", "status"])
     def test_an_identity_is_lost_as_it_was_read(self, storage: StorageUnderTest, changed: str) -> None:
-        """The credentials changed, another identity is linked, or the account is not active."""
+        """Nothing is written if the credentials, the identity or the status of the account changed since the read."""
         self.signed_up(storage)
         read = AT_APPLE
         if changed == "version":

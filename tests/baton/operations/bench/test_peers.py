@@ -1,4 +1,4 @@
-"""The computations of the comparison with other products, and the measurement of their stores and CPU times."""
+"""The comparison with other products: its computations, and its measurement of their stores and CPU times."""
 
 import os
 import re

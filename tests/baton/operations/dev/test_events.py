@@ -145,7 +145,7 @@ def test_a_stream_that_ends_makes_room() -> None:
 
 
 def test_an_event_that_is_no_longer_kept_is_freed() -> None:
-    """Without the garbage collector, which does not see kept events and requests."""
+    """The garbage collector does not track kept events and requests, and is not needed to free them."""
     freed = []
 
     class Body(bytes):

@@ -1,4 +1,4 @@
-"""The identity providers of the development server: a person signs in, keys change, and a provider is out of order."""
+"""The identity providers of the development server: a person signs in, keys change, and a provider has an outage."""
 
 import json
 import secrets
@@ -64,7 +64,7 @@ def entered(phone: Device, provider: str, signed: tuple[str, str], *, create: bo
 @pytest.mark.parametrize("provider", ["apple", "google", "acme"])
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
 def test_a_person_of_each_provider_logs_in(server: Server, provider: str, client_id: str) -> None:
-    """Without a file of the team, for every client, and without a network."""
+    """The login works without a file of the team, for every client, and without a network."""
     phone = server.phone(client_id=client_id)
     assert entered(phone, provider, signed_in(server, phone, provider, sub=f"{client_id} of {provider}")).status == 201
     again = server.phone(client_id=client_id)
@@ -73,7 +73,7 @@ def test_a_person_of_each_provider_logs_in(server: Server, provider: str, client
 
 
 def test_a_verified_address_becomes_the_address_of_the_account(server: Server) -> None:
-    """Any claim can be given."""
+    """The test may give any claim to the token."""
     phone = server.phone()
     email = f"{secrets.token_hex(4)}@gmail.com"
     said = entered(phone, "google", signed_in(server, phone, sub=email, email=email, email_verified=True))
@@ -83,7 +83,7 @@ def test_a_verified_address_becomes_the_address_of_the_account(server: Server) -
 
 
 def test_another_audience_is_refused(server: Server) -> None:
-    """It stands in the token as it was asked for."""
+    """The token has exactly the requested audience."""
     phone = server.phone()
     said = entered(phone, "google", signed_in(server, phone, audience="another-app"))
     assert (said.status, said.members["reason"]) == (401, "aud")
@@ -105,7 +105,7 @@ def test_the_keys_are_published_and_rotate(server: Server) -> None:
 
 
 def test_an_outage_stops_logins_and_its_end_lets_them_in(server: Server) -> None:
-    """The keys of the last day serve on: so the clock moves by two days."""
+    """Baton uses keys for a day after their fetch, so the clock moves by two days."""
     phone = server.phone()
     status, shown = server.dev("POST", "/providers/apple/outage", {"on": True})
     assert (status, shown["outage"]) == (200, True)
@@ -118,7 +118,7 @@ def test_an_outage_stops_logins_and_its_end_lets_them_in(server: Server) -> None
 
 
 def test_the_providers_are_listed(server: Server) -> None:
-    """With everything that a test needs."""
+    """The list has what an app's test needs."""
     listed = {one["name"]: one for one in server.got("/providers")["providers"]}
     assert list(listed) == ["apple", "google", "acme"]
     assert listed["acme"]["audiences"]["mobile"] == ["baton-dev"]
@@ -139,7 +139,7 @@ def test_the_providers_are_listed(server: Server) -> None:
     ],
 )
 def test_a_wrong_request_is_refused(server: Server, method: str, path: str, members: object, status: int) -> None:
-    """With the error of the development API."""
+    """The answer is an error of the development API."""
     given, said = server.dev(method, path, members)
     assert (given, "detail" in said) == (status, True)
 
@@ -203,7 +203,7 @@ def test_a_code_is_traded_once_and_its_token_revoked_once() -> None:
 
 
 def test_a_code_ends_after_five_minutes() -> None:
-    """And an unknown one was never there."""
+    """An expired code gets the same error as an unknown code."""
     apple = Apple()
     code = apple.code()
     apple.now += CODE_S + 1
@@ -224,20 +224,20 @@ def test_a_code_ends_after_five_minutes() -> None:
     ],
 )
 def test_a_wrong_client_secret_is_refused(changed: dict[str, object]) -> None:
-    """Each claim counts."""
+    """The development Apple checks each claim."""
     apple = Apple()
     assert apple.trade(apple.code(), client_secret=secret(**changed)) == (400, {"error": "invalid_client"})
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "e30.e30.", secret()[: secret().rindex(".")]])
 def test_what_is_not_a_client_secret_is_refused(text: str) -> None:
-    """With the same error."""
+    """The error is that of a wrong client secret."""
     apple = Apple()
     assert apple.trade(apple.code(), client_secret=text) == (400, {"error": "invalid_client"})
 
 
 def test_an_outage_is_one_of_the_code_trade_too() -> None:
-    """And another host is not Apple."""
+    """Requests to other hosts and paths are not for the development Apple."""
     apple = Apple()
     found = apple.providers.get("apple")
     assert found is not None
@@ -252,7 +252,7 @@ def test_an_outage_is_one_of_the_code_trade_too() -> None:
 
 
 def test_the_forms_are_served_over_http(server: Server) -> None:
-    """With the media type of a form, and with no other."""
+    """Only the media type of a form is accepted, and only on these two routes."""
     body = urlencode({"grant_type": "authorization_code"}).encode()
     for path in ("token", "revoke"):
         target = f"/_dev/providers/apple/auth/{path}"
@@ -265,7 +265,7 @@ def test_the_forms_are_served_over_http(server: Server) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "PS256"])
 def test_a_row_of_the_team_is_served_under_its_name(algorithm: Any) -> None:
-    """With its algorithm. Its keys outlive a reload, and a changed row counts from then on."""
+    """The keys have the algorithm of the row. They outlive a reload, and a changed row applies after it."""
     row = Provider(
         name="own",
         code=7,
@@ -293,7 +293,7 @@ def test_a_row_of_the_team_is_served_under_its_name(algorithm: Any) -> None:
 
 
 def test_a_file_of_the_team_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of the server are those of a team without a file."""
+    """The server has its own rows only if the team has no file."""
     given: list[str] = []
 
     def rows(clients: Clients) -> Providers:
@@ -316,7 +316,7 @@ def client_of(server: Server) -> BatonClient:
 
 
 def test_an_app_tests_its_logins_with_the_helper(server: Server, dev: Development) -> None:
-    """The sign-up, a step-up, an outage that a living login does not notice, and a key that changed."""
+    """The test has a sign-up, a step-up, a changed key, and an outage that does not affect a live login."""
     sub = secrets.token_hex(4)
     phone, tablet = client_of(server), client_of(server)
     with closing(phone._transport), closing(tablet._transport):  # type: ignore[type-var] # both close
@@ -336,14 +336,14 @@ def test_an_app_tests_its_logins_with_the_helper(server: Server, dev: Developmen
 
 
 def refresh_tokens(dev: Development) -> int:
-    """Return how many refresh tokens of the development Apple are not revoked."""
+    """Return the number of refresh tokens of the development Apple that are not revoked."""
     return next(int(one["refresh_tokens"]) for one in dev.providers() if one["name"] == "apple")
 
 
 def test_the_code_of_a_login_with_apple_is_traded_and_revoked_with_the_account(
     server: Server, dev: Development
 ) -> None:
-    """A deletion revokes the refresh tokens of the account at Apple. The server stores a key for Apple by itself."""
+    """A deletion revokes the refresh tokens at Apple. The server stores a key for Apple automatically."""
     phone, before = client_of(server), refresh_tokens(dev)
     with closing(phone._transport):  # type: ignore[type-var] # it closes
         ada = dev.person("apple", secrets.token_hex(4))
@@ -354,7 +354,7 @@ def test_the_code_of_a_login_with_apple_is_traded_and_revoked_with_the_account(
 
 
 def test_google_gives_no_step_up_and_acme_does(server: Server, dev: Development) -> None:
-    """The rows of the server without a file of the team."""
+    """The server has its own rows, because the team has no file."""
     for provider, code in (("google", "reauthentication_unsupported"), ("acme", "")):
         person, phone = dev.person(provider, secrets.token_hex(4)), client_of(server)
         with closing(phone._transport):  # type: ignore[type-var] # it closes
@@ -368,7 +368,7 @@ def test_google_gives_no_step_up_and_acme_does(server: Server, dev: Development)
 
 
 def test_the_helper_tells_an_unknown_provider(dev: Development) -> None:
-    """With the known ones."""
+    """The error lists the known providers."""
     with pytest.raises(DevelopmentError) as refused:
         dev.rotate("facebook")
     assert (refused.value.status, refused.value.known) == (404, ["apple", "google", "acme"])

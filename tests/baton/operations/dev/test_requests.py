@@ -235,7 +235,7 @@ def test_a_page_of_an_app_may_name_its_phone(server: Server) -> None:
 
 
 def test_an_answer_to_head_has_no_body(server: Server) -> None:
-    """The development API follows this too: otherwise the next answer on the connection could not be read."""
+    """The development API follows this rule too. Otherwise the next answer on the connection would be unreadable."""
     with contextlib.closing(http.client.HTTPConnection("localhost", server.port, timeout=5)) as connection:
         for method, status in (("HEAD", 405), ("GET", 200), ("HEAD", 405), ("GET", 200)):
             connection.request(method, "/_dev/clock")

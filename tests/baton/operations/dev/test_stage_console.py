@@ -283,7 +283,7 @@ def test_the_pages_are_served_without_the_key(
 
 
 def test_the_metrics_are_of_a_time_that_the_page_offers(console: Console) -> None:
-    """Nothing else gets into the question to CloudWatch."""
+    """The request to CloudWatch contains no other value."""
     assert console.send("GET", "/_dev/metrics?hours=24") == (200, {"hours": 24})
     assert console.send("GET", "/_dev/metrics") == (200, {"hours": 3})
     for query in ("hours=4", "hours=", "hours=3&hours=3", "name=x"):

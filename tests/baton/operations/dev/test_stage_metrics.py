@@ -1,4 +1,4 @@
-"""The metrics of the console of a stage: what is asked of CloudWatch, and what the page gets."""
+"""The metrics of the console of a stage: the requests to CloudWatch, and the values for the page."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def cloudwatch(*pages: dict[str, Any]) -> tuple[AwsClient, list[dict[str, Any]]]
 
 @pytest.mark.parametrize("hours", PERIODS_S)
 def test_the_questions_name_the_deployment(hours: int) -> None:
-    """By the dimension of the alarms. CloudWatch accepts the period, and keeps values of it for so long."""
+    """Each request has the dimension of the alarms. CloudWatch accepts the period, and keeps its values long enough."""
     client, asked = cloudwatch({"MetricDataResults": []})
     found = read(client, "baton-prod", hours, now=NOW)
     (request,) = asked
@@ -49,7 +49,7 @@ def test_the_questions_name_the_deployment(hours: int) -> None:
 
 
 def test_the_values_of_all_pages_are_at_their_times() -> None:
-    """CloudWatch divides a long answer."""
+    """CloudWatch divides a long answer into pages."""
     first, second = (datetime.fromtimestamp(NOW // 300 * 300 - at, UTC) for at in (600, 300))
     pages: list[dict[str, Any]] = [
         {"MetricDataResults": [{"Id": "m0", "Timestamps": [first], "Values": [3.0]}], "NextToken": "more"},
@@ -62,7 +62,7 @@ def test_the_values_of_all_pages_are_at_their_times() -> None:
 
 
 def test_each_metric_is_one_that_baton_writes() -> None:
-    """An event, a refusal by its code, or a measure, which docs/baton/metrics.md lists."""
+    """A metric is an event, a refusal with its code, or a measure that docs/baton/metrics.md lists."""
     page = (ROOT / "docs/baton/metrics.md").read_text("utf-8")
     for metric in DRAWN:
         written = metric.name in EVENTS or metric.name.startswith("refused_") or f"`{metric.name}`" in page

@@ -371,7 +371,7 @@ def graph_without_metric(read: dict[str, Any]) -> Iterator[str]:
 
 
 def wrong_function_name(read: dict[str, Any]) -> Iterator[str]:
-    """Yield each function without the name of `chalice deploy`, its log group, or the common settings."""
+    """Yield each function whose name, log group or settings differ from those of `chalice deploy`."""
     for logical, job in FUNCTIONS.items():
         function = properties(read, logical)
         named = template.resolve(function, {"Prefix": "baton-prod"})

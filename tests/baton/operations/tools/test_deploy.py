@@ -404,7 +404,7 @@ def test_a_misspelt_setting_is_reported_before_the_deployment() -> None:
 
 @pytest.mark.parametrize("level", ["application", "stage", "function", "nowhere"])
 def test_a_longer_function_time_out_is_refused(level: str) -> None:
-    """A run that is longer than the limit for stopped runs could have its effect twice."""
+    """Baton treats a run as stopped after 20 seconds. If it still ran, a repeated call could take effect twice."""
     config = deepcopy(CONFIG)
     dev = config["stages"]["dev"]
     if level == "function":

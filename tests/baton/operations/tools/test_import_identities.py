@@ -62,7 +62,7 @@ def enter(sub: str, clock: DevelopmentClock) -> Any:
 def test_an_imported_person_logs_in_with_the_identity(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]], clock: DevelopmentClock
 ) -> None:
-    """With an address, and without one. A repeated line is unchanged."""
+    """The person has an address, or none. A repeated line changes nothing."""
     assert bring(ADA, NAMELESS) == 0
     accounts = [one["account_id"] for one in results()]
     assert [one["outcome"] for one in results()] == ["created", "created"]
@@ -78,7 +78,7 @@ def test_an_imported_person_logs_in_with_the_identity(
 def test_an_identity_belongs_to_one_account(
     bring: Callable[..., int], results: Callable[..., list[dict[str, Any]]]
 ) -> None:
-    """A second line with it is a conflict, and makes nothing: neither a user nor an entry of its address."""
+    """A second line with the identity is a conflict, and creates nothing: neither a user nor an index entry."""
     other = line("bob@example.com", identities=[{"provider": "google", "sub": "1234"}])
     assert bring(ADA) == 0
     assert bring(other, name="other.jsonl") == 3
@@ -116,7 +116,7 @@ def test_what_is_refused(
     members: dict[str, Any],
     reason: str,
 ) -> None:
-    """Nothing of the line is stored: without its identity the account would not be the same."""
+    """Nothing of the line is stored, because the account would lack its identity."""
     assert bring(line("a@example.com", **members)) == 3
     assert [one["reason"] for one in results()] == [reason]
 
@@ -129,7 +129,7 @@ def test_a_round_trip_keeps_every_identity(
     monkeypatch: pytest.MonkeyPatch,
     clock: DevelopmentClock,
 ) -> None:
-    """Export, import into an empty deployment with another key ring, export again: the same lines."""
+    """An export, an import into an empty deployment with another key ring, and a second export have the same lines."""
     acme = [{"provider": "acme", "sub": "ä|1", "issuer": "https://old.acme.example"}]
     totp = {"secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}
     both = [{"provider": "apple", "sub": "000.1"}, {"provider": "google", "sub": "9"}]
@@ -155,7 +155,7 @@ def test_a_round_trip_keeps_every_identity(
 
 
 def test_an_unlinked_identity_is_not_exported(bring: Callable[..., int], identity: Any, tmp_path: Path) -> None:
-    """It was unlinked between the read of the user and that of the identity."""
+    """The identity was unlinked after the user was read and before the identity was read."""
     assert bring(ADA) == 0
     place = Operator().place()
     row = place.providers.get("google")

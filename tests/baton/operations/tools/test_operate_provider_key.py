@@ -1,4 +1,4 @@
-"""``python -m tools.operate provider-key``, on the embedded engine, and what the doctor says of the key."""
+"""``python -m tools.operate provider-key``, on the embedded engine, and the checks of the key in the doctor."""
 
 import secrets
 import time
@@ -80,7 +80,7 @@ def doctor(tables: Tables, *, now: int = NOW) -> dict[str, tuple[str, str]]:
 
 
 def test_an_operator_sets_the_key(tables: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is stored encrypted, with its id, and nothing of it is printed."""
+    """The key is stored encrypted, with its id. No part of it is printed."""
     encoded = pem(P256)
     assert main(["provider-key", "apple", written(tmp_path, encoded)]) == 0
     out = capsys.readouterr()
@@ -110,7 +110,7 @@ def test_an_operator_sets_the_key(tables: Tables, tmp_path: Path, capsys: pytest
 def test_another_file_is_refused(
     tables: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoded: bytes, says: str
 ) -> None:
-    """Exit 1 with the reason. Nothing is stored, and no line of the file is printed."""
+    """The command exits with 1 and a reason. Nothing is stored, and no line of the file is printed."""
     assert main(["provider-key", "apple", written(tmp_path, encoded)]) == 1
     err = capsys.readouterr().err
     assert says in err
@@ -132,7 +132,7 @@ def test_a_missing_file_and_a_missing_row(
 
 
 def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, tmp_path: Path) -> None:
-    """With the command that sets it."""
+    """The remedy is the command that sets the key."""
     assert doctor(tables)["key for Apple"][0] == "there is none"
     assert "provider-key apple FILE" in doctor(tables)["key for Apple"][1]
     tokens = StoredProviderTokens(DynamoDB(tables))
@@ -152,7 +152,7 @@ def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, t
 
 
 def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path) -> None:
-    """One bit, or the ciphertext of another secret."""
+    """One bit is changed, or the ciphertext is that of another secret."""
     assert main(["provider-key", "apple", written(tmp_path, pem(P256))]) == 0
     tokens, ring = StoredProviderTokens(DynamoDB(tables)), key_ring(tables).current(now=NOW)
     sealed = tokens.apple_key()
@@ -172,7 +172,7 @@ def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path)
 
 
 def test_the_doctor_counts_the_revocations_that_wait(tables: Tables) -> None:
-    """One that waits for more than a day has a runbook. Without an Apple row there is nothing to check."""
+    """If a revocation waits for more than a day, the remedy is a runbook. Without an Apple row there is no check."""
     engine = DynamoDB(tables)
     update = WaitingTokens(engine).add(AccountId("a" * 16), b"sealed", now=NOW)
     assert update is not None

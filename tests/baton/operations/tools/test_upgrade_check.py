@@ -113,7 +113,7 @@ SETTINGS = {"settings": {"required": ["BATON_ISSUER", "BATON_ORIGINS"], "renamed
     ],
 )
 def test_settings_are_missing_renamed_or_unknown(variables: dict[str, str], found: list[str]) -> None:
-    """A renamed setting is one finding, and not a missing setting too. A development stage has defaults."""
+    """A renamed setting is reported once, as renamed and not also as missing. A development stage has defaults."""
     findings = list(upgrade_check.settings("prod", variables, SETTINGS))
     assert [finding.found for finding in findings] == found
     assert {finding.state for finding in findings} <= {"error"}

@@ -1,4 +1,4 @@
-"""The transports of the stores, led over the test connection to the embedded engine."""
+"""The transports of the stores. They connect to the embedded engine over the test connection."""
 
 import functools
 import json

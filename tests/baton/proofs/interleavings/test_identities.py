@@ -173,7 +173,7 @@ def last_two(scene: Scene) -> dict[str, Callable[[], Said]]:
 
 
 def test_one_of_the_last_two_credentials_stays(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """Two devices unlink one each."""
+    """Two devices unlink one identity each."""
     acts = last_two(scene)
     rewind, tables = scene.deployment.remember(), scene.deployment.tables
 
@@ -206,7 +206,7 @@ def test_an_unlinked_identity_logs_nobody_in(scene: Scene, record_property: Call
 
 
 def test_a_store_that_forgets_the_condition_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scenes can fail: here a login that has ended looks live."""
+    """The test breaks the store: a login that has ended looks live to it."""
     acts = {"link": scene.link(scene.phone), "end": lambda: scene.phone.post("/logout", {})}
     stored = scene.deployment.tables.users
     monkeypatch.setattr(MemoryIdentities, "_changeable", lambda _self, actor, *_, **__: stored[actor.account])

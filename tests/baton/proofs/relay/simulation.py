@@ -541,5 +541,5 @@ def robbery(deal: Deal, theft: Theft, ruse: Ruse, *, thieves: int, days: int, se
 
 
 def ruses(theft: Theft) -> tuple[Ruse, ...]:
-    """List the methods for stolen data. A token alone is stolen when it is sent, so the app is open then."""
+    """List the methods for stolen data. Without the record, a token is stolen when it is sent: the app is open then."""
     return (Ruse.IN_WAIT,) if theft is Theft.TOKEN else tuple(Ruse)

@@ -129,7 +129,7 @@ def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  
 
 @pytest.mark.parametrize("moved_at", [None, 0, 1, 2])
 def test_the_runner_makes_the_decisions_of_the_reference_client(moved_at: int | None) -> None:
-    """Every sequence of up to three answers: both send, revoke and store the same, and have the same result."""
+    """For every sequence of up to three answers, runner and client send, revoke and store the same."""
     for script in SCRIPTS:
         decided = of_the_runner(script, moved_at)
         assert decided == of_the_reference_client(script, moved_at), script
