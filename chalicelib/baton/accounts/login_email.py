@@ -84,6 +84,9 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         user = self.users.get(session.ticket.account)
         if account_state is None or user is None or not may_go_on(account_state, session.ticket.login):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
+        if not user.email:
+            detail = "The account has no e-mail address. Enrol without a code from a mail."
+            raise errors.NotFound("no address", detail=detail)
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)
         login_request, ring = session.login_request, session.ring
