@@ -47,7 +47,8 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
+        Raises ``NotFound`` without mail or without an address, ``InvalidSession``, ``FactorRequired`` and
+        ``TooManyRequests``.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)
@@ -86,6 +87,10 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)
+        if not user.email:
+            raise errors.NotFound(
+                "no address", detail="The account has no e-mail address. Enrol without a code from it."
+            )
         login_request, ring = session.login_request, session.ring
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now, verified=True)
         if isinstance(verdict, FactorAsked):

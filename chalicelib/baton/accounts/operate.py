@@ -40,7 +40,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class OperatorRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request of an operator. ``confirm`` is the e-mail address of the account, as the operator types it."""
+    """A request of an operator. ``confirm`` is the e-mail address of the account, as the operator types it.
+
+    An account without an address is confirmed with its id.
+    """
 
     op: Op
     operator: Text
@@ -72,7 +75,11 @@ class Operate(Struct, frozen=True, kw_only=True):
         try:
             return self._answer(request)
         except ConfirmationWrong:
-            return _error(400, "confirmation_wrong", "`confirm` must be the e-mail address of this account.")
+            return _error(
+                400,
+                "confirmation_wrong",
+                "`confirm` must be the e-mail address of this account, or its id if it has none.",
+            )
         except errors.Refusal as refusal:
             return _error(refusal.status, refusal.code, refusal.reason or refusal.detail)
 
@@ -117,6 +124,10 @@ class Operate(Struct, frozen=True, kw_only=True):
         return account, user, state
 
     def _check_confirmation(self, user: User, typed: str) -> None:
+        if not user.email:
+            if typed.strip() != user.account:
+                raise ConfirmationWrong
+            return
         ring = self.key_ring.current(now=self.clock())
         try:
             confirmed = ring.email_index(canonical_email(typed)) == user.email_index
@@ -201,7 +212,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """The operator did not type the e-mail address of the account."""
+    """The operator did not type the e-mail address of the account, or its id if it has none."""
 
 
 def _bound(lineage: Lineage) -> str:

@@ -30,11 +30,18 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
-        """Return the session of the code. The code counts on this login only."""
+        """Return the session of the code. The code counts on this login only.
+
+        Raises ``NotFound`` if the account has no address, and ``TooManyRequests``.
+        """
         now = self.clock()
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
+        if not user.email:
+            raise errors.NotFound(
+                "no address", detail="The account has no e-mail address. Set one with `POST /me/email`."
+            )
         wanted = Wanted(
             use="verify",
             address=user.email,

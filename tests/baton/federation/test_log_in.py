@@ -225,6 +225,23 @@ class TestAccounts:
         assert scene.phone().enter().code == "identity_unknown"
         assert scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True).status == 201
 
+    @pytest.mark.parametrize("end", ["deleted", "unlinked"])
+    def test_a_sign_up_that_is_repeated_after_its_account_lost_the_identity(self, scene: Scene, end: str) -> None:
+        """409. It was a 503, which an app repeats, and it used up the sign-ups of the network."""
+        phone = scene.phone()
+        token = phone.id_token()
+        assert phone.enter(token=token, create=True).status == 201
+        (account,) = scene.tables.users
+        if end == "deleted":
+            state = scene.tables.lineages[account]
+            scene.tables.lineages[account] = replace(state, status=Status.DELETED)
+        else:
+            scene.tables.identities.clear()
+            scene.tables.users[account] = replace(scene.tables.users[account], identities={})
+        said = phone.enter(token=token, create=True)
+        assert (said.status, said.code) == (409, "superseded")
+        assert scene.phone().enter(create=True).status == 201, "another attempt makes another account"
+
     def test_an_identity_that_the_account_no_longer_has(self, scene: Scene) -> None:
         """The item of the identity alone opens nothing."""
         scene.phone().enter(create=True)

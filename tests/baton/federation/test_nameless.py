@@ -1,0 +1,118 @@
+"""An account without an e-mail address meets the parts that were made for accounts with one."""
+
+import json
+import secrets
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.accounts.handover import masked
+from chalicelib.baton.ids import AccountId
+from tests.baton.federation.linking import account_of
+from tests.baton.federation.scene import Federated, Scene
+from tests.baton.federation.test_apple_notices import outcomes, payload
+from tests.baton.federation.test_apple_notices import send as send_notice
+from tests.baton.wire.restore import keep, restore, silent
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Begin a deployment."""
+    return Scene()
+
+
+@pytest.fixture
+def mailed() -> Scene:
+    """Begin a deployment that sends mails."""
+    return Scene(environ={"BATON_MAIL": "mailbox", "BATON_CLIENTS": "clients-mail.toml"})
+
+
+def entered(scene: Scene, client_id: str = "mobile") -> Federated:
+    """Sign up with an identity whose address does not count."""
+    phone = scene.phone(client_id)
+    phone.enter("apple", create=True)
+    (user,) = scene.tables.users.values()
+    assert (user.email, user.verified_at) == ("", None)
+    return phone
+
+
+class TestRestore:
+    """A person without an address moves to a new phone."""
+
+    def test_a_restore_without_an_address_is_answered(self, scene: Scene) -> None:
+        """No notice can be sent. It was a 500, after the login had begun."""
+        old, new, platform = entered(scene), scene.phone(), silent()
+        assert keep(old, platform).status == 204
+        said = restore(new, platform)
+        assert said.status == 200, said
+        assert new.get("/me").status == 200
+        events = [one["event"] for one in new.get("/me/activity").members["events"]]
+        assert "restored_on_new_device" in events
+
+    def test_a_revoked_consent_ends_the_restored_login_too(self, scene: Scene) -> None:
+        """A restored login has the provider of the login of the old phone."""
+        old, new, platform = entered(scene), scene.phone(), silent()
+        assert keep(old, platform).status == 204
+        assert restore(new, platform).status == 200
+        lineages = scene.tables.lineages[account_of(scene)].lineages
+        assert [one.provider for one in lineages.values()] == [1, 1]
+        assert send_notice(scene, payload(scene, "consent-revoked")).status == 200
+        assert outcomes(scene) == ["consent-revoked: 2 logins ended"]
+        assert [phone.get("/me").code for phone in (old, new)] == ["login_required"] * 2
+
+
+class TestCodes:
+    """There is no mailbox, so no code is sent, and none is accepted."""
+
+    def test_no_code_is_sent_to_an_account_without_an_address(self, mailed: Scene) -> None:
+        """404. It was a mail to an empty address, which the mail service refuses again and again."""
+        said = entered(mailed).post("/me/email/code", {})
+        assert (said.status, said.code) == (404, "not_found")
+        assert mailed.mailbox.mails == []
+
+    def test_no_code_of_a_login_is_sent_to_an_account_without_an_address(self, mailed: Scene) -> None:
+        """404 for the mail and for a guessed code: a right one would prove an address that does not exist."""
+        phone = mailed.phone("strict")
+        asked = phone.enter("apple", create=True)
+        assert asked.code == "enrolment_required"
+        attempt = {"idempotency-key": phone.attempt}
+        session = {"auth_session": asked.members["auth_session"]}
+        sent = phone.post("/login/email-code", session, attempt, token=None)
+        typed = phone.post("/login/factor", {**session, "email_code": "12345678"}, attempt, token=None)
+        assert [(said.status, said.code) for said in (sent, typed)] == [(404, "not_found")] * 2
+        assert mailed.mailbox.mails == []
+        enrolled = phone.post("/login/enrol", {**session, "kind": "totp"}, attempt, token=None)
+        assert enrolled.status == 200, "a factor is enrolled without a code"
+
+
+class TestOperator:
+    """An operator confirms a change with the address of the account."""
+
+    @staticmethod
+    def ask(scene: Scene, op: str, account: AccountId, confirm: str) -> dict[str, Any]:
+        """Send a request to the function ``operate``."""
+        answer = scene.baton._operate({"op": op, "operator": "ops", "account": account, "confirm": confirm})
+        return dict(json.loads(json.dumps(answer)))
+
+    def test_an_operator_disables_an_account_without_an_address(self, scene: Scene) -> None:
+        """It is confirmed with its id. No text confirmed it before."""
+        phone = entered(scene)
+        account = account_of(scene)
+        for wrong in ("", " ", "@", "ada@example.com", secrets.token_urlsafe(16)):
+            assert self.ask(scene, "disable", account, wrong)["error"]["code"] == "confirmation_wrong"
+        assert phone.get("/me").status == 200
+        assert self.ask(scene, "disable", account, account) == {"account": account, "status": "disabled"}
+        assert phone.get("/me").code == "login_required"
+        assert scene.phone().enter("apple").code == "account_disabled"
+
+    def test_the_id_confirms_nothing_for_an_account_with_an_address(self, scene: Scene) -> None:
+        """The operator types the address."""
+        scene.phone().enter("google", create=True, email="ada@gmail.com", email_verified=True)
+        account = account_of(scene)
+        assert self.ask(scene, "delete", account, account)["error"]["code"] == "confirmation_wrong"
+        assert self.ask(scene, "delete", account, "ada@gmail.com")["status"] == "deleted"
+
+
+def test_a_person_without_an_address_is_shown_in_words() -> None:
+    """The page of a handover asks "Continue as …?"."""
+    assert masked("") == "a person without an e-mail address"
