@@ -144,6 +144,11 @@ IDENTITIES: Final[list[Mutant]] = [
             "max(now, notice.at) + NOTICE_KEPT_S",
             "now + NOTICE_KEPT_S",
         ),
+        (
+            "an identity that its provider deleted is no event",
+            '                self.record("identity_unlinked", account=identity.account, details=details)\n',
+            "",
+        ),
         ("a notice with half of a character", " and jti.isprintable()):", "):"),
     ),
     *_of(

@@ -13,6 +13,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.federation.id_token import (
     EXPIRY_LEEWAY_S,
@@ -77,6 +78,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     tickets: Tickets
     forwarding: Forwarding
     log: Log
+    record: Record
 
     def __call__(self, payload: str) -> None:
         """Take a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
@@ -146,6 +148,8 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
             if account_state is None or account_state.status is not Status.ACTIVE:
                 return "the identity stays: its account is not active"
             if isinstance(self.identities.lose(user, APPLE_CODE, now=now), Done):
+                details = {"provider": self.providers.names[APPLE_CODE], "by": "provider"}
+                self.record("identity_unlinked", account=identity.account, details=details)
                 return "the identity was removed, and every login of the account ended"
         raise errors.Unavailable("the account kept changing during a notice", by_caller=True)
 

@@ -132,6 +132,8 @@ class TestAccountDeleted:
             f"{kind}: no account has the identity",
         ]
         assert phone.get("/me").code == "login_required"
+        (event,) = [one for one in scene.tables.events.values() if one.event == "identity_unlinked"]
+        assert (event.account, event.details) == (account, {"provider": "apple", "by": "provider"})
         assert scene.tables.users[account].identities == {}
         assert scene.phone().enter("apple").code == "identity_unknown"
         assert (scene.tables.identities, scene.tables.refresh_tokens, scene.tables.to_revoke) == ({}, {}, {})

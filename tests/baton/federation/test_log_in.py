@@ -19,6 +19,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
 from chalicelib.baton.federation_assembly import prove_identity_of
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.storage.memory.identities import MemoryIdentities
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.federation.scene import Federated, Scene
 from tests.baton.wire.conversation import PASSWORD, Said
@@ -101,6 +102,23 @@ def test_two_sign_ups_of_one_identity_make_one_account(scene: Scene) -> None:
     assert sorted(one.status for one in said) == [200, 200, 200, 201]
     assert scene.accounts == 2
     assert len({claims_of(one)["sub"] for one in said}) == 1
+
+
+def test_one_sign_up_that_is_sent_twice_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second request makes the account while the first one is at its write. Both get the same login."""
+    phone, sign_up, said = scene.phone(), MemoryIdentities.sign_up, list[Said]()
+    token = phone.id_token()
+
+    def slow(store: MemoryIdentities, *items: Any) -> Any:
+        monkeypatch.setattr(MemoryIdentities, "sign_up", sign_up)
+        said.append(phone.enter(token=token, create=True))
+        return sign_up(store, *items)
+
+    monkeypatch.setattr(MemoryIdentities, "sign_up", slow)
+    said.append(phone.enter(token=token, create=True))
+    assert [one.status for one in said] == [201, 200]
+    assert len({one.members["device_id"] for one in said}) == 1
+    assert scene.accounts == 1
 
 
 class TestBinding:
