@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from chalicelib.baton.accounts.handover import masked
+from chalicelib.baton.accounts.roles import SetRoles
+from chalicelib.baton.accounts.second_factor import RequireSecondFactor
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.errors import NotFound
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Status
 from tests.baton.federation.linking import account_of
 from tests.baton.federation.scene import Federated, Scene
 from tests.baton.federation.test_apple_notices import outcomes, payload
@@ -104,6 +109,29 @@ class TestOperator:
         assert self.ask(scene, "disable", account, account) == {"account": account, "status": "disabled"}
         assert phone.get("/me").code == "login_required"
         assert scene.phone().enter("apple").code == "account_disabled"
+
+    def test_a_command_finds_an_account_by_its_id(self, scene: Scene) -> None:
+        """Without an address no command found it: it got no role, and could not be deleted."""
+        entered(scene)
+        account, baton = account_of(scene), scene.baton
+        stores: Any = {
+            "clock": baton.clock,
+            "key_ring": baton.key_ring,
+            "users": baton.users,
+            "lineage_store": baton.lineage_store,
+            "record": baton.recorder,
+        }
+        assert SetRoles(clients=baton.settings.registry, **stores).grant(account, "support") == account
+        assert RequireSecondFactor(**stores)(account, required=True) == account
+        state = scene.tables.lineages[account]
+        assert (state.roles, state.second_factor_required) == (frozenset({2}), True)
+        for unknown in ("", "x", "ada"):
+            with pytest.raises(NotFound):
+                SetRoles(clients=baton.settings.registry, **stores).grant(unknown, "support")
+            with pytest.raises(NotFound):
+                SetStatus(**stores)(unknown, Status.DELETED)
+        assert SetStatus(**stores)(account, Status.DELETED) == account
+        assert (scene.accounts, scene.tables.identities) == (0, {})
 
     def test_the_id_confirms_nothing_for_an_account_with_an_address(self, scene: Scene) -> None:
         """The operator types the address."""
