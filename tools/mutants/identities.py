@@ -146,8 +146,8 @@ IDENTITIES: Final[list[Mutant]] = [
         ),
         (
             "an identity that its provider deleted is no event",
-            '                self.record("identity_unlinked", account=identity.account, details=details)\n',
-            "",
+            'self.record("identity_unlinked", account=identity.account, details=details, told=Told())',
+            "pass",
         ),
         ("a notice with half of a character", " and jti.isprintable()):", "):"),
     ),

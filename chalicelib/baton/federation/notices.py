@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.federation.id_token import (
@@ -149,7 +149,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
                 return "the identity stays: its account is not active"
             if isinstance(self.identities.lose(user, APPLE_CODE, now=now), Done):
                 details = {"provider": self.providers.names[APPLE_CODE], "by": "provider"}
-                self.record("identity_unlinked", account=identity.account, details=details)
+                self.record("identity_unlinked", account=identity.account, details=details, told=Told())
                 return "the identity was removed, and every login of the account ended"
         raise errors.Unavailable("the account kept changing during a notice", by_caller=True)
 
