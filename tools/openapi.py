@@ -733,7 +733,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         proof=True,
     ),
     ("POST", "/me/email/code"): Row(
-        "requestAddressCode", "Send a code to the address of the account.", {202: Started}, MAIL
+        "requestAddressCode", "Send a code to the address of the account.", {202: Started}, (*MAIL, InvalidEmail)
     ),
     ("POST", "/me/email/verify"): Row(
         "verifyAddress",

@@ -34,8 +34,7 @@ KNOWN = frozenset(
         "BATON_DECOYS", "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER",
         "BATON_KEY_RING", "BATON_LOG_LEVEL", "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM",
         "BATON_MAIL_QUEUE", "BATON_ORIGIN_SECRET", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION",
-        "BATON_RESOURCE_SERVERS",
-        "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE", "BATON_TABLE_PREFIX",
+        "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE", "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
 """Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
@@ -201,11 +200,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     audience = environ.get("BATON_AUDIENCE") or issuer
     providers = _providers(registry, development=development, problems=problems)
     mail = variables.mail_of(environ, development=development, problems=problems)
-    if providers and mail == "off" and registry.relying_party is None:
+    if providers and registry.relying_party is None:  # mail is not enough: an account may have no address
         problems += [
-            f"chalicelib/providers.toml: provider.{row.name} does not count for a step-up, and the deployment has "
-            "neither mail nor [webauthn]. So people without a password could neither delete their accounts nor end a "
-            "stolen device"
+            f"chalicelib/providers.toml: provider.{row.name} does not count for a step-up, and the registry has no "
+            "[webauthn]. So people without a password and without an address could neither delete their accounts nor "
+            "end a stolen device"
             for row in providers.by_name.values()
             if not row.counts_for_step_up
         ]

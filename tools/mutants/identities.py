@@ -192,7 +192,7 @@ IDENTITIES: Final[list[Mutant]] = [
         "chalicelib/baton/accounts/operate.py",
         (
             "any text confirms a change of an account without an address",
-            "            if typed.strip() != user.account:\n",
+            "            if typed != user.account:\n",
             "            if False:\n",
         ),
     ),

@@ -16,12 +16,13 @@ ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/t
 APPLE = ("tests/baton/federation/test_apple.py", "tests/baton/federation/test_apple_deletion.py")
 DEVELOPMENT = "tests/baton/operations/dev"
 NAMELESS = "tests/baton/federation/test_nameless.py"
+WITHOUT_ADDRESS = "tests/baton/federation/test_without_address.py"
 LINKED = ("tests/baton/federation/test_link.py", "tests/baton/federation/test_unlink.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (
         f"{DEVELOPMENT}/test_accounts.py",
         f"{DEVELOPMENT}/test_operate_answers.py",
-        NAMELESS,
+        WITHOUT_ADDRESS,
     ),
     "chalicelib/baton/accounts/login.py": ("tests/baton/attestation/test_migrated.py",),
     "tools/dev/api/accounts.py": (f"{DEVELOPMENT}/test_faults.py",),
@@ -232,7 +233,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
     "chalicelib/baton/mail/not_me.py": ("tests/baton/mail/test_not_me.py", "tests/baton/mail/test_reset.py"),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
-    "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py", "tests/baton/mail/test_links.py", NAMELESS),
+    "chalicelib/baton/mail/verify.py": (
+        "tests/baton/mail/test_verify.py",
+        "tests/baton/mail/test_links.py",
+        WITHOUT_ADDRESS,
+    ),
     "chalicelib/baton/factors/changes.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/mail/login_code.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/accounts/login_email.py": ("tests/baton/mail/test_login_email.py", NAMELESS),

@@ -47,8 +47,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``NotFound`` without mail or without an address, ``InvalidSession``, ``FactorRequired`` and
-        ``TooManyRequests``.
+        Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)
@@ -85,12 +84,11 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         user = self.users.get(session.ticket.account)
         if account_state is None or user is None or not may_go_on(account_state, session.ticket.login):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
+        if not user.email:
+            detail = "The account has no e-mail address. Enrol without a code from a mail."
+            raise errors.NotFound("no address", detail=detail)
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)
-        if not user.email:
-            raise errors.NotFound(
-                "no address", detail="The account has no e-mail address. Enrol without a code from it."
-            )
         login_request, ring = session.login_request, session.ring
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now, verified=True)
         if isinstance(verdict, FactorAsked):

@@ -40,9 +40,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class OperatorRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request of an operator. ``confirm`` is the e-mail address of the account, as the operator types it.
+    """A request of an operator.
 
-    An account without an address is confirmed with its id.
+    ``confirm`` is the e-mail address of the account, as the operator types it. If the account has no address, it is the
+    id of the account.
     """
 
     op: Op
@@ -78,7 +79,7 @@ class Operate(Struct, frozen=True, kw_only=True):
             return _error(
                 400,
                 "confirmation_wrong",
-                "`confirm` must be the e-mail address of this account, or its id if it has none.",
+                "`confirm` must be the e-mail address of this account, or its id if it has no address.",
             )
         except errors.Refusal as refusal:
             return _error(refusal.status, refusal.code, refusal.reason or refusal.detail)
@@ -124,8 +125,8 @@ class Operate(Struct, frozen=True, kw_only=True):
         return account, user, state
 
     def _check_confirmation(self, user: User, typed: str) -> None:
-        if not user.email:
-            if typed.strip() != user.account:
+        if not user.email_index:  # of a person who came from an identity provider
+            if typed != user.account:
                 raise ConfirmationWrong
             return
         ring = self.key_ring.current(now=self.clock())
@@ -212,7 +213,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """The operator did not type the e-mail address of the account, or its id if it has none."""
+    """The operator did not type the e-mail address of the account."""
 
 
 def _bound(lineage: Lineage) -> str:

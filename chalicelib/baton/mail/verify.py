@@ -7,7 +7,7 @@ the account by opening its link.
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.accounts.refusals import InvalidCode
+from chalicelib.baton.accounts.refusals import InvalidCode, InvalidEmail
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ports import KeyRing
@@ -32,16 +32,15 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
         """Return the session of the code. The code counts on this login only.
 
-        Raises ``NotFound`` if the account has no address, and ``TooManyRequests``.
+        Raises ``InvalidEmail`` if the account has no address.
         """
         now = self.clock()
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
         if not user.email:
-            raise errors.NotFound(
-                "no address", detail="The account has no e-mail address. Set one with `POST /me/email`."
-            )
+            detail = "The account has no e-mail address. Set one with `POST /me/email`."
+            raise InvalidEmail("no address", detail=detail)
         wanted = Wanted(
             use="verify",
             address=user.email,

@@ -1,7 +1,5 @@
 """An account without an e-mail address meets the parts that were made for accounts with one."""
 
-import json
-import secrets
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.second_factor import RequireSecondFactor
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.errors import NotFound
-from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Status
 from tests.baton.federation.linking import account_of
 from tests.baton.federation.scene import Federated, Scene
@@ -69,12 +66,6 @@ class TestRestore:
 class TestCodes:
     """There is no mailbox, so no code is sent, and none is accepted."""
 
-    def test_no_code_is_sent_to_an_account_without_an_address(self, mailed: Scene) -> None:
-        """404. It was a mail to an empty address, which the mail service refuses again and again."""
-        said = entered(mailed).post("/me/email/code", {})
-        assert (said.status, said.code) == (404, "not_found")
-        assert mailed.mailbox.mails == []
-
     def test_no_code_of_a_login_is_sent_to_an_account_without_an_address(self, mailed: Scene) -> None:
         """404 for the mail and for a guessed code: a right one would prove an address that does not exist."""
         phone = mailed.phone("strict")
@@ -91,24 +82,7 @@ class TestCodes:
 
 
 class TestOperator:
-    """An operator confirms a change with the address of the account."""
-
-    @staticmethod
-    def ask(scene: Scene, op: str, account: AccountId, confirm: str) -> dict[str, Any]:
-        """Send a request to the function ``operate``."""
-        answer = scene.baton._operate({"op": op, "operator": "ops", "account": account, "confirm": confirm})
-        return dict(json.loads(json.dumps(answer)))
-
-    def test_an_operator_disables_an_account_without_an_address(self, scene: Scene) -> None:
-        """It is confirmed with its id. No text confirmed it before."""
-        phone = entered(scene)
-        account = account_of(scene)
-        for wrong in ("", " ", "@", "ada@example.com", secrets.token_urlsafe(16)):
-            assert self.ask(scene, "disable", account, wrong)["error"]["code"] == "confirmation_wrong"
-        assert phone.get("/me").status == 200
-        assert self.ask(scene, "disable", account, account) == {"account": account, "status": "disabled"}
-        assert phone.get("/me").code == "login_required"
-        assert scene.phone().enter("apple").code == "account_disabled"
+    """A command of an operator names an account by its address."""
 
     def test_a_command_finds_an_account_by_its_id(self, scene: Scene) -> None:
         """Without an address no command found it: it got no role, and could not be deleted."""
@@ -132,13 +106,6 @@ class TestOperator:
                 SetStatus(**stores)(unknown, Status.DELETED)
         assert SetStatus(**stores)(account, Status.DELETED) == account
         assert (scene.accounts, scene.tables.identities) == (0, {})
-
-    def test_the_id_confirms_nothing_for_an_account_with_an_address(self, scene: Scene) -> None:
-        """The operator types the address."""
-        scene.phone().enter("google", create=True, email="ada@gmail.com", email_verified=True)
-        account = account_of(scene)
-        assert self.ask(scene, "delete", account, account)["error"]["code"] == "confirmation_wrong"
-        assert self.ask(scene, "delete", account, "ada@gmail.com")["status"] == "deleted"
 
 
 def test_a_person_without_an_address_is_shown_in_words() -> None:

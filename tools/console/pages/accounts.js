@@ -86,7 +86,7 @@ function Login({ lineage, found, again }) {
   const { ended, bound } = lineage;
   const end = () =>
     tried(async () => {
-      await dev(`accounts/${part(found.account)}/end`, { method: "POST", json: { confirm: found.email || found.account, lineage: lineage.lineage } });
+      await dev(`accounts/${part(found.account)}/end`, { method: "POST", json: { confirm: named(found), lineage: lineage.lineage } });
       again();
     }, "The login is ended.");
   return html`
@@ -107,7 +107,10 @@ const copied = ({ email }, again) =>
     again();
   });
 
-/** Each of these needs the address of the account, or its id without one, as a person types it. The server checks it. */
+/** An account of an identity provider may have no address. Its id names it then. */
+const named = (found) => found.email || found.account;
+
+/** Each of these needs the address of the account, as a person types it. The server checks it. */
 function Actions({ found, again }) {
   const [action, setAction] = useState(null);
   const [typed, setTyped] = useState("");
@@ -129,8 +132,8 @@ function Actions({ found, again }) {
       <button key=${name} type="button" class=${name === "delete" ? "danger" : ""} aria-pressed=${String(action === name)} onClick=${() => setAction(action === name ? null : name)}>${words[name] ?? name}</button>`)}</div>
     ${action && html`
       <form class="confirm" onSubmit=${submit}>
-        <label>To ${words[action] ?? action}, type ${found.email ? "the address" : "the id"} <b>${found.email || found.account}</b>
+        <label>To ${words[action] ?? action}, type ${found.email ? "the address" : "the id"} <b>${named(found)}</b>
           <input type="text" autocomplete="off" spellcheck="false" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>
-        <button type="submit" class="danger" disabled=${typed !== (found.email || found.account)}>${words[action] ?? action}</button>
+        <button type="submit" class="danger" disabled=${typed !== named(found)}>${words[action] ?? action}</button>
       </form>`}`;
 }
