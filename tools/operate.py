@@ -23,6 +23,8 @@ second-factor E-MAIL require    require a second factor from the logins of an ac
 import FILE --from SYSTEM  make the accounts of another system: docs/baton/moving.md; `import --help` lists the options
 export --to FILE --recipient age1…  write every account and its password hash to a file that only age opens
 hashes                  count the kinds of password hashes, and print the setting BATON_DECOYS
+
+For an account without an address, write its id in place of E-MAIL.
 """
 
 import os

@@ -97,5 +97,6 @@ def federation_routes_of(
             tickets=storage.one_time,
             forwarding=NoteForwarding(key_ring=storage.key_ring, suppressions=storage.suppressions, log=parts.log),
             log=parts.log,
+            record=parts.record,
         ),
     )

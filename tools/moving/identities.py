@@ -7,7 +7,7 @@ import msgspec
 from chalicelib.baton.accounts.arriving import Arrival, ArrivingIdentity
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.factors.model import User
-from chalicelib.baton.federation.id_token import SUB_CHARACTERS_MAX, canonical_issuer
+from chalicelib.baton.federation.id_token import SUB_CHARACTERS_MAX, canonical_issuer, is_subject
 from chalicelib.baton.federation.model import IDENTITIES_MAX, Identity
 from chalicelib.baton.federation.providers import Provider, Providers
 from chalicelib.baton.keys.ring import NONCE_BYTES, Ring
@@ -46,7 +46,7 @@ def arriving(members: Sequence[IdentityMember], providers: Providers) -> Mapping
         issuer = canonical_issuer(row, member.issuer) if member.issuer else issuers[0]
         if issuer not in issuers or (len(issuers) > 1 and not member.issuer):
             raise BadIdentity("identity_issuer_unknown", "`issuer` must be one of the issuers of the row")
-        if not 1 <= len(member.sub) <= SUB_CHARACTERS_MAX:
+        if not is_subject(member.sub):
             raise BadIdentity("identity_invalid", f"`sub` has 1 to {SUB_CHARACTERS_MAX} characters")
         if row.code in found:
             raise BadIdentity("identity_invalid", "two identities of one provider")

@@ -133,6 +133,74 @@ IDENTITIES: Final[list[Mutant]] = [
         ),
     ),
     *_of(
+        "chalicelib/baton/federation/notices.py",
+        (
+            "a notice about an account that is not active is never done",
+            "            if account_state is None or account_state.status is not Status.ACTIVE:\n",
+            "            if False:\n",
+        ),
+        (
+            "a notice of a clock that is ahead counts twice",
+            "max(now, notice.at) + NOTICE_KEPT_S",
+            "now + NOTICE_KEPT_S",
+        ),
+        (
+            "an identity that its provider deleted is no event",
+            'self.record("identity_unlinked", account=identity.account, details=details, told=Told())',
+            "pass",
+        ),
+        ("a notice with half of a character", " and jti.isprintable()):", "):"),
+    ),
+    *_of(
+        "chalicelib/baton/federation/id_token.py",
+        ("half of a character is a subject", " and text.isprintable()", ""),
+    ),
+    *_of(
+        "chalicelib/baton/federation/log_in.py",
+        (
+            "a sign-up is repeated forever",
+            "            if outcome.account == account and self.identities.get(index) is None:\n",
+            "            if False:\n",
+        ),
+        (
+            "a race of two sign-ups is refused",
+            "            if outcome.account == account and self.identities.get(index) is None:\n",
+            "            if outcome.account == account:\n",
+        ),
+    ),
+    *_of(
+        "chalicelib/baton/lineages/login_rules.py",
+        (
+            "a restored login forgets its provider",
+            "expires_at=expires_at, provider=parent.provider)",
+            "expires_at=expires_at)",
+        ),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/first_tokens.py",
+        ("a restore without an address fails", "undo_since=now if basis.address else None", "undo_since=now"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/login_email.py",
+        ("a code of a login goes nowhere", "        if not user.email:\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/mail/verify.py",
+        ("a code goes nowhere", "        if not user.email:\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/operate.py",
+        (
+            "any text confirms a change of an account without an address",
+            "            if typed != user.account:\n",
+            "            if False:\n",
+        ),
+    ),
+    *_of(
+        "chalicelib/baton/storage/fetch.py",
+        ("the query of a URL is left out", 'f"?{parts.query}" if parts.query else ""', '""'),
+    ),
+    *_of(
         "tools/moving/identities.py",
         ("an identity of an ambiguous issuer is imported", "or (len(issuers) > 1 and not member.issuer)", ""),
         ("an export forgets the issuer", "    if len(issuers) > 1:\n", "    if False:\n"),

@@ -871,8 +871,8 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/accounts/first_tokens.py",
         ("a restored login lives longer than the old one", "                lineage = restored(lineage, basis.parent)\n", "                lineage = restored(lineage, lineage)\n"),
-        ("the owner is not told of a restore", "told=Told(device=lineage.label, address=basis.address, undo_since=now),", "told=None,"),
-        ("a restore cannot be undone", "told=Told(device=lineage.label, address=basis.address, undo_since=now),", "told=Told(device=lineage.label),"),
+        ("the owner is not told of a restore", "told=Told(device=lineage.label, address=basis.address, undo_since=now if basis.address else None),", "told=None,"),
+        ("a restore cannot be undone", "told=Told(device=lineage.label, address=basis.address, undo_since=now if basis.address else None),", "told=Told(device=lineage.label),"),
         ("the old phone makes room for the new one", "                parent=lineage.parent,\n", ""),
     ),
     *_of(
@@ -1580,7 +1580,7 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/federation/notices.py",
         ("a notice that is taken twice", "        if self.tickets.is_consumed(notice.id, now=now):\n            return\n", ""),
-        ("a notice that is lost in an outage", "        outcome = self._done(notice, now=now)\n        self.tickets.consume_ticket(notice.id, expires_at=now + NOTICE_KEPT_S, now=now, mark=notice.id)\n", "        self.tickets.consume_ticket(notice.id, expires_at=now + NOTICE_KEPT_S, now=now, mark=notice.id)\n        outcome = self._done(notice, now=now)\n"),
+        ("a notice that is lost in an outage", "        outcome = self._done(notice, now=now)\n        self.tickets.consume_ticket(notice.id, expires_at=max(now, notice.at) + NOTICE_KEPT_S, now=now, mark=notice.id)\n", "        self.tickets.consume_ticket(notice.id, expires_at=max(now, notice.at) + NOTICE_KEPT_S, now=now, mark=notice.id)\n        outcome = self._done(notice, now=now)\n"),
         ("a late notice ends a newer login", " and lineage.auth_time <= notice.until:", ":"),
         ("a login of another provider ends", "if lineage.provider == APPLE_CODE and", "if"),
         ("the last way in is removed", "if user.password_hash is None and not user.factors.passkeys and len(user.identities) == 1:", "if False:"),

@@ -15,11 +15,14 @@ BROWSER = (
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 APPLE = ("tests/baton/federation/test_apple.py", "tests/baton/federation/test_apple_deletion.py")
 DEVELOPMENT = "tests/baton/operations/dev"
+NAMELESS = "tests/baton/federation/test_nameless.py"
+WITHOUT_ADDRESS = "tests/baton/federation/test_without_address.py"
 LINKED = ("tests/baton/federation/test_link.py", "tests/baton/federation/test_unlink.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/operate.py": (
         f"{DEVELOPMENT}/test_accounts.py",
         f"{DEVELOPMENT}/test_operate_answers.py",
+        WITHOUT_ADDRESS,
     ),
     "chalicelib/baton/accounts/login.py": ("tests/baton/attestation/test_migrated.py",),
     "tools/dev/api/accounts.py": (f"{DEVELOPMENT}/test_faults.py",),
@@ -141,6 +144,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/lineages/test_lineage.py",
         "tests/baton/lineages/test_handed_over.py",
         "tests/baton/wire/test_restore.py",
+        NAMELESS,
         *HANDOVER,
     ),
     "chalicelib/baton/lineages/rules.py": (
@@ -232,10 +236,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
     "chalicelib/baton/mail/not_me.py": ("tests/baton/mail/test_not_me.py", "tests/baton/mail/test_reset.py"),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
-    "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py", "tests/baton/mail/test_links.py"),
+    "chalicelib/baton/mail/verify.py": (
+        "tests/baton/mail/test_verify.py",
+        "tests/baton/mail/test_links.py",
+        WITHOUT_ADDRESS,
+    ),
     "chalicelib/baton/factors/changes.py": ("tests/baton/mail/test_login_email.py",),
     "chalicelib/baton/mail/login_code.py": ("tests/baton/mail/test_login_email.py",),
-    "chalicelib/baton/accounts/login_email.py": ("tests/baton/mail/test_login_email.py",),
+    "chalicelib/baton/accounts/login_email.py": ("tests/baton/mail/test_login_email.py", NAMELESS),
     "chalicelib/baton/mail/new_address.py": (
         "tests/baton/mail/test_new_address.py",
         "tests/baton/mail/test_attacks.py",
@@ -343,6 +351,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/first_tokens.py": (
         "tests/baton/wire/test_restore.py",
         "tests/baton/mail/test_restore.py",
+        NAMELESS,
     ),
     "chalicelib/baton/storage/dynamodb/restore_keys.py": ("tests/baton/storage/test_dynamodb.py",),
     "chalicelib/baton/factors/passkey_challenge.py": ("tests/baton/wire/test_passkeys.py",),

@@ -85,7 +85,7 @@ class Restoring(Struct, frozen=True):
     """A login that is restored from the login of the old phone.
 
     ``refusal`` is raised if the login of the old phone has ended before the write that adds this login.
-    ``address`` is where the notice goes.
+    ``address`` is where the notice goes. It is empty if the account has none.
     """
 
     parent: Lineage
@@ -214,7 +214,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage=lineage.id,
                 client=client,
                 details={"restored_from": basis.parent.id},
-                told=Told(device=lineage.label, address=basis.address, undo_since=now),
+                told=Told(device=lineage.label, address=basis.address, undo_since=now if basis.address else None),
             )
             return
         if isinstance(basis, HandingOver):

@@ -223,7 +223,9 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 def masked(email: str) -> str:
-    """Return an address as its owner recognises it: ``a…a@example.com``."""
+    """Return an address as its owner recognises it: ``a…a@example.com``. An account may have none."""
+    if not email:
+        return "a person without an e-mail address"
     local, _, domain = email.rpartition("@")
     shown = f"{local[0]}…{local[-1]}" if len(local) > 2 else f"{local[:1]}…"  # noqa: PLR2004 - two characters are all
     return f"{shown}@{domain}"

@@ -110,7 +110,14 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
 
 
 def account_of(email: str, *, users: Users, key_ring: KeyRing, now: int) -> AccountId:
-    """Find an account by any spelling of its e-mail address. Raises ``NotFound``."""
+    """Find an account by any spelling of its e-mail address, or by its id. Raises ``NotFound``.
+
+    An account of an identity provider may have no address.
+    """
+    if "@" not in email:
+        if users.get(AccountId(email)) is None:
+            raise errors.NotFound("no account has this id")
+        return AccountId(email)
     account = users.find(key_ring.current(now=now).email_index(canonical_email(email)))
     if account is None:
         raise errors.NotFound("no account has this address")

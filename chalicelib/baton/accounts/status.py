@@ -33,12 +33,18 @@ class SetStatus(Struct, frozen=True, kw_only=True):
     forget_later: ForgetLater | None = None
 
     def __call__(self, email: str, status: Status) -> AccountId:
-        """Set the status of the account with this e-mail address. Disabling and deleting end all its lineages.
+        """Set the status of the account with this e-mail address or id. Disabling and deleting end all its lineages.
 
-        Deleting also finishes an interrupted deletion. Raises ``NotFound`` if no account has the address, or if it is
-        deleted.
+        Deleting also finishes an interrupted deletion. Raises ``NotFound`` if no account has the address or the id, or
+        if it is deleted.
         """
         now = self.clock()
+        if "@" not in email:
+            user = self.users.get(AccountId(email))
+            if user is None:
+                raise errors.NotFound("no account has this id")
+            self.change(user.account, user.email_index, status)
+            return user.account
         index = self.key_ring.current(now=now).email_index(canonical_email(email))
         account = self.users.find(index)
         if account is None:

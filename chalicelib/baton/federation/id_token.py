@@ -121,7 +121,7 @@ def verify(unread: Unread, provider: Provider, keys: KeySet, *, client_id: str, 
     _require(isinstance(claims.get("aud"), str) and claims["aud"] in audiences, "aud", "not of this client")
     check_times(claims, now=now)
     sub = claims.get("sub")
-    if not (isinstance(sub, str) and 1 <= len(sub) <= SUB_CHARACTERS_MAX):
+    if not (isinstance(sub, str) and is_subject(sub)):
         raise IdTokenRefused("sub", "no subject of 1 to 255 characters")
     hashed = hashlib.sha256(nonce.encode()).hexdigest()  # Apple's convention, and many plugins hash by themselves
     _require(claims.get("nonce") in (nonce, hashed), "nonce", "of another device key, attempt, client or provider")
@@ -161,6 +161,11 @@ def check_times(claims: dict[str, Any], *, now: int) -> None:
     # `type`: True is an int too.
     _require(type(expires_at) is int and now <= expires_at + EXPIRY_LEEWAY_S, "exp", "expired, or no whole number")
     _require(type(issued_at) is int and abs(now - issued_at) <= ISSUED_WITHIN_S, "iat", "not issued just now")
+
+
+def is_subject(text: str) -> bool:
+    """Check a subject. JSON can have one half of a character, which has no UTF-8: it is not printable."""
+    return 1 <= len(text) <= SUB_CHARACTERS_MAX and text.isprintable()
 
 
 def canonical_issuer(provider: Provider, issuer: str) -> str:

@@ -192,6 +192,8 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         )
         outcome = self.identities.sign_up(user, account_state, Identity(index, account, now, sealed_sub))
         if isinstance(outcome, IdentityTaken):
+            if outcome.account == account and self.identities.get(index) is None:
+                raise errors.Superseded("the account of this attempt was deleted, or has lost the identity")
             return None
         if isinstance(outcome, AddressTaken):
             self._check_deleted(outcome.account, user.email_index, now=now)

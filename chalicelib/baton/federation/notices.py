@@ -12,14 +12,15 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
+from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.federation.id_token import (
     EXPIRY_LEEWAY_S,
     ISSUED_WITHIN_S,
-    SUB_CHARACTERS_MAX,
     IdTokenRefused,
     canonical_issuer,
+    is_subject,
     read_head,
     verified_claims,
 )
@@ -30,7 +31,7 @@ from chalicelib.baton.federation.providers import Provider, Providers
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.strict_json import read_object
 from chalicelib.baton.lineages.assurance import APPLE_CODE
-from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.lineages.model import EndReason, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.tokens.ports import Tickets
@@ -77,6 +78,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     tickets: Tickets
     forwarding: Forwarding
     log: Log
+    record: Record
 
     def __call__(self, payload: str) -> None:
         """Carry out a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
@@ -85,7 +87,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
         if self.tickets.is_consumed(notice.id, now=now):
             return
         outcome = self._done(notice, now=now)
-        self.tickets.consume_ticket(notice.id, expires_at=now + NOTICE_KEPT_S, now=now, mark=notice.id)
+        self.tickets.consume_ticket(notice.id, expires_at=max(now, notice.at) + NOTICE_KEPT_S, now=now, mark=notice.id)
         self.log.record("apple_notice", reason=f"{notice.type}: {outcome}")
 
     def _verified(self, payload: str, *, now: int) -> Notice:
@@ -142,7 +144,12 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
                 return "the account does not have the identity any more"
             if user.password_hash is None and not user.factors.passkeys and len(user.identities) == 1:
                 return "the identity stays: it is the last way in"
+            account_state = self.lineage_store.get(identity.account)
+            if account_state is None or account_state.status is not Status.ACTIVE:
+                return "the identity stays: its account is not active"
             if isinstance(self.identities.lose(user, APPLE_CODE, now=now), Done):
+                details = {"provider": self.providers.names[APPLE_CODE], "by": "provider"}
+                self.record("identity_unlinked", account=identity.account, details=details, told=Told())
                 return "the identity was removed, and every login of the account ended"
         raise errors.Unavailable("the account kept changing during a notice", by_caller=True)
 
@@ -158,14 +165,16 @@ def read_notice(claims: dict[str, Any], provider: Provider, *, now: int) -> Noti
     if expires_at is not None and (type(expires_at) is not int or now > expires_at + EXPIRY_LEEWAY_S):
         raise IdTokenRefused("exp", "expired, or no whole number")
     jti, events = claims.get("jti"), claims.get("events")
-    if not (isinstance(jti, str) and 1 <= len(jti) <= JTI_CHARACTERS_MAX and isinstance(events, str)):
-        raise IdTokenRefused("payload", "no jti, or no events")
+    if not (isinstance(jti, str) and 1 <= len(jti) <= JTI_CHARACTERS_MAX and jti.isprintable()):
+        raise IdTokenRefused("payload", "no jti")
+    if not isinstance(events, str):
+        raise IdTokenRefused("payload", "no events")
     try:
         event = read_object(events.encode())
     except ValueError:
         raise IdTokenRefused("payload", "events is not one JSON object") from None
     kind, sub, email = event.get("type"), event.get("sub"), event.get("email", "")
-    if not (isinstance(kind, str) and isinstance(sub, str) and 1 <= len(sub) <= SUB_CHARACTERS_MAX):
+    if not (isinstance(kind, str) and isinstance(sub, str) and is_subject(sub)):
         raise IdTokenRefused("payload", "an event without type or subject")
     return Notice(
         id=hashlib.sha256(f"apple notice {jti}".encode()).digest()[:_ID_BYTES],

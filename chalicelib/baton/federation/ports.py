@@ -81,8 +81,8 @@ class Identities(Protocol):
 
         This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
         password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
-        Every device is forgotten. Also returns ``Done`` if the user has the next version, and no identity of the
-        provider.
+        The logins end with reason ``identity_unlinked``. Every device is forgotten. Also returns ``Done`` if the user
+        has the next version, and no identity of the provider.
         """
 
 

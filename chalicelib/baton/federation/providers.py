@@ -232,7 +232,11 @@ def _are_words(value: object) -> bool:
 
 def _is_url(text: str, *, development: bool) -> bool:
     """Check for an https URL without credentials and fragment. In development, http on this machine is allowed too."""
-    parts = urlsplit(text) if _is_word(text) else urlsplit("")
+    try:
+        parts = urlsplit(text if _is_word(text) else "")
+        _ = parts.port
+    except ValueError:  # not a host, or not a port
+        return False
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False
     return parts.scheme == "https" or (development and parts.scheme == "http" and parts.hostname in _LOOPBACK)

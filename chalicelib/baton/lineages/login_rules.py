@@ -33,8 +33,12 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 
 
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
-    """Return the lineage of a restored login. It expires no later than the login of the old phone."""
-    return replace(lineage, parent=parent.id, expires_at=min(lineage.expires_at, parent.expires_at))
+    """Return the lineage of a restored login. It expires no later than the login of the old phone.
+
+    It has the same provider: a person who revokes the consent at the provider ends both.
+    """
+    expires_at = min(lineage.expires_at, parent.expires_at)
+    return replace(lineage, parent=parent.id, expires_at=expires_at, provider=parent.provider)
 
 
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:

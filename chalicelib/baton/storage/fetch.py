@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from chalicelib.baton.factors.ports import NotFetched, Posted
 from chalicelib.baton.storage.aws.service import TimeBudget
@@ -87,7 +87,7 @@ class HttpsFetch:
         fields = {"Host": parts.netloc, **headers, **({"Content-Length": str(len(body))} if body else {})}
         with self._connect(parts.hostname, parts.port or HTTPS_PORT, until) as connection:
             connection.settimeout(_left(until))
-            connection.sendall(_head(method, parts.path, {**fields, "Connection": "close"}) + body)
+            connection.sendall(_head(method, _target(parts), {**fields, "Connection": "close"}) + body)
             with _response(_Received(connection, until, HEAD_BYTES_MAX + bytes_max), method) as response:
                 yield response
 
@@ -150,9 +150,14 @@ def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
     return bytes(buffer[:size])
 
 
-def _head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
+def _target(parts: SplitResult) -> str:
+    """Return path and query. Some identity providers have the name of the key set in the query."""
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"{method} {path or '/'} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
+    return f"{method} {target} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
 def _plain_connection(host: str, port: int, until: float) -> socket.socket:

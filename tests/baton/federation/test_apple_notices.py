@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.federation.model import NOTICE_KEPT_S
-from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.lineages.model import EndReason, Status
 from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.policy import BOUNCE_SUPPRESSED_S
 from tests.baton.federation.scene import Federated, Scene
@@ -132,9 +132,22 @@ class TestAccountDeleted:
             f"{kind}: no account has the identity",
         ]
         assert phone.get("/me").code == "login_required"
+        (event,) = [one for one in scene.tables.events.values() if one.event == "identity_unlinked"]
+        assert (event.account, event.details) == (account, {"provider": "apple", "by": "provider"})
         assert scene.tables.users[account].identities == {}
         assert scene.phone().enter("apple").code == "identity_unknown"
         assert (scene.tables.identities, scene.tables.refresh_tokens, scene.tables.to_revoke) == ({}, {}, {})
+
+    @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
+    def test_an_account_that_is_not_active(self, scene: Scene, kind: str, status: Status) -> None:
+        """200. It was a 503 for as long as Apple repeated the notice."""
+        with_apple(scene, create=True)
+        (account,) = scene.tables.users
+        scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
+        scene.tables.lineages[account] = replace(scene.tables.lineages[account], status=status)
+        assert send(scene, payload(scene, kind)).status == 200
+        assert outcomes(scene) == [f"{kind}: the identity stays: its account is not active"]
+        assert len(scene.tables.identities) == 1
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_a_storage_that_fails(self, scene: Scene, kind: str, when: Any) -> None:
@@ -195,12 +208,14 @@ class TestGenuine:
             {"jti": ""},
             {"jti": "x" * 256},
             {"jti": 7},
+            {"jti": "\ud800"},
             {"events": None},
             {"events": "no JSON"},
             {"events": "[]"},
             {"events": '{"type": "consent-revoked"}'},
             {"events": '{"sub": "ada"}'},
             {"events": '{"type": "consent-revoked", "sub": ""}'},
+            {"events": '{"type": "consent-revoked", "sub": "\\ud800"}'},
             {"events": '{"type": "other", "type": "consent-revoked", "sub": "ada"}'},
             {"events": {"type": "consent-revoked", "sub": "ada"}},
         ],
@@ -250,6 +265,15 @@ class TestGenuine:
         assert len(outcomes(scene)) == 1
         assert send(scene, signed).status == 400
         del phone
+
+    def test_a_notice_of_a_clock_that_is_ahead_counts_once(self, scene: Scene) -> None:
+        """Its id is kept for as long as it is accepted."""
+        with_apple(scene, create=True)
+        signed = payload(scene, "consent-revoked", iat=scene.clock.now + 590, exp=None)
+        assert send(scene, signed).status == 200
+        scene.clock.skip(seconds=NOTICE_KEPT_S + 100)
+        assert send(scene, signed).status == 200
+        assert len(outcomes(scene)) == 1
 
     @pytest.mark.parametrize("verb", ["end", "drop", "get", "is_consumed", "consume_ticket"])
     def test_a_storage_that_fails_is_told(self, scene: Scene, verb: str) -> None:

@@ -181,6 +181,8 @@ DEFECTS: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
     "no time of issue": ("iat", lambda: token(iat=None)),
     "an empty subject": ("sub", lambda: IDP.token("", NONCE)),
     "a long subject": ("sub", lambda: IDP.token("s" * 256, NONCE)),
+    "half of a character in the subject": ("sub", lambda: IDP.token("\ud800", NONCE)),
+    "a control character in the subject": ("sub", lambda: IDP.token("a\nb", NONCE)),
     "a numeric subject": ("sub", lambda: token(sub=1234567890)),
     "no nonce": ("nonce", lambda: token(nonce=None)),
     "another attempt": ("nonce", lambda: token(nonce=_nonce(attempt="b" * 22))),

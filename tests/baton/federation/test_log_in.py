@@ -19,6 +19,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.federation.model import REFUSED_TOKENS_PER_SOURCE_MAX
 from chalicelib.baton.federation_assembly import prove_identity_of
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.storage.memory.identities import MemoryIdentities
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.federation.scene import Federated, Scene
 from tests.baton.wire.conversation import PASSWORD, Said
@@ -101,6 +102,23 @@ def test_two_sign_ups_of_one_identity_make_one_account(scene: Scene) -> None:
     assert sorted(one.status for one in said) == [200, 200, 200, 201]
     assert scene.accounts == 2
     assert len({claims_of(one)["sub"] for one in said}) == 1
+
+
+def test_one_sign_up_that_is_sent_twice_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second request makes the account while the first one is at its write. Both get the same login."""
+    phone, sign_up, said = scene.phone(), MemoryIdentities.sign_up, list[Said]()
+    token = phone.id_token()
+
+    def slow(store: MemoryIdentities, *items: Any) -> Any:
+        monkeypatch.setattr(MemoryIdentities, "sign_up", sign_up)
+        said.append(phone.enter(token=token, create=True))
+        return sign_up(store, *items)
+
+    monkeypatch.setattr(MemoryIdentities, "sign_up", slow)
+    said.append(phone.enter(token=token, create=True))
+    assert [one.status for one in said] == [201, 200]
+    assert len({one.members["device_id"] for one in said}) == 1
+    assert scene.accounts == 1
 
 
 class TestBinding:
@@ -224,6 +242,23 @@ class TestAccounts:
             del scene.tables.users[account], scene.tables.claims[next(iter(scene.tables.claims))]
         assert scene.phone().enter().code == "identity_unknown"
         assert scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True).status == 201
+
+    @pytest.mark.parametrize("end", ["deleted", "unlinked"])
+    def test_a_sign_up_that_is_repeated_after_its_account_lost_the_identity(self, scene: Scene, end: str) -> None:
+        """409. It was a 503, which an app repeats, and it used up the sign-ups of the network."""
+        phone = scene.phone()
+        token = phone.id_token()
+        assert phone.enter(token=token, create=True).status == 201
+        (account,) = scene.tables.users
+        if end == "deleted":
+            state = scene.tables.lineages[account]
+            scene.tables.lineages[account] = replace(state, status=Status.DELETED)
+        else:
+            scene.tables.identities.clear()
+            scene.tables.users[account] = replace(scene.tables.users[account], identities={})
+        said = phone.enter(token=token, create=True)
+        assert (said.status, said.code) == (409, "superseded")
+        assert scene.phone().enter(create=True).status == 201, "another attempt makes another account"
 
     def test_an_identity_that_the_account_no_longer_has(self, scene: Scene) -> None:
         """The item of the identity is not enough for a login."""

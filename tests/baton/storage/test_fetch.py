@@ -211,6 +211,21 @@ def test_the_request_is_a_plain_get(certificates: Certificates) -> None:
     assert seen == [b"GET /range/00000 HTTP/1.1\r\nHost: %s\r\nAdd-Padding: true\r\nConnection: close\r\n\r\n" % host]
 
 
+def test_the_query_of_a_url_is_sent(certificates: Certificates) -> None:
+    """Some providers name the key set in the query of ``jwks_uri``. It was left out."""
+    seen: list[bytes] = []
+
+    def handler(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    for path in ("/keys?p=one&q=2", "?p=one"):
+        with serving(handler, certificates.good) as url:
+            fetching = HttpsFetch(certificates=str(certificates.authority))
+            assert fetching(url + path, headers={}, within_s=LONG_S, bytes_max=BYTES_MAX) == b""
+    assert [one.split(b" ")[1] for one in seen] == [b"/keys?p=one&q=2", b"/?p=one"]
+
+
 @pytest.mark.parametrize(
     ("first", "drop"),
     [

@@ -232,7 +232,7 @@ class StoredIdentities:
         update = expression(
             values, {"#provider": str(provider)}, condition=all_of(VERSION_AS_READ, HAS_ANOTHER_WAY_IN), update=LOSE
         )
-        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
+        ended = Ended(at=now, reason=EndReason.IDENTITY_UNLINKED)
         try:
             self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(account), **update}},

@@ -198,7 +198,7 @@ class MemoryIdentities:
                 account_state,
                 epoch=account_state.epoch + 1,
                 credentials_version=version + 1,
-                raised=Ended(at=now, reason=EndReason.ENDED_BY_OWNER),
+                raised=Ended(at=now, reason=EndReason.IDENTITY_UNLINKED),
             )
             return Done()
 

@@ -186,7 +186,7 @@ class ProviderTokensContract(Contract):
         assert account_state is not None
         assert (user.identities, user.credentials_version) == ({}, USER.credentials_version + 1)
         assert (account_state.credentials_version, account_state.epoch) == (USER.credentials_version + 1, EPOCH + 1)
-        assert account_state.raised == Ended(LATER, EndReason.ENDED_BY_OWNER)
+        assert account_state.raised == Ended(LATER, EndReason.IDENTITY_UNLINKED)
         assert storage.identities.get(APPLE.index) is None
         assert self.waiting(storage) == [WAITING]
 

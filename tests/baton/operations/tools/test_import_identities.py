@@ -104,6 +104,7 @@ def test_a_dry_run_finds_what_exists(bring: Callable[..., int], capsys: pytest.C
         ({"identities": [{"provider": "facebook", "sub": "1"}]}, "identity_provider_unknown"),
         ({"identities": [{"provider": "google", "sub": ""}]}, "identity_invalid"),
         ({"identities": [{"provider": "google", "sub": "x" * 256}]}, "identity_invalid"),
+        ({"identities": [{"provider": "google", "sub": "a\nb"}]}, "identity_invalid"),
         ({"identities": [{"provider": "google", "sub": "1"}, {"provider": "google", "sub": "2"}]}, "identity_invalid"),
         ({"identities": [{"provider": "acme", "sub": "1"}]}, "identity_issuer_unknown"),
         ({"identities": [{"provider": "acme", "sub": "1", "issuer": "https://x"}]}, "identity_issuer_unknown"),
