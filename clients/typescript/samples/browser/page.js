@@ -10,6 +10,7 @@ const REASONS = {
   password_changed: "The password was changed on another device.",
   reuse: "A copy of this device's data was used. Log in again.",
   replaced: "This device has logged in again.",
+  identity_unlinked: "A way to log in was removed from your account. Log in again.",
   idle: "You were away for a long time. Log in again.",
 };
 const at = (id) => document.getElementById(id);

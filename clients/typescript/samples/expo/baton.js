@@ -16,6 +16,7 @@ const REASONS = {
   password_changed: "The password was changed on another device.",
   reuse: "A copy of this phone's data was used. Log in again.",
   key_lost: "The key of this phone is gone. Log in again.",
+  identity_unlinked: "A way to log in was removed from your account. Log in again.",
   idle: "You were away for a long time. Log in again.",
 };
 

@@ -78,6 +78,7 @@ internal fun words(reason: String?) = when (reason) {
     "ended_by_owner" -> "You have ended this login on another device."
     "password_changed", "password_reset", "claimed", "undone" -> "Your password or your address was changed. Log in again."
     "ended_by_operator" -> "Our support has ended this login. Log in again."
+    "identity_unlinked" -> "A way to log in was removed from your account. Log in again."
     "account_disabled" -> "Your account is locked. Ask our support."
     "key_lost" -> "This phone has lost its key. Log in again."
     else -> "Your login has ended. Log in again." // idle, expired, and what a later server says.
