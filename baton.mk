@@ -25,8 +25,9 @@ HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
 
-# Long tests are neighbours. A process that has finished its share takes tests of another one.
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Long tests are neighbours. A process that has finished its share takes tests of another one. Some tests wait for
+# servers and timers, so there is one process more than processors.
+PARALLEL := -n $(shell expr `getconf _NPROCESSORS_ONLN` + 1) --maxprocesses 5 --dist worksteal
 
 .PHONY: help
 help: ## Show this list

@@ -25,7 +25,12 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 def browser_or_skip() -> None:
-    """Skip where the browser or its driver is missing. `make browser` fails there."""
+    """Skip, except in `make browser`: the browser tests take minutes.
+
+    `make browser` fails if the browser or its driver is missing.
+    """
+    if os.environ.get("BROWSER") != "required":
+        pytest.skip(f"{NO_BROWSER}: only `make browser` runs them")
     if reason := missing():
         skip_or_fail(reason)
 

@@ -1,6 +1,5 @@
 """Tabs of the TypeScript client in Chromium: locks, and scenarios of the conformance suite."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +28,6 @@ from tests.baton.clients.conformance import (
 from tests.baton.clients.conformance.conftest import line, make_world, pytest_runtest_makereport
 from tests.baton.clients.conformance.line import Line
 from tests.baton.clients.conformance.scene import EMAIL, PASSWORD, eventually, scenarios
-from tests.baton.report import NO_BROWSER
 
 __all__ = ["line", "make_world", "pytest_runtest_makereport"]
 SCENARIOS = (
@@ -72,10 +70,8 @@ globals().update({one.__name__: one for one in SCENARIOS})
 
 @pytest.fixture(scope="module")
 def driver(request: pytest.FixtureRequest) -> Chromium:
-    """Return the browser. The scenarios take minutes, so only `make browser` runs them."""
+    """Return the browser."""
     browser_or_skip()
-    if os.environ.get("BROWSER") != "required":
-        pytest.skip(f"{NO_BROWSER}: the scenarios of the clients run with `make browser`")
     browser: Chromium = request.getfixturevalue("tabs_driver")
     return browser
 
