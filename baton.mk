@@ -27,7 +27,7 @@ export PYTHONPATH := .:clients/python
 
 # Long tests are neighbours. A process that has finished its share takes tests of another one. Some tests wait for
 # servers and timers, so there is one process more than processors.
-PARALLEL := -n $(shell expr `getconf _NPROCESSORS_ONLN` + 1) --maxprocesses 5 --dist worksteal
+PARALLEL := -n $(shell cores=`getconf _NPROCESSORS_ONLN 2> /dev/null`; echo $$(($${cores:-1} + 1))) --maxprocesses 5 --dist worksteal
 
 .PHONY: help
 help: ## Show this list
