@@ -96,7 +96,8 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         `ProveLinkedIdentity` raises.
         """
         if not 1 <= sum(one is not None for one in (password, totp, passkey, identity)) <= _FACTORS_MAX:
-            raise errors.Malformed("no factor", detail="Send one or two of `password`, `totp` and `passkey`.")
+            detail = "Send one or two of `password`, `totp`, `passkey` and `identity`."
+            raise errors.Malformed("no factor", detail=detail)
         if identity is not None and (password, passkey) != (None, None):
             raise errors.Malformed("identity and another", detail="Send `identity` alone or with `totp`.")
         now = self.clock()

@@ -15,6 +15,7 @@ from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.ports import Passwords
+from chalicelib.baton.factors.rules import leaves_a_credential
 from chalicelib.baton.federation.id_token import (
     EXPIRY_LEEWAY_S,
     ISSUED_WITHIN_S,
@@ -142,7 +143,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
             linked = user.identities.get(APPLE_CODE) if user is not None else None
             if user is None or linked is None or linked.index != identity.index:
                 return "the account does not have the identity any more"
-            if user.password_hash is None and not user.factors.passkeys and len(user.identities) == 1:
+            if not leaves_a_credential(user, identities=1):
                 return "the identity stays: it is the last way in"
             account_state = self.lineage_store.get(identity.account)
             if account_state is None or account_state.status is not Status.ACTIVE:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import structs
@@ -92,10 +92,12 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
         return {}
     require_media_type(message, FORM)
     try:
-        fields = message.body.decode("ascii").split("&")
-        if len(fields) > _FIELDS_MAX:
-            raise ValueError
-        pairs = [_pair(field) for field in fields]
+        pairs = parse_qsl(
+            message.body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_FIELDS_MAX,
+        )
     except ValueError:
         raise errors.Malformed("not a form", detail="The body is not a well-formed form in UTF-8.") from None
     wanted = set(known)
@@ -109,11 +111,6 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
             raise errors.DuplicateField(field=name)
         form[name] = value
     return {name: value for name, value in form.items() if value}
-
-
-def _pair(field: str) -> tuple[str, str]:
-    name, _, value = field.partition("=")
-    return unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
 
 
 def require_media_type(message: Message, wanted: str) -> None:

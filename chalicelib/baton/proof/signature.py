@@ -109,9 +109,10 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         DuplicateField: a query parameter is repeated, and cannot be signed.
         SignatureDefective: the host of the request is not accepted.
         WrongKey: the keyid is not ``expected_keyid``. Baton does not have that key and cannot verify its signature.
-        Coverage, digest and time were checked: if one is wrong, its own error is raised instead. SignatureDefective,
-        SignatureEncoding: the signature does not verify, or is in DER. InvalidDigest: ``Content-Digest`` does not match
-        the body. ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
+            Digest and time were checked before: if one is wrong, its own error is raised instead.
+        SignatureDefective, SignatureEncoding: the signature does not verify, or is in DER.
+        InvalidDigest: ``Content-Digest`` does not match the body.
+        ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
 
     """
     _check_coverage(message, signature)

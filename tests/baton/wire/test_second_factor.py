@@ -617,7 +617,7 @@ def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada
 def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: Device) -> None:
     """An altered session is refused.
 
-    A token, a grant or an enrolment is refused in its place, and the session in theirs.
+    A token, a grant or an enrolment is refused in the place of a session, and a session in the place of any of them.
     """
     tablet = make_device()
     session = str(ask(tablet).members["auth_session"])

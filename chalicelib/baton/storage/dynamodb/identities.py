@@ -31,7 +31,7 @@ from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.identity_items import RemoveIdentities, identities_value, identity_key, removals
 from chalicelib.baton.storage.dynamodb.items import expression, of_account
 from chalicelib.baton.storage.dynamodb.state_writes import end_logins, keep_one, put_first, raise_version
-from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
+from chalicelib.baton.storage.dynamodb.values import Item, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 NOT_LINKED: Final = "attribute_not_exists(identities.#provider)"
@@ -47,11 +47,6 @@ NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR ask
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
 OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now OR fetched_at > :ahead"
 KEEP: Final = f"SET fetched_at = :now, sealed = :sealed, {EXPIRY} = :expires_at"
-HAS_ANOTHER_WAY_IN: Final = (
-    "identities.#provider.i = :index AND"
-    " (attribute_exists(verifier) OR size(passkeys) > :none OR size(identities) > :one)"
-)
-LOSE: Final = "SET v = :next_version, remembered = :remembered REMOVE identities.#provider"
 
 
 class StoredIdentities:
@@ -135,21 +130,7 @@ class StoredIdentities:
         now: int,
     ) -> Done | Moved:
         """Take the identity of a provider from the actor's account, and end every other login, in one transaction."""
-        tables, removed = self._database.tables, user.identities[provider]
-        left = {code: linked for code, linked in user.identities.items() if code != provider}
-        values: Item = {
-            **_versions(user, remember),
-            ":index": text(removed.index),
-            ":identities": identities_value(left),
-            ":passkeys_gone": number(0),
-            ":identities_gone": number(1),
-        }
-        update = expression(
-            values,
-            {"#provider": str(provider)},
-            condition=all_of(VERSION_AS_READ, IS_LINKED, CREDENTIAL_LEFT),
-            update=LINK if left else UNLINK_LAST,
-        )
+        tables, removed, update = self._database.tables, user.identities[provider], _without(user, provider, remember)
         try:
             ended = Ended(now, EndReason.IDENTITY_UNLINKED)
             self._database.transact(
@@ -220,18 +201,7 @@ class StoredIdentities:
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
         """Take an identity from an account, and end its logins, in one transaction."""
         tables, account, version = self._database.tables, user.account, user.credentials_version
-        index = user.identities[provider].index
-        values: dict[str, Value] = {
-            ":version": number(version),
-            ":next_version": number(version + 1),
-            ":index": text(index),
-            ":none": number(0),
-            ":one": number(1),
-            ":remembered": remembered_value({}),
-        }
-        update = expression(
-            values, {"#provider": str(provider)}, condition=all_of(VERSION_AS_READ, HAS_ANOTHER_WAY_IN), update=LOSE
-        )
+        index, update = user.identities[provider].index, _without(user, provider, None)
         ended = Ended(at=now, reason=EndReason.IDENTITY_UNLINKED)
         try:
             self._database.transact(
@@ -246,6 +216,24 @@ class StoredIdentities:
             if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
                 return Moved()
         return Done()
+
+
+def _without(user: User, provider: int, remember: Remember | None) -> dict[str, object]:
+    """Build the update that removes an identity from its user, if another way to log in is left."""
+    left = {code: linked for code, linked in user.identities.items() if code != provider}
+    values: Item = {
+        **_versions(user, remember),
+        ":index": text(user.identities[provider].index),
+        ":identities": identities_value(left),
+        ":passkeys_gone": number(0),
+        ":identities_gone": number(1),
+    }
+    return expression(
+        values,
+        {"#provider": str(provider)},
+        condition=all_of(VERSION_AS_READ, IS_LINKED, CREDENTIAL_LEFT),
+        update=LINK if left else UNLINK_LAST,
+    )
 
 
 def _versions(user: User, remember: Remember | None) -> Item:

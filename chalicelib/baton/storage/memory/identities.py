@@ -184,7 +184,7 @@ class MemoryIdentities:
             versions = {stored.credentials_version, account_state.credentials_version}
             if account_state.status is not Status.ACTIVE or versions != {version}:
                 return Moved()
-            others = stored.password_hash is not None or stored.factors.passkeys or len(stored.identities) > 1
+            others = leaves_a_credential(stored, identities=1)
             if linked is None or linked.index != user.identities[provider].index or not others:
                 return Moved()
             remove_identities(tables, account, (linked.index,), now=now)

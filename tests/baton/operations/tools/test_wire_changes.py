@@ -148,7 +148,7 @@ BREAKS: dict[str, Callable[[Json], object]] = {
 
 @pytest.mark.parametrize("detail", BREAKS)
 def test_a_change_that_breaks_an_old_app_is_reported(detail: str) -> None:
-    """The change is reported once, with its place."""
+    """The change is reported once. The report names its place in the description."""
     new = copy.deepcopy(OLD)
     BREAKS[detail](new)
     assert wire_changes(OLD, new) == [detail]

@@ -133,8 +133,8 @@ def _tally(phones: Sequence[Device], told: Sequence[Sequence[tuple[Answers, Answ
 def only_child(answers: Answers, *, rivals: bool) -> str:
     """Check the answers of one race, and return the child.
 
-    Among rivals, one request exchanges the token. Each other request gets 401: it ends the login itself, or is told
-    that the login has ended.
+    If the requests have different attempts, one of them exchanges the token. Every other request gets 401: either it
+    ended the login, or the login had ended before.
     """
     told = Counter(map(_words, answers))
     children = {str(answer.members["refresh_token"]) for answer in answers if answer.status == 200}

@@ -97,7 +97,7 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, lambda phone: phone.call("POST", "/me/factors/totp/confirm", json=body, repeat=True))
 
 
-# Who repeats it after it happened is told that there is no app any more.
+# If the request is repeated after its effect, the answer says that there is no app any more.
 @scenario("DELETE /me/factors/totp", outcomes=("refused (not_found), then done",))
 def _(stage: Stage) -> Act:
     phone = switched_off(stage)

@@ -94,7 +94,7 @@ def _(stage: Stage) -> Act:
     return stage.by_device(phone, lambda it: it.get(MINE))
 
 
-# Who repeats it after it happened finds the identity.
+# If the request is repeated after its effect, the identity is linked already.
 @scenario("POST /me/identities", outcomes=("200 ",))
 def _(stage: Stage) -> Act:
     warm(stage)
@@ -109,7 +109,7 @@ def _(stage: Stage) -> Act:
     return stage.by_device(phone, lambda it: linked(stage, it, sub="grace"))
 
 
-# Who repeats it after it happened is told that there is no such identity any more.
+# If the request is repeated after its effect, the answer says that there is no such identity any more.
 @scenario("DELETE /me/identities/{provider}", outcomes=("404 not_found",))
 def _(stage: Stage) -> Act:
     warm(stage)

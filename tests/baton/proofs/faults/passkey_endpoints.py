@@ -202,7 +202,7 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, lambda phone: phone.call("PATCH", path, json={"name": "Work"}, repeat=True))
 
 
-# Who repeats it after it happened is told that there is no such passkey any more.
+# If the request is repeated after its effect, the answer says that there is no such passkey any more.
 @scenario("DELETE /me/passkeys/{passkey_id}", outcomes=("refused (not_found), then done",))
 def _(stage: Stage) -> Act:
     phone, _ = holding(stage)
