@@ -22,6 +22,8 @@ SERVED: Final = ("clients/typescript/", "tests/baton/clients/conformance/")
 PAGE: Final = (
     b"<!doctype html><title>An agent</title><script type=module src=/tests/baton/clients/conformance/page.js></script>"
 )
+POLICY: Final = "default-src 'none'; script-src 'self'; connect-src 'self' http://*:*"
+"""A page with the client needs only its own scripts and connections. Scenarios connect to hosts of all kinds."""
 KINDS: Final = {".js": "javascript", ".html": "html"}
 POLL_S: Final = 5.0
 _numbers = itertools.count(1)
@@ -80,6 +82,7 @@ class Pages:
             def _send(self, status: int, kind: str, body: bytes) -> None:
                 self.send_response_only(status)
                 self.send_header("content-type", kind)
+                self.send_header("content-security-policy", POLICY)
                 if status != 204:
                     self.send_header("content-length", str(len(body)))
                 self.end_headers()

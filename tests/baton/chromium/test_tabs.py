@@ -97,6 +97,7 @@ def scene(
     copies = request.function.__name__ in COPIES
     with BrowserScene(driver, pages, line, world, tmp_path, copies=copies) as made:
         yield made
+        assert driver.ask("troubles") == [], "an error of a page, or a violation of its policy"
 
 
 @scenarios(26)
