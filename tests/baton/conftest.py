@@ -19,7 +19,14 @@ from chalicelib.baton.testing import gateway as gateway_module
 from tests.baton import report
 from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
-from tests.baton.shortcuts import cheap_passwords, dear_passwords, keep_what_is_loaded, remembered, tables_in_moto
+from tests.baton.shortcuts import (
+    cheap_passwords,
+    dear_passwords,
+    few_rsa_keys,
+    keep_what_is_loaded,
+    remembered,
+    tables_in_moto,
+)
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
 from tests.baton.witness import Witness, watching
@@ -91,6 +98,13 @@ def pytest_collection_finish() -> None:
 def _cheap_passwords() -> Iterator[None]:
     """Compute password hashes at the least cost. Tests that need the cost of the policy use ``dear_passwords``."""
     with cheap_passwords():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_rsa_keys() -> Iterator[None]:
+    """Make few RSA keys for all identity providers of this process."""
+    with few_rsa_keys():
         yield
 
 

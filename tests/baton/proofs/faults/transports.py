@@ -22,8 +22,6 @@ from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, SmallClient
 from tests.baton.proofs.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
 
-_answer = BotocoreStubber.process_request
-
 
 @contextmanager
 def over_botocore(line: Line) -> Iterator[None]:
@@ -178,7 +176,7 @@ def _sending(request: AWSPreparedRequest) -> Sending:
 
 def _delivering(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Deliver:
     def deliver() -> Reply:
-        answer = _answer(stubber, request)
+        answer = stubber.process_request(request)
         assert answer is not None
         status, headers, body = answer
         said = Reply(status, {name.lower(): str(value) for name, value in headers.items()}, b"")
