@@ -51,7 +51,7 @@ function begin(core, parent, left) {
   const child = core.lock(`baton:${core.clientId}`, LOCK_WAIT, run).finally(() => {
     core.flight = null;
   });
-  child.catch(() => {}); // Its callers may all have cancelled.
+  child.catch(() => {}); // All callers may have cancelled.
   return { attempt: parent.attempt, child };
 }
 
@@ -93,7 +93,7 @@ export const formPlan = (path, form) => ({
 });
 
 /**
- * Read what every generation brings, and draw the attempt of its exchange (rule 1).
+ * Read the members that every generation has, and draw the attempt of its exchange (rule 1).
  * @param {Core} core @param {Record<string, any>} given @param {Session | null} parent
  * @returns {Pick<Session, "access_token" | "refresh_token" | "expires_at" | "attempt">}
  */
