@@ -423,7 +423,7 @@ class State:
 class Record:
     """All that a device stores. The key is kept after a session ends: the server recognises the device by its key.
 
-    `last` exists while there is no HMAC session. A revocation is kept until Baton has answered it.
+    `last` is kept after an HMAC session, until the next login. A revocation is kept until Baton has answered it.
     """
 
     session: Session | None = None
@@ -448,7 +448,7 @@ class Record:
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Drop the session. The key or secret for the next login is kept, except for a copied key.
+        """Drop the session. The key or secret for the next login is kept, except for a copied or a lost key.
 
         Another device has the key after `reuse`, and after `replaced` (a login by this key that is not of this record).
         """
@@ -1686,7 +1686,7 @@ class BatonClient:
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Read the server's time and return the offset in seconds. Answers that no cache may store have it too."""
+        """Read the server's time and return the offset in seconds. Every other answer with a time sets it too."""
         patience = self._patience(DEADLINE_S)
         self._revoke_waiting(patience.left_s())
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
@@ -1920,7 +1920,7 @@ class BatonClient:
             device["binding"] = "hmac"
         return device
 
-    def _entry(  # noqa: PLR0913 - the same
+    def _entry(  # noqa: PLR0913 - each a part of the request
         self,
         path: str,
         record: Record,
@@ -1939,7 +1939,7 @@ class BatonClient:
     def _entry_request(
         self, path: str, entry: Mapping[str, object], *, signer: Signer | None, attempt: str | None = None
     ) -> Callable[[int], Request]:
-        """Return the request of a login, without a token: the key in its body signs it."""
+        """Prepare the request of a login, without a token. `signer` signs it, if there is a signer."""
         body, fields = _json_bytes(entry), {"idempotency-key": _quoted(attempt)} if attempt else {}
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 
@@ -2189,7 +2189,7 @@ class BatonClient:
         self._change(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Return the key to which the session is bound; none for an unbound session."""
+        """Return the signer of the session; `None` for an unbound session. Raise `LoggedOut` if the key is lost."""
         session = _session_of(record)
         try:
             return _signer_of(session.key_id, session.secret, record.key)
@@ -2199,7 +2199,7 @@ class BatonClient:
             raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the server does not report this end.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
-        """Read the data that every generation brings, and draw the attempt for its exchange (rule 1)."""
+        """Read the data that every generation has, and draw the attempt for its exchange (rule 1)."""
         return {
             "access_token": tokens["access_token"],
             "refresh_token": tokens.get("refresh_token", refresh_token),
@@ -2256,7 +2256,7 @@ class BatonClient:
 
 
 class LoginStep:
-    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
+    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, until `expires_at`.
 
     `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `expires_at` is the
     end of the login's life, by the server's clock. `problem` is the answer that asked for a factor. `refusal` is the
@@ -2319,7 +2319,7 @@ class LoginStep:
     def prove(
         self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Send a code, and return the session. To complete an enrolment, `proof` has the enrolment and the first code.
+        """Prove a factor, and return the session. To enrol an app, `proof` has the enrolment and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """

@@ -27,7 +27,7 @@ export async function usable(core, patience) {
 }
 
 /**
- * Exchange `parent`, or wait for the exchange that another caller has begun. It outlives the caller that began it.
+ * Exchange `parent`, or wait for the exchange that another caller has begun. An exchange outlives its caller.
  * @param {Core} core @param {Session} parent @param {Patience} patience @returns {Promise<Session>}
  */
 export async function exchange(core, parent, patience) {
