@@ -25,8 +25,8 @@ HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
 
-# Long tests are neighbours. A process that has finished its share takes tests of another one. Some tests wait for
-# servers and timers, so there is one process more than processors.
+# Long tests follow each other in the order of the tests. A process that has finished its share therefore takes tests of
+# another process. Some tests wait for servers and timers, so there is one process more than processors.
 PARALLEL := -n $(shell cores=`getconf _NPROCESSORS_ONLN 2> /dev/null`; echo $$(($${cores:-1} + 1))) --maxprocesses 5 --dist worksteal
 
 .PHONY: help
@@ -108,7 +108,7 @@ clients: ## Check the TypeScript, Kotlin and Swift clients (needs Node.js 20, np
 	{ ! grep -E "warning:" build/swift.log || exit 1; } && \
 	grep -E "^[a-z_]+\.json: |Test run with" build/swift.log && echo "ok: clients/swift"
 
-# Swift in a root of its own, in the user's cache folder: two minutes and 3.4 GB, once. Only root can install it.
+# Installs Swift in a separate root in the user's cache folder: two minutes and 3.4 GB, once. Only root can install it.
 .PHONY: swift-toolchain
 swift-toolchain: ## Install Swift 6 for the Swift client, unless it is on the PATH (Debian, root)
 	@tools/swift.sh install
@@ -122,8 +122,8 @@ format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's 
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
 	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
-# Without the virtual environment, which may have the earlier requirements. The development tools are resolved first,
-# and their pins constrain the application. In the other order, a tool could conflict with a pin of the application.
+# Does not use the virtual environment, which may have the earlier requirements. The development tools are resolved first,
+# and their pins constrain the application. In the reverse order, a tool could conflict with a pin of the application.
 .PHONY: lock
 lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, with hashes (needs uv)
 	@command -v uv > /dev/null || { echo "error: uv is not installed. Nothing was changed." \
@@ -131,7 +131,7 @@ lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, wi
 	@mkdir -p build && { uv pip compile $(LOCKED) requirements-dev.in -o requirements-dev.txt && \
 	  uv pip compile $(LOCKED) requirements.in requirements-app.in -c requirements-dev.txt -o requirements.txt; } \
 	  2> build/lock.log || { tail -n 12 build/lock.log; echo "error: uv did not find pins for all requirements." \
-	  "remedy: change requirements-app.in as above says (build/lock.log has it in full), and run the command again"; exit 1; } >&2
+	  "remedy: change requirements-app.in as the lines above say (build/lock.log has all of them), and run the command again"; exit 1; } >&2
 	@echo "ok: requirements.txt and requirements-dev.txt"
 
 .PHONY: upgrade

@@ -19,7 +19,7 @@ def main() -> int:
     exchange = max(journeys.ratio(rows) for rows in journey.exchanges.values())
     print(
         f"\nexchange {exchange:.2f} of boto3, call ({calls.PLAINEST}) {calls.of_trivial(call):.2f} of trivial, "
-        f"login {inside:.0%} Argon2 ({due:.0%} with the caches it empties)"
+        f"login {inside:.0%} Argon2 ({due:.0%} with its effect on the caches)"
     )
     return 0
 

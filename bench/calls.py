@@ -75,7 +75,7 @@ def printed(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
         shown_only = raw < dispatch / 2
         judged = judged if shown_only else max(judged, ratio)
         lines.append(f"{name:<32}{raw:>13.0f}{dispatch:>10.0f}{call:>13.0f}{ratio:>8.2f}{'  *' if shown_only else ''}")
-    lines.append("* next to no cryptography to compare with: shown, not held to the limit")
+    lines.append("* almost no cryptography to compare with: shown, but the limit does not apply")
     lines.append(
         f"signed call: at most {judged:.2f} times its cryptography plus Chalice's dispatch (limit {LIMIT:.0f})"
     )

@@ -114,7 +114,7 @@ def owner(module: str) -> str:
     if top in {"app", "chalicelib"}:
         return "Baton"
     if top in BOTOCORE:
-        return "botocore and its own"
+        return "botocore and its packages"
     if top in RUNTIME_CLIENT:
         return "runtime client"
     return top if top in package.RUNTIME else "standard library"
@@ -198,7 +198,7 @@ def main() -> int:
         cpu_ms, wall_ms = (statistics.median(map(read, taken)) * 1000 for read in (cpu, wall))
         ratios = ratio(taken, bare, cpu), ratio(taken, bare, wall)
         print(f"  {name:<26}{cpu_ms:>7.0f} ms{ratios[0]:>7.1f}{TIMES}{wall_ms:>7.0f} ms{ratios[1]:>7.1f}{TIMES}")
-    print("imports until the first exchange is answered, each without what it imports itself")
+    print("imports until the first exchange is answered, each without its nested imports")
     for name, microseconds in spent.most_common():
         print(f"  {name:<26}{microseconds / 1000:>7.0f} ms{microseconds / spent.total():>8.0%}")
     first = {name: ratio(starts[name], bare, cpu) for name in ("first exchange", "first signed call")}

@@ -60,7 +60,7 @@ def count(case: Case, calls: int) -> int:
         os._exit(0)
     _, status = os.waitpid(process, 0)
     if status:
-        raise SystemExit(f"{case.name}: it failed; its last words are above")
+        raise SystemExit(f"{case.name}: error: it failed: its output is above")
     return process
 
 

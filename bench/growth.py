@@ -1,8 +1,8 @@
 """The cost of an exchange as the data grows: ``make bench-growth``.
 
-It grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of them
-should change the cost of the next exchange. A fourth measurement runs several environments in parallel, each in its own
-process, and counts their exchanges per second.
+The data grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of
+these should change the cost of the next exchange. A fourth measurement runs several environments in parallel, each in
+its own process, and counts their exchanges per second.
 
 The environments are processes on this machine, and use dynoxide, another process. The measurements take turns, round by
 round. The CPU time is that of the process with the app, and separately that of dynoxide.
@@ -208,7 +208,7 @@ def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> Non
     (lineage,), (moved,) = before.lineages.values(), after.lineages.values()
     expected = replace(lineage, generation=CHECKED, attempts=moved.attempts, issued_at=moved.issued_at)
     assert after == replace(before, lineages={lineage.id: expected}), (
-        "an account state does not look as it is written down here"
+        "an exchange changed more of an account state than `state_after` does"
     )
     assert all(len(attempt) == len(NO_ATTEMPT) for attempt in moved.attempts)
 
@@ -394,7 +394,7 @@ def main() -> int:
             environment("load").key_ring.current(now=int(time.time()))
             tried: dict[int, list[Load]] = {count: [] for count in ENVIRONMENTS}
             for number in range(TRIES):
-                progress(f"try {number + 1} of {TRIES}: {', '.join(map(str, ENVIRONMENTS))} environments at once")
+                progress(f"try {number + 1} of {TRIES}: {', '.join(map(str, ENVIRONMENTS))} environments in parallel")
                 for count in ENVIRONMENTS:
                     tried[count].append(load(count, engine))
             # Other programs can only reduce the rate, so the best try is the most accurate.

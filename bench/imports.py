@@ -60,7 +60,7 @@ def main() -> int:
             modules = (name for name, _ in imported(made.imports(act)))
             print(row(route, modules, [cpu(made.first(act)) for _ in range(STARTS)]), flush=True)
         bare_ms = statistics.median(cpu(made.nothing()) for _ in range(STARTS)) * 1000
-    print(f"AWS's runtime client is among them: with a bare handler it takes {bare_ms:.0f} ms")
+    print(f"AWS's runtime client is included: with a bare handler it takes {bare_ms:.0f} ms")
     return 0
 
 

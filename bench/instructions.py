@@ -55,7 +55,7 @@ def counts(told: str, log: str) -> dict[str, float]:
     processes: dict[str, dict[int, int]] = {}
     for name, calls, process in map(json.loads, told.splitlines()):
         if process not in references:
-            raise ValueError(f"cachegrind says nothing of {calls} calls of {name}")
+            raise ValueError(f"the log of cachegrind has no count for {calls} calls of {name}")
         processes.setdefault(name, {})[calls] = references[process]
     if incomplete := [name for name, counted in processes.items() if counted.keys() != {FEW, MANY}]:
         raise ValueError(f"one of two processes is missing: {', '.join(incomplete)}")
@@ -69,10 +69,10 @@ def ratios(counted: Mapping[str, float]) -> dict[str, float]:
 
 def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
     """List the ratios that differ from the stored ratios."""
-    complaints = [f"{name}: counted, and not written down" for name in now.keys() - stored.keys()]
-    complaints += [f"{name}: written down, and not counted" for name in stored.keys() - now.keys()]
+    complaints = [f"{name}: counted, but not stored" for name in now.keys() - stored.keys()]
+    complaints += [f"{name}: stored, but not counted" for name in stored.keys() - now.keys()]
     complaints += [
-        f"{name}: {now[name]:.3f} trivial routes, and {ratio:.3f} are written down ({now[name] / ratio - 1:+.1%})"
+        f"{name}: {now[name]:.3f} trivial routes, and {ratio:.3f} are stored ({now[name] / ratio - 1:+.1%})"
         for name, ratio in stored.items()
         if name in now and abs(now[name] / ratio - 1) > TOLERANCE
     ]
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     """Count, print the table, and compare it with the stored table, or store it (``--update``)."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        print("valgrind is not here, so nothing was counted and nothing is claimed")
+        print("skipped: valgrind is not installed, so nothing was counted")
         return 0
     here, counted = build(valgrind), count(valgrind)
     now = ratios(counted)
@@ -151,16 +151,16 @@ def main(arguments: Sequence[str]) -> int:
     print(*wanted(counted), sep="\n")
     if "--update" in arguments:
         STORED.write_text(json.dumps({"taken with": here, "ratios": now}, indent=2) + "\n", "utf-8")
-        print(f"written down: {STORED.relative_to(ROOT)}; say in the commit what moved them")
+        print(f"ok: {STORED.relative_to(ROOT)} written. next: explain the change in the commit")
         return 0
     if differences := elsewhere(here, stored["taken with"]):
-        print("not held against the stored ratios, and nothing is claimed:", *differences, sep="\n  ")
+        print("skipped: not compared with the stored ratios, because of another build:", *differences, sep="\n  ")
         return 0
     if complaints := moved(now, stored["ratios"]):
-        print(f"beyond {TOLERANCE:.0%} of what is written down:", *complaints, sep="\n  ")
+        print(f"error: more than {TOLERANCE:.0%} from the stored ratios:", *complaints, sep="\n  ")
         print("remedy: correct it. An intended change: make bench-count UPDATE=1, with the reason in the commit")
         return 1
-    print(f"all within {TOLERANCE:.0%} of what is written down")
+    print(f"ok: all ratios are within {TOLERANCE:.0%} of the stored ratios")
     return 0
 
 

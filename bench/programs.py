@@ -53,7 +53,7 @@ class Program:
         )
 
     def __enter__(self) -> Self:
-        """Run the program within the block."""
+        """Return the program, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:

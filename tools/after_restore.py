@@ -1,4 +1,4 @@
-"""Apply to restored tables the changes since the backup. The audit of that time has them.
+"""Repeat the changes since the backup on restored tables. The audit table records these changes.
 
 `tools.operate after-restore` runs this, before any person logs in. It may be repeated.
 """
@@ -43,9 +43,9 @@ CREDENTIALS: Final = frozenset(
 )
 """Events after which the restored password, address, factors or identities are no longer those of the person."""
 UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_undone"})
-"""Events that removed an identity which the backup may have. It may be that of a thief, so every identity goes."""
+"""Events that removed an identity which the backup may have. A thief may have linked it: all identities are removed."""
 RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
-"""Events of an operator, who repeats them: the backup has the earlier roles and requirements."""
+"""Changes that the operator must repeat: the backup has the earlier roles and requirements."""
 
 
 class Happened(Struct, frozen=True, order=True):
@@ -77,7 +77,7 @@ class Applied(Struct, frozen=True, kw_only=True):
         for accounts, what in (
             (self.kept, "earlier credentials again, because they are disabled, have no address, or BATON_MAIL is off"),
             (self.moved, "an earlier address again, and a reset goes to that mailbox"),
-            (self.rights, "roles or requirement changed since: repeat the change"),
+            (self.rights, "the roles or the required second factor changed since the backup: repeat the change"),
         ):
             if accounts:
                 lines.append(f"warning: {what}: {', '.join(accounts)}")
@@ -93,7 +93,7 @@ def read_time(text: str) -> int:
     except ValueError:
         time = datetime.min  # noqa: DTZ901 - it has no offset, so it is refused
     if time.tzinfo is None:
-        raise errors.NotFound(f"{text} is no time: write one such as 2026-11-29T14:00:00Z")
+        raise errors.NotFound(f"{text} is not a time: write it as in 2026-11-29T14:00:00Z")
     return int(time.astimezone(UTC).timestamp())
 
 
@@ -149,7 +149,7 @@ def _accounts(events: Iterable[Happened], of: Iterable[str]) -> tuple[AccountId,
 
 
 def _use_code(database: DynamoDB, used: Happened) -> bool:
-    """Remove a recovery code that a login has used. The code is its own mark, so this can be repeated."""
+    """Remove a recovery code that a login has used. The digest of the code is the mark, so a repetition is safe."""
     user, digest = MailUsers(database).get(used.account), bytes.fromhex(used.digest)
     if user is None:
         return False
@@ -160,9 +160,9 @@ def _use_code(database: DynamoDB, used: Happened) -> bool:
 
 
 def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, unlinked: bool, now: int) -> bool:
-    """Replace the password by a random password, and remove the identities if one was ``unlinked`` since.
+    """Replace the password by a random password. If an identity was ``unlinked`` since the backup, remove all of them.
 
-    ``False``: the account is disabled, or it has no address for a reset by mail.
+    ``False``: the account does not exist, is disabled, or has no address for a reset by mail.
     """
     user = users.get(account)
     mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]

@@ -42,7 +42,10 @@ BANDIT_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("B310", "tools/doctor.py"): "the URL is the issuer: read_settings accepts https, and http only on localhost",
     ("B506", "tools/template.py"): "its loader is a SafeLoader, whose added tags only build dictionaries",
 }
-"""Medium severity and higher. The S rules of ruff cover low severity in `make check`."""
+"""The skipped findings of bandit, each with its reason. bandit reports medium severity and higher here.
+
+The S rules of ruff cover low severity in `make check`.
+"""
 
 CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("CKV_AWS_119", "Ephemeral"): "digests that are valid for minutes: AWS's own key is sufficient",
@@ -72,7 +75,10 @@ class Unreached(Exception):
 
 
 def run(command: list[str]) -> str:
-    """Run a tool and return its standard output."""
+    """Run a tool and return its standard output.
+
+    Raises ``Unreached`` if the tool is not installed, or if it fails without output.
+    """
     if not Path(command[0]).exists():
         raise Unreached(f"{Path(command[0]).name} is not installed: run `make audit`, which installs it")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

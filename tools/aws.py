@@ -52,7 +52,7 @@ def require_account() -> None:
 def failures() -> tuple[type[Exception], ...]:
     """Return the exception classes of botocore."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - the same
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - slow to import
 
     return BotoCoreError, ClientError, ResponseParserError
 
@@ -69,7 +69,7 @@ def _operation(error: BaseException) -> str:
 def said(error: BaseException) -> str | None:
     """Describe an error of AWS in one line: the call, the code and the remedy. ``None`` for every other error."""
     from botocore import exceptions as of  # noqa: PLC0415 - slow to import
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - the same
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - slow to import
 
     match error:
         case NotReady():

@@ -42,7 +42,7 @@ from tools.dev.port import read_port
 from tools.dev.restore_platform import Platform
 
 PASSWORD = "velvet anchor piano tundra"  # noqa: S105 - of an account made for this demo
-NEW_PASSWORD = "granite umbrella conversation"  # noqa: S105 - the same
+NEW_PASSWORD = "granite umbrella conversation"  # noqa: S105 - of that account
 _COLOURED = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -59,7 +59,7 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        raise OutputClosed from None  # as itself it would be treated as a lost connection, and repeated
+        raise OutputClosed from None  # a client treats BrokenPipeError as a lost connection, and repeats the request
 
 
 def dye(text: str, code: str) -> str:
@@ -158,7 +158,7 @@ class Story:
         except Refused as refusal:
             self.expect(refusal.code == code, f"expected {code}, got {refusal.code}")
         else:
-            raise Surprise(f"expected {code}, and it was let through")
+            raise Surprise(f"expected {code}, and the request succeeded")
 
     def client(
         self,
@@ -204,7 +204,7 @@ class Story:
 
     def close(self) -> None:
         """Reset the clock of the server and close the connections: the server may have other users."""
-        with contextlib.suppress(OSError):  # it may be gone
+        with contextlib.suppress(OSError):  # the server may have stopped
             if self.skipped_s:
                 self.skip(-self.skipped_s)
         for wire in self.wires:
@@ -219,14 +219,14 @@ def prove_app(story: Story) -> None:
     story.expect(phone.attest() == "tee", "the phone is not attested")
     phone.exchange()
     claims = _session(phone).access_token.split(".")[1]
-    story.expect('"attested":"tee"' in base64.urlsafe_b64decode(claims + "==").decode(), "the token does not tell it")
-    story.note("the next token says so, and a route with attested=True accepts this login")
+    story.expect('"attested":"tee"' in base64.urlsafe_b64decode(claims + "==").decode(), "the token is not attested")
+    story.note("the next token has the claim attested, and a route with attested=True accepts this login")
 
     story.tell("A tampered app, signed by another maker, logs in and tries the same")
     tampered = story.client("tampered", client_id="genuine", defect="app")
     tampered.login(story.email, PASSWORD, "a tampered app")
     story.refused("attestation_failed", tampered.attest)
-    story.note('with attestation = "required" it could not even have logged in; here the client reports')
+    story.note('with attestation = "required" this app could not log in; here the client has "report"')
     tampered.logout()
     phone.logout()
 
@@ -247,9 +247,9 @@ def sign_up_at_providers(story: Story) -> None:
     phone, (google, at_google) = story.client("grace"), person("google")
     id_token = at_google(phone.provider_nonce(google))
     story.refused("identity_unknown", lambda: phone.login_federated(google, id_token, "Grace's phone"))
-    story.note("no account by surprise: she agrees to a new account, and the app sends `create`")
+    story.note("no account without her consent: she agrees to a new account, and the app sends `create`")
     phone.login_federated(google, id_token, "Grace's phone", create=True)
-    story.expect(phone.me()["amr"] == ["fed"], "the login is not one by a provider")
+    story.expect(phone.me()["amr"] == ["fed"], "the login was not made by a provider")
 
     story.tell("A thief has her id_token: its nonce names the key of her phone and the attempt")
     thief = story.client("thief")
@@ -288,7 +288,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
         return
     story.expect(paid.status == 201, "the transfer was not made")
     story.expect(paid.headers.get("baton-replayed") == "1", "the answer is not the stored one")
-    story.note("its answer was lost, so the phone sent it again: the route ran once, and its stored answer came")
+    story.note("its answer was lost, so the phone sent it again: the route ran once, and the answer is the stored one")
 
 
 def newest_code(story: Story) -> str:
@@ -348,19 +348,19 @@ def move(story: Story, phone: BatonClient) -> None:
     new_phone.restore(platform.get, "Ada's new phone")
     story.expect(new_phone.me()["acr"] == "0", "the restored login does not have the lowest level")
     story.refused("step_up_required", lambda: new_phone.call("POST", "/me/factors/totp"))
-    story.note("nothing was typed, so the level is 0: the password comes first where it matters")
+    story.note("nothing was typed, so the level is 0: a sensitive route requires the password first")
 
     story.tell("She logs out on the old phone: a copy of its backup restores nothing")
     phone.logout()
     story.refused("unknown_passkey", lambda: story.client("thief").restore(platform.get, "a copy"))
     story.expect(new_phone.me()["email"] == story.email, "the new phone was logged out")
-    story.note("a restore key lives and dies with the login that made it")
+    story.note("a restore key ends with the login that made it")
     phone.login(story.email, PASSWORD, "Ada's phone")
 
 
 def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     """Enrol an authenticator app, and return a function that reads a fresh code from it."""
-    story.tell("The owner enrols an authenticator app: from now on, the password alone opens no login")
+    story.tell("The owner enrols an authenticator app: from now on, the password is not enough to log in")
     prove_address(story, phone)
     begun = phone.call("POST", "/me/factors/totp", confirm=lambda _: PASSWORD).json()
     key = base64.b32decode(begun["secret"])
@@ -370,7 +370,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
         step = int(time.time() + story.skipped_s) // 30
         mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
         place = mac[-1] & 15
-        story.skip(30)  # the next code is another one
+        story.skip(30)  # the next code must differ
         return f"{int.from_bytes(mac[place : place + 4], 'big') % 2**31 % 10**6:06}"
 
     confirmed = {"enrolment": begun["enrolment"], "totp": code()}
@@ -469,7 +469,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole de
     step = password_thief.login(story.email, PASSWORD, "a new phone")
     if not isinstance(step, LoginStep):
         raise Surprise("the password alone was enough")
-    story.expect("totp" in step.factors, "the app is not asked for")
+    story.expect("totp" in step.factors, "the code of the app is not required")
 
     story.tell("The owner's laptop logs in with the password and the code")
     laptop = story.client("laptop")
@@ -534,7 +534,7 @@ def main(arguments: Sequence[str]) -> int:
         say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
         say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
     except OutputClosed:
-        # The buffer cannot be written either. Otherwise Python would report that at exit.
+        # The buffered text cannot be written either. Without this line, Python reports an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

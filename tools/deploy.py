@@ -466,7 +466,7 @@ def main(arguments: Sequence[str]) -> int:
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
                 print(f"ok: filled in .chalice/config.json, {', '.join(stage.policies.values())}")
                 again = (
-                    "" if deployed_api(name) else "; then run both again, because the API has its id and URL only then"
+                    "" if deployed_api(name) else "; then run both commands again: before, the API has no id and no URL"
                 )
                 print(f"next: chalice deploy --stage {name}{again}")
             case _:

@@ -140,7 +140,7 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 
 
 def public_files(settings: Settings) -> Iterator[Row]:
-    """Compare the files that phones and browsers read before they offer a passkey."""
+    """Compare the files that phones and browsers read before they offer a passkey with the client registry."""
     remedy = f"{OPERATE} well-known DIR, and serve the files: docs/baton/passkeys.md"
     for url, problem in well_known.findings(settings.registry):
         yield Row(
@@ -157,9 +157,9 @@ def browser_rows(settings: Settings) -> Iterator[Row]:
         )
         yield Row("browsers", "site", f"{host} is a site of its own: only pages that the API serves work", remedy)
     if settings.origin_secret is not None:
-        yield Row("browsers", "source", "CloudFront-Viewer-Address, beside the secret of the CDN")
+        yield Row("browsers", "source", "CloudFront-Viewer-Address, if the request has the secret of the CDN")
     elif settings.registry.by_cookie:
-        advice = "what the gateway sees. Behind a CDN, set BATON_ORIGIN_SECRET: otherwise all people have its address"
+        advice = "as the gateway sees it. Behind a CDN, set BATON_ORIGIN_SECRET, or every person has the CDN's address"
         yield Row("browsers", "source", advice)
     for client in settings.registry:
         if client.trusted_sources:

@@ -37,7 +37,7 @@ def attestation_rows(
         for client_id, until in stored_switches(store, key_ring, now=now).items():
             if until > now:
                 end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
-                yield client_id, f"an operator has lowered it to report until {end}", ""
+                yield client_id, f"an operator has lowered its rule to report until {end}", ""
     except errors.Unavailable as failed:
         yield "stored", "cannot be read", remedy_for(failed.reason, "make deploy")
 

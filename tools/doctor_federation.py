@@ -20,7 +20,7 @@ RUNBOOK = "docs/baton/runbooks/apple.md"
 def federation_rows(
     providers: Providers, tokens: ProviderTokens, key_ring: KeyRing, *, now: int, remedy_for: Callable[[str, str], str]
 ) -> Iterator[Found]:
-    """List the providers. Of Apple, check the stored key and the tokens that wait for their revocation."""
+    """List the providers. For Apple, check the stored key and the tokens that wait for their revocation."""
     for row in providers.by_name.values():
         yield row.name, f"{row.kind}; clients: {', '.join(sorted(row.audiences))}", ""
     apple = next((row for row in providers.by_name.values() if row.code == APPLE_CODE), None)

@@ -125,7 +125,7 @@ class Drill:
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
         environment.baton.log.metrics = (
-            False  # no client uses this output, and it would be printed between the drill's lines
+            False  # nothing reads these metrics, and they would be printed between the drill's lines
         )
         return Line(Gateway([environment.app]))
 
@@ -298,7 +298,7 @@ def overrides_honoured() -> Iterator[None]:
         table = handler.dynamodb_backend.get_table(handler.body["TargetTableName"])
         table.billing_mode = handler.body["BillingModeOverride"]
         table.sse_specification = dict(handler.body["SSESpecificationOverride"])
-        from moto.dynamodb.responses import DynamoResult  # noqa: PLC0415 - the same
+        from moto.dynamodb.responses import DynamoResult  # noqa: PLC0415 - only needed here
 
         return DynamoResult(table.describe())
 

@@ -50,7 +50,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:
-        return f"its text stands {source.count(mutant.text)} times"
+        return f"its text occurs {source.count(mutant.text)} times"
     path.write_text(source.replace(mutant.text, mutant.replacement), "utf-8")
     modules = MODULES[mutant.file.partition("/")[0]]
     only = (f"-Dtest={mutant.tests}", "-Dsurefire.failIfNoSpecifiedTests=false")
@@ -73,12 +73,12 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="baton-mutants-") as folder:
         copy = Path(folder) / "clients" / "kotlin"
         shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("target"))
-        for read in ("clients/vectors", "docs/baton"):  # By the tests.
+        for read in ("clients/vectors", "docs/baton"):  # The tests read these.
             shutil.copytree(HERE.parents[1] / read, Path(folder) / read)
         pom = copy / "pom.xml"
         pom.write_text(
             pom.read_text("utf-8").replace("<arg>-Werror</arg>", ""), "utf-8"
-        )  # A mutant leaves what is unused.
+        )  # A mutant may leave unused code, which is a warning.
         whole = maven(copy, "test", "-pl", "!agent")
         if whole.returncode != 0:
             print(f"The tests fail without a mutant:\n{whole.stdout[-4000:]}")

@@ -87,7 +87,7 @@ def of_tree(root: Path) -> dict[str, str]:
 
 
 def render(manifest: Mapping[str, str]) -> str:
-    """Write a manifest, one file a line: ``sha256sum --check`` reads it."""
+    """Return the text of a manifest, one file a line: ``sha256sum --check`` reads it."""
     return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(manifest.items()))
 
 

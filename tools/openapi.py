@@ -144,23 +144,24 @@ DESCRIPTION = ROOT / "chalicelib" / "baton" / "http" / "openapi.json"
 Json = dict[str, Any]
 
 _ABOUT = """\
-A login backend for apps. Switch on `code`; where you do not know a code, do what `action` says.
+A login backend for apps. Decide by `code`. For a code that your app does not handle, do what `action` says.
 
-**Signed calls.** A login bound to a device's key, or to an issued HMAC secret, signs every call by RFC 9421: one
-signature with `tag="baton"` and the parameters `created`, `keyid` and `nonce`, over `@method`, `@authority`, `@path`
-(as sent, prefix included), every query parameter as `@query-param`, `content-digest` (RFC 9530) whenever there is a
-body, and `authorization`, `idempotency-key` and `baton-grant` whenever they are there. A login bound to nothing sends
-its token alone.
+**Signed calls.** A login that is bound to the key of a device, or to an issued HMAC secret, signs every call (RFC
+9421). The signature has `tag="baton"` and the parameters `created`, `keyid` and `nonce`. It covers `@method`,
+`@authority`, `@path` (as sent, with the prefix) and every query parameter as `@query-param`. If the request has a body,
+it also covers `content-digest` (RFC 9530). If the request has the fields `authorization`, `idempotency-key` or
+`baton-grant`, it covers them too. An unbound login sends its token without a signature.
 
-**Attempts.** Write `Idempotency-Key` down before you register, log in or exchange, and send the same one until there
-is an answer: the same request with the same attempt gets the same answer.
+**Attempts.** Store a random `Idempotency-Key` before you register, log in or exchange. Send the same value until you
+get an answer: the same request with the same attempt gets the same answer.
 
-**Time.** Every answer says the server's in `Baton-Time`. On `sync_clock`, set your offset from it and sign again, once.
+**Time.** The header `Baton-Time` has the server's time. On `sync_clock`, set the offset of your clock from it, and sign
+again, once.
 """
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """Every refusal outside ``/oauth/*`` (RFC 9457). A client decides by ``code``. ``action`` is what to do next."""
+    """Every error outside ``/oauth/*`` (RFC 9457). A client decides by ``code``. ``action`` is what to do next."""
 
     type: str
     title: str
@@ -172,39 +173,39 @@ class Problem(msgspec.Struct, kw_only=True):
     retryable: bool
     request_id: str
     server_time: Seconds
-    pointer: Annotated[str, msgspec.Meta(description="Where in the body (RFC 6901).")] = ""
-    field: Annotated[str, msgspec.Meta(description="Which header or form field, member or parameter.")] = ""
-    parameter: Annotated[str, msgspec.Meta(description="Which query parameter.")] = ""
-    expected: Annotated[str, msgspec.Meta(description="The Content-Type this route takes.")] = ""
-    limit: Annotated[int, msgspec.Meta(description="Bytes.")] = 0
-    characters_min: Annotated[int, msgspec.Meta(description="The least characters of a password.")] = 0
+    pointer: Annotated[str, msgspec.Meta(description="The place in the body: a JSON Pointer (RFC 6901).")] = ""
+    field: Annotated[str, msgspec.Meta(description="The name of the header, form field, member or parameter.")] = ""
+    parameter: Annotated[str, msgspec.Meta(description="The name of the query parameter.")] = ""
+    expected: Annotated[str, msgspec.Meta(description="The Content-Type that this route accepts.")] = ""
+    limit: Annotated[int, msgspec.Meta(description="The limit, in bytes.")] = 0
+    characters_min: Annotated[int, msgspec.Meta(description="The smallest number of characters of a password.")] = 0
     reason: Annotated[str, msgspec.Meta(description="Why a login ended.")] = ""
     resource_metadata: Annotated[
-        str, msgspec.Meta(description="Where this API is described as a protected resource (RFC 9728).")
+        str, msgspec.Meta(description="The URL of the metadata of this API as a protected resource (RFC 9728).")
     ] = ""
     auth_session: Annotated[str, msgspec.Meta(description="The unfinished login, for `/login/factor`.")] = ""
     expires_in: Annotated[int, msgspec.Meta(description="Seconds until `auth_session` expires.")] = 0
-    factors: Annotated[list[str], msgspec.Meta(description="Which factors to prove.")] = []
+    factors: Annotated[list[str], msgspec.Meta(description="The factors to prove.")] = []
     instead: Annotated[
-        list[str], msgspec.Meta(description="Factors of which one alone is enough, in place of all of `factors`.")
+        list[str], msgspec.Meta(description="Other factors: one of them is enough, in place of all of `factors`.")
     ] = []
-    enrol: Annotated[list[str], msgspec.Meta(description="Which kinds of factors can be enrolled.")] = []
-    max_age: Annotated[int, msgspec.Meta(description="How fresh a step-up is asked for, seconds (RFC 9470).")] = 0
-    acr_values: Annotated[str, msgspec.Meta(description="How strong a step-up is asked for (RFC 9470).")] = ""
-    created: Annotated[int, msgspec.Meta(description="When the signature says it was made.")] = 0
-    window: Annotated[int, msgspec.Meta(description="How far `created` may be off, seconds.")] = 0
-    missing: Annotated[list[str], msgspec.Meta(description="What the signature should have covered.")] = []
-    path: Annotated[str, msgspec.Meta(description="The path the server saw.")] = ""
+    enrol: Annotated[list[str], msgspec.Meta(description="The kinds of factors that can be enrolled.")] = []
+    max_age: Annotated[int, msgspec.Meta(description="The maximum age of the step-up, in seconds (RFC 9470).")] = 0
+    acr_values: Annotated[str, msgspec.Meta(description="The required level of the step-up (RFC 9470).")] = ""
+    created: Annotated[int, msgspec.Meta(description="The parameter `created` of the signature.")] = 0
+    window: Annotated[int, msgspec.Meta(description="How far `created` may be from the server's time, seconds.")] = 0
+    missing: Annotated[list[str], msgspec.Meta(description="Components that the signature must cover and lacks.")] = []
+    path: Annotated[str, msgspec.Meta(description="The path that the server received.")] = ""
     hint: Annotated[str, msgspec.Meta(description="What is wrong with the signature or the passkey.")] = ""
     credential_id: Annotated[str, msgspec.Meta(description="The passkey that is not registered, in base64url.")] = ""
     rp_id: Annotated[str, msgspec.Meta(description="The RP ID of the passkey that is not registered.")] = ""
     signature_base: Annotated[
-        str, msgspec.Meta(description="What the server verified; the value of `authorization` as its digest.")
+        str, msgspec.Meta(description="The base that the server verified, with the digest of `authorization`.")
     ] = ""
 
 
 class OAuthProblem(msgspec.Struct, kw_only=True):
-    """Every refusal under ``/oauth/*`` (RFC 6749 section 5.2). The other members are those of a ``Problem``."""
+    """Every error under ``/oauth/*`` (RFC 6749 section 5.2). The other members are those of a ``Problem``."""
 
     error: str
     error_description: str
@@ -220,10 +221,10 @@ class BegunEnrolment(msgspec.Struct, kw_only=True):
 
     enrolment: str
     expires_in: int
-    secret: Annotated[str, msgspec.Meta(description="Of an authenticator app, in base32.")] = ""
-    otpauth_uri: Annotated[str, msgspec.Meta(description="Of an authenticator app, for the QR code.")] = ""
+    secret: Annotated[str, msgspec.Meta(description="The secret of an authenticator app, base32.")] = ""
+    otpauth_uri: Annotated[str, msgspec.Meta(description="Its URI, for the QR code.")] = ""
     options: Annotated[
-        dict[str, Any], msgspec.Meta(description="Of a passkey: `PublicKeyCredentialCreationOptionsJSON`.")
+        dict[str, Any], msgspec.Meta(description="The options of a passkey: `PublicKeyCredentialCreationOptionsJSON`.")
     ] = {}
 
 
@@ -300,7 +301,7 @@ class Row:
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
-    ("GET", "/time"): Row("getTime", "Tell the server's time.", {200: ServerTime}, ()),
+    ("GET", "/time"): Row("getTime", "Return the server's time.", {200: ServerTime}, ()),
     ("GET", "/health"): Row("getHealth", "Report whether Baton can reach its database.", {200: Health}),
     ("GET", "/.well-known/jwks.json"): Row("getJwks", "Publish the keys that verify tokens.", {200: Jwks}, cached=True),
     ("GET", "/.well-known/oauth-authorization-server"): Row(
@@ -408,19 +409,19 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/federation/apple/notifications"): Row(
         "takeAppleNotice",
-        "Take a notice of Apple about a person: the server-to-server notification of Sign in with Apple.",
+        "Receive a notice from Apple about a person: the server-to-server notification of Sign in with Apple.",
         {200: dict},
         (*JSON, InvalidDigest, errors.Unavailable),
     ),
     ("POST", "/attestation-challenge"): Row(
         "getAttestationChallenge",
-        "Get a challenge for evidence of the app and its device. It may be used more than once in its time.",
+        "Get a challenge for evidence of the app and its device. It may be used several times until it expires.",
         {200: ChallengeAnswer},
         (*JSON, UnknownClient, UnauthorizedClient),
     ),
     ("POST", "/attest"): Row(
         "attest",
-        "Send evidence of the app and its device for a login that has begun, or to renew it.",
+        "Send evidence of the app and its device for an existing login: the first evidence, or newer evidence.",
         {200: AttestedAnswer},
         (*EVIDENCE, errors.NotFound, *OURS),
     ),
@@ -447,7 +448,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/passkey"): Row(
         "logInWithPasskey",
-        "Log in on this device with a passkey alone. Sign the request with the key in its body, if any.",
+        "Log in on this device with only a passkey. Sign the request with the key in its body, if any.",
         {200: TokenResponse},
         (
             *JSON,
@@ -498,7 +499,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("PUT", "/me/restore-key"): Row(
         "keepRestoreKey",
-        "Keep the restore key that the platform made, in place of an earlier one of this device.",
+        "Store the restore key that the platform made. It replaces an earlier restore key of this device.",
         {204: None},
         (InvalidPasskey, ChallengeInvalid, RestoreRefused, errors.NotFound, *OURS),
     ),
@@ -556,7 +557,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ("GET", "/me/factors"): Row("getFactors", "Show the second factors of the account.", {200: FactorsShown}),
     ("PUT", "/me/second-factor"): Row(
         "switchSecondFactor",
-        "Ask for a second factor at each login, or do so no more.",
+        "Turn the second factor at each login on or off.",
         {200: NewRecoveryCodes},
         (FactorMissing, SecondFactorRequired, *OURS),
     ),
@@ -571,7 +572,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/factors/totp/confirm"): Row(
         "confirmTotp",
-        "Enrol the authenticator app with its first code. Logins are asked for a second factor from now on.",
+        "Enrol the authenticator app with its first code. From then on, logins require a second factor.",
         {200: NewRecoveryCodes},
         (InvalidSession, InvalidFactor, EmailUnverified, FactorExists, *OURS),
     ),
@@ -684,7 +685,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/session/redeem"): Row(
         "redeemCode",
-        "Show whose code it is, or log this browser in with it. Send an attempt with `confirm`.",
+        "Show the account of the code, or log this browser in with the code. Send an attempt with `confirm`.",
         {200: Redeemed},
         (*JSON, HandoverInvalid, InsufficientAcr, InvalidDigest, errors.TooManyRequests, *SITE, *OURS),
         fields=("Idempotency-Key",),
@@ -743,13 +744,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/email"): Row(
         "requestNewAddress",
-        "Send a code to another address, which the account is to have. It is sent to a taken address too.",
+        "Send a code to the new address of the account. It is sent even if another account has this address.",
         {202: Started},
         (*MAIL, *OURS, InvalidEmail),
     ),
     ("POST", "/me/email/confirm"): Row(
         "confirmNewAddress",
-        "Change the address with the code of the new mailbox. No login ends. The old address is told, and kept 7 days.",
+        "Change the address with the code of the new mailbox. No login ends. The old address is kept for 7 days.",
         {204: None},
         (*MAIL, InvalidCode, AccountExists),
     ),
@@ -840,8 +841,8 @@ _SECURITY: Json = {
 }
 _TAGS = {
     "accounts": "Accounts and their logins",
-    "oauth": "What stock OAuth parties speak",
-    "meta": "What anybody may ask",
+    "oauth": "OAuth 2.0, for standard clients and servers",
+    "meta": "Public information about the deployment",
     "app": "This deployment's own routes",
 }
 _TAG_OF_PACKAGE = {
@@ -873,7 +874,7 @@ def describe(app: Chalice) -> Json:
         "servers": [
             {
                 "url": "https://{host}/{stage}",
-                "description": "The issuer. What `GET /openapi.json` answers names its own.",
+                "description": "The issuer. `GET /openapi.json` returns the URL of its deployment.",
                 "variables": {"host": {"default": "api.example.com"}, "stage": {"default": "api"}},
             }
         ],
@@ -921,7 +922,7 @@ class _Shapes:
         for shape in PROBLEMS.values():
             members = schemas[shape.__name__]["properties"]
             members["code"] |= {
-                "description": "A stable slug. There may be others one day: do what `action` says then.",
+                "description": "Stable. Later versions may add codes. For an unknown code, do what `action` says.",
                 "x-extensible-enum": codes,
             }
             for member in members.values():
@@ -960,13 +961,13 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
     }
     if spec.step_up:
         described["description"] = (
-            f"Asks for a step-up of {_level(spec)}, at most {spec.step_up.max_age} seconds old: "
+            f"Requires a step-up of {_level(spec)}, at most {spec.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
     elif spec.may_step_up:
         where = f"{spec.may_step_up[0].upper()}{spec.may_step_up[1:]}"
         described["description"] = (
-            f"{where}, asks for a step-up: `POST /step-up`, then send its grant as `Baton-Grant`."
+            f"{where}, requires a step-up: `POST /step-up`, then send its grant as `Baton-Grant`."
         )
     described["parameters"] = list(_parameters(path, row, spec, ours=ours))
     body = spec.body or spec.form
@@ -1007,7 +1008,7 @@ def _head(row: Row) -> Row:
     return dataclasses.replace(
         row,
         name=f"head{row.name.removeprefix('get')}",
-        summary=f"{row.summary.removesuffix('.')}: the header fields alone.",
+        summary=f"{row.summary.removesuffix('.')}: only the header fields.",
         answers=dict.fromkeys(row.answers),
     )
 
@@ -1054,7 +1055,7 @@ def _level(spec: RouteSpec) -> str:
     """Describe the lowest level of a step-up."""
     if spec.step_up is None or spec.step_up.acr != "account":
         return spec.step_up.acr if spec.step_up else ""
-    level = "aal2 if logins of the account are asked for a second factor, otherwise aal1"
+    level = "aal2 if logins of the account require a second factor, otherwise aal1"
     return f"{level} (aal1 within 15 minutes of a login by recovery code)" if spec.after_recovery else level
 
 
@@ -1146,7 +1147,7 @@ def _unforeseen(row: Row, dialect: Dialect, shapes: _Shapes) -> Json:
     headers = _header_references("Baton-Time", "Baton-Request-Id")
     refused = {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}}
     told = {} if row.answers else {"2XX": {"description": "Anything.", "headers": headers}}
-    return {**told, "4XX": {"description": "What the route itself refuses.", "headers": headers, "content": refused}}
+    return {**told, "4XX": {"description": "A refusal of the route itself.", "headers": headers, "content": refused}}
 
 
 def _header_references(*names: str) -> Json:

@@ -7,7 +7,7 @@ rotate-signing-key      sign tokens with the next key after ten minutes, and pub
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
-after-restore --since TIME [--audit PREFIX]  apply to restored tables what happened since; PREFIX: the earlier tables
+after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: earlier tables
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
@@ -188,7 +188,7 @@ class Operator:
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Apply the changes since a time to the tables. The audit with the table prefix ``prefix`` has them."""
+        """Repeat the changes since a time on the tables, from the audit table with the table prefix ``prefix``."""
         import boto3  # noqa: PLC0415 - slow to import
 
         began, now = after_restore.read_time(since), clock()
@@ -266,7 +266,7 @@ class Operator:
         except ValueError as wrong:
             raise errors.NotFound(str(wrong)) from None
         if hours == "0":
-            return f"ok: {client_id} is required again, within five minutes"
+            return f"ok: evidence is required from {client_id} again, within five minutes"
         end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
         return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
 

@@ -284,7 +284,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
     """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
     The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
-    registry than the stage does: Chalice starts the application to find its routes. Call it while ``alone``.
+    registry than the stage does: Chalice starts the application to find its routes. Call it within ``alone()``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -388,7 +388,7 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
-    if runtime_ == "python3.11":  # Lambda would refuse it in the middle of the deployment, CloudFormation before it
+    if runtime_ == "python3.11":  # CloudFormation refuses this before the deployment, Lambda only in the middle of it
         template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
@@ -403,7 +403,7 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 
 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
-    """Let pages of these origins read the answers of API Gateway and the firewall themselves.
+    """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
     Neither can compare origins. A gateway response consists of literals and fields of the request, a firewall response
     only of literals. One origin is written as a literal. Of several origins, the gateway returns the origin of the

@@ -22,7 +22,7 @@ KB, GB = 1_000, 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """The estimated use of one active account, for each day unless a member says otherwise."""
+    """The estimated use of one active account: numbers a day, except the members that end in ``_a_month``."""
 
     devices: float = 1.5
     exchanges: float = 8
@@ -95,7 +95,7 @@ def stored_gb(users: int, habits: Habits) -> float:
 
 
 def monthly(users: int, prices: Mapping[str, float], habits: Habits = Habits(), *, memory_mb: int = 1024) -> list[Line]:
-    """Yield the lines of a monthly bill."""
+    """Return the lines of a monthly bill."""
     done = work(users, habits)
     gb = stored_gb(users, habits)
     logged_gb = done.requests * 0.7 * KB / GB

@@ -48,4 +48,4 @@ def key_problem(tokens: ProviderTokens, key_ring: KeyRing, key_id: str, *, now: 
         key = stored_key(tokens, ring=key_ring.current(now=now))
     except NoKey as missing:
         return str(missing)
-    return "" if key.kid == key_id else f"the stored one is {key.kid}, and providers.toml names {key_id}"
+    return "" if key.kid == key_id else f"the stored key is {key.kid}, and providers.toml names {key_id}"

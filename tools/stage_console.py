@@ -1,8 +1,8 @@
 """``make console STAGE=prod``: the console for the operators of a deployment, on this machine.
 
 Its pages are those of ``make dev``. This program checks each request of a page, and invokes the function ``operate`` of
-the stage with the operator's own AWS credentials. The credentials never reach the page. The page has a key of this
-process, which ends 30 minutes after the last request.
+the stage with the operator's own AWS credentials. The credentials never reach the page. The page has a key that only
+this process accepts. The process ends 30 minutes after the last request.
 """
 
 import functools
@@ -49,7 +49,7 @@ Measure = Callable[[int], dict[str, Any]]
 
 
 class Stage:
-    """A deployment, by the operator's own rights."""
+    """A deployment. Each call uses the operator's own AWS credentials."""
 
     def __init__(self, stage: str, operator: str, invoke: Invoke, search: Search, measure: Measure) -> None:
         """Use the function ``operate``, the log lines and the metrics of a stage. ``operator``: the caller's ARN."""

@@ -11,11 +11,11 @@ from chalicelib.baton.storage.aws.service import AwsClient
 
 NAMESPACE: Final = "Baton"
 PERIODS_S: Final[Mapping[int, int]] = {3: 5 * 60, 24: 30 * 60, 168: 3 * 3600}
-"""For each number of hours the seconds of one point: at most 56 points a line."""
+"""The seconds of one point, for each number of hours that a page can show: a line has at most 56 points."""
 
 
 class Metric(NamedTuple):
-    """One line. Of a count, a time without a value is a zero. Of a duration, it is a gap."""
+    """One line of the page. At a time without a value, a count is zero and a duration has a gap."""
 
     name: str
     title: str

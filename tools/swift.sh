@@ -3,7 +3,7 @@
 #
 # A `swift` of version 6 or later on the PATH is used. Otherwise Debian's package is installed, once, into a root of its own
 # in the user's cache folder, which is named by the version of the package. Only root can do that, and only on Debian and its
-# kin: it takes two minutes and 3.4 GB. Nothing of the machine itself changes, except that debootstrap is installed.
+# derivatives. It takes two minutes and 3.4 GB. The machine itself does not change, except that debootstrap is installed.
 set -eu
 
 suite=trixie
@@ -43,7 +43,7 @@ install() {
   echo "swift $version of Debian $suite, in $root"
 }
 
-# The mounts are those of this process alone, and end with it. This checkout has the same path inside.
+# Only this process has the mounts, and they end with the process. This checkout has the same path inside.
 run() {
   folder="$(cd "$1" && pwd -P)"
   shift

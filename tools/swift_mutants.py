@@ -38,7 +38,7 @@ def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.Complet
         try:
             told, _ = process.communicate(timeout=late)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # Its children too.
+            os.killpg(process.pid, signal.SIGKILL)  # The process and its children.
             raise
     return subprocess.CompletedProcess(command, process.returncode, told)
 
@@ -53,7 +53,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:
-        return f"its text stands {source.count(mutant.text)} times"
+        return f"its text occurs {source.count(mutant.text)} times"
     path.write_text(source.replace(mutant.text, mutant.replacement), "utf-8")
     try:
         done = outcome(copy, "--filter", mutant.tests)

@@ -71,7 +71,7 @@ def resolve(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any 
 
 
 def exists(template: Mapping[str, Any], resource: str, parameters: Mapping[str, str]) -> bool:
-    """Return whether a resource is created with these parameters. The others have the defaults of the template."""
+    """Return whether a resource is created with these parameters. Other parameters have the template's defaults."""
     condition = template["Resources"][resource].get("Condition")
     declared = {name: str(row.get("Default", "")) for name, row in template["Parameters"].items()}
     return condition is None or _holds({"Condition": condition}, template["Conditions"], {**declared, **parameters})
@@ -110,5 +110,5 @@ def tables(prefix: str, path: Path = DATA) -> dict[str, dict[str, Any]]:
 
 
 def own_tables(prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the tables of the team in ``tables.yaml``, by their names in AWS. None if the file does not exist."""
+    """Return the tables of the team in ``tables.yaml``, by their names in AWS. Empty if the file does not exist."""
     return tables(prefix, OWN) if OWN.exists() else {}

@@ -1,8 +1,8 @@
-"""``make upgrade-check``: it lists the work of a team before the deployment of a release of Baton.
+"""``make upgrade-check``: list the work of a team before the deployment of a release of Baton.
 
 Seven comparisons, each finding with its remedy: local changes in files of Baton, pins, settings and IAM actions of each
 stage, the API, stored formats, public names. The old release is read from git, or from a folder (``SINCE``). The
-command changes nothing, and calls no network.
+command changes nothing, and needs no network.
 """
 
 import ast
@@ -192,7 +192,7 @@ def formats(old: Json, new: Json, versions: tuple[str, str]) -> Iterator[Finding
             found = f"{after} cannot read {kind} items in format {', '.join(map(str, left))}"
             yield Finding("warning", "formats", found, _READ_CHANGELOG + "convert older items before you deploy")
         if writes is not None and writes not in formats_["reads"]:
-            found = f"{after} writes {kind} items in format {writes}, which {before} cannot read: there is no step back"
+            found = f"{after} writes {kind} items in format {writes}, which {before} cannot read: no rollback"
             yield Finding("warning", "formats", found, "upgrade to the release between them first, and deploy it")
 
 

@@ -28,7 +28,7 @@ PEERS = {
 }
 """The server of each product, and its arguments."""
 BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating", "opaque": "unbound"}
-DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxide"
+DYNOXIDE_MISSING = "dynoxide is not installed, so Baton cannot be measured. remedy: make dynoxide"
 
 
 @dataclass(slots=True)

@@ -177,7 +177,7 @@ class Dynoxide:
     """dynoxide, with its tables in a file, as for PostgreSQL and SQLite, or in memory."""
 
     def __init__(self, found: Path, folder: Path, *, in_memory: bool = False) -> None:
-        """Start it."""
+        """Start the program."""
         self._file, self._port = folder / "dynoxide.db", free_port()
         command: list[str | Path] = [found, "--host", "127.0.0.1", "--port", str(self._port)]
         kept = () if in_memory else ("--db-path", self._file)
@@ -189,7 +189,7 @@ class Dynoxide:
         return f"http://127.0.0.1:{self._port}"
 
     def ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until the program answers."""
         assert self.program is not None
         self.program.listens(self._port)
 

@@ -83,10 +83,10 @@ BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
 MOMENT_S = 1.0  # The minimum wait before a second `superseded` counts (rule 8).
 REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. It is stored and sent again.
 REVOCATION_REST_S = 30.0  # The minimum time until an unanswered revocation is sent again.
-REVOCATION_LIFE_S = 30 * 86_400  # After this time the login has ended without it: it was not used.
+REVOCATION_LIFE_S = 30 * 86_400  # After this time the unused login has ended without a revocation.
 REVOCATIONS_MAX = 8
 STEP_LIFE_S = 600  # The life of a login that needs a second factor, unless the server states another.
-WRONG_PROOFS_MAX = 5  # `login` passes the refusal on after this number of wrong proofs: a function may be automatic.
+WRONG_PROOFS_MAX = 5  # `login` raises the refusal after this number of wrong proofs: a function may be a program.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -195,7 +195,7 @@ class Refused(BatonError):
         passing = self.status == 429 or self.status >= 500
         self.action = str(self.problem.get("action", "retry" if passing else "fix_request"))
         factors = self.problem.get("factors")
-        self.factors: tuple[str, ...] = tuple(factors) if isinstance(factors, list) else ()  # What to prove.
+        self.factors: tuple[str, ...] = tuple(factors) if isinstance(factors, list) else ()  # The factors to prove.
         self.retry_after_s = _seconds(answer.headers.get("retry-after")) or 0
         self.untouched = self.status == 429  # Refused before any effect.
         self.defect = self.code == "server_error"
@@ -217,7 +217,7 @@ class DeviceKey:
 
     data: str = field(repr=False)
     store: str = "pkcs8"
-    public: Mapping[str, str] | None = field(default=None, compare=False)  # Of another store.
+    public: Mapping[str, str] | None = field(default=None, compare=False)  # For a key of another store.
 
     def __post_init__(self) -> None:
         """Parse the key, or raise `BrokenStorage`."""
@@ -292,12 +292,12 @@ class Pending:
     client_id: str
     binding: str
     attempt: str = field(repr=False)
-    auth_session: str | None = field(default=None, repr=False)  # The newest one of a login that needs a factor.
+    auth_session: str | None = field(default=None, repr=False)  # The newest session of a login that needs a factor.
     kind: str = "login"
     factors: tuple[str, ...] = ()
     enrol: tuple[str, ...] = ()
     expires_at: int | None = None  # Of `auth_session`, by the server's clock.
-    problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The answer that had it, without it.
+    problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The answer with `auth_session`, without it.
 
     def same_login(self, other: "Pending") -> bool:
         """Whether a repetition of the login continues with this attempt."""
@@ -423,7 +423,7 @@ class State:
 class Record:
     """All that a device stores. The key is kept after a session ends: the server recognises the device by its key.
 
-    `last` exists while there is no HMAC session. A revocation is kept until Baton has answered it.
+    `last` is kept after an HMAC session, until the next login. A revocation is kept until Baton has answered it.
     """
 
     session: Session | None = None
@@ -448,7 +448,7 @@ class Record:
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Drop the session. The key or secret for the next login is kept, except for a copied key.
+        """Drop the session. The key or secret for the next login is kept, except for a copied or a lost key.
 
         Another device has the key after `reuse`, and after `replaced` (a login by this key that is not of this record).
         """
@@ -469,7 +469,7 @@ class Record:
         return replace(left, revocations=(*waiting, revocation)[-REVOCATIONS_MAX:])
 
     def to_json(self) -> bytes:
-        """Serialise, as all libraries of Baton do: version 2."""
+        """Return the record as JSON, in version 2: the format of all libraries of Baton."""
         return _json_bytes(
             {
                 "v": 2,
@@ -510,7 +510,7 @@ class Record:
 
 
 def _written_session(session: Session) -> dict[str, object]:
-    """Leave the second token out if it is the first one: some key chains limit the size of a record."""
+    """Leave out a refresh token that is also the access token: some key chains limit the size of a record."""
     members = asdict(session)
     if session.refresh_token == session.access_token:
         del members["refresh_token"]
@@ -562,7 +562,7 @@ def _session(given: Mapping[str, Any]) -> Session:
     return Session(
         device_id=_text(given["device_id"]),
         access_token=access_token,
-        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Absent: it is the first one.
+        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Missing: the access token.
         expires_at=_time(given["expires_at"]),
         attempt=_text(given["attempt"]),
         key_id=_text_or_none(given.get("key_id")),
@@ -949,14 +949,14 @@ class Signer:
 
 
 def _parsed_base_url(base_url: str) -> tuple[str, str, str]:
-    """Return origin, authority and prefix. What is signed must be what is sent, so the host has its canonical form."""
+    """Return origin, authority and prefix. The signed URL must be the sent URL, so the host is in canonical form."""
     found = _BASE_URL.fullmatch(base_url)
     scheme, host, port, path = (part or "" for part in found.groups()) if found else ("", "", "", "")
     scheme, host = scheme.lower(), host.lower()
     if not scheme or not _is_host(host) or not 0 < int(port or 1) < 65536 or not _is_path(path or "/"):
         raise ValueError("base_url must be https://host[:port][/path], the host in ASCII and canonical.")
     if scheme == "http" and host not in {"localhost", "127.0.0.1", "[::1]"}:
-        raise ValueError("base_url must be https; plain http is for localhost alone.")
+        raise ValueError("base_url must be https; plain http is for localhost only.")
     usual = not port or int(port) == {"https": 443, "http": 80}[scheme]
     authority = host if usual else f"{host}:{int(port)}"
     return f"{scheme}://{authority}", authority, path.rstrip("/")
@@ -981,7 +981,7 @@ def _is_host(host: str) -> bool:
 
 
 def _is_path(path: str) -> bool:
-    """RFC 3986, without dot segments: servers and proxies resolve them, so signed and sent path would differ."""
+    """Whether a path is valid (RFC 3986) and has no dot segments: proxies resolve them, which breaks the signature."""
     return bool(_PATH.fullmatch(path)) and not any(_DOTS.fullmatch(segment) for segment in path.split("/"))
 
 
@@ -1080,7 +1080,7 @@ class _Patience:
 
     @contextlib.contextmanager
     def person(self) -> Iterator[None]:
-        """Stop the time while a person or the platform is asked. The next request begins with a short pause again."""
+        """Stop the deadline while a person or the platform is asked. Afterwards, the pauses begin short again."""
         began = time.monotonic()
         try:
             yield
@@ -1233,7 +1233,7 @@ class BatonClient:
     def login_with_passkey(
         self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Log in with a passkey alone: `get` calls the platform. A repetition after `Offline` or a crash is safe.
+        """Log in with only a passkey: `get` calls the platform. A repetition after `Offline` or a crash is safe.
 
         After `Refused` with code `unknown_passkey`, call `signalUnknownCredential` of the platform with the members
         `rp_id` and `credential_id` of the problem.
@@ -1453,7 +1453,7 @@ class BatonClient:
         attempt: str | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> str:
-        """Prove the password, or a `Proof`, for one exact request. Return the grant: for one `call`, in five minutes.
+        """Prove the password, or a `Proof`, for one exact request. Return the grant: for one `call`, for five minutes.
 
         A code of an authenticator app counts once. With the same `attempt`, a repetition may send it again.
         """
@@ -1686,7 +1686,7 @@ class BatonClient:
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Read the server's time and return the offset in seconds. Answers that no cache may store have it too."""
+        """Read the server's time and return the offset in seconds. Every other answer with a time sets it too."""
         patience = self._patience(DEADLINE_S)
         self._revoke_waiting(patience.left_s())
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
@@ -1920,7 +1920,7 @@ class BatonClient:
             device["binding"] = "hmac"
         return device
 
-    def _entry(  # noqa: PLR0913 - the same
+    def _entry(  # noqa: PLR0913 - each a part of the request
         self,
         path: str,
         record: Record,
@@ -1939,7 +1939,7 @@ class BatonClient:
     def _entry_request(
         self, path: str, entry: Mapping[str, object], *, signer: Signer | None, attempt: str | None = None
     ) -> Callable[[int], Request]:
-        """Return the request of a login, without a token: the key in its body signs it."""
+        """Prepare the request of a login, without a token. `signer` signs it, if there is a signer."""
         body, fields = _json_bytes(entry), {"idempotency-key": _quoted(attempt)} if attempt else {}
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 
@@ -2189,7 +2189,7 @@ class BatonClient:
         self._change(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Return the key to which the session is bound; none for an unbound session."""
+        """Return the signer of the session; `None` for an unbound session. Raise `LoggedOut` if the key is lost."""
         session = _session_of(record)
         try:
             return _signer_of(session.key_id, session.secret, record.key)
@@ -2199,7 +2199,7 @@ class BatonClient:
             raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the server does not report this end.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
-        """Read the data that every generation brings, and draw the attempt for its exchange (rule 1)."""
+        """Read the data that every generation has, and draw the attempt for its exchange (rule 1)."""
         return {
             "access_token": tokens["access_token"],
             "refresh_token": tokens.get("refresh_token", refresh_token),
@@ -2256,7 +2256,7 @@ class BatonClient:
 
 
 class LoginStep:
-    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
+    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, until `expires_at`.
 
     `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `expires_at` is the
     end of the login's life, by the server's clock. `problem` is the answer that asked for a factor. `refusal` is the
@@ -2319,7 +2319,7 @@ class LoginStep:
     def prove(
         self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Send a code, and return the session. To complete an enrolment, `proof` has the enrolment and the first code.
+        """Prove a factor, and return the session. To enrol an app, `proof` has the enrolment and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
@@ -2420,7 +2420,7 @@ def _signed_in(sign_in: "SignIn | SignedIn", nonce: str) -> dict[str, str]:
 
 
 def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
-    """Make a reader of answers with these members. Any other 2xx answer was changed on its way and counts as none."""
+    """Make a reader of answers with these members. Any other 2xx answer was changed on its way: it counts as lost."""
 
     def read(answer: Answer) -> Mapping[str, Any]:
         found = answer.members()
@@ -2444,5 +2444,5 @@ def _first_tokens(binding: Binding) -> Callable[[Answer], Mapping[str, Any]]:
 
 def _timed(answer: Answer) -> Answer:
     if answer.server_time() is None:
-        raise NoResponse("the answer tells no time")
+        raise NoResponse("the answer has no time")
     return answer

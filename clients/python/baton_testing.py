@@ -103,7 +103,7 @@ class Development:
         return list(self._send("GET", "/faults")["faults"])
 
     def skip(self, seconds: float) -> int:
-        """Move the clock of the server, and return its time."""
+        """Move the clock of the server by some seconds, and return its new time in seconds."""
         return int(self._send("POST", "/clock", {"skip": seconds})["server_time"])
 
     def mails(self) -> list[dict[str, str]]:
@@ -111,7 +111,7 @@ class Development:
         return list(self._send("GET", "/mails")["mails"])
 
     def requests(self, text: str = "") -> list[dict[str, Any]]:
-        """Return the requests with this text in one of their names, the newest first."""
+        """Return the requests with this text in their id, account, login, phone, path or code, the newest first."""
         return list(self._send("GET", f"/requests?{urllib.parse.urlencode({'q': text})}")["requests"])
 
     def id_token(self, provider: str, sub: str, nonce: str, **claims: object) -> str:
@@ -137,7 +137,7 @@ class Development:
         return list(self._send("GET", "/providers")["providers"])
 
     def rotate(self, provider: str) -> None:
-        """Let a provider sign with a new key, and publish only that one."""
+        """Let a provider sign with a new key, and publish only this key."""
         self._send("POST", f"/providers/{urllib.parse.quote(provider, safe='')}/rotate", {})
 
     @contextlib.contextmanager

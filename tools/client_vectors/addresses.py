@@ -57,7 +57,7 @@ REFUSED: Final = (
 
 
 def base_urls() -> list[dict[str, Any]]:
-    """List base URLs that are accepted or refused as an error of the program, before anything is sent."""
+    """List base URLs. A client accepts them, or refuses them as a programming error before it sends a request."""
     accepted: list[dict[str, Any]] = [
         {"url": url, "origin": origin, "authority": authority, "prefix": prefix}
         for url, origin, authority, prefix in ACCEPTED
@@ -116,5 +116,5 @@ BAD_PATHS: Final = (
 
 
 def paths() -> list[dict[str, Any]]:
-    """List paths of calls that are accepted or refused as an error of the program."""
+    """List paths of calls. A client accepts them, or refuses them as a programming error."""
     return [{"path": path, "accepted": path in GOOD_PATHS} for path in (*GOOD_PATHS, *BAD_PATHS)]

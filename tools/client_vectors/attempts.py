@@ -181,7 +181,7 @@ def _came(given: object, *, tokens: bool) -> dict[str, Any]:
 def _vector(
     verb: tuple[Any, ...], name: str, answers: list[tuple[Any, str | None]], *, enough: bool
 ) -> dict[str, Any] | None:
-    """Play the answers by the table. Return the last situation, or ``None`` if the script ends before."""
+    """Play the answers by the table. Return the last situation, or ``None`` if an earlier step ends the script."""
     label, kind, method, keyed, repeatable = verb
     state = {**SETTLED, "verb": kind, "repeatable": repeatable, "keyed": keyed, "confirm": "with confirm" in name}
     paused, pauses, row, step = 0.0, 0, "", ""
@@ -227,7 +227,7 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _only_the_table() -> Iterator[dict[str, Any]]:
-    """Yield situations without a script: revocations, evidence, and logins that nothing renews."""
+    """Yield situations without a script: revocations, evidence, and logins that cannot be renewed."""
     attest = refusal(403, "attestation_required", "attestation_required", "attest")
     ended = refusal(400, "invalid_grant", "login_required", "log_in")
     cases = [

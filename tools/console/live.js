@@ -1,4 +1,5 @@
-// The stream of events. A browser opens at most six connections to one origin, so one tab leads and shares with the others.
+// The stream of events. A browser opens at most six connections to one origin, so one tab (the leader) opens the stream and
+// sends the events to the other tabs.
 import { store } from "./parts/ui.js";
 import { dev } from "./parts/server.js";
 import { merged } from "./rules/events.js";
@@ -11,7 +12,7 @@ const AGAIN_MS = 1500;
 export const events = store([]);
 /** `connecting`, `live` or `lost`. */
 export const connection = store("connecting");
-/** Whether this tab leads. Shown in Setup, and tested. */
+/** Whether this tab is the leader. The Setup page shows it. */
 export const leading = store(false);
 
 const last = () => events.get().at(-1)?.n ?? 0;
@@ -64,7 +65,7 @@ function lead(channel) {
   };
 }
 
-/** A server that has started again counts from 1 again. */
+/** Open the stream again. A restarted server numbers its events from 1 again: then the old events are dropped. */
 async function reopen(channel) {
   try {
     const { requests } = await dev("requests?limit=1");
@@ -74,7 +75,7 @@ async function reopen(channel) {
       channel.postMessage({ restarted: true });
     }
   } catch {
-    // The server is still away. The stream fails too, and this is called again.
+    // The server does not answer yet. The stream fails too, and calls this function again.
   }
   lead(channel);
 }

@@ -1,4 +1,4 @@
-// The start of the console: read what is there, draw the frame, follow the events.
+// The start of the console: read the mode and the state of the server, draw the frame, follow the events.
 import { Frame, applyTheme } from "./frame.js";
 import { events, start } from "./live.js";
 import { TITLES, go, pages, route } from "./route.js";
@@ -23,7 +23,7 @@ function Console() {
   return html`<${Frame}><${PAGES[page]} key=${page === "search" ? one : page} /></${Frame}>`;
 }
 
-/** After a change of the page, the keyboard goes on in the new page and not at the top of the document. */
+/** After a change of the page, move the focus into the new page, not to the top of the document. */
 function focusPage() {
   requestAnimationFrame(() => {
     if (document.activeElement === document.body) document.getElementById("page")?.focus({ preventScroll: true });

@@ -20,7 +20,7 @@ def read_host(said: str) -> str:
     if said in {THIS_MACHINE, EVERYWHERE}:
         return said
     raise SystemExit(
-        f"HOST is {THIS_MACHINE} (this machine alone) or {EVERYWHERE} (phones on the network too), not {said[:64]!r}."
+        f"HOST is {THIS_MACHINE} (this machine only) or {EVERYWHERE} (phones on the network too), not {said[:64]!r}."
     )
 
 

@@ -73,7 +73,7 @@ def emulated(port: int = 0) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted."""
-    # moto has no backup plans, and reports each one twice.
+    # moto does not support backup plans, and warns about each plan twice.
     logging.getLogger("moto").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Tried to parse AWS::Backup")
     with emulated(read_port(arguments[0]) if arguments else 5000) as url:

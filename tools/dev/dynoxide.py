@@ -1,6 +1,7 @@
 """dynoxide: an optional DynamoDB emulator that several processes can use, and that counts capacity.
 
-``make dynoxide`` downloads the pinned version. ``DYNOXIDE`` names another program. A program on the PATH is used too.
+``make dynoxide`` downloads the pinned version. ``DYNOXIDE`` names another program, which is then used. Without both, a
+``dynoxide`` on the PATH is used.
 """
 
 import base64
@@ -83,7 +84,7 @@ def unpack(package: bytes, integrity: str, to: Path) -> None:
     """Unpack the program, if the package has the pinned digest."""
     found = base64.b64encode(hashlib.sha512(package).digest()).decode()
     if found != integrity:
-        raise Unfetchable(f"what npm served is not the pinned package: sha512-{found}")
+        raise Unfetchable(f"the package from npm is not the pinned package: sha512-{found}")
     with tarfile.open(fileobj=io.BytesIO(package)) as members:
         program = members.extractfile(MEMBER)
         assert program is not None
@@ -118,7 +119,7 @@ def main() -> int:
             print(f"no dynoxide: {problem}", file=sys.stderr)
             return 1
     print(f"dynoxide    {VERSION}, {FETCHED.relative_to(ROOT)}")
-    print("next        make test: the tests that need it find it there")
+    print("next        make test: the tests that need dynoxide use this program")
     return 0
 
 

@@ -1,6 +1,6 @@
 """The embedded DynamoDB and KMS: moto in this process, with a lock.
 
-moto has no lock: two callers can succeed with one conditional write. A lock around its DynamoDB handler prevents this.
+moto has no lock: two callers can both succeed with the same conditional write. A lock around its handler prevents this.
 The tests and ``make dev`` use it. ``AWS_ENDPOINT_URL_DYNAMODB`` names another database to use instead.
 """
 
@@ -74,8 +74,8 @@ def _client(*_endpoints: str | None) -> "DynamoDBClient":
 def stored_size(table: str, key: Item) -> int | None:
     """Return the size of an item of the embedded database by DynamoDB's rules, without a request. ``None``: no item."""
     from moto.core.models import DEFAULT_ACCOUNT_ID  # noqa: PLC0415 - moto is slow to import
-    from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415 - the same
-    from moto.dynamodb.models.dynamo_type import DynamoType  # noqa: PLC0415 - the same
+    from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415
+    from moto.dynamodb.models.dynamo_type import DynamoType  # noqa: PLC0415
 
     held = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].tables.get(table)
     if held is None:

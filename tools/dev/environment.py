@@ -214,7 +214,7 @@ class Environment:
             self._lambdas.cleanup()
 
     def __enter__(self) -> Self:
-        """Start the process of the environment."""
+        """Return the environment. Its process already runs."""
         return self
 
     def __exit__(

@@ -63,8 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Read one request, send it through the gateway, write the answer."""
         if "sec-fetch-mode" in self.headers:
-            # On a connection that it uses again, Chromium sends a request whose answer was lost a second time, without
-            # the knowledge of the page. A fault must reach the app.
+            # Chromium repeats a request whose answer was lost on a reused connection, and does not tell the page. With
+            # a new connection for each request, the fault reaches the app.
             self.close_connection = True
         body = self._body()
         path = urlsplit(self.path).path

@@ -1,7 +1,7 @@
 """The identity providers of ``make dev``: they sign id_tokens, and their keys are fetched without a network.
 
-With a ``providers.toml`` of the team these are its rows. Without the file they are ``apple``, ``google`` and ``acme``.
-Either way the keys are new in each process, so no real token of a provider is accepted here.
+With a ``providers.toml`` of the team, the providers are the rows of that file. Without the file, they are ``apple``,
+``google`` and ``acme``. The keys are new in each process, so no real token of a provider is accepted here.
 """
 
 import json
@@ -68,7 +68,7 @@ class DevelopmentProvider:
         now = self._clock()
         client = next(iter(self.row.audiences))
         changed = {name: value for name, value in claims.items() if name not in {"sub", "nonce"}}
-        # Apple and many others tell when the person signed in.
+        # Apple and many other providers state when the person signed in.
         named = {"aud": audience, "auth_time": now, **changed}
         id_token = self.signs.token(claims["sub"], claims["nonce"], client, **named)
         code = secrets.token_urlsafe(24)
@@ -124,7 +124,7 @@ class DevelopmentProvider:
 
 
 class DevelopmentProviders:
-    """The providers by name. A provider begins with its first use, and its keys outlive a reload of the app."""
+    """The providers by name. A provider is made at its first use, and keeps its keys when the app is reloaded."""
 
     def __init__(self, origin: str, clock: Clock) -> None:
         """Serve the providers below the origin of the server."""

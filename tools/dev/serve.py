@@ -139,7 +139,7 @@ def _demo_account(gateway: Gateway, port: int) -> str:
     if answer.status == 201:
         return "registered just now"
     code = json.loads(answer.body).get("code")
-    return "was there already" if code == "account_exists" else f"not registered: {answer.status} {code}"
+    return "exists already" if code == "account_exists" else f"not registered: {answer.status} {code}"
 
 
 def table(running: Development, out: TextIO) -> str:
@@ -218,7 +218,7 @@ def _next(running: Development) -> list[list[str]]:
         database = '-d sql:"$HOME/.pki/nssdb" -A -t C,, -n baton-dev'
         return [
             [f"certutil {database} -i {running.authority}", "let Chromium trust it"],
-            ['certutil -d sql:"$HOME/.pki/nssdb" -D -n baton-dev', "and end that"],
+            ['certutil -d sql:"$HOME/.pki/nssdb" -D -n baton-dev', "remove this trust"],
             ["Ctrl-C", "stop"],
         ]
     return [

@@ -29,7 +29,7 @@ def report(progress: Progress, *, file: Path, pace: Pace, seconds: float, writte
     if pace.halved:
         head += f"; DynamoDB refused writes, and the rate was halved {pace.halved} times, to {pace.rate:.0f}/s"
     lines = [head, *_table("outcome", progress.outcomes), *_table("reason", progress.reasons)]
-    lines += _table("password of accounts that are here", progress.kinds)
+    lines += _table("passwords of the accounts in Baton", progress.kinds)
     return "\n".join([*lines, *_next(progress, file, dry_run=dry_run)])
 
 

@@ -101,8 +101,8 @@ class Write(Struct, frozen=True, kw_only=True):
         """Return the outcome for an account that exists. The account is never changed.
 
         The outcome does not contain the id of another person's account: the team must not connect its own data with
-        that account. ``identity``: the account has an identity of the line. It may have got the identity after the
-        account of the line was made.
+        that account. ``identity``: the account has an identity of the line. A person may have linked the identity to
+        another account after the account of the line was made.
         """
         others = account not in self._ids(arrival)
         if others and not identity:

@@ -1,7 +1,7 @@
 """Run the mutants: ``python -m tools.mutants [--short] [WORDS OF THEIR NAMES ...]``.
 
-For each mutant, the fast tests of its file run in a temporary copy of the tree, two at a time. The tests must fail.
-They run first without a mutant, because tests that always fail prove nothing.
+For each mutant, the fast tests of its file run in a temporary copy of the tree, and must fail. Two mutants run at the
+same time. The tests run first without a mutant, because tests that always fail prove nothing.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def all_mutants() -> list[Mutant]:
     made = [mutant for file in FILES for mutant in generated(file)]
     unknown = EQUIVALENT.keys() - {str(mutant) for mutant in made}
     if unknown:
-        raise Stale(f"called equivalent, and not generated: {', '.join(sorted(unknown))}")
+        raise Stale(f"EQUIVALENT has mutants that are not generated: {', '.join(sorted(unknown))}")
     return [*LISTED, *(mutant for mutant in made if str(mutant) not in EQUIVALENT)]
 
 
@@ -112,7 +112,7 @@ class Laboratory:
         self._fork = multiprocessing.get_context("fork")
 
     def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-        """Run each mutant, and yield it with its result when it ends."""
+        """Run each mutant, and yield it when it ends, with whether it survived."""
         waiting = list(mutants)
         while waiting or self._running:
             while waiting and self._free:
@@ -165,10 +165,10 @@ def main(arguments: Sequence[str]) -> int:
     mutants = SHORT if "--short" in arguments else all_mutants()
     mutants = [mutant for mutant in mutants if not words or any(word in str(mutant) for word in words)]
     import argon2  # noqa: F401, PLC0415 - imported once for all children
-    import botocore.session  # noqa: F401, PLC0415 - the same
-    import cryptography.hazmat.primitives.asymmetric.ec  # noqa: F401, PLC0415 - the same
-    import hypothesis  # noqa: F401, PLC0415 - the same
-    import moto.dynamodb.responses  # noqa: F401, PLC0415 - the same
+    import botocore.session  # noqa: F401, PLC0415
+    import cryptography.hazmat.primitives.asymmetric.ec  # noqa: F401, PLC0415
+    import hypothesis  # noqa: F401, PLC0415
+    import moto.dynamodb.responses  # noqa: F401, PLC0415
 
     began, live = time.monotonic(), sys.stdout.isatty()
     sources = {file: (ROOT / file).read_text("utf-8") for file in TESTS}
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
     for mutant in survivors:
         print(f"  survived: {mutant}\n      {mutant.old!r} -> {mutant.new!r}")
     if survivors:
-        print("Next: write the test that notices, or say in tools/mutants/generated.py why nothing can.")
+        print("next: write a test that fails, or add it with a reason to EQUIVALENT in tools/mutants/generated.py")
     return 1 if survivors else 0
 
 

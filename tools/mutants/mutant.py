@@ -418,7 +418,7 @@ class Mutant:
         """Return the source with the change. Raises ``Stale``, or ``SyntaxError`` if the result is not Python."""
         found = source.count(self.old)
         if self.at is None and found != 1:
-            raise Stale(f"{self}: its text stands {found} times in {self.file}")
+            raise Stale(f"{self}: its text occurs {found} times in {self.file}")
         at = source.index(self.old) if self.at is None else self.at
         if source[at : at + len(self.old)] != self.old:
             raise Stale(f"{self}: its text is not where it was")

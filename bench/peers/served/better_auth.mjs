@@ -1,6 +1,6 @@
 // better-auth with its OAuth provider plugin, one process: `node better_auth.mjs <sqlite:file | postgres url> <tokens>`.
 //
-// Tables by its own migrations; opaque access tokens, its default where no resource is named, and no ID token.
+// Its own migrations make the tables. It issues opaque access tokens, its default without a resource, and no ID token.
 import { createServer } from 'node:http';
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ await adapter.create({
   },
 });
 
-// What a login would have left: a user, a session and its first refresh token.
+// Store what a login leaves: a user, a session and its first refresh token.
 async function login(number) {
   const user = await adapter.create({
     model: 'user',

@@ -1,10 +1,10 @@
 // panva's oidc-provider, one process:
 // `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt | dpop <thumbprint>]`.
 //
-// It rotates refresh tokens of public clients by its own default rule. As it comes it issues opaque access tokens, which
-// it keeps, and an ID token (ES256); with `jwt`, JWT access tokens (ES256) for a resource, and no ID token; with `dpop`
-// the same, bound to a key (RFC 9449). Tokens that are bound it would not rotate by itself: it is told to. The adapter is
-// the one its documentation describes: a row per instance, found by id.
+// By default it rotates the refresh tokens of public clients, stores opaque access tokens, and issues an ID token (ES256).
+// With `jwt`, it issues JWT access tokens (ES256) for a resource, and no ID token. With `dpop`, these tokens are bound to a
+// key (RFC 9449). It does not rotate bound tokens by default: its configuration here changes this. The adapter is that of
+// its documentation: one row for each instance, found by id.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { generateKeyPairSync } from 'node:crypto';
@@ -101,7 +101,7 @@ const provider = new Provider('http://127.0.0.1', {
   },
 });
 
-// What a login would have left: a grant and its first refresh token.
+// Store what a login leaves: a grant and its first refresh token.
 async function login(number) {
   const grant = new provider.Grant({ clientId: 'app', accountId: `account-${number}` });
   if (RESOURCE) grant.addResourceScope(RESOURCE, 'account');

@@ -33,7 +33,7 @@ struct ContentView: View {
             Text(message)
         }
         .padding()
-        .task { step = try? await baton.pendingStep() } // Also after the app was closed in the middle.
+        .task { step = try? await baton.pendingStep() } // Also after the app was closed during a login.
     }
 
     private func enter() async throws {

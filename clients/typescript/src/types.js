@@ -7,12 +7,12 @@
  *
  * @typedef {object} DeviceKeys
  * @property {() => Promise<{ store: string, data: string, signer: Signer }>} create make a key, before a record names it
- * @property {(key: StoredKey) => Promise<Signer | null>} open null: the key does not exist any more, for ever
+ * @property {(key: StoredKey) => Promise<Signer | null>} open null: the key is permanently lost
  * @property {(key: StoredKey) => Promise<void>} remove
  */
 
 /**
- * @typedef {object} Session One login. `refresh_token` is absent if the access token is exchanged itself, null if nothing renews it.
+ * @typedef {object} Session One login. `refresh_token` is absent if the access token is exchanged itself, null if the login cannot be renewed.
  * @property {string} device_id
  * @property {string} access_token
  * @property {string | null} [refresh_token]
@@ -32,7 +32,7 @@
  * @property {readonly string[]} [enrol]
  * @property {number} [expires_at]
  *
- * @typedef {object} Revocation A login that has ended here, until the server has answered that it has ended there.
+ * @typedef {object} Revocation A login that has ended on this device. It is kept until the server has answered its revocation.
  * @property {string} token
  * @property {string | null} key_id
  * @property {string | null} secret

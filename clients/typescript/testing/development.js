@@ -4,8 +4,8 @@
 /**
  * @typedef {{ route?: string, phone?: string, account?: string, times?: number, ms?: number, seconds?: number }} Options
  * `route`: only requests to this route, such as `POST /oauth/token`. `phone`: only requests with this header
- * `Baton-Phone`. `account`: only requests of this account, by its id or e-mail address. `times`: how many requests it
- * meets. `ms` is for `slow` and `database_slow`, `seconds` for `clock_skew`.
+ * `Baton-Phone`. `account`: only requests of this account, by its id or e-mail address. `times`: how many requests get
+ * the fault. `ms` is for `slow` and `database_slow`, `seconds` for `clock_skew`.
  */
 
 /** The development server refused a request. `known` lists the known names. */
@@ -43,7 +43,7 @@ export class Development {
   }
 
   /**
-   * Plan a fault for the requests of `run`. Afterwards, what is left of it is removed.
+   * Plan a fault for the requests of `run`. Afterwards, the rest of the plan is removed.
    *
    * @template T
    * @param {string} name such as `answer_lost`

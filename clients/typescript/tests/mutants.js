@@ -67,7 +67,7 @@ const folder = mkdtempSync(join(tmpdir(), "baton-mutants-"));
 const survivors = [];
 const waiting = [...MUTANTS];
 
-/** Copy this folder, and try mutants in it until none waits. */
+/** Copy this folder, and try mutants in the copy until none is left. */
 async function work(copy, waiting) {
   cpSync(HERE, join(copy, "typescript"), { recursive: true, filter: (path) => !path.includes("node_modules") });
   cpSync(join(HERE, "..", "vectors"), join(copy, "vectors"), { recursive: true });
@@ -75,7 +75,7 @@ async function work(copy, waiting) {
     const [file, name, old, replacement, suites] = mutant;
     const path = join(copy, "typescript", "src", file);
     const source = readFileSync(path, "utf8");
-    if (source.split(old).length !== 2) survivors.push(`${file}: ${name}: its text stands ${source.split(old).length - 1} times`);
+    if (source.split(old).length !== 2) survivors.push(`${file}: ${name}: its text occurs ${source.split(old).length - 1} times`);
     writeFileSync(path, source.replace(old, () => replacement));
     if (!(await fails(copy, suites))) survivors.push(`${file}: ${name}`);
     writeFileSync(path, source);

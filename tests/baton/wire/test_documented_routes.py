@@ -202,7 +202,7 @@ def test_the_description_has_the_routes_of_the_page(team: dict[str, Any]) -> Non
     for path in ("/notes", "/notes/{note_id}", "/notes/{note_id}/shares", "/reports/notes", "/notes/about"):
         assert f'"{path}"' in described
     assert '"Stored"' in described
-    assert "What the route itself refuses." in described
+    assert "A refusal of the route itself." in described
 
 
 ROW = re.compile(r"^\| `errors\.(\w+)` \| (\d+) `(\w+)` \| `(\w+)` \|", re.MULTILINE)

@@ -12,7 +12,7 @@ export function Accounts() {
   return one ? html`<${Account} key=${one} account=${one} chosen=${more} />` : (mode.get().mode === "stage" ? html`<${Find} />` : html`<${List} />`);
 }
 
-/** The number of the newest event that may have changed an account. A page loads again when it changes. */
+/** The number of the newest event that may have changed an account. A page loads its data again when the number rises. */
 export function useNewest(fits) {
   const all = useStore(events);
   return all.findLast((event) => event.kind === "reset" || fits(event))?.n ?? 0;
@@ -24,7 +24,7 @@ export const AccountRows = ({ accounts }) => html`
       <b>${email ?? "(no address)"}</b><span><${Tag} tone=${status === "active" ? "ok" : "bad"}>${status}</${Tag}> ${logins} ${logins === 1 ? "login" : "logins"}</span>
       <code>${account}</code></a></li>`)}</ul>`;
 
-/** An operator finds an account, and sees no list of all. */
+/** The page of a stage: an operator must search for an account. There is no list of all accounts. */
 const Find = () => html`
   <h1>Accounts</h1>
   <${Empty} title="Search for an account."><p>Type the e-mail address, the account, the device or a request id into the search above. Press / to go there.</p></${Empty}>`;
@@ -107,10 +107,10 @@ const copied = ({ email }, again) =>
     again();
   });
 
-/** An account of an identity provider may have no address. Its id names it then. */
+/** The address of an account. An account of an identity provider may have none: then its id. */
 const named = (found) => found.email || found.account;
 
-/** Each of these needs the address of the account, as a person types it. The server checks it. */
+/** The changes of an account. The operator must type the address of the account, and the server compares it. */
 function Actions({ found, again }) {
   const [action, setAction] = useState(null);
   const [typed, setTyped] = useState("");

@@ -91,7 +91,7 @@ function Signature({ found }) {
   const differing = compared.filter((line) => line.differs).length;
   return html`
     <p><${Tag} tone=${signature.verdict === "verified" ? "ok" : "bad"}>${signature.verdict}</${Tag}>
-      ${" "}${own === null ? "A phone of this page would be shown beside the server. This request was signed elsewhere."
+      ${" "}${own === null ? "Another app signed this request, so only the base of the server is shown."
         : differing ? `${differing} lines differ. They are marked.` : "The phone and the server built the same base."}</p>
     <div class="table" tabindex="0" role="group" aria-label="Signature base, line by line"><table class="bases">
       <thead><tr><th scope="col">component</th><th scope="col">server</th>${own !== null && html`<th scope="col">phone</th>`}</tr></thead>
@@ -106,7 +106,7 @@ function Signature({ found }) {
 }
 
 function Engine({ calls }) {
-  if (!calls.length) return html`<${Empty} title="No call to the database."><p>The request was decided before.</p></${Empty}>`;
+  if (!calls.length) return html`<${Empty} title="No call to the database."><p>The server answered without it.</p></${Empty}>`;
   return html`
     <div class="table" tabindex="0" role="group" aria-label="Calls"><table>
       <thead><tr>${["call", "table", "condition", "verdict", "units", "size", "time"].map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
@@ -115,7 +115,7 @@ function Engine({ calls }) {
           <td><${Tag} tone=${{ held: "ok", done: "plain", failed: "warn" }[call.verdict] ?? "bad"}>${call.verdict}</${Tag}></td>
           <td>${units(call.units)}${call.units && !call.units.counted ? html` <small>computed</small>` : ""}</td><td>${call.bytes ? `${call.bytes} B` : ""}</td><td>${call.ms.toFixed(1)} ms</td></tr>`)}</tbody>
     </table></div>
-    <p class="note">A condition is checked by the database in the same step as the write. Between them is no gap for a second device.</p>`;
+    <p class="note">The database checks a condition in the same step as the write. No second device can act between the two.</p>`;
 }
 
 function Curl({ found }) {
@@ -125,8 +125,8 @@ function Curl({ found }) {
   return html`
     <${Code} text=${curl(found, location.origin)} label="curl command" />
     <p class="actions"><button type="button" onClick=${again}>again</button></p>
-    <p class="note">${ours ? "“again” sends the same body and token with a new signature, because a phone of this page sent it. The curl command has masked secrets."
-      : "“again” sends what is shown here. Masked secrets and used signatures are refused: a signature is good once."}</p>`;
+    <p class="note">${ours ? "“again” sends the same body and token with a new signature, because a phone of this page sent the request. The curl command has masked secrets."
+      : "“again” sends what is shown here. The server refuses masked secrets and used signatures: a signature is valid once."}</p>`;
 }
 
 const inputOf = ({ request }) => request.headers.find(([name]) => name.toLowerCase() === "signature-input")?.[1] ?? "";

@@ -1,4 +1,4 @@
-// The metrics of a stage. CloudWatch has them, and the operator's own rights read them.
+// The metrics of a stage. They are read from CloudWatch with the operator's own rights.
 import { dev } from "../parts/server.js";
 import { Loaded, html, useLoaded, useState } from "../parts/ui.js";
 import { HEIGHT, WIDTH, highest, number, path, sentence, total } from "../rules/metrics.js";

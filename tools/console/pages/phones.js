@@ -76,11 +76,11 @@ export function Digits({ attempt }) {
 
 const lose = (phone, name) => addFault({ name, match: { phone: phone.name }, times: 1 });
 
-/** A token without its key. Both requests are refused, and the login goes on. */
+/** Use a token without its key. Both requests are refused, and the login stays active. */
 async function steal(token) {
   const [call, exchange] = [await callAsThief(token), await exchangeAsThief(token)];
   const told = ({ status, code }) => `${status}${code ? ` ${code}` : ""}`;
-  return `a thief without the key: call ${told(call)}, exchange ${told(exchange)}. The login goes on`;
+  return `a thief without the key: call ${told(call)}, exchange ${told(exchange)}. The login stays active`;
 }
 
 function Entry({ phone, act, busy }) {
@@ -103,11 +103,11 @@ function Entry({ phone, act, busy }) {
     </form>`;
 }
 
-/** Every fault of the server, for all requests: for an app of your own. */
+/** A button for each fault of the server. The fault applies to any request, also to one of your own app. */
 function FaultPanel() {
   const { known } = useStore(faults);
   if (!known.length) return null;
-  const set = (fault) => tried(async () => addFault({ name: fault.name, times: 1, ...DEFAULTS[fault.takes] }), `The next request meets ${fault.name}.`);
+  const set = (fault) => tried(async () => addFault({ name: fault.name, times: 1, ...DEFAULTS[fault.takes] }), `The fault ${fault.name} applies to the next request.`);
   return html`
     <section class="fault-panel" aria-label="Faults for any request">
       <h2>Faults</h2><p class="note">Each button arms a fault for the next request to the API, from a phone here or from your own app.</p>

@@ -24,7 +24,7 @@ export function Picture({ lineage }) {
       <div ref=${frame}>${placed && html`<${Drawn} placed=${placed} />`}</div>
       <figcaption>
         <p>${placed?.sentence}</p>
-        <details><summary>The same as a list</summary><${AsText} lineage=${lineage} /></details>
+        <details><summary>Show the picture as a list</summary><${AsText} lineage=${lineage} /></details>
       </figcaption>
     </figure>`;
 }

@@ -8,7 +8,7 @@ import { Row } from "./wire.js";
 
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
 
-/** A stage keeps no requests: its log has lines of a request, a login or an account of the last seven days. */
+/** A stage keeps no requests. Its log has the lines of a request, a login or an account, of the last seven days. */
 async function stageSearch(text) {
   const { accounts } = await dev(`accounts?q=${part(text)}`);
   const { lines } = ID.test(text) ? await dev(`requests?q=${part(text)}`) : { lines: [] };

@@ -41,7 +41,7 @@ const Found = ({ found }) => html`
   <section aria-label="Clients"><h2>Clients</h2>
     <${Table} label="Clients" head=${["client", "mechanism", "token", "binding", "scope"]} rows=${found.clients.map((one) => [one.id, one.mechanism, one.form, one.binding, one.scope])} /></section>
   <section aria-label="Keys"><h2>Keys</h2>
-    <${Table} label="Keys" head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), one.signs_from ? dateTime(one.signs_from) : "its making"])} />
+    <${Table} label="Keys" head=${["key", "made", "age", "signs from"]} rows=${found.keys.map((one) => [html`<code>${one.kid}</code>`, dateTime(one.made_at), left(serverNow() - one.made_at), one.signs_from ? dateTime(one.signs_from) : "its creation"])} />
     <${Facts} rows=${[["not-before", found.not_before ? dateTime(found.not_before) : "not set"], ["engine", found.engine]]} /></section>
   <section aria-label="Settings"><h2>Settings</h2><${Facts} rows=${Object.entries(found.settings).map(([name, text]) => [name, text === null ? "not set" : String(text)])} /></section>`;
 

@@ -68,7 +68,7 @@ function Step({ step, index, state }) {
       <p>${step.say}</p>
       ${rows && html`<p class="checks">${rows.map((row) => html`<${Tag} key=${row.name} tone=${row.ok ? "ok" : "bad"}>${row.ok ? "✓" : "✗"} ${inWords(row)}</${Tag}>`)}</p>`}
       ${wrong && html`<div class="failing" role="alert"><p><strong>The story stops here.</strong> ${rows.filter((row) => !row.ok).map((row) => `Expected: ${inWords(row)}. Found: ${text(row.found)}.`).join(" ")}</p>
-        <p>Baton, or a fault that is set, did something else than the story says. See the Wire page, remove the faults, and start again.</p></div>`}
+        <p>Baton, or a planned fault, did not do what the story says. See the Wire page, remove the faults, and start again.</p></div>`}
       ${index === state.done.length && state.failed && state.failed !== "expectation" && html`<${Failing} error=${{ title: "The story stops here.", message: state.failed }} />`}
       ${now && state.busy && html`<p class="note">working …</p>`}
     </li>`;
@@ -85,7 +85,7 @@ function Scene({ state }) {
   );
   const [kept, setKept] = useState([]);
   useEffect(() => {
-    if (loaded.value) setKept(loaded.value.toSorted((a, b) => Number(!a.ended) - Number(!b.ended))); // The ended login came first.
+    if (loaded.value) setKept(loaded.value.toSorted((a, b) => Number(!a.ended) - Number(!b.ended))); // Ended logins first: the story began with them.
   }, [loaded.value]);
   if (!done.length) return html`<${Empty} title="The picture appears here."><p>Begin the story: it makes an account and phones of its own.</p></${Empty}>`;
   return html`

@@ -53,7 +53,7 @@ function Nothing({ any }) {
     </${Empty}>`;
 }
 
-/** The mark of a row: a word for what is not ordinary. */
+/** The mark of a row, as word and tone: a lost answer, an error or an exchange. Null for any other request. */
 export function mark(event) {
   if (isLost(event)) return ["lost", "warn"];
   const happened = event.exchange?.outcome;
@@ -77,7 +77,7 @@ export function Row({ event, chosen }) {
     </a></li>`;
 }
 
-/** What happened to the machine between two requests. */
+/** A row for an event between two requests: a fault, the clock, a mail or a reset. */
 function Machine({ event }) {
   const said = {
     fault: () => `fault ${event.fault?.name} ${event.change}`,

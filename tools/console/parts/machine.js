@@ -17,7 +17,7 @@ export const faults = store({ faults: [], known: [] });
 
 const took = ({ skipped: ahead }) => clock.set(Math.round(ahead));
 
-/** Do something, and say on the status line if it fails. */
+/** Run `work`, and show `done` or the error on the status line. Return the result, or undefined after an error. */
 export async function tried(work, done) {
   try {
     const value = await work();

@@ -6,7 +6,7 @@ import htm from "../vendor/htm.js";
 export const html = htm.bind(h);
 export { render, useEffect, useRef, useState };
 
-/** A value that several parts show. `set` takes a value or a function of the value before. */
+/** A value that several parts show. `set` takes a value, or a function of the previous value. */
 export function store(value) {
   const listeners = new Set();
   return {
@@ -30,7 +30,7 @@ export function useStore(source) {
   const shown = source.get();
   useEffect(() => {
     const again = () => redraw((count) => count + 1);
-    if (source.get() !== shown) again(); // It changed between the drawing and this effect.
+    if (source.get() !== shown) again(); // The store changed between the drawing and this effect.
     return source.subscribe(again);
   }, [source]);
   return shown;
@@ -108,7 +108,7 @@ export const Facts = ({ rows }) => html`
   <dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
     .map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 
-/** A row of tabs as links or buttons. The keyboard reaches each one with Tab. */
+/** A row of buttons, one of them pressed. The Tab key reaches each button. */
 export const Choices = ({ label, names, chosen, choose }) => html`
   <div class="choices" role="group" aria-label=${label}>${names.map((name) => html`
     <button key=${name} type="button" aria-pressed=${String(name === chosen)} onClick=${() => choose(name)}>${name}</button>`)}</div>`;

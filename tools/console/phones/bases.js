@@ -15,7 +15,7 @@ function entry(text) {
   return signed.get(name);
 }
 
-/** Keep a base, and how to sign another one. */
+/** Keep a base, and the function that signs another base. */
 export const keepBase = (base, sign) => void Object.assign(entry(base), { base, sign, keyId: /keyid="([^"]+)"/.exec(base)?.[1] });
 /** Keep a request that carries a signature. */
 export const keepSent = (request, phone) => void Object.assign(entry(request.headers["signature-input"]), { request, phone });

@@ -79,7 +79,7 @@ export class Phone {
     return this.data.name;
   }
 
-  /** Start the app. A process that was killed before never writes again. */
+  /** Start the app. An earlier process of this phone is killed: it never writes again. */
   start() {
     if (this.process) this.process.alive = false;
     this.process = this.#process();
@@ -112,7 +112,7 @@ export class Phone {
     return this.data.offline ? Promise.resolve() : new Promise((done) => setTimeout(done, seconds * 1000));
   }
 
-  /** Send one request, as this phone. `sent` gets the status or the error code of each one. */
+  /** Send one request, as this phone. `sent` gets the status, the error code or `lost` of each request. */
   async send(request, limits = { timeout: 20 }) {
     if (this.data.offline) throw new NoAnswer("the phone is offline", false);
     keepSent(request, this);
@@ -128,7 +128,7 @@ export class Phone {
     }
   }
 
-  /** The phone's own clock. It moves with the server's; `data.clock` makes it wrong. */
+  /** The time of the phone in seconds. It moves with the clock of the server. `data.clock` is its error in seconds. */
   seconds() {
     return Date.now() / 1000 + clock.get() + this.data.clock;
   }

@@ -68,7 +68,7 @@ export function change(phone, members) {
   return refresh(phone);
 }
 
-/** Read the state of a phone again, and say what happened. */
+/** Read the state of a phone again, and show `told`, the outcome of the last action. */
 export async function refresh(phone, told) {
   const view = await phone.view();
   phones.set(phones.get().map((entry) => (entry.phone === phone ? { ...entry, view, told: told ?? entry.told } : entry)));

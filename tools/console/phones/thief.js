@@ -1,4 +1,4 @@
-// A thief who read a token, such as in a log, and not the key. He signs with a key of his own.
+// A thief who has a token, for example from a log, but not its key. He signs with his own key.
 import { fetchTransport } from "../client/browser.js";
 import { contentDigest, signatureFields, thumbprint } from "../client/rules/signature.js";
 import { serverNow } from "../parts/machine.js";

@@ -2,7 +2,7 @@
 
 export const KEPT = 2000;
 
-/** Add events in order. A sequence number that is there already is left out. */
+/** Add new events in the order of their numbers, and keep the newest 2,000. An event with a known number is left out. */
 export function merged(events, incoming) {
   const last = events.length ? events[events.length - 1].n : 0;
   const fresh = incoming.filter((event) => event.n > last).sort((a, b) => a.n - b.n);
@@ -31,7 +31,7 @@ export const rows = (events, { refusals, onlyRoute, phone }) =>
 export const values = (events, read) =>
   [...new Set(events.filter((event) => event.kind === "request").map(read).filter(Boolean))].sort();
 
-/** Units as `1 write, 2 reads`, and whether they were counted or computed. */
+/** Units as a short text, such as `1w 2r`. Empty without units. */
 export function units({ read = 0, write = 0 } = {}) {
   const told = [];
   if (write) told.push(`${tidy(write)}w`);

@@ -1,4 +1,4 @@
-// The lineage picture: chain to boxes. One pure function, tested on values.
+// The lineage picture: place the generations of a lineage as boxes and edges. Pure functions.
 import { againSentence, gapSentence, generationSentence, lineageSentence, mainLine, stateOf } from "./chain.js";
 import { clockTime, outcome, reason, short } from "./words.js";
 

@@ -1,4 +1,4 @@
-// The lines of the metrics of a stage, on values.
+// The curves of the metrics of a stage. Pure functions.
 export const WIDTH = 320;
 export const HEIGHT = 72;
 const TOP = 4; // The line is not cut at the highest value.

@@ -3,7 +3,7 @@
 const METHODS = ["get", "post", "put", "patch", "delete"];
 const DEEP = 6;
 
-/** All operations by tag, in the order of the paths. */
+/** All operations, in the order of the paths. Each has its tag. */
 export function operations(api) {
   const found = [];
   for (const [path, members] of Object.entries(api.paths)) {

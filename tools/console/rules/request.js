@@ -5,7 +5,7 @@ import { outcome } from "./words.js";
 const OWN = new Set(["host", "connection", "content-length", "accept-encoding", "origin", "referer", "user-agent"]);
 const quoted = (text) => `'${String(text).replaceAll("'", `'\\''`)}'`;
 
-/** A curl command. Its secrets are masked, and its signature is used: it shows the form of the request. */
+/** A curl command. Its secrets are masked, and its signature is already used, so it only shows the form of the request. */
 export function curl({ method, path, request }, origin) {
   const lines = [`curl -X ${method} ${quoted(origin + path)}`];
   for (const [name, value] of request.headers) {

@@ -58,7 +58,7 @@ export const REASONS = {
   password_changed: "the password was changed",
   replaced: "another login replaced it",
   idle: "it was not used for too long",
-  expired: "its longest time was over",
+  expired: "it reached its absolute limit",
   password_reset: "the password was reset",
   account_disabled: "the account was disabled",
   claimed: "the owner of the mailbox claimed the account",

@@ -12,7 +12,7 @@ export class Stage {
     this.lineage = null;
   }
 
-  /** The phones that are still there, by role. A person may have removed one in another tab. */
+  /** The phone of a role. Throws if a person has removed the phone in another tab. */
   phone(role) {
     const found = phones.get().find(({ phone }) => phone === this.cast.get(role));
     if (!found) throw new Error(`The ${role} is no longer on the Phones page. Start the story again.`);
@@ -77,7 +77,7 @@ export const VERBS = {
   },
   login: (stage, role) => stage.phone(role).login(stage.email, PASSWORD),
   exchange: (stage, role) => stage.phone(role).exchange(),
-  /** The answer or the request is lost, and the phone is without a network after that. */
+  /** The answer or the request is lost, and the phone stays offline until this exchange has failed. */
   async tunnel(stage, role, name) {
     const phone = stage.phone(role);
     await lost(stage, role, name);

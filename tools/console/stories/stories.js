@@ -7,7 +7,7 @@ export const STORIES = [
     name: "lost-answer",
     title: "The lost answer",
     question: "The server made a new token, and the answer never arrived. Is the person logged out?",
-    moral: "No. The attempt makes an exchange safe to repeat: the same attempt always gets the same child. Without it, the server could not tell this repetition from a thief who found the old token.",
+    moral: "No. The attempt makes an exchange safe to repeat: the same attempt always gets the same child. Without the attempt, the server could not tell this repetition from a thief who found the old token.",
     steps: [
       {
         say: "A person registers. The phone makes a key, and Baton binds the login to it. The token of the login is generation 0.",
@@ -96,7 +96,7 @@ export const STORIES = [
       { say: "And generation 2.", do: ["exchange", "phone"], expect: { result: "ok", phone_generation: 2, server_generation: 2 } },
       { say: "The backup is restored. The phone has generation 0 again. The server is at 2.", do: ["restore", "phone"], expect: { phone_generation: 0, server_generation: 2, login: "live" } },
       {
-        say: "The app exchanges token 0 with its attempt. It is a late repetition, answered with superseded. Another process could be ahead, so the app reads its storage again. It is still at 0, so the storage must be a copy. The app ends the login.",
+        say: "The app exchanges token 0 with its attempt. It is a late repetition, answered with superseded. Another process could be ahead, so the app reads its storage again. The storage still has generation 0, so it must be a copy. The app ends the login.",
         do: ["exchange", "phone"],
         expect: { result: "logged_out", reason: "reuse" },
       },
@@ -112,7 +112,7 @@ export const STORIES = [
       { say: "A person registers, with a correct clock.", do: ["register", "phone"], expect: { result: "ok", phone_generation: 0 } },
       { say: "The clock of the phone jumps one hour ahead.", do: ["clock", "phone", 3600], expect: { phone_generation: 0 } },
       {
-        say: "The phone exchanges. Its signature says a time in the future, so the server refuses it, and its answer has the true time. The app signs again with it.",
+        say: "The phone exchanges. Its signature has a time in the future, so the server refuses the request. The answer has the true time, and the app signs again with this time.",
         do: ["exchange", "phone"],
         expect: { result: "ok", phone_generation: 1, login: "live" },
       },

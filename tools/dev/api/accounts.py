@@ -93,7 +93,7 @@ class DevAccounts:
             names = (account, user.email, *state.lineages)
             if text and not any(text.lower() in name.lower() for name in names):
                 continue
-            # Ended logins are in the state too: `ended` is only in the answer about one account.
+            # `logins` counts ended logins too: only the answer about one account tells them apart.
             status, logins = state.status.name.lower(), len(state.lineages)
             found.append({"account": account, "email": user.email, "status": status, "logins": logins})
             if len(found) == LISTED_MAX:

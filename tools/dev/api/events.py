@@ -23,7 +23,10 @@ Event = dict[str, Any]
 
 
 class Source(Protocol):
-    """An object that has the members of an event. It must not refer to the event: the garbage collector tracks none."""
+    """An object that has the members of an event.
+
+    It must not refer to the event: the garbage collector tracks neither of the two, so a cycle would never be freed.
+    """
 
     def members(self) -> dict[str, Any]:
         """Return the members."""
@@ -92,7 +95,7 @@ class Events:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, list[Event]]:
-        """Return the number of missed events after ``number`` that are no longer kept, and the kept events."""
+        """Return how many events after ``number`` are no longer kept, and the kept events after it."""
         with self._changed:
             missed, found = self._after(number)
         return missed, [kept.event() for kept in found]
@@ -140,7 +143,10 @@ class Events:
                     yield b": still here\n\n"
 
     def _wait(self, gone: Callable[[], bool]) -> None:
-        """Wait for an event, the time of a comment, or the end of the reader: a page that reloads needs its place."""
+        """Wait until there is an event, a comment is due, or the reader has closed the connection.
+
+        A closed stream must end soon: a page that reloads needs its place among the 8 streams.
+        """
         waited = 0.0
         while not self._changed.wait(min(GONE_EVERY_S, COMMENT_EVERY_S)):
             waited += min(GONE_EVERY_S, COMMENT_EVERY_S)

@@ -51,7 +51,7 @@ _MATCH: Final = ("route", "phone", "account")
 
 
 class Match(Struct, frozen=True):
-    """The requests that a fault meets. An empty member fits every request."""
+    """The requests to which a fault applies. An empty member fits every request."""
 
     route: str = ""
     phone: str = ""
@@ -60,7 +60,7 @@ class Match(Struct, frozen=True):
     def fits(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> bool:
-        """Check whether the fault meets a request. ``account`` returns the names of the account of the request."""
+        """Check whether the fault applies to a request. ``account`` returns the names of the account of the request."""
         if self.route:
             template = route()
             if self.route not in {template, f"{method} {template}"}:
@@ -147,7 +147,7 @@ class Faults:
     def meet(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> tuple[Fault, ...]:
-        """Return the faults that a request meets, and count them."""
+        """Return the faults that apply to a request, and count each of them as happened."""
         with self._lock:
             met = []
             for fault, left in list(self._planned.values()):

@@ -21,7 +21,7 @@ _EFFECTLESS: Final = frozenset({"request_lost", "throttled", "captive_portal"})
 GATEWAY_TIMEOUT: Final = GatewayResponse(
     504, (("Content-Type", "application/json"),), b'{"message": "Endpoint request timed out"}'
 )
-"""The answer of API Gateway itself. A deployment of Baton answers 503, and a CDN may answer like this."""
+"""The answer of API Gateway itself at its time-out. A deployment of Baton answers 503 before. A CDN may answer 504."""
 
 CAPTIVE_PORTAL: Final = GatewayResponse(
     200,
@@ -34,7 +34,7 @@ Account = Callable[[Sequence[tuple[str, str]], bytes], set[str]]
 
 
 class Front:
-    """The front of the API."""
+    """Sends each request to the gateway, injects the planned faults, and keeps a record of the request."""
 
     def __init__(
         self, gateway: Gateway, clock: DevelopmentClock, faults: Faults, records: Records, account_of: Account
@@ -49,7 +49,7 @@ class Front:
         """Return the answer. ``None``: a fault closes the connection without an answer."""
         phone = _phone(headers)
         seen, names = Seen(phone), []
-        if self._faults.planned:  # hardly ever
+        if self._faults.planned:  # rarely
             seen.faults = self._faults.meet(
                 method=method,
                 route=lambda: self.route(target),
@@ -155,7 +155,7 @@ def _with_phone(response: GatewayResponse) -> GatewayResponse:
 
 
 def told_at(response: GatewayResponse, skew_s: int) -> GatewayResponse:
-    """Return an answer as of a server with a wrong clock. The time is in ``Baton-Time`` and in ``server_time``."""
+    """Return an answer as a server with a wrong clock sends it: with another ``Baton-Time`` and ``server_time``."""
     headers = tuple(
         (name, str(int(value) + skew_s) if name.lower() == "baton-time" else value) for name, value in response.headers
     )

@@ -52,7 +52,7 @@ class Noted(Struct, frozen=True):
 
 
 class History:
-    """The generations of the last logins."""
+    """The generations of the last 1,000 logins."""
 
     def __init__(self) -> None:
         """Begin without a login."""

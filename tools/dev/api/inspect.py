@@ -42,7 +42,7 @@ def _read(baton: Any, text: str) -> tuple[Any, str | None]:  # noqa: ANN401
     try:
         ring = verifier.key_ring.current(now=baton.clock())
         return read_token(text, ring=ring, names=verifier.names, clients=verifier.clients), None
-    except Exception as refusal:  # noqa: BLE001 - also the defects of a made-up token
+    except Exception as refusal:  # noqa: BLE001 - an invented token may raise any exception
         return None, str(getattr(refusal, "reason", "") or type(refusal).__name__)
 
 

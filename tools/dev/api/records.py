@@ -54,9 +54,9 @@ class Shown(Struct, frozen=True):
 
 
 class Record(Struct, gc=False):
-    """One request. Its secrets are masked when the record is first read. Most records are never read.
+    """One request. Its secrets are masked when the record is first read, because most records are never read.
 
-    From then on, the record has no secret. It is in no cycle of references: the garbage collector does not track it.
+    A masked record has no secret. The garbage collector does not track a record, so it is in no cycle of references.
     """
 
     facts: Facts | None
@@ -159,7 +159,7 @@ class Records:
             )
         record = Record(Facts(sent, response, seen, request_id, faults, ms, at, noted), self._authorities)
         if len(sent.body) + (len(response.body) if response else 0) > BODY_BYTES_MAX:
-            record.members()  # Only what is shown is cut.
+            record.members()  # Masks the request now: the shown part of a large body is cut, and the rest is dropped.
         kept = self._events.publish_later(KIND, record)
         record.kept = (kept.n, kept.at)
         with self._lock:

@@ -138,7 +138,7 @@ class DevApi:
 
     def _skip(self, request: DevRequest) -> Answer:
         seconds = request.members("skip").get("skip")
-        # An invalid number, also NaN, is outside all limits.
+        # NaN is outside all limits too.
         if type(seconds) not in {int, float} or not -SKIP_MAX_S <= seconds <= SKIP_MAX_S:  # type: ignore[operator] # a number
             raise DevRefusal(400, "wrong_type", f'Send {{"skip": seconds}}, at most {SKIP_MAX_S} either way.')
         self.clock.skip(float(seconds))  # type: ignore[arg-type] # a number

@@ -1,4 +1,4 @@
-"""What the development server notes of a request while it runs. One thread runs a request from start to end."""
+"""The notes of the development server about a running request. One thread runs a request from start to end."""
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -76,7 +76,7 @@ class Seen(Struct, gc=False):
 
     phone: str | None = None
     request_id: str = ""
-    """The id if there is no answer with another one. Empty: any id."""
+    """The id of the request if the answer has none. Empty: a random id is used then."""
     faults: tuple[Fault, ...] = ()
     closed: bool = False
     """A fault closed the connection."""

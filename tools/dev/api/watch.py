@@ -149,7 +149,7 @@ class _WatchedClient:
             ms = round((time.perf_counter() - began) * 1000, 2)
             stored = None if self._counts else stored_size
             sizes = units.items_of(operation, request, answer, stored)
-            # moto adds wrong figures without being asked.
+            # moto adds wrong figures even if the request does not ask for them.
             counted = units.counted(answer.pop("ConsumedCapacity", None)) if self._counts else None
             table = _table(request)
             seen.calls.append(
@@ -168,7 +168,7 @@ class _WatchedClient:
         lost = seen.fault("database_answer_lost")
         if lost is None or operation in units.READS:
             return False
-        # Later calls of the request find the database well again: an error of the first write ends most requests.
+        # Later calls of the request succeed. Most requests end with the error of the first write.
         seen.faults = tuple(fault for fault in seen.faults if fault is not lost)
         return True
 

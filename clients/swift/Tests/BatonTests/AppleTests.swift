@@ -198,7 +198,7 @@ import Testing
         #expect(try keys.open(StoredKey(store: "enclave", data: "AAAA", jwk: nil)) == nil, "a record of another device")
     }
 
-    /// What Linux cannot compile is parsed at least.
+    /// Linux cannot compile these sources, so they are only parsed.
     @Test func theSourcesForAppleAndTheSampleAreSwift() throws {
         let sources = try FileManager.default.subpathsOfDirectory(atPath: package.path).filter {
             $0.hasPrefix("Sources/Baton/Apple/") || $0.hasPrefix("Samples/")

@@ -13,7 +13,7 @@ import Testing
         return later
     }
 
-    /// Start a process that adds revocations. The agent stands beside the tests.
+    /// Start a process that adds revocations. The agent is in the folder of the tests.
     private func writer(_ times: Int) throws -> Process {
         let process = Process()
         process.executableURL = Bundle.main.executableURL?.deletingLastPathComponent().appendingPathComponent("BatonAgent")

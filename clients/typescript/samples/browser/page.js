@@ -18,7 +18,7 @@ const say = (text) => void (at("said").textContent = text);
 const baton = browserBaton({ baseUrl: API, clientId: "mobile" });
 let step = null;
 
-/** Do something, and show its error in words. */
+/** Run `work`, and show its error in words. */
 const doing = (work) => async (event) => {
   event.preventDefault();
   try {

@@ -14,7 +14,7 @@ import { signerOf } from "./software-keys.js";
 const RECORDS = "records";
 const KEYS = "keys";
 const RECORD = "record";
-const UNNAMED_LIFE = 3600e3; // Milliseconds. A tab that makes a key names it much sooner.
+const UNNAMED_LIFE = 3600e3; // Milliseconds. A tab stores the name of a new key much sooner.
 
 /** One database, opened again once if the connection is lost. */
 export class Database {

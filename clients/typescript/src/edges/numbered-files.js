@@ -1,7 +1,7 @@
 // The record in numbered files of one folder. There is no lock that could be left behind.
 //
-// A write makes file n+1 by `link`, which fails if it exists: then another process was faster, and the change is applied
-// to its record. A reader takes the highest number.
+// A write makes file n+1 by `link`, which fails if the file exists: then another process was faster, and the change is
+// applied to the record of that process. A reader takes the highest number.
 
 import { link, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,15 +13,15 @@ import { EMPTY, readRecord, writeRecord } from "../rules/record.js";
 
 const NAME = /^record\.(\d{12})$/;
 const LEFTOVER = /^new\./;
-const LEFTOVER_LIFE = 60e3; // Milliseconds. A process that was killed left it.
-const STARTED = "started"; // Exists as soon as there was a record: a folder without one is then broken, not empty.
+const LEFTOVER_LIFE = 60e3; // Milliseconds. A killed process left an older file.
+const STARTED = "started"; // Exists as soon as there was a record: without a record, the folder is then broken, not empty.
 const LISTINGS = 50;
 
 /** @implements {Storage} */
 export class FileStorage {
   #folder;
 
-  /** @param {string} folder for this record alone; it is made if it is missing */
+  /** @param {string} folder only for this record; it is made if it is missing */
   constructor(folder) {
     this.#folder = folder;
   }
@@ -46,7 +46,7 @@ export class FileStorage {
       const names = await this.#names();
       const number = highest(names);
       if (number === 0 && !names.includes(STARTED)) return { number, record: EMPTY };
-      // A listing is not atomic: it may miss a file that was made, and one that was deleted, while it was read.
+      // A listing is not atomic: meanwhile, others may have made the next file and deleted the listed file.
       const text = number === 0 ? null : await readFile(this.#path(number), "utf8").catch(missing);
       if (text !== null) return { number, record: readRecord(text) };
       if (listing === LISTINGS) throw new BrokenStorage("The record is missing from its folder. Nothing was changed.");
@@ -81,7 +81,7 @@ export class FileStorage {
     await this.#flush();
     const names = await this.#names();
     if (highest(names) !== number) {
-      // Slower processes deleted the number before: this file was made again, below a newer one.
+      // Faster processes have made and deleted this number before: this file is below a newer one.
       await rm(this.#path(number), { force: true });
       return false;
     }

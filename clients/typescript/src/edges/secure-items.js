@@ -15,7 +15,7 @@ import { SoftwareKeys } from "./software-keys.js";
  */
 
 /**
- * Adapt `expo-secure-store`. Its usual accessibility logs people out in background refresh, so this names another one.
+ * Adapt `expo-secure-store`. With its default accessibility, a background refresh finds no record: this sets another one.
  * @param {{ getItemAsync(name: string, options: object): Promise<string | null>, setItemAsync(name: string, value: string, options: object): Promise<void>,
  *   deleteItemAsync(name: string, options: object): Promise<void>, AFTER_FIRST_UNLOCK_THIS_DEVICE_ONLY: unknown }} store
  * @returns {SecureItems}

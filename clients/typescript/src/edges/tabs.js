@@ -1,7 +1,7 @@
-// Tabs of one origin: one exchange among them, and each hears of a new state.
+// Tabs of one origin: one exchange at a time, and each tab gets the new states of the others.
 
 /**
- * Run alone among the tabs, or after some seconds anyway: a frozen tab may hold the lock, and the record keeps it safe.
+ * Run alone among the tabs. After `wait` seconds, run in any case: a frozen tab may hold the lock, and the record is safe.
  * @param {LockManager | undefined} locks @returns {import("../types.js").Lock}
  */
 export const webLock = (locks) => async (name, wait, run) => {

@@ -20,7 +20,7 @@ import { stopIfAborted } from "./patience.js";
  * @property {boolean} repeatable
  * @property {boolean} [keyed]
  * @property {(created: number) => Promise<import("./core.js").Prepared | null>} prepare reads storage and signs; null: storage moved
- * @property {(success: Success) => T} read throws `NoAnswer` if the answer lacks what it must have
+ * @property {(success: Success) => T} read throws `NoAnswer` if the answer lacks a required member
  * @property {(refusal: Refused) => Promise<Facts>} [facts] about this operation, after a refusal
  */
 
@@ -86,7 +86,7 @@ const NOTHING = {
 };
 
 /**
- * Make a reader of answers that must have these members. Any other 2xx answer was changed on its way.
+ * Make a reader of answers that must have these members. Any other 2xx answer was changed on its way, and throws.
  * @param {Record<string, "string" | "number" | "object" | "list">} members
  * @returns {(success: Success) => Record<string, any>}
  */

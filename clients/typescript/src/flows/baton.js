@@ -42,14 +42,14 @@ export class Baton {
   }
 
   /**
-   * Log in with a passkey alone. `get` passes the options to the platform, and returns its answer (`toJSON()`).
+   * Log in with only a passkey. `get` passes the options to the platform, and returns its answer (`toJSON()`).
    * @param {(options: object) => Promise<object>} get @param {LoginOptions} o
    */
   loginWithPasskey(get, o) {
     return begin(this.#core, "login", "", "", o, get);
   }
 
-  // Mail: keep the session that these return in memory.
+  // Mail: keep the session that these functions return in memory.
 
   /** Send a code to an address, for `register(…, { mail })`. @param {string} email */
   startRegistration(email) {
@@ -73,14 +73,14 @@ export class Baton {
 
   /**
    * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
-   * then. `confirmed` is false if it has not answered yet. The revocation is stored and sent again.
+   * later. `confirmed` is false if the server has not answered yet. The revocation is stored and sent again.
    * @returns {Promise<{ confirmed: boolean }>}
    */
   async logout() {
     const core = this.#core;
     const at = core.second();
     await core.update((now) => revoked(now, "logout", at));
-    const possible = await revokeWaiting(core, core.patience(undefined, REVOCATION), true).catch(() => false); // It is stored.
+    const possible = await revokeWaiting(core, core.patience(undefined, REVOCATION), true).catch(() => false); // The revocation is stored.
     return { confirmed: possible && (await core.read()).revocations.length === 0 };
   }
 
@@ -164,7 +164,7 @@ export class Baton {
     const core = this.#core;
     const prepare = (/** @type {number} */ created) => core.prepared({ method: "GET", path: "/time" }, created, null);
     const read = (/** @type {import("./ask.js").Success} */ { answer, members }) => {
-      if (serverTime(answer.headers, members) === null) throw new NoAnswer("the answer tells no time");
+      if (serverTime(answer.headers, members) === null) throw new NoAnswer("the answer has no time");
     };
     const asked = await ask(core, { verb: "time", repeatable: true, prepare, read }, core.patience(undefined, DEADLINE));
     if (asked.refused) throw asked.refused;

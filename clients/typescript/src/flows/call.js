@@ -31,7 +31,7 @@ export async function call(core, method, path, o, read, team) {
   const key = o.idempotencyKey === undefined ? undefined : quotedKey(o.idempotencyKey);
   const body = bodyOf(o); // Encoded once: a repetition has the same bytes.
   const repeatable = o.repeat ?? (SAFE.includes(method) || key !== undefined);
-  const stepUpAttempt = core.name(); // With it, the same code may be sent again.
+  const stepUpAttempt = core.name(); // With this attempt, the same code may be sent again.
   let { grant } = o;
   let patience = core.patience(o, DEADLINE);
   let exchanged = false;
@@ -89,7 +89,7 @@ export function bodyOf({ json, body }) {
   return body ?? (json === undefined ? new Uint8Array() : utf8(JSON.stringify(json)));
 }
 
-/** Refuse what is no proof, before anything is sent. @param {unknown} proof */
+/** Refuse a value that is no proof, before a request is sent. @param {unknown} proof */
 export function checkProof(proof) {
   if (!isObject(proof) || !Object.values(proof).some(Boolean))
     throw new TypeError("A proof is an object with a password, a code or a passkey. To cancel, `confirm` throws an error.");

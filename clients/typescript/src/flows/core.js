@@ -101,7 +101,7 @@ export class Core {
         listener(state);
       } catch (error) {
         queueMicrotask(() => {
-          throw error; // It is an error of the app. The login goes on.
+          throw error; // It is an error of the app. The login stays active.
         });
       }
     }
@@ -121,7 +121,7 @@ export class Core {
   }
 
   /**
-   * Open the key of the device. Null: it does not exist any more. Trouble of the key store ends nothing.
+   * Open the key of the device. Null: it does not exist any more. An error of the key store ends no login.
    * @param {import("../types.js").StoredKey} key @returns {Promise<RequestSigner & { jwk: import("../types.js").PublicJwk } | null>}
    */
   async keySigner(key) {

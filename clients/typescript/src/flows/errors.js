@@ -31,7 +31,7 @@ export class LoggedOut extends NotLoggedIn {
   }
 }
 
-/** There was no answer in time. Nothing ended, and the next call continues. `last` is the last trouble. */
+/** There was no answer in time. Nothing ended, and the next call continues. `last` describes the last failure. */
 export class Offline extends BatonError {
   /** @param {string} last */
   constructor(last) {
@@ -49,7 +49,7 @@ export class AnswerLost extends BatonError {
   }
 }
 
-/** The record or the key cannot be used just now: nothing was sent, nothing ended. */
+/** The record or the key cannot be used now: nothing was sent, nothing ended. */
 export class StorageUnavailable extends BatonError {
   /** @param {string} message @param {unknown} [cause] */
   constructor(message, cause) {

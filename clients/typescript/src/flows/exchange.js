@@ -27,7 +27,7 @@ export async function usable(core, patience) {
 }
 
 /**
- * Exchange `parent`, or wait for the exchange that another caller has begun. It outlives the caller that began it.
+ * Exchange `parent`, or wait for the exchange that another caller has begun. An exchange outlives its caller.
  * @param {Core} core @param {Session} parent @param {Patience} patience @returns {Promise<Session>}
  */
 export async function exchange(core, parent, patience) {
@@ -51,7 +51,7 @@ function begin(core, parent, left) {
   const child = core.lock(`baton:${core.clientId}`, LOCK_WAIT, run).finally(() => {
     core.flight = null;
   });
-  child.catch(() => {}); // Its callers may all have cancelled.
+  child.catch(() => {}); // All callers may have cancelled.
   return { attempt: parent.attempt, child };
 }
 
@@ -93,7 +93,7 @@ export const formPlan = (path, form) => ({
 });
 
 /**
- * Read what every generation brings, and draw the attempt of its exchange (rule 1).
+ * Read the members that every generation has, and draw the attempt of its exchange (rule 1).
  * @param {Core} core @param {Record<string, any>} given @param {Session | null} parent
  * @returns {Pick<Session, "access_token" | "refresh_token" | "expires_at" | "attempt">}
  */

@@ -20,7 +20,7 @@ import { LoginStep } from "./step.js";
 
 /**
  * @param {Core} core @param {"register" | "login"} verb @param {string} email @param {string} password
- * @param {import("../types.js").LoginOptions} o @param {(options: object) => Promise<object>} [get] for a passkey alone
+ * @param {import("../types.js").LoginOptions} o @param {(options: object) => Promise<object>} [get] for a login with only a passkey
  * @returns {Promise<Login>}
  */
 export async function begin(core, verb, email, password, o, get) {
@@ -102,7 +102,7 @@ export async function newKey(core) {
 }
 
 /**
- * Return what introduces this device: the new key, or the secret of the last HMAC login.
+ * Return the device of a login, and its signer: the key, or the secret of the last HMAC login.
  * @param {Core} core @param {DeviceRecord} record @param {boolean} byLast
  */
 export async function introduction(core, record, byLast) {

@@ -21,7 +21,7 @@ export async function revokeWaiting(core, patience, now = false) {
   core.revoking ??= sendAll(core).finally(() => {
     core.revoking = null;
   });
-  core.revoking.catch(() => {}); // Its callers may all have cancelled.
+  core.revoking.catch(() => {}); // All callers may have cancelled.
   return patience.wait(core.revoking);
 }
 

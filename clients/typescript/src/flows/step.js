@@ -60,7 +60,7 @@ export class LoginStep {
     checkProof(proof);
     const members = { ...proof, ...(o.enrolment === undefined ? {} : { enrolment: o.enrolment }), remember_device: o.rememberDevice ?? true };
     const { value, record, step, finished } = await this.#ask("/login/factor", members, firstTokens(this.#core), o);
-    if (finished) return loginDone(await this.#core.session(), {}); // By another process.
+    if (finished) return loginDone(await this.#core.session(), {}); // Another process has finished this login.
     return step ? { done: false, step } : begun(this.#core, value, record);
   }
 

@@ -1,4 +1,4 @@
-// Base URLs, paths, queries and keys of calls. What is signed must be what is sent, so this is our own expression:
+// Base URLs, paths, queries and keys of calls. The signed URL must be the sent URL, so this client parses URLs itself:
 // platforms resolve dot segments and rewrite hosts, each in another way.
 
 const URL_SHAPE = /^(https?):\/\/(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?(\/[^?#]*)?$/i;

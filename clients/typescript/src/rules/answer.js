@@ -31,7 +31,7 @@ export class Answer {
  */
 
 /**
- * Read an answer of Baton, or say why it is not Baton's.
+ * Read an answer of Baton, or return why it is not Baton's.
  * @param {RawAnswer} raw
  * @param {{ url: string, method: string, team: boolean }} asked `team`: a route of the app, which may send any media type
  * @returns {{ foreign: string } | { foreign: null, answer: Answer, members: Record<string, unknown>, refusal: Refusal | null }}
@@ -99,7 +99,7 @@ const storable = (headers) => !(headers.get("cache-control") ?? "").toLowerCase(
 export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Parse JSON in strict UTF-8, without a byte order mark and without duplicate members. Undefined: it is not that.
+ * Parse JSON in strict UTF-8, without a byte order mark and without duplicate members. Undefined: the bytes are not such JSON.
  * @param {Uint8Array} bytes @returns {unknown}
  */
 export function parseStrictly(bytes) {

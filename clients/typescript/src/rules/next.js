@@ -1,5 +1,5 @@
 // What a client does next: the table of rules. Its rows are tried in order, and the first that applies decides.
-// `attempts.json` of the vectors enumerates it. A test deletes each row in turn: a vector must fail.
+// `attempts.json` of the vectors lists the situations. A test deletes each row in turn: a vector must fail.
 
 import { DEFECTS, GRANTS } from "./numbers.js";
 
@@ -27,7 +27,7 @@ import { DEFECTS, GRANTS } from "./numbers.js";
  * @property {boolean} evidence the caller can make evidence
  * @property {boolean} attested this request had evidence
  * @property {number} pause the next pause, in seconds
- * @property {number} left what is left of the deadline
+ * @property {number} left the rest of the deadline, in seconds
  *
  * @typedef {"done" | "pause" | "sync" | "answer_lost" | "exchange" | "step_up" | "return_step" | "return_session" | "new_attempt"
  *   | "read_storage" | "ask_again" | "rule_8" | "logged_out" | "attest" | "refused" | "offline"} Step
@@ -57,7 +57,7 @@ export const ROWS = [
   [
     "3 no answer",
     (s) => {
-      // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent our bytes twice.
+      // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent the same bytes twice.
       const busy = s.action === "retry" && s.code !== "superseded";
       return s.came === "nothing" || busy ? (s.repeatable ? again(s) : "answer_lost") : null;
     },

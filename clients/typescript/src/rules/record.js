@@ -1,4 +1,4 @@
-// The storage record: its format, and the changes of it. Every change is a guard, for it may be applied again.
+// The storage record: its format, and the changes of it. Every change checks the record that it gets, because it may be applied again.
 
 import { BrokenStorage } from "../flows/errors.js";
 import { base64url, unbase64 } from "./encoding.js";
@@ -124,16 +124,16 @@ function number(value) {
   return value;
 }
 
-/** Return the token that is exchanged, or null: nothing renews this login. @param {Session} session */
+/** Return the token that is exchanged, or null: the login cannot be renewed. @param {Session} session */
 export const renewal = (session) => (session.refresh_token === undefined ? session.access_token : session.refresh_token);
 
-/** Tell whether both are the same generation: an attempt is made once for each token. @param {Session | null} a @param {Session | null} b */
+/** Return whether both are the same generation: an attempt is made once for each token. @param {Session | null} a @param {Session | null} b */
 export const same = (a, b) => a?.attempt === b?.attempt;
 
 /** Hardware keys cannot be copied. Every other key may be in a copy of the device. @param {StoredKey | null} key */
 const copyable = (key) => key !== null && key.store !== "enclave" && key.store !== "keystore";
 
-/** Return the secret that introduces the next HMAC login. @param {DeviceRecord} record */
+/** Return the secret that signs the next HMAC login. @param {DeviceRecord} record */
 export const lastSecret = ({ session, last }) =>
   session?.key_id && session.secret ? { key_id: session.key_id, secret: session.secret } : last;
 

@@ -77,8 +77,8 @@ def test_the_limit_is_five_percent_in_both_directions(now: float, within: bool) 
 def test_a_case_on_one_side_only_is_reported() -> None:
     """A removed case must not count as unchanged."""
     assert moved({"new": 1.0}, {"old": 1.0}) == [
-        "new: counted, and not written down",
-        "old: written down, and not counted",
+        "new: counted, but not stored",
+        "old: stored, but not counted",
     ]
 
 
@@ -124,14 +124,14 @@ def test_without_valgrind_the_command_compares_nothing(
     monkeypatch.setattr("shutil.which", lambda _: None)
     before = stored.read_bytes()
     assert instructions.main(["--update"]) == 0
-    assert "valgrind is not here" in capsys.readouterr().out
+    assert "valgrind is not installed" in capsys.readouterr().out
     assert stored.read_bytes() == before
 
 
 def test_unchanged_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A control of the other tests of ``main``."""
     assert instructions.main([]) == 0
-    assert "all within 5% of what is written down" in capsys.readouterr().out
+    assert "within 5% of the stored ratios" in capsys.readouterr().out
 
 
 def test_a_changed_ratio_fails_and_prints_the_remedy(
@@ -154,7 +154,7 @@ def test_with_another_python_the_command_compares_nothing(
     monkeypatch.setattr(instructions, "count", lambda _: COUNTED | {P256_CALL: 1400.0})
     assert instructions.main([]) == 0
     said = capsys.readouterr().out
-    assert "nothing is claimed" in said
+    assert "not compared with the stored ratios" in said
     assert "within" not in said
 
 

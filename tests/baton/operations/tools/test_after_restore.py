@@ -161,7 +161,7 @@ def test_changes_of_an_operator_are_listed(
     assert main(["second-factor", EMAIL, "require"]) == 0
     disaster.restore()
     assert disaster.apply() == 0
-    assert f"requirement changed since: repeat the change: {account}" in capsys.readouterr().out
+    assert f"changed since the backup: repeat the change: {account}" in capsys.readouterr().out
 
 
 def test_without_mail_no_password_is_removed(
@@ -202,7 +202,7 @@ def test_a_time_is_in_seconds_or_has_an_offset() -> None:
     """Without an offset, another machine would read another time."""
     assert read_time("1800000000") == read_time("2027-01-15T08:00:00Z") == read_time("2027-01-15T09:00:00+01:00")
     for text in ("2027-01-15T08:00:00", "yesterday", ""):
-        with pytest.raises(NotFound, match="is no time"):
+        with pytest.raises(NotFound, match="is not a time"):
             read_time(text)
 
 

@@ -20,9 +20,9 @@ def test_every_import_has_an_owner() -> None:
         "app": "Baton",
         "chalicelib.baton.http.dispatch": "Baton",
         "chalice.app": "chalice",
-        "botocore.session": "botocore and its own",
-        "urllib3.util": "botocore and its own",
-        "dateutil.tz": "botocore and its own",
+        "botocore.session": "botocore and its packages",
+        "urllib3.util": "botocore and its packages",
+        "dateutil.tz": "botocore and its packages",
         "awslambdaric.bootstrap": "runtime client",
         "msgspec.structs": "msgspec",
         "json.decoder": "standard library",
@@ -39,7 +39,7 @@ def test_shares_exclude_nested_imports_and_use_the_shortest_run() -> None:
     assert shares([slower, TOLD, slower]) == {
         "cryptography": 120,
         "Baton": 7,
-        "botocore and its own": 30,
+        "botocore and its packages": 30,
         "standard library": 3,
     }
 

@@ -49,7 +49,7 @@ def test_an_operator_lowers_a_client_and_ends_it(tables: Tables, capsys: pytest.
     assert set(lowered(tables)) == {"bank", "factor"}
     assert abs(lowered(tables)["bank"] - time.time() - 6 * 3600) < 60
     assert command("bank", "0") == 0
-    assert "bank is required again" in capsys.readouterr().out
+    assert "required from bank again" in capsys.readouterr().out
     assert set(lowered(tables)) == {"factor"}
 
 

@@ -148,7 +148,7 @@ def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, t
         (tmp_path / "identity-providers.toml").write_text(text, "utf-8")
         (tmp_path / "clients-factors.toml").write_bytes((FOLDER / "clients-factors.toml").read_bytes())
         found, remedy = doctor(tables)["key for Apple"]
-    assert (found, bool(remedy)) == ("the stored one is KEY1234567, and providers.toml names KEY7654321", True)
+    assert (found, bool(remedy)) == ("the stored key is KEY1234567, and providers.toml names KEY7654321", True)
 
 
 def test_a_key_that_was_moved_or_altered_is_none(tables: Tables, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
     import Foundation
     import Security
 
-    /// Items of one service, usable after the first unlock, on this device alone. Give the access group that an extension shares.
+    /// Items of one service, usable after the first unlock, only on this device. Give the access group that an extension shares.
     public struct DeviceKeychain: KeychainItems {
         private let service: String
         private let group: String?

@@ -29,7 +29,7 @@ public struct EnclaveKeys: DeviceKeys {
     }
 
     public func remove(_ key: StoredKey) {
-        // It is in the record alone: the enclave keeps nothing.
+        // The key is only in the record: the enclave keeps nothing.
     }
 
     private func signer(_ data: Data) throws -> EnclaveSigner? {

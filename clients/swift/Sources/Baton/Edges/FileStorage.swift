@@ -1,8 +1,8 @@
-// The record in a folder for it alone, shared by processes. For Linux and macOS: iOS ends a suspended app that holds a lock.
+// The record in a folder of its own, shared by processes. For Linux and macOS: iOS ends a suspended app that holds a lock.
 
 import Foundation
 
-/// A write goes beside the record, to the disk, and then replaces it. Writers wait for each other on a lock file, which the
+/// A write makes a second file, flushes it to the disk, and then replaces it. Writers wait for each other on a lock file, which the
 /// system releases when a process ends. Readers need no lock.
 public struct FileStorage: Storage {
     private let folder: String

@@ -40,7 +40,7 @@ public final class FoundationTransport: Transport, @unchecked Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 receiver.begin(task, limits, continuation)
-                if Task.isCancelled { receiver.end(task, .failure(CancellationError())) } // Meanwhile.
+                if Task.isCancelled { receiver.end(task, .failure(CancellationError())) } // The caller has cancelled meanwhile.
             }
         } onCancel: {
             receiver.end(task, .failure(CancellationError()))
@@ -48,14 +48,14 @@ public final class FoundationTransport: Transport, @unchecked Sendable {
     }
 }
 
-/// Tell whether an error of URLSession came before anything was sent. Any other failure counts as sent.
+/// Return whether an error of URLSession came before anything was sent. Any other failure counts as sent.
 private func isNotSent(_ error: any Error) -> Bool {
     switch (error as? URLError)?.code {
     case .cannotFindHost, .dnsLookupFailed, .notConnectedToInternet, .dataNotAllowed: return true
     case .cannotConnectToHost:
         #if canImport(FoundationNetworking)
             // Linux gives this code too if one address of the host refused, and the request was sent to the next one. Only
-            // the words of libcurl tell.
+            // the message of libcurl shows the difference.
             return error.localizedDescription.hasPrefix("Failed to connect")
         #else
             return true
@@ -98,7 +98,7 @@ private final class Receiver: NSObject, URLSessionDataDelegate, @unchecked Senda
         completionHandler(nil)
     }
 
-    /// Baton asks for a token, never for a password: that answer is foreign. On Linux a task would wait for ever.
+    /// Baton never requires a password by HTTP, so such an answer is foreign. On Linux, a task would wait without end.
     func urlSession(
         _ session: URLSession, task: URLSessionTask, didReceive challenge: URLAuthenticationChallenge,
         completionHandler: @escaping @Sendable (URLSession.AuthChallengeDisposition, URLCredential?) -> Void

@@ -1,7 +1,7 @@
 // The record in numbered items of the Keychain. There is no lock: iOS ends a suspended app that holds one.
 //
-// A write adds item n+1, which fails if it exists: then another process was faster, and the change is applied to its record.
-// A reader takes the highest number.
+// A write adds item n+1, which fails if the item exists: then another process was faster, and the change is applied to the
+// record of that process. A reader takes the highest number.
 
 import Foundation
 
@@ -14,8 +14,8 @@ public protocol KeychainItems: Sendable {
     func delete(_ name: String) throws
 }
 
-/// A file of the app: it says whether the Keychain can be read, which the Keychain does not before the first unlock, and
-/// whether the app was installed again, which the Keychain survives.
+/// A file of the app. It shows whether the device was unlocked: before, the Keychain looks empty. It also shows whether the
+/// app was installed again, because the Keychain keeps its items then.
 public protocol InstallationProbe: Sendable {
     /// True: the file is there. False: it is not. It throws if it cannot be read now.
     func isThere() throws -> Bool
@@ -42,7 +42,7 @@ public struct KeychainStorage: Storage {
         return try replace(change)
     }
 
-    /// After a new installation, revoke the login that the Keychain has kept. Nobody has logged in to this installation.
+    /// After a new installation, revoke the login that the Keychain has kept. No person has logged in to this installation.
     private func settle() throws {
         if try probe.isThere() { return }
         let survivor = try newest().record.session
@@ -55,7 +55,7 @@ public struct KeychainStorage: Storage {
                 return left
             }
         }
-        try probe.make() // Last: a process that ends before does all of this again.
+        try probe.make() // The last step: after an earlier end of the process, all steps are done again.
     }
 
     private func replace(_ change: (DeviceRecord) -> DeviceRecord) throws -> DeviceRecord {
@@ -67,7 +67,7 @@ public struct KeychainStorage: Storage {
             guard try items.add(name, try writeRecord(after)) else { continue }
             let numbers = try items.names().compactMap(Self.number)
             if numbers.max() != number + 1 {
-                // Slower processes deleted the number before: this item was made again, below a newer one.
+                // Faster processes have made and deleted this number before: this item is below a newer one.
                 try items.delete(name)
                 continue
             }
@@ -79,7 +79,7 @@ public struct KeychainStorage: Storage {
     private func newest() throws -> (number: Int, record: DeviceRecord) {
         for _ in 0..<Self.listings {
             guard let number = try items.names().compactMap(Self.number).max() else { return (0, DeviceRecord()) }
-            if let bytes = try items.read(Self.name(number)) { return (number, try readRecord(bytes)) } // Else it was deleted meanwhile.
+            if let bytes = try items.read(Self.name(number)) { return (number, try readRecord(bytes)) } // Otherwise, another process has deleted it.
         }
         throw BatonError.brokenStorage("The record is missing. Nothing was changed.")
     }

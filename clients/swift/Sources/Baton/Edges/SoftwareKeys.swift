@@ -7,7 +7,7 @@ private let head = Data([
 private let between = Data([0xa1, 0x44, 0x03, 0x42, 0x00, 0x04])
 
 /// P-256 keys in the record, as PKCS #8. Their protection is that of the storage. The format is that of the other clients:
-/// the public key stands behind the private one (RFC 5915).
+/// the public key follows the private key (RFC 5915).
 public struct SoftwareKeys: DeviceKeys {
     private static let store = "pkcs8"
 
@@ -26,7 +26,7 @@ public struct SoftwareKeys: DeviceKeys {
     }
 
     public func remove(_ key: StoredKey) {
-        // It is in the record alone.
+        // The key is only in the record.
     }
 
     private func signer(_ data: String) throws -> SoftwareSigner { SoftwareSigner(jwk: try publicPart(data), key: try unbase64(data)) }

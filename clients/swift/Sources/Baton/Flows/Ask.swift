@@ -9,9 +9,9 @@ struct Question<Value: Sendable>: Sendable {
     var keyed = false
     /// Reads storage and signs. Nil: storage moved, so nothing is sent.
     let prepare: @Sendable (_ created: TimeInterval) async throws -> Prepared?
-    /// Throws `NoAnswer` if the answer lacks what it must have.
+    /// Throws `NoAnswer` if the answer lacks a required member.
     let read: @Sendable (Ours) throws -> Value
-    /// Tells about this operation, after a refusal.
+    /// Returns the facts about this operation, after a refusal.
     var facts: @Sendable () async throws -> Facts = { Facts() }
 }
 
@@ -65,7 +65,7 @@ extension Baton {
 
 enum Kind: Sendable { case string, number, object, list }
 
-/// Make a reader of answers that must have these members. Any other 2xx answer was changed on its way.
+/// Make a reader of answers that must have these members. Any other 2xx answer was changed on its way, and throws.
 func having(_ members: [String: Kind]) -> @Sendable (Ours) throws -> [String: JSON] {
     { ours in
         for (name, kind) in members {

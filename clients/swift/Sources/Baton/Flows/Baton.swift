@@ -3,7 +3,7 @@
 import Dispatch
 import Foundation
 
-/// A caller that is cancelled cancels no other one. Errors are `BatonError`. An `InvalidInput` is an error of the program,
+/// A caller that is cancelled cancels no other caller. Errors are `BatonError`. An `InvalidInput` is an error of the program,
 /// before anything is sent.
 public actor Baton: CustomReflectable {
     let base: Base
@@ -15,7 +15,7 @@ public actor Baton: CustomReflectable {
     let threads = DispatchQueue(label: "baton.storage")
     let offset = Box<TimeInterval>(0)
     let updates = Box(0)
-    // An actor runs other callers while one of them waits. What must not begin twice is a stored `Task`.
+    // An actor runs other callers while one of them waits. Work that must not begin twice is a stored `Task`.
     var flight: Flight?
     var revoking: Task<Void, any Error>?
     var revokeAfter: TimeInterval = -.infinity
@@ -46,7 +46,7 @@ public actor Baton: CustomReflectable {
         try await begin(Entry(verb: .login, email: email, password: password, deviceName: deviceName, mail: nil, deadline: deadline))
     }
 
-    /// Log in with a passkey alone. `get` passes the options to the platform, and returns its answer.
+    /// Log in with only a passkey. `get` passes the options to the platform, and returns its answer.
     public func loginWithPasskey(
         deviceName: String, deadline: TimeInterval? = 30, get: @escaping @Sendable (_ options: JSON) async throws -> JSON
     ) async throws -> Login {
@@ -60,7 +60,7 @@ public actor Baton: CustomReflectable {
         return LoginStep(self, factors: pending.factors ?? [], enrol: pending.enrol ?? [], expiresAt: pending.expiresAt ?? 0, problem: [:])
     }
 
-    /// End this login. It never waits for a network: the person is signed out here in one write, and the server is informed then.
+    /// End this login. It never waits for a network: the person is signed out here in one write, and the server is informed later.
     @discardableResult
     public func logout() async throws -> LogoutResult {
         let at = second
@@ -70,7 +70,7 @@ public actor Baton: CustomReflectable {
         } catch let error as CancellationError {
             throw error
         } catch {
-            // It is stored, and sent again.
+            // The revocation is stored, and sent again.
         }
         return LogoutResult(confirmed: try await record().revocations.isEmpty)
     }
@@ -80,7 +80,7 @@ public actor Baton: CustomReflectable {
         try await update { withoutSession($0, nil, at: 0) }
     }
 
-    // Mail: keep the session that these return in memory.
+    // Mail: keep the session that these functions return in memory.
 
     /// Send a code to an address, for `register`. Return the session of the code.
     public func startRegistration(email: String) async throws -> String { try await mailCode("/register/start", email) }
@@ -97,7 +97,7 @@ public actor Baton: CustomReflectable {
 
     /// Send a signed call to a route of the app. Return its 2xx answer, or throw. `confirm` is called if the route requires a
     /// step-up. A call with an `idempotencyKey`, which the app stores with its intent, is repeated until it is answered, and so
-    /// is one with `repeats`: two executions do no harm. Without a deadline, `nil`, it waits for ever.
+    /// is one with `repeats`: two executions do no harm. A `deadline` of `nil` is none.
     public func call(
         _ method: String, _ path: String, json: (any Encodable & Sendable)? = nil, body: Data? = nil, contentType: String? = nil,
         query: [String: String] = [:], grant: String? = nil, confirm: Confirm? = nil, idempotencyKey: String? = nil, repeats: Bool? = nil,
@@ -166,7 +166,7 @@ public actor Baton: CustomReflectable {
     private func listen(_ name: UUID, _ continuation: AsyncStream<State>.Continuation) async {
         if let state = try? await state() {
             if told == nil { told = state }
-            continuation.yield(told ?? state) // It may have changed since it was read.
+            continuation.yield(told ?? state) // The state may have changed since the read.
         }
         listeners[name] = continuation
     }
@@ -180,7 +180,7 @@ public actor Baton: CustomReflectable {
     @discardableResult
     public func syncClock() async throws -> TimeInterval {
         let read: @Sendable (Ours) throws -> Void = { ours in
-            if serverTime(ours.answer.headers, ours.members) == nil { throw NoAnswer("the answer tells no time") }
+            if serverTime(ours.answer.headers, ours.members) == nil { throw NoAnswer("the answer has no time") }
         }
         let prepare: @Sendable (TimeInterval) async throws -> Prepared? = { try await self.prepared(Plan(method: "GET", path: "/time"), $0, nil) }
         let asked = try await ask(Question(verb: .time, repeatable: true, prepare: prepare, read: read), patience(30))

@@ -46,7 +46,7 @@ extension Baton {
         }
         let key = try wish.idempotencyKey.map(quotedKey)
         let repeatable = wish.repeats ?? (["GET", "HEAD", "OPTIONS"].contains(wish.method) || key != nil)
-        let stepUpAttempt = randomName() // With it, the same code may be sent again.
+        let stepUpAttempt = randomName() // With this attempt, the same code may be sent again.
         let progress = Box(Progress(grant: wish.grant))
         var patience = patience(wish.deadline)
         var proof: Proof?

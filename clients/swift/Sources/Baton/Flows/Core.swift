@@ -22,14 +22,14 @@ extension Baton {
 
     func patience(_ deadline: TimeInterval?) -> Patience { Patience(options, deadline: deadline) }
 
-    /// Do what may block, on a thread for that. A caller that cancels does not stop it half-way.
+    /// Run work that may block, on a thread for that. A caller that cancels does not stop it half-way.
     func blocking<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             threads.async { continuation.resume(with: Result { try work() }) }
         }
     }
 
-    /// Use the storage. Its trouble ends nothing.
+    /// Use the storage. Its errors end no login.
     func guarded<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         do {
             return try await blocking(work)
@@ -100,7 +100,7 @@ extension Baton {
         return (RequestSigner(keyId: jwk.thumbprint) { message in try await self.withKey { try signer.sign(message) } }, jwk)
     }
 
-    /// Use the key store. Its trouble ends nothing: it is tried twice again.
+    /// Use the key store. Its errors end no login: the work is tried twice again.
     private func withKey<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         for wait in [0.2, 1] {
             do { return try await blocking(work) } catch { try await options.sleep(wait) }

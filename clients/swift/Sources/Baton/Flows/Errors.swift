@@ -8,11 +8,11 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
     /// The session has just ended and has been removed from the storage. `confirmed` is false until the server has confirmed
     /// that the login has ended there too.
     case loggedOut(reason: String?, confirmed: Bool)
-    /// There was no answer in time. Nothing ended, and the next call continues. `last` is the last trouble.
+    /// There was no answer in time. Nothing ended, and the next call continues. `last` describes the last failure.
     case offline(last: String)
     /// The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended.
     case answerLost(last: String, refused: Refused?)
-    /// The record or the key cannot be used just now: nothing was sent, nothing ended.
+    /// The record or the key cannot be used now: nothing was sent, nothing ended.
     case storageUnavailable(String, cause: (any Error)?)
     /// The record cannot be parsed, or a newer client wrote it. It was not changed.
     case brokenStorage(String)

@@ -85,7 +85,7 @@ extension Baton {
         return try await prepared(plan, created, try await signer(of: record))
     }
 
-    /// Return `session` with what every generation brings, and with a new attempt for its exchange (rule 1).
+    /// Return `session` with the members that every generation has, and with a new attempt for its exchange (rule 1).
     func born(_ given: [String: JSON], _ parent: Session?, _ session: Session) -> Session {
         var child = session
         child.accessToken = given["access_token"]?.text ?? ""

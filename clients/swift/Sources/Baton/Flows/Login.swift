@@ -9,11 +9,11 @@ struct Entry: Sendable {
     let deviceName: String
     let mail: MailCode?
     let deadline: TimeInterval?
-    /// For a passkey alone: it passes the options to the platform.
+    /// For a login with only a passkey: it passes the options to the platform.
     var get: (@Sendable (JSON) async throws -> JSON)?
 }
 
-/// How the device of a login presents itself: who signs, and the members of `device`.
+/// The device in the request of a login: its signer, and the members of `device`.
 struct Introduction: Sendable {
     let signer: RequestSigner?
     let device: [String: JSON]

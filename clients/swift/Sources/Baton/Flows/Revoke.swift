@@ -58,6 +58,6 @@ extension Baton {
             left.revocations.removeAll { $0.token == done.token }
             return left
         }
-        if let key = done.key { try? await blocking { [keys] in try keys.remove(key) } } // A key that is left over does no harm.
+        if let key = done.key { try? await blocking { [keys] in try keys.remove(key) } } // A key without a record does no harm.
     }
 }

@@ -54,7 +54,7 @@ public struct LoginStep: Sendable, Masked {
         _ path: String, _ members: [String: JSON], _ read: @escaping @Sendable (Ours) throws -> [String: JSON], _ deadline: TimeInterval?
     ) async throws -> [String: JSON] {
         guard case .answered(let given, _) = try await baton.factor(path, members, read, deadline) else {
-            throw BatonError.notLoggedIn("This login has gone on without this step.")
+            throw BatonError.notLoggedIn("This login has continued without this step.")
         }
         return given
     }
@@ -65,7 +65,7 @@ public struct LoginStep: Sendable, Masked {
 enum FactorResult: Sendable {
     case answered([String: JSON], DeviceRecord)
     case next(LoginStep)
-    case finished // By another process.
+    case finished // Another process has finished this login.
 }
 
 extension Baton {

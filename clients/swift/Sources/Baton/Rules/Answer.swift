@@ -29,7 +29,7 @@ enum ReadAnswer: Sendable {
     case ours(Ours)
 }
 
-/// Read an answer of Baton, or say why it is not Baton's. `team`: a route of the app, which may send any media type.
+/// Read an answer of Baton, or return why it is not Baton's. `team`: a route of the app, which may send any media type.
 func readAnswer(_ raw: RawAnswer, url: String, method: String, team: Bool) -> ReadAnswer {
     let headers = raw.headers
     let status = raw.status

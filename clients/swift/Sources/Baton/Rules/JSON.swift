@@ -85,7 +85,7 @@ public enum JSON: Sendable, Hashable {
     }
 }
 
-// Not by `nil`: where a `JSON?` is meant, the compiler would take it for JSON's null.
+// No literal `nil`: in place of a missing `JSON?`, the compiler would make JSON's null of it.
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral,
     ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
@@ -177,7 +177,7 @@ private struct Parser {
         var units: [UInt16] = []
         var bytes: [UInt8] = []
         var out = ""
-        func plain() { // What stood before an escape, or the escapes before plain text.
+        func plain() { // Append the text before an escape. `escapes` appends the escapes before text.
             out += String(decoding: bytes, as: UTF8.self)
             bytes = []
         }

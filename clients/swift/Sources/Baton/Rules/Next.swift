@@ -1,5 +1,5 @@
 // What a client does next: the table of rules. Its rows are tried in order, and the first that applies decides.
-// `attempts.json` of the vectors enumerates it. A test deletes each row in turn: a vector must fail.
+// `attempts.json` of the vectors lists the situations. A test deletes each row in turn: a vector must fail.
 
 import Foundation
 
@@ -15,7 +15,7 @@ enum Step: String, Sendable {
     case rule8 = "rule_8", loggedOut = "logged_out", attest, refused, offline
 }
 
-/// What a flow knows about its operation, after a refusal.
+/// The facts about the operation of a flow, after a refusal.
 struct Facts: Sendable {
     var exchanged = false // This call has exchanged its token.
     var renewable = false // The token can be exchanged.
@@ -42,7 +42,7 @@ struct Situation: Sendable {
     var defects: Int // `server_error` in a row, with this one.
     var synced: Bool // The clock was set for this request.
     var pause: TimeInterval // The next pause.
-    var left: TimeInterval // What is left of the deadline.
+    var left: TimeInterval // The rest of the deadline, in seconds.
     var facts = Facts()
 
     /// Pause and send again with a fresh signature and the same attempt, if there is time (row 14).
@@ -66,7 +66,7 @@ let rows: [Row] = [
         return s.isDefect ? .refused : s.again // With a key, the next answer says whether the outcome is known.
     },
     Row(name: "3 no answer") { s in
-        // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent our bytes twice.
+        // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent the same bytes twice.
         let busy = s.action == "retry" && s.code != "superseded"
         return s.came == .nothing || busy ? (s.repeatable ? s.again : .answerLost) : nil
     },

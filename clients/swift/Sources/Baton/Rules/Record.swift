@@ -1,4 +1,4 @@
-// The storage record: its format, and the changes of it. Every change is a guard, for it may be applied again.
+// The storage record: its format, and the changes of it. Every change checks the record that it gets, because it may be applied again.
 
 import Foundation
 
@@ -162,13 +162,13 @@ func publicPart(_ pkcs8: String) throws -> PublicJwk {
     return PublicJwk(crv: "P-256", kty: "EC", x: base64url(Data(bytes[74..<106])), y: base64url(Data(bytes[106...])))
 }
 
-/// Tell whether both are the same generation: an attempt is made once for each token.
+/// Return whether both are the same generation: an attempt is made once for each token.
 func same(_ a: Session?, _ b: Session?) -> Bool { a?.attempt == b?.attempt }
 
 /// Hardware keys cannot be copied. Every other key may be in a copy of the device.
 private func isCopyable(_ key: StoredKey) -> Bool { key.store != "enclave" && key.store != "keystore" }
 
-/// Return the secret that introduces the next HMAC login.
+/// Return the secret that signs the next HMAC login.
 func lastSecret(_ record: DeviceRecord) -> LastSecret? {
     if let keyId = record.session?.keyId, let secret = record.session?.secret { LastSecret(keyId: keyId, secret: secret) } else { record.last }
 }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A value that a text, a dump and a debugger show by its `description` alone.
+/// A value that a text, a dump and a debugger show only by its `description`.
 public protocol Masked: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {}
 
 extension Masked {
@@ -30,7 +30,7 @@ public struct StoredKey: Sendable, Hashable, Masked {
     public var description: String { "StoredKey(store: \(store))" }
 }
 
-/// One login. `renewal` is the token that is exchanged, or nil if nothing renews it. `expiresAt` is by the server's clock.
+/// One login. `renewal` is the token that is exchanged, or nil if the login cannot be renewed. `expiresAt` is by the server's clock.
 /// `attempt` belongs to the exchange of this token, and was made with it (rule 1). `keyId` is nil for an unbound login.
 public struct Session: Sendable, Hashable, Masked {
     public let deviceId: String
@@ -59,7 +59,7 @@ public struct Pending: Sendable, Hashable, Masked {
     public var description: String { "Pending(kind: \(kind))" }
 }
 
-/// A login that has ended here, until the server has answered that it has ended there. `key`: the record has it no more.
+/// A login that has ended on this device, until the server has answered its revocation. `key`: the record lacks it now.
 public struct Revocation: Sendable, Hashable, Masked {
     public let token: String
     public let keyId: String?
@@ -125,12 +125,12 @@ public struct CreatedKey: Sendable, Masked {
     public var description: String { "CreatedKey(store: \(store))" }
 }
 
-/// The keys of the device. Its functions may block. Trouble is thrown, and ends nothing.
+/// The keys of the device. The functions may block. An error that they throw ends no login.
 public protocol DeviceKeys: Sendable {
     /// Make a key, before a record names it.
     func create() throws -> CreatedKey
 
-    /// Open a key. Nil: it does not exist any more, for ever.
+    /// Open a key. Nil: the key is permanently lost.
     func open(_ key: StoredKey) throws -> (any Signer)?
 
     func remove(_ key: StoredKey) throws
@@ -171,7 +171,7 @@ public protocol Transport: Sendable {
     func send(_ request: Request, limits: Limits) async throws -> RawAnswer
 }
 
-/// `reason` and `at` tell why and when the last login has ended, if the client knows it.
+/// `reason` and `at`: why and when the last login has ended, if known.
 public enum State: Sendable, Hashable {
     case signedIn(deviceId: String)
     case signedOut(reason: String?, at: TimeInterval?)
@@ -189,7 +189,7 @@ public struct Proof: Sendable, Masked {
     public var description: String { "Proof(\(members.keys.sorted().joined(separator: ", ")))" }
 }
 
-/// A route requires a step-up. `refused.problem["factors"]` says what helps, `options` are those of a passkey.
+/// A route requires a step-up. `refused.problem["factors"]` lists the factors to prove, `options` are those of a passkey.
 public struct Demand: Sendable, Masked {
     public let refused: Refused
     let ask: @Sendable () async throws -> JSON
@@ -199,7 +199,7 @@ public struct Demand: Sendable, Masked {
     public var description: String { "Demand(\(refused.code))" }
 }
 
-/// Asks the person for a proof. It is called only if a route requires it.
+/// Asks the person for a proof. It is called only if a route requires a proof.
 public typealias Confirm = @Sendable (Demand) async throws -> Proof
 
 /// A code from the mailbox of an address, for `register`.

@@ -26,14 +26,14 @@ import java.security.spec.ECGenParameterSpec
 
 private const val PROVIDER = "AndroidKeyStore"
 private const val STORE = "keystore"
-private const val SLOWEST = 150_000_000L // Nanoseconds. Every call is signed, so a slower key would be felt in each.
-private const val LEFT_OVER = 3_600_000L // Milliseconds. A key without a record may be one that is just being made.
+private const val SLOWEST = 150_000_000L // Nanoseconds. Every call is signed, so a slower key would delay each call.
+private const val LEFT_OVER = 3_600_000L // Milliseconds. A younger key without a record may be one that another process makes now.
 
 /**
- * P-256 keys of the Android key store: in StrongBox where that is there and fast enough, else in the trusted environment.
- * A private key never leaves it. No key asks for a fingerprint, because an exchange may run in the background.
+ * P-256 keys of the Android key store: in a StrongBox that is fast enough, otherwise in the trusted execution environment.
+ * A private key never leaves this hardware. No key requires a fingerprint, because an exchange may run in the background.
  *
- * [storage] tells which keys are in use: [create] deletes others with this [name]. [time] is in nanoseconds.
+ * [storage] has the names of the keys in use: [create] deletes older keys of this [name]. [time] is in nanoseconds.
  */
 public class AndroidKeys(
     private val storage: Storage,
@@ -50,8 +50,8 @@ public class AndroidKeys(
     }
 
     /**
-     * Null only if the key does not exist any more. Android wraps also a busy or restarted key store in
-     * [UnrecoverableKeyException], so that one counts after the third time, and not if Android calls it transient.
+     * Null only if the key does not exist any more. Android throws [UnrecoverableKeyException] also for a busy or restarted
+     * key store. So this exception counts only after the third time, and not if Android calls it transient.
      */
     override fun open(key: StoredKey): Signer? {
         require(key.store == STORE) { "This key is in the store ${key.store}." }
@@ -85,7 +85,7 @@ public class AndroidKeys(
             val key = generated(alias, strongBox = true)
             if (List(3) { timed(key.signer) }.sorted()[1] <= SLOWEST) return key
         } catch (_: ProviderException) {
-            // StrongBoxUnavailableException is one. Some phones have a StrongBox that fails in other ways.
+            // Such as StrongBoxUnavailableException. Some phones have a StrongBox that fails in other ways.
         } catch (_: GeneralSecurityException) {
         }
         runCatching { keyStore().deleteEntry(alias) }
@@ -107,7 +107,7 @@ public class AndroidKeys(
         return CreatedKey(STORE, alias, KeySigner(pair.private, publicJwk(pair.public as ECPublicKey)))
     }
 
-    /** Delete the keys that no record has: of an app that was killed before it stored the name. */
+    /** Delete the keys that no record has. An app that was killed before it stored the name of its key leaves such a key. */
     private fun deleteLeftOver() {
         val record = storage.read()
         val used = (record.revocations.map { it.key } + record.key).mapNotNull { it?.data }
@@ -115,7 +115,7 @@ public class AndroidKeys(
         for (alias in store.aliases().toList()) {
             if (!alias.startsWith(prefix) || alias in used) continue
             val age = System.currentTimeMillis() - (store.getCreationDate(alias)?.time ?: continue)
-            if (age > LEFT_OVER) runCatching { store.deleteEntry(alias) } // A key that is left over does no harm.
+            if (age > LEFT_OVER) runCatching { store.deleteEntry(alias) } // A key without a record does no harm.
         }
     }
 
@@ -124,7 +124,7 @@ public class AndroidKeys(
     private class KeySigner(private val key: PrivateKey, override val jwk: PublicJwk) : Signer {
         override fun sign(message: ByteArray): ByteArray =
             try {
-                // Without a provider: the key decides which one signs.
+                // No provider is named: the JCA finds the provider of the key.
                 val signature = Signature.getInstance("SHA256withECDSA")
                 signature.initSign(key)
                 signature.update(message)

@@ -27,7 +27,7 @@ internal fun nameOf(name: String): String = name.also { require(NAME.matches(it)
 
 /**
  * The record in `noBackupFilesDir/baton/<name>`, which no backup and no transfer to another phone contains. The processes of
- * the app share it. A write goes beside the record, to the disk, and then replaces it. Writers wait for each other on a lock
+ * the app share it. A write makes a second file, flushes it to the disk, and then replaces it. Writers wait for each other on a lock
  * file, which the system releases when a process ends. Readers need no lock.
  *
  * Until the person has unlocked the phone once after its start, each function throws: the files cannot be read then, and
@@ -59,7 +59,7 @@ public class AndroidStorage(private val context: Context, name: String) : Storag
         val text = try {
             file.readText()
         } catch (error: FileNotFoundException) {
-            // It has this name also if the file is there and cannot be opened.
+            // The exception is the same if the file exists and cannot be opened.
             checkUnlocked()
             if (file.exists()) throw error
             return DeviceRecord()
@@ -90,7 +90,7 @@ public class AndroidStorage(private val context: Context, name: String) : Storag
 
 /**
  * Make a client: the record in `noBackupFilesDir`, the key in the Android key store. [name] is a part of the names of both:
- * an app with clients of several servers gives each its own.
+ * an app with clients of several servers gives each client its own name.
  */
 public fun androidBaton(
     context: Context, baseUrl: String, clientId: String, transport: Transport = UrlTransport(), options: Options = Options(), name: String = clientId,

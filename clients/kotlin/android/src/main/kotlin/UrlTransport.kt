@@ -25,8 +25,8 @@ private val WITHOUT_BODY = listOf("GET", "HEAD", "OPTIONS")
  * Sends by `HttpURLConnection`: without redirects and caches, and with one time limit for head and body. A caller that
  * cancels closes its connection.
  *
- * Every other request than a safe one has a body of a stated length. Such a request cannot be sent again by the platform,
- * which otherwise repeats a POST whose connection was dropped.
+ * Every request with an unsafe method has a body of a stated length, because the platform does not send such a request
+ * again. It repeats any other POST whose connection was dropped.
  */
 public class UrlTransport(private val open: (URL) -> HttpURLConnection = { it.openConnection() as HttpURLConnection }) : Transport {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.IO)
@@ -38,7 +38,7 @@ public class UrlTransport(private val open: (URL) -> HttpURLConnection = { it.op
         try {
             return withTimeoutOrNull(milliseconds) { work.await() } ?: throw NoAnswer("no answer in time")
         } finally {
-            // The thread is in a function that blocks. Only the end of the connection ends that.
+            // The thread is in a function that blocks. Only the end of the connection ends this function.
             if (!work.isCompleted) scope.launch { connection.disconnect() }
         }
     }

@@ -27,7 +27,7 @@ import java.util.concurrent.locks.ReentrantLock
 import kotlin.concurrent.withLock
 
 /**
- * The record in a folder for it alone, shared by processes. A write goes beside the record, to the disk, and then replaces
+ * The record in a folder of its own, shared by processes. A write makes a second file, flushes it to the disk, and then replaces
  * it. Writers wait for each other on a lock file, which the system releases when a process ends. Readers need no lock.
  */
 public class FileStorage(folder: Path) : Storage {

@@ -12,7 +12,7 @@ import java.security.spec.PKCS8EncodedKeySpec
 
 /**
  * P-256 keys in the record, as PKCS #8. Their protection is that of the storage. The format is that of the other clients:
- * the public key stands behind the private one (RFC 5915), where the JCA leaves it out.
+ * the public key follows the private key (RFC 5915). The JCA leaves it out.
  */
 public class SoftwareKeys : DeviceKeys {
     override fun create(): CreatedKey {
@@ -31,7 +31,7 @@ public class SoftwareKeys : DeviceKeys {
     }
 
     override fun remove(key: StoredKey) {
-        // It is in the record alone.
+        // The key is only in the record.
     }
 
     private fun signerOf(key: PrivateKey, public: PublicJwk) = object : Signer {

@@ -9,10 +9,10 @@ internal class Question<T>(
     val repeatable: Boolean,
     /** Reads storage and signs. Null: storage moved, so nothing is sent. */
     val prepare: suspend (created: Double) -> Prepared?,
-    /** Throws [NoAnswer] if the answer lacks what it must have. */
+    /** Throws [NoAnswer] if the answer lacks a required member. */
     val read: (Read.Ours) -> T,
     val keyed: Boolean = false,
-    /** Tells about this operation, after a refusal. */
+    /** Returns the facts about this operation, after a refusal. */
     val facts: suspend () -> Facts = { Facts() },
 )
 
@@ -65,7 +65,7 @@ internal suspend fun <T> ask(core: Core, question: Question<T>, patience: Patien
 
 internal enum class Kind { STRING, NUMBER, OBJECT, LIST }
 
-/** Make a reader of answers that must have these members. Any other 2xx answer was changed on its way. */
+/** Make a reader of answers that must have these members. Any other 2xx answer was changed on its way, and throws. */
 internal fun having(vararg members: Pair<String, Kind>): (Read.Ours) -> Map<String, Any?> = { read ->
     for ((name, kind) in members) {
         val value = read.members[name]

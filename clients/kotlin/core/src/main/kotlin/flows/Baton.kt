@@ -10,7 +10,7 @@ import kotlinx.coroutines.flow.distinctUntilChanged
 import kotlinx.coroutines.flow.flow
 
 /**
- * One device of one person at one Baton server. It is safe among threads. A caller that is cancelled cancels no other one.
+ * One device of one person at one Baton server. It is safe among threads. A caller that is cancelled cancels no other caller.
  * Errors are [BatonException]; an [IllegalArgumentException] is an error of the program, before anything is sent.
  */
 public class Baton(
@@ -33,7 +33,7 @@ public class Baton(
     public suspend fun login(email: String, password: String, deviceName: String, deadline: Duration? = DEADLINE): Login =
         begin(core, Entry(Verb.LOGIN, email, password, deviceName, null, deadline))
 
-    /** Log in with a passkey alone. [get] passes the options to the platform, and returns its answer. */
+    /** Log in with only a passkey. [get] passes the options to the platform, and returns its answer. */
     public suspend fun loginWithPasskey(deviceName: String, deadline: Duration? = DEADLINE, get: AskPlatform): Login =
         begin(core, Entry(Verb.LOGIN, "", "", deviceName, null, deadline), "/login/passkey", get)
 
@@ -49,7 +49,7 @@ public class Baton(
 
     /**
      * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
-     * then.
+     * later.
      */
     public suspend fun logout(): LogoutResult {
         val at = core.second()
@@ -59,7 +59,7 @@ public class Baton(
         } catch (error: CancellationException) {
             throw error
         } catch (_: Exception) {
-            // It is stored, and sent again.
+            // The revocation is stored, and sent again.
         }
         return LogoutResult(core.read().revocations.isEmpty())
     }
@@ -69,7 +69,7 @@ public class Baton(
         core.update { now -> withoutSession(now, null, 0.0) }
     }
 
-    // Mail: keep the session that these return in memory.
+    // Mail: keep the session that these functions return in memory.
 
     /** Send a code to an address, for [register]. Return the session of the code. */
     public suspend fun startRegistration(email: String): String = mailCode(core, "/register/start", email)
@@ -155,7 +155,7 @@ public class Baton(
 
     public suspend fun state(): State = stateOf(core.read())
 
-    /** Tell a listener each new state that this client causes. Close what this returns to remove it. */
+    /** Tell a listener each new state that this client causes. Close the returned object to remove the listener. */
     public fun onState(listener: (State) -> Unit): AutoCloseable {
         core.listeners += listener
         return AutoCloseable { core.listeners -= listener }
@@ -176,7 +176,7 @@ public class Baton(
     /** Read the server's time. Return the offset in seconds. */
     public suspend fun syncClock(): Double {
         val read = { ours: Read.Ours ->
-            if (serverTime(ours.answer.headers, ours.members) == null) throw NoAnswer("the answer tells no time")
+            if (serverTime(ours.answer.headers, ours.members) == null) throw NoAnswer("the answer has no time")
         }
         val question = Question(Verb.TIME, true, { core.prepared(Plan("GET", "/time"), it, null) }, read)
         val asked = ask(core, question, core.patience(DEADLINE))

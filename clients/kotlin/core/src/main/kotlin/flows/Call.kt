@@ -25,7 +25,7 @@ internal suspend fun <T> call(core: Core, method: String, path: String, o: CallO
     val key = o.idempotencyKey?.let(::quotedKey)
     val body = bodyOf(o.json, o.body) // Encoded once: a repetition has the same bytes.
     val repeatable = o.repeat ?: (method in SAFE || key != null)
-    val stepUpAttempt = randomName() // With it, the same code may be sent again.
+    val stepUpAttempt = randomName() // With this attempt, the same code may be sent again.
     var grant = o.grant
     var patience = core.patience(o.deadline)
     var exchanged = false

@@ -26,7 +26,7 @@ internal class Plan(
 
 internal class Prepared(val request: Request, val team: Boolean)
 
-/** One piece of work at a time. Callers that come meanwhile get the same one. It outlives the caller that began it. */
+/** One piece of work at a time. Callers that come meanwhile share it. It outlives the caller that began it. */
 internal class Shared<T : Any, R> {
     private class Running<T, R>(val name: T, val work: Deferred<R>)
 
@@ -98,7 +98,7 @@ internal class Core(
             try {
                 listener(state)
             } catch (error: Exception) {
-                scope.launch { throw error } // It is an error of the app, for its handler. The login goes on.
+                scope.launch { throw error } // It is an error of the app, for its handler. The login stays active.
             }
         }
     }
@@ -128,7 +128,7 @@ internal class Core(
         return RequestSigner(thumbprint(signer.jwk)) { message -> keyStore { signer.sign(message) } } to signer.jwk
     }
 
-    /** Use the key store. Trouble of it ends nothing: it is tried twice again. */
+    /** Use the key store. Its errors end no login: the work is tried twice again. */
     private suspend fun <T> keyStore(work: () -> T): T {
         val waits = listOf(0.2, 1.0).iterator()
         while (true) {
@@ -186,7 +186,7 @@ internal fun stateOf(record: DeviceRecord): State =
 
 internal fun sessionOf(record: DeviceRecord): Session = record.session ?: throw NotLoggedIn()
 
-/** Do what may block. Trouble of a storage ends nothing. */
+/** Run work that may block. An error of the storage ends no login. */
 internal suspend fun <T> guarded(work: () -> T): T =
     try {
         withContext(Dispatchers.IO) { work() }

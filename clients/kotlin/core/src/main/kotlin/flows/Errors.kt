@@ -14,7 +14,7 @@ public open class NotLoggedIn internal constructor(message: String = "There is n
 public class LoggedOut internal constructor(public val reason: String?, public val confirmed: Boolean = true) :
     NotLoggedIn("This login has ended (${reason ?: "no reason given"}). Log in again.", "logged_out")
 
-/** There was no answer in time. Nothing ended, and the next call continues. [last] is the last trouble. */
+/** There was no answer in time. Nothing ended, and the next call continues. [last] describes the last failure. */
 public class Offline internal constructor(public val last: String) :
     BatonException("offline", "No answer in time. The session is kept. Last: $last")
 
@@ -22,7 +22,7 @@ public class Offline internal constructor(public val last: String) :
 public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
     BatonException("answer_lost", "The call may have been carried out, or not: $last", refusal)
 
-/** The record or the key cannot be used just now: nothing was sent, nothing ended. */
+/** The record or the key cannot be used now: nothing was sent, nothing ended. */
 public class StorageUnavailable(message: String, cause: Throwable? = null) : BatonException("storage_unavailable", message, cause)
 
 /** The record cannot be parsed, or a newer client wrote it. It was not changed. */
@@ -47,7 +47,7 @@ public class Refused internal constructor(refusal: Refusal) : BatonException("re
     }
 }
 
-/** A [Signer] throws this if the platform says that the key does not exist any more, for ever. */
+/** A [Signer] throws this if the platform reports that the key is permanently lost. */
 public class KeyLost(cause: Throwable? = null) : Exception("The key of the device is lost.", cause)
 
 /** A transport throws this if there is no answer. [sent]: the request may have arrived. */

@@ -61,7 +61,7 @@ private suspend fun exchangeRequest(core: Core, parent: Session, created: Double
 internal fun formPlan(path: String, form: Map<String, String>, fields: Map<String, String> = emptyMap()) =
     Plan("POST", path, utf8(encodeQuery(form)), "application/x-www-form-urlencoded", fields = fields)
 
-/** Return [session] with what every generation brings, and with a new attempt for its exchange (rule 1). */
+/** Return [session] with the members that every generation has, and with a new attempt for its exchange (rule 1). */
 internal fun born(core: Core, given: Map<String, Any?>, parent: Session?, session: Session): Session {
     val token = given.text("access_token")
     val kept = if (parent == null || parent.renewal == parent.accessToken) token.takeIf { parent != null } else parent.renewal

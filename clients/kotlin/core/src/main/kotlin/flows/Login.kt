@@ -70,7 +70,7 @@ private suspend fun pendingFor(core: Core, kind: String, email: String): DeviceR
 
 internal suspend fun newKey(core: Core): StoredKey = guarded { core.keys.create() }.run { StoredKey(store, data, signer.jwk) }
 
-/** How the device of a login presents itself: who signs, and the members of `device`. */
+/** The device in the request of a login: its signer, and the members of `device`. */
 internal data class Introduction(val signer: RequestSigner?, val device: Map<String, Any?>)
 
 internal suspend fun introduction(core: Core, record: DeviceRecord, byLast: Boolean): Introduction {

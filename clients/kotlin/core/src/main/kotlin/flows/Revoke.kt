@@ -51,5 +51,5 @@ private suspend fun signerOf(core: Core, one: Revocation): Signing? {
 
 private suspend fun forgetRevocation(core: Core, done: Revocation) {
     core.update { now -> now.copy(revocations = now.revocations.filter { it.token != done.token }) }
-    if (done.key != null) runCatching { guarded { core.keys.remove(done.key) } } // A key that is left over does no harm.
+    if (done.key != null) runCatching { guarded { core.keys.remove(done.key) } } // A key without a record does no harm.
 }

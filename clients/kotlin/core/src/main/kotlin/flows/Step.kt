@@ -21,7 +21,7 @@ public class LoginStep internal constructor(
 
         class Next(val step: LoginStep) : Result
 
-        object Finished : Result // By another process.
+        object Finished : Result // Another process has finished this login.
     }
 
     /** Return the options of a passkey, for the platform. */
@@ -55,7 +55,7 @@ public class LoginStep internal constructor(
     private suspend fun answered(path: String, members: Map<String, Any?>, read: (Read.Ours) -> Map<String, Any?>, deadline: Duration?) =
         when (val result = ask(path, members, read, deadline)) {
             is Result.Answered -> result.value
-            else -> throw NotLoggedIn("This login has gone on without this step.")
+            else -> throw NotLoggedIn("This login has continued without this step.")
         }
 
     private suspend fun ask(path: String, members: Map<String, Any?>, read: (Read.Ours) -> Map<String, Any?>, deadline: Duration?): Result {

@@ -1,6 +1,6 @@
 package baton.client
 
-// Base URLs, paths, queries and keys of calls. What is signed must be what is sent, so this is our own expression:
+// Base URLs, paths, queries and keys of calls. The signed URL must be the sent URL, so this client parses URLs itself:
 // platforms resolve dot segments and rewrite hosts, each in another way.
 
 private val URL_SHAPE = Regex("([Hh][Tt][Tt][Pp][Ss]?)://(\\[[0-9A-Fa-f:.]+]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(/[^?#]*)?")
@@ -67,7 +67,7 @@ internal fun checkPath(path: String) {
     }
 }
 
-/** Tell whether a character may stand here. An expression for whole paths would recurse, once for each character. */
+/** Return whether this character of a path is allowed. A regular expression would recurse, once for each character. */
 private fun legal(path: String, at: Int): Boolean =
     path[at] in IN_PATHS || (path[at] == '%' && at + 2 < path.length && HEX.matches(path.substring(at + 1, at + 3)))
 

@@ -35,7 +35,7 @@ internal sealed interface Read {
     class Ours(val answer: Answer, val members: Map<String, Any?>, val refusal: Refusal?) : Read
 }
 
-/** Read an answer of Baton, or say why it is not Baton's. [team]: a route of the app, which may send any media type. */
+/** Read an answer of Baton, or return why it is not Baton's. [team]: a route of the app, which may send any media type. */
 internal fun readAnswer(raw: RawAnswer, url: String, method: String, team: Boolean): Read {
     val headers = raw.headers
     val status = raw.status
@@ -93,7 +93,7 @@ internal fun objectOf(value: Any?): Map<String, Any?>? = value as? Map<String, A
 
 private class Parsed(val value: Any?)
 
-/** Parse JSON in strict UTF-8, without a byte order mark and without duplicate members. Null: it is not that. */
+/** Parse JSON in strict UTF-8, without a byte order mark and without duplicate members. Null: the bytes are not such JSON. */
 private fun parseStrictly(bytes: ByteArray): Parsed? =
     try {
         Parsed(Json.parse(textOf(bytes)))

@@ -1,7 +1,7 @@
 package baton.client
 
 // What a client does next: the table of rules. Its rows are tried in order, and the first that applies decides.
-// `attempts.json` of the vectors enumerates it. A test deletes each row in turn: a vector must fail.
+// `attempts.json` of the vectors lists the situations. A test deletes each row in turn: a vector must fail.
 
 /** What was asked. `TIME`: without a token. */
 internal enum class Verb { CALL, REGISTER, LOGIN, FACTOR, EXCHANGE, REVOKE, TIME }
@@ -14,7 +14,7 @@ internal enum class Step {
     LOGGED_OUT, ATTEST, REFUSED, OFFLINE,
 }
 
-/** What a flow knows about its operation, after a refusal. */
+/** The facts about the operation of a flow, after a refusal. */
 internal data class Facts(
     val exchanged: Boolean = false, // This call has exchanged its token.
     val renewable: Boolean = false, // The token can be exchanged.
@@ -41,7 +41,7 @@ internal data class Situation(
     val defects: Int, // `server_error` in a row, with this one.
     val synced: Boolean, // The clock was set for this request.
     val pause: Double, // The next pause, in seconds.
-    val left: Double, // What is left of the deadline.
+    val left: Double, // The rest of the deadline, in seconds.
     val facts: Facts,
 )
 
@@ -67,7 +67,7 @@ internal val ROWS: List<Row> = listOf(
         }
     },
     Row("3 no answer") { s ->
-        // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent our bytes twice.
+        // With row 4: `replayed_nonce` has the action `retry`. An HTTP stack has sent the same bytes twice.
         val busy = s.action == "retry" && s.code != "superseded"
         if (s.came != Came.NOTHING && !busy) null else if (s.repeatable) again(s) else Step.ANSWER_LOST
     },

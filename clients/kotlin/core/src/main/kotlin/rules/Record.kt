@@ -1,6 +1,6 @@
 package baton.client
 
-// The storage record: its format, and the changes of it. Every change is a guard, for it may be applied again.
+// The storage record: its format, and the changes of it. Every change checks the record that it gets, because it may be applied again.
 
 private class NotARecord(message: String) : IllegalArgumentException(message)
 
@@ -124,13 +124,13 @@ private fun string(value: Any?): String = value as? String ?: throw NotARecord("
 
 private fun number(value: Any?): Double = (value as? Number)?.toDouble() ?: throw NotARecord("not a number")
 
-/** Tell whether both are the same generation: an attempt is made once for each token. */
+/** Return whether both are the same generation: an attempt is made once for each token. */
 internal fun same(a: Session?, b: Session?): Boolean = a?.attempt == b?.attempt
 
 /** Hardware keys cannot be copied. Every other key may be in a copy of the device. */
 private fun copyable(key: StoredKey?) = key != null && key.store != "enclave" && key.store != "keystore"
 
-/** Return the secret that introduces the next HMAC login. */
+/** Return the secret that signs the next HMAC login. */
 internal fun lastSecret(record: DeviceRecord): LastSecret? = record.session?.let {
     if (it.keyId != null && it.secret != null) LastSecret(it.keyId, it.secret) else null
 } ?: record.last

@@ -9,7 +9,7 @@ internal class SignatureBase(val input: String, val base: String)
 
 /** Signs requests by the key with this identifier. */
 internal class RequestSigner(val keyId: String, val sign: suspend (ByteArray) -> ByteArray) {
-    /** Sign, or do what a lost key requires. */
+    /** Sign, or run [lost] if the key is lost. */
     suspend fun signing(message: ByteArray, lost: suspend () -> Nothing): ByteArray =
         try {
             sign(message)

@@ -10,7 +10,7 @@ public data class StoredKey(val store: String, val data: String, val jwk: Public
 }
 
 /**
- * One login. [renewal] is the token that is exchanged, or null if nothing renews it. [expiresAt] is by the server's clock.
+ * One login. [renewal] is the token that is exchanged, or null if the login cannot be renewed. [expiresAt] is by the server's clock.
  * [attempt] belongs to the exchange of this token, and was made with it (rule 1). [keyId] is null for an unbound login.
  */
 public data class Session(
@@ -40,7 +40,7 @@ public data class Pending(
     override fun toString(): String = "Pending(kind=$kind)"
 }
 
-/** A login that has ended here, until the server has answered that it has ended there. [key]: the record has this key no more. */
+/** A login that has ended on this device, until the server has answered its revocation. [key]: the record lacks it now. */
 public data class Revocation(val token: String, val keyId: String?, val secret: String?, val since: Double, val key: StoredKey? = null) {
     override fun toString(): String = "Revocation(since=$since)"
 }
@@ -76,19 +76,19 @@ public interface Storage {
 public interface Signer {
     public val jwk: PublicJwk
 
-    /** Throw [KeyLost] only if the key does not exist any more, for ever. Any other error is trouble that passes. */
+    /** Throw [KeyLost] only if the key is permanently lost. Any other error counts as temporary. */
     public fun sign(message: ByteArray): ByteArray
 }
 
 /** A new key: what the record keeps of it, and its signer. */
 public class CreatedKey(public val store: String, public val data: String, public val signer: Signer)
 
-/** The keys of the device. Its functions may block. Trouble is thrown, and ends nothing. */
+/** The keys of the device. The functions may block. An error that they throw ends no login. */
 public interface DeviceKeys {
     /** Make a key, before a record names it. */
     public fun create(): CreatedKey
 
-    /** Open a key. Null: it does not exist any more, for ever. */
+    /** Open a key. Null: the key is permanently lost. */
     public fun open(key: StoredKey): Signer?
 
     public fun remove(key: StoredKey)
@@ -113,7 +113,7 @@ public fun interface Transport {
 public sealed interface State {
     public data class SignedIn(val deviceId: String) : State
 
-    /** [reason] and [at] tell why and when the last login has ended, if the client knows it. */
+    /** [reason] and [at]: why and when the last login has ended, if known. */
     public data class SignedOut(val reason: String?, val at: Double?) : State
 }
 
@@ -132,12 +132,12 @@ public class Proof(
     override fun toString(): String = "Proof(${members().keys.joinToString()})"
 }
 
-/** A route requires a step-up. `refused.problem["factors"]` says what helps, [options] are those of a passkey. */
+/** A route requires a step-up. `refused.problem["factors"]` lists the factors to prove, [options] are those of a passkey. */
 public class Demand internal constructor(public val refused: Refused, private val ask: suspend () -> Map<String, Any?>) {
     public suspend fun options(): Map<String, Any?> = ask()
 }
 
-/** Asks the person for a proof. It is called only if a route requires it. */
+/** Asks the person for a proof. It is called only if a route requires a proof. */
 public typealias Confirm = suspend (Demand) -> Proof
 
 /** Passes the options of a credential to the platform, and returns its answer as JSON: see [Json]. */
