@@ -1,4 +1,4 @@
-"""The Python client sends evidence when the server requires it, once for each attempt (row 12)."""
+"""The Python client sends evidence when the server requires it, once for each attempt."""
 
 from collections.abc import Mapping
 from typing import Any, Final

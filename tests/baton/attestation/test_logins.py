@@ -109,7 +109,7 @@ def test_bad_evidence_is_refused_before_rate_limit_and_password(
 
 
 def test_a_stolen_list_of_passwords_is_useless_without_genuine_phones(scene: Scene) -> None:
-    """Right and wrong passwords, known and unknown addresses get one answer, and no slot is taken."""
+    """Right and wrong passwords, known and unknown addresses get the same answer, and no rate limit counts it."""
     known = scene.phone()
     known.register(EMAIL, attestation=known.evidence())
     windows = dict(scene.tables.windows)

@@ -51,7 +51,7 @@ def test_the_job_stores_what_is_revoked_or_suspended(scene: Scene) -> None:
     other = scene.phone()
     said = other.login(EMAIL, attestation=other.evidence(defect="revoked"))
     assert (said.code, said.members["reason"]) == ("attestation_failed", "revoked")
-    assert phone.login(EMAIL).status == 200, "what was proved before is searched for, and refused by no login"
+    assert phone.login(EMAIL).status == 200, "evidence that was accepted before is not compared with the list"
 
 
 @pytest.mark.parametrize(

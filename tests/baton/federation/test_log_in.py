@@ -245,7 +245,7 @@ class TestAccounts:
 
     @pytest.mark.parametrize("end", ["deleted", "unlinked"])
     def test_a_sign_up_that_is_repeated_after_its_account_lost_the_identity(self, scene: Scene, end: str) -> None:
-        """409. It was a 503, which an app repeats, and it used up the sign-ups of the network."""
+        """The answer is 409. After a 503 the app would repeat the request, and use up the sign-ups of its network."""
         phone = scene.phone()
         token = phone.id_token()
         assert phone.enter(token=token, create=True).status == 201
@@ -311,7 +311,7 @@ class TestKeys:
         assert google.fetched == 2
 
     def test_a_new_key_is_fetched_at_once_and_a_removed_one_stops(self, scene: Scene) -> None:
-        """The old key is accepted until the cached keys are ten minutes old, and never after an hour."""
+        """The old key is accepted until the cached keys are ten minutes old."""
         google = scene.providers["google"]
         scene.phone().enter(create=True)
         phone = scene.phone()

@@ -154,7 +154,7 @@ class TestReplay:
         assert refused(phone.enter("apple", token=signed(phone))) == "nonce"
 
     def test_the_grant_opens_no_other_request(self, scene: Scene) -> None:
-        """The same holds for any grant."""
+        """The rule is the same as for a grant by password."""
         phone = entered(scene)
         grant = proved(phone).members["grant"]
         body = json.dumps({"everywhere": True}).encode()

@@ -32,7 +32,7 @@ def event(*bodies: str) -> dict[str, Any]:
 
 
 def test_a_mail_that_is_delivered_twice_has_the_same_code(town: Town, orders: list[str]) -> None:
-    """A code derives from its session. The lines have the id of the message."""
+    """A code derives from its session. The log lines have the id of the message in the queue."""
     town.registered()
     phone = town.device()
     session = town.forgot(phone).members["mail_session"]

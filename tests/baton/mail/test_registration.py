@@ -1,4 +1,7 @@
-"""Registration with a code: only the mailbox learns whether its address has an account."""
+"""Registration with a code: only the mailbox learns whether its address has an account.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import re
 from collections.abc import Callable

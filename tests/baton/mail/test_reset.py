@@ -1,6 +1,8 @@
 """A forgotten password: a code from the mailbox sets a new password and ends every login.
 
 The code is valid on the device that requested it.
+
+The numbers of cases are those of docs/baton/attacks.md.
 """
 
 import re

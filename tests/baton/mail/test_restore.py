@@ -1,4 +1,7 @@
-"""Restore on a new phone where mail is on: the notice, its undo, and a reset."""
+"""Restore on a new phone where mail is on: the notice, its undo, and a reset.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 from collections.abc import Callable
 

@@ -212,7 +212,7 @@ def test_a_suppression_is_in_the_export(town: Town) -> None:
 
 
 def test_without_mail_no_suppression_is_read(make_town: Any) -> None:
-    """A deployment without mail has no use for it."""
+    """A deployment without mail does not need the suppressions."""
     town = make_town(mail="off")
     phone = town.registered()
     read: list[str] = []

@@ -220,9 +220,10 @@ class TestRule2:
     def test_a_process_frozen_between_reading_and_sending_ends_no_login(
         self, act: str, nth: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """`created` is older than the reading, so the old token is refused for its time (E3) and not as reuse (E8).
+        """After the nth reading an hour passes, in which another process exchanges six times.
 
-        After the nth reading an hour passes, in which another process exchanges six times.
+        The client takes `created` before it reads. The server thus refuses the old token for its time (E3), not as
+        reuse (E8).
         """
 
         class Freezing:
@@ -685,7 +686,7 @@ class TestRule6:
         assert len(sent) == 3
         answers[:], sent[:] = [defect] * 9, []
         with pytest.raises(Refused, match="id-of-the-defect"):
-            broken.end_device("own")  # A repetition is harmless, so the outcome matters less than the defect.
+            broken.end_device("own")  # A repetition is harmless, so the defect is raised, not `AnswerLost`.
         assert len(sent) == 3
         assert client.me()
 
@@ -760,7 +761,7 @@ class TestRule7:
         assert server.exchanges == 1
 
     def test_a_token_that_is_about_to_expire_is_exchanged_first(self, server: FakeServer, client: BatonClient) -> None:
-        """Five seconds may be shorter than the way to the server."""
+        """A token with five seconds left may expire before the request arrives."""
         server.clock.skip(LIFE_S - 5)
         client.me()
         assert server.exchanges == 1
@@ -1020,7 +1021,7 @@ class TestRule8:
         assert len(storage.read().revocations) == kept
         before = len(asked)
         client.login(EMAIL, PASSWORD, "a phone")
-        assert len(asked) == before, "an unanswered revocation rests for half a minute"
+        assert len(asked) == before, "an unanswered revocation is not sent again for half a minute"
         client._revoke_after = 0.0
         client.me()
         assert (len(asked) == before) == (action in {"log_in", "fix_request", "look_up"})
@@ -1672,10 +1673,7 @@ class TestJourneys:
     def test_a_logout_without_network_is_a_logout_here(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Before the fix, the session was kept, so the person was logged in at the next start.
-
-        The revocation is sent later.
-        """
+        """The session is deleted, so the person is not logged in at the next start. The revocation is sent later."""
         sleep = Pauses()
         server.faults.extend([server.lose_request])
         assert not client_of(server, storage, sleep=sleep).logout()
@@ -1992,7 +1990,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listening() -> Iterator[tuple[str, type[_Handler]]]:
-    """Serve on loopback. Return the address and the handler, which has the counts."""
+    """Serve on loopback. Return the address, and the handler class with its connections and its next behaviours."""
     handler = type("Handler", (_Handler,), {"connections": set(), "behaviour": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -104,7 +104,7 @@ def test_a_wrong_code_is_shown_and_an_automatic_function_stops(
 
     def second_factor(step: LoginStep) -> Proof:
         shown.append(step.refusal.code if step.refusal else None)
-        assert len(shown) < 20, "it is called for ever"
+        assert len(shown) < 20, "the function is called again and again"
         return Proof(recovery_code="AAAA-AAAA-AAAA-AAAA")
 
     with pytest.raises(Refused) as refused:

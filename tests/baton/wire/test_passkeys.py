@@ -1,4 +1,7 @@
-"""Passkeys through the gateway: register, log in, second factor, step-up, and attempts to misuse them."""
+"""Passkeys through the gateway: register, log in, second factor, step-up, and attempts to misuse them.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import json
 from collections.abc import Callable
@@ -405,7 +408,7 @@ def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phon
 
 
 def removing_passkeys(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the passkeys of the account after the next request has read it, and before it writes."""
+    """Let the next request read the account, and remove the passkeys of the account before the request writes."""
     tables, store = deployment.tables, type(deployment.environments[0].baton.storage.one_time)
     consume = store.consume_ticket
 
@@ -437,7 +440,7 @@ def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobod
 def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: Any, mine: Authenticator) -> None:
     """Case 38: the answer is not ``unknown_passkey``, because the phone would then delete the passkey.
 
-    Only its holder learns this.
+    Only the holder of the passkey learns that the account is disabled.
     """
     act = SetStatus(
         clock=baton.clock,
@@ -471,7 +474,7 @@ def test_a_deleted_account_frees_its_passkey(
 
 
 def test_a_passkey_is_a_second_factor(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """After the switch is on, each login needs it. Recovery codes are made at the switch."""
+    """After the second factor is switched on, each login needs the passkey. The switch also makes recovery codes."""
     tablet = make_device()
     assert tablet.login(EMAIL).status == 200
     assert len(switch_on(phone).members["recovery_codes"]) == 10
@@ -708,7 +711,7 @@ def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, min
 def test_an_account_that_is_asked_adds_nothing_below_aal2(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The login began before the switch was on. A login with the second factor may add a passkey."""
+    """The login began before the second factor was on. A login with the second factor may add a passkey."""
     switch_on(phone)
     assert phone.request("POST", UPGRADE).code == "step_up_required"
     tablet = make_device()
@@ -716,7 +719,7 @@ def test_an_account_that_is_asked_adds_nothing_below_aal2(
     assert prove(tablet, asked, passkey=mine.get(options_of(factor_options(tablet, asked)))).status == 200
     options = options_of(tablet.request("POST", UPGRADE))
     assert tablet.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).status == 201
-    assert tablet.login(EMAIL).status == 200, "its own login had just proved a factor, so it stays remembered"
+    assert tablet.login(EMAIL).status == 200, "the tablet has just proved a factor, so it is still remembered"
 
 
 # --- What a thief cannot do ---------------------------------------------------------------------------------------

@@ -98,10 +98,7 @@ def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eage
 
 
 def test_a_device_forgets_the_attempts_of_a_login_that_it_ended() -> None:
-    """Bug of the test: the device kept the attempts after an end and logged in with that state.
-
-    A correct store was then refuted.
-    """
+    """If a device kept the attempts and logged in with that state, a correct store would be refuted."""
     stored = MemoryTables(lineages={ACCOUNT: START.account_state})
     lineage_store = MemoryLineageStore(stored)
 

@@ -89,7 +89,7 @@ def redeem_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 
 
 def use_against_a_logout(scene: Scene) -> Callable[[Course], None]:
-    """Use the session of a browser while the phone logs out. The use is due to be stored."""
+    """Use the session of a browser while the phone logs out. This use must be stored, because the last one is old."""
     cookies = scene.redeem(scene.code(), attempt()).cookies
     scene.deployment.now += 600
     acts = {"use": lambda: scene.use(cookies), "logout": scene.log_out}
