@@ -139,7 +139,7 @@ def test_a_code_from_before_another_change_of_credentials_is_void(town: Town) ->
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """The answer is 503, and the same code again gets 204. One notice is sent."""
+    """The answer is 503, and the same code again gets 204."""
     phone = town.verified(town.registered())
     session = town.ask_move(phone, NEW).members["mail_session"]
     for when in ("before", "after"):

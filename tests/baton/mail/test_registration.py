@@ -100,7 +100,7 @@ def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
 
 
 def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
-    """After a lost answer, the app gets the same tokens."""
+    """After a lost answer, the app gets the same login."""
     phone = strict.device()
     session, attempt = start(phone).members["mail_session"], {"idempotency-key": "an-attempt-to-keep"}
     body = phone.entry(ADA) | {"mail_session": session, "code": strict.code()}

@@ -479,7 +479,7 @@ def test_every_code_has_a_case() -> None:
 def test_an_unreachable_database_is_503_and_logs_nobody_out(
     make_device: Callable[..., Device], broken_engine: list[bool]
 ) -> None:
-    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on each route."""
+    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on routes of every kind."""
     setting = Setting(make_device)
     phone = setting.phone
     grant = phone.step_up("DELETE", "/me")

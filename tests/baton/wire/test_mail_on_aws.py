@@ -137,7 +137,7 @@ def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
 
 
 def test_an_order_in_the_queue_is_encrypted(post: Post) -> None:
-    """The message contains neither the address nor the code in readable form."""
+    """The message does not contain the address in readable form."""
     ada = post.device()
     assert ada.register(ADA).status == 201
     assert ada.post("/me/email/code", {}).status == 202

@@ -114,7 +114,7 @@ def order(phone: Device, item: int = 7, path: str = "/orders", **headers: str) -
 
 
 def test_a_repeated_order_gets_the_same_answer_and_no_second_effect(phone: Device, effects: list[int]) -> None:
-    """Status, headers, cookies and body are the same. The replay is marked, and has its own time and request id."""
+    """Status, header fields and body are the same. The replay is marked, and has its own request id."""
     first, second = order(phone), order(phone)
     assert (first.status, first.members) == (201, {"number": 1})
     assert (second.status, second.body) == (first.status, first.body)
@@ -143,7 +143,7 @@ def test_the_reference_client_covers_the_key_and_repeats_until_it_gets_the_answe
 
 
 def test_a_replay_of_a_binary_answer_is_exact(phone: Device) -> None:
-    """Both cookies are repeated too."""
+    """The replay has the same bytes as the first answer."""
     image = [order(phone, 9, accept="image/png") for _ in range(2)]
     assert [one.body for one in image] == [PNG, PNG]
 

@@ -127,7 +127,7 @@ def test_a_passkey_is_registered_and_shown(phone: Device) -> None:
 
 
 def test_a_repeated_registration_gets_the_same_answer(phone: Device) -> None:
-    """The answer was lost. The credentials version moves once, and there is one event."""
+    """The answer was lost. The repetition records no second event."""
     credential = Authenticator().create(options_of(stepped(phone, "POST", OPTIONS)))
     first = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
     again = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
@@ -293,7 +293,7 @@ def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, m
 
 
 def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """All platforms accept this size. The plan was 76 to 130 bytes, and the limit is 200 bytes."""
+    """A challenge has 16 to 150 bytes. All platforms accept this size."""
     del mine
     for options in (
         options_of(sign_in_options(make_device())),
@@ -745,7 +745,7 @@ def test_a_registration_is_of_the_login_that_fetched_its_options(make_device: Ma
 
 
 def test_the_export_shows_the_passkeys(phone: Device, mine: Authenticator) -> None:
-    """The export has public keys, names and times, and no secret."""
+    """The export has the credential id and the name of each passkey."""
     exported = stepped(phone, "GET", "/me/export").members
     (passkey,) = [one for one in exported["factors"] if one["kind"] == "passkey"]
     assert passkey["credential_id"] == mine.get({"challenge": ""})["id"]

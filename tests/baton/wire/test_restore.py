@@ -543,7 +543,7 @@ def test_a_signature_of_another_key_restores_nothing(new_phone: Device, platform
 
 
 def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform: Authenticator) -> None:
-    """The request has an unknown key, a passkey of the account, or an account that does not exist."""
+    """The request has an unknown key, or an account that does not exist."""
     assert restore(new_phone, silent(), user_handle=platform.user_handle).code == "unknown_passkey"
     assert restore(new_phone, platform, user_handle=b"x" * 12).code == "unknown_passkey"
 
@@ -573,7 +573,7 @@ def test_a_new_phone_restores_with_its_own_key(make_device: MakeDevice, phone: D
 
 
 def test_a_restored_login_steps_up_with_the_password(new_phone: Device, platform: Authenticator) -> None:
-    """Right after the restore it cannot add a passkey without a step-up, and its key is not remembered."""
+    """Even right after the restore, it cannot add a passkey without a step-up."""
     assert restore(new_phone, platform).status == 200
     assert new_phone.post(UPGRADE, {}).code == "step_up_required"
     assert new_phone.request("POST", PASSKEY_OPTIONS).code == "step_up_required"

@@ -108,7 +108,7 @@ def test_a_login_with_the_second_factor(make_device: MakeDevice, ada: Person, ph
 
 
 def test_the_factors_are_shown(ada: Person, phone: Device) -> None:
-    """The answer lists the factors of the account, and never a secret."""
+    """The answer has the factors of the account, with the time of enrolment and the number of recovery codes."""
     shown = phone.get("/me/factors").members
     assert shown["second_factor"] == "on"
     assert shown["totp"]["enrolled_at"] <= ada.clock()
@@ -237,7 +237,7 @@ def test_a_recovery_code_is_no_step_up(ada: Person, phone: Device) -> None:
 def test_renewed_codes_replace_the_old_ones(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """A repetition with the same attempt shows the same codes again. Another attempt makes new codes."""
+    """A repetition with the same attempt shows the new codes again. The old codes are refused."""
     path, key = "/me/factors/recovery-codes", {"idempotency-key": attempt()}
     first = stepped(phone, "POST", path, totp=ada.fresh_code(), headers=key)
     clock.skip(30)
@@ -446,7 +446,7 @@ def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevic
 
 
 def test_an_enrolment_at_a_login_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:
-    """The same session, enrolment and code give the same tokens and the same recovery codes."""
+    """A repeated registration needs the enrolment too. After the enrolment, it returns the login."""
     phone, mine = make_device(client_id="strict"), attempt()
     asked = ask(phone, path="/register", attempt=mine)
     assert ask(phone, path="/register", attempt=mine).code == "enrolment_required", "the registration, repeated"
@@ -489,7 +489,7 @@ def test_a_second_app_is_not_enrolled(ada: Person, phone: Device, clock: Develop
 
 
 def test_an_enrolment_from_before_a_change_of_the_password_is_void(make_device: MakeDevice, ada: Person) -> None:
-    """A thief began the enrolment with the old password and has its secret. The owner changes the password."""
+    """A thief began it on this login with the old password, and has the secret. The owner changes the password."""
     phone = make_device()
     phone.register(EMAIL)
     begun = stepped(phone, "POST", "/me/factors/totp").members
@@ -604,7 +604,7 @@ def test_a_session_is_void_once_the_account_changed(
 
 
 def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device) -> None:
-    """It is valid in its last second, and not at 600 seconds."""
+    """It is valid after 590 seconds, and not after 601 seconds."""
     del phone
     tablet, late = make_device(), make_device()
     session, expired = ask(tablet), ask(late)
@@ -617,7 +617,8 @@ def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada
 def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: Device) -> None:
     """An altered session is refused.
 
-    A token, a grant or an enrolment is refused in the place of a session, and a session in the place of any of them.
+    A token or a grant is refused in the place of a session. A session is refused in the place of a token, a grant or an
+    enrolment.
     """
     tablet = make_device()
     session = str(ask(tablet).members["auth_session"])
@@ -656,7 +657,7 @@ def test_a_code_is_six_digits(make_device: MakeDevice, phone: Device, code: str)
 def test_a_remembered_device_is_not_asked(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """It is remembered for thirty days, to the second. A use does not renew this time."""
+    """It is remembered for thirty days. A use does not renew this time."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
@@ -737,7 +738,7 @@ def test_a_device_is_forgotten_after_a_bad_end(
 def test_wrong_codes_are_limited_for_unknown_devices_and_the_owner_gets_in(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The 31st wrong code of a day is not checked. A known device and a recovery code are not affected."""
+    """After thirty wrong codes in a day, no code is checked. A known device and a recovery code are not affected."""
     clock.skip(DAY_S - int(clock.time()) % DAY_S)
     thief = make_device(client_id="simple", bound=False)
     session = ask(thief)
@@ -777,7 +778,7 @@ def test_after_a_hundred_wrong_codes_in_a_row_an_unknown_device_needs_another_fa
 def test_right_codes_use_up_no_limit(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The test makes forty logins in a day, each with its own code."""
+    """The test makes more logins in a day than wrong codes are allowed, each with its own code."""
     del phone
     tablet = make_device(client_id="simple", bound=False)
     for _ in range(WRONG_TOTP_PER_DAY_MAX + 2):
