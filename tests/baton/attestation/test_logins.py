@@ -325,7 +325,7 @@ def test_under_report_a_late_challenge_is_reported(scene: Scene) -> None:
 
 
 def test_a_client_without_a_policy_ignores_evidence(scene: Scene) -> None:
-    """The shape of the evidence is checked. Nothing is read or stored."""
+    """Nothing is stored, the token has no claim, and ``POST /attest`` gets 404."""
     phone, other = scene.phone("plain"), scene.phone("mobile")
     evidence = other.evidence()
     assert phone.register(EMAIL, attestation=evidence).status == 201

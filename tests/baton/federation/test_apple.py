@@ -127,7 +127,7 @@ def test_a_login_that_must_prove_a_second_factor_trades_too(scene: Scene, *, cre
 
 
 def test_no_key_and_a_wrong_key() -> None:
-    """The login succeeds in both cases, and the event names what the operator must do."""
+    """The login succeeds, and the event has the reason: no key, a wrong key, or a key that cannot be decrypted."""
     scene = Scene()
     assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
     scene.set_key(ec.generate_private_key(ec.SECP256R1()))

@@ -182,7 +182,7 @@ class TestAddresses:
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
 
     def test_an_address_that_is_registered(self, scene: Scene) -> None:
-        """The answer is 409, whether or not the owner proved the address. Account and address stay as they are."""
+        """The account with this address was registered with a password. The answer is 409, and no account is made."""
         scene.phone().register("ada@gmail.com")
         said = scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
@@ -195,7 +195,7 @@ class TestAddresses:
         assert phone.get("/me").members["email"] == ""
 
     def test_the_password_of_an_account_without_one(self, scene: Scene) -> None:
-        """A login by password gets the same answer as with a wrong password, after the same work."""
+        """A login by password gets the same answer as for an unknown address."""
         scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         unknown = scene.phone().login("nobody@gmail.com")
         said = scene.phone().login("ada@gmail.com", password=PASSWORD)
@@ -479,7 +479,7 @@ class TestWithoutPassword:
         assert [line["reason"] for line in scene.events("mail_dropped")] == ["the account has no address"]
 
     def test_the_export_has_the_identity(self) -> None:
-        """It has the provider's name and the address that the provider verified, but no password and no subject."""
+        """It has the provider's name, the time of the link and the verified address, but no password."""
         scene = Scene()
         phone = scene.phone()
         phone.enter(create=True, email="ada@gmail.com", email_verified=True)

@@ -197,7 +197,7 @@ def test_a_disabled_account_is_not_reset(town: Town) -> None:
 
 
 def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_town: Callable[..., Town]) -> None:
-    """Case 55: status, names of the headers and expiry are the same. So are the calls of the stores and of the queue."""
+    """Case 55: status, header names and expiry are the same. So are the calls of the stores and of the queue."""
     town = make_town(rate_limits="on")
     for email in (ADA, BOB):
         town.registered(email)

@@ -198,7 +198,7 @@ def test_a_whole_answer_is_returned_at_once(certificates: Certificates, answer: 
 
 
 def test_the_request_is_a_plain_get(certificates: Certificates) -> None:
-    """It has the host, the given fields, and no others."""
+    """Its fields are the host, the given fields and ``Connection: close``."""
     seen: list[bytes] = []
 
     def handler(connection: socket.socket) -> None:

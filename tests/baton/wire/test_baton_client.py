@@ -499,7 +499,7 @@ class TestRule6:
         assert abs(client.now() - server.clock()) <= 1
 
     def test_a_clock_that_changes_while_the_app_runs_is_corrected(self, server: FakeServer) -> None:
-        """No login ends, and only the exchanges that the wrong time suggests are sent."""
+        """Every call succeeds, and no login ends."""
         clock = Clock(server.clock)
         client = client_of(server, MemoryStorage(), clock=clock)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -980,7 +980,7 @@ class TestRule8:
     def test_a_revocation_is_repeated_after_an_error_and_with_the_correct_time(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A 503, a foreign page and a refusal for a wrong clock do not answer the revocation."""
+        """A 500, a 503, a foreign page and a refusal for a wrong clock do not answer the revocation."""
         self.copied(server, storage)
         page = Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")
         troubles = [problem(503, "temporarily_unavailable", "unavailable", "retry"), page]
@@ -1289,7 +1289,7 @@ class TestLastSecret:
     def test_a_lost_answer_is_repeated_with_the_same_attempt_and_key(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """The repetition is the same login, also after a restart."""
+        """The repetition is the same login."""
         client.logout()
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
@@ -1319,7 +1319,7 @@ class TestLastSecret:
         assert client.me()
 
     def test_a_wrong_password_keeps_the_last_secret(self, server: FakeServer, client: BatonClient) -> None:
-        """The device stays a known device after any number of wrong passwords."""
+        """The device stays a known device after two wrong passwords."""
         client.logout()
         for _ in range(2):
             with pytest.raises(Refused, match="invalid_credentials"):
@@ -1644,7 +1644,7 @@ class TestJourneys:
     def test_an_independent_verifier_accepts_the_signatures(
         self, key: str, query: dict[str, str], server: FakeServer
     ) -> None:
-        """Unusual names and values in query, body and path verify, with both key types."""
+        """Unusual names and values in query and body verify, with both key types."""
         client = client_of(server, MemoryStorage(), key=key)
         client.login(EMAIL, PASSWORD, "a phone")
         assert client.call("GET", "/me", query=query).status == 200
@@ -1700,7 +1700,7 @@ class TestJourneys:
     def test_waiting_revocations_are_at_most_eight_and_end_after_thirty_days(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The oldest revocation is dropped. After thirty days, the login has also ended at the server."""
+        """Of nine revocations, eight are stored. After thirty days, the login has also ended at the server."""
         offline = client_of(server, storage, transport=TestRule8().offline(server))
         for _ in range(9):
             offline.logout()
@@ -1743,7 +1743,7 @@ class TestJourneys:
     def test_a_thief_with_a_copy_and_his_own_attempt_ends_the_session(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """The server detects the reuse. Owner and thief both get the reason."""
+        """The server detects the reuse, and logs out both. The owner gets the reason."""
         copy = storage.read()
         assert copy.session is not None
         thief = client_of(server, MemoryStorage(replace(copy, session=replace(copy.session, attempt="thief" * 5))))

@@ -77,8 +77,7 @@ from tests.baton.wire.test_narrowed import narrow
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 # Write units, read units and round trips before the answer, and separately the units of the audit entry
-# (`events/names.py` lists the audited events). The first rows are those of the design: exchange, login, register, the
-# two signed calls.
+# (`events/names.py` lists the audited events).
 GOLDEN = """
 route                                       operation                           writes  reads  trips  audit
 GET /time                                   warm                                     0      0      0      0

@@ -129,7 +129,7 @@ def test_histories_have_every_verdict_of_the_rule(tables: Tables, eager_switchin
 def test_a_refuted_history_is_stored_and_refuted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The failure names the file. The command finds the same contradiction in this file."""
+    """The failure names the file. The command refutes the history in this file too."""
     monkeypatch.setattr(histories, "FOLDER", tmp_path)
     history = History(START, IMPOSSIBLE["two children of one generation"])
     with pytest.raises(pytest.fail.Exception, match=r"planted-1\.json"):

@@ -136,7 +136,7 @@ class Stage:
         return act
 
     def by_device(self, actor: Device, do: Callable[[Device], Said]) -> Act:
-        """Return an action: a device sends one raw request, and repeats it after 503."""
+        """Return an action: a device sends one raw request, and repeats it after 503 and after ``replayed_nonce``."""
         tokens = dict(actor.tokens)
 
         def act() -> str:
