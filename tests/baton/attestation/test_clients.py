@@ -1,4 +1,4 @@
-"""The Python client sends evidence when the server requires it, once for each attempt (row 12)."""
+"""The Python client sends evidence when the server requires it, once for each attempt."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -119,7 +119,7 @@ def test_a_login_that_began_is_attested(scene: Scene) -> None:
 
 
 def test_a_login_with_a_passkey_sends_evidence_too(scene: Scene) -> None:
-    """The repeated request has the same credential and the same attempt."""
+    """The request is sent again with evidence. The person uses the passkey once."""
     from tests.baton.factors.authenticator import Authenticator
 
     mine, phone = Authenticator(), Phone(scene)

@@ -109,7 +109,7 @@ def test_bad_evidence_is_refused_before_rate_limit_and_password(
 
 
 def test_a_stolen_list_of_passwords_is_useless_without_genuine_phones(scene: Scene) -> None:
-    """Right and wrong passwords, known and unknown addresses get one answer, and no slot is taken."""
+    """Right and wrong passwords, known and unknown addresses get the same answer, and no rate limit counts it."""
     known = scene.phone()
     known.register(EMAIL, attestation=known.evidence())
     windows = dict(scene.tables.windows)
@@ -325,7 +325,7 @@ def test_under_report_a_late_challenge_is_reported(scene: Scene) -> None:
 
 
 def test_a_client_without_a_policy_ignores_evidence(scene: Scene) -> None:
-    """The shape of the evidence is checked. Nothing is read or stored."""
+    """Nothing is stored, the token has no claim, and ``POST /attest`` gets 404."""
     phone, other = scene.phone("plain"), scene.phone("mobile")
     evidence = other.evidence()
     assert phone.register(EMAIL, attestation=evidence).status == 201

@@ -51,7 +51,7 @@ def test_the_job_stores_what_is_revoked_or_suspended(scene: Scene) -> None:
     other = scene.phone()
     said = other.login(EMAIL, attestation=other.evidence(defect="revoked"))
     assert (said.code, said.members["reason"]) == ("attestation_failed", "revoked")
-    assert phone.login(EMAIL).status == 200, "what was proved before is searched for, and refused by no login"
+    assert phone.login(EMAIL).status == 200, "evidence that was accepted before is not compared with the list"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_development_server_makes_evidence(scene: Scene, monkeypatch: pytest
 def test_a_wrong_request_for_evidence_is_explained(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    """The answer is 400, and names the member."""
+    """The answer is 400, with an explanation."""
     phone = scene.phone()
     members = {"format": "android-key", "client_id": "bank", "challenge": "at.x", "public_key": phone.key.jwk()}
     status, answer = asked(scene, monkeypatch, **(members | change))

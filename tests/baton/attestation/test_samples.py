@@ -232,14 +232,14 @@ def test_old_chains_of_the_factory_verify_and_old_remote_ones_do_not() -> None:
 
 @pytest.mark.parametrize("name", ["marlin/sdk29/TEE_EC_NONE", "marlin/sdk29/TEE_RSA_NONE"])
 def test_a_chain_of_a_software_authority_is_refused(name: str) -> None:
-    """Its root is public, and so is its key."""
+    """The private key of its root is public, so anyone can make such a chain."""
     with pytest.raises(EvidenceRefused) as refused:
         verify(name, now=NOW)
     assert refused.value.reason == "chain"
 
 
 def test_a_malformed_boolean_is_refused_and_another_order_of_tags_is_not() -> None:
-    """Google's own verifier refuses both. A real phone made the second, so it is read."""
+    """Google's own verifier refuses both descriptions. A real phone made the second one, so Baton reads it."""
     malformed = x509.load_pem_x509_certificates(text("invalid/malformed_rot_device_locked.pem").encode())[0]
     with pytest.raises(EvidenceRefused):
         read_key_description(extension_of(malformed, OID) or b"")

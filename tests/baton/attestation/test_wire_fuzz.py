@@ -58,7 +58,7 @@ def test_altered_evidence_never_gets_a_5xx(scene: Scene, form: str) -> None:
         said = phone.register(f"{number}-{form}@example.com", attestation=members(source, phone, form))
         statuses.append(said.status)
         assert said.status in {201, 400, 403}, said
-        if said.status == 201:  # the receipt of Apple, or the name of an algorithm outside of what is signed
+        if said.status == 201:  # the receipt of Apple, or the name of an algorithm outside the signed part
             continue
         assert said.code in {"attestation_failed", "malformed"}, said
     assert statuses.count(403) > ROUNDS / 2

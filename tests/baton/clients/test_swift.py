@@ -19,13 +19,13 @@ def test_a_mutant_of_the_swift_client_can_be_made(mutant: Mutant) -> None:
 
 
 def test_every_file_of_vectors_is_read() -> None:
-    """The tests print the number of vectors of each file, which must be the number of the generator."""
+    """The Swift tests name every file of vectors."""
     sources = "".join(path.read_text("utf-8") for path in (HERE / "Tests").rglob("*.swift"))
     assert [name for name in FILES if f'vectors("{name}")' not in sources] == []
 
 
 def test_code_for_apple_is_in_three_files() -> None:
-    """The README lists the code that was never compiled. In other files, only a few lines may depend on the system."""
+    """Only the files of the folder ``Apple`` use CryptoKit, Security or Combine."""
     guarded = ("canImport(CryptoKit)", "canImport(Security)", "canImport(Combine)")
     found = {
         path.parent.name

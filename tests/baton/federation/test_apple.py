@@ -82,7 +82,7 @@ def test_a_code_that_is_too_long_is_refused(scene: Scene) -> None:
     ],
 )
 def test_a_login_while_the_trade_is_down(scene: Scene, answer: Posted | NotFetched, reason: str) -> None:
-    """Row "outage" of the threats: the login gets 200, the event has the reason, and Apple is called once."""
+    """The login gets 200, the event has the reason, and Apple is called once."""
     enter(scene.phone(), create=True)
     scene.apple.hook = lambda *_: answer
     assert enter(scene.phone(), scene.apple.code()).status == 200
@@ -116,7 +116,7 @@ def test_the_code_of_another_app_is_refused_by_apple(scene: Scene) -> None:
 
 @pytest.mark.parametrize("create", [True, False])
 def test_a_login_that_must_prove_a_second_factor_trades_too(scene: Scene, *, create: bool) -> None:
-    """Its lineage begins at `POST /login/factor`, which has no code. The audience is the one of the client."""
+    """The lineage begins at `POST /login/factor`, without an authorization code. The audience is that of the client."""
     if not create:
         enter(scene.phone("strict"), create=True)
     said = enter(scene.phone("strict"), scene.apple.code(audience="com.example.strict"), create=create)
@@ -127,7 +127,7 @@ def test_a_login_that_must_prove_a_second_factor_trades_too(scene: Scene, *, cre
 
 
 def test_no_key_and_a_wrong_key() -> None:
-    """The login succeeds in both cases, and the event names what the operator must do."""
+    """The login succeeds, and the event has the reason: no key, a wrong key, or a key that cannot be decrypted."""
     scene = Scene()
     assert enter(scene.phone(), scene.apple.code(), create=True).status == 201
     scene.set_key(ec.generate_private_key(ec.SECP256R1()))
@@ -169,7 +169,7 @@ def test_a_refused_login_trades_nothing(scene: Scene) -> None:
 
 
 def test_the_provider_is_down() -> None:
-    """Row "outage" of the threats: logins with this provider get 503. Exchanges and calls are not affected."""
+    """Logins with this provider get 503. Exchanges and calls are not affected."""
     scene = Scene()
     phone = scene.phone()
     assert enter(phone, create=True).status == 201

@@ -68,7 +68,7 @@ def test_a_deletion_revokes_the_token(scene: Scene) -> None:
 
 
 def test_the_account_is_deleted_while_apple_is_down(scene: Scene) -> None:
-    """The answer is 204 after one try. The next hourly job revokes the token, and the person may sign up again."""
+    """The answer is 204 after one try. The hourly job revokes the token later, and the person may sign up again."""
     phone = owner(scene)
     (token,) = scene.apple.live
     scene.apple.hook = lambda *_: DOWN

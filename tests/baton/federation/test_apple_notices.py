@@ -140,7 +140,7 @@ class TestAccountDeleted:
 
     @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
     def test_an_account_that_is_not_active(self, scene: Scene, kind: str, status: Status) -> None:
-        """200. It was a 503 for as long as Apple repeated the notice."""
+        """The answer is 200, because Apple repeats a notice after any other answer."""
         with_apple(scene, create=True)
         (account,) = scene.tables.users
         scene.tables.users[account] = replace(scene.tables.users[account], password_hash=b"sealed")
@@ -267,7 +267,7 @@ class TestGenuine:
         del phone
 
     def test_a_notice_of_a_clock_that_is_ahead_counts_once(self, scene: Scene) -> None:
-        """Its id is kept for as long as it is accepted."""
+        """The id of the notice is kept for as long as the notice is accepted."""
         with_apple(scene, create=True)
         signed = payload(scene, "consent-revoked", iat=scene.clock.now + 590, exp=None)
         assert send(scene, signed).status == 200

@@ -1,4 +1,7 @@
-"""The Python client with identity providers. It stores the attempt before the sheet opens. The nonce names it."""
+"""The Python client with identity providers. It stores the attempt before the sheet of the provider opens.
+
+The nonce of the id_token names the attempt.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -86,7 +89,7 @@ class Phone:
 
 
 def test_a_sign_up_and_a_login(scene: Scene) -> None:
-    """An unknown identity is refused until the app asks for an account."""
+    """An unknown identity is refused, unless the app requests a new account."""
     phone = Phone(scene)
     with pytest.raises(Refused) as refused:
         phone.client.login_federated("google", phone.sheet("google"), "phone")
@@ -246,7 +249,7 @@ class TestStepUp:
         assert client.call("DELETE", "/me", grant=grant).status == 204
 
     def test_google_is_refused(self, scene: Scene) -> None:
-        """The app shows another way."""
+        """The refusal is raised, so the app can offer another proof."""
         phone = Phone(scene)
         client = phone.signed_up("google")
         with pytest.raises(Refused) as refused:
@@ -254,13 +257,13 @@ class TestStepUp:
         assert (refused.value.code, refused.value.action) == ("reauthentication_unsupported", "fix_request")
 
     def test_an_identity_is_no_proof_at_a_login(self, scene: Scene) -> None:
-        """The client raises before it sends a request."""
+        """The error is raised before a request is sent."""
         with pytest.raises(TypeError, match="step-up only"):
             Proof(identity=Identity("apple", Phone(scene).sheet())).members(dict)
 
 
 class TestPrograms:
-    """The client raises errors of the app before it sends a request."""
+    """A mistake of the app raises an error before a request is sent."""
 
     @pytest.mark.parametrize("given", [{"token": "x"}, {"id_token": 1}, {"id_token": "a.b.c", "code": "x"}, {}])
     def test_what_a_sheet_returns(self, scene: Scene, given: Any) -> None:

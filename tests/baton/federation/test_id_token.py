@@ -82,7 +82,7 @@ def test_a_genuine_token_names_the_person() -> None:
 
 
 def test_the_nonce_names_provider_client_key_and_attempt() -> None:
-    """It is the text in wire.md, and a change of any part changes the nonce."""
+    """The nonce is the digest of the text in wire.md, and a change of any part changes the nonce."""
     text = f"baton-nonce-v1\ngoogle\nmobile\n{'k' * 43}\n{'a' * 22}"
     assert encode_base64url(hashlib.sha256(text.encode()).digest()) == NONCE
     parts = {"provider": "google", "client_id": "mobile", "keyid": "k" * 43, "attempt": "a" * 22}

@@ -117,7 +117,7 @@ class TestLink:
         assert (said.status, said.code) == (400, "malformed")
 
     def test_an_identity_of_another_account(self, scene: Scene) -> None:
-        """The answer is 409, whether that account linked it or signed up with it. No account is changed."""
+        """The other account signed up with the identity. The answer is 409, and no account is changed."""
         phone, other = registered(scene), scene.phone()
         assert other.enter(create=True).status == 201
         said = link(phone)

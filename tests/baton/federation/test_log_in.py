@@ -182,7 +182,7 @@ class TestAddresses:
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
 
     def test_an_address_that_is_registered(self, scene: Scene) -> None:
-        """The answer is 409, whether or not the owner proved the address. Account and address stay as they are."""
+        """The account with this address was registered with a password. The answer is 409, and no account is made."""
         scene.phone().register("ada@gmail.com")
         said = scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         assert (said.status, said.code, scene.accounts) == (409, "account_exists", 1)
@@ -195,7 +195,7 @@ class TestAddresses:
         assert phone.get("/me").members["email"] == ""
 
     def test_the_password_of_an_account_without_one(self, scene: Scene) -> None:
-        """A login by password gets the same answer as with a wrong password, after the same work."""
+        """A login by password gets the same answer as for an unknown address."""
         scene.phone().enter(create=True, email="ada@gmail.com", email_verified=True)
         unknown = scene.phone().login("nobody@gmail.com")
         said = scene.phone().login("ada@gmail.com", password=PASSWORD)
@@ -245,7 +245,7 @@ class TestAccounts:
 
     @pytest.mark.parametrize("end", ["deleted", "unlinked"])
     def test_a_sign_up_that_is_repeated_after_its_account_lost_the_identity(self, scene: Scene, end: str) -> None:
-        """409. It was a 503, which an app repeats, and it used up the sign-ups of the network."""
+        """The answer is 409. After a 503 the app would repeat the request, and use up the sign-ups of its network."""
         phone = scene.phone()
         token = phone.id_token()
         assert phone.enter(token=token, create=True).status == 201
@@ -311,7 +311,7 @@ class TestKeys:
         assert google.fetched == 2
 
     def test_a_new_key_is_fetched_at_once_and_a_removed_one_stops(self, scene: Scene) -> None:
-        """The old key is accepted until the cached keys are ten minutes old, and never after an hour."""
+        """The old key is accepted until the cached keys are ten minutes old."""
         google = scene.providers["google"]
         scene.phone().enter(create=True)
         phone = scene.phone()
@@ -479,7 +479,7 @@ class TestWithoutPassword:
         assert [line["reason"] for line in scene.events("mail_dropped")] == ["the account has no address"]
 
     def test_the_export_has_the_identity(self) -> None:
-        """It has the provider's name and the address that the provider verified, but no password and no subject."""
+        """It has the provider's name, the time of the link and the verified address, but no password."""
         scene = Scene()
         phone = scene.phone()
         phone.enter(create=True, email="ada@gmail.com", email_verified=True)

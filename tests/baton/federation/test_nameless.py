@@ -1,4 +1,4 @@
-"""An account without an e-mail address meets the parts that were made for accounts with one."""
+"""An account without an e-mail address, in features that use the address."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class TestRestore:
     """A person without an address moves to a new phone."""
 
     def test_a_restore_without_an_address_is_answered(self, scene: Scene) -> None:
-        """No notice can be sent. It was a 500, after the login had begun."""
+        """No notice can be sent, but the login has begun, so the answer is 200."""
         old, new, platform = entered(scene), scene.phone(), silent()
         assert keep(old, platform).status == 204
         said = restore(new, platform)
@@ -67,7 +67,7 @@ class TestCodes:
     """There is no mailbox, so no code is sent, and none is accepted."""
 
     def test_no_code_of_a_login_is_sent_to_an_account_without_an_address(self, mailed: Scene) -> None:
-        """404 for the mail and for a guessed code: a right one would prove an address that does not exist."""
+        """Both requests get 404: a right code would prove an address that does not exist."""
         phone = mailed.phone("strict")
         asked = phone.enter("apple", create=True)
         assert asked.code == "enrolment_required"
@@ -82,10 +82,10 @@ class TestCodes:
 
 
 class TestOperator:
-    """A command of an operator names an account by its address."""
+    """A command of an operator names an account by its address, or by its id."""
 
     def test_a_command_finds_an_account_by_its_id(self, scene: Scene) -> None:
-        """Without an address no command found it: it got no role, and could not be deleted."""
+        """An account without an address can get a role, and can be deleted."""
         entered(scene)
         account, baton = account_of(scene), scene.baton
         stores: Any = {

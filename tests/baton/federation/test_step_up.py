@@ -85,7 +85,7 @@ def refused(said: Said) -> str:
 
 @pytest.mark.parametrize("provider", ["apple", "acme"])
 def test_a_person_without_a_password_deletes_the_account(scene: Scene, provider: str) -> None:
-    """The grant has the assurance `fed`, and works once."""
+    """The sign-in at the provider is enough for a grant, which has the assurance `fed`."""
     phone = entered(scene, provider)
     said = proved(phone, provider)
     assert (said.status, said.members["expires_in"]) == (200, 300)
@@ -154,7 +154,7 @@ class TestReplay:
         assert refused(phone.enter("apple", token=signed(phone))) == "nonce"
 
     def test_the_grant_opens_no_other_request(self, scene: Scene) -> None:
-        """The same holds for any grant."""
+        """The rule is the same as for a grant by password."""
         phone = entered(scene)
         grant = proved(phone).members["grant"]
         body = json.dumps({"everywhere": True}).encode()
@@ -365,7 +365,7 @@ class TestShape:
     """Requests that are no step-up at a provider."""
 
     def test_a_step_up_without_a_key(self, scene: Scene) -> None:
-        """The nonce would name no key. The refusal for such a login does not offer the factor."""
+        """The nonce would name no key."""
         phone = scene.phone("simple", bound=False)
         assert phone.register("ada@example.com").status == 201
         described = phone.operation(*DELETION)[0]
@@ -381,7 +381,7 @@ class TestShape:
         assert (said.status, said.members["pointer"]) == (400, "/identity/provider")
 
     def test_refused_tokens_count_for_the_source(self) -> None:
-        """Refused tokens of logins and step-ups count together: 100 in 15 minutes."""
+        """A source may send 100 refused tokens in 15 minutes. A good token is accepted even then."""
         scene = Scene(environ={"BATON_RATE_LIMITS": "on"})
         phone = entered(scene)
         for _ in range(REFUSED_TOKENS_PER_SOURCE_MAX):

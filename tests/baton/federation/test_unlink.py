@@ -93,7 +93,7 @@ class TestUnlink:
         assert names(phone) == []
 
     def test_the_last_credential_stays(self, scene: Scene) -> None:
-        """The identity, the passkey and the password are removed in this order. Only the last way to log in stays."""
+        """After the identity, the passkey is the last credential. It can be removed only after a password is set."""
         phone = scene.phone()
         phone.enter(create=True)
         mine = with_passkey_added(phone)

@@ -124,7 +124,7 @@ def test_links_prove_the_address_and_reset_the_password(linked: Town) -> None:
 
 
 def test_a_login_that_must_enrol_proves_the_mailbox_first(linked: Town) -> None:
-    """Answers are lost during the login, and after a wrong code the client requests the code again."""
+    """Answers are lost during the login, and a wrong code can be corrected."""
     client(linked)[0].register(ADA, PASSWORD, "phone")
     phone, line = client(linked, "strict")
     step = phone.login(ADA, PASSWORD, "phone")

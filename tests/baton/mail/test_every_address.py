@@ -1,7 +1,7 @@
-"""Cases 55 to 58: nothing that a stranger can see depends on the account of an address.
+"""Nothing that a stranger can see depends on the account of an address (cases 55 to 58 of docs/baton/attacks.md).
 
-Four addresses of the same length: one with an account, one without, one of a disabled account, and one that gets no
-mails.
+The tests compare four addresses of the same length: one with an account, one without, one of a disabled account, and
+one that gets no mails.
 """
 
 import json

@@ -64,7 +64,7 @@ def deliver(order: str) -> None:
 
 
 def test_a_deletion_leaves_one_event_and_calls_the_team(town: Town, called: list[str]) -> None:
-    """The event has only the id and the time. All actions and devices of the account are deleted."""
+    """The event has only the id and the time. All earlier events of the account are deleted."""
     phone = town.registered()
     account = town.world.account_of(ADA)
     assert len(town.world.audit(account)) == 1
@@ -144,7 +144,7 @@ def test_an_order_that_is_delivered_twice_leaves_the_same_event(
 
 
 def test_a_function_of_the_team_that_raises_is_called_again(town: Town, orders: list[tuple[str, int]]) -> None:
-    """The order stays in the queue. The log line has the place of the defect."""
+    """The order stays in the queue, and the defect is logged."""
     fails, called = [True], list[str]()
 
     def on_delete(account: str) -> None:

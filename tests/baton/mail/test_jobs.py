@@ -32,7 +32,7 @@ def event(*bodies: str) -> dict[str, Any]:
 
 
 def test_a_mail_that_is_delivered_twice_has_the_same_code(town: Town, orders: list[str]) -> None:
-    """A code derives from its session. The lines have the id of the message."""
+    """A code derives from its session. The log lines have the id of the message in the queue."""
     town.registered()
     phone = town.device()
     session = town.forgot(phone).members["mail_session"]
@@ -47,7 +47,7 @@ def test_a_mail_that_is_delivered_twice_has_the_same_code(town: Town, orders: li
 
 
 def test_an_order_is_unreadable_in_the_queue(town: Town, orders: list[str]) -> None:
-    """The message contains neither the address nor the code in readable form."""
+    """The message does not contain the address in readable form."""
     town.registered()
     town.forgot(town.device())
     (order,) = orders
@@ -105,7 +105,7 @@ def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders:
 def test_a_mail_that_cannot_be_sent_stays_in_the_queue(
     town: Town, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exception goes to Lambda, which delivers the message again. The log line names the failure."""
+    """The exception goes to Lambda, which delivers the message again. The failure is logged."""
     town.registered()
     town.forgot(town.device())
 
@@ -122,7 +122,7 @@ def test_a_mail_that_cannot_be_sent_stays_in_the_queue(
 
 
 def test_a_code_goes_to_the_address_that_the_account_has_now(town: Town, orders: list[str]) -> None:
-    """An account that was deleted in the meantime gets no mail."""
+    """An account that was deleted in the meantime gets no code, only the notice of the deletion."""
     phone = town.registered()
     town.forgot(town.device())
     assert phone.confirmed("DELETE", "/me").status == 204

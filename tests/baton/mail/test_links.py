@@ -1,4 +1,7 @@
-"""Links in mails: they open the app, are safe from scanners, and do not depend on headers of a request."""
+"""Links in mails: they open the app, are safe from scanners, and do not depend on headers of a request.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import base64
 import hashlib
@@ -49,7 +52,7 @@ def test_a_link_of_a_reset_ends(linked: Town) -> None:
 
 
 def test_a_lost_answer_of_a_link_is_repeated_and_another_password_is_not(linked: Town) -> None:
-    """The rule is the same as with a code. A repetition causes no second notice."""
+    """The rule is the same as with a code."""
     linked.registered()
     linked.forgot(linked.device())
     link = linked.link()
@@ -141,7 +144,7 @@ def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dic
 
 
 def test_a_forged_host_changes_no_link(linked: Town) -> None:
-    """Case 47: settings define the host of links. A request to a host that is not accepted gets an error."""
+    """Case 47: settings define the host of links, and header fields of a request do not change it."""
     phone = linked.registered()
     for field in ("x-forwarded-host", "x-original-host", "forwarded", "origin", "referer"):
         entry = phone.entry(ADA)

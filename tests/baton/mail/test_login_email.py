@@ -1,6 +1,8 @@
 """The first second factor of an account needs a proved mailbox.
 
-This is so at a login that must enrol a factor, and on an existing login.
+The rule holds for a login that must enrol a factor, and for an existing login.
+
+The numbers of cases are those of docs/baton/attacks.md.
 """
 
 from collections.abc import Callable
@@ -85,7 +87,7 @@ def test_required_enrolment_without_the_mail_code(town: Town) -> None:
     proved = prove(device, said, email_code=town.code())
     begun = enrol(device, proved)
     assert begun.status == 200
-    assert finish(town, device, said, begun).code == "enrolment_required", "the first session has not proved it"
+    assert finish(town, device, said, begun).code == "enrolment_required", "the first session has no proof"
 
 
 def test_a_code_counts_with_its_session_and_its_key(town: Town) -> None:

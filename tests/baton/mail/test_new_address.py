@@ -1,4 +1,7 @@
-"""A change of the address: a step-up, a code from the new mailbox, and an old address that is kept for its owner."""
+"""A change of the address: a step-up, a code from the new mailbox, and an old address that is kept for its owner.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +139,7 @@ def test_a_code_from_before_another_change_of_credentials_is_void(town: Town) ->
 
 
 def test_a_lost_answer_is_repeated(town: Town) -> None:
-    """The answer is 503, and the same code again gets 204. One notice is sent."""
+    """The answer is 503, and the same code again gets 204."""
     phone = town.verified(town.registered())
     session = town.ask_move(phone, NEW).members["mail_session"]
     for when in ("before", "after"):

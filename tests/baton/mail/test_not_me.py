@@ -43,7 +43,7 @@ def test_the_owner_of_the_mailbox_deletes_the_account_of_a_squatter(town: Town) 
 
 
 def test_the_team_deletes_what_it_stores_of_the_account() -> None:
-    """The team's function is called as after a deletion by the owner, and one event is left."""
+    """The team's function is called as after a deletion by the owner, and the audit has the deletion."""
     town = Town(World(APP, environments=1))
     deleted: list[str] = []
     town.world._baton.on_delete(deleted.append)
@@ -90,7 +90,7 @@ def test_the_claim_of_the_owner_makes_the_link_void(town: Town) -> None:
 
 
 def test_an_account_from_before_mail_is_not_deleted(make_town: Callable[..., Town]) -> None:
-    """Its owner had no way to prove the address. An operator decides, as for a claim."""
+    """Its mails have no such link, because its owner had no way to prove the address. An operator decides."""
     town = make_town(mail_claims_from="9999999999")
     phone = town.registered()
     assert phone.post("/me/email/code", {}).status == 202

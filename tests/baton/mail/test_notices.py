@@ -47,7 +47,7 @@ def test_a_change_of_the_password_and_a_deletion_are_told(town: Town) -> None:
 
 
 def test_a_reuse_is_told(town: Town) -> None:
-    """The login ended, and the notice gives the owner the reason."""
+    """The notice tells the owner that a login was ended."""
     phone = town.registered()
     used = str(phone.tokens["refresh_token"])
     assert phone.exchange().status == 200
@@ -56,7 +56,7 @@ def test_a_reuse_is_told(town: Town) -> None:
 
 
 def test_changes_and_trouble_of_the_second_factor_are_told(town: Town) -> None:
-    """The notice has the name of the device that added or removed the app, or used a recovery code."""
+    """A notice has the name of the device that added the app, or used a recovery code."""
     phone, ada = town.verified(town.registered()), Person(lambda: town.world.clock.now)
     ada.enrol(phone)
     tablet = town.device()

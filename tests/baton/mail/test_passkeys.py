@@ -18,7 +18,7 @@ def town(make_town: Callable[..., Town]) -> Town:
 
 
 def test_an_address_is_proved_before_a_passkey_is_added(town: Town) -> None:
-    """A stranger registers the address of Ada. When she resets the password, no passkey of the stranger is left."""
+    """Without the proof, neither options for a passkey nor options for an upgrade are returned."""
     phone = town.registered()
     for said in (stepped(phone, "POST", "/me/passkeys/options"), phone.request("POST", "/me/passkeys/upgrade-options")):
         assert (said.status, said.code, said.members["action"]) == (403, "email_unverified", "verify_email")

@@ -1,4 +1,7 @@
-"""Registration with a code: only the mailbox learns whether its address has an account."""
+"""Registration with a code: only the mailbox learns whether its address has an account.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import re
 from collections.abc import Callable
@@ -97,7 +100,7 @@ def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
 
 
 def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
-    """After a lost answer, the app gets the same tokens."""
+    """After a lost answer, the app gets the same login."""
     phone = strict.device()
     session, attempt = start(phone).members["mail_session"], {"idempotency-key": "an-attempt-to-keep"}
     body = phone.entry(ADA) | {"mail_session": session, "code": strict.code()}

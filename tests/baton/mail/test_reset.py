@@ -1,6 +1,8 @@
 """A forgotten password: a code from the mailbox sets a new password and ends every login.
 
 The code is valid on the device that requested it.
+
+The numbers of cases are those of docs/baton/attacks.md.
 """
 
 import re
@@ -170,7 +172,7 @@ def test_a_code_ends_after_twenty_minutes(town: Town) -> None:
 
 
 def test_a_code_is_void_once_the_credentials_changed(town: Town) -> None:
-    """The cause is another reset, or a change of the password by the owner."""
+    """The owner changes the password after the code was sent."""
     owner = town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -195,7 +197,7 @@ def test_a_disabled_account_is_not_reset(town: Town) -> None:
 
 
 def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_town: Callable[..., Town]) -> None:
-    """Case 55: status, headers, members and lengths are the same. So are the calls of every store and of the queue."""
+    """Case 55: status, header names and expiry are the same. So are the calls of the stores and of the queue."""
     town = make_town(rate_limits="on")
     for email in (ADA, BOB):
         town.registered(email)
@@ -212,7 +214,7 @@ def test_forgot_answers_and_calls_the_same_for_known_unknown_and_disabled(make_t
 
 
 def test_the_answers_of_forgot_have_the_same_length(town: Town) -> None:
-    """The addresses have equal length. One address has an account whose credentials changed often."""
+    """The addresses have equal length, and one of them has an account."""
     town.registered("ada@example.com")
     owner = town.device()
     assert owner.login("ada@example.com").status == 200

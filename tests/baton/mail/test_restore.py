@@ -1,4 +1,7 @@
-"""Restore on a new phone where mail is on: the notice, its undo, and a reset."""
+"""Restore on a new phone where mail is on: the notice, its undo, and a reset.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 from collections.abc import Callable
 
@@ -42,7 +45,7 @@ def test_a_new_phone_that_is_known_is_told_too(town: Town) -> None:
 
 
 def test_the_notice_is_in_the_language_of_the_account(town: Town) -> None:
-    """The notice is in Chinese, with the device and the link."""
+    """The notice is in Chinese, and has the link."""
     phone, platform = town.registered(), silent()
     session = phone.post("/me/email/code", {"language": "zh"}).members["mail_session"]
     assert phone.post("/me/email/verify", {"mail_session": session, "code": town.code()}).status == 204

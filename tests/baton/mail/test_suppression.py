@@ -102,7 +102,7 @@ def test_a_complaint_has_no_end_until_an_operator_lifts_it(town: Town) -> None:
 
 
 def test_an_address_without_an_account_is_suppressed_too(town: Town) -> None:
-    """A stranger typed the address. A later account with this address gets no mail, and its owner sees the reason."""
+    """A stranger typed the address. The owner of a later account with this address sees the status."""
     told(town, report(town, "Bounce", BOB))
     assert status(town.registered(BOB)) == "bouncing"
 
@@ -212,7 +212,7 @@ def test_a_suppression_is_in_the_export(town: Town) -> None:
 
 
 def test_without_mail_no_suppression_is_read(make_town: Any) -> None:
-    """A deployment without mail has no use for it."""
+    """A deployment without mail does not need the suppressions."""
     town = make_town(mail="off")
     phone = town.registered()
     read: list[str] = []

@@ -1,4 +1,7 @@
-"""The texts of mails: every language, hostile values, and texts of the team that replace Baton's."""
+"""The texts of mails: every language, hostile values, and texts of the team that replace Baton's.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import html as escaping
 import re

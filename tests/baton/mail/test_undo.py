@@ -198,7 +198,7 @@ def test_a_link_works_once(town: Town) -> None:
 
 
 def test_of_sixteen_taps_at_once_one_undoes(town: Town) -> None:
-    """All requests get 204, because mail programs and people press a button twice."""
+    """Each request gets 204, or is refused or must be repeated. The changes are undone once."""
     phone = town.verified(town.registered())
     town.moved(phone, THIEF)
     link, start = town.link(), threading.Barrier(16)
@@ -259,7 +259,7 @@ def test_the_21st_notice_with_a_link_is_sent(town: Town) -> None:
 
 
 def test_which_notices_have_a_link(town: Town) -> None:
-    """Changes of password, factors and address have a link. A login, a used recovery code and a deletion have none."""
+    """The notices of changes of the password or a factor have a link. Those of a login or a recovery code have none."""
     phone, tablet, ada = town.verified(town.registered()), town.device(), person(town)
     assert tablet.login(ADA).status == 200
     assert "#t=" not in town.mails()[-1].text

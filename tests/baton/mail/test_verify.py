@@ -115,7 +115,7 @@ def test_a_language_that_is_no_tag_is_refused(town: Town) -> None:
 
 
 def test_without_mail_the_routes_are_not_found(make_town: object) -> None:
-    """The routes read and write nothing. Registration and login still work."""
+    """The answer is 404. Registration and login still work."""
     town: Town = make_town(mail="off")  # type: ignore[operator] # the fixture
     phone = town.registered()
     assert phone.post("/me/email/code", {}).code == "not_found"

@@ -96,7 +96,7 @@ def reset(scene: Scene) -> None:
 
 
 def disable(scene: Scene) -> None:
-    """Disable and enable the accounts. After that, only things that ended for good are still unusable."""
+    """Disable and enable the accounts. After that, only things that ended permanently are still unusable."""
     for email in (ADA, BOB):
         scene.town.world.disable(email)
         scene.town.world.enable(email)
@@ -126,7 +126,7 @@ ACTS: Final[dict[Callable[[Scene], None], dict[str, bool]]] = {
     lambda _: None: dict.fromkeys(ALL, True),
     change_password: {**dict.fromkeys(ALL, False), **FACTORS, "restore key of this device": True},
     reset: {**dict.fromkeys(ALL, False), **FACTORS},
-    # The mailbox could ask for another code of a reset after the account was enabled.
+    # The code of a reset works again: after the account is enabled, the mailbox could get another code anyway.
     disable: {**dict.fromkeys(ALL, False), **FACTORS, "mail_session": True},
     delete: dict.fromkeys(ALL, False),
     raise_not_before: {**dict.fromkeys(ALL, False), **FACTORS},

@@ -120,7 +120,7 @@ def test_the_usual_field_is_read_in_one_step() -> None:
 
 
 def test_components_without_a_space_between_them_are_no_list() -> None:
-    """Both ways of reading refuse them (RFC 9651 section 4.2.1.2)."""
+    """The fast way and the parser refuse them (RFC 9651 section 4.2.1.2)."""
     joined = USUAL.replace('" "', '""', 1)
     assert joined != USUAL
     with pytest.raises(NotStructured):
@@ -141,7 +141,7 @@ def test_a_request_without_any_signature_is_told_the_tag_of_its_scheme() -> None
 
 
 def test_a_component_with_a_space_is_one_component() -> None:
-    """No header field has such a name. Read as two components, the signature would cover other ones than it says."""
+    """No header field has such a name. Read as two names, it would stand for components that were not signed."""
     spaced = find_input(USUAL.replace('"@path"', '"a b"'))
     assert spaced is not None
     assert spaced.components == ('"@method"', '"a b"')

@@ -546,7 +546,7 @@ def test_a_component_that_the_server_cannot_see_is_refused(name: str) -> None:
 def test_a_request_without_a_signature_is_unsigned() -> None:
     """The request has no fields, Signature-Input is empty, or no member has Baton's tag.
 
-    The flow decides what follows.
+    The route then accepts or refuses an unsigned request.
     """
     assert read_signature(Message("GET", HOST, "/", (), {}, b"")) is None
     assert read_signature(Message("GET", HOST, "/", (), {"signature-input": ("",)}, b"")) is None
@@ -1255,7 +1255,7 @@ def test_any_message_is_verified_or_refused(message: Message, algorithm: Algorit
     try:
         if read_signature(message) is not None:
             verify(message, algorithm)
-            pytest.fail("nobody signed this")
+            pytest.fail("this message was not signed")
     except errors.Refusal:
         pass
     try:

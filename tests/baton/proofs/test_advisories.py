@@ -108,7 +108,7 @@ def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
 def test_an_interrupted_deletion_is_logged_and_the_operator_can_finish_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The account state was deleted, but the user data was not. The owner cannot finish it, so the operator must."""
+    """The account state was deleted, but the user data was not. Only the operator can finish the deletion."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     forget = world.stores.users.forget

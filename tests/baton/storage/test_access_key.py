@@ -33,7 +33,7 @@ class Counter(ThreadingHTTPServer):
 
     @property
     def vended(self) -> Vended:
-        """Return its address."""
+        """Return the address of this server, and the authorization that it requires."""
         return Vended(f"http://127.0.0.1:{self.server_port}/2021-04-23/credentials", Secret(b"the authorization"))
 
 
@@ -81,7 +81,7 @@ def ends_in(seconds: int) -> str:
 
 
 def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> None:
-    """A key is refreshed ten minutes before its expiry. A new `Vendor` fetches nothing."""
+    """A key is refreshed by botocore at the latest ten minutes before its expiry. A new `Vendor` fetches no key."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(3600)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(500)}),
@@ -99,7 +99,7 @@ def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Coun
 
 
 def test_the_next_key_is_used_when_botocore_has_refreshed_it(counter: Counter) -> None:
-    """A key is refreshed by botocore from 900 seconds before its end."""
+    """A key is refreshed by botocore from 900 seconds before its expiry on."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(902)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(3600)}),

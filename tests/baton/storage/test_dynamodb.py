@@ -124,7 +124,7 @@ def test_a_credential_without_its_account_is_our_own_trouble(engine: DynamoDB) -
 
 @pytest.mark.parametrize("first", [b"", b"an earlier token"])
 def test_a_token_that_comes_during_a_removal_is_not_lost(engine: DynamoDB, first: bytes) -> None:
-    """The removal was built of what was read. It is cancelled, and begins again."""
+    """The token comes between the read and the write of the removal, so the removal is cancelled and begins again."""
     tokens = StoredProviderTokens(engine)
     StoredIdentities(engine).sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE)
     if first:

@@ -218,7 +218,7 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("error", SERVER_ERRORS, ids=lambda error: f"{type(error).__name__} {error}"[:60])
 def test_every_server_error_is_unavailable(error: Exception, verb: str) -> None:
-    """Guarantee 9: it is never a verdict. The private reason contains nothing of the request."""
+    """Guarantee 9: a server error is never a verdict. The private reason contains nothing of the request."""
     with pytest.raises(Unavailable) as raised:
         VERBS[verb](engine_with(FailingClient([error])))
     assert "secret" not in raised.value.reason
@@ -301,7 +301,7 @@ def test_a_write_in_lasting_conflict_is_503_and_never_refused(conflict: Exceptio
 
 
 def test_a_conflict_is_not_repeated_after_a_long_call() -> None:
-    """Each repetition can take as long as a call. Four of them took longer than Lambda's time-out."""
+    """Each repetition can take as long as a call. Four repetitions could take longer than Lambda's time-out."""
     now = iter([0.0, 0.9, 1.1, 1.2, 1.3])
     failing_client = FailingClient([CONFLICTS[0]] * 10)
     engine = engine_with(failing_client)
@@ -393,7 +393,7 @@ def test_unreadable_users_and_index_entries_are_a_server_error(engine: DynamoDB)
 
 
 def test_an_empty_item_is_not_a_missing_item() -> None:
-    """Before the fix the answer was `log_in` or a wrong password."""
+    """As a missing item, it would cause `log_in` or a wrong password."""
     for verb in ("users.find", "users.get", "lineages.get"):
         with pytest.raises(Unavailable, match="malformed"):
             VERBS[verb](engine_with(FailingClient([], answers={"get_item": {"Item": {}}})))
@@ -404,7 +404,7 @@ def test_an_empty_item_is_not_a_missing_item() -> None:
 
 @pytest.mark.parametrize("reasons", [[], [{"Code": "ConditionalCheckFailed"}]], ids=["none", "too few"])
 def test_a_cancelled_transaction_without_its_reasons_is_a_server_error(reasons: list[object]) -> None:
-    """Before the fix it was a defect, 500."""
+    """The error is `Unavailable`, and not a defect."""
     error = answered("TransactionCanceledException", CancellationReasons=reasons)
     if not reasons:
         del error.response["CancellationReasons"]
@@ -414,7 +414,7 @@ def test_a_cancelled_transaction_without_its_reasons_is_a_server_error(reasons: 
 
 
 def test_a_consumed_but_unreadable_grant_is_a_server_error() -> None:
-    """The condition of the write held, so the grant was valid. Before the fix it was refused with 401."""
+    """The condition of the write held, so the grant was valid and must not be refused with 401."""
     spent = FailingClient([], answers={"update_item": {"Attributes": {"pk": {"S": "G#grant"}}}})
     with pytest.raises(Unavailable, match="malformed grant"):
         VERBS["ephemeral.consume_grant"](engine_with(spent))
@@ -443,7 +443,7 @@ def test_an_unreadable_answer_is_not_an_empty_answer(
 def test_an_answer_with_a_wrong_checksum_is_refused(
     engine: DynamoDB, dynamodb: AwsClient, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, botocore returned it after three attempts, and an account was reported as missing."""
+    """Without this check, botocore would return the answer after three attempts, and an account would seem missing."""
     from moto.dynamodb.responses import DynamoHandler
 
     asked = []
@@ -521,9 +521,9 @@ def test_importing_the_stores_imports_no_aws() -> None:
 
 
 def test_a_request_over_its_time_budget_sends_no_more_calls() -> None:
-    """Before the fix, a login could exceed Lambda's time-out when DynamoDB was slow.
+    """Without the budget, a login could exceed Lambda's time-out when DynamoDB is slow.
 
-    It got no answer, and its count stayed.
+    It would get no answer, and would stay counted in the rate limits.
     """
     now, call_s = [0.0], [0.0]
 

@@ -198,7 +198,7 @@ def test_a_whole_answer_is_returned_at_once(certificates: Certificates, answer: 
 
 
 def test_the_request_is_a_plain_get(certificates: Certificates) -> None:
-    """It has the host, the given fields, and no others."""
+    """Its fields are the host, the given fields and ``Connection: close``."""
     seen: list[bytes] = []
 
     def handler(connection: socket.socket) -> None:
@@ -212,7 +212,7 @@ def test_the_request_is_a_plain_get(certificates: Certificates) -> None:
 
 
 def test_the_query_of_a_url_is_sent(certificates: Certificates) -> None:
-    """Some providers name the key set in the query of ``jwks_uri``. It was left out."""
+    """Some providers name the key set in the query of ``jwks_uri``, so the query must not be left out."""
     seen: list[bytes] = []
 
     def handler(connection: socket.socket) -> None:
@@ -339,7 +339,7 @@ def test_a_wrong_certificate_is_refused(certificates: Certificates, name: str) -
 
 
 def test_a_self_made_authority_is_not_trusted_by_default(certificates: Certificates) -> None:
-    """The certificates of the system decide."""
+    """By default, only the root certificates of the system are trusted."""
     with serving(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), certificates.good) as url:
         assert fetch(url, None).answer == NotFetched("SSLCertVerificationError")
 
@@ -493,6 +493,6 @@ def test_a_form_has_the_same_limits(certificates: Certificates) -> None:
 
 
 def test_the_page_of_an_error_is_not_read(certificates: Certificates) -> None:
-    """It may have any size. The reason is the status."""
+    """The page may have any size. The reason contains only the status."""
     done = fetched(saying(b"HTTP/1.1 503 Down\r\nContent-Length: 1000000\r\n\r\n"), certificates)
     assert done.answer == NotFetched("status 503")

@@ -1,4 +1,4 @@
-"""As `test_lost_answers`, for identities, with a client of its own: botocore repeats only so often for each client."""
+"""As `test_lost_answers`, for identities. The tests have their own client, because botocore limits its repetitions."""
 
 import pytest
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.guarantee(1, 2, 8)
 
 @pytest.fixture(scope="module")
 def dynamodb(embedded_engine: None) -> AwsClient:
-    """Give a client whose repetitions nobody else has used up."""
+    """Return a client whose repetitions no other test has used up."""
     del embedded_engine
     return AwsClient("dynamodb")
 

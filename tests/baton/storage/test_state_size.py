@@ -158,7 +158,7 @@ def test_a_seventh_lineage_costs_another_write_unit() -> None:
 
 
 def test_six_lineages_with_long_names_cost_at_most_two_write_units() -> None:
-    """The README states this for names over 16 bytes."""
+    """The README promises one unit only for names of up to 16 bytes."""
     longest = replace(LARGEST, label="x" * LABEL_BYTES_MAX)
     assert WRITE_UNIT_BYTES < size_of_item(state_item(state_of(longest, LINEAGES_IN_ONE_UNIT))) < 2 * WRITE_UNIT_BYTES
 

@@ -457,7 +457,7 @@ def test_an_answer_without_the_decrypted_key_is_not_accepted(line: Callable[...,
     ],
 )
 def test_unrequested_bytes_on_a_kept_connection_are_not_an_answer(line: Callable[..., Line], unasked: bytes) -> None:
-    """Before the fix they were returned to the next request. The connection is closed, and this costs no attempt."""
+    """The bytes are not returned to the next request. The connection is closed, and this costs no attempt."""
     other = line(answer(), answer())
     pauses: list[float] = []
     small = client(other.address, pause=pauses.append)
@@ -470,7 +470,7 @@ def test_unrequested_bytes_on_a_kept_connection_are_not_an_answer(line: Callable
 def test_connections_that_were_closed_while_idle_cost_no_attempt(
     line: Callable[..., Line],
 ) -> None:
-    """Before the fix, each closed connection used one attempt."""
+    """The request is sent once, on a new connection."""
     other = line(*[answer()] * 5)
     small = client(other.address)
     connections = [connection_module._Connection("http", small._address(), 1) for _ in range(4)]

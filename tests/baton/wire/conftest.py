@@ -13,7 +13,7 @@ PASSWORD = "copper lantern drifting sideways"
 
 
 class Line:
-    """A transport over the gateway. It loses requests or answers when a test sets this, and it records its requests."""
+    """A transport over the gateway. It records its requests. A test can make it lose the next requests or answers."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Send requests to this gateway."""

@@ -83,8 +83,8 @@ class Contract:
         template, operation = found
         if said.status == 431:  # from the gateway
             return self._judged(said, "Problem", "application/problem+json")
-        # The answers of a team's own view may be anything. The answers that Baton sends for its route are described
-        # exactly.
+        # A team's own view may answer anything (`2XX`). The answers that Baton itself sends on the route of such a view
+        # are described exactly.
         described = operation["responses"].get(str(said.status)) or (
             operation["responses"].get("2XX") if said.status < 300 else None
         )

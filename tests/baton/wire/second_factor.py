@@ -79,7 +79,7 @@ class Person:
     def fresh_code(self) -> str:
         """Read a code that was not used, of this step or of the next step. If both are used, wait."""
         self.used_step = max(self.used_step + 1, self.clock() // 30)
-        assert self.used_step <= self.clock() // 30 + 1, "let the clock go on"
+        assert self.used_step <= self.clock() // 30 + 1, "advance the clock first: the codes of both steps are used"
         return totp(self.secret, self.used_step)
 
     def enrol(self, phone: Device) -> Said:
@@ -137,7 +137,7 @@ def prove(phone: Device, session: Said | str, *, attempt: str | None = None, **m
 
 
 def attempt() -> str:
-    """Draw an attempt."""
+    """Make a new attempt."""
     return secrets.token_urlsafe(16)
 
 

@@ -220,9 +220,10 @@ class TestRule2:
     def test_a_process_frozen_between_reading_and_sending_ends_no_login(
         self, act: str, nth: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """`created` is older than the reading, so the old token is refused for its time (E3) and not as reuse (E8).
+        """After the nth reading an hour passes, in which another process exchanges six times.
 
-        After the nth reading an hour passes, in which another process exchanges six times.
+        The client takes `created` before it reads. The server thus refuses the old token for its time (E3), not as
+        reuse (E8).
         """
 
         class Freezing:
@@ -498,7 +499,7 @@ class TestRule6:
         assert abs(client.now() - server.clock()) <= 1
 
     def test_a_clock_that_changes_while_the_app_runs_is_corrected(self, server: FakeServer) -> None:
-        """No login ends, and only the exchanges that the wrong time suggests are sent."""
+        """Every call succeeds, and no login ends."""
         clock = Clock(server.clock)
         client = client_of(server, MemoryStorage(), clock=clock)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -685,7 +686,7 @@ class TestRule6:
         assert len(sent) == 3
         answers[:], sent[:] = [defect] * 9, []
         with pytest.raises(Refused, match="id-of-the-defect"):
-            broken.end_device("own")  # A repetition is harmless, so the outcome matters less than the defect.
+            broken.end_device("own")  # A repetition is harmless, so the defect is raised, not `AnswerLost`.
         assert len(sent) == 3
         assert client.me()
 
@@ -760,7 +761,7 @@ class TestRule7:
         assert server.exchanges == 1
 
     def test_a_token_that_is_about_to_expire_is_exchanged_first(self, server: FakeServer, client: BatonClient) -> None:
-        """Five seconds may be shorter than the way to the server."""
+        """A token with five seconds left may expire before the request arrives."""
         server.clock.skip(LIFE_S - 5)
         client.me()
         assert server.exchanges == 1
@@ -979,7 +980,7 @@ class TestRule8:
     def test_a_revocation_is_repeated_after_an_error_and_with_the_correct_time(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A 503, a foreign page and a refusal for a wrong clock do not answer the revocation."""
+        """A 500, a 503, a foreign page and a refusal for a wrong clock do not answer the revocation."""
         self.copied(server, storage)
         page = Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")
         troubles = [problem(503, "temporarily_unavailable", "unavailable", "retry"), page]
@@ -1020,7 +1021,7 @@ class TestRule8:
         assert len(storage.read().revocations) == kept
         before = len(asked)
         client.login(EMAIL, PASSWORD, "a phone")
-        assert len(asked) == before, "an unanswered revocation rests for half a minute"
+        assert len(asked) == before, "an unanswered revocation is not sent again for half a minute"
         client._revoke_after = 0.0
         client.me()
         assert (len(asked) == before) == (action in {"log_in", "fix_request", "look_up"})
@@ -1288,7 +1289,7 @@ class TestLastSecret:
     def test_a_lost_answer_is_repeated_with_the_same_attempt_and_key(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """The repetition is the same login, also after a restart."""
+        """The repetition is the same login."""
         client.logout()
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
@@ -1318,7 +1319,7 @@ class TestLastSecret:
         assert client.me()
 
     def test_a_wrong_password_keeps_the_last_secret(self, server: FakeServer, client: BatonClient) -> None:
-        """The device stays a known device after any number of wrong passwords."""
+        """The device stays a known device after two wrong passwords."""
         client.logout()
         for _ in range(2):
             with pytest.raises(Refused, match="invalid_credentials"):
@@ -1643,7 +1644,7 @@ class TestJourneys:
     def test_an_independent_verifier_accepts_the_signatures(
         self, key: str, query: dict[str, str], server: FakeServer
     ) -> None:
-        """Unusual names and values in query, body and path verify, with both key types."""
+        """Unusual names and values in query and body verify, with both key types."""
         client = client_of(server, MemoryStorage(), key=key)
         client.login(EMAIL, PASSWORD, "a phone")
         assert client.call("GET", "/me", query=query).status == 200
@@ -1672,10 +1673,7 @@ class TestJourneys:
     def test_a_logout_without_network_is_a_logout_here(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Before the fix, the session was kept, so the person was logged in at the next start.
-
-        The revocation is sent later.
-        """
+        """The session is deleted, so the person is not logged in at the next start. The revocation is sent later."""
         sleep = Pauses()
         server.faults.extend([server.lose_request])
         assert not client_of(server, storage, sleep=sleep).logout()
@@ -1702,7 +1700,7 @@ class TestJourneys:
     def test_waiting_revocations_are_at_most_eight_and_end_after_thirty_days(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The oldest revocation is dropped. After thirty days, the login has also ended at the server."""
+        """Of nine revocations, eight are stored. After thirty days, the login has also ended at the server."""
         offline = client_of(server, storage, transport=TestRule8().offline(server))
         for _ in range(9):
             offline.logout()
@@ -1745,7 +1743,7 @@ class TestJourneys:
     def test_a_thief_with_a_copy_and_his_own_attempt_ends_the_session(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """The server detects the reuse. Owner and thief both get the reason."""
+        """The server detects the reuse, and logs out both. The owner gets the reason."""
         copy = storage.read()
         assert copy.session is not None
         thief = client_of(server, MemoryStorage(replace(copy, session=replace(copy.session, attempt="thief" * 5))))
@@ -1992,7 +1990,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listening() -> Iterator[tuple[str, type[_Handler]]]:
-    """Serve on loopback. Return the address and the handler, which has the counts."""
+    """Serve on loopback. Return the address, and the handler class with its connections and its next behaviours."""
     handler = type("Handler", (_Handler,), {"connections": set(), "behaviour": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -18,12 +18,12 @@ PAGE = "https://app.example.com"
 
 @pytest.mark.parametrize("path", CACHEABLE)
 def test_a_cacheable_answer_has_no_baton_time(send: Send, path: str) -> None:
-    """Five minutes later it would set a phone's clock five minutes back. The cache adds ``Age`` and ``Date``."""
+    """A cached answer with ``Baton-Time`` could set a phone's clock back by five minutes."""
     said = send("GET", f"/api{path}", [("host", HOST)], b"")
     assert said.status == 200
     assert said.headers["cache-control"] == "public, max-age=300"
     assert "baton-time" not in said.headers
-    assert said.headers["baton-request-id"], "an answer without it is not Baton's"
+    assert said.headers["baton-request-id"], "an answer without a request id is not Baton's"
 
 
 @pytest.mark.parametrize("path", CACHEABLE)
@@ -53,6 +53,6 @@ def test_a_page_can_read_the_age_of_an_answer(send: Send) -> None:
 
 
 def test_a_preflight_is_cached_for_two_hours(send: Send) -> None:
-    """Chromium caches a preflight for no longer than that."""
+    """Chromium caches a preflight for two hours at most."""
     said = send("OPTIONS", "/api/me", [("host", HOST), ("origin", PAGE)], b"")
     assert (said.status, said.headers["access-control-max-age"]) == (204, "7200")

@@ -64,7 +64,7 @@ def test_a_login_in_two_steps(make_client: MakeClient, clock: DevelopmentClock, 
 
 
 def test_a_step_up_with_two_factors(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """The refusal names the factors. The grant survives a lost answer, although the code works only once."""
+    """The refusal names the two factors, and the person is asked once."""
     phone, ada = enrolled(make_client, clock)
     clock.skip(30)
     asked: list[list[str]] = []
@@ -78,7 +78,7 @@ def test_a_step_up_with_two_factors(make_client: MakeClient, clock: DevelopmentC
 
 
 def test_a_session_that_is_void_begins_anew(make_client: MakeClient, clock: DevelopmentClock) -> None:
-    """After ten minutes the person must log in again, with another attempt."""
+    """After ten minutes the session has expired, and the person must log in again."""
     _, ada = enrolled(make_client, clock)
     tablet, _ = make_client(storage=(storage := MemoryStorage()))
     begun = tablet.login(EMAIL, PASSWORD, "Ada's tablet")
@@ -104,7 +104,7 @@ def test_a_wrong_code_is_shown_and_an_automatic_function_stops(
 
     def second_factor(step: LoginStep) -> Proof:
         shown.append(step.refusal.code if step.refusal else None)
-        assert len(shown) < 20, "it is called for ever"
+        assert len(shown) < 20, "the function is called again and again"
         return Proof(recovery_code="AAAA-AAAA-AAAA-AAAA")
 
     with pytest.raises(Refused) as refused:

@@ -1,6 +1,6 @@
 """The Python client with the shared vectors of all clients: ``clients/vectors``.
 
-The generator shares no code with it.
+The generator of the vectors shares no code with the client.
 """
 
 import base64
@@ -112,7 +112,7 @@ def test_attempts(name: str) -> None:
 def test_problems(one: dict[str, Any]) -> None:
     """An answer is foreign, a success, or a refusal with its members."""
     if "url" in one["answer"]:
-        return  # Its transport never follows a redirect, so its answers have no URL.
+        return  # The transport of this client follows no redirect, so its answers have no URL.
     answer = answer_of(one["answer"])
     expect = one["expect"]
     assert (answer.foreign(team=one["team"]) is not None) == expect.get("foreign", False)

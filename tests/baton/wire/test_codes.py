@@ -53,7 +53,7 @@ OF_SECOND_FACTORS = {
 `tests/baton/wire/test_passkeys.py` and `tests/baton/wire/test_restore.py` test them."""
 
 OF_ATTESTATION = {"attestation_challenge_invalid", "attestation_failed", "attestation_required"}
-"""Codes that clients get which judge evidence: `tests/baton/attestation/test_logins.py` tests them."""
+"""Codes of clients that check evidence: `tests/baton/attestation/test_logins.py` tests them."""
 
 OF_FEDERATION = {"account_disabled", "identity_not_allowed", "identity_token_invalid", "identity_unknown"}
 OF_FEDERATION |= {"identity_taken", "last_credential", "reauthentication_unsupported", "too_many_identities"}
@@ -431,7 +431,7 @@ def _(setting: Setting) -> Said:
 
 
 def challenge(row: tuple[int, str, str]) -> str | None:
-    """Return the expected challenge. Each 401 has a challenge (RFC 9110 section 15.5.2), and no other status has."""
+    """Return the expected challenge. Only a 401 has a challenge, and each 401 has one (RFC 9110 section 15.5.2)."""
     status, error, code = row
     if status != 401:
         return None
@@ -479,7 +479,7 @@ def test_every_code_has_a_case() -> None:
 def test_an_unreachable_database_is_503_and_logs_nobody_out(
     make_device: Callable[..., Device], broken_engine: list[bool]
 ) -> None:
-    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on each route."""
+    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on routes of every kind."""
     setting = Setting(make_device)
     phone = setting.phone
     grant = phone.step_up("DELETE", "/me")

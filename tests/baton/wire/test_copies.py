@@ -39,7 +39,7 @@ def reasons(tablet: BatonClient) -> dict[str, Any]:
 def test_a_copy_that_exchanged_before_its_owner_is_ended_when_the_owner_exchanges(
     make_client: Make, client_id: str, options: dict[str, str], ahead: int
 ) -> None:
-    """Before this rule, the owner got `superseded` and logged in again, and the copy worked for another 90 days."""
+    """Before client rule 8, the owner only got `superseded` and logged in again. The copy worked for 90 more days."""
     phone, line = make_client(client_id, **options)
     tablet, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
@@ -96,7 +96,7 @@ def test_a_revocation_that_could_not_be_sent_is_sent_by_the_next_login(make_clie
 def test_a_copy_that_repeats_the_owners_exchange_works_for_a_minute_after_the_next_one(
     make_client: Make, clock: DevelopmentClock
 ) -> None:
-    """Before this rule, it called with the child for 15 minutes and could log the owner out on all devices."""
+    """Without the overlap limit of 60 seconds, the copy could use the child for 15 minutes and end all logins."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
     copy, line = make_client(storage=MemoryStorage(record_of(phone)))
@@ -115,7 +115,7 @@ def test_a_copy_that_repeats_the_owners_exchange_works_for_a_minute_after_the_ne
 @pytest.mark.guarantee(11)
 @pytest.mark.parametrize("how", ["logout", "forget", "ended"])
 def test_a_stranger_cannot_lock_out_an_hmac_device(make_client: Make, how: str) -> None:
-    """Before this rule, ten wrong passwords delayed the owner's login: the device was not recognised."""
+    """The device signs its next login with its last HMAC secret, so the limit for unknown devices does not apply."""
     phone, line = make_client(binding="hmac")
     tablet, _ = make_client()
     first = finished(phone.register(EMAIL, PASSWORD, "phone")).device_id

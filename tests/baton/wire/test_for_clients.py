@@ -21,7 +21,7 @@ PAGE = "https://app.example.com"
 
 @pytest.mark.parametrize(("generations", "reason"), [(0, "logout"), (1, "logout"), (2, "reuse"), (5, "reuse")])
 def test_a_logout_with_an_old_token_tells_of_a_copy(make_client: Make, generations: int, reason: str) -> None:
-    """Only a copy of this device can have exchanged so often. The event names the generation of the sent token."""
+    """A token that is two or more generations old shows a copy of the device. The event has the token's generation."""
     phone, _ = make_client()
     tablet, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
@@ -37,7 +37,7 @@ def test_a_logout_with_an_old_token_tells_of_a_copy(make_client: Make, generatio
 
 
 def test_a_logout_that_another_device_signs_ends_nothing(make_client: Make) -> None:
-    """The token alone is not enough: the key of its own login signs the revocation."""
+    """The token is not enough: the revocation must be signed with the key of the token's own login."""
     phone, _ = make_client()
     thief, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
@@ -51,9 +51,9 @@ def test_a_logout_that_another_device_signs_ends_nothing(make_client: Make) -> N
 
 
 def test_a_page_reads_what_a_client_needs(gateway: Gateway, make_client: Make) -> None:
-    """Without these fields, a client in a browser would treat every answer as foreign.
+    """CORS shows Baton's header fields to the page. Without them, a client in a browser treats each answer as foreign.
 
-    It would also use the time of a cached answer as the present time.
+    Without ``Age``, it would also use the time of a cached answer as the present time.
     """
     phone, _ = make_client()
     seen: list[Request] = []

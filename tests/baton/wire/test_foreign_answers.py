@@ -132,7 +132,7 @@ class Stranger:
 
 
 def client_behind(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[BatonClient, MemoryStorage]:
-    """Make a client whose transport is foreign. It is logged in if the method needs that; a second device exists."""
+    """Make a client with this transport, logged in if the method needs a login. The account has a second device."""
     server, storage = stranger.server, MemoryStorage()
     server.passwords[EMAIL] = PASSWORD
 
@@ -170,7 +170,7 @@ def test_a_foreign_answer_does_not_count(foreign: str, name: str) -> None:
 
 
 def test_a_route_of_the_app_may_answer_with_any_media_type() -> None:
-    """An example is CSV. Before the fix, the client treated it as the page of a portal."""
+    """An example is CSV. The client must not treat it as the page of a portal."""
     report = Answer(200, {**BATON, "content-type": "text/csv"}, b"name,notes\n")
     client, _ = client_behind(METHODS["me"], Stranger(FakeServer(), report))
     assert client.call("GET", "/report").body == b"name,notes\n"

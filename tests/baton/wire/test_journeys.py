@@ -35,7 +35,7 @@ LONG = [
     ("oauth", {"binding": "hmac"}),
     ("iot", {"binding": "none"}),
 ]
-"""The rest of the ways, in CI."""
+"""The other clients, bindings and key types, which only CI tests."""
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_whole_account_lifetime_over_an_unreliable_network(
 ) -> None:
     """Register, call, exchange, pay, list, end a device, change the password, log out, delete.
 
-    One answer of each is lost.
+    The request or the answer of some of these steps is lost.
     """
     phone, line = make_client(client_id, wrong_by_s=7200, **options)
     tablet, _ = make_client("mobile")
@@ -145,7 +145,7 @@ def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, se
 def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
     """Only a login returns the secret of an HMAC login.
 
-    ``long_lived`` has no refresh token, and no life of a refresh token.
+    ``long_lived`` has no refresh token, so its response has no ``refresh_token_timeout``.
     """
     common = {"access_token", "token_type", "expires_in", "scope", "device_id", "server_time"}
     common |= {"authorization_expires_in"}
@@ -165,7 +165,7 @@ def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
 
 
 def test_the_metadata_is_at_the_paths_that_clients_read(send: Callable[..., Said]) -> None:
-    """One path is that of RFC 8414, the other that of common clients under a stage. Each URL begins with the issuer."""
+    """RFC 8414 defines one path, OpenID Connect Discovery the other. Each URL in them begins with the issuer."""
     said = [
         send("GET", f"/api/.well-known/{name}", [("host", "x")], b"")
         for name in ("oauth-authorization-server", "openid-configuration")

@@ -111,7 +111,7 @@ def post(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
     }.items():
         monkeypatch.setenv(name, value)
     gateway = Gateway([load_environment(clock).app])
-    # The environment of the functions beside the API: the jobs of the last one run.
+    # The second environment is for the functions of the queue and of feedback: they use the last loaded environment.
     return Post(gateway, clock, queue, load_environment(clock).baton)
 
 
@@ -137,7 +137,7 @@ def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
 
 
 def test_an_order_in_the_queue_is_encrypted(post: Post) -> None:
-    """The message contains neither the address nor the code in readable form."""
+    """The message does not contain the address in readable form."""
     ada = post.device()
     assert ada.register(ADA).status == 201
     assert ada.post("/me/email/code", {}).status == 202
@@ -182,7 +182,7 @@ def test_the_function_of_feedback_has_exactly_the_rights_that_it_uses(
 def test_the_calls_of_aws_are_the_same_for_every_address(
     post: Post, route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cases 55 to 58 with AWS calls: operation, table, and the length of every value in the request are the same."""
+    """Operation, table and the length of each value are equal (cases 55 to 58 of docs/baton/attacks.md)."""
     others = ("bob@example.com", "sue@example.com")
     for email in (ADA, *others):
         assert post.device().register(email).status == 201

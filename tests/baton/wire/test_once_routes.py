@@ -114,7 +114,7 @@ def order(phone: Device, item: int = 7, path: str = "/orders", **headers: str) -
 
 
 def test_a_repeated_order_gets_the_same_answer_and_no_second_effect(phone: Device, effects: list[int]) -> None:
-    """Status, headers, cookies and body are the same. The replay is marked, and has its own time and request id."""
+    """Status, header fields and body are the same. The replay is marked, and has its own request id."""
     first, second = order(phone), order(phone)
     assert (first.status, first.members) == (201, {"number": 1})
     assert (second.status, second.body) == (first.status, first.body)
@@ -143,13 +143,13 @@ def test_the_reference_client_covers_the_key_and_repeats_until_it_gets_the_answe
 
 
 def test_a_replay_of_a_binary_answer_is_exact(phone: Device) -> None:
-    """Both cookies are repeated too."""
+    """The replay has the same bytes as the first answer."""
     image = [order(phone, 9, accept="image/png") for _ in range(2)]
     assert [one.body for one in image] == [PNG, PNG]
 
 
 def test_an_answer_that_the_gateway_cannot_send_is_not_stored(phone: Device, clock: DevelopmentClock) -> None:
-    """Before the fix it was stored, and each repetition of a day got the error and the advice to repeat."""
+    """If it were stored, each repetition within a day would get the error and the advice to repeat."""
     assert order(phone, 8).status == 500
     clock.skip(ONCE_RUN_MAX_S + 1)
     assert order(phone, 8).code == "outcome_unknown"
@@ -227,9 +227,9 @@ def test_a_slow_view_runs_exactly_once_too(
     elapsed: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before the fix, the view used up the time budget of the storage.
+    """The time of the view does not count against the time budget of the storage.
 
-    No answer was stored, and no key was released.
+    So the answer is stored, or the key is released.
     """
     for baton in environments:  # as in production
         monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
@@ -246,7 +246,7 @@ def test_a_slow_view_runs_exactly_once_too(
 def test_a_grant_that_cannot_be_used_releases_the_key(
     when: str, phone: Device, environments: list[Baton], effects: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The view has not run. Before the fix, the key was blocked for a day."""
+    """The view has not run, so a repetition with the same key may run it."""
     body = json.dumps({"item": 5}).encode()
     for baton in environments:
         consume = baton.ephemeral.consume_grant

@@ -186,7 +186,7 @@ def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> No
     for part in ("chalicelib/baton", "tools"):
         (tmp_path / part).symlink_to(ROOT / part)
     (tmp_path / "chalicelib" / "__init__.py").write_text((ROOT / "chalicelib/__init__.py").read_text("utf-8"), "utf-8")
-    registry = ROOT / "tests/baton/fixture_app/clients.toml"  # that of the repository is the team's
+    registry = ROOT / "tests/baton/fixture_app/clients.toml"  # a team may have changed the other registry
     (tmp_path / "chalicelib" / "clients.toml").write_text(registry.read_text("utf-8"), "utf-8")
     feature, _, tests = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     app = (ROOT / "app.py").read_text("utf-8").replace("transfers", "orders")

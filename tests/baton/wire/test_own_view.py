@@ -50,7 +50,7 @@ USER: Mapping[str, str] = {
     "kept": "",  # HMACs of old addresses, for seven days
     "remembered": "factors.key_id",
     "restore": "factors.public_key",
-    "passkeys": "factors.public_key",  # and what else is stored of a passkey: wire/test_passkeys.py
+    "passkeys": "factors.public_key",  # wire/test_passkeys.py tests the other values of a passkey
 }
 STATE: Mapping[str, str] = {
     "s": "",  # the status, which is active
@@ -172,7 +172,7 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
     export = said.members
     assert {item["pk"]["S"][:2] for item in found["users"]} == {"U#", "E#"}
     assert {"verified_at", "language", "reset_mark"} < user.keys()
-    assert user.keys() - {"pk"} <= USER.keys(), "a new attribute is exported, or is on this page with a reason"
+    assert user.keys() - {"pk"} <= USER.keys(), "export the new attribute, or add it to this module with a reason"
     assert state.keys() - {"pk"} <= STATE.keys()
     assert {name for login in state["L"]["M"].values() for name in login["M"]} <= LOGIN.keys()
     assert export["account"] == {
@@ -253,7 +253,7 @@ def test_an_export_is_an_event_of_the_account(shown: tuple[Device, str], ada: Pe
 
 @pytest.mark.guarantee(6)
 def test_a_stolen_login_exports_nothing(make_device: Callable[..., Device]) -> None:
-    """Without the password, the export needs a step-up. The activity needs none, because it contains no secret."""
+    """The export needs a step-up with the password. The activity needs none, because it contains no secret."""
     phone = make_device()
     phone.register(EMAIL)
     assert phone.get("/me/export").code == "step_up_required"
@@ -302,7 +302,7 @@ def test_the_teams_function_adds_to_the_export(tables: Tables, clock: Developmen
 def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
     shown: tuple[Device, str], tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No name, address, device, role or attribute is left. One event has the time."""
+    """No name, address, device, role or attribute is left. The only event has no details."""
     _, account = shown
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     assert main(["delete", EMAIL]) == 0
@@ -319,7 +319,7 @@ def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
 def test_after_a_deletion_by_its_owner_no_address_and_no_device_is_left(
     shown: tuple[Device, str], tables: Tables, ada: Person
 ) -> None:
-    """Case 60: the rest is a deleted account state, one event, and the HMAC of a bounce.
+    """Only a deleted account state, one event and the HMAC of a bounced address are left (case 60 of attacks.md).
 
     The account state has the id of the login that deleted the account.
     """
@@ -335,6 +335,6 @@ def test_after_a_deletion_by_its_owner_no_address_and_no_device_is_left(
     (event,) = left["audit"]
     assert (event["event"], event["details"], "lineage" in event) == ({"S": "account_deleted"}, {"M": {}}, False)
     (kept,) = [item for item in client().scan(TableName=tables.users)["Items"] if item["pk"]["S"] != "K#ring"]
-    assert kept.keys() == {"pk", "why", "at", "until"}, "a bounce stays its 90 days"
+    assert kept.keys() == {"pk", "why", "at", "until"}, "a bounce is kept until its own time"
     assert EMAIL not in json.dumps([left, kept], default=str)
     assert {item["pk"]["S"][:2] for item in left["ephemeral"]} <= {"T#"}, "counts of failures, for 15 minutes"

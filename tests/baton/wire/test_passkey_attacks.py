@@ -116,7 +116,7 @@ def test_a_repeated_login_with_a_counter_records_it_once(town: Town, mine: Authe
 
 
 def test_one_credential_of_many_accounts_at_once_is_of_one(town: Town) -> None:
-    """Each account has its own challenge for the same authenticator."""
+    """Many accounts add the same credential, each with its own challenge. One account gets the passkey."""
     stolen = Authenticator()
     sent = []
     for number in range(RACERS):
@@ -167,9 +167,9 @@ def test_of_a_removal_and_logins_at_the_same_time_no_login_survives_unseen(
 def test_an_account_that_ends_while_its_passkey_is_checked_begins_no_login(
     town: Town, phone: Device, mine: Authenticator, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The account ends between the read and the admission.
+    """The account ends between the read and the write that adds the login.
 
-    The condition of the admission has the epoch and the status.
+    The condition of this write has the epoch and the status.
     """
     tablet = town.device()
     credential = mine.get(options_of(sign_in_options(tablet)))
@@ -201,9 +201,9 @@ def test_a_grant_of_a_passkey_that_was_removed_is_void(phone: Device, mine: Auth
 
 
 def test_a_challenge_from_before_another_change_is_void(town: Town, phone: Device, mine: Authenticator) -> None:
-    """The challenges of a step-up and of a second factor are tested.
+    """A password change makes the challenge of a step-up void.
 
-    A login challenge has no account yet, so the passkey decides.
+    The challenge of a login names no account, so it stays valid.
     """
     of_step_up = mine.get(options_of(step_up_options(phone, "DELETE", "/me")))
     of_sign_in_device = town.device()

@@ -1,4 +1,7 @@
-"""Passkeys through the gateway: register, log in, second factor, step-up, and attempts to misuse them."""
+"""Passkeys through the gateway: register, log in, second factor, step-up, and attempts to misuse them.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import json
 from collections.abc import Callable
@@ -124,7 +127,7 @@ def test_a_passkey_is_registered_and_shown(phone: Device) -> None:
 
 
 def test_a_repeated_registration_gets_the_same_answer(phone: Device) -> None:
-    """The answer was lost. The credentials version moves once, and there is one event."""
+    """The answer was lost. The repetition records no second event."""
     credential = Authenticator().create(options_of(stepped(phone, "POST", OPTIONS)))
     first = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
     again = phone.post(PASSKEYS, {"credential": credential, "name": "phone"})
@@ -290,7 +293,7 @@ def test_a_challenge_expires(make_device: MakeDevice, clock: DevelopmentClock, m
 
 
 def test_a_challenge_is_small(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """All platforms accept this size. The plan was 76 to 130 bytes, and the limit is 200 bytes."""
+    """A challenge has 16 to 150 bytes. All platforms accept this size."""
     del mine
     for options in (
         options_of(sign_in_options(make_device())),
@@ -405,7 +408,7 @@ def test_a_passkey_that_was_removed_logs_nobody_in(make_device: MakeDevice, phon
 
 
 def removing_passkeys(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the passkeys of the account after the next request has read it, and before it writes."""
+    """Let the next request read the account, and remove the passkeys of the account before the request writes."""
     tables, store = deployment.tables, type(deployment.environments[0].baton.storage.one_time)
     consume = store.consume_ticket
 
@@ -437,7 +440,7 @@ def test_a_passkey_that_is_removed_between_the_read_and_the_admission_logs_nobod
 def test_a_disabled_account_keeps_its_passkey(make_device: MakeDevice, baton: Any, mine: Authenticator) -> None:
     """Case 38: the answer is not ``unknown_passkey``, because the phone would then delete the passkey.
 
-    Only its holder learns this.
+    Only the holder of the passkey learns that the account is disabled.
     """
     act = SetStatus(
         clock=baton.clock,
@@ -471,7 +474,7 @@ def test_a_deleted_account_frees_its_passkey(
 
 
 def test_a_passkey_is_a_second_factor(make_device: MakeDevice, phone: Device, mine: Authenticator) -> None:
-    """After the switch is on, each login needs it. Recovery codes are made at the switch."""
+    """After the second factor is switched on, each login needs the passkey. The switch also makes recovery codes."""
     tablet = make_device()
     assert tablet.login(EMAIL).status == 200
     assert len(switch_on(phone).members["recovery_codes"]) == 10
@@ -708,7 +711,7 @@ def test_a_login_by_a_passkey_adds_nothing_silently(make_device: MakeDevice, min
 def test_an_account_that_is_asked_adds_nothing_below_aal2(
     make_device: MakeDevice, phone: Device, mine: Authenticator
 ) -> None:
-    """The login began before the switch was on. A login with the second factor may add a passkey."""
+    """The login began before the second factor was on. A login with the second factor may add a passkey."""
     switch_on(phone)
     assert phone.request("POST", UPGRADE).code == "step_up_required"
     tablet = make_device()
@@ -716,7 +719,7 @@ def test_an_account_that_is_asked_adds_nothing_below_aal2(
     assert prove(tablet, asked, passkey=mine.get(options_of(factor_options(tablet, asked)))).status == 200
     options = options_of(tablet.request("POST", UPGRADE))
     assert tablet.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).status == 201
-    assert tablet.login(EMAIL).status == 200, "its own login had just proved a factor, so it stays remembered"
+    assert tablet.login(EMAIL).status == 200, "the tablet has just proved a factor, so it is still remembered"
 
 
 # --- What a thief cannot do ---------------------------------------------------------------------------------------
@@ -742,7 +745,7 @@ def test_a_registration_is_of_the_login_that_fetched_its_options(make_device: Ma
 
 
 def test_the_export_shows_the_passkeys(phone: Device, mine: Authenticator) -> None:
-    """The export has public keys, names and times, and no secret."""
+    """The export has the credential id and the name of each passkey."""
     exported = stepped(phone, "GET", "/me/export").members
     (passkey,) = [one for one in exported["factors"] if one["kind"] == "passkey"]
     assert passkey["credential_id"] == mine.get({"challenge": ""})["id"]

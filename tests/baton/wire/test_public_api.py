@@ -230,7 +230,7 @@ def test_an_answer_with_a_cookie_is_not_cached_by_a_shared_cache(monkeypatch: py
     ],
 )
 def test_a_refusal_that_cannot_be_encoded_is_a_defect(refusal: errors.Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the fix it was raised outside the view, and the log did not contain its place."""
+    """The refusal is encoded where the view can be named, so the log contains the place of the defect."""
     noted: list[str] = []
 
     def view(_: Message) -> Answer:
@@ -349,7 +349,7 @@ def test_options_is_answered_for_routes_in_any_order(order: str, monkeypatch: py
 
 
 def test_without_origins_no_path_answers_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No page may call, so no preflight is needed."""
+    """No page of another origin may call, so no preflight is needed."""
     app = Chalice(app_name="none", configure_logs=False)
     Baton.from_environment({**ENVIRONMENT, "BATON_ORIGINS": ""}).install(app)
     assert not any("OPTIONS" in methods for methods in app.routes.values())
@@ -443,7 +443,7 @@ def test_scope_role_and_acr_are_checked(team: Team) -> None:
 
 
 def test_an_answer_to_a_caller_is_not_cached_by_a_shared_cache(team: Team) -> None:
-    """Before the fix it was `public`, so a cache would send the answer of one account to other accounts."""
+    """Otherwise a cache would send the answer of one account to other accounts."""
     _, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -469,7 +469,7 @@ def test_the_condition_of_live_holds_while_the_login_is_active(team: Team) -> No
 def test_a_view_may_require_a_step_up_for_some_requests(team: Team) -> None:
     """The view requires a grant.
 
-    It is used once: the second check in the same view accepts it, and the next request is refused.
+    The grant is used once: the second check in the same view accepts it, and the next request is refused.
     """
     _, device = team
     phone = device()
@@ -561,7 +561,7 @@ def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.M
 
 
 def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the fix, `caller=` and `event=` raised a `TypeError` after the effect."""
+    """For example, `caller=` and `event=` must not raise a `TypeError` after the effect."""
     module, device = team
     audited: list[Any] = []
     monkeypatch.setattr(module.baton.audit, "append", lambda event, **_: audited.append(event))

@@ -94,7 +94,7 @@ BODIES: list[tuple[str, Mapping[str, str], bytes]] = [
 
 
 def test_no_reason_contains_text_of_a_caller(make_device: Callable[..., Device], reasons: list[str]) -> None:
-    """Before the fix, 6 KB of any text got into the log: a component name, a label, or a parser's message."""
+    """Examples are a component name, a label, and a parser's message, each with a long text of the caller."""
     phone = make_device()
     assert phone.register("ada@example.com").status == 201
     for tamper in TAMPERED:

@@ -1,4 +1,7 @@
-"""A login on a new phone through the gateway: the restore key, its end, and attempts to misuse it."""
+"""A login on a new phone through the gateway: the restore key, its end, and attempts to misuse it.
+
+The numbers of cases are those of docs/baton/attacks.md.
+"""
 
 import json
 from collections.abc import Callable
@@ -431,7 +434,7 @@ def test_a_disabled_account_restores_nothing(
 def test_a_raised_not_before_time_ends_every_restore_key(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """An operator raises it after the restore of a backup."""
+    """An operator raises this time after the restore of a backup."""
     del phone
     ring = deployment.tables.ring
     assert ring is not None
@@ -489,7 +492,7 @@ def test_five_restores_a_day(make_device: MakeDevice, platform: Authenticator, c
 def test_a_restore_leaves_the_login_of_the_old_phone_in_a_full_account(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """The account has 24 logins, and the old phone's was used least recently. Another login makes room."""
+    """The account is full, and the old phone's login was used least recently. Another login is removed instead."""
     clock.skip(LINEAGE_KEPT_S + 1)
     _account, state = account_of(deployment)
     parent = state.lineages[LineageId(device_of(phone))]
@@ -540,7 +543,7 @@ def test_a_signature_of_another_key_restores_nothing(new_phone: Device, platform
 
 
 def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform: Authenticator) -> None:
-    """The request has an unknown key, a passkey of the account, or an account that does not exist."""
+    """The request has an unknown key, or an account that does not exist."""
     assert restore(new_phone, silent(), user_handle=platform.user_handle).code == "unknown_passkey"
     assert restore(new_phone, platform, user_handle=b"x" * 12).code == "unknown_passkey"
 
@@ -570,7 +573,7 @@ def test_a_new_phone_restores_with_its_own_key(make_device: MakeDevice, phone: D
 
 
 def test_a_restored_login_steps_up_with_the_password(new_phone: Device, platform: Authenticator) -> None:
-    """Right after the restore it cannot add a passkey without a step-up, and its key is not remembered."""
+    """Even right after the restore, it cannot add a passkey without a step-up."""
     assert restore(new_phone, platform).status == 200
     assert new_phone.post(UPGRADE, {}).code == "step_up_required"
     assert new_phone.request("POST", PASSKEY_OPTIONS).code == "step_up_required"
@@ -593,7 +596,7 @@ def test_a_login_by_password_replaces_a_restored_one(
 def test_an_account_that_is_asked_for_a_second_factor_is_not_restored(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """Case 43: the owner turned the switch on after the restore key was stored. Then not even the owner can restore."""
+    """Case 43: the owner switched the second factor on after the restore key was stored. The key then fails."""
     assert add(phone, Authenticator()).status == 201
     switch_on(phone)
     for said in (restore(new_phone, platform), keep(phone, silent())):
@@ -624,9 +627,9 @@ def test_a_role_that_requires_a_second_factor_refuses_a_restore(
 def test_a_restored_login_does_not_keep_its_key_remembered(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, clock: DevelopmentClock
 ) -> None:
-    """Case 28: the key was remembered, but the account has only a restored login of it.
+    """Case 28: the device key was remembered, but the only login with this key is a restored login.
 
-    So a login with it needs the factor.
+    So a login with the key needs the second factor.
     """
     assert restore(new_phone, platform).status == 200
     assert add(phone, Authenticator()).status == 201

@@ -108,7 +108,7 @@ def test_a_login_with_the_second_factor(make_device: MakeDevice, ada: Person, ph
 
 
 def test_the_factors_are_shown(ada: Person, phone: Device) -> None:
-    """The answer lists the factors of the account, and never a secret."""
+    """The answer has the factors of the account, with the time of enrolment and the number of recovery codes."""
     shown = phone.get("/me/factors").members
     assert shown["second_factor"] == "on"
     assert shown["totp"]["enrolled_at"] <= ada.clock()
@@ -128,7 +128,7 @@ def test_an_account_without_a_factor_is_not_asked(make_device: MakeDevice) -> No
 
 
 def test_the_confirming_code_is_used(make_device: MakeDevice, clock: DevelopmentClock, ada: Person) -> None:
-    """A person who saw it on the screen cannot log in with it."""
+    """A person who saw the code on the screen cannot log in with it."""
     phone = make_device()
     phone.register(EMAIL)
     ada.enrol(phone)
@@ -167,7 +167,7 @@ def test_one_of_sixteen_logins_uses_a_code(make_device: MakeDevice, ada: Person,
 def test_the_same_request_again_gets_the_same_tokens(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """It is sent at the same time, and minutes later, when the code has expired: the answer was lost."""
+    """After a lost answer, the request is repeated at the same time, and minutes later, when the code has expired."""
     del phone
     tablet, mine = make_device(), attempt()
     session, code = ask(tablet, attempt=mine), ada.fresh_code()
@@ -180,7 +180,7 @@ def test_the_same_request_again_gets_the_same_tokens(
 
 
 def test_repeating_the_first_step_fetches_no_tokens(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """A thief with the password, who repeats the login of the owner, does not get the lineage that it began."""
+    """A thief with the password who repeats the owner's first step does not get the tokens of the owner's login."""
     del phone
     tablet, mine = make_device(client_id="forgetful"), attempt()
     assert prove(tablet, ask(tablet, attempt=mine), attempt=mine, totp=ada.fresh_code()).status == 200
@@ -237,7 +237,7 @@ def test_a_recovery_code_is_no_step_up(ada: Person, phone: Device) -> None:
 def test_renewed_codes_replace_the_old_ones(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """A repetition with the same attempt shows the same codes again. Another attempt makes new codes."""
+    """A repetition with the same attempt shows the new codes again. The old codes are refused."""
     path, key = "/me/factors/recovery-codes", {"idempotency-key": attempt()}
     first = stepped(phone, "POST", path, totp=ada.fresh_code(), headers=key)
     clock.skip(30)
@@ -293,7 +293,7 @@ def test_the_app_alone_is_no_step_up_of_an_account_that_is_not_asked(
 def test_password_and_code_together_change_a_factor(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """With the last factor the switch goes off, and logins need no second factor any more."""
+    """The removal of the last factor switches the second factor off, so logins need no factor any more."""
     clock.skip(30)
     assert stepped(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code()).status == 204
     assert phone.get("/me/factors").members["second_factor"] == "off"
@@ -377,7 +377,7 @@ def test_a_role_asks(make_device: MakeDevice, baton: Any, role: str) -> None:
 
 
 def test_a_login_from_before_a_role_is_asked_at_step_up(make_device: MakeDevice, baton: Any) -> None:
-    """The role does not end the login, but its step-up needs more than the password."""
+    """The role does not end the login, but a step-up of this login needs more than the password."""
     phone = make_device()
     phone.register(EMAIL)
     assert stepped(phone, "POST", "/me/factors/totp").status == 200
@@ -405,7 +405,7 @@ def test_what_is_required_stays_switched_on(
 
 
 def test_the_switch_needs_a_factor(make_device: MakeDevice) -> None:
-    """An owner without a factor cannot require one, which would lock the account."""
+    """An owner without a factor cannot switch the second factor on, because that would lock the account."""
     phone = make_device()
     phone.register(EMAIL)
     assert stepped(phone, "PUT", "/me/second-factor", b'{"on": true}').code == "factor_missing"
@@ -446,7 +446,7 @@ def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevic
 
 
 def test_an_enrolment_at_a_login_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:
-    """The same session, enrolment and code give the same tokens and the same recovery codes."""
+    """A repeated registration needs the enrolment too. After the enrolment, it returns the login."""
     phone, mine = make_device(client_id="strict"), attempt()
     asked = ask(phone, path="/register", attempt=mine)
     assert ask(phone, path="/register", attempt=mine).code == "enrolment_required", "the registration, repeated"
@@ -474,7 +474,7 @@ def test_a_repeated_registration_is_no_way_around(make_device: MakeDevice, ada: 
 
 
 def test_a_stolen_password_enrols_no_further_factor(make_device: MakeDevice, phone: Device) -> None:
-    """An account with a factor must prove it: its session enrols nothing."""
+    """If the account has a factor, the login must prove that factor. Its session cannot enrol another factor."""
     del phone
     thief = make_device(client_id="strict")
     asked = ask(thief)
@@ -489,7 +489,7 @@ def test_a_second_app_is_not_enrolled(ada: Person, phone: Device, clock: Develop
 
 
 def test_an_enrolment_from_before_a_change_of_the_password_is_void(make_device: MakeDevice, ada: Person) -> None:
-    """A thief began it with the old password and has the secret. The owner changes the password on the same phone."""
+    """A thief began it on this login with the old password, and has the secret. The owner changes the password."""
     phone = make_device()
     phone.register(EMAIL)
     begun = stepped(phone, "POST", "/me/factors/totp").members
@@ -548,7 +548,7 @@ def test_a_session_is_of_one_key(make_device: MakeDevice, ada: Person, phone: De
 
 
 def test_a_session_is_of_one_attempt(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """An attempt of the first step must be sent again, and no other attempt."""
+    """The second step must have the attempt of the first step."""
     del phone
     tablet, mine = make_device(), attempt()
     session = ask(tablet, attempt=mine)
@@ -604,7 +604,7 @@ def test_a_session_is_void_once_the_account_changed(
 
 
 def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device) -> None:
-    """It is valid in its last second, and not at 600 seconds."""
+    """It is valid after 590 seconds, and not after 601 seconds."""
     del phone
     tablet, late = make_device(), make_device()
     session, expired = ask(tablet), ask(late)
@@ -617,7 +617,8 @@ def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada
 def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: Device) -> None:
     """An altered session is refused.
 
-    A token, a grant or an enrolment is refused in the place of a session, and a session in the place of any of them.
+    A token or a grant is refused in the place of a session. A session is refused in the place of a token, a grant or an
+    enrolment.
     """
     tablet = make_device()
     session = str(ask(tablet).members["auth_session"])
@@ -656,7 +657,7 @@ def test_a_code_is_six_digits(make_device: MakeDevice, phone: Device, code: str)
 def test_a_remembered_device_is_not_asked(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """It is remembered for thirty days, to the second. A use does not renew this time."""
+    """It is remembered for thirty days. A use does not renew this time."""
     del phone
     tablet = make_device()
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
@@ -680,7 +681,7 @@ def test_a_device_is_remembered_only_if_the_person_wants_it(
 
 
 def test_a_client_of_zero_days_remembers_nothing(make_device: MakeDevice, ada: Person, phone: Device) -> None:
-    """It does not use a device that another client remembers either."""
+    """Directly after a proved factor, the next login with this client needs the factor again."""
     del phone
     tablet = make_device(client_id="forgetful")
     assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
@@ -737,7 +738,7 @@ def test_a_device_is_forgotten_after_a_bad_end(
 def test_wrong_codes_are_limited_for_unknown_devices_and_the_owner_gets_in(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The 31st wrong code of a day is not checked. A known device and a recovery code are not affected."""
+    """After thirty wrong codes in a day, no code is checked. A known device and a recovery code are not affected."""
     clock.skip(DAY_S - int(clock.time()) % DAY_S)
     thief = make_device(client_id="simple", bound=False)
     session = ask(thief)
@@ -777,7 +778,7 @@ def test_after_a_hundred_wrong_codes_in_a_row_an_unknown_device_needs_another_fa
 def test_right_codes_use_up_no_limit(
     make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
 ) -> None:
-    """The test makes forty logins in a day, each with its own code."""
+    """The test makes more logins in a day than wrong codes are allowed, each with its own code."""
     del phone
     tablet = make_device(client_id="simple", bound=False)
     for _ in range(WRONG_TOTP_PER_DAY_MAX + 2):
@@ -786,7 +787,7 @@ def test_right_codes_use_up_no_limit(
 
 
 def test_a_step_up_by_the_app_has_a_limit_of_its_device(ada: Person, phone: Device) -> None:
-    """A known device has thirty wrong codes a day."""
+    """A known device may send thirty wrong codes a day."""
     for _ in range(WRONG_TOTP_PER_DAY_MAX):
         said = grant_of(phone, "DELETE", "/me", totp=wrong(ada.code()))
         assert said.code == "invalid_factor"

@@ -80,7 +80,7 @@ def test_invalid_tokens_cause_no_database_call(make_device: Callable[..., Device
         .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     basic = base64.b64encode(f"{RESOURCE_SERVER}:{RESOURCE_SERVER_SECRET}".encode()).decode()
-    for _ in range(2):  # both environments have their key ring
+    for _ in range(2):  # so that both environments have read the key ring
         phone.get("/me")
     asked.clear()
     seen = 0
@@ -107,7 +107,7 @@ def test_invalid_tokens_cause_no_database_call(make_device: Callable[..., Device
 def test_requests_that_prove_nothing_cause_no_database_call(
     make_device: Callable[..., Device], asked: list[str]
 ) -> None:
-    """The cases are unsigned, signed by another key, too old, changed, of a wrong type, and malformed."""
+    """The requests are signed by another key, too old, changed, malformed, or name another client."""
     phone, thief = make_device(), make_device()
     phone.register("ada@example.com")
     for _ in range(2):

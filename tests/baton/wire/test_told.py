@@ -38,7 +38,7 @@ def entry(send: Send, **members: object) -> Said:
 
 @pytest.mark.parametrize("sent", [None, "Basic YTpi", "eyJhbGciOi"])
 def test_a_call_without_a_token_is_answered_with_the_header_to_send(told: Send, sent: str | None) -> None:
-    """The request had no token, so the refusal does not call the token wrong."""
+    """The request has no bearer token, so the refusal says how to send a token."""
     said = told("GET", "/api/me", [("host", HOST), *([("authorization", sent)] if sent else [])], b"")
     assert said.code == "token_invalid"
     assert "Authorization: Bearer <token>" in said.members["detail"]
@@ -188,7 +188,7 @@ def test_the_first_wrong_member_is_named(body: str, refusal: type[errors.Refusal
     [("/login", "application/json"), ("/oauth/token", "application/x-www-form-urlencoded")],
 )
 def test_another_media_type_is_answered_with_the_required_one(told: Send, route: str, expected: str) -> None:
-    """By default curl sends a form."""
+    """The detail has the ``Content-Type`` to send."""
     said = told("POST", f"/api{route}", [("host", HOST), ("content-type", "text/plain")], b"{}")
     assert said.code == "unsupported_media_type"
     detail = said.members.get("detail") or said.members["error_description"]

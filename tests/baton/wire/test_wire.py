@@ -79,7 +79,7 @@ def verified(message: Message, key: PublicKey) -> None:
 
 @pytest.mark.parametrize(("shown", "base", "key"), list(zip(HTTP, BASES, KEYS, strict=True)), ids=["Ed25519", "P-256"])
 def test_the_documented_requests_verify_over_the_documented_bases(shown: str, base: str, key: PublicKey) -> None:
-    """After any change in one of them it no longer verifies."""
+    """A request with any change no longer verifies."""
     message = received(shown)
     verified(message, key)
     signature = read_signature(message)

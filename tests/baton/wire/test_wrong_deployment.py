@@ -98,7 +98,7 @@ def test_a_wrong_deployment_logs_nobody_out(
     what: str,
     affected: tuple[str, ...],
 ) -> None:
-    """Before the fix, valid tokens were answered 401 `log_in`, `active: false` and "revoked"."""
+    """A valid token is answered 503, and never 401 `log_in`, `active: false` or "revoked"."""
     right = phones[0].send
     if wrong == "registry":
         with_registry(monkeypatch, without(*CLIENT_IDS))
@@ -127,7 +127,7 @@ def test_a_configuration_mismatch_is_logged_once_a_minute(
     monkeypatch: pytest.MonkeyPatch,
     told: list[tuple[str, dict[str, Any]]],
 ) -> None:
-    """One old token can cause it repeatedly. A clock that was set back does not suppress the event."""
+    """One old token can cause the event repeatedly. A clock that was set back does not suppress the event."""
     monkeypatch.setenv("BATON_ISSUER", "http://localhost:8000/another")
     phones[0].send = through(Gateway([load_environment(clock).app]))
     expected = 0

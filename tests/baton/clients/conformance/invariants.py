@@ -32,7 +32,7 @@ def one_attempt_a_token(log: Iterable[Exchanged]) -> None:
     for one in log:
         if one.path == "/oauth/token":
             attempts.setdefault(one.body, set()).add(one.header("idempotency-key"))
-    assert all(len(found) == 1 for found in attempts.values()), "a token, two attempts"
+    assert all(len(found) == 1 for found in attempts.values()), "a token was exchanged with two attempts"
 
 
 def signatures(log: Sequence[Exchanged], *, resends: bool = False) -> None:
@@ -58,7 +58,7 @@ def signatures(log: Sequence[Exchanged], *, resends: bool = False) -> None:
             raise AssertionError(f"the signature of a request to {one.path} does not verify") from error
         first = nonces.setdefault(str(verified.nonce), one)
         again = resends and (first.target, first.headers, first.body) == (one.target, one.headers, one.body)
-        assert first is one or again, "a nonce, twice"
+        assert first is one or again, "a nonce was sent twice"
 
 
 def passwords(log: Iterable[Exchanged], words: Iterable[str]) -> None:

@@ -36,7 +36,7 @@ function tokensOf({ headers, url, body }) {
   return [bearer, form.get("refresh_token"), form.get("token")].filter(Boolean);
 }
 
-/** Stand still here. The driver closes the tab at once. */
+/** Wait until the driver closes the tab, which it does immediately. */
 function die() {
   navigator.sendBeacon(`/ended?id=${id}`);
   return new Promise(() => {});

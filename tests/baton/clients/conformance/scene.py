@@ -238,7 +238,7 @@ class Scene:
 
 
 def scenarios(*numbers: int) -> Callable[[T], T]:
-    """Mark a test with the scenarios of the design that it runs. Another test checks that each of the 91 has a test."""
+    """Mark a test with the numbers of its scenarios. `test_numbers.py` checks that each scenario has a test."""
 
     def named(test: T) -> T:
         test.__dict__["scenarios"] = numbers

@@ -75,7 +75,7 @@ def test_06_the_port_is_closed_for_a_moment(scene: Scene) -> None:
 @scenarios(7, 8, 9, 10)
 @pytest.mark.parametrize("point", POINTS)
 def test_07_a_crash_in_an_exchange(scene: Scene, point: str) -> None:
-    """Scenarios 7 to 10: the next process is still logged in, with one child."""
+    """Scenarios 7 to 10: the next process is still logged in, as the only device."""
     agent = scene.registered()
     agent("expire")
     agent("set", crash={"at": point, "path": "/oauth/token"} if point[-4:] != "tore" else {"at": point})
@@ -101,7 +101,7 @@ def test_11_a_crash_in_a_login(scene: Scene, point: str) -> None:
 
 @scenarios(12)
 def test_12_killed_while_the_answer_is_held(scene: Scene) -> None:
-    """The next process gets the same child."""
+    """The next process is still logged in, as the only device."""
     agent = scene.registered()
     agent("expire")
     held = scene.line.fault("POST", "/oauth/token", "hold")

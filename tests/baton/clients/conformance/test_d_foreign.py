@@ -136,7 +136,7 @@ def test_46_an_answer_that_drips(scene: Scene) -> None:
     assert agent.fails("me", deadline_s=0.5).kind == "offline"
 
 
-# E: Baton's own trouble
+# E: errors of Baton
 
 
 def answered_by(scene: Scene, agent: Agent, *answers: tuple[int, Headers, bytes], **named: Any) -> tuple[Any, int]:

@@ -45,9 +45,9 @@ def test_a_token_with_two_attempts(honest: Scene) -> None:
 def test_a_nonce_twice(honest: Scene) -> None:
     """The mistake is that of a client that sends the same bytes again."""
     log = list(honest.line.log)
-    with pytest.raises(AssertionError, match="a nonce, twice"):
+    with pytest.raises(AssertionError, match="a nonce was sent twice"):
         invariants.signatures([*log, replace(log[-1])])
-    with pytest.raises(AssertionError, match="a nonce, twice"):
+    with pytest.raises(AssertionError, match="a nonce was sent twice"):
         invariants.signatures([*log, changed(log[-1], accept="*/*")], resends=True)
     invariants.signatures([*log, replace(log[-1])], resends=True)
 

@@ -1,4 +1,4 @@
-"""The design lists 91 scenarios. Each has a test, in this folder or in a real browser."""
+"""The suite has 91 numbered scenarios. Each has a test, in this folder or in a real browser."""
 
 import importlib
 import pkgutil

@@ -106,8 +106,8 @@ def search(start: S, told: Iterable[Operation], rule: Rule[S]) -> Explained | Re
 def _could_be_next(operations: Sequence[Operation], done: int) -> Iterator[tuple[int, Operation]]:
     """Find the operations that can come next in an order.
 
-    Such an operation was sent before the earliest answer of any open operation. This condition only saves time. The
-    operation also was not answered before a completed operation was sent.
+    Such an operation was not answered before a completed operation was sent. It was also sent before the earliest
+    answer of any open operation: this second condition only saves time.
     """
     last_sent = operations[done.bit_length() - 1].sent if done else 0
     earliest_heard = FOREVER

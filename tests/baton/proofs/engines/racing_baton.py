@@ -44,8 +44,8 @@ REUSED, ENDED = "400 token_reused reuse", "400 login_required reuse"
 def patient(patch: pytest.MonkeyPatch) -> None:
     """Use long time-outs to DynamoDB: the test is about Baton, not about the load of this machine.
 
-    With the production time-outs, Baton answers 503 after three attempts of two seconds, if the database is overloaded.
-    That is correct, but then the race has one answer too few. Connecting takes no time here.
+    If the database is overloaded, the production time-outs make Baton answer 503 after three attempts of two seconds.
+    That is correct, but the race then has one answer too few.
     """
     for name in ("CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         patch.setattr(engine, name, PATIENCE_S)

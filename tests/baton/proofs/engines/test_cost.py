@@ -77,8 +77,7 @@ from tests.baton.wire.test_narrowed import narrow
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 # Write units, read units and round trips before the answer, and separately the units of the audit entry
-# (`events/names.py` lists the audited events). The first rows are those of the design: exchange, login, register, the
-# two signed calls.
+# (`events/names.py` lists the audited events).
 GOLDEN = """
 route                                       operation                           writes  reads  trips  audit
 GET /time                                   warm                                     0      0      0      0
@@ -322,7 +321,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     """Put one environment behind the gateway, with an empty signed route, as an app would add it."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_MAIL", "mailbox")
-    monkeypatch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
+    monkeypatch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # Baton offers a browser a binding only over https
     attester = Attester(lambda: int(clock.time()))
     monkeypatch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
     environment = load_environment(clock, anchors=attester.anchors)
@@ -1667,7 +1666,7 @@ def test_every_route_has_its_row() -> None:
 def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
     tables: Tables, meter: Meter, lineages: int, units: int
 ) -> None:
-    """The size of the other lineages does not matter."""
+    """DynamoDB charges for the size of the whole account state. The lineages have the largest possible size."""
     assert exchange_of(lineages, LineageStore(DynamoDB(tables)), meter) == Cost(writes=units, reads=0, trips=1)
 
 

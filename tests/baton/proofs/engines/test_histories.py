@@ -98,10 +98,7 @@ def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eage
 
 
 def test_a_device_forgets_the_attempts_of_a_login_that_it_ended() -> None:
-    """Bug of the test: the device kept the attempts after an end and logged in with that state.
-
-    A correct store was then refuted.
-    """
+    """If a device kept the attempts and logged in with that state, a correct store would be refuted."""
     stored = MemoryTables(lineages={ACCOUNT: START.account_state})
     lineage_store = MemoryLineageStore(stored)
 
@@ -132,7 +129,7 @@ def test_histories_have_every_verdict_of_the_rule(tables: Tables, eager_switchin
 def test_a_refuted_history_is_stored_and_refuted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The failure names the file. The command finds the same contradiction in this file."""
+    """The failure names the file. The command refutes the history in this file too."""
     monkeypatch.setattr(histories, "FOLDER", tmp_path)
     history = History(START, IMPOSSIBLE["two children of one generation"])
     with pytest.raises(pytest.fail.Exception, match=r"planted-1\.json"):

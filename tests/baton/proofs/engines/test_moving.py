@@ -86,7 +86,7 @@ def test_people_arrive_once_although_the_import_is_killed(
     people: int,
     killed_after: int,
 ) -> None:
-    """The counts, the rate and the resumed crash are printed. Each kind of hash logs in, and is replaced."""
+    """The test prints the counts and the rate of the resumed import. Each kind of hash logs in, and is replaced."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", shared_tables.prefix)
     load_environment(DevelopmentClock()).baton.key_ring.current(now=int(time.time()))  # makes the key ring
     kinds = hashes()

@@ -43,7 +43,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
         patch.setenv("BATON_MAIL", "mailbox")
-        patch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # over plain http no browser is offered a binding
+        patch.setenv("BATON_ISSUER", f"https://{HOST}/api")  # Baton offers a browser a binding only over https
         attester = Attester(lambda: int(clock.time()))
         patch.setattr(settings, "_PROVIDERS", "identity-providers.toml")
         module = load_environment(clock, anchors=attester.anchors)

@@ -505,7 +505,7 @@ def moving(stage: Stage) -> tuple[Device, str]:
     return phone, str(phone.confirmed("POST", "/me/email", {"new_email": NEW_EMAIL}).members["mail_session"])
 
 
-# A grant is used once: who repeats the request steps up again.
+# A grant is valid once: a client that repeats the request must step up again.
 @scenario("POST /me/email", outcomes=("401 grant_invalid",))
 def _(stage: Stage) -> Act:
     phone = registered(stage)
@@ -541,8 +541,7 @@ def _(stage: Stage) -> Act:
     return stage.by_device(stage.device(), lambda browser: browser.get("/mail/action", token=None))
 
 
-# A request that is repeated after its effect gets "wrong password" for the old one: either may be right (client
-# contract).
+# If the request is repeated after its effect, the old password in it is wrong. The client contract allows this.
 @scenario("POST /me/password", outcomes=("refused (invalid_credentials), then done",))
 def _(stage: Stage) -> Act:
     phone = stage.client()
@@ -566,8 +565,8 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, log_out_everywhere)
 
 
-# The account state is deleted first, with its logins. A repeated request is told that there is no login. The rest of
-# the user item is removed when the address is registered again: see "an address whose deletion died half-way".
+# The account state is deleted first, with its logins. A repeated request gets `login_required`. The rest of the user
+# item is removed when the address is registered again: see "an address whose deletion died half-way".
 @scenario(
     "DELETE /me",
     outcomes=("logged out (login_required), then NotLoggedIn",),

@@ -113,7 +113,7 @@ def _(stage: Stage) -> Act:
     )
 
 
-# Once it happened, the password alone does not repeat it.
+# After the effect, the account needs its second factor: the password is not enough to repeat the request.
 @scenario(
     "PUT /me/second-factor",
     outcomes=("refused (step_up_required), then done", "refused (grant_invalid), then done"),

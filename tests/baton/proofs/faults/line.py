@@ -1,7 +1,7 @@
 """The connection between the stores and AWS: it records the requests, and fails on command.
 
 Faults strike below Baton's code: retries, error translation and answer checks are part of the test. `Line` does not
-depend on a transport. `transports.py` leads each transport over it.
+depend on a transport. `transports.py` connects each transport to it.
 """
 
 import json

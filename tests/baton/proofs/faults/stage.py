@@ -50,7 +50,7 @@ class Answered:
 
 @dataclass
 class Stage:
-    """A deployment over a connection. ``transport`` leads its calls over it."""
+    """A deployment whose calls to AWS go over ``line``. ``transport`` is the name of the AWS client that it uses."""
 
     transport: str
     module: Any
@@ -136,7 +136,7 @@ class Stage:
         return act
 
     def by_device(self, actor: Device, do: Callable[[Device], Said]) -> Act:
-        """Return an action: a device sends one raw request, and repeats it after 503."""
+        """Return an action: a device sends one raw request, and repeats it after 503 and after ``replayed_nonce``."""
         tokens = dict(actor.tokens)
 
         def act() -> str:
@@ -191,7 +191,7 @@ class Stage:
                     f" {ended.reason if ended else 'live'}"
                 )
         for item in self.items("ephemeral"):
-            assert int(item.get("taken", {"N": "0"})["N"]) >= 0, "a throttle counts below zero"
+            assert int(item.get("taken", {"N": "0"})["N"]) >= 0, "a rate limit counts below zero"
         return sorted(facts)
 
     def events(self) -> set[str]:

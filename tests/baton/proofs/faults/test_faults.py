@@ -24,19 +24,21 @@ from tools.errors_page import leaves
 
 pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
-assert factor_endpoints.KEY == restore_endpoints.KEY, "their scenarios are on the list, too"
-assert passkey_endpoints.RP_ID, "and its own"
-assert federation_endpoints.PROVIDER, "and logins with an identity provider"
-assert attestation_endpoints.CLIENT, "and those of attestation"
-assert browser_endpoints.PAGE, "and those of browsers"
-assert moving_endpoints.HASH, "and those of people from elsewhere"
+# The import of each module adds its scenarios to `SCENARIOS`.
+assert factor_endpoints.KEY == restore_endpoints.KEY, "no scenarios of second factors and restore keys"
+assert passkey_endpoints.RP_ID, "no scenarios of passkeys"
+assert federation_endpoints.PROVIDER, "no scenarios of identity providers"
+assert attestation_endpoints.CLIENT, "no scenarios of attestation"
+assert browser_endpoints.PAGE, "no scenarios of browsers"
+assert moving_endpoints.HASH, "no scenarios of people from another system"
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
 """Every row of the code table of the wire format: (status, error, code), from the refusal classes."""
 
 
 TELLING = {"botocore": {"answer_lost for good", "emptied for good"}, "small": {"corrupted for good"}}
-"""The most important faults: a request with an effect and no answer, and a false answer. The other faults are similar.
-For these other faults, the small AWS client must only detect whether an answer is valid."""
+"""The most important faults of each AWS client: an executed request without an answer, and a false answer.
+
+The other faults are similar."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def test_a_fault_at_any_call_does_not_change_the_result(
 def test_a_fault_at_any_call_does_not_change_the_result_with_botocore(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """The same, with the AWS client of the tools."""
+    """As the test above, with botocore, the AWS client of the tools."""
     found, cases = play(stage, scenario, every=30)
     record_property("cases", cases)
     assert not found, "\n".join(found)

@@ -25,7 +25,7 @@ from tools.dev.engine import REGION
 
 @contextmanager
 def over_botocore(line: Line) -> Iterator[None]:
-    """Lead the requests of botocore over the connection, without pauses between retries."""
+    """Send the requests of botocore over the connection, without pauses between retries."""
 
     def carried(stubber: BotocoreStubber, *, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
         try:
@@ -47,7 +47,7 @@ def over_botocore(line: Line) -> Iterator[None]:
 
 @contextmanager
 def over_small(line: Line) -> Iterator[None]:
-    """Lead the bytes of the small AWS client over the connection, without pauses."""
+    """Send the bytes of the small AWS client over the connection, without pauses between retries."""
 
     def impatient(kind: type[SmallClient], *given: Any, **named: Any) -> SmallClient:
         return kind(*given, **named | {"pause": lambda _: None})

@@ -25,9 +25,9 @@ def forgeries(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def forged_tokens_are_refused_on_every_route(scene: Scene) -> None:
-    """Every route gives one answer to all forged tokens, because it checks the token first.
+    """Send each forged token in a call, in an exchange and in a revocation.
 
-    A revocation accepts them without an effect.
+    A call and an exchange give one answer to all of them. A revocation accepts them without an effect.
     """
     before, count = scene.account_state(), 0
     for what, forgery in forgeries(scene):
@@ -319,7 +319,7 @@ def signatures_by_another_key_are_refused(scene: Scene) -> None:
 
 
 def old_and_early_signatures_are_refused(scene: Scene) -> None:
-    """Send signatures that are one second outside the window, before and after it."""
+    """Send signatures just outside the window and far outside it, before and after it."""
     now = scene.phone.clock()
     for created in (now - 302, now + 303, 1, 10 * now):
         said = scene.phone.get("/me", created=created)
@@ -357,7 +357,7 @@ def lone_surrogates_are_refused(scene: Scene) -> None:
 
 
 def captured_requests_change_nothing(scene: Scene) -> None:
-    """Send each captured request and token again, on every route that takes it. Nothing changes."""
+    """Send each captured request again, to its own target and to every other captured target. Nothing changes."""
     before = scene.account_state()
     for sent in scene.seen:
         for target in dict.fromkeys(seen.target for seen in scene.seen):

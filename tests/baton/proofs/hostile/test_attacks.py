@@ -8,7 +8,7 @@ from tests.baton.proofs.hostile.scene import Scene
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_an_attack_has_no_effect(scene: Scene, attack: Attack) -> None:
-    """Each request is refused with a described error, and the victim's account state is unchanged."""
+    """Each attack checks its answers. Most of them also check that the victim's account state is unchanged."""
     attack(scene)
 
 

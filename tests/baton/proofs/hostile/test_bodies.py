@@ -68,10 +68,7 @@ MEMBERS = st.sampled_from(("operation", "password", "to", "amount", "everywhere"
 
 @pytest.mark.parametrize("examples", [80, pytest.param(2_000, marks=pytest.mark.prove)])
 def test_every_json_document_gets_a_described_answer(scene: Scene, examples: int) -> None:
-    """The requests are signed and authorized.
-
-    Every route that takes JSON accepts the document, or refuses it as described.
-    """
+    """The requests are signed, by an active login. Three routes refuse each document as described."""
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -109,7 +106,7 @@ def test_every_json_document_gets_a_described_answer(scene: Scene, examples: int
     ids=lambda part: repr(part)[:50],
 )
 def test_forms_are_read_strictly(make_device: Callable[..., Device], form: bytes, status: int, code: str) -> None:
-    """Each known field is accepted once, in any spelling. Unknown fields are ignored."""
+    """A known field may occur once, however it is percent-encoded. Unknown fields are ignored."""
     said = make_device().send("POST", "/api/oauth/token", [("host", HOST), *FORM.items()], form)
     assert (said.status, said.code) == (status, code), said
 
@@ -183,7 +180,7 @@ def test_hostile_passwords_are_refused(
 
 @pytest.mark.parametrize("password", ["e\u0301\u0316" * 30 + " copper lantern", "\ufdfa drifting sideways, slowly"])
 def test_a_strange_password_works_as_any_other(make_device: Callable[..., Device], password: str) -> None:
-    """A password may have any number of combining marks within the length limit. All marks count."""
+    """A password may have any number of combining marks within the length limit. Its last letter counts."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com", password) == (201, "")
     assert enter(device, "/login", "ada@example.com", password) == (200, "")

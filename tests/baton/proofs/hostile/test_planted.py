@@ -120,7 +120,7 @@ def test_an_attack_notices_its_seeded_fault(
 def test_the_fuzzer_notices_a_seeded_fault(
     scene: Scene, contract: Contract, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, plant: Plant
 ) -> None:
-    """The fuzzer finds it within some thousand requests."""
+    """The fuzzer finds the fault within some thousand requests."""
     plant(monkeypatch)
     with pytest.raises(AssertionError):
         send_all(scene, contract, gateway, seed=1, count=4_000)

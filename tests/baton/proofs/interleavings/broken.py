@@ -256,7 +256,7 @@ class GrantsForEver(MemoryOneTime):
 
 
 class TriesAgain(ChangePassword, frozen=True):
-    """Changes the password again if the first try finds that it was changed."""
+    """Changes the password a second time if another request has changed it since the grant was proved."""
 
     def __call__(self, caller: Caller, new_password: str) -> None:
         """Read the account state again, and treat the grant as one of the current password."""

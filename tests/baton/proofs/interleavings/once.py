@@ -278,18 +278,18 @@ class Stage:
             assert answer == self.given[name], "the answer of another sending"
             return
         first = self.given[self.stored_by]
-        assert (answer.status, answer.cookies, answer.body) == (first.status, first.cookies, first.body), "a replay"
+        assert (answer.status, answer.cookies, answer.body) == (first.status, first.cookies, first.body), "wrong replay"
         assert answer.headers == {**first.headers, REPLAYED: "1"}
         assert self.sends[name] == self.sends[self.stored_by], "the answer to another request"
 
     def _check_refusal(self, name: str, refusal: errors.Refusal) -> None:
         """Require that the refusal of a call is true."""
         if isinstance(refusal, IdempotencyKeyReused):
-            assert len(set(self.sends.values())) > 1, "reused, and there is one request"
+            assert len(set(self.sends.values())) > 1, "the key counts as reused, but all sendings have the same body"
         if isinstance(refusal, CallInProgress | CallOutcomeUnknown):
-            assert name not in self.given, "the view ran, and its sending is told of another one's"
+            assert name not in self.given, "the view of this sending ran, but the answer names another run"
         if isinstance(refusal, CallOutcomeUnknown):
-            assert not self.plan.retry_safe, "safe to run again, and it does not"
+            assert not self.plan.retry_safe, "the view may run again, but the call is refused"
 
 
 def scene(plan: Plan, store: Callable[[], OnceStore], *, faults: int) -> Callable[[Course], None]:

@@ -5,10 +5,10 @@ port call it switches to the scheduler, and the course selects the next presente
 of one schedule, with those about faults. The courses are explored depth first, each from the start, until each decision
 has been taken in every way.
 
-Two calls are independent if they touch other places, or if neither changes anything. Both orders of independent calls
-give the same result, so one order is enough. A presenter that was tried at a fork sleeps in the later branches until
-another presenter makes a dependent call (sleep sets). A conditional write that failed has changed nothing, and counts
-as a read.
+Two calls are independent if they touch different places, or if neither changes anything. Both orders of independent
+calls give the same result, so one order is enough. A presenter that was tried at a fork sleeps in the later branches
+until another presenter makes a dependent call (sleep sets). A conditional write that failed has changed nothing, and
+counts as a read.
 
 Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996), chapter 5.
 """
@@ -102,9 +102,9 @@ class Course:
             turned.made.add(name)
 
     def _still_asleep(self, fork: Fork) -> dict[str, Call]:
-        """Return the presenters that stay asleep.
+        """Return the presenters that sleep after this fork.
 
-        A dependent call wakes a presenter, and the presenters tried before sleep.
+        They slept before the fork, or were tried at it. A call that depends on theirs wakes them.
         """
         made = fork.calls[fork.ways[fork.taken]]
         tried = {way: fork.calls[way] for way in fork.ways[: fork.taken] if way not in fork.asleep}
@@ -184,7 +184,7 @@ class Scheduler:
                 self._wake(chosen)
         finally:
             for presenter in self.presenters:
-                while not presenter.flow.dead:  # One may make a call while it ends.
+                while not presenter.flow.dead:  # A presenter may make a call while it ends.
                     presenter.flow.throw()
             self.holder = None
 

@@ -84,7 +84,7 @@ def test_an_address_goes_to_one_account(
 def test_a_login_that_has_ended_moves_no_address(
     scene: Scene, queued: Callable[[], None], record_property: Callable[[str, object], None]
 ) -> None:
-    """The logout comes after the authorization of the change, and before its write."""
+    """The logout may come after the authorization of the change, and before its write."""
     acts = {"move": scene.asked(scene.ada, NEW), "logout": lambda: scene.ada.post("/logout", {})}
     queued()
     rewind = scene.deployment.remember()

@@ -128,7 +128,7 @@ two with two faults."""
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_the_guarantees_hold_for_two_actions_with_a_grant_and_a_fault(arrangement: Arrangement) -> None:
-    """Each ends the other, changes the password, deletes, or ends all. One comes first, and the other is refused."""
+    """The actions are `ACTING`. One comes first, and the other is refused if the first has ended its login or grant."""
     assert schedules(ACTORS, faults=1, arrangement=arrangement) == BESIDE[arrangement][0]
 
 

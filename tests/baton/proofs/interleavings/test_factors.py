@@ -205,7 +205,7 @@ def test_the_same_request_twice_gets_the_same_tokens(
 def test_a_login_that_was_proved_before_a_change_is_not_admitted_after_it(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The owner renews the recovery codes, which moves the credentials version."""
+    """The owner renews the recovery codes, which raises the credentials version."""
     path, code = "/me/factors/recovery-codes", scene.ada.code(1)
     grant = {"baton-grant": granted(scene, "POST", path)}
     rewind = scene.deployment.remember()
@@ -226,7 +226,7 @@ def test_a_login_that_was_proved_before_a_change_is_not_admitted_after_it(
 
 
 def test_a_login_that_has_ended_changes_no_factor(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """The logout comes after the authorization of the change, and before its write."""
+    """The logout may come after the authorization of the change, and before its write."""
     path = "/me/factors/totp"
     grant = {"baton-grant": granted(scene, "DELETE", path)}
     rewind = scene.deployment.remember()

@@ -89,7 +89,7 @@ def redeem_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 
 
 def use_against_a_logout(scene: Scene) -> Callable[[Course], None]:
-    """Use the session of a browser while the phone logs out. The use is due to be stored."""
+    """Use the session of a browser while the phone logs out. This use must be stored, because the last one is old."""
     cookies = scene.redeem(scene.code(), attempt()).cookies
     scene.deployment.now += 600
     acts = {"use": lambda: scene.use(cookies), "logout": scene.log_out}
@@ -111,7 +111,7 @@ def use_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 def test_no_browser_begins_after_the_end_of_its_app(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The logout comes after the code is opened, and before the login is admitted."""
+    """The logout may come after the code is opened, and before the login is admitted."""
     record_property("schedules", explore(redeem_against_a_logout(scene)).schedules)
 
 
@@ -123,7 +123,7 @@ def test_no_use_of_a_browser_is_stored_after_the_end_of_its_app(
 
 
 def test_a_code_begins_one_session(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """The code is redeemed twice at the same time, with two attempts. The same attempt gets the same session."""
+    """The code is redeemed twice at the same time, with two attempts. One of them gets a session."""
     code, keys = scene.code(), (attempt(), attempt())
     acts: dict[str, Callable[[], Said]] = {key: partial(scene.redeem, code, key) for key in keys}
     rewind = scene.deployment.remember()

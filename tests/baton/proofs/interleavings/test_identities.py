@@ -99,7 +99,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    """Set it up. Both environments read the keys of the providers."""
+    """Make the scene. Both environments have read the keys of the providers."""
     token = TEST_COST.set((8, 1, 1))
     deployment = WithProviders()
     phone, tablet, eve = (deployment.device() for _ in range(3))
@@ -116,7 +116,7 @@ def scene() -> Iterator[Scene]:
 
 
 def test_an_identity_goes_to_one_account(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    """Two accounts link it at the same time."""
+    """Two accounts link the identity at the same time."""
     acts = {"ada": scene.link(scene.phone), "eve": scene.link(scene.eve)}
     rewind, tables = scene.deployment.remember(), scene.deployment.tables
 
@@ -136,7 +136,7 @@ def test_an_identity_goes_to_one_account(scene: Scene, record_property: Callable
 def test_a_login_that_has_ended_links_nothing(
     scene: Scene, how: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """The link was admitted, and the end came before its write: by this device, or by the other one."""
+    """The link was authorized. Before its write, this device or the other device ended the login."""
     link = scene.link(scene.phone)
     if how == "logout":
         ends = END
@@ -206,7 +206,7 @@ def test_an_unlinked_identity_logs_nobody_in(scene: Scene, record_property: Call
 
 
 def test_a_store_that_forgets_the_condition_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test breaks the store: a login that has ended looks live to it."""
+    """A seeded fault makes an ended login look active to the store, and the scene must fail."""
     acts = {"link": scene.link(scene.phone), "end": lambda: scene.phone.post("/logout", {})}
     stored = scene.deployment.tables.users
     monkeypatch.setattr(MemoryIdentities, "_changeable", lambda _self, actor, *_, **__: stored[actor.account])

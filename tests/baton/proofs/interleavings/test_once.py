@@ -1,8 +1,8 @@
 """Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second effect.
 
-In memory and on DynamoDB. The tests fix the number of schedules: a smaller number means that some schedules are not
-explored any more. The numbers change when the flow makes other calls. Then run with ``-m "prove or not prove"`` and
-write down the new numbers.
+The store is in memory or on DynamoDB. The tests fix the number of schedules: a smaller number means that some schedules
+are not explored any more. The numbers change when the flow makes other calls. Then run with
+``-m "prove or not prove"`` and write down the new numbers.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ SCHEDULES: Final[dict[str, tuple[int, ...]]] = {
 }
 """The number of schedules of each plan, without faults, with one fault and with two faults.
 
-Plans with two sendings also have three.
+Plans with two sendings also have a number for three faults.
 """
 
 
@@ -134,7 +134,7 @@ def test_more_sendings_and_faults_have_one_effect_on_dynamodb(
 
 
 def test_a_phase_is_shorter_than_a_run_and_the_next_phase_is_later() -> None:
-    """Within a phase no run counts as crashed. In the next phase, a run of the earlier phase may."""
+    """Within a phase no run counts as crashed. In the next phase, a run of the earlier phase may count as crashed."""
     assert max(CLOCKS) - min(CLOCKS) == ONCE_RUN_MAX_S - 1
     assert BETWEEN + max(CLOCKS) - min(CLOCKS) >= ONCE_RUN_MAX_S > BETWEEN + min(CLOCKS) - max(CLOCKS)
 

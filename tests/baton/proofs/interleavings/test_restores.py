@@ -83,7 +83,7 @@ def restore_against_a_logout(scene: Scene) -> Callable[[Course], None]:
 def test_no_login_is_restored_after_the_end_of_the_old_one(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    """The logout comes after the restore is verified, and before the new login is admitted."""
+    """The logout may come after the restore is verified, and before the new login is admitted."""
     record_property("schedules", explore(restore_against_a_logout(scene)).schedules)
 
 

@@ -36,7 +36,7 @@ def calls_of(
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4)])
 def test_every_order_of_two_presenters_is_explored(one: int, other: int) -> None:
-    """Their number is the binomial coefficient, and all are different.
+    """The number of orders is the binomial coefficient, and all orders are different.
 
     If all calls are dependent, sleep sets change nothing.
     """

@@ -86,7 +86,7 @@ TICKS = {
     60 * DAY_S: "2 months",
 }
 NEVER_S = 10
-"""The position of "not at all" on an axis without a zero."""
+"""The position of "not at all" in seconds, on an axis without a zero."""
 
 
 def draw(rows: list[Row], path: Path) -> None:

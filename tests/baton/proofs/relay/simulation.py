@@ -181,9 +181,9 @@ class Outcome:
     stored record."""
     renewals: int
     lives_s: list[float]
-    """How long each thief was accepted, or has been so far."""
+    """How long each thief was accepted, or has been so far, in seconds."""
     outlived_s: list[float]
-    """How long each thief was accepted after its owner's second exchange since the theft, or the owner's next login."""
+    """The time in seconds for which each thief was accepted after the owner's second exchange or next login."""
     owners_logged_out: int
     history: str
     """A digest of all events."""

@@ -136,7 +136,7 @@ def test_the_runner_makes_the_decisions_of_the_reference_client(moved_at: int | 
 
 
 def test_the_sequences_lead_to_every_result() -> None:
-    """Sequences of up to three of eight answers lead to accepted, advanced, logged out, revoked and refused."""
+    """Sequences of up to three of eight answers lead to a child, a logout, a revocation and two refusals."""
     assert len(SCRIPTS) == 8 + 8**2 + 8**3
     ends = {(tuple(revoked), *end) for _, revoked, *end in (of_the_runner(script, None) for script in SCRIPTS)}
     assert ends == {
