@@ -108,7 +108,7 @@ def test_characters_are_composed_after_lower_casing() -> None:
 
 
 def test_a_too_long_address_is_refused_before_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFKC takes quadratic time on hostile input, so it must not run on it."""
+    """NFKC takes quadratic time on hostile input, so it must not get a long address."""
 
     def normalised(*_: object) -> str:
         pytest.fail("normalised")

@@ -1,4 +1,4 @@
-"""A team's own pages and routes, for callers with a cookie."""
+"""A team's own pages and routes, for callers with a cookie. T15 and T23: docs/baton/attacks.md."""
 
 from pathlib import Path
 

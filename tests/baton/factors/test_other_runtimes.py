@@ -74,12 +74,12 @@ from chalicelib.baton.factors.normal_form import normalise
 def address(text):
     try:
         return canonical_email(text).encode()
-    except ValueError as no:  # what the rules raise is no ValueError
+    except ValueError as no:  # the rules raise another exception
         raise SystemExit(repr(no))
     except Exception as no:
         return type(no).__name__.encode()
 
-# Of the long blocks, whose characters are all alike, every sixteenth: Han, Hangul, private use, cuneiform to Kana.
+# Long blocks of similar characters, of which every sixteenth is used: Han, Hangul, private use, cuneiform to Kana.
 alike = [range(0x3400, 0xA000), range(0xAC00, 0xD800), range(0xE000, 0xF900), range(0x12000, 0x1B000)]
 each = [range(0x3400), range(0xA000, 0xAC00), range(0xF900, 0x12000), range(0x1B000, 0x20000), range(0xE0000, 0xE0200)]
 characters = [chr(code) for block in (*each, *(block[::16] for block in alike)) for code in block]

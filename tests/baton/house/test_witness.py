@@ -105,7 +105,7 @@ def test_calls_outside_of_requests_are_not_counted(tables: Tables, witness: Witn
 
 
 def test_calls_of_the_queue_are_not_counted(tables: Tables, witness: Witness) -> None:
-    """In development an answer waits for the queue, which another function works off with other rights."""
+    """In development an answer waits for the queue, which another function processes with other rights."""
     before, pending = set(witness.used), PendingOrders()
     pending.put("an order")
 

@@ -95,7 +95,7 @@ def test_a_token_has_the_roles_of_the_account_from_the_next_exchange(world: Worl
 def test_tokens_and_introspections_tell_what_is_attested(
     world: World, attestation: Attestation, attested: str, amr: list[str]
 ) -> None:
-    """They show it from the next exchange on. Only Android attests that the key is in hardware (RFC 8176)."""
+    """They have the attestation from the next exchange on. Only Android attests a key in hardware (RFC 8176)."""
     phone = world.phone()
     first = world.register(phone).access_token
     assert "attested" not in claims_of(first)
@@ -184,7 +184,7 @@ def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
 
 
 def test_the_claims_of_the_team_are_in_tokens_and_introspections() -> None:
-    """The function gets the contents of the token, and the attributes of the account."""
+    """The team's function gets the contents of the token, and the attributes of the account."""
     given: list[Claims] = []
 
     def add(about: Claims) -> Mapping[str, object]:
@@ -240,7 +240,7 @@ def _raise(_: Claims) -> Mapping[str, object]:
     ],
 )
 def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: AddClaims, reason: str) -> None:
-    """The exchange has happened, so the answer is 503 and the login stays active.
+    """The exchange is stored before the function fails: the answer is 503, and the login stays active.
 
     The text of the exception is not logged.
     """

@@ -1,4 +1,4 @@
-"""``infra/data.yaml`` defines the tables that the code uses, with the protection of the design."""
+"""``infra/data.yaml`` defines the tables that the code uses, with the required protection."""
 
 import copy
 import json
@@ -70,7 +70,7 @@ WANTED = {
 
 
 def wrong_protection(read: dict[str, Any]) -> Iterator[str]:
-    """Yield each table that has more or less protection than in the design."""
+    """Yield each table that has more or less than the required protection."""
     for name, wanted in WANTED.items():
         if protections(read["Resources"][name]) != wanted:
             yield f"{name} is protected otherwise"
@@ -167,9 +167,9 @@ def forged_feedback(read: dict[str, Any]) -> Iterator[str]:
 
 
 def lost_mail(read: dict[str, Any]) -> Iterator[str]:
-    """Require queues that are encrypted with a KMS key, and dead letters after three failures, for a day.
+    """Require queues that are encrypted with a KMS key. After three failures, an order is a dead letter for a day.
 
-    The function must end before a message is delivered again. Only the queue of mails may fill the dead letters.
+    The function must end before an order is delivered again. Only the queue of mails may fill the dead letters.
     """
     queue, dead = properties(read, "MailQueue"), properties(read, "MailDeadLetters")
     if not (queue.get("KmsMasterKeyId") == dead.get("KmsMasterKeyId") == "alias/aws/sqs"):
@@ -177,7 +177,7 @@ def lost_mail(read: dict[str, Any]) -> Iterator[str]:
     if (queue["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) != (HOUR_S, DAY_S):
         yield "an order is kept for another time"
     if queue["VisibilityTimeout"] != 60 or configuration()["lambda_timeout"] >= 60:
-        yield "an order is delivered while it is worked off"
+        yield "an order is delivered again while it is processed"
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["MailDeadLetters", "Arn"]}, "maxReceiveCount": 3}
     if queue.get("RedrivePolicy") != redrive:
         yield "an order that failed is lost"

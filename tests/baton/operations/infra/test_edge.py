@@ -595,7 +595,7 @@ def with_mail() -> dict[str, Any]:
 
 @pytest.mark.prove(ci=True)
 def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, Any], merged: dict[str, Any]) -> None:
-    """It has its own log group, the settings of the API, the queue as its source, and the sender.
+    """The function has its own log group, the settings of the API, the queue as its source, and the sender.
 
     A stage without a queue has neither the function nor a resource without a type.
     """

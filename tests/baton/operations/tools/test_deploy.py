@@ -626,7 +626,7 @@ def test_policies_follow_a_new_api(copy: Path) -> None:
 
 
 def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first deployment of a stage with a custom domain also runs twice. Later deployments run once."""
+    """The first deployment of a stage with a custom domain also runs Chalice twice. Later deployments run it once."""
     stage = stage_named("dev", CONFIG)
     stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
     deployed_with: list[str] = []

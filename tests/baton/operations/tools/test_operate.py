@@ -567,7 +567,7 @@ def test_the_raised_not_before_ends_every_login(
     clock: DevelopmentClock,
     waited: list[float],
 ) -> None:
-    """They have ended after the cache time, and after the end of every request that had begun before."""
+    """The command waits for the cache time and for the requests that have begun. Then each login has ended."""
     phone = make_device()
     phone.register("ada@example.com")
     assert operate("raise-not-before") == 0
