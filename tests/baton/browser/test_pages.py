@@ -125,7 +125,7 @@ def test_a_call_that_runs_once_works_with_a_cookie(browser: Browser, world: Worl
 
 
 def test_a_new_id_is_in_no_cache(browser: Browser, world: World) -> None:
-    """No cache may store an answer with a cookie. The header ``Vary`` of each answer names the cookies."""
+    """No cache may store an answer with a cookie. The header ``Vary`` of a page names the cookies."""
     browser.register()
     kept = browser.request("GET", "/kept")
     assert (kept.headers["cache-control"], kept.headers["vary"]) == (

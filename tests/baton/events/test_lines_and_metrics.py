@@ -160,7 +160,7 @@ def test_a_server_error_is_a_warning_and_a_metric(
 def test_the_documented_events_are_counted(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]], clock: DevelopmentClock
 ) -> None:
-    """One event of each documented kind is caused and counted, such as a failure, a retry, a reuse or clock skew."""
+    """A phone and a thief cause ten kinds of events, such as a retry, a reuse, clock skew and a rate limit."""
     phone, thief = make_device(), make_device()
     phone.register("ada@example.com")
     phone.login("ada@example.com")

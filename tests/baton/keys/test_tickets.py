@@ -152,7 +152,7 @@ def test_any_other_value_instead_of_a_ticket_is_refused(text: str) -> None:
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: "as." + encode_base64url(raw)))
 def test_any_other_text_is_refused(text: str) -> None:
-    """No text opens unless it was encrypted here. The only exception is ``TicketInvalid``."""
+    """Each text that was not encrypted here raises ``TicketInvalid``, and no other exception."""
     with pytest.raises(TicketInvalid):
         opened(text)
 

@@ -284,7 +284,7 @@ Journey = Callable[[World], Iterator[object]]
 
 
 def journey(world: World) -> Iterator[object]:
-    """Use every feature, and return the results that a test would see."""
+    """Use phones, a thief, faults and the operator, and yield the results that a test would see."""
     ORDERS.clear()
     phone = world.phone("ada@example.com")
     second = world.phone("ada@example.com", client_id="simple", binding="none")

@@ -140,7 +140,7 @@ def test_a_role_that_was_taken_between_read_and_write_is_not_in_the_first_token(
 
 
 def test_a_role_in_a_request_body_is_an_unknown_member() -> None:
-    """No body of Baton has such a member, and every body refuses unknown members."""
+    """The bodies of a login, a registration and a new password have no such member, and refuse unknown members."""
     from chalicelib.baton.accounts.shapes import DeviceShape, Entry, PasswordShape
 
     for shape in (DeviceShape, Entry, PasswordShape):
@@ -172,7 +172,7 @@ def test_only_a_login_with_a_second_factor_has_a_role_that_requires_one(acr: str
 
 
 def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
-    """RFC 7662 requires the present state. An opaque token is tested too, because it has no claims."""
+    """RFC 7662 requires the present state. The token is opaque, so it has no claims of its own."""
     phone = world.phone()
     token = world.register(phone, client_id="mobile-opaque").access_token
     assert not introspected(world, token)["roles"]
@@ -264,7 +264,7 @@ def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: Ad
 
 
 def test_a_login_whose_claims_failed_is_found_by_its_retry() -> None:
-    """A registration is tested too: the account exists, and the same attempt gets its first token."""
+    """The login is that of a registration: the account exists, and the same attempt gets its first token."""
     failing = [True]
     world = adding(lambda about: _raise(about) if failing else {})
     phone: Phone = world.phone()

@@ -193,7 +193,7 @@ def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
 
 
 def missing_throttling(read: dict[str, Any]) -> Iterator[str]:
-    """Require a throttle for the stage, and for each route that hashes a password."""
+    """Require a throttle for the stage, and for ``/login``, ``/register`` and ``/step-up``, which hash a password."""
     limits = {
         (one["HttpMethod"], one["ResourcePath"]): "ThrottlingRateLimit" in one and "ThrottlingBurstLimit" in one
         for one in properties(read, "RestAPI")["MethodSettings"]

@@ -463,7 +463,7 @@ def test_a_zip_that_fails_a_check_is_not_deployed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_policy_is_filled_in_for_this_account_only() -> None:
-    """Every placeholder in every policy is filled in, and nothing else changes. Other AWS partitions are tested too."""
+    """Every resource of every policy names this region and account. The AWS partition of the test is that of China."""
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
         for file in stage_named(stage, with_mail(stage)).policies.values():
