@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     say_what_was_missed(terminalreporter)
     if not whole(config):
         return
-    terminalreporter.section("promises")
+    terminalreporter.section("guarantees")
     for line, holds in ledger.lines(PROMISES):
         terminalreporter.write_line(line, green=holds, red=not holds)
     for name, complaints in verdict(seen.used).items():

@@ -701,7 +701,7 @@ class TestClaims:
             read_here(forged({**claims_of(minted()), **changed}))
         assert isinstance(trouble.value, Unavailable)
         assert trouble.value.what == what
-        with pytest.raises(TokenInvalid):  # a forged token is refused, whatever names it has
+        with pytest.raises(TokenInvalid):  # a forged token is refused, with any names
             read_here(forged({**claims_of(minted()), **changed})[:-4] + "AAAA")
 
     def test_reading_a_token_does_not_check_expiry_and_kind(self) -> None:
