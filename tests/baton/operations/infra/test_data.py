@@ -115,7 +115,7 @@ def missing_backup(read: dict[str, Any]) -> Iterator[str]:
         yield "restored tables are not backed up"
     vault = properties(read, "Vault")
     if "EncryptionKeyArn" not in vault or "LockConfiguration" not in vault:
-        yield "backups can be deleted too early"
+        yield "the vault of the backups has no key or no lock"
 
 
 def wrong_log_encryption(read: dict[str, Any]) -> Iterator[str]:
