@@ -17,7 +17,7 @@ from tools.openapi import describe
 FOLDER = Path(__file__).parent / "fixture_app"
 APP = FOLDER / "app.py"
 CLIENTS = FOLDER / "clients.toml"
-"""The registries in that folder are those of the repository. ``BATON_CLIENTS`` names one of these files."""
+"""The default client registry of the fixture app. ``BATON_CLIENTS`` can name another registry of its folder."""
 
 
 def load_environment(clock: DevelopmentClock | None = None, *, anchors: Anchors | None = None) -> ModuleType:

@@ -31,7 +31,7 @@ class Progress:
         return f"baton/seconds/{hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
     def said(self, tests: int, processes: int) -> str:
-        """Return the number of tests and the estimated duration: that of the last run, or an estimate by the number."""
+        """Return the number of tests, and the duration of the last run or an estimate from the number of tests."""
         cache = getattr(self._config, "cache", None)
         known = cache.get(self._key, None) if cache is not None else None
         many = f"{counted(tests, 'test')} in {counted(processes, 'process', 'processes')}"

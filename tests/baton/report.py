@@ -23,7 +23,7 @@ ledger, seen = Ledger(PROMISES), Witness()
 
 MARKERS = (
     "prove(ci): a long test, run by `make prove`. With `ci=True`, `make check LONG=1` and CI run it too",
-    "guarantee(*numbers): the guarantees of the README that a test stands for",
+    "guarantee(*numbers): the guarantees of the README that a test proves",
 )
 
 
@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     say_what_was_missed(terminalreporter)
     if not whole(config):
         return
-    terminalreporter.section("promises")
+    terminalreporter.section("guarantees")
     for line, holds in ledger.lines(PROMISES):
         terminalreporter.write_line(line, green=holds, red=not holds)
     for name, complaints in verdict(seen.used).items():
@@ -91,7 +91,7 @@ def say_what_was_missed(terminalreporter: Any) -> None:
         told = f"{NO_BROWSER}: {missed} tests need Node.js and chromium. To run them: make browser"
         terminalreporter.write_line(told, yellow=True)
     if any(NO_OTHER_PYTHON in str(report.longrepr) for report in skipped):
-        told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not read by another one. Install one >= 3.11"
+        told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not compared. Install a second Python >= 3.11"
         terminalreporter.write_line(told, yellow=True)
     if missed := sum(NO_NODE in str(report.longrepr) for report in skipped):
         told = f"{NO_NODE}: {missed} tests of the TypeScript client did not run. Install Node.js >= 20"

@@ -26,7 +26,7 @@ OURS: Final = is_batons(ROOT)
 REASON: Final = "a test of files that a team changes: it runs in Baton's own repository only"
 
 ours_only: Final = pytest.mark.skipif(not OURS, reason=REASON)
-"""The mark of such a test, or of its module."""
+"""The mark of a test of files that a team changes, or of a module of such tests."""
 
 
 def ours_alone() -> None:

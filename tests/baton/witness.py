@@ -200,7 +200,7 @@ def watching(witness: Witness) -> Iterator[None]:
 
     @functools.wraps(work_off)
     def worked_off(pending: PendingOrders, carry_out: Callable[[str], None]) -> None:
-        # In development the answer waits for the queue. Deployed, another function with other rights works it off.
+        # In development the answer waits for the queue. In a deployment, another function with other rights does it.
         token = _answering.set(False)
         try:
             work_off(pending, carry_out)

@@ -1,1 +1,1 @@
-"""The tests of addresses, logins and roles."""
+"""The tests of accounts: addresses, registration, logins, migration and roles."""

@@ -87,7 +87,7 @@ def test_an_address_has_at_most_254_bytes() -> None:
 
 
 def test_the_canonical_form_does_not_change_when_canonicalised_again() -> None:
-    """Every Unicode character is tested."""
+    """The test has every Unicode character that the canonical form changes, and every combining mark."""
     changing = (
         character
         for character in map(chr, range(0x110000))
@@ -108,7 +108,7 @@ def test_characters_are_composed_after_lower_casing() -> None:
 
 
 def test_a_too_long_address_is_refused_before_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFKC takes quadratic time on hostile input, so it must not run on it."""
+    """NFKC takes quadratic time on hostile input, so it must not get a long address."""
 
     def normalised(*_: object) -> str:
         pytest.fail("normalised")

@@ -23,7 +23,7 @@ def fill(world: World, account: AccountId, count: int) -> None:
 
 
 def test_the_activity_shows_the_newest_events_first(world: World) -> None:
-    """An event has the name of its device, while the account state has the device, and the end reason of logins."""
+    """An event has the name of its device, if the account state still has this login. An end has its reason."""
     phone, tablet = world.phone(), world.phone()
     world.register(phone)
     world.clock.skip(60)

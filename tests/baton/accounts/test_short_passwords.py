@@ -31,7 +31,10 @@ def test_eight_characters_are_enough_where_every_client_requires_a_second_factor
 @pytest.mark.guarantee(14)
 @pytest.mark.parametrize("client_id", ["mobile", "strict"])
 def test_eight_characters_beside_one_optional_client_are_too_few(client_id: str) -> None:
-    """Case 17: if one client admits a login with only the password, every password needs fifteen characters."""
+    """If one client admits a login with only the password, every password needs fifteen characters.
+
+    This is case 17 of docs/baton/attacks.md.
+    """
     said = town("clients-factors.toml").device(client_id=client_id).register(ADA, password=EIGHT)
     assert (said.status, said.code) == (422, "too_short")
     assert said.members["characters_min"] == PASSWORD_CHARACTERS_MIN == 15

@@ -46,7 +46,7 @@ def change_password(scene: Scene) -> None:
 
 
 def disable(scene: Scene) -> None:
-    """Disable and enable the account. After that, only things that ended for good are still unusable."""
+    """Disable and enable the account. After that, only things that ended permanently are still unusable."""
     scene.world.set_status(EMAIL, Status.DISABLED)
     scene.world.set_status(EMAIL, Status.ACTIVE)
 

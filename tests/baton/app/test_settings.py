@@ -218,7 +218,7 @@ def test_a_deployment_must_name_its_client_registry() -> None:
     ],
 )
 def test_the_origins_of_pages_and_hybrid_apps_are_accepted(origin: str) -> None:
-    """The form is that of browsers and web views. Plain http is allowed only for loopback (browser.md A1)."""
+    """The form is that of browsers and web views. Plain http is only for a host of this machine."""
     assert read_settings(GOOD | {"BATON_ORIGINS": f" {origin} ,https://other.example.com"}).origins == (
         origin,
         "https://other.example.com",

@@ -1,4 +1,7 @@
-"""Cookies that are bound to the key of a browser (DBSC), on the wire. tests/baton/chromium has a real browser."""
+"""Cookies that are bound to the key of a browser (DBSC), on the wire. tests/baton/chromium has a real browser.
+
+Numbers such as T25 are rows of docs/baton/attacks.md.
+"""
 
 import re
 from collections.abc import Callable
@@ -88,7 +91,7 @@ def test_the_first_pages_can_overtake_the_binding(browser: BoundBrowser, world: 
 
 
 def test_a_proof_lasts_for_ten_minutes(browser: BoundBrowser, world: World) -> None:
-    """The server accepts it for 660 seconds, for requests that are on their way. Then the browser renews it."""
+    """The cookie ends after 600 seconds. The server accepts the proof for 660 seconds, for requests on their way."""
     browser.log_in_bound()
     world.clock.skip(seconds=660 - 61 - 1)
     assert browser.request("GET", "/me").status == 200
@@ -131,7 +134,10 @@ def test_the_proof_of_another_login_is_none(browser: BoundBrowser, world: World)
 
 
 def test_a_thief_ends_no_bound_login_by_a_login_over_its_cookies(browser: BoundBrowser, world: World) -> None:
-    """T26. He logs in to an account of his own. With the proof of the key, which he has for eleven minutes, he may."""
+    """T26. The thief registers over the stolen cookies.
+
+    This ends the login of the owner only while the thief also has a valid proof: at most eleven minutes.
+    """
     browser.log_in_bound(remember=True)
     for names in ((SESSION,), (REMEMBER,), (SESSION, REMEMBER)):
         thief = browser.stolen(*names)

@@ -1,4 +1,4 @@
-"""A team's own pages, for callers whose cookies are bound to a browser."""
+"""A team's own pages, for callers whose cookies are bound to a browser. T25: docs/baton/attacks.md."""
 
 from pathlib import Path
 

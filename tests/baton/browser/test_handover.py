@@ -1,4 +1,7 @@
-"""From the app to the browser: ``POST /session/handover``, ``GET /session/open`` and ``POST /session/redeem``."""
+"""From the app to the browser: ``POST /session/handover``, ``GET /session/open`` and ``POST /session/redeem``.
+
+Numbers such as T33 are rows of docs/baton/attacks.md.
+"""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A team's own pages and routes, for callers with a cookie."""
+"""A team's own pages and routes, for callers with a cookie. T15 and T23: docs/baton/attacks.md."""
 
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def test_a_call_that_runs_once_works_with_a_cookie(browser: Browser, world: Worl
 
 
 def test_a_new_id_is_in_no_cache(browser: Browser, world: World) -> None:
-    """No cache may store an answer with a cookie. The header ``Vary`` of each answer names the cookies."""
+    """No cache may store an answer with a cookie. The header ``Vary`` of a page names the cookies."""
     browser.register()
     kept = browser.request("GET", "/kept")
     assert (kept.headers["cache-control"], kept.headers["vary"]) == (

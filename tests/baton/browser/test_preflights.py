@@ -1,4 +1,4 @@
-"""T7: the preflight of every route, for pages that sign and for pages with a cookie."""
+"""T7 of docs/baton/attacks.md: the preflight of every route, for pages that sign and for pages with a cookie."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The life of a login in cookies, through the gateway."""
+"""The life of a login in cookies, through the gateway. T10 to T22 are rows of docs/baton/attacks.md."""
 
 import re
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_a_login_is_in_cookies_and_in_no_body(browser: Browser) -> None:
 def test_an_answer_depends_on_the_origin_where_no_other_origin_may_call(make_world: Callable[..., World]) -> None:
     """The site rule reads ``Origin``, so no cache may give the answer for one page to another.
 
-    The demonstration allows no other origin.
+    The registry ``clients.toml`` allows no other origin.
     """
     browser = Browser(make_world(clients="clients.toml"))
     assert browser.register().headers["vary"] == "Cookie, Origin"
@@ -184,7 +184,7 @@ def test_an_origin_that_signs_gets_no_credentials(make_world: Callable[..., Worl
 
 
 def test_a_link_from_another_site_shows_the_page_and_its_script_gets_nothing(browser: Browser) -> None:
-    """T14. A mail with a link must find the person logged in."""
+    """T14. A person who follows a link in a mail must still be logged in."""
     browser.register()
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
     assert browser.request("GET", "/me", page=link).status == 200

@@ -66,7 +66,7 @@ class Pages:
                     self._send(200, "text/html", PAGE)
 
             def do_POST(self) -> None:
-                """Take a line of a tab, or give it the next one."""
+                """Accept a message of a tab, or answer with the next line for the tab."""
                 url = urlsplit(self.path)
                 tab = pages.tabs[parse_qs(url.query)["id"][0]]
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -165,7 +165,7 @@ class BrowserScene(Scene):
         super().__init__("browser", line, world, folder)
         self.browser, self.pages, self.copies = browser, pages, copies
         self.persons: dict[str, int] = {}
-        self.resends = True  # Chromium does. The server refuses the second one, whose nonce it knows.
+        self.resends = True  # Chromium repeats lost requests. The server refuses a used nonce.
         exposed = "Baton-Request-Id, Baton-Time, Retry-After, Age"
         line.readable = [("Access-Control-Allow-Origin", pages.origin), ("Access-Control-Expose-Headers", exposed)]
         line.arrived = lambda _: None  # The tabs themselves note which tokens their record had.

@@ -76,7 +76,7 @@ def wait(until: Callable[[], bool]) -> None:
     """Wait for a condition that the browser fulfils without a request of the test."""
     end = time.monotonic() + PATIENCE_S
     while not until():
-        assert time.monotonic() < end, "the browser did not do it"
+        assert time.monotonic() < end, "the browser did not fulfil the condition in time"
         time.sleep(0.02)
 
 

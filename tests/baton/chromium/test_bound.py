@@ -213,7 +213,7 @@ def shown_of(visit: Visit) -> str:
 def test_a_lost_tap_is_sent_again(town: Town) -> None:
     """T33. The second request has the same attempt, so it gets the same session.
 
-    Chromium may send the lost request again by itself. Then nobody needs to tap.
+    Chromium may repeat the lost request automatically. Then no second tap is necessary.
     """
     phone = town.site.world.phone(EMAIL)
     code = phone.post("/session/handover", json={"client_id": "web", "next": "/api/home"}).json["code"]

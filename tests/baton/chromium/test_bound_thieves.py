@@ -132,7 +132,7 @@ def test_the_ticket_of_one_login_binds_no_other(town: Town) -> None:
 
 @pytest.mark.parametrize("how", ["late", "password"])
 def test_a_void_ticket_binds_nothing(town: Town, how: str) -> None:
-    """T27. It is void after 300 seconds, or after a change of the password. The login stays active, without a key."""
+    """T27. A ticket is void after 300 seconds, or after a password change. The login stays active, and unbound."""
     owner = unbound(town)
     challenge, ticket = offers(town)[0]
     if how == "late":
@@ -222,7 +222,7 @@ def test_a_forged_reason_to_skip_the_proof_is_not_believed(town: Town) -> None:
 
 
 def test_a_code_opens_one_browser_and_no_late_one(town: Town) -> None:
-    """T33. Eight browsers send a code at once. Later tries fail: after 61 seconds, and after the app's logout."""
+    """T33. Eight browsers send a code in parallel. Later tries fail: after 61 seconds, and after the app's logout."""
     phone = town.site.world.phone(EMAIL)
     visit = town.visit()
     redeem = """

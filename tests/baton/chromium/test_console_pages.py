@@ -181,7 +181,7 @@ def test_the_mails_have_their_codes(console: Open, console_server: Served) -> No
 
 
 def test_reset_deletes_all(console: Open, console_server: Served) -> None:
-    """It takes two clicks. The phones of the page are deleted too."""
+    """The reset takes two clicks. The phones of the page are deleted too."""
     tab = registered(console("phones"))
     tab.go("setup")
     tab.wait("section h2", "Settings")

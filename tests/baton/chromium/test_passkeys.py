@@ -1,4 +1,7 @@
-"""Passkeys in Chromium with its virtual authenticator. It gets Baton's own options, and Baton its unchanged answers."""
+"""Passkeys in Chromium with its virtual authenticator.
+
+Chromium gets the options of Baton unchanged, and Baton gets the answers of Chromium unchanged.
+"""
 
 from collections.abc import Callable
 

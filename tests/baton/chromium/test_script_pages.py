@@ -150,7 +150,7 @@ def test_a_key_can_be_given_to_another_origin_of_the_browser_and_not_exported_th
 
 
 def test_a_page_with_an_opener_policy_reaches_no_window_of_another_origin(town: Town) -> None:
-    """T1. It has ``Cross-Origin-Opener-Policy: same-origin``. No Content-Security-Policy prevents a new window."""
+    """T1. The header is ``Cross-Origin-Opener-Policy: same-origin``. A Content-Security-Policy stops no new window."""
     page = registered(town)
     evil = f"http://evil.test:{town.unlisted}/page"
     assert page.run(POPUP, url=evil, closes=False) is False
@@ -180,7 +180,7 @@ def test_a_copied_record_is_useless_and_ends_nothing(town: Town) -> None:
 
 
 def test_collected_requests_are_good_once_and_for_five_minutes(town: Town) -> None:
-    """T3. A hostile script cannot sign later. It can send a request that it signed before from anywhere, once."""
+    """T3. A hostile script cannot sign later. It can send an earlier signed request once, from any machine."""
     page = registered(town)
     first, second = page.run(COLLECT, api=town.api)
     elsewhere = thief(town)
@@ -243,7 +243,7 @@ def test_a_blocked_storage_is_said_without_a_request(town: Town) -> None:
 
 
 def test_a_private_window_keeps_its_key_in_memory(town: Town) -> None:
-    """T9. Some private windows store no key. The record has ``memory``, and the login ends with the page."""
+    """T9. Some private windows store no key. The record then has ``memory``, and the login ends with the page."""
     page = town.visit(f"http://localhost:{town.listed}")
     source = NO_KEYS + REGISTER + "return (await baton.me()).email;"
     assert page.run(source, api=town.api, email=EMAIL, password=PASSWORD) == EMAIL

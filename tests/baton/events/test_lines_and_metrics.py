@@ -160,7 +160,7 @@ def test_a_server_error_is_a_warning_and_a_metric(
 def test_the_documented_events_are_counted(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]], clock: DevelopmentClock
 ) -> None:
-    """One event of each documented kind is caused and counted, such as a failure, a retry, a reuse or clock skew."""
+    """A phone and a thief cause ten kinds of events, such as a retry, a reuse, clock skew and a rate limit."""
     phone, thief = make_device(), make_device()
     phone.register("ada@example.com")
     phone.login("ada@example.com")
@@ -257,7 +257,7 @@ def test_a_fact_that_is_not_listed_is_not_written(capfd: pytest.CaptureFixture[s
 
 
 def test_a_line_that_cannot_be_written_does_not_fail_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Standard output may be closed, and a fact may be missing."""
+    """Standard output may be closed, and an event may lack its facts."""
     log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     log.record("refused")
     tried = []
@@ -273,7 +273,7 @@ def test_a_line_that_cannot_be_written_does_not_fail_the_request(monkeypatch: py
 
 
 def test_a_process_without_standard_output_writes_to_no_other_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `>&-`, its first socket gets descriptor 1. A log line would be written into a request."""
+    """In a process started with `>&-`, the first socket gets descriptor 1. A log line would be sent on this socket."""
     log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("chalicelib.baton.events.log.os.write", lambda *_: pytest.fail("written"))
@@ -284,7 +284,7 @@ def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
     """Find each `log.record` in the shipped code: place, event, facts."""
     for path in (ROOT / "chalicelib" / "baton").rglob("*.py"):
         if path.name == "record.py" or "testing" in path.parts:
-            continue  # one passes its arguments on, the other one writes to a store
+            continue  # record.py passes its arguments on, and the contract of the test kit writes to a store
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
@@ -302,7 +302,7 @@ def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
 
 
 def test_every_event_and_every_fact_is_listed() -> None:
-    """The list has no others."""
+    """The lists have no other event and no other fact."""
     said = list(emissions())
     named = {event for _, event, _ in said if event}
     computed = {"answered", "refused", EXPORTED, *STATUS_EVENTS.values(), *SKIPPED_EVENTS.values(), SKIPPED_OTHERWISE}

@@ -87,7 +87,7 @@ def test_a_line_has_level_message_and_timestamp(log: Log, capfd: pytest.CaptureF
 
 
 def test_a_request_that_counts_nothing_writes_no_metrics(capfd: pytest.CaptureFixture[str]) -> None:
-    """Counted values are sent once, with the next answer."""
+    """Counts are written once, with the answer of their request."""
     log = Log(service="baton-test", level="ERROR", metrics=True)
     log.record("answered", status=200)
     assert written(capfd) == []

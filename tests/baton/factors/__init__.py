@@ -1,1 +1,1 @@
-"""The tests of passwords."""
+"""The tests of passwords, second factors and passkeys."""

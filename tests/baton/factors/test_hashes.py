@@ -40,7 +40,7 @@ def test_a_known_hash_verifies_its_password_alone(row: dict[str, Any]) -> None:
 
 
 def test_bcrypt_reads_72_bytes_and_the_library_is_never_given_more() -> None:
-    """The library raises above 72 bytes. The systems whose hashes are imported cut there."""
+    """The library raises above 72 bytes. The systems whose hashes are imported cut the password at 72 bytes."""
     password = "ä".encode() * 36 + b"and more"
     stored = bcrypt.hashpw(password[:72], bcrypt.gensalt(4)).decode()
     assert verify_password(password, password_hash=stored) == Verified(rehash=True)

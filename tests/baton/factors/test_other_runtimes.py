@@ -50,7 +50,7 @@ FROZEN = {
     "passwords": "f3b50217203ee6d8b785abc7a7aac02e0befc731ed6e50c04a52adfea51aee93",
     "addresses": "538aaa33ac0d7110fcb4f549348e26ad24c32bedabd93dca4e8aea2830c956e8",
 }
-"""The digests of the normal forms of all characters, in a password and in an address.
+"""The digests of the normal forms of the characters of ``PROGRAM``, in a password and in an address.
 
 They must not change: with a new Python or a new version of idna, owners could not log in. If a release changes one,
 keep the old form of its characters in the code, and do not write the new digest here.
@@ -74,12 +74,12 @@ from chalicelib.baton.factors.normal_form import normalise
 def address(text):
     try:
         return canonical_email(text).encode()
-    except ValueError as no:  # what the rules raise is no ValueError
+    except ValueError as no:  # the rules raise another exception
         raise SystemExit(repr(no))
     except Exception as no:
         return type(no).__name__.encode()
 
-# Of the long blocks, whose characters are all alike, every sixteenth: Han, Hangul, private use, cuneiform to Kana.
+# Long blocks of similar characters, of which every sixteenth is used: Han, Hangul, private use, cuneiform to Kana.
 alike = [range(0x3400, 0xA000), range(0xAC00, 0xD800), range(0xE000, 0xF900), range(0x12000, 0x1B000)]
 each = [range(0x3400), range(0xA000, 0xAC00), range(0xF900, 0x12000), range(0x1B000, 0x20000), range(0xE0000, 0xE0200)]
 characters = [chr(code) for block in (*each, *(block[::16] for block in alike)) for code in block]
@@ -121,7 +121,7 @@ def test_normal_forms_equal_the_stored_ones() -> None:
 
 
 def test_this_python_computes_the_stored_digests(tmp_path: Path) -> None:
-    """The digests cover all characters."""
+    """The digests cover nearly all kinds of characters: of long blocks of similar characters, every sixteenth."""
     assert run(sys.executable, tmp_path) == {"version": [*sys.version_info[:2]], "wrong": [], "told": FROZEN}
 
 

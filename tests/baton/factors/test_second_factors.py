@@ -163,7 +163,7 @@ def test_the_same_codes_are_made_again_after_a_rotation() -> None:
 
 
 def test_marks_are_of_their_effect_and_attempt() -> None:
-    """Two different effects or attempts never have the same mark."""
+    """A mark identifies an effect and its attempt. Different effects or attempts never have the same mark."""
     marks = {mark_of(attempt, effect) for attempt in ("a", "b") for effect in ("1", "2")}
     marks |= {Enrolment(bytes([one]) * 16, NOW, ACCOUNT, MINE_LIVE.id, SECRET, 1).mark for one in (1, 2)}
     assert len(marks) == 6
@@ -267,7 +267,7 @@ def test_a_device_is_remembered_for_some_days(age: int, days: int, not_before: i
 
 
 def test_keys_without_a_login_are_forgotten() -> None:
-    """The same write forgets them. A client with zero days and a device without a key are not remembered."""
+    """The write that adds a key removes them. A client with zero days and a device without a key are not remembered."""
     client, never = CLIENTS.get("optional"), replace(CLIENTS.get("optional"), remember_days=0)  # type: ignore[type-var] # it exists
     factors = replace(ON, remembered={str(key_id(MY_KEY)): 1, "gone": 2})
     kept = remember(factors, PLAIN, OTHER_KEY, client, now=NOW)
@@ -298,7 +298,7 @@ def test_which_key_is_new(lineage: Lineage, binding: Binding, *, new: bool) -> N
 
 
 def test_every_way_of_authentication_has_a_level_and_a_code() -> None:
-    """The codes are those of the design's table. Each way has another code."""
+    """The stored codes are 1 to 13, and every level is used. Each way has another code."""
     assert list(ASSURANCES) == list(range(1, 14))
     assert {one.acr for one in ASSURANCES.values()} == set(ACR_LEVELS)
     assert len(CODES) == len(ASSURANCES)

@@ -273,7 +273,7 @@ class TestContext:
             check_strength(password, email=EMAIL)
 
     def test_more_than_two_edits_are_enough(self) -> None:
-        """A short word is refused only if it is the same."""
+        """A short word is refused only if the password equals it."""
         check_strength("adXlXvelXce 12345", email=EMAIL)
         check_strength("rosa123456781234", email="rose@example.com")
 

@@ -132,7 +132,7 @@ def test_presence_is_not_required_of_a_conditional_create() -> None:
 
 
 def test_a_signature_by_another_key_is_refused() -> None:
-    """A signature with one changed bit is refused too."""
+    """A signature over other authenticator data is refused too."""
     mine, other = Authenticator(), Authenticator()
     assert "signature" in hint_of(lambda: asserted(mine.get(GET), other))
     credential = mine.get(GET)

@@ -302,7 +302,7 @@ class Talk:
         )
 
     def registration(self) -> None:
-        """Register and log in, with success and with each kind of refusal."""
+        """Register and log in, with success and with refusals."""
         phone, seen = self.phone, self.seen
         attempt = {"idempotency-key": '"attempt-of-a-registration"'}
         for name in ("register", "register, sent again"):

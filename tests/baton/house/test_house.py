@@ -101,7 +101,7 @@ def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
             yield f"{path}:{node.lineno} reads the environment"
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield f"{path}:{node.lineno} imports from os: say os.name, so that one sees what is used"
+            yield f"{path}:{node.lineno} imports from os: import os, so that each use shows the module"
 
 
 def reads_the_clock(path: str, tree: ast.Module) -> Iterator[str]:
@@ -117,7 +117,7 @@ def imports_outside_its_home(path: str, tree: ast.Module) -> Iterator[str]:
     for name, line in imports(tree):
         package = name.split(".")[0]
         if package in HOMES and ships(path) and not is_under(path, HOMES[package]):
-            yield f"{path}:{line} imports {name}, which lives in {', '.join(sorted(HOMES[package]))}"
+            yield f"{path}:{line} imports {name}, which is allowed in {', '.join(sorted(HOMES[package]))}"
 
 
 def imports_too_early(path: str, tree: ast.Module) -> Iterator[str]:
@@ -173,7 +173,7 @@ def has_a_vague_name(path: str, tree: ast.Module) -> Iterator[str]:
     """Name a module for its content."""
     del tree
     yield from (
-        f"{path}: '{part}' says nothing" for part in PurePosixPath(path).parts if Path(part).stem in VAGUE_NAMES
+        f"{path}: '{part}' is too general" for part in PurePosixPath(path).parts if Path(part).stem in VAGUE_NAMES
     )
 
 

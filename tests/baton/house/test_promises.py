@@ -57,7 +57,7 @@ def test_the_name_of_every_guarantee_fits_its_line() -> None:
 
 @ours_only
 def test_the_guarantees_are_those_of_the_readme() -> None:
-    """Numbers and order are the same. Each name consists of words of the README's text."""
+    """Numbers and order are the same. Each name has at least two words of the README's text."""
     stated = (ROOT / "README.md").read_text("utf-8").partition("## Guarantees")[2].partition("\n## ")[0]
     texts = {int(number): text.lower() for number, text in re.findall(r"^(\d+)\. (.*)$", stated, re.MULTILINE)}
     assert list(texts) == list(PROMISES)

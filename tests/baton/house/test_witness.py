@@ -32,7 +32,7 @@ def life(make_device: Callable[..., Device]) -> Device:
 
 @pytest.mark.guarantee(10)
 def test_the_scan_has_the_secrets_of_a_login_and_finds_no_leak(life: Device, witness: Witness) -> None:
-    """Password, attempt and both tokens are among the secrets that it searches for."""
+    """Password, attempt and token are among the secrets that the scan searches for."""
     assert {PASSWORD, ATTEMPT, life.token} <= witness.secrets
     assert len(witness.kept) >= 3
     assert any("exchanged" in line for line in witness.said)
@@ -105,7 +105,7 @@ def test_calls_outside_of_requests_are_not_counted(tables: Tables, witness: Witn
 
 
 def test_calls_of_the_queue_are_not_counted(tables: Tables, witness: Witness) -> None:
-    """In development an answer waits for the queue, which another function works off with other rights."""
+    """In development an answer waits for the queue, which another function processes with other rights."""
     before, pending = set(witness.used), PendingOrders()
     pending.put("an order")
 

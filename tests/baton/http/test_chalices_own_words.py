@@ -75,7 +75,7 @@ def test_a_plain_route_that_succeeds_keeps_its_status_body_and_headers(embedded_
         assert (answer.status, answer.body) == (203, b"a,b")
         assert [answer.header(name) for name in own] == ["text/csv", "Accept, Origin", "max-age=5"]
         assert has_the_headers_of_every_answer(answer)
-    assert len(own) == 3  # a view may keep its headers in a constant
+    assert len(own) == 3  # Baton must not change them: a view may keep its headers in a constant
     answer = answered(lambda: Response(body="", status_code=204))
     assert (answer.status, answer.body) == (204, b"")
 
@@ -83,7 +83,7 @@ def test_a_plain_route_that_succeeds_keeps_its_status_body_and_headers(embedded_
 def test_a_plain_route_may_answer_with_an_image(embedded_engine: None) -> None:
     """The body arrives as the view made it.
 
-    Before the fix it was answered 500, because no binary type was configured.
+    Before the fix, this route was answered 500, because no binary type was configured.
     """
     image = b"\x89PNG\r\n\x1a\n\xff\x00"
     module = load_environment()

@@ -231,7 +231,7 @@ def test_a_call_that_is_taken_over_restarts_its_times(shop: Shop) -> None:
 
 @pytest.mark.parametrize("by_then", ["taken over", "answered", "released"])
 def test_one_of_two_parallel_take_overs_runs(shop: Shop, by_then: str) -> None:
-    """The other finds the call of the first: running, answered or released."""
+    """The later request finds the call of the earlier request: running, answered or released."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_RUN_MAX_S)

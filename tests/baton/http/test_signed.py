@@ -115,7 +115,7 @@ def test_an_unpaired_surrogate_in_the_query_is_malformed(make_device: Callable[.
 def test_a_repeated_query_parameter_of_a_bearer_is_refused(make_device: Callable[..., Device], query: str) -> None:
     """A firewall that reads the first value would see another value than the view.
 
-    A signed request was refused before this fix.
+    A signed request with a repeated parameter was refused already before this fix.
     """
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")

@@ -109,7 +109,7 @@ class TestRotating:
     """`rotate_signing`, `rotate_root`, `raise_not_before`."""
 
     def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
-        """The ring already has the next key. It signs ten minutes later, and another next key is published."""
+        """The ring already has the next key. This key signs ten minutes later, and another next key is published."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
         old, new, following = ring.signing
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
@@ -410,7 +410,7 @@ class TestSecretsOfLineages:
         assert RING.lineage_secret(RING.lineage_ids(EMAIL, "another attempt!", now=NOW)[0]) != secret
 
     def test_without_its_root_there_is_no_lineage_secret(self) -> None:
-        """A lineage of such an age has ended."""
+        """The ring drops a root only when every lineage of this root has ended."""
         assert RING.lineage_secret(LineageId(encode_base64url(b"\2" + bytes(11)))) is None
         assert RING.lineage_secret(LineageId(encode_base64url(bytes(12)))) is None
 

@@ -216,7 +216,7 @@ def test_ed25519_keys_have_one_spelling() -> None:
 def test_a_new_ed25519_key_must_be_on_the_curve() -> None:
     """No point has y = 2.
 
-    Elsewhere this is not checked, because OpenSSL decodes the point and verifies nothing under it.
+    Only the key of a login request is checked. With such a key, OpenSSL verifies no signature.
     """
     for y in (2, 2 | SIGN_BIT):
         key = PublicKey.from_raw(y.to_bytes(32, "little"))
@@ -303,7 +303,7 @@ def test_invalid_raw_bytes_are_refused(raw: bytes) -> None:
 
 
 def test_a_curve_refuses_the_bytes_of_another_curve() -> None:
-    """A key is checked by each way of making it."""
+    """The constructor compares the bytes with the curve."""
     uncompressed = P256_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     with pytest.raises(InvalidKey):
         PublicKey("P-256", ED25519_RAW)

@@ -46,7 +46,7 @@ def test_everything_but_one_plain_object_is_refused(text: bytes, reason: str, na
 
 
 def test_the_deepest_object_is_read() -> None:
-    """The limit counts levels."""
+    """An object with exactly the maximum number of levels is accepted."""
     assert json.dumps(read_object(nested(JSON_DEPTH_MAX)), separators=(",", ":")).encode() == nested(JSON_DEPTH_MAX)
 
 
@@ -59,5 +59,5 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.dictionaries(st.text(), VALUES, max_size=3))
 def test_an_object_is_read_as_json_reads_it(value: dict[str, Any]) -> None:
-    """Every other object has one meaning."""
+    """Any other JSON object is read as the standard library reads it."""
     assert read_object(json.dumps(value).encode()) == value

@@ -32,7 +32,7 @@ VECTORS: Final = load("tickets")
 
 
 class Session(Ticket, frozen=True):
-    """A ticket with one member of each type that the design has."""
+    """A ticket with one member of each type that Baton's tickets have."""
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
 
@@ -152,7 +152,7 @@ def test_any_other_value_instead_of_a_ticket_is_refused(text: str) -> None:
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: "as." + encode_base64url(raw)))
 def test_any_other_text_is_refused(text: str) -> None:
-    """No text opens unless it was encrypted here. The only exception is ``TicketInvalid``."""
+    """Each text that was not encrypted here raises ``TicketInvalid``, and no other exception."""
     with pytest.raises(TicketInvalid):
         opened(text)
 
@@ -330,7 +330,7 @@ def test_a_ticket_has_a_maximum_length() -> None:
 
 
 def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
-    """The table of the design has prefix and longest lifetime."""
+    """The table has name, prefix and longest lifetime in seconds. Two purposes never have the same key."""
     assert {name: (row.name, row.prefix, row.life_s) for name, row in TICKET_PURPOSES.items()} == {
         "auth_session": ("auth_session", "as.", 600),
         "challenge": ("challenge", "", 300),

@@ -30,7 +30,7 @@ def test_the_level_is_that_of_the_app(assurance: Assurance) -> None:
     ],
 )
 def test_it_ends_with_the_earliest_of_three_times(own: int, of_the_app: int, idle: int, expires_in: int) -> None:
-    """No other rule compares the login of the app."""
+    """The times are its own expiry, and the expiry and the idle limit of the login of the app."""
     app = replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + of_the_app)
     assert handed_over(replace(BROWSER, expires_at=NOW + own), app, idle_s=idle).expires_at == NOW + expires_in
 

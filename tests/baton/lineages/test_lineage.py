@@ -95,13 +95,13 @@ def verdict(
     [
         pytest.param(0, ATTEMPT, Current(MINE_LIVE), id="E5 current"),
         pytest.param(0, HISTORY[3], Current(MINE_LIVE), id="E5 current, with any attempt"),
-        pytest.param(1, HISTORY[2], Retry(MINE_LIVE), id="E6 the one before, its attempt"),
+        pytest.param(1, HISTORY[2], Retry(MINE_LIVE), id="E6 one generation before, its attempt"),
         pytest.param(2, HISTORY[1], Superseded(), id="E7 two before, its attempt"),
         pytest.param(3, HISTORY[0], Superseded(), id="E7 three before, its attempt"),
         pytest.param(4, HISTORY[3], Superseded(), id="E7 four before, its attempt"),
         pytest.param(5, HISTORY[2], Reused(MINE_LIVE), id="E8 forgotten, though the slot's attempt matches"),
-        pytest.param(1, OTHER_ATTEMPT, Reused(MINE_LIVE), id="E8 the one before, another attempt"),
-        pytest.param(2, HISTORY[2], Reused(MINE_LIVE), id="E8 two before, the attempt of the one before"),
+        pytest.param(1, OTHER_ATTEMPT, Reused(MINE_LIVE), id="E8 one generation before, another attempt"),
+        pytest.param(2, HISTORY[2], Reused(MINE_LIVE), id="E8 two before, the attempt of one before"),
         pytest.param(-1, ATTEMPT, Ahead(), id="E9 newer"),
         pytest.param(-4, HISTORY[3], Ahead(), id="E9 newer, though a slot's attempt matches"),
     ],
@@ -342,7 +342,7 @@ def use(
     [
         pytest.param(0, NOW + 1, Active(state_with(MINE_LIVE), MINE_LIVE), id="current"),
         pytest.param(0, NOW, Expired(), id="current, expired"),
-        pytest.param(1, NOW + 1, Expired(), id="the one before, exchanged 100 seconds ago"),
+        pytest.param(1, NOW + 1, Expired(), id="one generation before, exchanged 100 seconds ago"),
         pytest.param(2, NOW + 1, Expired(), id="two before, though unexpired"),
         pytest.param(-1, NOW + 1, Ahead(), id="newer than stored"),
     ],
@@ -448,9 +448,9 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
             id="a renewal is always recorded and begins a new use",
         ),
         pytest.param(
-            -5, True, replace(SESSION_IN_USE, in_use_since=NOW - 5), id="a renewal by a clock behind does not go back"
+            -5, True, replace(SESSION_IN_USE, in_use_since=NOW - 5), id="a clock behind moves no issue time back"
         ),
-        pytest.param(-4_000, True, SESSION_IN_USE, id="nor does its use begin before the last"),
+        pytest.param(-4_000, True, SESSION_IN_USE, id="a clock far behind moves no start of use back"),
     ],
 )
 def test_the_use_of_a_session_is_recorded(later: int, expected: Lineage | None, *, renewed: bool) -> None:
@@ -461,7 +461,7 @@ def test_the_use_of_a_session_is_recorded(later: int, expected: Lineage | None, 
 @pytest.mark.parametrize(
     ("later", "renewed", "since"),
     [
-        pytest.param(SLIDE_AFTER_S, False, None, id="used: the id was never renewed, and needs no beginning"),
+        pytest.param(SLIDE_AFTER_S, False, None, id="used, never renewed: no start of use is stored"),
         pytest.param(1, True, NOW + 1, id="renewed now"),
         pytest.param(-9_000, True, MINE_LIVE.auth_time, id="renewed by a clock behind: not before the login"),
     ],
@@ -573,7 +573,7 @@ def test_a_lineage_younger_than_a_repeatable_request_is_not_removed() -> None:
 
 @pytest.mark.guarantee(7)
 def test_a_lineage_that_ended_recently_is_not_removed() -> None:
-    """An unsigned login request can be repeated at any time, so a token from just before the end must be old enough."""
+    """An unsigned login request can be repeated at any time. A repetition must not begin the ended login again."""
     just_ended = place(1, ended=Ended(NOW, EndReason.LOGOUT))
     assert removed(state_with(just_ended), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
     assert removed(state_with(just_ended, IDLEST), lineages_max=2) == (IDLEST,)

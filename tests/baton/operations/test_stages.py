@@ -380,7 +380,7 @@ def test_the_job_of_revocations_can_change_only_its_list(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_job_of_apple_can_change_only_the_tokens_that_wait(stage: str) -> None:
-    """It reads two keys, and no person. The function of the operator lets tokens wait, and reads none."""
+    """The job reads two key items, and no account. The function ``operate`` can only add tokens that wait."""
     policy, users = dynamodb_alone(statements(stage, "apple_revocations")), f"baton-{stage}-users"
     assert may(policy, "dynamodb:UpdateItem", users, "J#apple#15")
     assert may(policy, "dynamodb:GetItem", users, "J#apple#0")

@@ -271,7 +271,7 @@ def test_without_moto_the_kit_reports_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_a_team_can_use_its_own_tables_in_moto(make_world: MakeWorld) -> None:
-    """boto3 in the test and in the app use the same DynamoDB. It is deleted when the world ends."""
+    """boto3 in the test and in the app use the same DynamoDB, whose data are deleted when the world ends."""
     import boto3
 
     with make_world(storage="moto"):
@@ -284,7 +284,7 @@ Journey = Callable[[World], Iterator[object]]
 
 
 def journey(world: World) -> Iterator[object]:
-    """Use every feature, and return the results that a test would see."""
+    """Use phones, a thief, faults and the operator, and yield the results that a test would see."""
     ORDERS.clear()
     phone = world.phone("ada@example.com")
     second = world.phone("ada@example.com", client_id="simple", binding="none")

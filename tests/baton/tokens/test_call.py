@@ -1,4 +1,7 @@
-"""Signed calls: authorization, consumed nonces and grants, and the end of a login."""
+"""Signed calls: authorization, consumed nonces and grants, and the end of a login.
+
+Rows such as E1b are those of docs/baton/exchange.md.
+"""
 
 import pytest
 from msgspec.structs import replace
@@ -105,7 +108,7 @@ def test_a_state_changing_call_works_once_and_a_safe_one_may_be_repeated(world: 
 
 
 def test_a_token_is_valid_until_it_expires_and_so_is_the_previous_one(world: World) -> None:
-    """Calls in flight survive an exchange. Older tokens are ``token_expired``, never ``login_required``."""
+    """Calls in flight survive an exchange. Older tokens get ``token_expired``, never ``login_required``."""
     phone = world.phone()
     first = world.register(phone).access_token
     second = world.exchange(phone, first, attempt=world.attempt()).access_token
@@ -424,7 +427,7 @@ def test_an_expired_token_is_refused_without_reading_the_account_state(
     world.clock.skip(15 * MINUTE_S)
 
     def ask(*_: object) -> None:
-        raise AssertionError("the account state was asked")
+        raise AssertionError("the account state was read")
 
     monkeypatch.setattr(world.stores.lineage_store, "get", ask, raising=False)
     with pytest.raises(TokenExpired):

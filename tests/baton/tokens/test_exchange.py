@@ -1,4 +1,4 @@
-"""The exchange, rows E0 to E10, by its flow."""
+"""The flow of the exchange: rows E0 to E10 of docs/baton/exchange.md."""
 
 from collections.abc import Callable
 from threading import Barrier, Thread
@@ -412,9 +412,9 @@ def twin(token: str) -> str:
 
 
 def test_the_other_valid_signature_of_a_jwt_counts_as_the_same_token(world: World) -> None:
-    """The text works on calls and repeats an exchange.
+    """The JWT with this signature is accepted on calls, and in the repetition of an exchange.
 
-    With another attempt it is reuse: tokens are not compared as text.
+    With another attempt it is a reuse. Tokens are not compared as text.
     """
     phone = world.phone()
     first, attempt = world.register(phone, client_id="mobile"), world.attempt()

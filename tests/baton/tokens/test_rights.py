@@ -95,7 +95,7 @@ def test_a_token_has_the_roles_of_the_account_from_the_next_exchange(world: Worl
 def test_tokens_and_introspections_tell_what_is_attested(
     world: World, attestation: Attestation, attested: str, amr: list[str]
 ) -> None:
-    """They show it from the next exchange on. Only Android attests that the key is in hardware (RFC 8176)."""
+    """They have the attestation from the next exchange on. Only Android attests a key in hardware (RFC 8176)."""
     phone = world.phone()
     first = world.register(phone).access_token
     assert "attested" not in claims_of(first)
@@ -140,7 +140,7 @@ def test_a_role_that_was_taken_between_read_and_write_is_not_in_the_first_token(
 
 
 def test_a_role_in_a_request_body_is_an_unknown_member() -> None:
-    """No body of Baton has such a member, and every body refuses unknown members."""
+    """The bodies of a login, a registration and a new password have no such member, and refuse unknown members."""
     from chalicelib.baton.accounts.shapes import DeviceShape, Entry, PasswordShape
 
     for shape in (DeviceShape, Entry, PasswordShape):
@@ -172,7 +172,7 @@ def test_only_a_login_with_a_second_factor_has_a_role_that_requires_one(acr: str
 
 
 def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
-    """RFC 7662 requires the present state. An opaque token is tested too, because it has no claims."""
+    """RFC 7662 requires the present state. The token is opaque, so it has no claims of its own."""
     phone = world.phone()
     token = world.register(phone, client_id="mobile-opaque").access_token
     assert not introspected(world, token)["roles"]
@@ -184,7 +184,7 @@ def test_an_introspection_has_the_roles_of_the_moment(world: World) -> None:
 
 
 def test_the_claims_of_the_team_are_in_tokens_and_introspections() -> None:
-    """The function gets the contents of the token, and the attributes of the account."""
+    """The team's function gets the contents of the token, and the attributes of the account."""
     given: list[Claims] = []
 
     def add(about: Claims) -> Mapping[str, object]:
@@ -240,7 +240,7 @@ def _raise(_: Claims) -> Mapping[str, object]:
     ],
 )
 def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: AddClaims, reason: str) -> None:
-    """The exchange has happened, so the answer is 503 and the login stays active.
+    """The exchange is stored before the function fails: the answer is 503, and the login stays active.
 
     The text of the exception is not logged.
     """
@@ -264,7 +264,7 @@ def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: Ad
 
 
 def test_a_login_whose_claims_failed_is_found_by_its_retry() -> None:
-    """A registration is tested too: the account exists, and the same attempt gets its first token."""
+    """The login is that of a registration: the account exists, and the same attempt gets its first token."""
     failing = [True]
     world = adding(lambda about: _raise(about) if failing else {})
     phone: Phone = world.phone()

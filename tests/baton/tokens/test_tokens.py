@@ -669,7 +669,7 @@ class TestClaims:
                 read_here(forged(f'{{"more":{constant},{claims[1:]}'.encode()))
 
     def test_an_unknown_claim_is_ignored(self) -> None:
-        """A later version may add one (RFC 7519 section 4).
+        """A later version may add a claim (RFC 7519 section 4).
 
         After a return to this version, all users stay logged in.
         """
@@ -701,7 +701,7 @@ class TestClaims:
             read_here(forged({**claims_of(minted()), **changed}))
         assert isinstance(trouble.value, Unavailable)
         assert trouble.value.what == what
-        with pytest.raises(TokenInvalid):  # a forged token is refused, whatever names it has
+        with pytest.raises(TokenInvalid):  # a forged token is refused, with any names
             read_here(forged({**claims_of(minted()), **changed})[:-4] + "AAAA")
 
     def test_reading_a_token_does_not_check_expiry_and_kind(self) -> None:
@@ -714,7 +714,7 @@ class TestKeyLifetime:
     """A leaked and retired key signs no token for a later login. No genuine token is refused."""
 
     def test_a_retired_key_signs_no_later_token(self) -> None:
-        """The limit is ten minutes after its time. They cover a cached ring and the difference of two clocks."""
+        """A token is accepted up to ten minutes after the period of its key, for cached rings and different clocks."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         for seconds, read_again in ((0, True), (ISSUED_AFTER_KEY_MAX_S, True), (ISSUED_AFTER_KEY_MAX_S + 1, False)):

@@ -53,9 +53,9 @@ def aws(embedded_engine: None) -> Iterator[str]:
 
 
 def variables(aws: str) -> dict[str, str]:
-    """Return the variables of the stage, with another URL, another AWS endpoint and a given registry.
+    """Return the variables of the stage, with another URL, another AWS endpoint and the registry of ``dev``.
 
-    A team must write the registry that ``prod`` names.
+    The registry that ``prod`` names does not exist here, because each team writes its own.
     """
     own = configuration()["stages"][STAGE]["environment_variables"]
     here = {"BATON_CLIENTS": "clients-dev.toml", "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}

@@ -50,7 +50,7 @@ def test_the_zip_serves_all_main_flows(line: Line) -> None:
 
 @ours_only
 def test_the_zip_writes_log_lines_and_metrics_without_a_secret(line: Line, environment: Environment) -> None:
-    """Each line is one JSON object, also a CloudWatch metric. No line has a password or a token."""
+    """Each line, with or without metrics, is one JSON object. No line has a password or a token."""
     phone = phone_on(line)
     session = finished(phone.register("grace@example.com", PASSWORD, "phone"))
     phone.exchange()

@@ -81,7 +81,7 @@ def test_a_theft_is_noticed_always_never_or_sometimes(seen: list[bool], told: st
 
 
 def test_there_is_a_login_for_each_measurement() -> None:
-    """There is one to rotate, one for each race of rivals and of retries, and one for each theft."""
+    """One login is rotated. Each race of rivals, each race of retries and each theft uses another login."""
     assert LOGINS == 1 + RACES + RACES + THEFTS
 
 

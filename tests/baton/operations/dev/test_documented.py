@@ -56,7 +56,7 @@ def stolen(server: Server) -> tuple[str, str]:
 
 
 def test_the_events_are_as_documented(server: Server) -> None:
-    """The names of the members of each kind are compared."""
+    """The page has every kind. The members of the kinds ``request``, ``clock`` and ``fault`` are compared."""
     documented = events()
     stolen(server)
     server.dev("POST", "/clock", {"skip": 0})
@@ -70,7 +70,7 @@ def test_the_events_are_as_documented(server: Server) -> None:
 
 
 def test_a_request_and_the_lineages_are_as_documented(server: Server) -> None:
-    """Every member is compared, at every depth."""
+    """The names of the members are compared, for a request and for lineages at every depth."""
     account, caught = stolen(server)
     documented = json.loads(block("json", '"signature": {"base"'))
     full = server.got(f"/requests/{caught}")

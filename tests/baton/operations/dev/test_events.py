@@ -158,4 +158,4 @@ def test_an_event_that_is_no_longer_kept_is_freed() -> None:
         records.add(Sent("GET", "/api/x", [], Body(b"x"), ""), None, Seen(), faults="", ms=1, at=1)
     assert len(freed) == 10
     events.after(0)
-    assert len(freed) == RECORDS_KEPT + 10, "what was read has no fact of the request"
+    assert len(freed) == RECORDS_KEPT + 10, "a read event has its text only, and not the request"

@@ -1,4 +1,4 @@
-"""``infra/data.yaml`` defines the tables that the code uses, with the protection of the design."""
+"""``infra/data.yaml`` defines the tables that the code uses, with the required protection."""
 
 import copy
 import json
@@ -70,10 +70,10 @@ WANTED = {
 
 
 def wrong_protection(read: dict[str, Any]) -> Iterator[str]:
-    """Yield each table that has more or less protection than in the design."""
+    """Yield each table that has more or less than the required protection."""
     for name, wanted in WANTED.items():
         if protections(read["Resources"][name]) != wanted:
-            yield f"{name} is protected otherwise"
+            yield f"{name} has not exactly the required protection"
 
 
 def open_key(read: dict[str, Any]) -> Iterator[str]:
@@ -82,7 +82,7 @@ def open_key(read: dict[str, Any]) -> Iterator[str]:
         for statement in key["KeyPolicy"]["Statement"]:
             principal = json.dumps(statement["Principal"])
             if '"*"' in principal or "NotPrincipal" in statement:
-                yield f"{name}: {statement['Sid']} allows everybody"
+                yield f"{name}: {statement['Sid']} allows every principal"
             elif "Service" in statement["Principal"] and "Condition" not in statement:
                 yield f"{name}: {statement['Sid']} allows a service without a condition"
 
@@ -109,13 +109,13 @@ def missing_backup(read: dict[str, Any]) -> Iterator[str]:
     """Require a daily backup of users and lineages, with Baton's key, in a vault with a minimum retention."""
     selected = properties(read, "BackupSelection")["BackupSelection"]["Resources"]
     if selected != [{"Fn::GetAtt": ["Users", "Arn"]}, {"Fn::GetAtt": ["Lineages", "Arn"]}]:
-        yield "another selection"
+        yield "the backup selects other tables"
     restored = json.dumps(template.resolve(properties(read, "RestoredSelection"), {"Tables": "restored"}))
     if "table/restored-users" not in restored or "table/restored-lineages" not in restored:
         yield "restored tables are not backed up"
     vault = properties(read, "Vault")
     if "EncryptionKeyArn" not in vault or "LockConfiguration" not in vault:
-        yield "an open vault"
+        yield "the vault of the backups has no key or no lock"
 
 
 def wrong_log_encryption(read: dict[str, Any]) -> Iterator[str]:
@@ -135,7 +135,7 @@ def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
     """Yield each log group without a retention or a key."""
     for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
         if "RetentionInDays" not in group or "KmsKeyId" not in group:
-            yield f"{name} has no end or no key"
+            yield f"{name} has no retention or no key"
 
 
 def forged_feedback(read: dict[str, Any]) -> Iterator[str]:
@@ -167,9 +167,9 @@ def forged_feedback(read: dict[str, Any]) -> Iterator[str]:
 
 
 def lost_mail(read: dict[str, Any]) -> Iterator[str]:
-    """Require queues that are encrypted with a KMS key, and dead letters after three failures, for a day.
+    """Require queues that are encrypted with a KMS key. After three failures, an order is a dead letter for a day.
 
-    The function must end before a message is delivered again. Only the queue of mails may fill the dead letters.
+    The function must end before an order is delivered again. Only the queue of mails may fill the dead letters.
     """
     queue, dead = properties(read, "MailQueue"), properties(read, "MailDeadLetters")
     if not (queue.get("KmsMasterKeyId") == dead.get("KmsMasterKeyId") == "alias/aws/sqs"):
@@ -177,7 +177,7 @@ def lost_mail(read: dict[str, Any]) -> Iterator[str]:
     if (queue["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) != (HOUR_S, DAY_S):
         yield "an order is kept for another time"
     if queue["VisibilityTimeout"] != 60 or configuration()["lambda_timeout"] >= 60:
-        yield "an order is delivered while it is worked off"
+        yield "an order is delivered again while it is processed"
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["MailDeadLetters", "Arn"]}, "maxReceiveCount": 3}
     if queue.get("RedrivePolicy") != redrive:
         yield "an order that failed is lost"

@@ -193,7 +193,7 @@ def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
 
 
 def missing_throttling(read: dict[str, Any]) -> Iterator[str]:
-    """Require a throttle for the stage, and for each route that hashes a password."""
+    """Require a throttle for the stage, and for ``/login``, ``/register`` and ``/step-up``, which hash a password."""
     limits = {
         (one["HttpMethod"], one["ResourcePath"]): "ThrottlingRateLimit" in one and "ThrottlingBurstLimit" in one
         for one in properties(read, "RestAPI")["MethodSettings"]
@@ -213,7 +213,7 @@ def open_firewall(read: dict[str, Any]) -> Iterator[str]:
             yield f"{rule['Name']} only counts"
     association = json.dumps(template.of_type(read, "AWS::WAFv2::WebACLAssociation"))
     if "/restapis/${RestAPI}/stages/${RestAPI.Stage}" not in association:
-        yield "attached to nothing"
+        yield "the firewall is attached to no stage"
 
 
 def metrics() -> set[str]:
@@ -286,11 +286,11 @@ def alarm_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
             continue  # an hour overlaps two windows of sessions
         if first in ways:
             if "Metrics" not in alarm or rings(read, name, one):
-                yield f"{name} rings for one stranger"
+                yield f"{name} fires because of one stranger"
             elif first.endswith("_accounts") and period_s(alarm) != HOUR_S:
-                yield f"{name} is not of an hour"
+                yield f"{name} has not a period of one hour"
         elif first not in NOT_A_STRANGERS:
-            yield f"{name} watches {first}, which one stranger may cause at will"
+            yield f"{name} uses {first}, which one stranger can raise"
 
 
 def period_s(alarm: dict[str, Any]) -> int:
@@ -329,7 +329,7 @@ def alarm_of_another_queue(read: dict[str, Any]) -> Iterator[str]:
         if alarm["Dimensions"] != [{"Name": "QueueName", "Value": watched["QueueName"]}]:
             yield f"{name} watches another queue"
         if alarm["Threshold"] > most:
-            yield f"{name} comes too late"
+            yield f"{name} fires too late"
         if read["Resources"][name].get("Condition") != "HasQueue":
             yield f"{name} waits for a queue that does not exist"
 
@@ -378,7 +378,7 @@ def wrong_function_name(read: dict[str, Any]) -> Iterator[str]:
         if named.get("FunctionName") != f"baton-prod{job}":
             yield f"{logical} is named {named.get('FunctionName')}"
         if named.get("LoggingConfig") != {"LogGroup": f"/aws/lambda/baton-prod{job}"}:
-            yield f"{logical} writes elsewhere"
+            yield f"{logical} writes to another log group"
         if function["Environment"] != properties(read, "APIHandler")["Environment"]:
             yield f"{logical} has settings of its own"
 
@@ -399,7 +399,7 @@ def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
     """Yield each log group without a retention or a key."""
     for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
         if "RetentionInDays" not in group or "KmsKeyId" not in group:
-            yield f"{name} has no end or no key"
+            yield f"{name} has no retention or no key"
 
 
 def _stat(read: dict[str, Any], name: str, at: int) -> dict[str, Any]:
@@ -595,7 +595,7 @@ def with_mail() -> dict[str, Any]:
 
 @pytest.mark.prove(ci=True)
 def test_a_stage_with_mail_has_the_function_of_the_queue(with_mail: dict[str, Any], merged: dict[str, Any]) -> None:
-    """It has its own log group, the settings of the API, the queue as its source, and the sender.
+    """The function has its own log group, the settings of the API, the queue as its source, and the sender.
 
     A stage without a queue has neither the function nor a resource without a type.
     """

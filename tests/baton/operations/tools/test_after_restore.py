@@ -222,7 +222,7 @@ def test_the_audit_of_the_restored_tables_is_the_default(
 def test_an_identity_that_was_unlinked_since_logs_nobody_in(
     disaster: Disaster, make_device: Callable[..., Device], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The backup has it. Its item goes too, so another person may link it. The command may be repeated."""
+    """The backup has this identity. Its item is removed too, so another person can link it. A repetition is safe."""
     phone = make_device()
     phone.register(EMAIL)
     place = Operator().place()

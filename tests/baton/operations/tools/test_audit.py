@@ -73,7 +73,7 @@ def test_an_unreachable_vulnerability_database_is_a_failure(tool: Callable[..., 
 
 
 def test_a_missing_tool_is_a_failure(tool: Callable[..., None]) -> None:
-    """Each tool of the audit is tested."""
+    """The checks of dependencies and of code cannot run without their tools."""
     for check in (audit.dependencies, audit.code):
         with pytest.raises(audit.Unreached, match="not installed"):
             list(check())

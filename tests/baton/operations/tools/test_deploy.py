@@ -463,7 +463,7 @@ def test_a_zip_that_fails_a_check_is_not_deployed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_policy_is_filled_in_for_this_account_only() -> None:
-    """Every placeholder in every policy is filled in, and nothing else changes. Other AWS partitions are tested too."""
+    """Every resource of every policy names this region and account. The AWS partition of the test is that of China."""
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
         for file in stage_named(stage, with_mail(stage)).policies.values():
@@ -626,7 +626,7 @@ def test_policies_follow_a_new_api(copy: Path) -> None:
 
 
 def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first deployment of a stage with a custom domain also runs twice. Later deployments run once."""
+    """The first deployment of a stage with a custom domain also runs Chalice twice. Later deployments run it once."""
     stage = stage_named("dev", CONFIG)
     stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
     deployed_with: list[str] = []

@@ -45,7 +45,7 @@ def test_the_drill_proves_every_claim(embedded_engine: None, capsys: pytest.Capt
     live = [name for name in dynamodb.list_tables()["TableNames"] if name.endswith("-ephemeral")]
     left = {item["pk"]["S"] for name in live for item in dynamodb.scan(TableName=name)["Items"]}
     assert live
-    assert not [key for key in left if key.startswith("M#")], "what the drill planted is gone again"
+    assert not [key for key in left if key.startswith("M#")], "the drill has deleted the items that it wrote"
 
 
 @pytest.mark.prove(ci=True)

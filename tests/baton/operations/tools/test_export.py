@@ -196,7 +196,7 @@ def test_an_unfinished_export_leaves_no_file(tmp_path: Path, identity: Any) -> N
 
 
 def test_many_accounts_are_read_within_the_budget(bring: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages and batches are joined. A quarter of the stated read units is used."""
+    """Pages and batches are joined. The scan uses a quarter of the given read units."""
     monkeypatch.setattr(scan, "PAGE_ITEMS", 7)
     monkeypatch.setattr(scan, "BATCH_KEYS", 3)
     people = [f"person{number}@example.com" for number in range(40)]

@@ -492,18 +492,15 @@ def test_the_runbook_signing_key_leak_stops_the_thief(deployment: Deployment) ->
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
 def test_no_key_command_logs_out_an_honest_login(deployment: Deployment, command: str) -> None:
-    """The logins make calls, exchanges and retries at each second.
+    """While the command waits, and after it, the logins make calls, exchanges and retries.
 
-    Each key ring that an environment may still have is tested.
+    The two environments have read the key ring at different times.
     """
     phones = registered(deployment)
     pauses: list[float] = []
 
     def use(pause_s: float) -> None:
-        """Use the logins at each pause.
-
-        Each login uses one environment, because the two environments read the key ring at different times.
-        """
+        """Move the clock, and use the logins at every fifth pause of the command."""
         pauses.append(pause_s)
         deployment.clock.skip(pause_s)
         for number, phone in enumerate(phones if len(pauses) % 5 == 0 else []):
@@ -567,7 +564,7 @@ def test_the_raised_not_before_ends_every_login(
     clock: DevelopmentClock,
     waited: list[float],
 ) -> None:
-    """They have ended after the cache time, and after the end of every request that had begun before."""
+    """The command waits for the cache time and for the requests that have begun. Then each login has ended."""
     phone = make_device()
     phone.register("ada@example.com")
     assert operate("raise-not-before") == 0

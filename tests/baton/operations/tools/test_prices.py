@@ -28,7 +28,7 @@ def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
 
 
 def test_the_units_are_those_of_the_capacity_table() -> None:
-    """The table of data.md has the units of one operation of each kind."""
+    """Each operation alone: an exchange, a safe call, a changing call, a login and a registration."""
     assert (Work(1, 0, 0, 0, 0).write_units, Work(1, 0, 0, 0, 0).read_units) == (1, 0)
     assert (Work(0, 1, 0, 0, 0).write_units, Work(0, 1, 0, 0, 0).read_units) == (0, 1)
     assert (Work(0, 0, 1, 0, 0).write_units, Work(0, 0, 1, 0, 0).read_units) == (1, 1)

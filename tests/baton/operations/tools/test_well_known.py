@@ -98,7 +98,7 @@ def test_a_file_that_phones_do_not_read_is_found(answer: Public, problem: str) -
 
 
 def test_a_missing_certificate_is_found() -> None:
-    """Since then, the app was signed with another key."""
+    """The published file has only the certificate of an earlier signing key of the app."""
     clients = Clients.from_toml(REGISTRY)
 
     def changed(name: str, content: Any) -> Any:
