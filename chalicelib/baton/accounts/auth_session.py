@@ -73,7 +73,7 @@ class AuthSession(Ticket, frozen=True):
 
     @property
     def login(self) -> UnfinishedLogin:
-        """Return the login for the condition of a write on its behalf."""
+        """Return the values that the condition of a write checks, if the write is part of this login."""
         return UnfinishedLogin(self.account, epoch=self.epoch, credentials_version=self.credentials_version)
 
 
@@ -107,8 +107,9 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
-        ``began_at`` is the start time of the session that this one replaces. Only a new check of the password starts a
-        new session time. ``email_proved``: this login has proved a code from the mailbox.
+        ``began_at`` is the start time of the session that the new session replaces: the lifetime is not extended. Only
+        a new check of the password starts a new lifetime. ``email_proved``: this login has proved a code from the
+        mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()

@@ -47,17 +47,18 @@ class ForgetLater(Protocol):
     """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
-        """Queue the order, before the deletion: an order for an account that is not deleted is dropped.
+        """Queue the order before the deletion, so that no deletion is without an order.
 
-        So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
+        An order for an account that is not deleted is dropped. Raises ``Unavailable``: then the account must not be
+        deleted.
         """
 
 
 class AtProviders(Protocol):
-    """What the deletion of an account leaves to do at identity providers."""
+    """The revocation of tokens at identity providers, after the deletion of an account."""
 
     def __call__(self, user: User) -> Callable[[], None]:
-        """Read it before the deletion. Return the function that does it afterwards. Neither raises."""
+        """Read the tokens before the deletion. Return a function that revokes them afterwards. Neither raises."""
 
 
 class EmailStatus(Protocol):

@@ -78,7 +78,7 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
             message = f"{word!r}: the percent now is more than the percent after the import"
             raise DecoyProblem(message)
         if name in {one.name for one in ranges}:
-            message = f"{name!r} is there twice"
+            message = f"{name!r} is listed twice"
             raise DecoyProblem(message)
         try:
             decoy = decoy_of(name)

@@ -133,8 +133,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
     """Return the step of a right code: an unused step, else the last used step. ``None``: the code is wrong.
 
-    The store refuses a used step, except from the same attempt for the same effect: this repeats a request whose answer
-    was lost. A used code that is older than a login can take counts as wrong.
+    The store refuses a used step, except from the same attempt for the same effect: such a request repeats a request
+    whose answer was lost. A used code counts as wrong if it is older than an ``auth_session`` can be.
     """
     totp = user.factors.totp
     if totp is None:
@@ -152,7 +152,7 @@ def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
     try:
         return ring.decrypt_for(totp.sealed, account=account, kind="totp")
     except CannotDecrypt:
-        raise errors.Unavailable("inconsistent account: the secret of the authenticator app does not open") from None
+        raise errors.Unavailable("inconsistent account: the authenticator secret cannot be decrypted") from None
 
 
 def mark_of(attempt: str, effect: str) -> bytes:

@@ -69,7 +69,7 @@ def proved_device(
 
     ``None``: the device has proved no second factor.
 
-    A login by the password alone is not enough. While the account does not require a second factor, a thief of the
+    A login with only the password is not enough. While the account does not require a second factor, a thief of the
     password could begin any number of logins, and each would get its own limit of wrong codes. ``lineage`` is the login
     of a device without a key.
     """
