@@ -120,7 +120,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
-    """Return the recovery codes that this enrolment made, for a repeated request. Empty if they are not stored now."""
+    """Return the recovery codes that this enrolment made, for a repeated request. Empty: they are no longer stored."""
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:
         return ()

@@ -57,7 +57,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
                 "too many codes of logins", retry_after=MAIL_SESSIONS_WINDOW_S - now % MAIL_SESSIONS_WINDOW_S
             )
         ticket = session.ticket
-        # The window begins with the hour of the end, as in `CheckMailCode.check_code`.
+        # The window is the hour in which the session ends, as in `CheckMailCode.check_code`.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(ticket.id)}",
             limit=MAIL_CODE_TRIES_MAX,
