@@ -50,7 +50,7 @@ class AuthSession(Ticket, frozen=True):
     ``hmac``: the device requests an HMAC secret. ``proved``: the last login of the device, if the HMAC secret of that
     login signed the request. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
     again. ``email_proved``: this login has proved a code from the mailbox. ``attestation`` is what the device attested
-    at the first step, and ``provider`` the code of the identity provider that vouched for the person in place of a
+    at the first step. ``provider`` is the code of the identity provider that vouched for the person in place of a
     password.
     """
 

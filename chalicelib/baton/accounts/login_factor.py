@@ -264,7 +264,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
         """Refuse to enrol where the account has a factor, or before the address is proved.
 
-        A stolen password alone must not add a factor.
+        With only a stolen password, a thief must not add a factor.
         """
         verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):

@@ -118,7 +118,7 @@ class ProvingUsers(Users, Protocol):
         """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
-        In the middle of a login there is no lineage yet: then the account state is as when the password was proved
-        (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the unfinished
-        login is no longer valid.
+        An unfinished login has no lineage yet. Its condition is that the account state is as when the password was
+        proved (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the
+        unfinished login is no longer valid.
         """

@@ -1,8 +1,8 @@
 """Judge the evidence of a login, and remember it for the device key.
 
-The evidence of a login is judged before the rate limit and the password, so under ``required`` a list of stolen
-passwords is of no use without genuine phones. It is stored only after the password was right, so a stranger causes no
-write.
+The evidence of a login is judged before the rate limit and the password. So under ``required``, a list of stolen
+passwords is of no use without genuine phones. The evidence is stored only after the password was right, so a stranger
+causes no write.
 
 The verifiers and the certificates are imported at the first evidence.
 """

@@ -72,8 +72,9 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The stored evidence of a device key.
 
-    ``at`` is when the device last proved it. For an iOS app, the id and the point of its App Attest key are stored,
-    with the highest ``counter`` of its assertions and the digest of the attempt that sent it (``attempt``).
+    ``at`` is when the device last proved it. For an iOS app, ``apple_key`` is the id of the App Attest key, and
+    ``point`` the key. ``counter`` is the highest counter of its assertions, and ``attempt`` the digest of the attempt
+    that sent this counter.
     """
 
     attestation: Attestation

@@ -1,8 +1,14 @@
 """The login that the cookies of a request hold: check it, store its use, and deliver it as cookies.
 
-A cookie is easier to misuse than a signed call. So each request passes these checks in this order: the site (`sites`),
-the session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and
-the id is not superseded. Baton accepts only session ids that it made, and each login begins a new lineage.
+A cookie is easier to misuse than a signed call. So each request passes these checks, in this order:
+
+1. the page may send the request (`sites`);
+2. the session id is genuine;
+3. the login is live (one read);
+4. the browser proved its key, if the login is bound to a key;
+5. the id is not superseded.
+
+Baton accepts only session ids that it made, and each login begins a new lineage.
 """
 
 import hashlib

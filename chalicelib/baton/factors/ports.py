@@ -149,8 +149,8 @@ class FactorStore(Protocol):
         """Change the factors on behalf of a login, and raise the credentials version in user and account state.
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
-        the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
-        lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
+        the stored factors (`model`), and the login is active (`rules.may_act`). An unfinished login has no lineage yet:
+        its condition is that the account state is as when the password was proved (`rules.may_go_on`). Every device is
         forgotten except for ``remember``. Also returns ``Done`` if the user has the next version and this very change.
         ``Refused``: a passkey to add is of another account. A credential belongs to one account: the same transaction
         stores or deletes this fact.

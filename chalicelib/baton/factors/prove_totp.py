@@ -58,7 +58,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
         ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). With ``remember``,
         the write that uses the code also stores this device as remembered. ``effect`` names what the code is used for:
-        a client chooses its attempt, so the attempt alone would let one code be used for many operations.
+        a client chooses its attempt, so without ``effect`` it could use one code for many operations.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.

@@ -93,7 +93,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use passkeys: otherwise the password alone could enrol a factor.
+    Passkeys are included even if the client cannot use passkeys: otherwise a stolen password could enrol a factor.
     """
     return (
         *(("totp",) if factors.totp else ()),

@@ -1,7 +1,7 @@
 """``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
 
 The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
-session has five tries. A person with the password can make any number of sessions, so the tries are also limited for
+session has five tries. A person with the password can make any number of sessions. So the tries are also limited for
 each known device of the account, and for all other devices together.
 """
 

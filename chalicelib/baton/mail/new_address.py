@@ -1,10 +1,10 @@
 """Change the address of an account: a step-up, then a code from the new mailbox.
 
 The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
-learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, no
-registration gets it, and the link in the notice gives it back. A change back to the old address also gives it back.
-After that, no later address can take the account. A stranger who registered the address of another person keeps
-nothing: an address that was never proved is free immediately.
+learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, and no
+registration gets it. The link in the notice gives it back, and so does a change back to the old address. After that, no
+later address can take the account. A stranger who registered the address of another person keeps nothing: an address
+that was never proved is free immediately.
 """
 
 from msgspec import Struct

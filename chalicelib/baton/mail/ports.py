@@ -128,7 +128,7 @@ class MailUsers(ProvingUsers, Protocol):
         """Replace the address of the actor's account by a proved address, and raise the credentials version.
 
         This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
-        address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials
+        address has passed, or it is an old address of this account. ``user`` is as stored: its address, its credentials
         version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
 
         ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. An address
