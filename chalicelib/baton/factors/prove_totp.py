@@ -31,9 +31,9 @@ _MARK_BYTES: Final = 16
 class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
-    A known device has a rate limit of its own. All other devices share a limit of the account: 30 wrong codes a day,
-    and 100 in a row. The name of the counter of wrong codes in a row contains the last used code. So it starts at zero
-    after a code or a recovery code succeeded.
+    A device that proved a second factor before has a rate limit of its own. All other devices share a limit of the
+    account: 30 wrong codes a day, and 100 in a row. The name of the counter of wrong codes in a row contains the step
+    of the last used code. So the count starts at zero after a code or a recovery code succeeded.
     """
 
     store: FactorStore
