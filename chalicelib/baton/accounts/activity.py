@@ -42,7 +42,7 @@ class FirstUse(Struct, frozen=True, kw_only=True):
     """The first exchange of a token that was used twice. Its network and user agent are not stored."""
 
     generation: int
-    at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if its successor was exchanged too.")] = UNSET
+    at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if the next token was exchanged too.")] = UNSET
     attempt: Annotated[str | UnsetType, msgspec.Meta(description="The digest of the attempt, in hex.")] = UNSET
 
 
@@ -58,7 +58,7 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """Both uses of a token: whether a copy of the device or a faulty app used the token again."""
+    """Both uses of a token. They show whether a copy of the device or a faulty app used the token again."""
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse
@@ -137,7 +137,7 @@ def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
                 at=int(told["last_exchange_at"]) if last else UNSET,
                 attempt=told.get("first_attempt", UNSET),
             )
-        # As strings: `generation` is one in the audit, and the conversion makes it a number.
+        # The audit stores strings. With `strict=False` the conversion makes numbers of them.
         second = {name: told[name] for name in SecondUse.__struct_fields__ if name in told}
         return Evidence(first=first, second=msgspec.convert({**second, "at": stored.event.at}, SecondUse, strict=False))
     except (KeyError, ValueError):

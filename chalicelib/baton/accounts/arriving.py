@@ -15,7 +15,7 @@ _NO_MARK = bytes(16)
 
 
 class ArrivingIdentity(Struct, frozen=True):
-    """An identity at a provider, with which the person logged in there."""
+    """An identity at a provider, with which the person logged in to the other system."""
 
     issuer: str
     sub: str

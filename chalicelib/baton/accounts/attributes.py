@@ -12,7 +12,7 @@ from chalicelib.baton.tokens.claims import encode_attributes
 
 
 class Accounts(Struct, frozen=True):
-    """What a team's own code may store with an account."""
+    """Store a team's attributes with an account, from the team's own code."""
 
     lineage_store: LineageStore
 

@@ -50,7 +50,7 @@ class AuthSession(Ticket, frozen=True):
     ``hmac``: the device requests an HMAC secret. ``proved``: the last login of the device, if the HMAC secret of that
     login signed the request. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
     again. ``email_proved``: this login has proved a code from the mailbox. ``attestation`` is what the device attested
-    at the first step, and ``provider`` the code of the identity provider that vouched for the person in place of a
+    at the first step. ``provider`` is the code of the identity provider that vouched for the person in place of a
     password.
     """
 
@@ -73,7 +73,7 @@ class AuthSession(Ticket, frozen=True):
 
     @property
     def login(self) -> UnfinishedLogin:
-        """Return the login for the condition of a write on its behalf."""
+        """Return the values that the condition of a write checks, if the write is part of this login."""
         return UnfinishedLogin(self.account, epoch=self.epoch, credentials_version=self.credentials_version)
 
 
@@ -107,8 +107,9 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
-        ``began_at`` is the start time of the session that this one replaces. Only a new check of the password starts a
-        new session time. ``email_proved``: this login has proved a code from the mailbox.
+        ``began_at`` is the start time of the session that the new session replaces: the lifetime is not extended. Only
+        a new check of the password starts a new lifetime. ``email_proved``: this login has proved a code from the
+        mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()

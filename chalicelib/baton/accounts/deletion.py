@@ -29,7 +29,8 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         Then delete account state, user and, last, the e-mail index entry.
 
         After a crash in between, the account is already deleted. The operator, or the next registration of the address,
-        deletes the rest. What is left to do at providers comes last: it may take two seconds, and a job repeats it.
+        deletes the rest. The revocation of a token at a provider comes last: it can take two seconds, and a job repeats
+        it if it fails.
         """
         now = self.clock()
         user = self.users.get(caller.account)

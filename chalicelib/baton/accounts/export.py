@@ -57,10 +57,11 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey", "restore_key"]
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
-        Seconds | UnsetType, msgspec.Meta(description="The last code of an authenticator app, or the day of a passkey.")
+        Seconds | UnsetType,
+        msgspec.Meta(description="The time of the app's last code, or the day of the passkey."),
     ] = UNSET
     by_new_device: Annotated[
-        bool | UnsetType, msgspec.Meta(description="The device that added it had no login older than 7 days.")
+        bool | UnsetType, msgspec.Meta(description="The device that added the factor had no login older than 7 days.")
     ] = UNSET
     left: Annotated[int | UnsetType, msgspec.Meta(description="The number of unused recovery codes.")] = UNSET
     key_id: Annotated[
@@ -136,7 +137,10 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     """The names of the identity providers, by code."""
 
     def __call__(self, caller: Caller) -> Export:
-        """Read the user and the events. The account state is that of the call."""
+        """Return the export. It has the account state that authorized the call.
+
+        Raises ``Unavailable`` if the user is missing.
+        """
         now = self.clock()
         user, account_state = self.users.get(caller.account), caller.account_state
         if user is None or account_state is None:

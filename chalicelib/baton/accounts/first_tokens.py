@@ -61,7 +61,7 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
     ) -> Lineage | None:
         """Return the lineage that this attempt began in an earlier request, or ``None``.
 
-        ``ids`` are those of the attempt.
+        ``ids`` are the lineage ids that derive from the attempt, one for each root secret.
 
         Raises ``Superseded`` if that lineage was exchanged, has ended, or has another binding or client.
         """
@@ -76,7 +76,7 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
                 or lineage.client != login_request.client.code
                 or ended_of(account_state, lineage, now=now, not_before=ring.not_before, idle_s=idle_s) is not None
             ):
-                raise errors.Superseded("the lineage of this attempt has gone on")
+                raise errors.Superseded("the lineage of this attempt was exchanged, has ended or differs")
             return lineage
         return None
 
@@ -85,7 +85,7 @@ class Restoring(Struct, frozen=True):
     """A login that is restored from the login of the old phone.
 
     ``refusal`` is raised if the login of the old phone has ended before the write that adds this login.
-    ``address`` is where the notice goes. It is empty if the account has none.
+    The notice goes to ``address``, which is empty if the account has no address.
     """
 
     parent: Lineage
@@ -224,7 +224,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage=lineage.id,
                 client=client,
                 details={"handed_over_from": basis.parent.id},
-                told=None,  # it is no new device
+                told=None,  # a handover is no login of a new device
             )
             return
         is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)

@@ -1,7 +1,7 @@
 """Erase the rest of a deleted account: its audit, and the data that the team stores. This never runs in a request.
 
-The order is queued before the deletion, and carried out a minute later. By then the deletion has happened, or it has
-failed: an order for an account that is not deleted is dropped. So every deletion has an order.
+The order is queued before the deletion, so that no deletion is without an order. It is carried out a minute later, when
+the deletion has succeeded or failed. An order for an account that is not deleted is dropped.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.ticket_purposes import FORGET_ORDER, TicketPurpose
 
 OnDelete = Callable[[AccountId], object]
-"""A team's function that deletes the data of the team about an account."""
+"""A team's function that deletes the team's data about an account."""
 
 _EVENT_ID = "deleted"
 """The id is fixed, so that a repetition writes the same event."""
@@ -81,7 +81,7 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
         self.log.record("account_forgotten", account=order.account)
 
     def _open(self, sealed: str, *, now: int) -> ForgetOrder:
-        """Decrypt an order. The not-before time does not count: the account stays deleted."""
+        """Decrypt an order. The not-before time is ignored: an older order must be carried out too."""
         ring = self.key_ring.current(now=now)
         try:
             return open_ticket(ForgetOrder, sealed, replace(ring, not_before=0), now=now, bound_to={})

@@ -90,10 +90,10 @@ class HandOver(Struct, frozen=True, kw_only=True):
     deliver: Deliver | None
 
     def make(self, caller: Caller, *, client_id: str, next_page: str) -> HandoverCode:
-        """Return a code for a login of this client. Nothing is written.
+        """Return a code with which a browser can log in to this client. Nothing is written.
 
         Raises:
-            UnknownClient: the registry has no such client that delivers cookies, or it is out of service.
+            UnknownClient: ``client_id`` is not a client that delivers cookies, or the client is out of service.
             NextInvalid: ``next_page`` is not a path of this site.
             InsufficientAcr: the browser's client requires a second factor, and the login of the app has proved none.
 
@@ -139,7 +139,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         offered = self._opened(message, code, changes=not by_app)
         assert self.deliver is not None  # a client of a genuine code delivers cookies
         ticket, client, now = offered.ticket, offered.client, self.clock()
-        # One attempt at two codes, or at a code and a login, begins two lineages.
+        # With the id of the code, one attempt that is sent with two codes, or also with a login, begins two lineages.
         attempt = f"{attempt_of(message, None, self.entropy)} handover {encode_base64url(ticket.id)}"
         used = self.tickets.consume_ticket(
             ticket.id, expires_at=ticket.expires_at, now=now, mark=mark_of(attempt, "handover")
@@ -165,7 +165,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return offered, self.deliver(message, Answer(200, tokens), proved=False).cookies
 
     def _opened(self, message: Message, code: str, *, changes: bool) -> Offered:
-        """Open a code: the page may send it, it is genuine, and the login of the app is live."""
+        """Open a code. Check that this page may send it, that it is genuine, and that the login of the app is live."""
         self.site.check(message, self.clients.cookie_origins, changes=changes)
         now = self.clock()
         ring, ticket = self._ticket(code, now=now)
@@ -204,7 +204,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
     ) -> None:
         """Refuse a login at ``aal1`` if a login at this client needs a second factor.
 
-        For a higher level nothing is read.
+        For a login at a higher level, the user is not read.
         """
         if level(acr) >= level("aal2"):
             return
@@ -223,9 +223,9 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 def masked(email: str) -> str:
-    """Return an address as its owner recognises it: ``a…a@example.com``. An account may have none."""
+    """Return an address in a form that its owner recognises: ``a…a@example.com``. No address: return a fixed text."""
     if not email:
         return "a person without an e-mail address"
     local, _, domain = email.rpartition("@")
-    shown = f"{local[0]}…{local[-1]}" if len(local) > 2 else f"{local[:1]}…"  # noqa: PLR2004 - two characters are all
+    shown = f"{local[0]}…{local[-1]}" if len(local) > 2 else f"{local[:1]}…"  # noqa: PLR2004 - of two, both would be shown
     return f"{shown}@{domain}"

@@ -26,7 +26,7 @@ class HandoverShape(Body):
 
 
 class RedeemShape(Body):
-    """``POST /session/redeem``: without ``confirm`` the code is not used, and the answer says whose it is."""
+    """``POST /session/redeem``: without ``confirm`` the code is not used, and the answer shows person and device."""
 
     code: TicketText
     confirm: bool = False

@@ -1,6 +1,6 @@
 """Login with e-mail address and password. It can be repeated with the same attempt.
 
-If the account is asked for a second factor, the login continues in ``login_factor``.
+If the login needs a second factor, it continues in ``login_factor``.
 """
 
 from msgspec import Struct
@@ -55,7 +55,7 @@ class Login(Struct, frozen=True, kw_only=True):
         Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
         """
         now = self.clock()
-        normalise(password)  # refuses what is no password before anything else is read
+        normalise(password)  # refuse an invalid password before anything else is read
         login_request = self.introduce(
             message, email=email, client_id=client_id, device=device, now=now, remember=remember
         )
@@ -91,6 +91,6 @@ class Login(Struct, frozen=True, kw_only=True):
         login_request = attested(login_request, self.judge_evidence, judged, account=user.account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
-            # Before the look for an earlier lineage of this attempt: repeating the first step fetches no tokens.
+            # `admit` finds an earlier lineage of this attempt. A repeated first step must not get its tokens.
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
         return self.admit(login_request, account_state, assurance=verdict.assurance, ring=ring, now=now)

@@ -1,8 +1,8 @@
 """Prove the address of an account in the middle of a login, before the login enrols the account's first second factor.
 
-A client, a role or an operator requires a second factor, and the account has none. A stolen password alone must not
-enrol the thief's authenticator app. So where mail is on, a code from the mailbox comes first. It is bound to the
-``auth_session``, and proves the address of the account.
+This is for a login that needs a second factor, by its client, a role or an operator, at an account that has none. With
+only a stolen password, a thief must not enrol an authenticator app. So where mail is on, a code from the mailbox comes
+first. It is bound to the ``auth_session``, and proves the address of the account.
 """
 
 from msgspec import Struct
@@ -74,7 +74,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
 
     def _codes(self) -> LoginCodes:
         if self.codes is None:
-            raise errors.NotFound("mail is off", detail="This deployment sends no mail. Enrol without a code from it.")
+            raise errors.NotFound("mail is off", detail="This deployment sends no mail. Enrol without a code.")
         return self.codes
 
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
@@ -85,7 +85,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         if account_state is None or user is None or not may_go_on(account_state, session.ticket.login):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
         if not user.email:
-            detail = "The account has no e-mail address. Enrol without a code from a mail."
+            detail = "The account has no e-mail address. Enrol without a code."
             raise errors.NotFound("no address", detail=detail)
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the credentials were changed while a code was being checked", by_caller=True)

@@ -42,7 +42,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 class Proof(Struct, frozen=True):
     """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
-    ``enrolment``: the first code of an app, or the registration of a passkey, completes it.
+    With ``enrolment``, ``totp`` is the first code of the new app, or ``passkey`` the registration of the new passkey.
     """
 
     totp: str | None = None
@@ -57,7 +57,7 @@ class Proof(Struct, frozen=True):
             raise errors.Malformed(
                 "not one proof",
                 detail="Send one of `totp`, `recovery_code`, `passkey` and `email_code`. To complete an `enrolment`, "
-                "send the `totp` or the `passkey` of it.",
+                "send it with its `totp` or its `passkey`.",
             )
 
     def __repr__(self) -> str:
@@ -238,7 +238,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self._wrong(user, "the recovery code was used")
         left = user.factors.codes_left - 1
         told = Told(device=session.ticket.label)
-        # With the digest, the code is removed again after a restore from a backup (`tools.after_restore`).
+        # After a restore from a backup, `tools.after_restore` removes the code again, by this digest.
         details: dict[str, str | int] = {"left": left, "digest": digest.hex()}
         self.record("recovery_code_used", account=user.account, details=details, told=told)
         return left
@@ -264,7 +264,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
         """Refuse to enrol where the account has a factor, or before the address is proved.
 
-        A stolen password alone must not add a factor.
+        With only a stolen password, a thief must not add a factor.
         """
         verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):
@@ -274,7 +274,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 
     def _lineages(self, session: OpenSession, *, now: int) -> tuple[LineageId, ...]:
-        """Return the ids of the lineage that this login will begin, one for each root."""
+        """Return the ids of the lineage that this login will begin, one for each root secret."""
         return session.ring.lineage_ids(session.ticket.account, session.ticket.attempt, now=now)
 
     def _admit(

@@ -71,7 +71,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
         most.
 
         Raises:
-            UnknownPasskey: there is no such account, or it does not have this passkey.
+            UnknownPasskey: the account of ``userHandle`` does not exist, or does not have this passkey.
             InvalidPasskey, ChallengeInvalid: see `ProvePasskey`.
             InvalidCredentials: the account is disabled. The passkey is good, and the phone must keep it.
 

@@ -176,7 +176,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             raise errors.Malformed(
                 "a key at a cookie client",
                 pointer="/device",
-                detail="This client delivers cookies, which are bound to no key. Send the name of the device alone.",
+                detail="Logins of this client have cookies, and no device key. Send only the name of the device.",
             )
         if remember and not by_cookie:
             raise errors.Malformed(

@@ -95,7 +95,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
             ChallengeInvalid: the challenge is late, used, or of another phone.
             RestoreRefused: the client does not offer restores, the account requires a second factor, or the login is of
                 another client.
-            TooManyRequests: the account had as many restores today as it may have.
+            TooManyRequests: the account has reached the limit of restores of a day.
 
         """
         now = self.clock()

@@ -1,9 +1,9 @@
 """The first login of a person from another system: the app's function checks the password in that system.
 
-The function is called only for an address without an account, or for an account that waits (``User.migrate``). Before
-that, the rate limits count the attempt, and the password is compared with the decoy. So guessing costs as much as with
-any other address. Its answer takes time, so the time of a login reveals which addresses have moved already. Therefore a
-migration ends at a set date.
+The function is called only for an address without an account, or for an account that waits for its first password
+(``User.migrate``). Before that, the rate limits count the attempt, and the password is compared with the decoy. So
+guessing costs as much as with any other address. The call of the function takes time, so the time of a login reveals
+which addresses have moved already. Therefore a migration ends at a set date.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
     """Return the migration, which ``Baton.migrate_with`` may set after this flow is made."""
     mail: bool
 
-    def __call__(  # noqa: PLR0913 - what a login knows
+    def __call__(  # noqa: PLR0913 - the values of a login
         self,
         email: str,
         password: str,
@@ -89,7 +89,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
             return None
         migrated = _asked(migration.hook, email, password)
         if migrated is None or (migrated.second_factor and not self.mail):
-            # Without mail nothing proves the mailbox: the password alone would avoid the other system's second factor.
+            # Without mail nothing proves the mailbox: only the password would replace the other system's second factor.
             return None
         password_hash = hash_password(normalise(password), salt=self.entropy(16))
         if user is None:

@@ -1,7 +1,8 @@
-"""The function ``operate``: an operator reads and changes one account with it, in the console.
+"""The function ``operate``, with which an operator reads and changes one account in the console.
 
-An error that an operator can cause is a returned value, never an exception. Its caller is a person with the right to
-invoke this function. The name of the operator is as the caller sends it: CloudTrail has the proof.
+An error that an operator can cause is a returned value, never an exception. The caller is a person with the right to
+invoke this function. The caller sends the name of the operator, which Baton does not check: CloudTrail records who
+invoked the function.
 """
 
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class Operate(Struct, frozen=True, kw_only=True):
         """Return the result, or ``{"error": {"status", "code", "detail"}}``. A change needs ``confirm``."""
         try:
             request = msgspec.convert(event, OperatorRequest)
-        except ValueError as wrong:  # half of a surrogate pair too
+        except ValueError as wrong:  # also for half of a surrogate pair
             return _error(400, "malformed", f"{wrong}. Known members: {', '.join(OperatorRequest.__struct_fields__)}.")
         try:
             return self._answer(request)
@@ -139,7 +140,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
     def _end(self, state: AccountState, lineage: LineageId, by: Mapping[str, str]) -> None:
         account, ended = state.account, None
-        if lineage in state.lineages:  # no other text gets into a write
+        if lineage in state.lineages:  # no text of the caller gets into a write unchecked
             ended = self.lineage_store.end(account, lineage, EndReason.ENDED_BY_OPERATOR, now=self.clock())
         if not isinstance(ended, Done):
             raise errors.NotFound("the account has no active login with this id")
@@ -213,7 +214,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """The operator did not type the e-mail address of the account."""
+    """``confirm`` is not the e-mail address of the account, or not its id if it has no address."""
 
 
 def _bound(lineage: Lineage) -> str:

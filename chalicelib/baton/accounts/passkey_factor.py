@@ -29,9 +29,9 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 
 
 class Enrolling(Struct, frozen=True):
-    """A factor that a login enrols, of this ``kind``. The login then has this assurance.
+    """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made`` are the recovery codes that an earlier request with the same enrolment made; ``None``: there was none.
+    ``made`` are the recovery codes that an earlier request with the same enrolment made. ``None``: no earlier request.
     ``complete`` checks the proof, and returns the change and its recovery codes. Its argument is true for a new device.
     """
 
@@ -50,8 +50,8 @@ class PasskeyEnrolment(PasskeyOptions, frozen=True, kw_only=True):
 class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     """Passkeys in the second step of a login.
 
-    A challenge is bound to the account, to the device key, and to the lineage that this login will begin: ``lineages``
-    has its id under each root.
+    A challenge is bound to the account, to the device key, and to the lineage that this login will begin. ``lineages``
+    are the ids of that lineage, one for each root secret.
     """
 
     ceremonies: PasskeyCeremonies
@@ -107,7 +107,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         """Return the enrolment of this registration. Raises ``InvalidSession``, ``ChallengeInvalid``."""
         registration = read_registration(credential)
         if registration.client_data.challenge != enrolment:
-            raise InvalidSession("enrolment: the passkey was registered for another one")
+            raise InvalidSession("enrolment: the passkey was registered for another enrolment")
         challenge = self._open(enrolment, Ceremony.ENROL, session, lineages, now=now)
         mark, ring = mark_of_ticket(challenge.id), session.ring
 

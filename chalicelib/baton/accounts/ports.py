@@ -47,17 +47,18 @@ class ForgetLater(Protocol):
     """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
-        """Queue the order, before the deletion: an order for an account that is not deleted is dropped.
+        """Queue the order before the deletion, so that no deletion is without an order.
 
-        So no deletion is without an order. Raises ``Unavailable``: then the account must not be deleted.
+        An order for an account that is not deleted is dropped. Raises ``Unavailable``: then the account must not be
+        deleted.
         """
 
 
 class AtProviders(Protocol):
-    """What the deletion of an account leaves to do at identity providers."""
+    """The revocation of tokens at identity providers, after the deletion of an account."""
 
     def __call__(self, user: User) -> Callable[[], None]:
-        """Read it before the deletion. Return the function that does it afterwards. Neither raises."""
+        """Read the tokens before the deletion. Return a function that revokes them afterwards. Neither raises."""
 
 
 class EmailStatus(Protocol):
@@ -117,7 +118,7 @@ class ProvingUsers(Users, Protocol):
         """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
-        In the middle of a login there is no lineage yet: then the account state is as when the password was proved
-        (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the unfinished
-        login is no longer valid.
+        An unfinished login has no lineage yet. Its condition is that the account state is as when the password was
+        proved (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the
+        unfinished login is no longer valid.
         """

@@ -46,10 +46,10 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
     email_status: EmailStatus
 
     def __call__(self, caller: Caller) -> Profile:
-        """Read the user and return the profile."""
+        """Return the profile. Raises ``Unavailable`` if the user is missing."""
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         return Profile(
             user.account,
             user.email,

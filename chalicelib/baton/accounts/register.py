@@ -70,7 +70,7 @@ class Register(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        With a code from the mailbox, the address is proved. With ``verify_first`` there must be one.
+        A code from the mailbox proves the address. With ``verify_first``, the request must have a code.
 
         At a client that requires a second factor the account is made, and ``EnrolmentRequired`` is raised.
         """
@@ -112,15 +112,15 @@ class Register(Struct, frozen=True, kw_only=True):
             try:
                 issued = self._taken(outcome, login_request, password, ring=ring, now=now)
             except AccountExists:
-                if self.verify_first:  # an address with an account looks like a wrong code
+                if self.verify_first:  # an answer must not reveal that the address has an account
                     raise InvalidCode("the address has an account") from None
                 raise
             if issued is not None:
                 return issued
-        raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)
+        raise errors.Unavailable("the e-mail index entry kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count every registration of a source, successful or not. The answer reveals whether an address is in use."""
+        """Count every registration of a source, also a refused one: the answer reveals whether an address is in use."""
         if not self.limits:
             return
         slot = self.ephemeral.count(
@@ -151,7 +151,7 @@ class Register(Struct, frozen=True, kw_only=True):
         account = ring.account_ids(email, attempt, now=now)[0]
         lineage_id = ring.lineage_ids(account, attempt, now=now)[0]
         lineage = login_request.lineage(lineage_id, epoch=1, assurance=PASSWORD, now=now)
-        # A client that requires a second factor admits no login on the password alone: the app enrols one first.
+        # A client that requires a second factor admits no login with only a password: the app enrols a factor first.
         admitted = login_request.client.second_factor != "required"
         user = User(
             account=account,
@@ -217,6 +217,6 @@ class Register(Struct, frozen=True, kw_only=True):
         ids = ring.lineage_ids(account_state.account, login_request.attempt, now=now)
         lineage = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
         if lineage is None:
-            raise errors.Superseded("the lineage of this attempt is gone")
+            raise errors.Superseded("the account has no lineage of this attempt any more")
         self.log.record("registration_retried", lineage=lineage.id)
         return self.first_tokens.tokens_for(lineage, login_request, account_state=account_state, ring=ring, now=now)

@@ -64,9 +64,9 @@ class SetRoles(Struct, frozen=True, kw_only=True):
             changed = to(stored)
             outcome = self.lineage_store.set_roles(account, changed, expected=stored)
             if isinstance(outcome, Refused):
-                raise errors.NotFound("its account is disabled or deleted: only an active account has its roles set")
+                raise errors.NotFound("the account is disabled or deleted: only an active account can be changed")
             if isinstance(outcome, Done):
-                # Also if the account had these roles before: an earlier call may have failed before its record.
+                # Record this even if nothing changed: an earlier call may have changed the roles, and then failed.
                 names = " ".join(sorted(self.clients.role_names(changed)))
                 self.record("roles_changed", account=account, details={"roles": names})
                 return account
@@ -99,7 +99,7 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         account_state = self.lineage_store.get(account)
         if account_state is None or account_state.status is Status.DELETED:
-            raise errors.NotFound("its account is deleted")
+            raise errors.NotFound("the account is deleted")
         names = self.clients.role_names(account_state.roles)
         return AccountRights(
             account,

@@ -114,12 +114,12 @@ def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tu
 
 
 def _second_steps(finish_login: FinishLogin, prove_email: ProveLoginEmail) -> tuple[Route, ...]:
-    """List the routes of a login that is asked for a second factor."""
+    """List the routes of a login that needs a second factor."""
 
     def finish(message: Message, body: FactorShape) -> Answer:
         if body.email_code is not None:
             if (body.totp, body.recovery_code, body.passkey, body.enrolment) != (None, None, None, None):
-                raise errors.Malformed("not one proof", detail="Send `email_code` alone. The enrolment follows it.")
+                raise errors.Malformed("not one proof", detail="Send only `email_code`. Enrol the factor after it.")
             raise prove_email.prove(message, body.auth_session, body.email_code)
         proof = Proof(body.totp, body.recovery_code, body.passkey, body.enrolment)
         tokens = finish_login.prove(message, body.auth_session, proof, remember_device=body.remember_device)
@@ -184,7 +184,7 @@ def _login_by_key(login: LoginWithPasskey, restore: RestoreLogin) -> tuple[Route
 
 
 def device_of(shape: DeviceShape) -> Device:
-    """Read a device of a body. Raises ``InvalidKey``."""
+    """Read the device of a body. Raises ``InvalidKey``."""
     key = None
     if shape.public_key is not None:
         key = PublicKey.from_jwk(shape.public_key)

@@ -33,7 +33,7 @@ class RequireSecondFactor(Struct, frozen=True, kw_only=True):
         """
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         if isinstance(self.lineage_store.set_second_factor(account, required=required), Refused):
-            raise errors.NotFound("its account is disabled or deleted: only an active account can be changed")
+            raise errors.NotFound("the account is disabled or deleted: only an active account can be changed")
         if required:
             self.record("second_factor_required", account=account)
         else:
@@ -62,7 +62,7 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
         for _ in range(START_OVER_MAX):
             account_state, user = self.lineage_store.get(account), self.users.get(account)
             if account_state is None or user is None or account_state.status is not Status.ACTIVE:
-                raise errors.NotFound("its account is disabled or deleted: only an active account can be changed")
+                raise errors.NotFound("the account is disabled or deleted: only an active account can be changed")
             change = RemoveAll(tuple(user.factors.passkeys.values()))
             if change.is_in(user.factors):
                 raise errors.NotFound("the account has no second factor")

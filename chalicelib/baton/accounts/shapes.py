@@ -1,4 +1,4 @@
-"""The bodies and answers of the account routes (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
+"""The bodies and queries of the account routes (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
 
 from typing import Annotated, Any, Literal
 
@@ -48,8 +48,9 @@ class DeviceShape(Body):
 
 
 class Entry(Body):
-    """``POST /register`` and ``POST /login``. The limits of a password are in bytes, and have their own codes.
+    """``POST /register`` and ``POST /login``.
 
+    The least length of a password is in characters, the maximum is in bytes. Both have their own error codes.
     ``remember``: the browser stays logged in after it is closed. Only for clients that deliver cookies.
     """
 
@@ -119,7 +120,7 @@ class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
 
 
 class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
-    """``POST /login/passkey``. The same device key must have fetched the options. ``remember``: as for a login."""
+    """``POST /login/passkey``. The same device key must have fetched the options. ``remember``: see ``POST /login``."""
 
     remember: bool = False
 

@@ -36,7 +36,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         """Set the status of the account with this e-mail address or id. Disabling and deleting end all its lineages.
 
         Deleting also finishes an interrupted deletion. Raises ``NotFound`` if no account has the address or the id, or
-        if it is deleted.
+        for another status of a deleted account.
         """
         now = self.clock()
         if "@" not in email:
@@ -60,7 +60,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         if status is Status.DELETED and self.forget_later is not None:
             self.forget_later(account, now=now)
         if isinstance(self.lineage_store.set_status(account, status, now=now), Refused):
-            raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
+            raise errors.NotFound("the account is deleted: delete it again to finish the deletion and free the address")
         self.record(STATUS_EVENTS[status], account=account, details=details)
         if status is Status.DELETED:
             self.users.forget(account, index, now=now)

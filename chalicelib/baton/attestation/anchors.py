@@ -1,4 +1,4 @@
-"""The pinned root certificates. Only tests and the development server use others (a house test). No I/O.
+"""The pinned root certificates. Only tests and the development server use others: a house test checks this. No I/O.
 
 Apple: https://www.apple.com/certificateauthority/Apple_App_Attestation_Root_CA.pem, valid until 2045. Google:
 https://android.googleapis.com/attestation/root. A root of Google is compared by its key only: Google issued several

@@ -165,9 +165,9 @@ def _read_extras(encoded: bytes, offset: int) -> int | None:
     """Read the bytes after the key: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
     if offset == len(encoded):
         return None
-    with refusing("chain", "what follows is not one map"):
+    with refusing("chain", "the bytes at the end are not one map"):
         extras = read_cbor(encoded[offset:])
-    require(isinstance(extras, dict), "chain", "what follows is not one map")
+    require(isinstance(extras, dict), "chain", "the bytes at the end are not one map")
     category = _member(extras, _CATEGORY)
     known = isinstance(category, bytes) and len(category) == _CATEGORY_BYTES
     return int.from_bytes(category, "little") if known and isinstance(category, bytes) else None

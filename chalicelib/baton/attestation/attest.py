@@ -28,7 +28,7 @@ class IssueChallenge(Struct, frozen=True, kw_only=True):
     clients: Clients
 
     def __call__(self, client_id: str) -> ChallengeAnswer:
-        """Return a challenge for a client. Raises ``UnknownClient``."""
+        """Return a challenge for a client. Raises ``UnknownClient``, or ``UnauthorizedClient`` if it is retired."""
         client = self.clients.get(client_id)
         if client is None:
             raise UnknownClient
@@ -41,7 +41,7 @@ class IssueChallenge(Struct, frozen=True, kw_only=True):
 
 
 class AttestLogin(Struct, frozen=True, kw_only=True):
-    """Attest a live login, or renew what is attested."""
+    """Attest a live login, or renew its evidence."""
 
     clock: Clock
     clients: Clients
@@ -51,13 +51,13 @@ class AttestLogin(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, evidence: Evidence | None) -> AttestedAnswer:
         """Judge the evidence, and store it for the device key and for the login.
 
-        Raises the refusals of ``required`` under ``report`` too, and ``NotFound`` if the client does not use
-        attestation. A login that is not bound to a key of its device cannot be attested.
+        Raises the errors of `JudgeEvidence` under ``required``, also if the rule of the client is ``report``. Raises
+        ``NotFound`` if the rule is ``off``. A login that is not bound to a key of its device cannot be attested.
         """
         now = self.clock()
         client = self.clients.get(caller.client_id)
         if client is None or client.attestation.rule == "off":
-            raise errors.NotFound("off", detail="This client judges no evidence.")
+            raise errors.NotFound("off", detail="Attestation is off for this client.")
         assert caller.account_state is not None
         lineage = caller.account_state.lineages[caller.device_id]
         try:

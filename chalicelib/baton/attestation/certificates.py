@@ -1,4 +1,4 @@
-"""Read X.509 certificates of evidence. A certificate that cannot be read is refused, never a server error. No I/O."""
+"""Read X.509 certificates of evidence. An unreadable certificate causes a refusal, never a server error. No I/O."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -67,7 +67,7 @@ def serial_of(certificate: x509.Certificate) -> str:
 
 
 def extension_of(certificate: x509.Certificate, oid: str) -> bytes | None:
-    """Return the value of an extension that the library does not know (DER), or ``None``."""
+    """Return the value (DER) of an extension that ``cryptography`` has no class for, or ``None``."""
     for one in certificate.extensions:
         if one.oid.dotted_string == oid:
             if not isinstance(one.value, x509.UnrecognizedExtension):

@@ -1,7 +1,8 @@
 """Judge the evidence of a login, and remember it for the device key.
 
-A login is judged before the rate limit and the password, so under ``required`` a list of stolen passwords is of no use
-without genuine phones. Evidence is stored only after the password was right, so a stranger causes no write.
+The evidence of a login is judged before the rate limit and the password. So under ``required``, a list of stolen
+passwords is of no use without genuine phones. The evidence is stored only after the password was right, so a stranger
+causes no write.
 
 The verifiers and the certificates are imported at the first evidence.
 """
@@ -58,7 +59,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 class JudgeEvidence(Struct, kw_only=True):
-    """Judge evidence, and remember it. An environment has one, with its copy of the list of revoked certificates."""
+    """Judge evidence, and remember it. Each environment has one such object, with a copy of the list of revocations."""
 
     key_ring: KeyRing
     store: Attestations
@@ -86,7 +87,7 @@ class JudgeEvidence(Struct, kw_only=True):
                 self.log.record("attestation_refused", client=client.id, reason=missing.reason)
                 raise
             self.log.record("attestation_missing", client=client.id, reason=missing.reason)
-        except Unavailable:  # no verdict
+        except Unavailable:  # not a verdict on the evidence
             raise
         except Refusal as refused:
             if required:
@@ -98,7 +99,7 @@ class JudgeEvidence(Struct, kw_only=True):
     def evidence(
         self, client: Client, binding: Binding, evidence: Evidence | None, *, required: bool = True, now: int
     ) -> Judged:
-        """Judge new evidence, or the stored evidence of the device key. Raises the errors of ``required``."""
+        """Judge new evidence, or the stored evidence of the device key. Raises the errors of `__call__`."""
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")
         if evidence is None or evidence.kind == "none":
@@ -154,7 +155,7 @@ class JudgeEvidence(Struct, kw_only=True):
             if isinstance(counted, Refused):
                 self.log.record("attestation_counter_regressed", account=account, client=client.id)
                 if judged.required:
-                    raise failed("counter", "counter: not above the stored one")
+                    raise failed("counter", "counter: not above the stored counter")
                 return Attestation.NONE
         if known is not None and known.expires_at < now + KEPT_S - MOVED_AFTER_S:
             self.store.extend(*of_key, expires_at=now + KEPT_S)
@@ -179,7 +180,7 @@ class JudgeEvidence(Struct, kw_only=True):
         known = self.store.get(client.code, binding.thumbprint, now=now)
         if known is None or not known.apple_key or known.apple_key != evidence.key_id:
             raise EvidenceRefused("key", "the App Attest key is not known for this device key")
-        # The assertion renews it, so its age is no reason.
+        # The assertion renews the evidence, so the age of the evidence is no reason to refuse it.
         if why := unfit(known, client, now=known.at):
             raise EvidenceRefused("app", why)
         counter = verify_assertion(
@@ -191,7 +192,7 @@ class JudgeEvidence(Struct, kw_only=True):
         return Judged(attestation=known.attestation, required=required, known=known, counter=counter)
 
     def _accepted(self, client: Client, binding: KeyBinding, evidence: Evidence, *, now: int) -> Accepted:
-        """Verify evidence of a device key: one row for each format."""
+        """Verify new evidence of a device key, by its format. Raises ``EvidenceRefused``."""
         policy = client.attestation
         if evidence.kind == "apple-attestation":
             from chalicelib.baton.attestation.app_attest import verify_attestation  # noqa: PLC0415 - cold start
@@ -222,7 +223,8 @@ class JudgeEvidence(Struct, kw_only=True):
     def _revoked_now(self, *, now: int) -> frozenset[bytes]:
         """Return the list of revoked certificates, which is read again after an hour.
 
-        Without a list, or with an old list, no certificate counts as revoked: an outage of Google must stop no login.
+        Without a list, no certificate counts as revoked. An old list is still used. So an outage of Google stops no
+        login.
         """
         read_at = self._revoked_read_at
         if read_at is None or not 0 <= now - read_at < LIST_CACHED_S:

@@ -95,7 +95,7 @@ def _checked_chain(
         raise EvidenceRefused("chain", "it does not end at a root of Google")
     for certificate, issuer in zip(below, [*below, anchor][1:], strict=True):
         check_issued(certificate, issuer)
-    # No genuine key can sign a longer chain: an attested key could otherwise be the issuer of further ones.
+    # Genuine chains have one of two lengths. In a longer chain, an attested key could be the issuer of another key.
     if len(below) == _REMOTE_CERTIFICATES:
         names = {oid: _names(below[-1].subject, oid) for oid in _REMOTE_TOP}
         require(names == {oid: [name] for oid, name in _REMOTE_TOP.items()}, "chain", "not provisioned by Google")
@@ -127,7 +127,7 @@ def _thumbprint(point: bytes) -> bytes:
 
 
 def _check_key(described: KeyDescription) -> None:
-    require(described.algorithm == _EC, "key", "the hardware says another algorithm")
+    require(described.algorithm == _EC, "key", "the hardware states another algorithm")
     require(described.origin == _GENERATED, "key", "the key was not made in the hardware")
     only_signs = described.purposes in ({_SIGN}, {_SIGN, _VERIFY})
     require(only_signs, "key", "the key has other purposes than signing")

@@ -58,7 +58,7 @@ class Switches(Ticket, frozen=True):
 class Evidence(Struct, frozen=True):
     """Evidence as it was sent, decoded. ``kind`` is its format. The members of other formats are empty.
 
-    ``unavailable`` is the reason why the app has none.
+    ``unavailable`` is the reason why the app has no evidence.
     """
 
     kind: str
@@ -70,10 +70,11 @@ class Evidence(Struct, frozen=True):
 
 
 class AttestedKey(Struct, frozen=True):
-    """The evidence that is remembered of a device key.
+    """The stored evidence of a device key.
 
-    ``at`` is when the device last proved it. For an iOS app, the id and the point of its App Attest key are stored,
-    with the highest ``counter`` of its assertions and the digest of the attempt that sent it (``attempt``).
+    ``at`` is when the device last proved it. For an iOS app, ``apple_key`` is the id of the App Attest key, and
+    ``point`` the key. ``counter`` is the highest counter of its assertions, and ``attempt`` the digest of the attempt
+    that sent this counter.
     """
 
     attestation: Attestation

@@ -35,7 +35,7 @@ class Attestations(Protocol):
         """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, in place of any other of the device key.
+        """Store evidence, in place of any other evidence of the device key.
 
         Evidence of the same App Attest key changes nothing, because it would begin the counter again.
         """
@@ -70,4 +70,4 @@ class Attestations(Protocol):
         """Return the operator's switches, encrypted, or an empty text if none was ever set."""
 
     def replace_switches(self, sealed: str) -> None:
-        """Replace the operator's switches, for the operator."""
+        """Replace the operator's switches."""

@@ -29,7 +29,7 @@ class NotAList(ValueError):
 
 
 class FetchRevocations(Struct, frozen=True, kw_only=True):
-    """Fetch the list, and store it, if a client judges evidence of Android.
+    """Fetch the list, and store it, if the evidence of Android apps is judged for any client.
 
     A failed fetch keeps the old list: an outage of Google refuses no login.
     """

@@ -1,4 +1,4 @@
-"""The operator's switch: judge a client as ``report`` for some hours, though its row says ``required``.
+"""The operator's switch: judge a client as ``report`` for some hours, though its rule is ``required``.
 
 It is for an outage of Apple or Google. Only an operator sets it: a stranger can cause any number of failures.
 """
@@ -20,7 +20,7 @@ _NONE: Final[dict[str, int]] = {}
 
 
 class ReadSwitches(Struct, kw_only=True):
-    """Read the switches, and keep them as long as the key ring. They are read for a client with ``required`` only."""
+    """Read the switches, and cache them as long as the key ring. They are read only for a client with ``required``."""
 
     key_ring: KeyRing
     store: Attestations
@@ -57,7 +57,7 @@ class LowerToReport(Struct, frozen=True, kw_only=True):
     store: Attestations
 
     def __call__(self, client: Client, *, hours: int, now: int) -> int:
-        """Lower ``required`` to ``report`` for some hours, or end it with 0 hours. Return the end, in seconds.
+        """Lower ``required`` to ``report`` for some hours. 0 hours end this. Return the end, in epoch seconds.
 
         Raises ``ValueError`` for a client without ``required``, and for too many hours.
         """

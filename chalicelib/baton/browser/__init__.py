@@ -1,1 +1,1 @@
-"""Pages with a cookie: which page may send a request, and the login that its cookies hold."""
+"""Browsers: which page may send a request, and the login that the cookies of a request hold."""

@@ -74,7 +74,7 @@ class BrowserBound(Ticket, frozen=True):
 
 
 class BrowserChallenge(Ticket, frozen=True):
-    """A challenge. It is bound to its time and not used once: that would cost a write for each refresh."""
+    """A challenge. It expires, but can be used more than once: to allow one use would cost a write for each refresh."""
 
     purpose = TICKET_PURPOSES["browser_challenge"]
 
@@ -143,7 +143,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return {OFFER: f'(ES256);path="{path}";challenge="{challenge}";authorization="{sealed}"'}
 
     def offer_to_new_login(self, account: AccountId, lineage: LineageId, client: Client) -> dict[str, str]:
-        """Return the offer for a login that has just begun. Without the account state there is none."""
+        """Return the offer for a login that has just begun, or none if the account state cannot be read."""
         if not self.offers(client):
             return {}
         try:
@@ -164,7 +164,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         proof = read_proof(_one(message, _PROOF), registers=True)
         ticket = self._opened(BrowserOffer, proof.authorization, now=now)
         if ticket is None or proof.challenge != encode_base64url(ticket.id):
-            raise ProofInvalid("bind: the offer is late or not ours, or its challenge is another one")
+            raise ProofInvalid("bind: the offer is late or not from Baton, or its challenge is another")
         assert proof.key is not None
         if not proof.is_by(proof.key):
             raise ProofInvalid("bind: not signed by its own key")
@@ -224,7 +224,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         if key is None:
             return
         skipped = message.fields.get(_SKIPPED)
-        if skipped is not None:  # counted, and believed by no rule: a thief can send it too
+        if skipped is not None:  # it is only counted: a thief can send this field too
             reason = skipped[0].partition(";")[0].strip(" \t")
             self.log.record(SKIPPED_EVENTS.get(reason, SKIPPED_OTHERWISE))
         if now - key.at <= BROWSER_PROOF_GRACE_S:

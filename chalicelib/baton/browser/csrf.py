@@ -36,7 +36,7 @@ def sent_token(message: Message) -> str:
 
 
 def csrf_token(account: AccountId, lineage: LineageId, ring: Ring, entropy: Entropy) -> str:
-    """Make a token of this session. Each one differs."""
+    """Return a new token of this session, or an empty text if the ring does not have the session's root secret."""
     mask = entropy(_VALUE_BYTES)
     value = _value(account, lineage, ring)
     return encode_base64url(mask + _xor(mask, value)) if value else ""

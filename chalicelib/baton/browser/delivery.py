@@ -67,7 +67,7 @@ class Check(Protocol):
     """Require a recent proof of the key to which a login is bound."""
 
     def __call__(self, message: Message, account: AccountId, lineage: Lineage, *, now: int) -> None:
-        """Raise ``DeviceProofRequired`` if the cookies of the request have none."""
+        """Raise ``DeviceProofRequired`` if the login is bound, and the cookies of the request have no such proof."""
 
 
 class Deliver(Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
             idle_s = client.mechanism.idle_s
             cookies.append(remember_cookie(issued.refresh_token, max_age=min(idle_s, issued.authorization_expires_in)))
         else:
-            cookies.append(CLEARED[1])  # of an earlier login
+            cookies.append(CLEARED[1])  # delete that of an earlier login
         if LOGIN in read_cookies(message):
             cookies.append(LOGIN_CLEARED)
         shown = web_login(
@@ -123,7 +123,8 @@ class Deliver(Struct, frozen=True, kw_only=True):
     def _end_other(self, message: Message, token: Token, *, now: int) -> None:
         """End the login of another account whose cookie this login replaces.
 
-        A thief of bound cookies could send them with a login of his own. So the cookies must have the proof of the key.
+        A thief of bound cookies could send them with a login of his own, to end the login of the owner. So the cookies
+        must have the proof of the key.
         """
         other = replaced_login(self.proof, message, now=now)
         if other is None or other.account == token.account:

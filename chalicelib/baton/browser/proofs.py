@@ -35,13 +35,13 @@ class BrowserProof(Struct, frozen=True):
 
 
 def bare(value: str) -> str:
-    """Return the text of a field that may be a string of RFC 9651. Chromium sends it bare."""
+    """Return the text of a field without the quotes of a string of RFC 9651. Chromium sends no quotes."""
     value = value.strip(" \t")
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def read_proof(value: str, *, registers: bool) -> BrowserProof:
-    """Read the field ``Secure-Session-Response``. ``registers``: the JWT has the public key, otherwise it must not.
+    """Read the field ``Secure-Session-Response``. ``registers``: the JWT must have the public key, else it must not.
 
     Raises ``ProofInvalid``, whose ``hint`` names the error.
     """

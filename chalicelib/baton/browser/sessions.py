@@ -1,8 +1,14 @@
 """The login that the cookies of a request hold: check it, store its use, and deliver it as cookies.
 
-A cookie is easier to misuse than a signed call. So each request passes these checks in this order: the site (`sites`),
-the session id is genuine, the login is live (one read), the browser proved its key if the login is bound to one, and
-the id is not superseded. Baton accepts only session ids that it made, and each login begins a new lineage.
+A cookie is easier to misuse than a signed call. So each request passes these checks, in this order:
+
+1. the page may send the request (`sites`);
+2. the session id is genuine;
+3. the login is live (one read);
+4. the browser proved its key, if the login is bound to a key;
+5. the id is not superseded.
+
+Baton accepts only session ids that it made, and each login begins a new lineage.
 """
 
 import hashlib
@@ -77,7 +83,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
         """Check the site and that the cookies are genuine. No database is read, except for the cached key ring.
 
-        ``bound`` refuses every cookie: no key signed this request.
+        ``bound``: the route requires a bound login, so every cookie is refused.
 
         Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and what `read_cookies` raises.
         """
@@ -88,17 +94,17 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             raise SignatureRequired(
                 "this route takes bound logins only",
                 path=message.path,
-                detail="This route requires a login that is bound to a key. A cookie is not. Log in with a key.",
+                detail="This route requires a login that is bound to a key. A cookie login is not. Log in with a key.",
             )
         return call
 
     def go_on(self, call: CookieCall) -> LiveSession:
         """Compare the login with the account state, and store its use if that is due, in one conditional write.
 
-        If the session id is absent, idle or superseded, a genuine remember token renews the session in this request.
+        If the session id is missing, idle or superseded, a genuine remember token renews the session in this request.
 
-        Raises ``LoginRequired``, which deletes the cookies, ``DeviceProofRequired`` and ``SessionSuperseded``, which
-        do not.
+        Raises ``LoginRequired``, which deletes the cookies. Raises ``DeviceProofRequired`` and ``SessionSuperseded``,
+        which keep them.
         """
         proved, now = call.proved, call.now
         if proved.client.retired:
@@ -124,7 +130,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
                     self.log.record("renewed", lineage=lineage.id)
                 return LiveSession(Active(account_state, after), self.cookies(after, call))
             if verdict is SessionVerdict.DUE:
-                return LiveSession(active)  # another request stored its use, and sets the new id
+                return LiveSession(active)  # another request stored a use of the login, and sets the new id
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
     def cookies(self, lineage: Lineage, call: CookieCall) -> tuple[Cookie, ...]:
@@ -187,7 +193,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         """Check the site and read the cookies. ``None``: no cookie is genuine."""
         cookies, now = read_cookies(message), self.clock()
         changes = message.method not in SAFE_METHODS
-        # First for the origins of all clients, before the key ring may be read; then for those of this client.
+        # First check the origins of all clients, before the key ring is read. Then check those of this client.
         self.site.check(message, self.clients.cookie_origins, changes=changes, has_token=lambda: True)
         session = self._genuine(cookies.get(SESSION), Kind.ACCESS, now=now)
         remember = self._genuine(cookies.get(REMEMBER), Kind.REFRESH, now=now)
@@ -210,7 +216,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return CookieCall(message, proved, None, now, same)
 
     def _genuine(self, text: str | None, kind: Kind, *, now: int) -> VerifiedToken | None:
-        """Verify a cookie. An id of another deployment, or one that another server of this host set, counts as none."""
+        """Verify a cookie. ``None``: it is missing, of another deployment, or another server of this host set it."""
         if text is None:
             return None
         return genuine_cookie(self.proof, text, kind, now=now)
@@ -245,7 +251,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def _is_first_today(self, lineage: LineageId) -> bool:
         """Check that the event is not recorded yet today: a crashed browser may send its old cookie for weeks.
 
-        One ticket for each login and day remembers it. If the database does not answer, the event is recorded again.
+        A consumed ticket for each login and day stores this. If the database does not answer, the event is recorded.
         """
         now = self.clock()
         day = now // DAY_S

@@ -5,7 +5,7 @@
 | ``same-origin`` | pass | pass, if ``Origin``, when sent, is one of the client |
 | ``none`` | pass | refuse |
 | any other, or sent twice | a navigation to a document, or an ``Origin`` of the client | an ``Origin`` of the client |
-| absent | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
+| missing | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
 
 ``SameSite`` is not enough: a page on another port of the host sends even ``SameSite=Strict`` cookies.
 """

@@ -1,10 +1,10 @@
 """The log: one JSON line for each event, and metrics of the counted events (CloudWatch EMF).
 
 Only the facts of ``FACTS`` are written, and none of them is a secret. Every line and every metric of a request carries
-its id, and the lineage once it is known. docs/baton/metrics.md lists them.
+its id, and the lineage once it is known. docs/baton/metrics.md lists the events and the metrics.
 
-Baton uses no logging library. The format is one documented object, and a library took a sixth of an exchange and 6 ms
-of each cold start.
+Baton uses no logging library. The format is one documented object, and a library took a sixth of the time of an
+exchange and 6 ms of each cold start.
 """
 
 import functools

@@ -43,9 +43,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "identity_linked": Event("info", audited=True, notice="identity_linked"),
     "identity_unlinked": Event("info", audited=True, notice="identity_unlinked"),
     "provider_unreachable": Event("warning"),
-    # A stored key set was altered, or sealed with a root that is gone. It is fetched anew.
+    # A stored key set was altered, or sealed with a root secret that was removed. It is fetched again.
     "provider_keys_unreadable": Event("warning"),
-    # A login with Apple goes on without its refresh token. A caller can cause it with a code of their own making.
+    # A login with Apple continues without a refresh token. A caller can cause this event with an invented code.
     "apple_code_not_traded": Event("info"),
     "apple_token_not_revoked": Event("info"),  # the hourly job repeats it
     "apple_revocation_given_up": Event("warning"),
@@ -61,14 +61,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     "attestation_missing": Event("info"),
     # Two devices with one App Attest key, or a request that was recorded and sent again.
     "attestation_counter_regressed": Event("warning"),
-    # An operator has lowered "required" to "report": for each login that is judged meanwhile.
+    # Recorded for each login of a client while an operator has lowered "required" to "report".
     "attestation_lowered": Event("warning"),
     "revocation_list_stale": Event("warning"),
     "revocation_list_checked": Event("info"),
     "password_refused": Event("info"),
     "throttled": Event("info", per_account=True),
     "exchanged": Event("debug"),  # the line of its metric already has request and lineage
-    "renewed": Event("debug"),  # the same
+    "renewed": Event("debug"),  # as above
     "exchange_retried": Event("info"),
     "exchange_superseded": Event("info"),
     "token_reused": Event("warning", audited=True, per_account=True, notice="token_reused", always_told=True),
@@ -83,18 +83,18 @@ EVENTS: Final[Mapping[str, Event]] = {
     "browser_bound": Event("info"),
     # A proof by another key than that of the browser, or with another header. A stranger can cause it.
     "proof_wrong_key": Event("warning"),
-    # A browser says that it did not renew its proof. It changes no decision.
+    # A browser reports that it did not renew its proof. The report changes no decision.
     "proof_skipped_quota_exceeded": Event("info"),
     "proof_skipped_server_error": Event("info"),
     "proof_skipped_unreachable": Event("info"),
     "proof_skipped_other": Event("info"),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
-    # Once a day, by somebody who has the password.
+    # Recorded once a day, for several wrong codes: a person who can send codes has the password.
     "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
     "factor_added": Event("info", audited=True, notice="factor_added"),
     "factor_removed": Event("info", audited=True, notice="factor_removed"),
-    # The signature counter of a passkey did not grow, or its synchronisation changed: perhaps a copy. Neither refuses.
+    # The signature counter of a passkey did not grow, or its synchronisation changed: perhaps a copy. No refusal.
     "passkey_counter": Event("warning", audited=True),
     "passkey_backup_changed": Event("info", audited=True),
     "recovery_code_used": Event("warning", audited=True, notice="recovery_code_used"),

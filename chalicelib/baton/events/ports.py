@@ -26,7 +26,7 @@ class Told(Struct, frozen=True):
     ``language`` is the language of the account, for an account that is deleted before the mail is made. ``text`` is the
     name of a text that replaces the text of the event. ``undo_since`` is a time before the change, in seconds: the mail
     has a link that undoes every change since then. ``None``: there is no link. With a link, ``address`` is the address
-    at the time of the change: a thief may change the address of the account before the mail is sent.
+    at the time of the change: a thief can change the address of the account before the mail is sent.
     """
 
     device: str = ""

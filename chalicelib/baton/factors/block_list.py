@@ -80,7 +80,7 @@ def _period(text: str) -> int | None:
 
     The last repetition may be incomplete.
 
-    The first half of such a text occurs again where its second unit begins. The search for it is linear.
+    In such a text, the first half occurs again where the second unit begins. The search for the half is linear.
     """
     half = text[: (len(text) + 1) // 2]
     period = text.find(half, 1)
@@ -109,6 +109,6 @@ def _run_length(text: str, start: int, path: str) -> int:
 
 @lru_cache(maxsize=1)
 def _listed() -> frozenset[str]:
-    """Read the list once, at the first new password of an environment. The licences end at the first empty line."""
+    """Read the list, once a process. The file begins with the licences, which end at the first empty line."""
     text = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
     return frozenset(text.partition("\n\n")[2].rstrip("\n").split("\n"))

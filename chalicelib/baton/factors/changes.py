@@ -77,7 +77,7 @@ class FactorsShown(Struct, frozen=True, kw_only=True):
     second_factor: Literal["off", "on", "required"]
     totp: EnrolledTotp | UnsetType = UNSET
     recovery_codes: RecoveryCodesLeft
-    passkeys: Annotated[int, Meta(description="Their number. `GET /me/passkeys` lists them.")]
+    passkeys: Annotated[int, Meta(description="The number of passkeys. `GET /me/passkeys` lists them.")]
 
 
 class ChangeFactors(Struct, frozen=True, kw_only=True):
@@ -93,10 +93,10 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     record: Record
     product: str
     verified_only: bool = False
-    """Where mail is on, a factor needs a proved address."""
+    """A factor can be added only if the address is proved: ``True`` where mail is on."""
 
     def show(self, caller: Caller) -> FactorsShown:
-        """Show the factors."""
+        """Return the second factors of the account, and whether its logins need one."""
         factors = self._user(caller).factors
         recovery, left = factors.recovery, factors.codes_left
         return FactorsShown(
@@ -145,7 +145,10 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return _shown(codes)
 
     def remove_totp(self, caller: Caller) -> None:
-        """Remove the authenticator app. With the last factor, the owner's switch goes off. Raises ``NotFound``."""
+        """Remove the authenticator app. If no factor is left, this also turns off the owner's switch.
+
+        Raises ``NotFound`` if the account has no authenticator app.
+        """
         now = self.clock()
         user = self._user(caller)
         if user.factors.totp is None:
@@ -242,7 +245,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def _user(self, caller: Caller) -> User:
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         return user
 
 

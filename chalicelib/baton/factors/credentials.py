@@ -51,8 +51,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
         """Check the password and return the user.
 
         ``elsewhere`` is called for a password that is not right here. If it returns a user, the password is right in
-        the other system, and the user was just stored: the credentials version of the user may be newer than that of
-        ``account_state``.
+        the other system, and the user was just stored. The credentials version of the user can then be newer than that
+        of ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. Read the account state before the user: a password change between the two reads then shows as a

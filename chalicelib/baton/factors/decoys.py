@@ -3,16 +3,16 @@
 After an import, many accounts have hashes of other systems until their owners log in. The check of such a hash does not
 take the same time as that of Baton's hash. If every unknown address took the time of Baton's hash, the time would
 reveal which addresses have accounts. So the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of
-hashes: ``bcrypt12=41/60,fbscrypt=3/5`` says that 41 percent of the accounts have bcrypt of cost 12 now, and 60 percent
-had it after the import.
+hashes. Example: ``bcrypt12=41/60,fbscrypt=3/5`` means that 41 percent of the accounts have bcrypt of cost 12 now, and
+60 percent had it after the import.
 
 1. A point from 0 to 100 derives from the account id, which derives from the address. So an address has one point.
 2. The shares after the import divide the range: bcrypt12 begins at 0, fbscrypt at 60. The beginning of a range never
 moves while the setting has the kind. The length of a range is the present share of its kind.
 3. An address whose point is in no range gets Baton's own hash.
 
-As a share falls, a point leaves its range once and never enters another: to a client that measures the time again and
-again, an unknown address looks like a person who has logged in since.
+As a share falls, a point leaves its range once and never enters another. So to a client that measures the time
+repeatedly, an unknown address looks like a person who has logged in since the import.
 """
 
 import re
@@ -78,7 +78,7 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
             message = f"{word!r}: the percent now is more than the percent after the import"
             raise DecoyProblem(message)
         if name in {one.name for one in ranges}:
-            message = f"{name!r} is there twice"
+            message = f"{name!r} is listed twice"
             raise DecoyProblem(message)
         try:
             decoy = decoy_of(name)

@@ -1,8 +1,8 @@
 """The enrolment of an authenticator app: a ticket for the client until the first code is typed. No I/O.
 
 Nothing is stored before the first code is right. The ticket has the secret, and is bound to one login: the lineage that
-requested it, or the lineage that the unfinished login will begin. Its mark is stored with the app, so a repeated
-request finds its own enrolment and gets the same recovery codes.
+requested it, or the lineage that the unfinished login will begin. The mark of the ticket is stored with the app, so a
+repeated request finds its own enrolment and gets the same recovery codes.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ def is_made(ticket: Enrolment, user: User) -> bool:
 def complete_enrolment(  # noqa: PLR0913 - the parts of a change
     ticket: Enrolment, code: str, user: User, *, by_new_key: bool, ring: Ring, entropy: Entropy, now: int
 ) -> tuple[EnrolTotp, tuple[str, ...]]:
-    """Check the first code, and return the change and the recovery codes that it makes, if the account has none.
+    """Check the first code. Return the change, and its new recovery codes: none if the account has recovery codes.
 
     Raises:
         FactorExists: an app is enrolled.
@@ -120,7 +120,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
-    """Return the recovery codes that this enrolment made, for a repeated request."""
+    """Return the recovery codes that this enrolment made, for a repeated request. Empty: they are no longer stored."""
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:
         return ()

@@ -1,9 +1,9 @@
 """The record of a registered person, with the second factors. No I/O.
 
 A change of factors is a value: ``EnrolTotp``, ``RemoveTotp``, ``ReplaceRecoveryCodes``, ``SwitchSecondFactor``,
-``AddPasskey`` or ``RemovePasskey``. Each change has three methods: ``fits`` checks the stored factors before the
-change, ``apply`` returns the factors after it, and ``is_in`` checks whether it has already happened. A store carries it
-out in one transaction.
+``AddPasskey``, ``RemovePasskey`` or ``RemoveAll``. Each change has three methods: ``fits`` checks the stored factors
+before the change, ``apply`` returns the factors after it, and ``is_in`` checks whether it has already happened. A store
+carries out a change in one transaction.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ PASSKEYS_MAX: Final = 10
 
 
 class Totp(Struct, frozen=True):
-    """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_factor`).
+    """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_for`).
 
     ``step`` is the last time step whose code was used, and ``mark`` (16 bytes) the request that used it.
     ``enrolled_at`` is in seconds. ``by_new_key``: the device that enrolled it had no login older than 7 days.
@@ -56,7 +56,7 @@ class RecoveryCodes(Struct, frozen=True):
 class Passkey(Struct, frozen=True):
     """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
-    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey may be synced.
+    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey can be synced.
     ``backed_up``: it is synced. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the
     device that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or
     zeros.
@@ -105,15 +105,15 @@ class SecondFactors(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`).
+    """A registered person.
 
-    ``None``: the account has no password. ``migrate``: the app's hook (``Baton.migrate_with``) may then check a
-    password.
+    ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
+    password. With ``migrate``, the app's hook (``Baton.migrate_with``) may then check the password.
 
-    ``verified_at`` is when the address was proved, ``language`` that of mails. ``reset_mark`` is the id of the reset or
-    undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id.
-    ``identities`` are those at providers, by the code of the provider. ``email`` and ``email_index`` are empty if the
-    account has no address, which only a provider can cause.
+    ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
+    reset or undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device,
+    by key id. ``identities`` are the identities at providers, by the code of the provider. ``email`` and
+    ``email_index`` are empty if the account has no address: then it came from a provider.
     """
 
     account: AccountId
@@ -172,7 +172,7 @@ class EnrolTotp(Struct, frozen=True):
 
 
 class RemoveTotp(Struct, frozen=True):
-    """Remove an authenticator app. ``last``: the account has no passkey either, so the owner's switch goes off."""
+    """Remove an authenticator app. ``last``: no passkey is left either, so this also turns off the owner's switch."""
 
     totp: Totp
     last: bool = True
@@ -232,7 +232,7 @@ class SwitchSecondFactor(Struct, frozen=True):
 
 
 class AddPasskey(Struct, frozen=True):
-    """Add a passkey. It never switches the second factor on: an app may add one without asking the person.
+    """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
     ``recovery`` are the first recovery codes of an account whose login had to enrol a factor, otherwise ``None``.
     """
@@ -257,7 +257,7 @@ class AddPasskey(Struct, frozen=True):
 
 
 class RemovePasskey(Struct, frozen=True):
-    """Remove a passkey. ``last``: the account has no other factor to ask for, so the owner's switch goes off."""
+    """Remove a passkey. ``last``: no factor to ask for is left, so this also turns off the owner's switch."""
 
     passkey: Passkey
     last: bool

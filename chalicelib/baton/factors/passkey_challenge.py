@@ -129,7 +129,7 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
 
 
 def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
-    """Return the options to register a passkey, or a restore key. Its user handle is the account id: 12 bytes.
+    """Return the options to register a passkey, or a restore key. The user handle is the account id: 12 bytes.
 
     A new restore key replaces the earlier key of the device, and no person is asked.
     """

@@ -107,9 +107,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        The login must be new and by a password. If the account requires a second factor, the login must have proved a
-        second factor. The thief of a device has an older login, and cannot add a passkey. Raises ``StepUpRequired``
-        otherwise.
+        Raises ``StepUpRequired`` unless the login is at most ``UPGRADE_S`` old, and by a password or a provider. So the
+        thief of a device, which has an older login, cannot add a passkey. If the account requires a second factor, the
+        login must also have proved one.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -166,7 +166,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
             self._refuse_moved(caller, now=now)
 
     def remove(self, caller: Caller, passkey: str) -> None:
-        """Remove a passkey. With the last factor, the owner's switch goes off.
+        """Remove a passkey. If no factor is left, this also turns off the owner's switch.
 
         Raises ``NotFound``, also for a passkey of another account, and ``LastCredential``.
         """
@@ -228,19 +228,19 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
 
     def _client(self, caller: Caller) -> Client:
         client = self.ceremonies.clients.get(caller.client_id)
-        assert client is not None  # of every caller
+        assert client is not None  # the registry has the client of every caller
         return client
 
     def _passkey(self, user: User, passkey: str) -> Passkey:
         found = user.factors.passkeys.get(passkey)
         if found is None:
-            raise errors.NotFound("no such passkey of this account", detail="The account has no such passkey.")
+            raise errors.NotFound("no such passkey of this account", detail="The account has no passkey with this id.")
         return found
 
     def _user(self, caller: Caller) -> User:
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         return user
 
 

@@ -42,12 +42,13 @@ def hash_password(password: bytes, *, salt: bytes) -> str:
 def verify_password(
     password: bytes, *, password_hash: str | None, as_sent: bytes = b"", decoy: str | None = None
 ) -> Verified:
-    """Verify a normalised password. ``None``: the account has no password, or does not exist.
+    """Verify a normalised password.
 
-    Another system may have hashed the password as the person typed it. So for such a hash, ``as_sent`` (the bytes
-    before the normal form) is tried too if it differs. This depends only on the password, so it reveals nothing about
-    an account. If ``password_hash`` is ``None``, the password is compared with ``decoy``. By default it costs as much
-    as a hash that Baton makes.
+    ``password_hash`` is ``None`` if the account has no password, or does not exist. Then the password is compared with
+    ``decoy``. Without a ``decoy``, this comparison costs as much as that with a hash that Baton makes.
+
+    Another system may have hashed the password as the person typed it. So ``as_sent`` (the bytes before the normal
+    form) is tried too if it differs. This depends only on the password, so it reveals nothing about an account.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

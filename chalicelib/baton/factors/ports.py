@@ -41,7 +41,7 @@ class NotFetched(Struct, frozen=True):
 
 
 class Fetch(Protocol):
-    """HTTPS requests to services of others."""
+    """HTTPS requests to other services."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
         """Return the body of a ``GET`` that was answered with 200. It never raises.
@@ -76,14 +76,14 @@ class ProveLinkedIdentity(Protocol):
 
 
 class Posted(Struct, frozen=True):
-    """The answer to a form. ``body`` may be of an error."""
+    """The answer to a form. ``body`` can be that of an error."""
 
     status: int
     body: bytes
 
 
 class Post(Protocol):
-    """Forms that are sent to services of others over HTTPS."""
+    """Forms that are sent to other services over HTTPS."""
 
     def __call__(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> Posted | NotFetched:
         """Return the answer to a ``POST``, of any status. It never raises. The limits are those of ``Fetch``."""
@@ -105,8 +105,8 @@ class FactorStore(Protocol):
         """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
 
         The condition: ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a later
-        step was used. ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same step and mark,
-        so a repeated request gets the same answer.
+        step was used. ``mark`` (16 bytes) derives from the attempt of the request. Also returns ``Done`` if this step
+        was used with this mark, so a repeated request gets the same answer.
         """
 
     def consume_recovery_code(
@@ -149,8 +149,8 @@ class FactorStore(Protocol):
         """Change the factors on behalf of a login, and raise the credentials version in user and account state.
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
-        the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
-        lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
+        the stored factors (`model`), and the login is active (`rules.may_act`). An unfinished login has no lineage yet:
+        its condition is that the account state is as when the password was proved (`rules.may_go_on`). Every device is
         forgotten except for ``remember``. Also returns ``Done`` if the user has the next version and this very change.
         ``Refused``: a passkey to add is of another account. A credential belongs to one account: the same transaction
         stores or deletes this fact.

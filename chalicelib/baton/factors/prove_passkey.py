@@ -46,10 +46,10 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         user_verified: bool,
         now: int,
     ) -> ProvedPasskey:
-        """Verify the assertion. ``user_verified``: refuse one without a PIN or biometry. Nothing is written.
+        """Verify the assertion. ``user_verified``: refuse an assertion without PIN or biometry. Nothing is written.
 
         Raises:
-            UnknownPasskey: the user has no such passkey.
+            UnknownPasskey: the user does not exist, or does not have this passkey.
             InvalidPasskey: a check failed, or the authenticator named another account.
 
         """
@@ -81,7 +81,7 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         )
         if isinstance(consumed, Refused):
             raise ChallengeInvalid("challenge: used by another request")
-        # A repeated request has the counter that the first one stored. That is no copy of the authenticator.
+        # A repeated request has the counter that the first request stored. This is no sign of a copied authenticator.
         repeated = isinstance(consumed, Again) and use.counter == use.passkey.counter
         if use.counter_went_back and not repeated:
             self.record("passkey_counter", account=user.account, details={"passkey": use.passkey.id})

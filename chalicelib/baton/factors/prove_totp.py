@@ -31,9 +31,9 @@ _MARK_BYTES: Final = 16
 class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
-    A known device has a rate limit of its own. All other devices share a limit of the account: 30 wrong codes a day,
-    and 100 in a row. The name of the counter of wrong codes in a row contains the last used code. So it starts at zero
-    after a code or a recovery code succeeded.
+    A device that proved a second factor before has a rate limit of its own. All other devices share a limit of the
+    account: 30 wrong codes a day, and 100 in a row. The name of the counter of wrong codes in a row contains the step
+    of the last used code. So the count starts at zero after a code or a recovery code succeeded.
     """
 
     store: FactorStore
@@ -58,7 +58,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
         ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). With ``remember``,
         the write that uses the code also stores this device as remembered. ``effect`` names what the code is used for:
-        a client chooses its attempt, so the attempt alone would let one code be used for many operations.
+        a client chooses its attempt, so without ``effect`` it could use one code for many operations.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.
@@ -133,8 +133,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
     """Return the step of a right code: an unused step, else the last used step. ``None``: the code is wrong.
 
-    The store refuses a used step, except from the same attempt for the same effect: this repeats a request whose answer
-    was lost. A used code that is older than a login can take counts as wrong.
+    The store refuses a used step, except from the same attempt for the same effect: such a request repeats a request
+    whose answer was lost. A used code counts as wrong if it is older than an ``auth_session`` can be.
     """
     totp = user.factors.totp
     if totp is None:
@@ -152,7 +152,7 @@ def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
     try:
         return ring.decrypt_for(totp.sealed, account=account, kind="totp")
     except CannotDecrypt:
-        raise errors.Unavailable("inconsistent account: the secret of the authenticator app does not open") from None
+        raise errors.Unavailable("inconsistent account: the authenticator secret cannot be decrypted") from None
 
 
 def mark_of(attempt: str, effect: str) -> bytes:

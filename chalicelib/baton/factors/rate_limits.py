@@ -69,9 +69,9 @@ def proved_device(
 
     ``None``: the device has proved no second factor.
 
-    A login by the password alone is not enough. While the account does not require a second factor, a thief of the
-    password could begin any number of logins, and each would get its own limit of wrong codes. ``lineage`` is the login
-    of a device without a key.
+    A login with only the password is not enough. While the account does not require a second factor, a thief of the
+    password could begin any number of logins. Each login would get its own limit of wrong codes. ``lineage`` is the
+    login of a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):

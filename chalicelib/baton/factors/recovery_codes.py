@@ -59,7 +59,7 @@ def _codes(root: Root, account: AccountId, seed: bytes) -> tuple[str, ...]:
 
 
 def _groups(key: bytes, account: AccountId, seed: bytes, number: int) -> Iterator[str]:
-    # The account id has 16 characters and the number one byte, so no two lists of parts read the same.
+    # The account id has 16 characters and the number one byte, so different parts never give the same bytes.
     mac = hmac.digest(key, account.encode() + bytes([number]) + seed, "sha256")
     bits = int.from_bytes(mac, "big")
     text = "".join(ALPHABET[bits >> (_BITS * place) & 31] for place in range(RECOVERY_CODE_CHARACTERS))

@@ -178,7 +178,7 @@ class UnknownPasskey(Refusal):
 class ChallengeInvalid(Refusal):
     """The challenge has expired, was used, or is of another route, client, device or account.
 
-    All get the same answer.
+    All these cases get the same answer.
     """
 
     status = 409
@@ -227,9 +227,9 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """A second factor was to be added, mail is on, and the address is not proved by a code from the mailbox.
+    """A second factor cannot be added: mail is on, and no code from the mailbox has proved the address.
 
-    Otherwise a stranger who registered the address could still log in after its owner has reset the password.
+    Without this rule, a stranger who registered the address could still log in after its owner has reset the password.
     """
 
     status = 403

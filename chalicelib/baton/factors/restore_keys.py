@@ -41,9 +41,9 @@ def check_offered(client: Client, *, asked: bool = False) -> None:
     Raises ``RestoreRefused``.
     """
     if not client.restore:
-        raise RestoreRefused("the client registry does not offer it")
+        raise RestoreRefused("the client does not offer restores")
     if asked:
-        raise RestoreRefused("the account is asked for a second factor")
+        raise RestoreRefused("the account requires a second factor")
 
 
 class ManageRestoreKey(Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
 
     def _store(self, caller: Caller, key: RestoreKey | None, *, forgotten: tuple[str, ...] = (), now: int) -> None:
         device = key_id(login_of(caller)[1].binding)
-        assert device is not None  # of a login that is bound to a key
+        assert device is not None  # the routes require a login that is bound to a key
         stored = self.store.keep_restore_key(caller.actor, device, key, forgotten=forgotten, now=now)
         if not isinstance(stored, Done):
             refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
@@ -129,15 +129,15 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         return now - caller.auth_time <= KEEP_S
 
     def _user(self, caller: Caller, client: Client) -> User:
-        """Read the user. Raises ``RestoreRefused`` if its logins are not restored."""
+        """Read the user. Raises ``RestoreRefused`` if logins of the client or the account cannot be restored."""
         check_offered(client)
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         check_offered(client, asked=caller.demands_second_factor or user.factors.on)
         return user
 
     def _client(self, caller: Caller) -> Client:
         client = self.clients.get(caller.client_id)
-        assert client is not None  # of every caller
+        assert client is not None  # the registry has the client of every caller
         return client

@@ -29,7 +29,7 @@ class OperationShape(Body):
 
 
 class IdentityShape(Body):
-    """An id_token of a provider of ``providers`` in ``step_up_required``. Its nonce names the operation."""
+    """An id_token of a provider that ``step_up_required`` lists. The nonce of the token names the operation."""
 
     provider: ProviderName
     id_token: IdToken

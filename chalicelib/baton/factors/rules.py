@@ -1,6 +1,6 @@
 """The rules of second factors: which login needs a second factor, and which device is remembered. No I/O.
 
-`judge_login` decides after the password was right:
+`judge_login` decides on a login whose password is right:
 
 | the login needs a second factor | the account has | verdict |
 |---|---|---|
@@ -76,7 +76,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 ) -> Verdict:
     """Return the verdict on a login whose password is right.
 
-    ``enrol`` returns the kinds of factors that it may enrol.
+    ``enrol`` returns the kinds of factors that the login may enrol.
     """
     if not (factors.on or clients.demand_second_factor(client, account_state)):
         return Admitted(PASSWORD)
@@ -93,7 +93,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use passkeys: otherwise the password alone could enrol a factor.
+    Passkeys are included even if the client cannot use passkeys: otherwise a stolen password could enrol a factor.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -111,7 +111,7 @@ def is_remembered(
     now: int,
     not_before: int,
 ) -> bool:
-    """Check whether a device is remembered. Using this does not renew it."""
+    """Check whether a device is remembered. A login of the device does not extend this time."""
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:
         return False
@@ -144,7 +144,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
 
 
 def leaves_a_credential(user: User, *, passkeys: int = 0, identities: int = 0) -> bool:
-    """Check whether a person can still log in without so many of the passkeys and identities of the account."""
+    """Check whether a person can still log in after this number of passkeys and identities is removed."""
     others = len(user.factors.passkeys) > passkeys or len(user.identities) > identities
     return user.password_hash is not None or others
 
@@ -171,10 +171,10 @@ def identities_without_newer(identities: Mapping[int, LinkedIdentity], *, since:
 
 
 def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
-    """Return the factors without those that a new device added at ``since`` (seconds) or later, and without devices.
+    """Return the factors without those that a new device added at ``since`` (seconds) or later.
 
-    A factor that a long-used device added stays: a thief of the mailbox must not remove it. The owner's switch goes off
-    if neither an authenticator app nor a passkey is left.
+    The result has no remembered devices. A factor that a long-used device added stays: a thief of the mailbox must not
+    remove it. The owner's switch is off if neither an authenticator app nor a passkey is left.
     """
     totp, recovery = factors.totp, factors.recovery
     no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since

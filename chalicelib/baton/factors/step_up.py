@@ -91,9 +91,9 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         """Return a grant of the level that the given factors prove together.
 
         A wrong password counts as a failed login on this device. A wrong code counts as a wrong code of this device.
-        Raises ``Malformed`` without any factor or with three of them, ``InvalidCredentials``, ``InvalidFactor``,
-        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid``, and what
-        `ProveLinkedIdentity` raises.
+        Raises ``Malformed`` for no factor, for more than two, or for an identity with a password or a passkey. Also
+        raises ``InvalidCredentials``, ``InvalidFactor``, ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``,
+        ``ChallengeInvalid``, and the errors of `ProveLinkedIdentity`.
         """
         if not 1 <= sum(one is not None for one in (password, totp, passkey, identity)) <= _FACTORS_MAX:
             detail = "Send one or two of `password`, `totp`, `passkey` and `identity`."
@@ -158,7 +158,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
 
     def _client(self, caller: Caller) -> Client:
         client = self.passkeys.clients.get(caller.client_id)
-        assert client is not None  # of every caller
+        assert client is not None  # the registry has the client of every caller
         return client
 
     def _user(self, caller: Caller, password: str | None, *, now: int) -> User:
@@ -199,6 +199,6 @@ def _assurance(*, password: bool, totp: bool, passkey: bool) -> Assurance:
 
 def _proved_device(caller: Caller, user: User) -> str | None:
     account_state = caller.account_state
-    assert account_state is not None  # of every caller of a route
+    assert account_state is not None  # every caller of a route has an account state
     proved = proved_login(account_state, account_state.lineages[caller.device_id])
     return proved_device(account_state, user.factors, proved.binding, proved.id)

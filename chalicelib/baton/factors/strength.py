@@ -8,8 +8,8 @@ Three rules, in this order. There are no rules of composition.
 3. **Context** (``context_words.py``): the whole password is not made from the address or the name of the service.
 
 The rules compare the password as a whole. A longer password may contain a common word: NIST forbids the comparison of
-parts, and an earlier version that counted common words refused good passphrases ("acrobat on a violet unicycle"). The
-fourth rule needs the network: ``breach.py``.
+parts. An earlier version counted common words, and refused good passphrases ("acrobat on a violet unicycle"). A fourth
+rule needs the network: ``breach.py``.
 """
 
 from chalicelib.baton import policy

@@ -1,8 +1,8 @@
 """Time-based one-time passwords (TOTP, RFC 6238): the codes of authenticator apps. No I/O.
 
-SHA-1, six digits, 30 seconds: authenticator apps support nothing else. The clock of a phone may be wrong, so the codes
-of the previous and the next step are accepted too. A code can be used once: the server stores the step of the last used
-code, and accepts only codes of later steps.
+SHA-1, six digits, 30 seconds: many authenticator apps support nothing else. The clock of a phone can be wrong, so the
+codes of the previous and the next step are accepted too. A code can be used once: the server stores the step of the
+last used code, and accepts only codes of later steps.
 
 Source: RFC 6238, RFC 4226; "Key Uri Format" of Google Authenticator for `otpauth_uri`.
 """
@@ -36,10 +36,10 @@ def is_code_at(secret: bytes, step: int, code: str) -> bool:
 
 
 def matching_step(secret: bytes, code: str, *, after: int, now: int) -> int | None:
-    """Return the newest step later than ``after`` whose code this is. ``None``: the code is wrong or was used."""
+    """Return the newest step after the step ``after`` that has this code. ``None``: the code is wrong or was used."""
     current = step_at(now)
     steps = range(current + TOTP_STEPS_AROUND, current - TOTP_STEPS_AROUND - 1, -1)
-    matching = [step for step in steps if is_code_at(secret, step, code)]  # always as many comparisons
+    matching = [step for step in steps if is_code_at(secret, step, code)]  # always the same number of comparisons
     return next((step for step in matching if step > after), None)
 
 

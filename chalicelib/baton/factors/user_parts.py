@@ -9,8 +9,8 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
 
-    ``returns``: an undo may give the address back. An undo may not give it back if a long-used device made the change
-    with a second factor: its owner may have done this because the mailbox was stolen.
+    ``returns``: an undo may give the address back. It is false if a long-used device made the change with a second
+    factor: the owner may have changed the address because the mailbox was stolen.
     """
 
     index: EmailIndex

@@ -238,7 +238,7 @@ def verify_registration(
             expected_origin=_accepted(origins),
             require_user_presence=user_present,
         )
-        # Without an attestation nothing is signed by the new key, so the library has not used it.
+        # Without an attestation, the new key signs nothing, so the library has not decoded it. This refuses a bad key.
         decoded_public_key_to_cryptography(decode_credential_public_key(facts.public_key))
 
     _by_library(verify)
@@ -256,10 +256,10 @@ def verify_registration(
 def _by_library(verify: Callable[[], None]) -> None:
     try:
         verify()
-    except Exception as error:  # noqa: BLE001 - it parses bytes of a stranger, and leaks KeyError, for one
+    except Exception as error:  # noqa: BLE001 - it parses bytes of a stranger, and can raise any error
         from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415 - cold start
 
-        # Its messages name the check, what was expected and what was seen. They have no secret.
+        # The messages of the library name the check, the expected and the received value. They have no secret.
         raise _invalid(str(error) if isinstance(error, WebAuthnException) else "the credential is malformed") from None
 
 
@@ -302,7 +302,7 @@ def _authenticator_data(value: bytes, *, attested: bool) -> _AuthenticatorData:
         if not isinstance(extensions, dict):
             raise ValueError("the extensions must be a map")
     if end != len(value):
-        raise ValueError("bytes follow")
+        raise ValueError("bytes follow the data")
     return _AuthenticatorData(flags, counter, aaguid, credential_id, public_key)
 
 

@@ -32,7 +32,7 @@ class _Stored(Struct, frozen=True, array_like=True):
 def read_key_file(encoded: bytes) -> Secret:
     """Return the scalar of the key in a ``.p8`` file (PEM, PKCS #8). Raises ``NoKey``."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - only the operator reads files
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - the same
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - as above
 
     if len(encoded) > FILE_BYTES_MAX:
         raise NoKey("the file is too large for a private key")
@@ -46,7 +46,7 @@ def read_key_file(encoded: bytes) -> Secret:
 
 
 def keep_key(tokens: ProviderTokens, key_id: str, private: Secret, *, ring: Ring, nonce: bytes) -> None:
-    """Store the key for Apple, in place of an earlier one."""
+    """Store the key for Apple, in place of an earlier key."""
     encoded = msgspec.msgpack.encode(_Stored(key_id, private.reveal()))
     tokens.replace_apple_key(ring.encrypt_for(encoded, account=_PLACE, nonce=nonce, kind=_KIND))
 
@@ -55,11 +55,11 @@ def stored_key(tokens: ProviderTokens, *, ring: Ring) -> SigningKey:
     """Return the key for Apple. Its ``kid`` is the id of the key at Apple. Raises ``NoKey``."""
     sealed = tokens.apple_key()
     if not sealed:
-        raise NoKey("there is none")
+        raise NoKey("no key is stored")
     try:
         stored = msgspec.msgpack.decode(ring.decrypt_for(sealed, account=_PLACE, kind=_KIND), type=_Stored)
         key = SigningKey(stored.key_id, Secret(stored.private), made_at=0, signs_from=0)
         key.private_key()
     except (CannotDecrypt, ValueError):  # ValueError: not a scalar of the curve, and what msgspec raises
-        raise NoKey("the stored one cannot be decrypted with the key ring of this deployment") from None
+        raise NoKey("it cannot be decrypted with the key ring of this deployment") from None
     return key

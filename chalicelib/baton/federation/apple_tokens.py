@@ -1,6 +1,6 @@
 """Refresh tokens of Apple: traded after a login, and revoked after the deletion of an identity (TN3194).
 
-Neither the trade nor the revocation changes what a request answers.
+Neither the trade nor the revocation changes the answer of a request.
 """
 
 from collections.abc import Callable
@@ -98,8 +98,8 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
     def __call__(self) -> None:
         """Revoke the waiting tokens, the oldest first. Raises ``Unavailable``.
 
-        A token that has waited for more than 30 days is dropped. A run ends after some seconds, because Lambda would
-        otherwise end the run in the middle of a call.
+        A token that has waited for more than 30 days is dropped. A run begins no call after ``REVOKING_MAX_S``, because
+        Lambda could end the run in the middle of the call.
         """
         now = self.clock()
         waiting = [token for shard in range(TOKEN_SHARDS) for token in self.tokens.waiting(shard)]

@@ -123,7 +123,8 @@ def verify(unread: Unread, provider: Provider, keys: KeySet, *, client_id: str, 
     sub = claims.get("sub")
     if not (isinstance(sub, str) and is_subject(sub)):
         raise IdTokenRefused("sub", "no subject of 1 to 255 characters")
-    hashed = hashlib.sha256(nonce.encode()).hexdigest()  # Apple's convention, and many plugins hash by themselves
+    # Apple's examples pass the SHA-256 of the nonce to the provider, and many plugins do this automatically.
+    hashed = hashlib.sha256(nonce.encode()).hexdigest()
     _require(claims.get("nonce") in (nonce, hashed), "nonce", "of another device key, attempt, client or provider")
     if provider.azp and "azp" in claims:
         _require(claims["azp"] in provider.azp, "azp", "another authorized party")
@@ -164,7 +165,7 @@ def check_times(claims: dict[str, Any], *, now: int) -> None:
 
 
 def is_subject(text: str) -> bool:
-    """Check a subject. JSON can have one half of a character, which has no UTF-8: it is not printable."""
+    """Check a subject. JSON can escape half of a surrogate pair, which has no UTF-8: it is not printable."""
     return 1 <= len(text) <= SUB_CHARACTERS_MAX and text.isprintable()
 
 
@@ -184,7 +185,7 @@ def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
     except InvalidEmail:
         return ""
     if provider.kind == "google" and not (address.endswith(_GMAIL) or isinstance(claims.get("hd"), str)):
-        return ""  # Google once saw a mail there, and another service delivers its mails
+        return ""  # Google verified the address once, but another service delivers its mails
     if provider.kind == "oidc" and not provider.trusts_email:
         return ""
     return address

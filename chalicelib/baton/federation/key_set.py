@@ -22,7 +22,7 @@ KEY_SET_BYTES_MAX: Final = 64 * 1024
 KEYS_MAX: Final = 32
 RSA_BITS_MIN: Final = 2048
 _RSA_BITS_MAX: Final = 8192
-"""A larger key would take seconds to verify."""
+"""With a larger key, a verification would take seconds."""
 _COORDINATE_BYTES: Final = 32
 _DIGEST_BYTES: Final = 32
 _KTY: Final = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}

@@ -1,6 +1,6 @@
 """Log in, or sign up, with an identity at a provider. It can be repeated with the same attempt.
 
-An identity is provider and subject. It is never found, merged or moved by an e-mail address.
+Provider and subject identify an identity. It is never found, merged or moved by an e-mail address.
 """
 
 from collections.abc import Callable

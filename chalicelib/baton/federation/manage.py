@@ -151,7 +151,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return NewIdentity(
             Identity(index, caller.account, now, sealed_sub),
             LinkedIdentity(index, now, proved.email, by_new_key=by_new_key),
-            # Another address proves nothing here: a stranger who registered an address could prove it so.
+            # Only the same address counts: a stranger who registered an address must not prove it by any identity.
             verified=user.verified_at is None and bool(user.email) and proved.email == user.email,
         )
 
@@ -173,7 +173,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         self.identities.forget(index, account, now=now)
 
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Return the device to remember, if its step-up proved a second factor. The change forgets all others."""
+        """Return the caller's device, if the step-up proved a second factor. The change forgets all other devices."""
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:
             return None
@@ -197,7 +197,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def _user(self, caller: Caller) -> User:
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         return user
 
 

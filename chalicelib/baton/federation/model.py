@@ -11,16 +11,16 @@ from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import DAY_S, MINUTE_S
 
 KEYS_FRESH_S: Final = 10 * MINUTE_S
-"""How long keys are used without asking the provider again. A key that it removed stops within this time."""
+"""How long keys are used before they are fetched again. A key that the provider removed is refused after this time."""
 KEYS_KEPT_S: Final = DAY_S
 """How long keys are used while the provider cannot be reached."""
 FETCH_EVERY_S: Final = MINUTE_S
 """The whole deployment fetches the keys of a provider at most once in this time."""
 FETCH_WITHIN_S: Final = 3.0
 IDENTITIES_MAX: Final = 8
-"""How many identities an account may have, one of each provider."""
+"""How many identities an account may have, at most one of each provider."""
 REFUSED_TOKENS_PER_SOURCE_MAX: Final = 100
-"""Refused tokens of a source in ``policy.THROTTLE_WINDOW_S``."""
+"""The maximum number of refused tokens of a source in ``policy.THROTTLE_WINDOW_S``."""
 
 
 class Identity(Struct, frozen=True):
@@ -66,7 +66,7 @@ TOKENS_PER_SHARD_MAX: Final = 400
 REVOKED_WITHIN_S: Final = 30 * DAY_S
 """How long the revocation of a token is tried. Then the token is dropped."""
 REVOCATIONS_STUCK_S: Final = DAY_S
-"""A token that is not revoked after this time is an event, with an alarm."""
+"""A token that is not revoked after this time causes an event, which raises an alarm."""
 REVOKING_MAX_S: Final = 8
 """A run of the job begins no call after this time. Lambda ends it after 15 seconds."""
 APPLE_WITHIN_S: Final = 2.0

@@ -61,7 +61,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     @property
     def until(self) -> int:
-        """Return the time up to which logins and tokens are affected. Apple's clock may differ a little."""
+        """Return the time up to which logins and tokens are affected. Apple's clock can differ a little."""
         return self.at + EXPIRY_LEEWAY_S
 
 

@@ -59,7 +59,7 @@ class Identities(Protocol):
 
         This is one transaction, with these conditions: the account has this identity of ``user``, and a password, a
         passkey or another identity; the credentials version is as in ``user`` and ``actor``, whose login is live; the
-        epoch is as in ``expected``. Credentials version and epoch rise, and the actor's login goes on. The other
+        epoch is as in ``expected``. Credentials version and epoch rise, and the actor's login stays active. The other
         logins end with reason ``identity_unlinked``. Every device is forgotten except for ``remember``. Also returns
         ``Done`` if the user has the next version, and no identity of the provider.
         """
@@ -74,7 +74,7 @@ class Identities(Protocol):
         """Store that the keys of a provider are fetched now. ``Refused``: a fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored set is as new, and not from the future."""
+        """Store a key set that was fetched now, unless the stored set is at least as new, and not from the future."""
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
         """Take from an account an identity that its provider has deleted, and end every login of the account.
@@ -89,12 +89,12 @@ class Identities(Protocol):
 class ProviderTokens(Protocol):
     """The sealed refresh tokens: of identities, or waiting for their revocation. Also the private key for Apple.
 
-    The removal of an identity, by any verb, moves its token to the waiting tokens, in the same write. If there is no
-    room, the token is dropped.
+    The removal of an identity, by any method of any port, moves its token to the waiting tokens, in the same write. If
+    there is no room, the token is dropped.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
-        """Store the token of an identity, in place of an earlier one. ``Refused``: the identity is not this account's.
+        """Store the token of an identity, in place of an earlier token. ``Refused``: it is not this account's identity.
 
         ``sealed`` has a random nonce.
         """

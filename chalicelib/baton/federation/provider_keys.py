@@ -1,8 +1,8 @@
 """The keys of providers: fetched when they are needed, sealed for all environments, and kept for ten minutes.
 
 The table ``ephemeral`` is weakly protected, and a key in it could log in as any person. So a key set is encrypted with
-a key of the ring (AES-GCM), and an altered one counts as none. The whole deployment fetches the keys of a provider at
-most once a minute, even if many tokens have unknown key ids.
+a key of the ring (AES-GCM), and an altered set is treated as missing. The whole deployment fetches the keys of a
+provider at most once a minute, even if many tokens have unknown key ids.
 """
 
 from collections.abc import Mapping
@@ -105,7 +105,7 @@ class ProviderKeys(Struct, kw_only=True):
         return held
 
     def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
-        """Open a shared key set. A set that was altered, or sealed before a change of the ring, counts as none."""
+        """Open a shared key set. ``None``: the set was altered, or sealed before a change of the ring."""
         if not sealed:
             return None
         try:

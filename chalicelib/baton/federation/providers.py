@@ -78,7 +78,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     @property
     def counts_for_step_up(self) -> bool:
-        """Whether a token proves that the person is there at this moment.
+        """Whether a token proves that the person is present at this moment.
 
         The sheet of Apple requires face, finger or code each time. A token of Google can come without a tap, and its
         ``auth_time`` is that of the session at Google.

@@ -1,4 +1,4 @@
-"""Prove an identity at a provider again, for one exact request of a login (genuine.md B4, RFC 9470)."""
+"""Prove an identity at a provider again, for one exact request of a login (RFC 9470)."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from chalicelib.baton.lineages.model import KeyBinding
 from chalicelib.baton.tokens.caller import Caller, Operation
 
 PROVED_WITHIN_S: Final = 300
-"""How old a proof of the person may be at a step-up. A login accepts tokens of 600 seconds."""
+"""How old the proof of a person may be at a step-up, in seconds. A login accepts a token of up to 600 seconds."""
 
 
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
         """Return if the person proved the identity again for this operation.
 
         Raises:
-            Malformed: no such provider, or the login is not bound to a key.
+            Malformed: the service has no such provider, or the login is not bound to a key.
             ReauthenticationUnsupported: a token of this provider does not prove that the person is there now.
             IdentityTokenInvalid, IdentityNotAllowed, TooManyRequests, Unavailable: see `ProveIdentity`.
 

@@ -1,7 +1,7 @@
 """Mail codes: eight digits that derive from their session. No I/O.
 
 A code is HMAC(root, use, id of the session, address) modulo 10^8. Nothing is stored, and a mail that is delivered twice
-has the same code. The session is encrypted, so its holder does not have its id.
+has the same code. The session is encrypted, so the client that holds it cannot read its id.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Send a queued mail, if its account may still have it. The function ``jobs`` runs this, never a route."""
+"""Send a queued mail, if its account may still get it. The function ``jobs`` runs this, never a route."""
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ class Dropped(Exception):
 
 
 class DeliverMail(Struct, frozen=True, kw_only=True):
-    """Read the account of an order, decide, and send its mail."""
+    """Read the account of an order, and send its mail or drop it."""
 
     clock: Clock
     key_ring: KeyRing
@@ -54,7 +54,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             template, to, user = self._recipient(order, now=now)
             index = self.key_ring.current(now=now).email_index(to)
             if is_suppressed(self.suppressions.get(index), now=now):
-                raise Dropped("the address gets no mails: one bounced or was reported as spam")
+                raise Dropped("the address gets no mails: a mail bounced or was reported as spam")
             if not to.isascii():
                 raise Dropped("the mail service takes no address with letters outside ASCII")
         except Dropped as dropped:
@@ -107,7 +107,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     def _of_code(self, order: MailOrder, user: User | None) -> str:
         """Check that the account of a code is active, and has the same address and credentials version as before."""
         account_state = self.lineage_store.get(order.account)
-        # The code of a new address goes there, also where another account has it: only its mailbox learns that.
+        # The code of a new address is sent even if another account has the address: only its mailbox learns this.
         if user is None or (user.email != order.address and order.template != "new_address"):
             raise Dropped("no account has the address")
         if account_state is None or account_state.status is not Status.ACTIVE:
@@ -122,4 +122,4 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         except errors.Unavailable:  # a notice too many is better than a missing one
             return
         if isinstance(slot, Refused):
-            raise Dropped("the account had as many notices today as it may have")
+            raise Dropped("the account has reached the limit of notices of a day")

@@ -73,7 +73,7 @@ class MailProof(Struct, frozen=True, kw_only=True):
         """Require either the code or the link. Raises ``Malformed``."""
         given = (self.mail_session is not None, self.code is not None, self.link is not None)
         if given not in {(True, True, False), (False, False, True)}:
-            raise errors.Malformed("not one proof", detail="Send `mail_session` and `code`, or `link` alone.")
+            raise errors.Malformed("not one proof", detail="Send `mail_session` and `code`, or only `link`.")
 
     def __repr__(self) -> str:
         """Mask the code and the link."""

@@ -1,7 +1,7 @@
 """``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
 
 The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
-session has five tries. A person with the password can make any number of sessions, so the tries are also limited for
+session has five tries. A person with the password can make any number of sessions. So the tries are also limited for
 each known device of the account, and for all other devices together.
 """
 
@@ -57,7 +57,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
                 "too many codes of logins", retry_after=MAIL_SESSIONS_WINDOW_S - now % MAIL_SESSIONS_WINDOW_S
             )
         ticket = session.ticket
-        # The window begins with the hour of the end, as in `CheckMailCode.check_code`.
+        # The window is the hour in which the session ends, as in `CheckMailCode.check_code`.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(ticket.id)}",
             limit=MAIL_CODE_TRIES_MAX,

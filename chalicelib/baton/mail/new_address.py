@@ -1,10 +1,10 @@
 """Change the address of an account: a step-up, then a code from the new mailbox.
 
 The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
-learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, no
-registration gets it, and the link in the notice gives it back. A change back to the old address also gives it back.
-After that, no later address can take the account. A stranger who registered the address of another person keeps
-nothing: an address that was never proved is free immediately.
+learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, and no
+registration gets it. The link in the notice gives it back, and so does a change back to the old address. After that, no
+later address can take the account. A stranger who registered the address of another person keeps nothing: an address
+that was never proved is free immediately.
 """
 
 from msgspec import Struct
@@ -43,7 +43,7 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, new_email: str, language: str, source: str) -> Started:
-        """Return the session of the code. The code counts on this login only.
+        """Return the session of the code. The code is valid only for this login.
 
         Raises ``InvalidEmail``, also for the address that the account has, and ``TooManyRequests``.
         """
@@ -167,7 +167,7 @@ def _is_settled(caller: Caller, *, now: int) -> bool:
     If so, the old mailbox cannot undo the change: it may be in the hands of a thief.
     """
     account_state, stepped_up = caller.account_state, caller.stepped_up
-    assert account_state is not None  # of every caller of a route
+    assert account_state is not None  # every caller of a route has an account state
     binding = account_state.lineages[caller.device_id].binding
     with_factor = stepped_up is not None and level(stepped_up.assurance.acr) >= level("aal2")
     return with_factor and not is_new_key(account_state, binding, caller.device_id, now=now)

@@ -1,7 +1,7 @@
 """Delete an account that a stranger registered with the address of another person: the link "this was not me".
 
-1. The mail of a code has the link only while the address was never proved, the account has no second factor, and it is
-   not from a time without mail. These are the accounts that a reset claims (``mail/reset.py``).
+1. The mail of a code has the link only while the address was never proved, the account has no second factor, and the
+   account is not from a time without mail. These are the accounts that a reset claims (``mail/reset.py``).
 2. The same conditions are in the write that deletes. After a proof of the address, the link is void.
 3. Every change of the address proves the new address. So a link to the old mailbox never deletes an account that has a
 new address.
@@ -34,8 +34,8 @@ NOT_ME: frozenset[LinkUse] = frozenset({"not_me"})
 def is_unproved(user: User, *, claims_from: int) -> bool:
     """Check whether the owner of the mailbox may delete the account.
 
-    The address was never proved, the account is not from a time without mail, and it has no second factor: otherwise
-    the mailbox would be a way around that factor.
+    The address was never proved, and the account is not from a time without mail. The account has no second factor:
+    otherwise the mailbox would be a way around that factor.
     """
     return user.verified_at is None and user.created_at >= claims_from and not factor_kinds(user.factors)
 

@@ -30,12 +30,12 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
                 language=told.language,
                 device=told.device,
                 at=at,
-                # A thief would use up the notices of the day first, and with them the links that undo.
+                # Otherwise a thief could use up the notices of the day, and the owner would get no link for an undo.
                 always=kind.always_told or told.undo_since is not None,
                 undo_since=told.undo_since,
             )
 
         try:
             self.queue(order)
-        except Exception as error:  # noqa: BLE001 - no failure here may fail what the notice is about
+        except Exception as error:  # noqa: BLE001 - a failure must not fail the reported operation
             self.log.record("notice_lost", event=event, account=account, reason=type(error).__name__)

@@ -1,4 +1,4 @@
-"""The ports of mail: the queue of orders, the sender, and the writes that a proved address makes."""
+"""The ports of mail: the queue of orders, the sender, and the writes after a proof of an address."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -117,9 +117,9 @@ class MailUsers(ProvingUsers, Protocol):
 
         This is one transaction, with these conditions: the account is active, and the credentials version is as in
         ``user`` in both items. Devices and restore keys are forgotten. ``mark`` is stored with the new password.
-        ``claim``: the address was never proved, also at this moment. It is proved now, the identities of ``user``, the
-        roles and attributes of the account are removed, and its logins end with reason ``claimed``. Otherwise they end
-        with reason ``password_reset``.
+        ``claim``: it is one more condition that the address was never proved. The address is then stored as proved, the
+        identities, roles and attributes of the account are removed, and its logins end with reason ``claimed``.
+        Otherwise they end with reason ``password_reset``.
         """
 
     def move_address(
@@ -128,7 +128,7 @@ class MailUsers(ProvingUsers, Protocol):
         """Replace the address of the actor's account by a proved address, and raise the credentials version.
 
         This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
-        address is over, or it is an old address of this account. ``user`` is as stored: its address, its credentials
+        address has passed, or it is an old address of this account. ``user`` is as stored: its address, its credentials
         version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
 
         ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. An address

@@ -1,9 +1,9 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
 A reset ends every login of the account and issues no token. The next login checks the other requirements of the
-account. While the address was never proved, a reset claims the account: a stranger may have registered it. The
-condition is that no second factor is enrolled: a factor may be from a time without mail, when its enrolment required no
-proved address.
+account. While the address was never proved, a reset claims the account: a stranger may have registered it. It does not
+claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). Such a factor may
+also be from a time without mail, when its enrolment required no proved address.
 """
 
 from msgspec import Struct
@@ -82,7 +82,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidCode: the code is wrong, or the code or the link is no longer valid.
-            WeakPassword: the password is too weak. This does not count as a try of the session.
+            WeakPassword: the password is too weak. Only ``Breached`` counts as a try of the session.
 
         """
         now = self.clock()

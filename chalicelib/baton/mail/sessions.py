@@ -144,7 +144,9 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         device = known_device(wanted)
         name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
-        if wanted.use == "new_address":  # any account may name it, so its mailbox and its code need a limit too
+        if (
+            wanted.use == "new_address"
+        ):  # any account can name the address, so its mailbox and its code need a limit too
             self._count(
                 f"mail:new_address:{ring.email_index(wanted.address)}",
                 limit=MAIL_SESSIONS_MAX,
@@ -206,7 +208,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
 
     def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
         """Count a try of the session, then compare the code. Raises ``InvalidCode``."""
-        # The window begins with the hour of the end, not with `now`: so every try of a session finds the same one.
+        # The window is the hour in which the session ends, not that of `now`, so all tries count in one window.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(session.id)}",
             limit=MAIL_CODE_TRIES_MAX,

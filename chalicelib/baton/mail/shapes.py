@@ -28,7 +28,7 @@ class CodeRequest(Body):
 
 LinkText = Annotated[
     str,
-    msgspec.Meta(max_length=2048, description="The ticket of a link in a mail: what follows `#t=`, not the whole URL."),
+    msgspec.Meta(max_length=2048, description="The ticket of a link in a mail: only the text after `#t=` or `#n=`."),
 ]
 
 

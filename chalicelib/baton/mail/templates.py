@@ -1,6 +1,6 @@
 """The texts of mails: ``texts/{name}.{language}.{txt|html}``.
 
-A file of the same name in ``chalicelib/texts/`` replaces it.
+A file of the same name in ``chalicelib/texts/`` replaces a text.
 
 The first line of a text is the subject, the rest its body. ``$name`` is replaced (`string.Template`). Values come from
 outside: the holder of a device chooses its name, and may be a thief. So control characters are removed from every
@@ -42,7 +42,7 @@ NAMES: Final = (
     "login",
     "address_changed",
 )
-"""Every text. Each one has a text and an HTML file in each language."""
+"""The name of every text. A text has a plain file and an HTML file in each language."""
 
 PARTS: Final = ("link", "undo", "not_me")
 """Parts of a text that some mails have: ``$link`` and so on. A part has the value ``$url``, and no subject."""
@@ -75,7 +75,7 @@ def render(
         plain[part] = _filled(f"{part}.{chosen}.txt", {"url": url}).strip("\n") if url else ""
         escaped[part] = _filled(f"{part}.{chosen}.html", {"url": _escaped(url)}).strip("\n") if url else ""
     subject, _, text = _filled(f"{name}.{chosen}.txt", plain).partition("\n")
-    text = _MANY_BLANK_LINES.sub("\n\n", text)  # of a part that is left out
+    text = _MANY_BLANK_LINES.sub("\n\n", text)  # a part that is left out leaves blank lines
     html = _filled(f"{name}.{chosen}.html", escaped)
     return Mail(to=to, subject=subject.strip(), text=text.strip() + "\n", html=html)
 

@@ -78,7 +78,7 @@ class UndoChanges(Struct, frozen=True, kw_only=True):
             place = next((place for place, one in enumerate(kept) if one.index == index and one.returns), None)
             if place is None:
                 raise InvalidCode("mail link: its address is no longer of the account")
-            # The order decides, not the time: a thief moves on within one second.
+            # The order decides, not the time: a thief can change the address twice within one second.
             later = kept[place:]
         password = encode_base64url(self.entropy(_RANDOM_PASSWORD_BYTES)).encode()
         sealed = ring.encrypt_for(

@@ -30,7 +30,7 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
-        """Return the session of the code. The code counts on this login only.
+        """Return the session of the code. The code is valid only for this login.
 
         Raises ``InvalidEmail`` if the account has no address.
         """

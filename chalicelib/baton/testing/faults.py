@@ -11,7 +11,7 @@ from chalicelib.baton.storage.ports import Storage
 STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities", "provider_tokens")
 """The stores that can fail.
 
-The key ring and the audit are not among them: the ring is cached, and the audit never raises.
+The other stores never fail: the key ring, which is cached, the audit, which never raises, and the attestations.
 """
 
 

@@ -193,13 +193,13 @@ class World:
         self._after.close()
 
     def __enter__(self) -> Self:
-        """Start moto, if the world uses it."""
+        """Return this world. If it uses moto, ``__init__`` has started moto."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
+        """Close the world."""
         self.close()
 
     def _effects(self, environ: Mapping[str, str], tables: MemoryTables | None) -> Effects:

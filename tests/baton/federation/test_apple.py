@@ -135,9 +135,9 @@ def test_no_key_and_a_wrong_key() -> None:
     scene.tables.apple_key = bytes(80)
     assert enter(scene.phone(), scene.apple.code()).status == 200
     assert reasons(scene) == [
-        "the key for Apple: there is none",
+        "the key for Apple: no key is stored",
         "invalid_client",
-        "the key for Apple: the stored one cannot be decrypted with the key ring of this deployment",
+        "the key for Apple: it cannot be decrypted with the key ring of this deployment",
     ]
 
 

@@ -194,7 +194,7 @@ def test_a_missing_and_a_replaced_key(scene: Scene) -> None:
     waiting(scene, 1)
     sealed, scene.tables.apple_key = scene.tables.apple_key, b""
     run(scene)
-    assert events(scene)["revocations_checked"] == "the key for Apple: there is none"
+    assert events(scene)["revocations_checked"] == "the key for Apple: no key is stored"
     scene.tables.apple_key = sealed
     scene.apple.private = ec.generate_private_key(ec.SECP256R1())
     run(scene)

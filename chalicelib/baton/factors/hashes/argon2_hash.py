@@ -1,4 +1,4 @@
-"""Argon2id, Argon2i and Argon2d (RFC 9106), in the PHC string format. Baton makes Argon2id; the others are imported."""
+"""Argon2id, Argon2i and Argon2d (RFC 9106), in the PHC string format. Baton makes only Argon2id."""
 
 import re
 

@@ -8,7 +8,7 @@ HASH_CHARACTERS_MAX = 512
 def read_hash(text: str) -> StoredHash:
     """Check form and cost of a password hash. Raises ``HashRefused``, whose text has no part of the hash.
 
-    Only the file of the kind is imported: a login of a person with Baton's own hash needs no other.
+    Only the module of the kind is imported: a login with Baton's own hash needs no other module.
     """
     if len(text) > HASH_CHARACTERS_MAX:
         raise unknown(f"more than {HASH_CHARACTERS_MAX} characters")

@@ -1,1 +1,1 @@
-"""Certificate authorities for tests and the development server. They attest as those of Apple and Google do."""
+"""Certificate authorities for tests and the development server, in place of those of Apple and Google."""

@@ -70,7 +70,7 @@ def described(
         enforced[702] = der_integer(origin)
     if root_of_trust:
         enforced[704] = trust
-    enforced[9999] = der_integer(7)  # a tag that no schema knows
+    enforced[9999] = der_integer(7)  # a tag that is in no schema
     stated = {701: der_integer(1_700_000_000_000), 709: der(0x04, app if application is None else application)}
     if root_in_software:
         stated[704] = trust

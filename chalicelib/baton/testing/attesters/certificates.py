@@ -61,14 +61,14 @@ def issue(
 
 def der_of(certificate: x509.Certificate) -> bytes:
     """Encode a certificate."""
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as in all that ships
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as in the shipped code
 
     return certificate.public_bytes(Encoding.DER)
 
 
 def point_of(key: Key | ec.EllipticCurvePublicKey) -> bytes:
     """Return a public key, 65 bytes (SEC 1, uncompressed)."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - the same
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - as above
 
     public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
     return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

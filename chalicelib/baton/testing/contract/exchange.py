@@ -207,7 +207,7 @@ class ExchangeContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_one_attempt_many_times_gets_one_and_the_same_child(self, storage: StorageUnderTest) -> None:
-        """Guarantee 2: an exchange that is sent eight times advances the lineage once. All get the same child."""
+        """An exchange that is sent eight times advances the lineage once. All eight calls get the same child."""
         storage.seed(state_with(MINE_LIVE))
         answers = race([lambda: self.exchange(storage, presented())] * RACERS)
         child = exchange(MINE_LIVE, presented(), now=NOW)

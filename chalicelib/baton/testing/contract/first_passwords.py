@@ -57,7 +57,7 @@ class FirstPasswordsContract(LineagesUnderTest):
             assert self.account_state(storage) == replace(STATE, credentials_version=VERSION + 1)
 
     def test_a_proved_address_and_a_required_factor_come_in_the_same_write(self, storage: StorageUnderTest) -> None:
-        """An earlier proof keeps its time."""
+        """The address is stored as proved now, and the account state requires a second factor."""
         storage.accounts.register(WAITING, STATE)
         assert self.complete(storage, verified=True, demands=True) == Done()
         user = storage.accounts.get(ACCOUNT)
@@ -99,7 +99,7 @@ class FirstPasswordsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_of_several_first_passwords_at_the_same_time_one_is_set(self, storage: StorageUnderTest) -> None:
-        """The result of the others is ``Moved``."""
+        """The result of the other calls is ``Moved``."""
         storage.accounts.register(WAITING, STATE)
 
         def completing(number: int) -> Callable[[], Done | Moved]:

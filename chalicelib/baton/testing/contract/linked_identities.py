@@ -275,7 +275,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_claim_removes_every_identity(self, storage: StorageUnderTest) -> None:
-        """A stranger registered another person's address, and linked them. A repeated claim returns ``Done``."""
+        """A stranger registered another person's address, and linked identities. A repeated claim returns ``Done``."""
         user = self.registered_with_both(storage)
         for _ in range(2):
             claimed = storage.accounts.reset_password(user, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=NOW)

@@ -60,14 +60,14 @@ class MailContract(LineagesUnderTest):
         )
 
     def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
-        """A user can lack each of the three members that mail writes."""
+        """The time of proof, the language and the mark of a reset are read as they were written."""
         self.registered_with(storage, verified_at=NOW, language="zh", reset_mark=MARK)
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh", reset_mark=MARK)
 
     def test_an_address_is_verified_once_and_no_login_changes(self, storage: StorageUnderTest) -> None:
-        """The time of the first proof stays. A new language replaces the stored language.
+        """The time of the first proof stays.
 
-        A call without a language keeps it.
+        A new language replaces the stored language. A call without a language keeps the stored language.
         """
         account_state = self.registered_with(storage)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Done()

@@ -98,7 +98,7 @@ class OneTimeContract(Contract):
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
 
     def test_a_consumed_ticket_is_known(self, storage: StorageUnderTest) -> None:
-        """As long as its record is kept: a minute longer than the ticket."""
+        """The record of a consumed ticket is kept a minute longer than the ticket is valid."""
         assert not storage.one_time.is_consumed(TICKET_ID, now=NOW)
         self.consume(storage)
         assert storage.one_time.is_consumed(TICKET_ID, now=NOW + 359)

@@ -101,7 +101,7 @@ class PasskeysContract(Contract):
         assert storage.accounts.get(SOMEBODY_ELSE) is None
 
     def test_a_passkey_is_named(self, storage: StorageUnderTest) -> None:
-        """The credentials version stays: a new name voids no grant and no ticket."""
+        """The credentials version stays: a new name invalidates no grant and no ticket."""
         self.with_passkeys(storage)
         for name in ("Work phone", ""):
             assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, name, now=NOW) == Done()

@@ -152,7 +152,7 @@ class ProviderTokensContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_removal_and_a_new_token_at_the_same_time_lose_none(self, storage: StorageUnderTest) -> None:
-        """A token was stored before the removal and waits, or the identity was already removed."""
+        """The removal moves the newest stored token to the waiting tokens. Later tokens are refused."""
         self.signed_up(storage)
         sealed = [b"token %d" % number for number in range(RACERS - 1)]
 

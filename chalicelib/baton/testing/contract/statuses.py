@@ -144,7 +144,7 @@ class StatusesContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
-        """No exchange, login, end, disable, enable or password change changes a role, an attribute or ``q``."""
+        """No exchange, login, end, status or password change affects roles, attributes or the required factor."""
         storage.accounts.register(USER, full(MINE_LIVE, OTHER_LIVE))
         self.exchange(storage, presented())
         assert self.add_lineage(storage) == Done()

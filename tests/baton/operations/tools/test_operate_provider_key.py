@@ -133,7 +133,7 @@ def test_a_missing_file_and_a_missing_row(
 
 def test_the_doctor_finds_a_missing_an_unusable_and_an_old_key(tables: Tables, tmp_path: Path) -> None:
     """The remedy is the command that sets the key."""
-    assert doctor(tables)["key for Apple"][0] == "there is none"
+    assert doctor(tables)["key for Apple"][0] == "no key is stored"
     assert "provider-key apple FILE" in doctor(tables)["key for Apple"][1]
     tokens = StoredProviderTokens(DynamoDB(tables))
     tokens.replace_apple_key(bytes(80))
