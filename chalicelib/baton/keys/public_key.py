@@ -69,7 +69,7 @@ class PublicKey(Struct, frozen=True):
                 raise InvalidKey(
                     "a private member",
                     field=name,
-                    detail=f"`{name}` is part of a private key. Send the public key alone, and make a new key pair: "
+                    detail=f"`{name}` is part of a private key. Send only the public key, and make a new key pair: "
                     "this private key has left the device.",
                 )
         kty = jwk.get("kty")

@@ -2,7 +2,7 @@
 
 A narrowed token has the audience of that server, a part of the scope, a life of at most ``max_s`` seconds, and the
 binding of the login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and
-as a subject token. One read: the login must be live. Nothing is written.
+as a subject token. The login must be live, so the account state is read once. Nothing is written.
 """
 
 from collections.abc import Mapping

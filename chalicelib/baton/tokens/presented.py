@@ -153,7 +153,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return proved
 
     def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
-        """Verify the signature of the request of a bound token. Return ``None`` for an unbound token."""
+        """Verify the signature of a request with a bound token.
+
+        For an unbound token, check the digest and return ``None``.
+        """
         if isinstance(proved.token.binding, NoBinding):
             check_digest(message)
             return None

@@ -68,7 +68,7 @@ class _Connection:
         if len(body) > length:
             raise ValueError("more than one answer")
         if b"x-amz-crc32" in fields and zlib.crc32(body) != int(fields[b"x-amz-crc32"]):
-            raise ValueError("the answer is not what its checksum says")
+            raise ValueError("the answer does not match its checksum")
         self.kept = fields.get(b"connection", b"").lower() != b"close"
         return int(received[9:12]), bytes(body)
 

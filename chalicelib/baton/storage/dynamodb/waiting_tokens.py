@@ -1,4 +1,4 @@
-"""Items of refresh tokens that wait for their revocation: sixteen, ``J#apple#<shard>``, with a map each."""
+"""The sixteen items of the refresh tokens that wait for their revocation: ``J#apple#<shard>``, with a map each."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ def token_of(item: Item, account: AccountId) -> bytes:
 
 
 class WaitingTokens:
-    """Let tokens wait, as a part of the removal of their identities."""
+    """Store tokens for their revocation, in the transaction that removes their identities."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""
