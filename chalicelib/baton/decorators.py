@@ -31,7 +31,7 @@ class Decorators:
         parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
 
         Args:
-            body: the shape of the JSON. Without it the body must be empty.
+            body: the shape of the JSON. Without it the body must be empty or ``{}``.
             query: the query parameters. Without it the query must be empty.
             scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
             role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.

@@ -28,7 +28,10 @@ Action = Literal[
 
 
 class Refusal(Exception):
-    """An error that Baton returns. Nothing was changed, or the change is safe to repeat."""
+    """An error that Baton returns.
+
+    Nothing was changed, or the change is safe to repeat, except for ``OutcomeUnclear``.
+    """
 
     status: ClassVar[int] = 400
     error: ClassVar[str]

@@ -171,7 +171,7 @@ RECOVERED_LOGIN_S = 15 * MINUTE_S
 """How long a login by recovery code may change factors with only the password: the owner has lost the other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
-# Tickets: what a client holds between two steps of one flow. The server stores nothing.
+# Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
 """The maximum size of a ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of
 it."""
@@ -273,7 +273,7 @@ ONCE_RETRY_AFTER_S = 1
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports a token of another configuration at most once in this time, because a client can repeat it."""
 
-# Reports of what one token can repeat.
+# Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """The same account raises the metric of exchanges that another key signed at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256

@@ -120,8 +120,8 @@ class Ring(Struct, frozen=True):
         """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
         The not-before time ended every login that began earlier. A key is left out if each token that it may have
-        signed is older than that time: the key may have leaked, and a resource server uses only the published keys to
-        check a token.
+        signed is older than that time. Such a key may have leaked, and a resource server checks tokens only with the
+        published keys.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 

@@ -246,7 +246,7 @@ class Clients:
 def decode_registry(content: bytes, file: str) -> str:
     """Decode a registry file: UTF-8, with or without a byte order mark. Raises ``RegistryProblems``."""
     encoding = next((name for mark, name in _OTHER_ENCODINGS.items() if content.startswith(mark)), None)
-    if encoding is None and b"\0" in content:  # no byte order mark; in TOML no such character is allowed
+    if encoding is None and b"\0" in content:  # no byte order mark, but a NUL, which TOML does not allow
         encoding = "UTF-32" if b"\0\0" in content else "UTF-16"
     if encoding:
         raise RegistryProblems([f"{file} is encoded in {encoding}: save it as UTF-8"])

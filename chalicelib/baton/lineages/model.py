@@ -154,11 +154,11 @@ NO_RIGHTS = Rights()
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password or of a second factor. ``raised`` is when and why the
-    epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the
-    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names. ``attributes``
-    are those of `Rights`. ``second_factor_required``: an operator requires a second factor at each login of this
-    account.
+    ``credentials_version`` rises with each change of the password, a factor, a passkey, an identity or the address.
+    ``raised`` is when and why the epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is
+    the login that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
+    their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an operator requires a second factor
+    at each login of this account.
     """
 
     account: AccountId

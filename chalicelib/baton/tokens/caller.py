@@ -167,7 +167,7 @@ class Caller(Struct, kw_only=True, eq=False):
         )
 
     def _has_key(self) -> bool:
-        """Whether this login is bound to a key, which the nonce of an id_token names."""
+        """Whether this login is bound to a key. The nonce of an id_token names this key."""
         own = self.account_state.lineages.get(self.device_id) if self.account_state else None
         return own is not None and isinstance(own.binding, KeyBinding)
 

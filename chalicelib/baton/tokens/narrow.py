@@ -214,7 +214,7 @@ def read_narrowed(
     lineage = account_state.lineages.get(LineageId(claims.sid)) if account_state else None
     if account_state is None or lineage is None or account_state.status is not Status.ACTIVE:
         return None
-    if lineage.auth_time != claims.auth_time:  # a later login with the id of one that was removed
+    if lineage.auth_time != claims.auth_time:  # a later login with the id of a removed login
         return None
     ended = ended_of(account_state, lineage, now=now, not_before=ring.not_before, idle_s=None)
     return claims if ended is None else None

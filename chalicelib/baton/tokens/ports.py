@@ -32,7 +32,7 @@ class Tickets(Protocol):
 
 
 class Grants(Protocol):
-    """Step-up grants. If they are lost, the person proves the password again."""
+    """Step-up grants. If they are lost, the person proves a factor again."""
 
     def store_grant(
         self,

@@ -44,7 +44,7 @@ AS_MANY_AS_READ: Final = "size(#lineages) = :count"
 ROLES_AS_READ: Final = "#roles = :roles_as_read"
 NO_ROLES: Final = "attribute_not_exists(#roles)"
 
-# Of one lineage in it.
+# Of one lineage of the account state.
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
 ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
 AS_READ: Final = "#lineages.#lineage = :lineage_as_read"

@@ -30,7 +30,7 @@ class WaitingTokens:
     def add(self, account: AccountId, sealed: bytes, *, now: int) -> dict[str, dict[str, object]] | None:
         """Build the write of a token that waits, for the transaction that removes its identity.
 
-        This makes the item if it does not exist. ``None``: it has no room.
+        If the item of the shard does not exist, this method makes it. ``None``: the item has no room.
         """
         token = TokenToRevoke(account, sealed, now)
         table, key = self._database.tables.users, shard_key(token.shard)

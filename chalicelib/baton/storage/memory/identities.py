@@ -204,7 +204,7 @@ class MemoryIdentities:
 
 
 def _forgetting(user: User, remember: Remember | None) -> User:
-    """Return the user with the next credentials version, and without remembered devices but one."""
+    """Return the user with the next credentials version. Only the device of ``remember`` stays remembered."""
     remembered = {remember.key: remember.at} if remember else {}
     factors = replace(user.factors, remembered=remembered)
     return replace(user, credentials_version=user.credentials_version + 1, factors=factors)
