@@ -78,7 +78,7 @@ def read_relying_party(table: object, problems: list[str]) -> RelyingParty | Non
         labels = {_label(_host(one)) for one in party.related}
         if len(labels) <= RELATED_LABELS_MAX:
             return party
-        wrong.append(f"origins outside rp_id have more than {RELATED_LABELS_MAX} labels: browsers read no further")
+        wrong.append(f"origins outside rp_id have more than {RELATED_LABELS_MAX} labels: browsers read only this many")
     problems += [f"webauthn.{one}" for one in wrong]
     return None
 

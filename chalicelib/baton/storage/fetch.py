@@ -62,7 +62,7 @@ class HttpsFetch:
         from http.client import HTTPException  # noqa: PLC0415 - cold start: only routes that need other services
 
         if self._time_budget.is_over():
-            return NotFetched("the calls of the request have lasted too long to begin it")
+            return NotFetched("the time of this request for calls is used up")
         begun = time.monotonic()
         try:
             with self._sent(url, method, headers, body, until=begun + within_s, bytes_max=bytes_max) as response:

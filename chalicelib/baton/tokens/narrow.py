@@ -138,7 +138,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         except (TokenInvalid, errors.FieldTooLarge) as invalid:
             raise SubjectTokenInvalid(f"subject token: {invalid.reason}") from None
         if proved.token.kind is Kind.REFRESH or proved.client.retired:
-            raise SubjectTokenInvalid("the subject token opens no calls")
+            raise SubjectTokenInvalid("the subject token cannot be used on calls")
         return proved
 
     def _live(self, proved: VerifiedToken, *, now: int) -> Active:
@@ -193,7 +193,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
     if not scope or not scope <= allowed:
         raise InvalidScope(
             "beyond login and resource",
-            detail="The scope is larger than what both the login and the server have, or nothing is left of it.",
+            detail="The scope must have at least one word, and only words that both the login and the server have.",
         )
     return " ".join(sorted(scope))
 

@@ -34,7 +34,7 @@ def mint_opaque(token: Token, ring: Ring) -> str:
     lineage = decode_base64url(token.lineage)
     root = ring.root(lineage[0])
     if root is None:
-        raise Unavailable("the root of a living lineage is not in the ring")
+        raise Unavailable("the root of an active lineage is not in the ring")
     facts = _FACTS.pack(
         _KINDS.index(token.kind),
         isinstance(token.binding, SecretBinding),

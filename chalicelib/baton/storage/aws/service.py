@@ -140,7 +140,7 @@ class AwsClient:
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
         if self._time_budget.is_over():
-            raise self._unavailable(operation, "the calls of the request have lasted too long to begin it")
+            raise self._unavailable(operation, "the time of this request for calls is used up")
         begun = self._monotonic()
         try:
             return self._send(operation, request, begun)
