@@ -8,7 +8,7 @@ from msgspec import Meta
 from chalicelib.baton import Answer, Baton, Body, Caller
 
 UNCONFIRMED_MAX = 10_000
-"""Cents: above this amount the person proves the password again."""
+"""In cents. Above this amount, the person proves a factor again."""
 
 
 class Transfer(Body):
@@ -25,7 +25,7 @@ def transfers(baton: Baton) -> Blueprint:
     @routes.route("/transfers", methods=["POST"])
     @baton.signed(body=Transfer, once=True)
     def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
-        """Transfer money, once for each key. Above 100.00, the person proves the password for exactly this body."""
+        """Transfer money, once for each key. Above 100.00, the person proves a factor for exactly this body."""
         if transfer.amount > UNCONFIRMED_MAX:
             caller.require_step_up(max_age=120)
         return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})

@@ -37,7 +37,7 @@ class Background(Struct, frozen=True, kw_only=True):
     take_feedback: TakeFeedback
 
     def carry_out(self, order: str) -> None:
-        """Carry out an order of the queue. Every exception leaves it in the queue."""
+        """Carry out an order of the queue. Every exception leaves the order in the queue."""
         if order.startswith(FORGET_ORDER.prefix):
             self.forget(order)
             return

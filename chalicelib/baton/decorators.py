@@ -31,13 +31,13 @@ class Decorators:
         parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
 
         Args:
-            body: the shape of the JSON. Without it the body must be empty.
+            body: the shape of the JSON. Without it the body must be empty or ``{}``.
             query: the query parameters. Without it the query must be empty.
             scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
             role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
             acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
-            step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
-            bound: refuse logins that are not bound to a key.
+            step_up: require that the person proves a factor again for this request; otherwise 401 ``step_up_required``.
+            bound: require a login that is bound to a key or a secret; otherwise 401 ``signature_required``.
             attested: refuse logins without evidence of a genuine app; otherwise 403 ``attestation_required``.
             once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
             answers: the shape of the answer by status, for the OpenAPI description.
@@ -77,7 +77,8 @@ class Decorators:
         other request gets 401.
 
         Args:
-            login: the path of your login page on this site, such as ``/login``. Check its ``next`` before you use it.
+            login: the path of your login page on this site, such as ``/login``. The page must check the parameter
+                ``next`` before it uses it.
             form: the fields of an HTML form, all ``str``. The view gets a dict of those that are not empty.
             query: as for ``signed``.
             scope: as for ``signed``.
@@ -110,6 +111,9 @@ class Decorators:
         query: type[Query] | None = None,
         answers: Mapping[int, type] | None = None,
     ) -> Decorator:
-        """Decorate a view that needs no login, below ``@app.route``. It gets the message in place of the caller."""
+        """Decorate a view that needs no login, below ``@app.route``.
+
+        The view gets the message in place of the caller.
+        """
         spec = RouteSpec(signed=False, body=body, query=query, answers=answers or {})
         return lambda view: self._views.make(view, spec)

@@ -1,8 +1,8 @@
 """The time, random bytes, and the results of a conditional write.
 
-Every method of a port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted, and it
-is unknown whether the write happened. It is always safe to repeat the same call with the same arguments. Reads are
-strongly consistent.
+Every method of a storage port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted,
+and it is unknown whether the write happened. It is always safe to repeat the same call with the same arguments. Reads
+are strongly consistent.
 """
 
 from collections.abc import Callable
@@ -29,4 +29,7 @@ class Moved(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The item is consumed, expired or unknown, or the limit is reached. Nothing was written."""
+    """The stored state does not allow the write. Nothing was written.
+
+    For example, the item is consumed, ended, expired or unknown, or a limit is reached.
+    """

@@ -1,26 +1,14 @@
-"""The errors that Baton returns: one exception class for each error code.
+"""The errors that Baton returns: one exception class for each error.
 
     Refusal
-    ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, PasswordTooLarge, DuplicateField,
-    │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
-    │                    InvalidEmail, InvalidKey, Superseded, SubjectTokenInvalid
-    ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists, VerificationRequired
-    ├── WeakPassword ─── TooShort, TooCommon, ContainsContext, Breached
-    ├── InvalidCredentials, InvalidCode
-    ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
-    ├── InvalidSignature ─ SignatureRequired, SignatureDefective, InsufficientCoverage,
-    │                      SignatureEncoding, WrongKey
-    ├── InvalidDigest, ClockSkew, ReplayedNonce
-    ├── InsufficientUserAuthentication ─ StepUpRequired, GrantInvalid
-    ├── FactorRequired, EnrolmentRequired, SecondFactorUnsupported, SecondFactorRequired, InvalidSession
-    ├── InvalidFactor, FactorExists, FactorMissing
-    ├── InvalidPasskey, UnknownPasskey, ChallengeInvalid, PasskeyExists, TooManyPasskeys, EmailUnverified
-    ├── AttestationRequired, AttestationChallengeInvalid, AttestationFailed
-    ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
-    ├── InvalidTarget                                                                          (RFC 8707 2)
-    ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
-    ├── TooManyRequests
-    └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                    (server errors)
+    ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, DuplicateField, UnknownField,
+    │                    UnknownParameter, WrongType, UnsupportedMediaType, Superseded
+    ├── NotFound, Forbidden, Conflict, MethodNotAllowed, TooManyRequests
+    ├── InvalidToken ─ LoginRequired
+    ├── Unavailable ─ TryAgain
+    └── ServerError, OutcomeUnclear
+
+The ``refusals.py`` of each package has further classes. docs/baton/errors.md lists all errors.
 
 A class has the public facts of an error: ``code`` (clients switch on it), ``error`` (the family of RFC 6749, RFC 6750
 and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's developer). An instance adds ``reason``,
@@ -40,7 +28,10 @@ Action = Literal[
 
 
 class Refusal(Exception):
-    """An error that Baton returns. Nothing was changed, or the change is safe to repeat."""
+    """An error that Baton returns.
+
+    Nothing was changed, or the change is safe to repeat, except for ``OutcomeUnclear``.
+    """
 
     status: ClassVar[int] = 400
     error: ClassVar[str]

@@ -44,7 +44,7 @@ def federation_routes_of(
     prove: ProveIdentity,
     admit: Admit,
 ) -> tuple[Route, ...]:
-    """List the routes of federation. Without providers they exist, and no provider has a name."""
+    """List the routes of federation. Without providers the routes exist too, and every provider name is unknown."""
     storage = parts.storage
     trade = TradeCode(
         entropy=parts.entropy,

@@ -136,11 +136,11 @@ class LateParts:
         return self.credentials.own_factors(account, providers.for_step_up(client_id) if providers else {})
 
     def carry_out(self, order: str) -> None:
-        """Carry out an order of the queue. Every exception leaves it in the queue."""
+        """Carry out an order of the queue. Every exception leaves the order in the queue."""
         self.background.carry_out(order)
 
     def take_feedback(self, report: str) -> None:
-        """Take a report of Amazon SES."""
+        """Process a report of Amazon SES about a bounce or a complaint."""
         self.background.take_feedback(report)
 
     def tell(self, event: str, *, account: AccountId, at: int, told: Told) -> None:

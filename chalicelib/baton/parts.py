@@ -55,7 +55,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def post(self) -> "Post":
-        """The forms for services of others."""
+        """The function that sends forms to services of other parties."""
         return self.late.post
 
     @property

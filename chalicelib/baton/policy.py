@@ -107,12 +107,15 @@ SLIDE_AFTER_FRACTION = 6
 WEB_LOGIN_S = 12 * HOUR_S
 """The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
 HANDED_OVER_KEPT_S = 3 * MINUTE_S
-"""The shortest time for which an ended login of a handover is kept. After it, the code has expired on every clock."""
+"""The shortest time for which an ended login of a handover is kept.
+
+After it, the code of the handover has expired on every clock.
+"""
 BROWSER_PROOF_GRACE_S = MINUTE_S
-"""How long after its binding a login needs no proof of the browser: the first page may load before the binding ends."""
+"""How long after its binding a login needs no proof of the browser: the first page may load during the binding."""
 BOUND_COOKIE_S = 10 * MINUTE_S
 """How long a browser keeps the proof of its key. Chromium makes at most about six signatures in a few minutes."""
-BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older it may be: requests are under way
+BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older the proof may be: requests are under way
 BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
 COOKIE_BYTES_MAX = 4096
@@ -168,17 +171,18 @@ RECOVERED_LOGIN_S = 15 * MINUTE_S
 """How long a login by recovery code may change factors with only the password: the owner has lost the other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
-# Tickets: what a client holds between two steps of one flow. The server stores nothing.
+# Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
 """The maximum size of a ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of
 it."""
 TICKET_ID_BYTES = 16
 FORGET_AFTER_S = MINUTE_S
+"""How long the order for the rest of a deletion waits in the queue: by then the deletion has happened or failed."""
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
 
-# Throttles: failures in a window, counted before hashing, given back on success.
+# Rate limits: failures in a window. An attempt is counted before the password is hashed, and uncounted on success.
 THROTTLE_WINDOW_S = 15 * MINUTE_S
 FAILURES_PER_ACCOUNT_MAX = 10
 FAILURES_PER_KNOWN_DEVICE_MAX = 10
@@ -198,14 +202,14 @@ MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 """The life of the link of a reset. If a stranger uses up the sessions, the owner still has links that work."""
-MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice undoes what the notice is about
+MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo the change
 ADDRESS_KEPT_S = 7 * DAY_S
 """How long an account keeps an old address. No login finds it. The link that undoes the change lives as long."""
 ADDRESSES_KEPT_MAX = 4
 """The maximum number of old addresses of an account. Each one may be a part of the transaction of an undo."""
 NOTICES_PER_DAY_MAX = 20
 """The maximum number of notices to an owner in one UTC day. The exceptions are in ``events/names.py``."""
-BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no end
+BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no expiry
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100  # how many mails the development mailbox keeps
 
@@ -269,7 +273,7 @@ ONCE_RETRY_AFTER_S = 1
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports a token of another configuration at most once in this time, because a client can repeat it."""
 
-# Reports of what one token can repeat.
+# Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """The same account raises the metric of exchanges that another key signed at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256

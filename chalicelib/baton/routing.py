@@ -25,8 +25,8 @@ class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
     ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
-    names to the values received, in order. ``source`` is the address that the gateway saw, never an address from a
-    header.
+    names to the values received, in order. ``source`` is the address that the gateway saw, or that of the viewer if a
+    CDN with ``BATON_ORIGIN_SECRET`` sent it.
     """
 
     method: str
@@ -79,8 +79,8 @@ class Answer(Struct, frozen=True):
     only answers of public routes without cookies.
 
     A header with a line break, or a header that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
-    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``Content-Length``), is a defect: the answer is 500. So is a
-    status that is not from 200 to 599, and a body with 204, 205 or 304.
+    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``Content-Length``), is a defect: the answer is 500. A
+    status that is not from 200 to 599 is a defect too, and so is a body with 204, 205 or 304.
     """
 
     status: int = 200
@@ -159,6 +159,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     may_step_up: str = ""
     """The requests for which the view itself calls ``require_step_up``, for the description."""
     bound: bool = False
+    """Whether the login must be bound to a key or to an HMAC secret."""
     attested: bool = False
     """Whether the login must have evidence of the app and its device."""
     once: Once | None = None
@@ -170,6 +171,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     page: bool = False
     """Write refusals as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
+    """The shape of the answer by status, for the description."""
     session: Literal["kept", "renewed", "ended"] = "kept"
     """The effect of a success on the cookies of the caller.
 

@@ -198,7 +198,7 @@ class Baton(Decorators, TeamFunctions):
         return jobs.as_job(self._dispatch, handler)
 
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
-        """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
+        """Record an event of your own: a log line, a metric and a row of the account's audit. A failure is only logged.
 
         The name of the event is ``app_`` and 1 to 60 letters, digits or ``_``; otherwise ``ValueError``. ``facts`` are
         in the audit row only. They must not contain a secret.
@@ -240,7 +240,7 @@ class Baton(Decorators, TeamFunctions):
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
     def _web(self) -> Web | None:
-        """Return the logins of browsers, if a client delivers cookies."""
+        """Return the check and the delivery of browser logins, or ``None`` if no client delivers cookies."""
 
         def sessions() -> "WebSessions":
             from chalicelib.baton.browser_assembly import sessions_of  # noqa: PLC0415 - cold start
@@ -278,7 +278,10 @@ class Baton(Decorators, TeamFunctions):
         return self._late.background
 
     def _work_off(self) -> None:
-        """Carry out the queued orders of the answer. An error here is a defect of the log, never of the answer."""
+        """Carry out the orders that the request queued.
+
+        An exception is logged as a defect, and the answer does not change.
+        """
         try:
             self.background.pending.work_off(self.background.carry_out)
         except Exception as defect:  # noqa: BLE001 - the answer has left

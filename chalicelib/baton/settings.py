@@ -136,7 +136,7 @@ class Settings(Struct, frozen=True):
 
     mail: str
     """``BATON_MAIL``: ``off`` (default), ``ses``, or ``mailbox``, in development only. ``ses`` queues mails in SQS and
-    sends them with Amazon SES. ``mailbox`` keeps the last 100 mails in memory. Where it is off, the mail routes answer
+    sends them with Amazon SES. ``mailbox`` keeps the last 100 mails in memory. With ``off``, the mail routes answer
     404."""
 
     mail_from: str
@@ -283,7 +283,7 @@ def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]
         return Clients({})
     if clients.demonstration and not development:
         problems.append(
-            f"BATON_CLIENTS: {file} says demonstration = true: its clients are for a first look, and one of them "
+            f"BATON_CLIENTS: {file} has demonstration = true: its clients are for a first look, and one of them "
             f"issues bearer tokens that live for 180 days. {_BEGIN}"
         )
         return clients

@@ -1,4 +1,4 @@
-"""The functions of a team that Baton calls: for the export, the deletion and the arrival of people."""
+"""The functions of a team that Baton calls: for the export, the deletion and the migration of accounts."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

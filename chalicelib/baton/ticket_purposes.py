@@ -35,25 +35,25 @@ class TicketPurpose(Struct, frozen=True):
 TICKET_PURPOSES: dict[str, TicketPurpose] = {
     row.name: row
     for row in (
-        # A half-finished login. Shorter than LINEAGE_KEPT_S, in which no entry of a login is removed.
+        # A half-finished login. Shorter than LINEAGE_KEPT_S: no lineage is removed during its life.
         TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
-        # A WebAuthn challenge, raw bytes in base64url. The sheets of the platforms give up earlier.
+        # A WebAuthn challenge, raw bytes in base64url. The dialogs of the platforms time out earlier.
         TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
         # A TOTP enrolment: people install an authenticator app meanwhile.
         TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
-        # A mail code on its way: the session that it is typed into. That of a reset lives for 20 minutes.
+        # The session into which a person types a mail code. The session of a reset lives for 20 minutes.
         TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
         # A link in a mail. The longest-lived one undoes a change of the address.
         TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
-        # From an app to a browser. A person taps meanwhile.
+        # A handover from an app to a browser. The person taps in between.
         TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
-        # A browser is offered to bind its cookies to a key, proves that it has the key, and gets the next challenge.
+        # The offer to bind the cookies of a browser to a key, the proof that it has the key, and the next challenge.
         TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
         TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
         TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),
-        # A challenge for evidence of an app. Apple wants a failed attestation repeated unchanged.
+        # A challenge for evidence of an app. Apple requires that a failed attestation is repeated unchanged.
         TicketPurpose("attestation", prefix="at.", life_s=DAY_S),
-        # The clients that an operator has lowered, for a week at most.
+        # The clients whose attestation rule an operator has lowered, for a week at most.
         TicketPurpose("switches", prefix="sw.", life_s=7 * DAY_S + HOUR_S),
     )
 }

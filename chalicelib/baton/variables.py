@@ -102,7 +102,9 @@ def kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list[
     if value != "local":
         problems.append("BATON_KEY_RING is kms:<key id or ARN>, or local with BATON_DEVELOPMENT=1")
     elif not development:
-        problems.append("BATON_KEY_RING=local keeps the keys unwrapped: only with BATON_DEVELOPMENT=1")
+        problems.append(
+            "BATON_KEY_RING=local stores the key ring unencrypted: it is allowed only with BATON_DEVELOPMENT=1"
+        )
     return None
 
 
@@ -138,7 +140,7 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
             # Do not show the row: it may contain the secret instead of its digest.
             problems.append(f"BATON_RESOURCE_SERVERS: row {position} is not <id>:<SHA-256 of its secret, in hex>")
         elif match[1] in rows:
-            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is a second one for {match[1]}")
+            problems.append(f"BATON_RESOURCE_SERVERS: row {position} repeats the id {match[1]}")
         else:
             rows[match[1]] = bytes.fromhex(match[2])
     return rows
@@ -172,7 +174,9 @@ def mail_of(environ: Mapping[str, str], *, development: bool, problems: list[str
     if mail not in {"off", "ses", "mailbox"}:
         problems.append("BATON_MAIL must be off, ses or mailbox")
     elif mail == "mailbox" and not development:
-        problems.append("BATON_MAIL=mailbox sends no mail and keeps codes readable: only with BATON_DEVELOPMENT=1")
+        problems.append(
+            "BATON_MAIL=mailbox sends no mail and keeps codes readable: it is allowed only with BATON_DEVELOPMENT=1"
+        )
     return mail
 
 
@@ -190,7 +194,7 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
     """Read the URL of the queue of mails."""
     queue = environ.get("BATON_MAIL_QUEUE", "")
     if queue and not _QUEUE.match(queue):
-        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue: docs/baton/mail.md has it")
+        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue. docs/baton/mail.md has its form")
     elif not queue and environ.get("BATON_MAIL") == "ses":
         problems.append("BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs a queue. docs/baton/mail.md has its URL")
     return queue

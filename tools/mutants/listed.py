@@ -1148,7 +1148,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/http/signed.py",
-        ("a cookie counts beside Authorization", 'and "authorization" not in message.fields  # it alone is judged\n', "\n"),
+        ("a cookie counts beside Authorization", 'and "authorization" not in message.fields  # a call with both is judged by this header only\n', "\n"),
         ("a logout keeps the cookies", 'if spec.session == "ended":', "if False:"),
         ("the same id after a proof of the person", 'if spec.session == "renewed" or caller.stepped_up is not None:', "if False:"),
         ("a server error sets a cookie", "elif refusal.status < _SERVER_ERROR:", "elif True:"),

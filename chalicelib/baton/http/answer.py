@@ -25,7 +25,7 @@ _RESERVED = frozenset(
         "content-type",
         "set-cookie",
         "x-content-type-options",
-        # The gateway's: how long the body is, and how it is carried.
+        # The gateway sets these: the length of the body, and its transfer.
         "connection",
         "content-length",
         "transfer-encoding",
@@ -38,7 +38,7 @@ _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 """The characters of a cookie's value (RFC 6265 section 4.1.1)."""
 _COOKIE_PATH = re.compile(r"/[!-:<-~]*")
 
-# RFC 6749 section 5.2 has no word for these: a bad token is `invalid_grant`, and a bad proof `invalid_request`.
+# RFC 6749 section 5.2 has no error code for these: a bad token is `invalid_grant`, a bad signature `invalid_request`.
 _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
     errors.InvalidToken: "invalid_grant",
     InvalidSignature: "invalid_request",
@@ -50,7 +50,7 @@ _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
 class _Text(Response):
     """A response whose body is text.
 
-    For other responses, Chalice compares the media type with every binary media type.
+    It skips Chalice's comparison of the media type with every binary media type.
     """
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ _BODILESS = frozenset({204, 205, 304})
 
 
 def _cache_control(answer: Answer, *, shared: bool) -> str:
-    """Return the value of ``Cache-Control`` (RFC 9111): ``private`` if a caller gets the answer or it sets a cookie."""
+    """Return ``Cache-Control`` (RFC 9111): ``private`` if the answer is for one caller or sets a cookie."""
     if not answer.cache_s:
         return "no-store"
     if answer.cache_s < 0:
@@ -201,7 +201,7 @@ def refused(
         "request_id": request_id,
         "server_time": now,
     }
-    # A member never replaces one of these: a client decides by them.
+    # A member of the refusal never replaces one of these members, because clients act on them.
     body |= {name: value for name, value in refusal.members.items() if name not in body and name != "detail"}
     headers: Fields = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
     if refusal.cookies:
@@ -259,7 +259,7 @@ PREFLIGHT_KEPT_S = 7200
 
 
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
-    """Return the header fields that allow a page of this origin to read an answer. Return none for other origins.
+    """Return the header fields that allow a page of this origin to read an answer. Other origins get only ``Vary``.
 
     ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the clients that deliver cookies: only
     their pages may send cookies from another origin. An origin that ends in ``:*`` includes every port of its host.

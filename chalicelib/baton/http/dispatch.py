@@ -221,7 +221,7 @@ def _template(event: Mapping[str, Any]) -> str:
 
 
 def _field(event: Mapping[str, Any], wanted: str) -> str | None:
-    """Return the last header field with this name."""
+    """Return the value of a header field. If the field was repeated, the event has its last value."""
     given = event.get("headers") or {}
     return next((str(value) for name, value in given.items() if name.lower() == wanted), None)
 

@@ -3,7 +3,7 @@
 The rules and their table are in ``proof/once_rules.py``. This module does not use Chalice: it takes a function that
 runs the view, and returns an answer as it is sent.
 
-A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of its checks:
+A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of the checks:
 
 1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
@@ -64,8 +64,10 @@ NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
 """Refusals which mean that the view changed nothing. They release the key."""
 
 FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
-"""Actions of refusals that are answers. A stored ``retry`` would make a client repeat for 24 hours, and a stored
-``log_in`` would end the login with which a person repeats the call."""
+"""The actions of the refusals that are stored. A stored ``retry`` would make a client repeat for 24 hours.
+
+A stored ``log_in`` would make the app log in again at each repetition.
+"""
 
 
 class RenderedAnswer(Struct, frozen=True, array_like=True):
@@ -199,7 +201,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             self.log.record("answer_not_stored", reason=unavailable.reason)
             return
         if not isinstance(stored, Done):
-            self.log.record("answer_not_stored", reason="taken over by another sending")
+            self.log.record("answer_not_stored", reason="taken over by another request")
 
     def _release(self, sending: _Sending) -> None:
         """Release the key. If this fails, the next request finds a running call."""

@@ -89,7 +89,7 @@ def routes(  # noqa: PLR0913 - what the documents describe
         "/health": health,
         _JWKS: jwks,
         "/.well-known/oauth-authorization-server": metadata,
-        # Stock clients append this path to the issuer. Under a stage it is the only document that they find.
+        # Stock clients append this path to the issuer. If the issuer has a stage, they find only this document.
         "/.well-known/openid-configuration": openid_metadata,
         PROTECTED_RESOURCE: protected_resource,
         "/openapi.json": openapi,

@@ -1,4 +1,4 @@
-"""Register routes with Chalice. If web pages may call, every path answers OPTIONS."""
+"""Register routes with Chalice. If web pages of other origins may call, every path answers OPTIONS."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable

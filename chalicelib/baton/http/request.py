@@ -21,6 +21,7 @@ ONCE_FIELDS = (
     "host",
     "idempotency-key",
 )
+"""Fields that may have only one line."""
 SEVERAL_LINES = ("signature", "signature-input")
 """Fields that may have several lines: a signing proxy may add a line to a dictionary (RFC 9651 section 4.2).
 

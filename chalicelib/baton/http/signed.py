@@ -113,7 +113,7 @@ class Views(Struct, frozen=True):
         message = request.message
         if (
             self.web is not None
-            and "authorization" not in message.fields  # it alone is judged
+            and "authorization" not in message.fields  # a call with both is judged by this header only
             and "cookie" in message.fields
             and _presents_session(message)
         ):
@@ -238,8 +238,8 @@ def _presents_session(message: Message) -> bool:
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
     """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal.
 
-    When a person follows a link from another site, the browser does not renew the proof of its key. So it gets a page
-    that reloads itself: for the reload, the browser renews the proof.
+    When a person follows a link from another site, the browser does not renew the proof of its key. So the browser gets
+    a page that reloads itself: for the reload, it renews the proof.
     """
     if not spec.login_page or message.method not in SAFE_METHODS:
         raise refusal
@@ -287,7 +287,7 @@ def arguments_of(spec: RouteSpec) -> list[str]:
 
 
 def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
-    """Return whether a view is an ordinary function with these arguments. A view of another kind may still be right."""
+    """Return whether a view is an ordinary function with these arguments. A view of another kind may be valid too."""
     inner: object = view
     while "__wrapped__" in getattr(inner, "__dict__", ()):
         inner = vars(inner)["__wrapped__"]

@@ -1,4 +1,4 @@
-"""Read CBOR (RFC 8949) strictly: the part of it that WebAuthn and attestation use. No I/O.
+"""Read the part of CBOR (RFC 8949) that WebAuthn and attestation use, strictly. No I/O.
 
 Accepted: integers, byte and text strings, arrays, maps with different text or integer keys, true, false and null, all
 of definite length, nested at most ``DEPTH_MAX`` deep. Refused: tags, floats, indefinite lengths, and lengths beyond the

@@ -28,7 +28,9 @@ class RotateKeys(Struct, frozen=True, kw_only=True):
         rotated = rotate_due(ring, self.entropy, now=now)
         if rotated is not ring:
             if not isinstance(self.key_ring.replace(rotated, expected_revision=ring.revision), Done):
-                raise errors.Unavailable("somebody else changed the ring at this moment: the next day will do")
+                raise errors.Unavailable(
+                    "another process changed the ring at the same time: the next daily job rotates it"
+                )
             self.log.record("keys_rotated", revision=rotated.revision)
         age_days = (now - rotated.signing[-1].made_at) // DAY_S
         self.log.record("keys_checked", signing_key_age_days=age_days)

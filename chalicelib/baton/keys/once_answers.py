@@ -18,7 +18,7 @@ _HEAD_BYTES: Final = 2
 
 
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
-    """Encrypt an answer for the item with this key. ``nonce`` is 12 random bytes: an item may have two answers."""
+    """Encrypt an answer. ``item`` is the key of its item. ``nonce`` is 12 random bytes: an item may get two answers."""
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")
     root = ring.root_for_new(now)
@@ -27,7 +27,7 @@ def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: byt
 
 
 def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
-    """Decrypt the answer of the item with this key.
+    """Decrypt the answer of an item. ``item`` is its key.
 
     Raises ``CannotDecrypt`` for an answer that belongs to another item, was altered, or has an unknown format or root
     version.

@@ -35,8 +35,8 @@ _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E8
 _SMALL_ORDER = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
 """The y of the points of order 1, 2, 4 and 8. No other point has one of these values."""
 
-# The members that make a key. Other members are ignored (RFC 7517 section 4), except for the members of private and
-# secret keys (RFC 7518 section 6): a private key that was sent is no longer private.
+# The members that make a key. Other members are ignored (RFC 7517 section 4). The members of private and secret keys
+# (RFC 7518 section 6) are refused: a private key that was sent is no longer private.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
@@ -69,7 +69,7 @@ class PublicKey(Struct, frozen=True):
                 raise InvalidKey(
                     "a private member",
                     field=name,
-                    detail=f"`{name}` is part of a private key. Send the public key alone, and make a new key pair: "
+                    detail=f"`{name}` is part of a private key. Send only the public key, and make a new key pair: "
                     "this private key has left the device.",
                 )
         kty = jwk.get("kty")

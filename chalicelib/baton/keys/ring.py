@@ -120,8 +120,8 @@ class Ring(Struct, frozen=True):
         """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
         The not-before time ended every login that began earlier. A key is left out if each token that it may have
-        signed is older than that time: the key may have leaked, and a resource server uses only the published keys to
-        check a token.
+        signed is older than that time. Such a key may have leaked, and a resource server checks tokens only with the
+        published keys.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -153,8 +153,8 @@ class Ring(Struct, frozen=True):
     def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
-        ``source_id`` is the id in that system. So a repetition finds its own account, and two accounts that had two
-        spellings of one address there stay two.
+        ``source_id`` is the id in that system. So a repetition finds its own account. Two accounts with two spellings
+        of one address in that system remain two accounts.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -193,11 +193,13 @@ class Ring(Struct, frozen=True):
         return _lineage_secret(root.secret, lineage) if root else None
 
     def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
-        """Encrypt a stored secret: AES-256-GCM, a nonce of 12 random bytes, kind and account id as associated data.
+        """Encrypt a stored secret: AES-256-GCM with a nonce of 12 random bytes.
+
+        Kind and account id are associated data.
 
         The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
         ``identity`` for the subject at a provider, ``apple token`` for a refresh token of Apple, ``provider key`` for
-        the private key with which this deployment proves itself to Apple.
+        the private key with which this deployment authenticates to Apple.
         """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
@@ -240,7 +242,7 @@ def hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
 
 
 def _mac(key: bytes, *parts: str) -> bytes:
-    # Each part behind its length, so that no two lists of parts read the same.
+    # Each part follows its length, so two different lists of parts never give the same bytes.
     encoded = [part.encode() for part in parts]
     return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in encoded), "sha256")
 
@@ -262,6 +264,6 @@ def _private_key(private: Secret) -> EllipticCurvePrivateKey:
 @lru_cache(maxsize=32)
 def public_key_of(private: Secret) -> PublicKey:
     """Compute the public key of a scalar."""
-    # By its numbers: importing `serialization` of cryptography would add 5 ms or more to each cold start.
+    # From the coordinates: importing `serialization` of cryptography would add 5 ms or more to each cold start.
     point = _private_key(private).public_key().public_numbers()
     return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

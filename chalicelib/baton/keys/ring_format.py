@@ -57,19 +57,19 @@ def ring_from_bytes(stored: bytes) -> Ring:
         read = asdict(msgspec.json.decode(stored, type=_FORMATS[number], dec_hook=_to_secret))
         del read["format"]
         ring = Ring(**read)
-        # A scalar out of range is no key, and a ValueError.
+        # `public_key` raises ValueError for a scalar out of range.
         wrong = [key.kid for key in ring.signing if key.kid != key.public_key().keyid]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # The cause may quote the stored bytes, so it is not chained.
         raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
     if wrong:
-        raise RingUnreadable("a signing key is not what its kid says")
+        raise RingUnreadable("a signing key does not match its kid")
     if len({key.kid for key in ring.signing}) < len(ring.signing):
         raise RingUnreadable("two signing keys have one kid")
     if len({root.version for root in ring.roots}) < len(ring.roots):
         raise RingUnreadable("two roots have one version")
     if _written(ring, number) != stored:  # msgspec ignores an unknown member, and the first of two with one name
-        raise RingUnreadable("not in the spelling that a ring is written in")
+        raise RingUnreadable("not the exact bytes that Baton writes for this ring")
     return ring
 
 

@@ -17,7 +17,10 @@ from chalicelib.baton.policy import (
 )
 
 KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
-"""How long a key is kept after its period, in seconds: then the last lineage with a token of this key has ended."""
+"""How long a key is kept after its period, in seconds.
+
+After this time, each lineage with a token of the key has ended.
+"""
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
@@ -50,7 +53,7 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     begun = [key for key in ring.signing if key not in followers]
     if followers:
         followers[0] = replace(followers[0], signs_from=min(followers[0].signs_from, takes_over))
-    else:  # a ring of a version that published no next key
+    else:  # the ring is from a version of Baton that published no next key
         followers = [_new_signing_key(entropy, now=now, signs_from=takes_over)]
     if len(followers) == 1:
         followers.append(_next_key(followers[0], entropy, now=now))

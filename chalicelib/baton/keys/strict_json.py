@@ -1,6 +1,6 @@
-"""Read JSON strictly: one object, without double members. No I/O.
+"""Read JSON strictly: one object, without duplicate members. No I/O.
 
-Two programs may read a double member differently: one checks the first value, and the other uses the second.
+Two programs may read a duplicate member differently: one checks the first value, and the other uses the second.
 """
 
 import json
@@ -11,14 +11,14 @@ from chalicelib.baton.policy import JSON_DEPTH_MAX
 
 
 class NotStrict(ValueError):
-    """The text is not accepted. ``name`` is that of a double member, which the sender chose."""
+    """The text is not accepted. ``name`` is the name of a duplicate member, which the sender chose."""
 
     def __init__(
         self,
         reason: Literal["not JSON", "not an object", "constant", "number", "depth", "a member is given twice"],
         name: str = "",
     ) -> None:
-        """Keep both."""
+        """Keep reason and name."""
         super().__init__(reason)
         self.reason = reason
         self.name = name
@@ -27,7 +27,7 @@ class NotStrict(ValueError):
 def read_object(encoded: bytes) -> dict[str, Any]:
     """Return the object. Raises ``NotStrict``.
 
-    Reasons: it is not JSON in UTF-8, not an object, nested too deeply, or has a double member, NaN, Infinity or a
+    Reasons: it is not JSON in UTF-8, not an object, nested too deeply, or has a duplicate member, NaN, Infinity or a
     number that is too large for a float.
     """
     try:

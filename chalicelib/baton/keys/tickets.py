@@ -12,13 +12,13 @@ encrypted contents.
    or is bound to other values than those of the request. All of these raise ``TicketInvalid``, and a route gives the
    same answer to all of them. The private reason is for the log.
 4. The binding of a ticket (an account, a device key, a client, the credentials version) is a member of its contents.
-   The caller that opens the ticket gives those members and the values of the request: ``bound_to``.
+   The caller that opens the ticket passes those members with the values of the request: ``bound_to``.
 
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
 Example: ``class AuthSession(Ticket, frozen=True)`` has ``purpose = TICKET_PURPOSES["auth_session"]`` and the members
 ``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next
-step reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
+step calls ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
 """
 
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ def seal_ticket(ticket: Ticket, ring: Ring, *, now: int) -> str:
         msgspec.msgpack.encode(ticket), _associated(ticket.purpose, version)
     )
     if len(sealed) > TICKET_BYTES_MAX:
-        raise ValueError("a ticket is longer than a ticket may be: bound its members before it is made")
+        raise ValueError("a ticket is longer than the limit: limit its members before it is made")
     return ticket.purpose.prefix + encode_base64url(sealed)
 
 
@@ -116,9 +116,9 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
         contents = _siv(root.secret, purpose.name).decrypt(sealed, _associated(purpose, version))
         ticket = msgspec.msgpack.decode(contents, type=kind)
     except InvalidTag:
-        raise TicketInvalid("not sealed by us for this purpose") from None
+        raise TicketInvalid("not encrypted by this deployment for this purpose") from None
     except msgspec.MsgspecError:  # its message may quote the contents
-        raise TicketInvalid("sealed by a release whose tickets have other members") from None
+        raise TicketInvalid("encrypted by a release whose tickets have other members") from None
     if ticket.issued_at > now + ISSUED_AHEAD_MAX_S:
         raise Unavailable("a genuine ticket from the future: the clocks of this deployment disagree")
     if now >= min(ticket.expires_at, ticket.issued_at + purpose.life_s):

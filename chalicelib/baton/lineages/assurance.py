@@ -1,7 +1,8 @@
-"""The ways in which a person can be authenticated: ``acr`` and ``amr`` of each, by the code that is stored. No I/O.
+"""The ways in which a person can be authenticated: ``acr`` and ``amr`` of each, by its stored code. No I/O.
 
 ``acr`` is a level of ``policy.ACR_LEVELS``. ``amr`` has the methods of RFC 8176. ``recovery`` is Baton's own method:
-RFC 8176 has none for a recovery code. A new way of authentication adds a row. A code is never used for another way.
+RFC 8176 has none for a recovery code. A new way of authentication adds a row. The code of a row never gets another
+meaning.
 """
 
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ def assurance_number(assurance: Assurance, attestation: Attestation = Attestatio
 
 @lru_cache(maxsize=64)
 def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
-    """Read a stored number. Raises ``KeyError`` for an unknown code, and ``ValueError`` for another unknown part."""
+    """Read a stored number. Raises ``KeyError`` or ``ValueError`` if Baton never writes this number."""
     above, code = divmod(number, _CODES_MAX)
     provider, attestation = divmod(above, _ATTESTATIONS_MAX)
     if not 0 <= provider <= PROVIDERS_MAX:

@@ -34,7 +34,7 @@ class AttestationPolicy(Struct, frozen=True):
 def read_attestation(row: Any, apps: Apps, problems: list[str]) -> AttestationPolicy:  # noqa: ANN401 - any TOML value
     """Read ``attestation`` of a client, and the attestation keys in its ``apple`` and ``android``.
 
-    Add their problems.
+    Add their problems to ``problems``. If there is any problem, return the default policy.
     """
     if problems or not isinstance(row, dict):
         return AttestationPolicy()

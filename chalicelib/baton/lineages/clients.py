@@ -35,7 +35,7 @@ _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
 _OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
-"""Their tokens must be opaque: they live for up to 180 days. A JWT would show ended roles and logins for so long."""
+"""The tokens of these mechanisms live for up to 180 days. They are opaque: a JWT would show its roles for so long."""
 _ROLE_MEMBERS = {"code"}
 _OPTIONAL_ROLE_MEMBERS = {"second_factor"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
@@ -63,10 +63,10 @@ class Client(Struct, frozen=True):
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
     recognised as Baton's. ``second_factor``: whether the client requires a second factor at each login, can ask for it,
-    or cannot ask (``off``). ``remember_days``: for how many days a device that proved one needs no new proof; 0:
-    devices are never remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``: its
-    logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
-    ``origins`` are the origins beside the API's own whose pages may send these cookies. ``device_bound``: browsers may
+    or cannot ask (``off``). ``remember_days``: for how many days a device that proved a second factor needs no new
+    proof; 0: no device is remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``:
+    its logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
+    ``origins`` are further origins whose pages may send these cookies. ``device_bound``: browsers may
     bind these cookies to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
     """
 
@@ -108,7 +108,7 @@ class Clients:
         second_factor_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
-        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
+        """Index clients and roles by name and by code. ``settings`` refuses a ``demonstration`` outside development.
 
         An account with one of the ``second_factor_roles`` needs a second factor at each login. Only a login with a
         second factor has these roles.
@@ -206,7 +206,7 @@ class Clients:
             apps = read_apps(row, relying_party, wrong)
             attestation = read_attestation(row, apps, wrong)
             if not wrong and row["code"] in codes:
-                wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
+                wrong = [f"code {row['code']} is that of {codes[row['code']]}"]
             if wrong:
                 problems += [f"client.{client_id}: {problem}" for problem in wrong]
                 continue
@@ -246,7 +246,7 @@ class Clients:
 def decode_registry(content: bytes, file: str) -> str:
     """Decode a registry file: UTF-8, with or without a byte order mark. Raises ``RegistryProblems``."""
     encoding = next((name for mark, name in _OTHER_ENCODINGS.items() if content.startswith(mark)), None)
-    if encoding is None and b"\0" in content:  # no byte order mark; in TOML no such character is allowed
+    if encoding is None and b"\0" in content:  # no byte order mark, but a NUL, which TOML does not allow
         encoding = "UTF-32" if b"\0\0" in content else "UTF-16"
     if encoding:
         raise RegistryProblems([f"{file} is encoded in {encoding}: save it as UTF-8"])
@@ -282,7 +282,7 @@ def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[str]
         wrong = list(_role_problems(name, row))
         if not wrong and row["code"] in roles.values():
             owner = next(other for other, code in roles.items() if code == row["code"])
-            wrong = [f"code {row['code']} is {owner}'s"]
+            wrong = [f"code {row['code']} is that of {owner}"]
         if wrong:
             problems += [f"roles.{name}: {problem}" for problem in wrong]
             continue

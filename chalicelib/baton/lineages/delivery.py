@@ -42,6 +42,6 @@ def _is_network(text: str) -> bool:
     import ipaddress  # noqa: PLC0415 - cold start: few registries need it
 
     try:
-        return ipaddress.ip_network(text).prefixlen > 0  # a whole family trusts everybody
+        return ipaddress.ip_network(text).prefixlen > 0  # a prefix of 0 bits would trust every address
     except ValueError:
         return False

@@ -20,13 +20,14 @@ class NoRoom(Struct, frozen=True):
 _LIVE = 2
 """The rank of a live lineage: it is removed last."""
 _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
-"""The end reasons after which an earlier login request is no longer valid, because its password is not."""
+"""The end reasons after which an earlier login request is no longer valid, because its password is not valid."""
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
     """Check whether the account has, or had, a login of this device.
 
-    Only a key or an HMAC secret identifies a device.
+    Only a key or an HMAC secret identifies a device. ``proved`` is the lineage whose HMAC secret signed the login
+    request.
     """
     key = binding if isinstance(binding, KeyBinding) else None
     return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
@@ -45,7 +46,7 @@ def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
     ``idle_s`` is the idle limit of the app's login. The expiry of the new lineage includes this limit, so no other rule
-    compares it.
+    checks the limit.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -99,13 +100,14 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     parent: LineageId | None = None,
     live_too: bool = True,
 ) -> tuple[Lineage, ...] | NoRoom:
-    """Return the lineages to remove for a new lineage: ended, then expired or idle, then the least recently used.
+    """Return the lineages to remove for a new lineage: first ended, then expired or idle, then least recently used.
 
     A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
-    begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
-    change or a reset can be removed at any age: the password in its login request is no longer valid. ``replaced`` are
-    the lineages that this login ends. ``parent`` is the login of the old phone, if this login is restored from it. It
-    is kept: both phones are in use during a move. ``live_too=False``: no live lineage is removed.
+    begin the login again. For an ended lineage of a handover, the time is ``HANDED_OVER_KEPT_S``. A lineage from before
+    a password change or a reset can be removed at any age: the password in its login request is no longer valid.
+    ``replaced`` are the lineages that this login ends. ``parent`` is the login of the old phone, if this login is
+    restored from it. This login is kept: both phones are in use during a move. ``live_too=False``: no live lineage is
+    removed.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

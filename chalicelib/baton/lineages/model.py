@@ -47,7 +47,7 @@ class KeyBinding(Struct, frozen=True):
 class SecretBinding(Struct, frozen=True):
     """A binding to an HMAC secret that Baton issues.
 
-    The secret is derived from root and lineage id, and never stored.
+    The secret is derived from root secret and lineage id, and never stored.
     """
 
 
@@ -101,10 +101,10 @@ class Lineage(Struct, frozen=True):
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
     4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
-    limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
-    own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
-    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone,
-    if this login was restored from it, or the login of the app, if an app handed this login over to a browser.
+    limit. Only mechanism ``session`` has ``in_use_since``: use does not extend a session id that was issued before this
+    time. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh`` and
+    ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone, if
+    this login was restored from it, or the login of the app, if an app handed this login over to a browser.
     ``browser_key`` is the key to which the cookies of the browser are bound, if any. ``attestation`` is what the device
     proved about itself, and ``provider`` the code of the identity provider that the person logged in with; 0: none.
     """
@@ -154,11 +154,11 @@ NO_RIGHTS = Rights()
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password or of a second factor. ``raised`` is when and why the
-    epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the
-    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names. ``attributes``
-    are those of `Rights`. ``second_factor_required``: an operator requires a second factor at each login of this
-    account.
+    ``credentials_version`` rises with each change of the password, a factor, a passkey, an identity or the address.
+    ``raised`` is when and why the epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is
+    the login that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
+    their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an operator requires a second factor
+    at each login of this account.
     """
 
     account: AccountId

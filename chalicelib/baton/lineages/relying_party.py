@@ -78,7 +78,7 @@ def read_relying_party(table: object, problems: list[str]) -> RelyingParty | Non
         labels = {_label(_host(one)) for one in party.related}
         if len(labels) <= RELATED_LABELS_MAX:
             return party
-        wrong.append(f"origins outside rp_id have more than {RELATED_LABELS_MAX} labels: browsers read no further")
+        wrong.append(f"origins outside rp_id have more than {RELATED_LABELS_MAX} labels: browsers read only this many")
     problems += [f"webauthn.{one}" for one in wrong]
     return None
 
@@ -123,7 +123,10 @@ def _within(host: str, rp_id: str) -> bool:
 
 
 def _label(host: str) -> str:
-    """Return the label by which browsers count related origins, without their list of public suffixes."""
+    """Return the label by which browsers count related origins.
+
+    It is estimated, without the list of public suffixes.
+    """
     parts = host.split(".")
     second_level = len(parts) > 2 and len(parts[-2]) <= _SECOND_LEVEL_CHARACTERS_MAX  # noqa: PLR2004 - a.co.uk
     return parts[-3] if second_level else parts[max(0, len(parts) - 2)]

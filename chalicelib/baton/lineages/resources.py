@@ -19,6 +19,7 @@ from msgspec import Struct
 from chalicelib.baton.policy import MINUTE_S
 
 NARROWED_S = 5 * MINUTE_S
+"""The life of a narrowed token without ``max_s``, in seconds."""
 NARROWED_MAX_S = 15 * MINUTE_S
 """The longest life of a narrowed token, in seconds.
 
@@ -33,7 +34,7 @@ _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
 
 
 class ResourceProblems(ValueError):
-    """The file is invalid. ``problems`` lists every problem."""
+    """The file ``resources.toml`` is invalid. ``problems`` lists every problem."""
 
     def __init__(self, problems: list[str]) -> None:
         """Keep the list."""
@@ -61,7 +62,7 @@ class Resources(Struct, frozen=True):
         return bool(self.by_name)
 
     def find(self, *, audience: str | None, identifier: str | None) -> Resource | None:
-        """Return the server with this name, or with this identifier."""
+        """Return the server with the name ``audience``. If ``audience`` is ``None``, find it by ``identifier``."""
         if audience is not None:
             return self.by_name.get(audience)
         return next((one for one in self.by_name.values() if one.identifier == identifier), None)

@@ -51,7 +51,7 @@ class Current(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """E6: the previous generation with the same attempt. The current generation of ``lineage`` is its child.
+    """E6: the previous generation with the stored attempt. Its child is the current generation of ``lineage``.
 
     ``rights`` are those of the account now.
     """
@@ -138,7 +138,7 @@ def active_lineage(
     if lineage.client != presented.client or lineage.binding != presented.binding:
         return Inactive()
     if presented.issued_at < lineage.auth_time:
-        # An earlier token of a login that was removed, and that the same attempt began again with the same id.
+        # A token of a removed login. A repetition of its login request began this login with the same id.
         return Inactive()
     return lineage
 
@@ -167,7 +167,7 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return when and why the login of the app ended that handed this lineage over, or ``None``.
+    """Return the end of the app's login that handed this lineage over, or ``None`` while that login is active.
 
     If the login of the app is missing, or its id belongs to a later login, it was removed. The time is then the last
     use of this lineage. The idle limit of the app is not checked: this lineage expires before it.
@@ -258,8 +258,8 @@ class ProofOutdated(Struct, frozen=True):
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
     """Decide whether a write on behalf of a login may happen: only while that login is active.
 
-    The account must be active. The lineage must have its epoch, must not have ended or expired, and must have begun at
-    the not-before time or later. The idle limit is not checked: the call itself is a use.
+    The account must be active. The lineage must have the account's epoch, must not have ended or expired, and must have
+    begun at the not-before time or later. The idle limit is not checked: the call itself is a use.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:

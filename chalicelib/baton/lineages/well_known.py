@@ -21,7 +21,7 @@ _PASSWORDS: Final = "delegate_permission/common.get_login_creds"
 
 
 def well_known(clients: Clients) -> Mapping[str, Any]:
-    """Return the content of each file that these clients need, by name: JSON."""
+    """Return the JSON value of each file that these clients need, by the name of the file."""
     party, files = clients.relying_party, dict[str, Any]()
     app_ids = list(dict.fromkeys(one for client in clients for one in client.apps.app_ids))
     packages: dict[str, list[bytes]] = {}

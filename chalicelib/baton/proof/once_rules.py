@@ -4,8 +4,8 @@ A phone can lose an answer. It then sends a payment again, and cannot know wheth
 phone therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
 
 1. The first request *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
-2. A call is identified by account, method, route template and key, never by the device: a person who changes the phone
-   with the key gets the stored answer.
+2. A call is identified by account, method, route template and key, never by the device. Another phone of the person
+   that sends the key gets the stored answer too.
 3. The *mark* is 16 random bytes that Baton makes for one request. Every later write for this request has the condition
    that the stored mark is still this mark. So a late write of a request that lost the call changes nothing.
 4. A run ends within ``ONCE_RUN_MAX_S``: Lambda stops it. A running call that began earlier will never have an answer.

@@ -22,7 +22,7 @@ class OnceStore(Protocol):
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call, and let it begin now, if it still has ``old_mark`` and no answer.
+        """Replace the mark of a running call and set its start to now, if it still has ``old_mark`` and no answer.
 
         If several requests try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``.
         """

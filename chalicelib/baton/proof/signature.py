@@ -202,7 +202,7 @@ def _check_coverage(message: Message, signature: Signature) -> None:
         missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in covered]
         raise InsufficientCoverage("missing", missing=missing, path=message.path)
     if len(set(names)) < len(names):
-        # Before the values of covered names are found: 3,000 repetitions and 60 covered names would take 130 ms.
+        # Checked before `signature_base` finds the values: 3,000 repetitions and 60 covered names would take 130 ms.
         raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 
 
@@ -278,9 +278,9 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def check_digest(message: Message) -> None:
-    """Compare ``Content-Digest`` with the body (RFC 9530 section 2). Every digest must match.
+    """Compare ``Content-Digest``, if it was sent, with the body (RFC 9530 section 2).
 
-    Raises ``InvalidDigest``, even if the reason is that no algorithm is sha-256 or sha-512.
+    Every digest by sha-256 and sha-512 must match. Raises ``InvalidDigest``, also if there is no such digest.
     """
     if "content-digest" not in message.fields:
         return

@@ -145,7 +145,7 @@ def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
     if not ours:
         return None
     if len(ours) > 1:
-        raise InputDefective("two of our tag", f'Two signatures have the tag "{tag}". Send exactly one.')
+        raise InputDefective("two signatures with the tag", f'Two signatures have the tag "{tag}". Send exactly one.')
     label, items, given = ours[0]
     if not isinstance(items, list):
         raise InputDefective("no list of components", f"`Signature-Input` does not list the components. {WRITE_INPUT}")
@@ -157,7 +157,7 @@ def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
 
 
 def _find_plain(text: str, tag: str) -> SignatureInput | None:
-    """Read a field of the form of ``_PLAIN`` in one step. ``None``: it has another form, and may be right."""
+    """Read a field of the form of ``_PLAIN`` in one step. ``None``: the general parser must read the field."""
     found = _PLAIN.fullmatch(text)
     if found is None:
         return None

@@ -1,9 +1,9 @@
 """HTTPS requests to services of other parties: the only outbound connections apart from those to AWS.
 
 A request has one deadline. A time limit for each read is not enough: a server that sends one byte before each limit
-would keep the reader forever. The deadline is set again before each read, with the time that is left. The size of an
-answer is bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are not
-followed, and the connection is not kept.
+would keep the reader forever. Before each read, the time limit of the socket is set to the time that is left. The size
+of an answer is bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are
+not followed, and the connection is not kept.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class HttpsFetch:
         from http.client import HTTPException  # noqa: PLC0415 - cold start: only routes that need other services
 
         if self._time_budget.is_over():
-            return NotFetched("the calls of the request have lasted too long to begin it")
+            return NotFetched("the time of this request for calls is used up")
         begun = time.monotonic()
         try:
             with self._sent(url, method, headers, body, until=begun + within_s, bytes_max=bytes_max) as response:
@@ -80,7 +80,7 @@ class HttpsFetch:
     def _sent(
         self, url: str, method: str, headers: Mapping[str, str], body: bytes, *, until: float, bytes_max: int
     ) -> Iterator["HTTPResponse"]:
-        """Send a request, and give the answer, unread."""
+        """Send a request, and yield its response. Nothing of the response is read yet."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError("not a URL of https")
@@ -99,7 +99,7 @@ class HttpsFetch:
         plain = _plain_connection(host, port, until)
         try:
             plain.settimeout(_left(until))
-            # An end of the connection without TLS's own is an error: an attacker could cut an answer there.
+            # A connection that ends without a TLS close message is an error: an attacker could cut the answer there.
             return self._context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
         except BaseException:
             plain.close()

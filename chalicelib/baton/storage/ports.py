@@ -33,8 +33,9 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
        read began.
-    2. Each verb is one atomic write. Its condition and its effect are one step, and it returns the verdict. No verb
-       reads first and writes later without a condition.
+    2. Each verb that changes something is one atomic write. Its condition and its effect are one step, and it returns
+       the verdict. No verb reads first and writes later without a condition. The exceptions are ``forget`` and
+       ``erase``, which delete several items one after another.
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
        repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
        ``uncount`` of a rate limit may count twice.
@@ -60,7 +61,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     identities: "Identities"
     """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
     provider_tokens: "ProviderTokens"
-    """Tokens of identities, those that wait for their revocation, and the key for Apple
+    """Tokens of identities, tokens that wait for their revocation, and the key for Apple
     (``federation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""

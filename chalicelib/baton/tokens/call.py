@@ -71,7 +71,7 @@ class Call(Struct, frozen=True, kw_only=True):
         token, mechanism = proved.token, proved.client.mechanism
         self.log.set_lineage(lineage=token.lineage)
         if token.kind is Kind.REFRESH:
-            raise TokenInvalid("a token that only renews opens no route")
+            raise TokenInvalid("a token for renewal cannot be used on calls")
         if bound and isinstance(token.binding, NoBinding):
             raise SignatureRequired(
                 "this route takes bound logins only",
@@ -93,9 +93,9 @@ class Call(Struct, frozen=True, kw_only=True):
 
         Order of checks: the login is live; scope, role, acr and attestation; a required grant was sent; the nonce; the
         grant. One conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this
-        method consumes neither: the key of the call replaces the nonce, and the view consumes the grant
-        (``Caller.require_step_up``).
-        ``live``: the account state was read before, and the login is live.
+        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and the view consumes the grant
+        (``Caller.require_step_up``). ``live``: the result of an earlier read of the account state. Without it, this
+        method reads the account state.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
@@ -208,7 +208,9 @@ def refuse_inactive(outcome: object) -> None:
     """
     match outcome:
         case Inactive(reason):
-            raise errors.LoginRequired("ended after it was admitted", reason=reason.value if reason else None)
+            raise errors.LoginRequired(
+                "the login ended after the call was authorized", reason=reason.value if reason else None
+            )
         case ProofOutdated():
             raise GrantInvalid(
                 "the password was changed after it was proved",

@@ -48,7 +48,7 @@ class GrantUsed(Struct, frozen=True):
 class OwnFactors(Struct, frozen=True):
     """Which factors an account has. ``on``: the owner has switched the second factor on.
 
-    ``providers`` are the identity providers at which its person can prove a step-up with this client.
+    ``providers`` are the identity providers at which the person can prove a step-up with this client.
     """
 
     on: bool = False
@@ -62,8 +62,8 @@ class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
     ``scope`` has the words of the client's scope, and ``roles`` has the names of the account's roles. ``bound`` is true
-    if the login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
-    ``stepped_up`` is the grant that this request used, if any.
+    if the login is bound to a key or to an HMAC secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how
+    the person logged in. ``stepped_up`` is the grant that this request used, if any.
     """
 
     account: AccountId
@@ -115,7 +115,7 @@ class Caller(Struct, kw_only=True, eq=False):
 
         ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. An
         authenticator app without the password is not enough. The grant is used by one conditional write. A second call
-        in one request judges the same grant. Call it before any effect.
+        in the same request checks the same grant. Call this method before any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -167,7 +167,7 @@ class Caller(Struct, kw_only=True, eq=False):
         )
 
     def _has_key(self) -> bool:
-        """Whether this login is bound to a key, which the nonce of an id_token names."""
+        """Whether this login is bound to a key. The nonce of an id_token names this key."""
         own = self.account_state.lineages.get(self.device_id) if self.account_state else None
         return own is not None and isinstance(own.binding, KeyBinding)
 
@@ -180,7 +180,7 @@ class Caller(Struct, kw_only=True, eq=False):
     def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
         """Return the level that a rule requires.
 
-        It is lower after a login by recovery code: its owner lost the other factor.
+        The level is lower after a login by recovery code: the owner has lost the other factor.
         """
         if rule.acr != "account":
             return rule.acr

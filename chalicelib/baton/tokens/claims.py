@@ -63,14 +63,14 @@ def claims_of_team(
         # Its text may contain a secret of the team.
         raise Unavailable(f"the claims function of the team raised {type(defect).__name__}") from defect
     if len(encoded) > TEAM_CLAIMS_BYTES_MAX:
-        raise Unavailable(f"the claims of the team are {len(encoded)} bytes; at most {TEAM_CLAIMS_BYTES_MAX} may be")
+        raise Unavailable(f"the claims of the team are {len(encoded)} bytes: the limit is {TEAM_CLAIMS_BYTES_MAX}")
     if taken := sorted(REGISTERED & _NAMES.decode(encoded).keys()):
         raise Unavailable(f"the claims of the team have a registered name: {', '.join(taken)}")
     return encoded
 
 
 def encode_attributes(attributes: Mapping[str, object]) -> bytes:
-    """Encode attributes as MessagePack, sorted by name. No attributes are empty bytes.
+    """Encode attributes as MessagePack, sorted by name. Without attributes, the result is empty bytes.
 
     Raises ``TypeError`` for a value that MessagePack does not have.
     """

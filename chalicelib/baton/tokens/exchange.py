@@ -72,7 +72,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         token, client = proved.token, proved.client
         self.log.set_lineage(lineage=token.lineage)
         if not client.mechanism.renewable:
-            raise UnauthorizedClient("its mechanism renews nothing")
+            raise UnauthorizedClient("the mechanism of the client has no renewal")
         if token.kind is Kind.ACCESS:
             raise TokenInvalid("a token for calls cannot be exchanged")
         signature = self._signature(message, proved, now=now)
@@ -94,7 +94,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
-            # Baton does not have the other key, so it cannot verify the signature. All other parts are correct.
+            # Baton does not have the other key, so it cannot verify the signature. All other checks have passed.
             self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
             if self.revoke_on_wrong_key:
                 ended = self.end_reused(

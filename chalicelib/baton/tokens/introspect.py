@@ -37,7 +37,8 @@ class Introspect(Struct, frozen=True, kw_only=True):
 
         ``resource_servers`` maps an id to the SHA-256 of its secret. The secret is random and long, so a plain digest
         protects it. Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error: a resource
-        server must not treat that as an ended login. The roles and the claims of the team are the present values.
+        server must not treat that as an ended login. The roles and the claims of the team are the current values, not
+        the values at the issue of the token.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):

@@ -74,7 +74,7 @@ class Issue(Struct, frozen=True):
     ) -> TokenResponse:
         """Return the tokens of the current generation. A JWT has the roles of ``rights`` that this login has.
 
-        ``issued_at`` is the issue time of the token for calls. Only a repeatable renewal gives it. Without it, equal
+        ``issued_at`` is the issue time of the token for calls. Only a repeatable renewal passes it. Without it, equal
         lineages with equal rights get equal tokens, byte for byte. Raises ``Unavailable`` if ``add_claims`` raises.
         """
         mechanism = client.mechanism
@@ -165,7 +165,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
 ) -> str:
     """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
-    The time, the assurance, the attestation and the roles are those of its login. An opaque token contains none of
+    ``auth_time``, assurance, attestation, provider and roles are those of the login. An opaque token contains none of
     these.
     """
     if form == "opaque":

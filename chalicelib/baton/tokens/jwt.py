@@ -131,11 +131,11 @@ def binding_claim(token: Token) -> Binds | UnsetType:
 
 
 def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
-    """Verify and read a JWT that Baton signed."""
+    """Verify and read a JWT. Raises ``TokenInvalid``, ``UnknownKey``, ``ConfigurationMismatch`` or ``ValueError``."""
     payload, signed_by = verified_payload(text, ring)
     claims = _CLAIMS.decode(payload)
     if not ring.serves(signed_by, claims.iat):
-        raise TokenInvalid("signed by a key whose time was over")
+        raise TokenInvalid("signed by a key after the end of its period")
     if claims.iss != names.issuer and claims.iss not in names.earlier_issuers:
         raise ConfigurationMismatch("issuer")
     if claims.aud not in {names.audience, claims.iss}:  # the audience is the issuer, unless it is set
@@ -156,7 +156,7 @@ def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
         key=key,
     )
     if claims.jti != token.jti:
-        raise TokenInvalid("its jti is another token's")
+        raise TokenInvalid("the jti does not match the other claims")
     return token
 
 
@@ -170,7 +170,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
         raise TokenInvalid("cnf is not one of Baton's bindings")
     key = PublicKey.from_jwk(cnf.jwk)
     if key.to_jwk() != cnf.jwk or key.keyid != cnf.jkt:
-        raise TokenInvalid("cnf holds a key in another spelling, or under another's thumbprint")
+        raise TokenInvalid("the key in cnf has another encoding, or does not match the thumbprint")
     return KeyBinding(key.thumbprint), key
 
 

@@ -2,7 +2,7 @@
 
 A narrowed token has the audience of that server, a part of the scope, a life of at most ``max_s`` seconds, and the
 binding of the login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and
-as a subject token. One read: the login must be live. Nothing is written.
+as a subject token. The login must be live, so the account state is read once. Nothing is written.
 """
 
 from collections.abc import Mapping
@@ -138,7 +138,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         except (TokenInvalid, errors.FieldTooLarge) as invalid:
             raise SubjectTokenInvalid(f"subject token: {invalid.reason}") from None
         if proved.token.kind is Kind.REFRESH or proved.client.retired:
-            raise SubjectTokenInvalid("the subject token opens no calls")
+            raise SubjectTokenInvalid("the subject token cannot be used on calls")
         return proved
 
     def _live(self, proved: VerifiedToken, *, now: int) -> Active:
@@ -193,7 +193,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
     if not scope or not scope <= allowed:
         raise InvalidScope(
             "beyond login and resource",
-            detail="The scope is larger than what both the login and the server have, or nothing is left of it.",
+            detail="The scope must have at least one word, and only words that both the login and the server have.",
         )
     return " ".join(sorted(scope))
 
@@ -214,7 +214,7 @@ def read_narrowed(
     lineage = account_state.lineages.get(LineageId(claims.sid)) if account_state else None
     if account_state is None or lineage is None or account_state.status is not Status.ACTIVE:
         return None
-    if lineage.auth_time != claims.auth_time:  # a later login with the id of one that was removed
+    if lineage.auth_time != claims.auth_time:  # a later login with the id of a removed login
         return None
     ended = ended_of(account_state, lineage, now=now, not_before=ring.not_before, idle_s=None)
     return claims if ended is None else None

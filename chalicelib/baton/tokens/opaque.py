@@ -34,7 +34,7 @@ def mint_opaque(token: Token, ring: Ring) -> str:
     lineage = decode_base64url(token.lineage)
     root = ring.root(lineage[0])
     if root is None:
-        raise Unavailable("the root of a living lineage is not in the ring")
+        raise Unavailable("the root of an active lineage is not in the ring")
     facts = _FACTS.pack(
         _KINDS.index(token.kind),
         isinstance(token.binding, SecretBinding),
@@ -62,11 +62,11 @@ def read_opaque(text: str, ring: Ring) -> Token:
     try:
         facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
     except InvalidTag:
-        raise TokenInvalid("not sealed by us") from None
+        raise TokenInvalid("not encrypted by this deployment") from None
     # Baton wrote these bytes. A change of their layout requires another domain.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
     if lineage[:1] != lead:
-        raise TokenInvalid("sealed under another root than its lineage's")
+        raise TokenInvalid("encrypted with another root than that of the lineage")
     raw = facts[_FACTS.size :]
     key = PublicKey.from_raw(raw) if raw else None
     return Token(

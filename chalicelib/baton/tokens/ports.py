@@ -13,7 +13,7 @@ class Nonces(Protocol):
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Consume a nonce of a key, once. ``Again`` for the same ``mark``.
 
-        The mark is random. It distinguishes a repeated call from a replay.
+        The mark is random. It distinguishes a repeated call of this method from a replay of the request.
         """
 
 
@@ -32,7 +32,7 @@ class Tickets(Protocol):
 
 
 class Grants(Protocol):
-    """Step-up grants. If they are lost, the person proves the password again."""
+    """Step-up grants. If they are lost, the person proves a factor again."""
 
     def store_grant(
         self,

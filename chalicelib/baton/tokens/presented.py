@@ -47,7 +47,7 @@ class VerifiedToken(Struct, frozen=True):
     def check_in_service(self) -> None:
         """Refuse a token of a client that is out of service (``retired = true`` in the registry): E4."""
         if self.client.retired:
-            raise errors.LoginRequired("its client is out of service")
+            raise errors.LoginRequired("the client of the login is out of service")
 
     def presented(self, attempt: str = "") -> PresentedToken:
         """Return the facts that the rules compare with the account state."""
@@ -153,7 +153,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return proved
 
     def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
-        """Verify the signature of the request of a bound token. Return ``None`` for an unbound token."""
+        """Verify the signature of a request with a bound token.
+
+        For an unbound token, check the digest and return ``None``.
+        """
         if isinstance(proved.token.binding, NoBinding):
             check_digest(message)
             return None
@@ -220,7 +223,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
                 return secret.reveal(), token.lineage
             case KeyBinding():
                 if token.key is None:
-                    raise TokenInvalid("bound to a key it does not carry")
+                    raise TokenInvalid("the token is bound to a key and does not contain it")
                 return token.key, token.key.keyid
 
     def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
@@ -252,7 +255,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         secret = self._lineage_secret(lineage, self.key_ring.current(now=now), now=now)
         if secret is None:
             raise WrongKey(
-                "the root of the last login is gone",
+                "the root of the last login is no longer in the ring",
                 detail="The key_id is too old to be recognised. Log in without a signature.",
             )
         return self._verify(message, secret.reveal(), lineage, now=now)

@@ -63,8 +63,8 @@ class EndReused(Struct, frozen=True, kw_only=True):
     ) -> Done | Refused:
         """End the login before the answer is sent. ``Refused``: it had already ended, and nothing is recorded.
 
-        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the key of the
-        login, another key, or none.
+        ``lineage`` is the login as it was stored, or ``None`` if it was not read. ``key`` says which key signed this
+        request: the key of the login, another key, or none.
         """
         token = proved.token
         ended = self.lineage_store.end(token.account, token.lineage, EndReason.REUSE, now=now)

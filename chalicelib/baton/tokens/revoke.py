@@ -29,8 +29,8 @@ class Revoke(Struct, frozen=True, kw_only=True):
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
         To end a bound lineage, the request must be signed with the key of the lineage: a token is not enough. An app
-        also reports a copy of its device with this route (client rule 8): a token that is two or more generations old
-        ends the login with reason ``reuse``.
+        also reports a copy of its device with this route (client rule 8). In a bound login whose mechanism exchanges
+        tokens, a token that is two or more generations old ends the login with reason ``reuse``.
         """
         now = self.clock()
         try:
@@ -55,7 +55,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
             self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
     def _is_reuse(self, proved: VerifiedToken, lineage: Lineage) -> bool:
-        """Check whether the presented token is two or more generations old.
+        """Check whether the token of a bound login is two or more generations old.
 
         A device stores each token before it uses it. If the lineage is two generations ahead of the stored token, a
         copy of the device exchanged it. Generations only increase, so the result stays true after this read.

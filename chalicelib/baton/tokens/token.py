@@ -46,7 +46,7 @@ class ConfigurationMismatch(Unavailable):
     def __init__(self, what: str) -> None:
         """Build the error for ``what``. The client must wait for a minute before it repeats the request."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
-        # A client can repeat one old token, so this is no alarm. The event ``configuration_mismatch`` has its own.
+        # A client can repeat one old token, so this error raises no alarm: the event `configuration_mismatch` does.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
         self.what = what
 
@@ -95,7 +95,7 @@ class Token(Struct, frozen=True):
             raise ValueError("a client's code is one byte")
         thumbprint = self.binding.thumbprint if isinstance(self.binding, KeyBinding) else None
         if thumbprint != (self.key.thumbprint if self.key else None):
-            raise ValueError("the key is not the one it is bound to")
+            raise ValueError("the key does not match the binding")
 
     @property
     def jti(self) -> str:
@@ -121,7 +121,7 @@ class KnownTokens:
         if of is not ring:
             if of != ring:
                 return None
-            self._known = ring, tokens  # read again, and the same
+            self._known = ring, tokens  # an equal ring, which was read again
         return tokens.get(_digest(text))
 
     def add(self, text: str, token: Token, ring: Ring) -> None:

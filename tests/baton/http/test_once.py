@@ -529,7 +529,7 @@ def test_an_answer_of_a_run_that_was_taken_over_is_sent(shop: Shop) -> None:
 
     assert shop.send(slow) == MADE
     assert shop.send() == replayed(taker)
-    assert shop.events()[0] == ("answer_not_stored", "taken over by another sending")
+    assert shop.events()[0] == ("answer_not_stored", "taken over by another request")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -161,7 +161,7 @@ def test_any_other_text_is_refused(text: str) -> None:
 def test_a_ticket_of_another_purpose_is_refused(other: type[Session]) -> None:
     """With equal members and an exchanged prefix it does not open, because the key differs."""
     text = seal_ticket(of(other), RING, now=NOW).removeprefix(other.purpose.prefix)
-    with pytest.raises(TicketInvalid, match="not sealed by us for this purpose"):
+    with pytest.raises(TicketInvalid, match="not encrypted by this deployment for this purpose"):
         opened("as." + text)
 
 
@@ -179,7 +179,7 @@ def test_the_purpose_is_associated_data(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_ticket_of_another_deployment_is_refused() -> None:
     """The other root has the same version but another secret."""
-    with pytest.raises(TicketInvalid, match="not sealed by us"):
+    with pytest.raises(TicketInvalid, match="not encrypted by this deployment"):
         opened(TEXT, ring=make_ring(secrets.token_bytes, now=NOW))
 
 

@@ -102,7 +102,7 @@ def test_a_role_may_require_a_second_factor() -> None:
         (("code = 1 ", 'code = 1, second_factor = "off" '), 'roles.admin: second_factor is "required"'),
         (("code = 1 ", "code = 1, second_factor = true "), 'roles.admin: second_factor is "required"'),
         (("{ code = 1 }", "1"), "roles.admin: is not a table"),
-        (("code = 32", "code = 1"), "roles.support: code 1 is admin's"),
+        (("code = 32", "code = 1"), "roles.support: code 1 is that of admin"),
         (("admin", "Admin"), "roles.Admin: the name of a role"),
         (("admin", "1st"), "roles.1st: the name of a role"),
         (("admin", '"a b"'), "roles.a b: the name of a role"),
@@ -132,7 +132,7 @@ def test_roles_that_are_not_a_table_are_an_error() -> None:
 
 def test_two_clients_cannot_have_the_same_code() -> None:
     """A lineage stores the code of its client."""
-    with pytest.raises(RegistryProblems, match="code 1 is app's"):
+    with pytest.raises(RegistryProblems, match="code 1 is that of app"):
         Clients.from_toml(ROW + ROW.replace("client.app", "client.other"))
 
 

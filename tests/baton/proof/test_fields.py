@@ -57,7 +57,7 @@ def test_batons_member_is_found_among_others() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (f"{OURS}, again{OURS}", "two of our tag"),
+        (f"{OURS}, again{OURS}", "two signatures with the tag"),
         ('a=1;tag="baton"', "no list of components"),
         ('a=("x");tag="baton";z=:AQ==:', "a parameter's type"),
         ('a=("x");tag=baton', "a parameter's type"),

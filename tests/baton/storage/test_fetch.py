@@ -415,7 +415,7 @@ def test_the_time_counts_as_that_of_other_calls(certificates: Certificates) -> N
         assert fetching(url, headers={}, within_s=BREACH_CHECK_MAX_S, bytes_max=1) == NotFetched("TimeoutError")
     assert budget.is_over()
     answer = fetching("https://localhost:1", headers={}, within_s=1, bytes_max=1)
-    assert answer == NotFetched("the calls of the request have lasted too long to begin it")
+    assert answer == NotFetched("the time of this request for calls is used up")
 
 
 @pytest.mark.parametrize(("count", "leaked"), [(0, False), (12, True)])

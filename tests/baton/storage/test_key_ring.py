@@ -256,7 +256,7 @@ def test_a_ring_that_cannot_be_decrypted_is_a_server_error(
 def test_an_unencrypted_ring_is_refused_if_kms_is_used(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
     """An attacker who can write to the table must not choose the keys."""
     KeyRing(engine, LocalWrapper(), secrets.token_bytes).create(now=NOW)
-    with pytest.raises(Unavailable, match="not wrapped by KMS"):
+    with pytest.raises(Unavailable, match="not encrypted with KMS"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 

@@ -236,7 +236,7 @@ def _raise(_: Claims) -> Mapping[str, object]:
         pytest.param(_raise, "raised KeyError", id="raises"),
         pytest.param(lambda _: None, "raised TypeError", id="returns nothing"),
         pytest.param(lambda _: {"x": object()}, "raised TypeError", id="not JSON"),
-        pytest.param(lambda _: {"x": "y" * TEAM_CLAIMS_BYTES_MAX}, "1032 bytes; at most 1024", id="too much"),
+        pytest.param(lambda _: {"x": "y" * TEAM_CLAIMS_BYTES_MAX}, "1032 bytes: the limit is 1024", id="too much"),
     ],
 )
 def test_after_a_failure_of_the_claims_function_the_retry_gets_the_child(add: AddClaims, reason: str) -> None:

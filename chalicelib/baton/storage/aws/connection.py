@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 16 * 1024
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-"""The maximum size of an answer. An item of DynamoDB has at most 400 KB, and an answer has only a few items."""
+"""The maximum size of an answer. DynamoDB returns one item (at most 400 KB), a few items, or a page of at most 1 MB."""
 
 
 class NoResponse(Exception):
@@ -68,7 +68,7 @@ class _Connection:
         if len(body) > length:
             raise ValueError("more than one answer")
         if b"x-amz-crc32" in fields and zlib.crc32(body) != int(fields[b"x-amz-crc32"]):
-            raise ValueError("the answer is not what its checksum says")
+            raise ValueError("the answer does not match its checksum")
         self.kept = fields.get(b"connection", b"").lower() != b"close"
         return int(received[9:12]), bytes(body)
 

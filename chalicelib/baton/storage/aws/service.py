@@ -140,7 +140,7 @@ class AwsClient:
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
         if self._time_budget.is_over():
-            raise self._unavailable(operation, "the calls of the request have lasted too long to begin it")
+            raise self._unavailable(operation, "the time of this request for calls is used up")
         begun = self._monotonic()
         try:
             return self._send(operation, request, begun)
@@ -208,9 +208,9 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
     """
     checksum = http_response.headers.get("x-amz-crc32")
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
-        raise ValueError("the answer is not what its checksum says")
+        raise ValueError("the answer does not match its checksum")
     if http_response.status_code == HTTPStatus.OK:
-        msgspec.json.decode(http_response.content)  # unlike that of json, its error does not contain the answer
+        msgspec.json.decode(http_response.content)  # unlike `json`, msgspec does not put the answer into its error
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:

@@ -34,7 +34,7 @@ PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an
 
 # A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
 REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
-# The first password of an account that came without one.
+# The first password of an account that was imported without a password.
 WAITS_FOR_PASSWORD: Final = "attribute_not_exists(verifier) AND attribute_exists(migrate)"  # noqa: S105 - an expression
 SET_FIRST_PASSWORD: Final = "SET verifier = :verifier, v = :next_version"  # noqa: S105 - an expression
 VERIFIED_NOW: Final = "verified_at = if_not_exists(verified_at, :now)"

@@ -20,7 +20,7 @@ HELD_PER_PAGE: Final = 100
 """The number of items that ``DynamoDB.holds`` reads in one page. A match is usually among the first items."""
 
 BATCHES_MAX: Final = 4
-"""How often the unprocessed part of a batch is sent again."""
+"""How often a batch, or its unprocessed part, is sent."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
@@ -47,7 +47,7 @@ class Tables(Struct, frozen=True):
 
     @property
     def users(self) -> str:
-        """Users, e-mail index entries and the key ring."""
+        """Users, their index entries, the key ring, and the other items that must not be lost."""
         return self.name("users")
 
     @property
@@ -57,7 +57,7 @@ class Tables(Struct, frozen=True):
 
     @property
     def ephemeral(self) -> str:
-        """Nonces, grants, used tickets, rate limits and exactly-once calls."""
+        """Nonces, grants, used tickets, rate limits, exactly-once calls, evidence of device keys, and key sets."""
         return self.name("ephemeral")
 
     @property
@@ -108,7 +108,7 @@ class DynamoDB:
         return items
 
     def delete_batch(self, table: str, keys: "Sequence[Item]") -> None:
-        """Delete at most 25 items, without a condition. Raises ``Unavailable`` if DynamoDB refuses a part for long."""
+        """Delete at most 25 items, without a condition. Raises ``Unavailable`` if a part stays unprocessed."""
         left: Mapping[str, object] = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}
         for _ in range(BATCHES_MAX):
             left = self._dynamodb.call("batch_write_item", RequestItems=left).get("UnprocessedItems") or {}
@@ -130,7 +130,7 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the new item if ``ReturnValues`` requests it.
+        """Send one conditional write. Return the item that ``ReturnValues`` requests, otherwise an empty item.
 
         Raises ``ConditionFailed`` with the item at that moment, so no second read is needed.
         """

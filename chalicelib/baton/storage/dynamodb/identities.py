@@ -38,7 +38,7 @@ NOT_LINKED: Final = "attribute_not_exists(identities.#provider)"
 IS_LINKED: Final = "identities.#provider.i = :index"
 ROOM_FOR_ONE: Final = "(attribute_not_exists(identities) OR size(identities) < :identities_max)"
 CHANGE: Final = "SET v = :next_version, remembered = :remembered"
-# The whole map is replaced: with it, the credentials version moves.
+# The whole map may be replaced: the same write compares and raises the credentials version.
 LINK: Final = f"{CHANGE}, identities = :identities"
 LINK_AND_VERIFY: Final = f"{LINK}, {VERIFIED_NOW}"
 UNLINK_LAST: Final = f"{CHANGE} REMOVE identities"
@@ -162,7 +162,7 @@ class StoredIdentities:
             )
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now."""
+        """Store that the keys of a provider are fetched now. ``Refused``: they were fetched a short time ago."""
         values = {
             ":now": number(now),
             ":before": number(now - FETCH_EVERY_S),
@@ -181,7 +181,7 @@ class StoredIdentities:
         return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored key set is as new."""
+        """Store a key set that was fetched now, unless the stored key set is as new or newer."""
         values = {
             ":now": number(now),
             ":ahead": number(now + FETCH_EVERY_S),
@@ -212,7 +212,7 @@ class StoredIdentities:
         except TransactionFailed as failed:
             item, *_others = failed.items
             stored = user_of(item) if item is not None else None
-            # Only a change of the credentials raises the version, and this one has removed the identity.
+            # The version is higher by one and the identity is removed: this change has happened.
             if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
                 return Moved()
         return Done()

@@ -32,8 +32,8 @@ def removals(
 ) -> tuple[dict[str, dict[str, object]], ...]:
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
-    An identity that is gone already does no harm. One of another account cancels the transaction. So does a refresh
-    token that is stored after this call: build the parts again.
+    An identity that is already deleted does no harm. An identity of another account cancels the transaction. A refresh
+    token that is stored after this call cancels it too: build the parts again.
     """
     return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
 
@@ -46,12 +46,12 @@ class RemoveIdentities:
         self._database = database
 
     def __call__(self, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-        """Remove each of them. One that belongs to another account by now stays. Raises ``Unavailable``."""
+        """Remove each identity, unless it belongs to another account by now. Raises ``Unavailable``."""
         for index in indexes:
             self.remove(account, index, now=now)
 
     def remove(self, account: AccountId, index: str, *, now: int) -> None:
-        """Remove one."""
+        """Remove one identity."""
         for _ in range(START_OVER_MAX):
             try:
                 self._database.transact(*removals(self._database, account, (index,), now=now))

@@ -82,7 +82,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 """The stored attribute names of account state and lineage.
 
-In an account state, ``ended`` is the last rise of the epoch.
+In an account state, ``#ended_at`` and ``#ended_why`` are those of the last rise of the epoch.
 """
 
 

@@ -77,8 +77,8 @@ class KeyRing:
             if self._stored() is not None:
                 return Moved()
             raise AccountsWithoutRing(
-                f"the tables {self._database.tables.prefix}-* hold accounts, and no key ring: it was lost, or they "
-                "were restored without it. docs/baton/runbooks/kms-key-lost.md says what to do"
+                f"the tables {self._database.tables.prefix}-* hold accounts, and no key ring: the ring was lost, "
+                "or the tables were restored without it. docs/baton/runbooks/kms-key-lost.md describes what to do"
             )
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
@@ -92,8 +92,8 @@ class KeyRing:
         if item is None and self._wrapper.makes_absent_ring:
             self.create(now=now)
             item = self._stored()
-        if item is None:
-            raise Unavailable("the key ring is absent: it is made once, at deploy")
+        if item is None:  # `tools.doctor` finds the word "absent" in this reason
+            raise Unavailable("the key ring is absent: `make deploy` makes it, once")
         cached = self._cached
         # An unchanged item need not be decrypted again.
         ring = cached.ring if cached is not None and cached.item == item else self._open(item)
@@ -107,7 +107,7 @@ class KeyRing:
         except RingUnreadable as error:
             raise Unavailable(f"the key ring cannot be read: {error}") from None
         if ring.revision != revision:
-            raise Unavailable("the key ring is not of the revision its item says")
+            raise Unavailable("the key ring and its item have different revisions")
         return ring
 
     def _put(self, ring: Ring, condition: str, *, expected_revision: int = 0) -> Done | Moved:

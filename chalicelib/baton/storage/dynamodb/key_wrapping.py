@@ -41,7 +41,7 @@ class LocalWrapper:
     def unwrap(self, stored: Item) -> bytes:
         """Return the ring. Raises ``Unavailable`` if it is encrypted with KMS."""
         if "data_key" in stored:
-            raise Unavailable("the key ring is wrapped by KMS, and the settings name no KMS key")
+            raise Unavailable("the key ring is encrypted with KMS, and the settings name no KMS key")
         return stored["ring"]["B"]
 
 
@@ -68,7 +68,7 @@ class KmsWrapper:
     def unwrap(self, stored: Item) -> bytes:
         """Decrypt the data key with KMS, for this key id and encryption context only, then decrypt the ring."""
         if "data_key" not in stored:
-            raise Unavailable("the key ring is not wrapped by KMS: refusing a ring that anybody may have put there")
+            raise Unavailable("the key ring is not encrypted with KMS: an attacker can have written such a ring")
         opened = self._kms.call(
             "decrypt", KeyId=self._key_id, CiphertextBlob=stored["data_key"]["B"], EncryptionContext=PURPOSE
         )
@@ -76,4 +76,4 @@ class KmsWrapper:
         try:
             return AESGCM(opened["Plaintext"]).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
         except InvalidTag:
-            raise Unavailable("the key ring does not open under its data key") from None
+            raise Unavailable("the key ring does not decrypt with its data key") from None

@@ -37,7 +37,7 @@ from chalicelib.baton.storage.dynamodb.values import Value, all_of, binary, numb
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
-# Every login ends, and no restore key works without one.
+# A reset ends every login. The restore keys are deleted too, because a restore key works only with a login.
 RESET: Final = (
     "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered, "
     + restore_keys.NO_RESTORE_KEYS

@@ -1,6 +1,6 @@
 """Refresh tokens of identities, tokens that wait for their revocation, and the private key for Apple.
 
-A token is in the item of its identity. Those that wait are in sixteen items, ``J#apple#<shard>``, in a map each.
+A token is in the item of its identity. The tokens that wait are in sixteen items, ``J#apple#<shard>``, in a map each.
 """
 
 import contextlib
@@ -48,12 +48,12 @@ class StoredProviderTokens:
         return Done()
 
     def of(self, index: str, account: AccountId) -> bytes:
-        """Return the token of an identity of this account."""
+        """Return the token of an identity of this account, or empty bytes."""
         item = self._database.read(self._database.tables.users, identity_key(index))
         return token_of(item, account) if item is not None else b""
 
     def drop(self, index: str, account: AccountId, *, until: int) -> None:
-        """Delete the token of an identity of this account, if it is not newer."""
+        """Delete the token of an identity of this account, if it was stored at ``until`` or earlier."""
         values = {":account": text(account), ":until": number(until)}
         with contextlib.suppress(ConditionFailed):
             self._database.write(
@@ -64,7 +64,7 @@ class StoredProviderTokens:
             )
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
-        """Return the tokens that wait in an item."""
+        """Return the tokens of a shard that wait, the longest wait first."""
         item = self._database.read(self._database.tables.users, shard_key(shard))
         if item is None:
             return ()
@@ -83,7 +83,7 @@ class StoredProviderTokens:
             )
 
     def apple_key(self) -> bytes:
-        """Return the sealed private key for Apple."""
+        """Return the sealed private key for Apple, or empty bytes."""
         item = self._database.read(self._database.tables.users, APPLE_KEY)
         if item is None:
             return b""

@@ -44,7 +44,7 @@ AS_MANY_AS_READ: Final = "size(#lineages) = :count"
 ROLES_AS_READ: Final = "#roles = :roles_as_read"
 NO_ROLES: Final = "attribute_not_exists(#roles)"
 
-# Of one lineage in it.
+# Of one lineage of the account state.
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
 ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
 AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
@@ -58,7 +58,7 @@ SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
 SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
 
-# The rule `rules.judge` returns `Current`: E4 does not apply, and the generation is the current one.
+# The condition under which `rules.judge` returns `Current`: not E4, and the presented generation is the current one.
 CURRENT: Final = (
     ACTIVE,
     SAME_EPOCH,
@@ -91,7 +91,7 @@ ACTOR_LIVE: Final = (
 )
 NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
 HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
-# A later login may have the id of a login that was removed: it began after the one that was handed over.
+# If the login of the app was removed, a later login can have its id. That login began after the handover.
 APP_LIVE: Final = (
     "#lineages.#app.#epoch = #epoch",
     "attribute_not_exists(#lineages.#app.#ended_at)",
@@ -99,17 +99,17 @@ APP_LIVE: Final = (
     "#lineages.#app.#auth_time >= :not_before",
     "#lineages.#app.#auth_time <= #lineages.#actor.#auth_time",
 )
-# The session of a browser is never exchanged. (A token that is bound to a key is of no such session.)
+# The session of a browser is never exchanged. (The token of such a session is never bound to a key.)
 NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
 # The rule `rules.may_go_on` permits the write: the account is as it was when the login proved its password.
 AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
 
 ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
-# Two logins by one key at the same time: the later one must see the earlier one, to end it.
+# Two logins with one key at the same time: the later login must see the earlier login, to end it.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
-# A restored login begins only while the login of the old phone is live: the one that is bound to the device key under
-# which the restore key is stored. The not-before time is compared with what was read: no begin of a login moves.
+# A restored login begins only while the login of the old phone is live. Its binding must be as it was read, because the
+# restore key is stored under its device key. The caller has compared the not-before time: no begin ever changes.
 PARENT_LIVE: Final = (
     "#lineages.#parent.#epoch = #epoch",
     "attribute_not_exists(#lineages.#parent.#ended_at)",
@@ -119,7 +119,7 @@ PARENT_LIVE: Final = (
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# Not raised by this very call: a repetition after a lost answer must not end the logins that began since.
+# An earlier attempt of this call did not raise the epoch: a repetition must not end the logins that began since.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
 END_ONE: Final = (
@@ -128,7 +128,7 @@ END_ONE: Final = (
 # A lineage is active only while its epoch equals that of the state. Raising the epoch ends any number of lineages.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
-# The actor's lineage gets an end of its own, which tells a repetition of this call from another device's.
+# The actor's lineage gets its own end, which distinguishes a repetition of this call from a call of another device.
 RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
@@ -172,8 +172,8 @@ def add_one(
     not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
     present = (f"attribute_exists(#lineages.{name})" for name in ending)
     as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-    # The same number of lineages, and each one that was read still exists: so no other login was added meanwhile.
-    # After a removal the number alone does not prove this.
+    # As many lineages as read, and each of them still exists: no login was added. Without a removal, the number is
+    # enough.
     staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):

@@ -1,6 +1,6 @@
 """Attribute values of DynamoDB, and how a stored item is read. No I/O.
 
-A stored item that cannot be read is a server error (``errors.Unavailable``), never a verdict.
+A stored item that cannot be read is a server error (``errors.Unavailable``). It never ends or refuses a login.
 """
 
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""Items of refresh tokens that wait for their revocation: sixteen, ``J#apple#<shard>``, with a map each."""
+"""The sixteen items of the refresh tokens that wait for their revocation: ``J#apple#<shard>``, with a map each."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ def token_of(item: Item, account: AccountId) -> bytes:
 
 
 class WaitingTokens:
-    """Let tokens wait, as a part of the removal of their identities."""
+    """Store tokens for their revocation, in the transaction that removes their identities."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""
@@ -30,7 +30,7 @@ class WaitingTokens:
     def add(self, account: AccountId, sealed: bytes, *, now: int) -> dict[str, dict[str, object]] | None:
         """Build the write of a token that waits, for the transaction that removes its identity.
 
-        This makes the item if it does not exist. ``None``: it has no room.
+        If the item of the shard does not exist, this method makes it. ``None``: the item has no room.
         """
         token = TokenToRevoke(account, sealed, now)
         table, key = self._database.tables.users, shard_key(token.shard)

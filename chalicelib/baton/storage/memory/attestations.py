@@ -34,7 +34,7 @@ class MemoryAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion, if it is higher, or of the same attempt."""
+        """Store the counter of an assertion if it is higher than the stored counter, or if the attempt is the same."""
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is None or stored.apple_key != known.apple_key:
@@ -54,7 +54,7 @@ class MemoryAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store the attestation of a device in the actor's login."""
+        """Store the attestation of a device in the actor's login, while the login is live."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)

@@ -158,7 +158,7 @@ class MemoryFactors:
 
 
 def _fits(change: FactorChange, user: User) -> bool:
-    """Check what must be stored before. A person who can log in without a passkey may remove it."""
+    """Check that a change fits the stored factors, and that the person can still log in after it."""
     left = not isinstance(change, RemovePasskey) or leaves_a_credential(user, passkeys=1)
     return left and change.fits(user.factors)
 

@@ -25,7 +25,7 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-    """Delete identities of an account at ``now`` (seconds). One of another account stays. The caller has the lock.
+    """Delete identities of an account at ``now`` (seconds), and of no other account. The caller has the lock.
 
     Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion. Refresh tokens then wait for
     their revocation.
@@ -157,7 +157,7 @@ class MemoryIdentities:
             )
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now."""
+        """Store that the keys of a provider are fetched now. ``Refused``: they were fetched a short time ago."""
         with self._tables.lock:
             asked_at = self._tables.keys_asked.get(provider)
             if asked_at is not None and now - FETCH_EVERY_S < asked_at <= now + FETCH_EVERY_S:
@@ -166,7 +166,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored key set is as new."""
+        """Store a key set that was fetched now, unless the stored key set is as new or newer."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)
@@ -204,7 +204,7 @@ class MemoryIdentities:
 
 
 def _forgetting(user: User, remember: Remember | None) -> User:
-    """Return the user with the next credentials version, and without remembered devices but one."""
+    """Return the user with the next credentials version. Only the device of ``remember`` stays remembered."""
     remembered = {remember.key: remember.at} if remember else {}
     factors = replace(user.factors, remembered=remembered)
     return replace(user, credentials_version=user.credentials_version + 1, factors=factors)

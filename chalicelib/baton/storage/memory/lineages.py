@@ -129,7 +129,7 @@ class MemoryLineageStore:
             return Done() if stored and stored.ended == Ended(at=now, reason=reason) else Refused()
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the account on behalf of another lineage, or of the same lineage."""
+        """End one lineage of the actor's account, possibly the actor's own."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             stored = account_state.lineages.get(lineage) if account_state else None

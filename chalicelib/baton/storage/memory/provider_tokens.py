@@ -22,18 +22,18 @@ class MemoryProviderTokens:
             return Done()
 
     def of(self, index: str, account: AccountId) -> bytes:
-        """Return the token of an identity of this account."""
+        """Return the token of an identity of this account, or empty bytes."""
         with self._tables.lock:
             return self._tables.refresh_tokens.get(index, (b"", 0))[0] if self._is_of(index, account) else b""
 
     def drop(self, index: str, account: AccountId, *, until: int) -> None:
-        """Delete the token of an identity of this account, if it is not newer."""
+        """Delete the token of an identity of this account, if it was stored at ``until`` or earlier."""
         with self._tables.lock:
             if self._is_of(index, account) and self._tables.refresh_tokens.get(index, (b"", until + 1))[1] <= until:
                 del self._tables.refresh_tokens[index]
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
-        """Return the tokens of a shard that wait."""
+        """Return the tokens of a shard that wait, the longest wait first."""
         with self._tables.lock:
             tokens = [token for token in self._tables.to_revoke.values() if token.shard == shard]
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
@@ -44,7 +44,7 @@ class MemoryProviderTokens:
             self._tables.to_revoke.pop(token.id, None)
 
     def apple_key(self) -> bytes:
-        """Return the sealed private key for Apple."""
+        """Return the sealed private key for Apple, or empty bytes."""
         with self._tables.lock:
             return self._tables.apple_key
 

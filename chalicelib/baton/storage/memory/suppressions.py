@@ -27,7 +27,7 @@ class MemorySuppressions:
             self._tables.suppressions[email_index] = suppression
 
     def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
-        """Delete the suppression of an address."""
+        """Delete the suppression of an address. With ``only_bounce``, a complaint is not deleted."""
         with self._tables.lock:
             stored = self._tables.suppressions.get(email_index)
             if stored is not None and only_bounce and stored.until is None:

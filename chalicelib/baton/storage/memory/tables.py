@@ -71,7 +71,7 @@ class MemoryTables:
     """Account, time and event id -> event, in the order of writing."""
     suppressions: dict[EmailIndex, Suppression] = field(default_factory=dict)
     attested: dict[tuple[int, bytes], AttestedKey] = field(default_factory=dict)
-    """Code of the client and thumbprint of the device key -> the evidence that is remembered."""
+    """Code of the client and thumbprint of the device key -> the stored evidence."""
     revoked: RevokedList | None = None
     switches: str = ""
     apple_key: bytes = b""

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Required(Struct, frozen=True):
-    """The requirements for a table."""
+    """What must be on for a table: encryption by a customer key, point-in-time recovery, deletion protection, TTL."""
 
     customer_key: bool
     recovery: bool
@@ -19,9 +19,9 @@ TABLES: Final[Mapping[str, Required]] = {
     # This data cannot be created again.
     "users": Required(customer_key=True, recovery=True, protection=True, swept=False),
     "lineages": Required(customer_key=True, recovery=True, protection=True, swept=False),
-    # If it is lost, clients must retry: AWS's own key, no recovery.
+    # If this table is lost, clients must retry. So AWS's own key is enough, and no recovery is needed.
     "ephemeral": Required(customer_key=False, recovery=False, protection=False, swept=True),
-    # Its stream copies the items. They are kept for thirteen months.
+    # The stream of this table copies the items, which are kept for thirteen months.
     "audit": Required(customer_key=True, recovery=False, protection=False, swept=True),
 }
 
