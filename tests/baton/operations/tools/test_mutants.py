@@ -2,9 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tools import kotlin_mutants, swift_mutants
 from tools.mutants.__main__ import Laboratory, all_mutants, copied, unchanged
 from tools.mutants.generated import FILES, generated
 from tools.mutants.listed import LISTED, SHORT
@@ -18,6 +20,15 @@ def test_every_mutant_is_valid() -> None:
         source = (ROOT / mutant.file).read_text("utf-8")
         assert mutant.applied(source) != source, mutant
     assert [name for name, count in Counter(map(str, mutants)).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("tool", [kotlin_mutants, swift_mutants], ids=["kotlin", "swift"])
+def test_every_mutant_of_a_client_is_valid(tool: ModuleType) -> None:
+    """Its text occurs once, and its name is unique in its file. ``guards.test.js`` checks those of TypeScript."""
+    mutants = tool.listed()
+    for mutant in mutants:
+        assert tool.path_of(tool.HERE, mutant.file).read_text("utf-8").count(mutant.text) == 1, mutant
+    assert [name for name, count in Counter((one.file, one.name) for one in mutants).items() if count > 1] == []
 
 
 def test_there_are_enough_mutants() -> None:
