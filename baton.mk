@@ -238,7 +238,8 @@ clean: ## Remove all generated files and the virtual environments
 	  tests/baton/chromium/node_modules tests/baton/stock_clients/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment with exactly the pinned, hashed requirements.
+# A virtual environment with exactly the pinned, hashed requirements. Python compiles a module when it is first imported:
+# to compile all of them takes as long as the rest, and most are never imported.
 $(READY):
 	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2> /dev/null && break; python=; \
@@ -246,7 +247,7 @@ $(READY):
 	if [ -z "$$python" ]; then echo "Baton needs Python 3.11, 3.12, 3.13 or 3.14 on the PATH." >&2; exit 1; fi; \
 	echo "1/2 virtual environment, `$$python --version`" && rm -rf $(VENV) && $$python -m venv $(VENV) && \
 	echo "2/2 requirements, pinned and hashed (once; about a minute)" && \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@
+	$(PYTHON) -m pip install -qq --no-compile --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@
 
 # Some of the audit tools have no wheels for Python 3.14 yet.
 $(AUDIT_READY):
@@ -256,5 +257,5 @@ $(AUDIT_READY):
 	if [ -z "$$python" ]; then echo "The audit tools need Python 3.11, 3.12 or 3.13 on the PATH." >&2; exit 1; fi; \
 	echo "audit tools, pinned and hashed (once; about a minute)" && rm -rf $(AUDIT_VENV) && \
 	$$python -m venv $(AUDIT_VENV) && \
-	$(AUDIT_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-audit.txt && \
+	$(AUDIT_VENV)/bin/python -m pip install -qq --no-compile --disable-pip-version-check --require-hashes -r requirements-audit.txt && \
 	touch $@

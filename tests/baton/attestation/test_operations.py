@@ -131,7 +131,7 @@ def test_the_doctor_names_every_other_way_in(scene: Scene) -> None:
 def test_the_doctor_tells_of_a_client_that_is_lowered(scene: Scene) -> None:
     """If no client judges evidence, the doctor has no row about attestation."""
     scene.lower("bank", hours=2)
-    assert "lowered it to report until" in doctor(scene)["bank"][0]
+    assert "lowered its rule to report until" in doctor(scene)["bank"][0]
     assert doctor(Scene({"BATON_CLIENTS": "clients-factors.toml"})) == {}
 
 
