@@ -58,7 +58,7 @@ test-app: $(READY) ## Run your own tests only, without those of Baton (some seco
 check: $(READY) ## Check format, lint, types and layers, then run the tests (some minutes; LONG=1: as CI does)
 	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .
 	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
-	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary -n auto
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
 	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) \
 	  $(if $(LONG),-m "not prove or prove(ci=True)")
