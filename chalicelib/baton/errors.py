@@ -127,7 +127,7 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """A request was repeated after the login had advanced further (E7). No login ended."""
+    """An exchange was repeated after its child had been exchanged too (E7). No login ended."""
 
     status = 409
     code = "superseded"
@@ -221,9 +221,10 @@ class Unavailable(Refusal):
 
 
 class TryAgain(Unavailable):
-    """Raised by a view that changed nothing: the same request may be sent again, with the same `Idempotency-Key`.
+    """The view changed nothing: the same request may be sent again, with the same `Idempotency-Key`.
 
-    On a route with ``once=True`` this releases the key. Raise it only before any effect.
+    A view raises `TryAgain` only before any effect. On a route with ``once=True``, the view then runs again for the
+    same key.
     """
 
     code = "unavailable"

@@ -19,7 +19,7 @@ _NOBODY, _NEW_KEY = b"\x00", b"\x40"
 
 
 class Platform:
-    """A restore key of one app."""
+    """The restore service of Android for one app, on the old phone and on the new one."""
 
     def __init__(self) -> None:
         """Make a key."""

@@ -75,9 +75,9 @@ def better_auth_hash(stored: str) -> str | None:
 
 
 def auth0_hash(account: Mapping[str, Any]) -> str | None:
-    """Return the hash of ``custom_password_hash``.
+    """Return the hash of ``custom_password_hash``, or ``None`` if the account has none.
 
-    A hash of an unknown algorithm is returned as text, and refused later.
+    Instead of a hash that Baton cannot read, return the name of its algorithm, which is refused later.
     """
     custom = account.get("custom_password_hash")
     if not isinstance(custom, dict):

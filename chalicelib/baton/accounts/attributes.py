@@ -12,7 +12,7 @@ from chalicelib.baton.tokens.claims import encode_attributes
 
 
 class Accounts(Struct, frozen=True):
-    """Store a team's attributes with an account, from the team's own code."""
+    """For the code of an app: store its own attributes with an account."""
 
     lineage_store: LineageStore
 

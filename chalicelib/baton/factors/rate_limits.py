@@ -32,13 +32,14 @@ def login_limits(
     source: str,
     attested: bool = False,
 ) -> tuple[RateLimit, ...]:
-    """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
+    """Return the rate limits of a login.
 
-    ``attested``: the client requires evidence of each device key, so an attacker cannot make many keys. A key then has
-    a higher limit.
+    For an unknown address, ``account`` is an id that no account has. Its failures are counted like those of an account.
 
     A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
-    bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
+    bound to any lineage of the account, or by an HMAC secret: ``proved`` is the lineage whose secret signed the login.
+    ``attested``: the client requires evidence of each device key. An attacker then cannot make many keys, and the limit
+    of a known device is higher.
     """
     device = known_device(account_state, binding, proved=proved)
     if device is not None:

@@ -114,7 +114,7 @@ class Dispatch(Struct, kw_only=True):
         return self._finished(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
     def preflight(self, methods: Mapping[str, object]) -> Callable[..., Response]:
-        """Make the view that answers CORS preflights of a path with these ``methods``, for exact origins."""
+        """Make the view that answers CORS preflights of a path with these ``methods``, if the origin is allowed."""
 
         def preflight(**_: str) -> Response:
             event, request_id = self._current()

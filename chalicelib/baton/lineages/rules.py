@@ -200,10 +200,10 @@ class Active(Struct, frozen=True):
 
 
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
-    """Return the login that a person proved. For a lineage that an app handed over, this is the login of the app.
+    """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    A handover proves nothing. Otherwise each handover would give the thief of an app a new login, and a device with new
-    rate limits.
+    In a handover, a person proves nothing. If its lineage counted as proved, each handover would give a thief with the
+    token of the app a new time of login and new rate limits.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 

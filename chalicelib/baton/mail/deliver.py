@@ -23,7 +23,7 @@ from chalicelib.baton.policy import DAY_S, MINUTE_S, NOTICES_PER_DAY_MAX
 
 
 class Dropped(Exception):
-    """The mail must not be sent. The message is the reason for the log, without an address."""
+    """The mail must not be sent. The text of the exception is the ``reason`` in the log, and has no e-mail address."""
 
 
 class DeliverMail(Struct, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ class Signature(Struct, frozen=True):
 
     @property
     def keyid(self) -> str:
-        """The keyid that a signature of Baton's profile names."""
+        """The parameter ``keyid``. Each signature of Baton's profile has it."""
         return str(self.parameters["keyid"])
 
 

@@ -14,7 +14,7 @@ from tests.baton.clients.conformance.agents import AGENTS, QUICK, build, chosen,
     ("named", "clients"), [("", QUICK), ("quick", QUICK), ("all", tuple(AGENTS)), ("kotlin", ("kotlin",))]
 )
 def test_the_clients_of_a_run(named: str, clients: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make test` runs the clients of ``QUICK``, and `make conformance` runs all clients or one."""
+    """`make check LONG=1` runs the clients of ``QUICK``, and `make conformance` runs all clients or one."""
     monkeypatch.setenv("CONFORMANCE", named)
     assert chosen() == clients
 

@@ -22,7 +22,11 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class EngineCall(Struct, gc=False):
-    """One call to an AWS service. The units are computed from ``sizes`` if the engine counted none."""
+    """One call to an AWS service.
+
+    ``counted``: the capacity units, if the database counts them. Otherwise they are computed from ``sizes``, the sizes
+    of the items in bytes.
+    """
 
     service: str
     operation: str

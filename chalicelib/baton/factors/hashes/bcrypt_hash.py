@@ -46,5 +46,5 @@ def read(text: str) -> Bcrypt:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash of this cost that no password has. ``match`` is a match of ``DECOY``."""
+    """Return a hash that no password matches. ``match``, a match of ``DECOY``, has its cost."""
     return f"$2b${int(match[1]):02}$bm9ib2R5J3Mgc2FsdC4uLeW5vdGhpbmcgaGl0cyB0aGlzIHRhZy4u"

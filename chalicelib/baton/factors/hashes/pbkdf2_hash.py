@@ -71,6 +71,6 @@ def _blocks(digest: str, tag: bytes) -> int:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash of this cost that no password has. ``match`` is a match of ``DECOY``."""
+    """Return a hash that no password matches. ``match``, a match of ``DECOY``, has its cost."""
     tag = b"nobody's tag, which nothing hits, and which is for every digest."[: DIGEST_BYTES[match[1]]]
     return f"$pbkdf2-{match[1]}$i={match[2]}${b64(b'nobody' + b'-salt-....')}${b64(tag)}"

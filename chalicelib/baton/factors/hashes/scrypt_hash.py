@@ -76,6 +76,6 @@ def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash of this cost that no password has. ``match`` is a match of ``DECOY``."""
+    """Return a hash that no password matches. ``match``, a match of ``DECOY``, has its cost."""
     ln, r, p = (int(number) for number in match.groups())
     return write(b"nobody's salt...", b"nobody's tag, which nothing hits", ln=ln, r=r, p=p)

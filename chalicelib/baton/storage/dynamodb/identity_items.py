@@ -32,8 +32,9 @@ def removals(
 ) -> tuple[dict[str, dict[str, object]], ...]:
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
-    An identity that is already deleted does no harm. An identity of another account cancels the transaction. A refresh
-    token that is stored after this call cancels it too: build the parts again.
+    An identity that is already deleted does no harm. An identity of another account cancels the transaction. The
+    transaction is also cancelled if a refresh token of Apple is stored after this function has read the identity. Then
+    build the parts again.
     """
     return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
 

@@ -242,7 +242,7 @@ def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict
 def end_logins(
     table: str, account: AccountId, *, expected_version: int, ended: Ended, clear: bool
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that ends every login of an account with status active and this version.
+    """Build the part of a transaction that ends every login, if the account is active with the ``expected_version``.
 
     ``clear`` removes the roles and the team's attributes too.
     """
@@ -263,7 +263,7 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that deletes the state of an account with status active and this version."""
+    """Build the part of a transaction that deletes the state of an account, with the condition of ``end_logins``."""
     update = state_update(
         table,
         account,

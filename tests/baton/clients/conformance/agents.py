@@ -1,7 +1,8 @@
 """The agents: one program for each client, with its build and its command. A new client needs a function and a row.
 
-``make test`` runs the agents of ``QUICK``. ``make conformance`` sets ``CONFORMANCE`` to the name of a client, or to
-``all``. A client whose tools are missing is skipped with a reason, or fails in CI.
+``make check LONG=1`` runs the agents of ``QUICK``, and ``make test`` the first one. ``make conformance`` sets
+``CONFORMANCE`` to the name of a client, or to ``all``. A client whose tools are missing is skipped with a reason, or
+fails in CI.
 """
 
 import fcntl
@@ -70,6 +71,13 @@ def chosen() -> tuple[str, ...]:
     if named not in AGENTS:
         raise pytest.UsageError(f"There is no client {named}. CLIENT is one of {', '.join(AGENTS)}.")
     return (named,)
+
+
+def parameters() -> list[object]:
+    """Return the clients of this run, as parameters of a test. Without a name, only the first is a fast test."""
+    if os.environ.get("CONFORMANCE"):
+        return [*chosen()]
+    return [QUICK[0], *(pytest.param(client, marks=pytest.mark.prove(ci=True)) for client in QUICK[1:])]
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.testing.world import World
-from tests.baton.clients.conformance.agents import chosen
+from tests.baton.clients.conformance.agents import parameters
 from tests.baton.clients.conformance.line import Line, listening
 from tests.baton.clients.conformance.scene import Scene
 from tests.baton.clients.conformance.tls import certified
@@ -18,7 +18,7 @@ from tests.baton.testing.conftest import ROLES
 APP = "tests/baton/testing/orders_app.py"
 
 
-@pytest.fixture(params=chosen())
+@pytest.fixture(params=parameters())
 def client(request: pytest.FixtureRequest) -> str:
     """Return the client that a scenario tests."""
     return str(request.param)

@@ -539,6 +539,7 @@ def test_the_template_follows_its_rules(merged: dict[str, Any], rule: Rule) -> N
     assert list(rule(merged)) == []
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=[f"{rule.__name__}{at}" for at, (rule, _) in enumerate(FAULTS)])
 def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant: Plant) -> None:
     """Each seeded fault gives one problem."""

@@ -106,6 +106,7 @@ CAUGHT: list[tuple[Plant, attacks.Attack]] = [
 ]
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize(("plant", "attack"), CAUGHT, ids=lambda named: named.__name__)
 def test_an_attack_notices_its_seeded_fault(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, plant: Plant, attack: attacks.Attack
@@ -116,6 +117,7 @@ def test_an_attack_notices_its_seeded_fault(
         attack(scene)
 
 
+@pytest.mark.prove(ci=True)
 @pytest.mark.parametrize("plant", [alg_none, surrogates_let_in])
 def test_the_fuzzer_notices_a_seeded_fault(
     scene: Scene, contract: Contract, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, plant: Plant
