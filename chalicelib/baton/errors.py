@@ -30,7 +30,8 @@ Action = Literal[
 class Refusal(Exception):
     """An error that Baton returns.
 
-    Nothing was changed, or the change is safe to repeat, except for ``OutcomeUnclear``.
+    The refused request changed nothing, or it is safe to repeat. The exceptions are ``OutcomeUnclear`` and
+    ``CallOutcomeUnknown``: the request may have taken effect.
     """
 
     status: ClassVar[int] = 400
@@ -39,7 +40,7 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """Whether one caller can cause this server error deliberately. Then it is counted separately and triggers no
+    """Whether one caller can cause this server error deliberately. Such an error is counted separately and triggers no
     alarm."""
     cookies: tuple[Any, ...] = ()
     """The cookies (`routing.Cookie`) that the answer sets or deletes."""
@@ -127,14 +128,18 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """An exchange was repeated after its child had been exchanged too (E7). No login ended."""
+    """The request was answered before, and this answer is out of date. The request ended no login.
+
+    An exchange: the child was exchanged too (E7). A registration or a login: the login of this attempt was exchanged,
+    has ended or has another key or client, or the account was deleted.
+    """
 
     status = 409
     code = "superseded"
     action = "retry"
     detail = (
-        "This token was exchanged before, and so was its successor. Load the stored token and use it. The login is "
-        "still active."
+        "The answer to an earlier request with this attempt is out of date. Load the stored token and use it. If no "
+        "token is stored, log in with a new attempt. This request ended no login."
     )
 
 
@@ -147,7 +152,10 @@ class NotFound(Refusal):
 
 
 class Forbidden(Refusal):
-    """The caller may not do this. If a scope or a role is missing, ``@baton.signed`` returns other codes."""
+    """The account may not do this.
+
+    A missing scope has the code ``insufficient_scope``, and a missing role the code ``insufficient_role``.
+    """
 
     status = 403
     error = code = "forbidden"
@@ -181,7 +189,7 @@ class InvalidToken(Refusal):
 
 
 class LoginRequired(InvalidToken):
-    """The login has ended (E4, E9). The member ``reason`` is the recorded end reason, if any."""
+    """The login of this token has ended (E4, E9). The member ``reason`` is the recorded end reason, if any."""
 
     code = "login_required"
     action = "log_in"
@@ -189,7 +197,10 @@ class LoginRequired(InvalidToken):
 
 
 class TooManyRequests(Refusal):
-    """A rate limit is reached. The answer does not depend on the password."""
+    """A rate limit is reached, or the account has no room for another login.
+
+    A rate limit is checked before the password or the code, so this answer does not show whether they are right.
+    """
 
     status = 429
     error = code = "too_many_requests"
@@ -221,10 +232,10 @@ class Unavailable(Refusal):
 
 
 class TryAgain(Unavailable):
-    """The view changed nothing: the same request may be sent again, with the same `Idempotency-Key`.
+    """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    A view raises `TryAgain` only before any effect. On a route with ``once=True``, the view then runs again for the
-    same key.
+    The view of a route raises `TryAgain`, only before any effect. If the route has ``once=True``, the repetition runs
+    the view again.
     """
 
     code = "unavailable"
@@ -234,7 +245,7 @@ class TryAgain(Unavailable):
 
 
 class ServerError(Refusal):
-    """A server error. The request may be repeated, because it changes nothing or carries an attempt."""
+    """A server error. The request is safe to repeat: it changes nothing, or it carries an attempt."""
 
     status = 500
     error = code = "server_error"

@@ -12,9 +12,11 @@ class InvalidEmail(InvalidRequest):
 
 
 class InvalidCode(Refusal):
-    """The code is wrong, or its session is used, expired, of another key, or of no account.
+    """The code is wrong, or the code or the link is not valid any more.
 
-    All these cases get the same answer.
+    All these cases get the same answer: the code is late, was used, has no try left, or is of another key, login or
+    account, or the account has changed since the code was requested. At a reset and a registration, the answer does
+    not show whether an account has the address.
     """
 
     status = 401
@@ -41,4 +43,4 @@ class AccountExists(Refusal):
     status = 409
     error = code = "account_exists"
     action = "log_in"
-    detail = "An account with this e-mail address exists. Log in, or use another address."
+    detail = "An account with this e-mail address exists. Log in to that account, or use another address."

@@ -9,7 +9,7 @@ class AttestationChallengeInvalid(Refusal):
 
     error = code = "attestation_challenge_invalid"
     action = "attest"
-    detail = "The challenge is not valid, or is older than 24 hours. Get another one, and make evidence for it."
+    detail = "The challenge is not valid, or is older than 24 hours. Get another challenge, and make evidence for it."
 
 
 class AttestationFailed(Refusal):
@@ -21,7 +21,7 @@ class AttestationFailed(Refusal):
 
 
 class AttestationFailedOnce(Refusal):
-    """The evidence is refused, but the app can send new evidence (``reason`` is ``key`` or ``counter``)."""
+    """The evidence is refused, but evidence with a new key can be accepted (``reason`` is ``key`` or ``counter``)."""
 
     status = 403
     error = code = "attestation_failed"

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
 
 class CrossSite(Refusal):
-    """A page of another site sent the request, or the browser does not name the page."""
+    """A page of another site sent the request with cookies, or nothing shows which page sent the request."""
 
     status = 403
     error = code = "cross_site"
@@ -15,7 +15,7 @@ class CrossSite(Refusal):
 
 
 class SessionSuperseded(InvalidToken):
-    """A newer session id of this login is in use. No login ended."""
+    """The request has an old session id, and a newer session id of the same login is in use. No login ended."""
 
     code = "session_superseded"
     action = "log_in"
@@ -35,11 +35,14 @@ class DeviceProofRequired(Refusal):
 
 
 class ProofInvalid(Refusal):
-    """A browser did not prove its key (DBSC). The login stays active."""
+    """A browser did not prove that it has the key of its cookies (DBSC). The login stays active."""
 
     error = code = "proof_invalid"
     action = "log_in"
-    detail = "The proof of the key of this browser is not valid. No login ended."
+    detail = (
+        "The proof of the key of this browser is not valid. No login ended: log in again to bind the cookies to a "
+        "new key."
+    )
 
 
 class HandoverInvalid(Refusal):
@@ -51,7 +54,7 @@ class HandoverInvalid(Refusal):
 
 
 class NextInvalid(Refusal):
-    """The page to open is not a path of this site."""
+    """``next``, the page that the browser opens after a handover, is not a path of this site."""
 
     error = code = "next_invalid"
     detail = "`next` must begin with one `/`, followed by neither `/` nor `\\`. It has at most 512 bytes."

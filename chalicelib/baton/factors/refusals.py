@@ -41,7 +41,7 @@ class TooCommon(WeakPassword):
 
 
 class ContainsContext(WeakPassword):
-    """The whole password is made from the service's name or the person's address, with or without digits around."""
+    """The whole password is made from the service's name or the person's address, with or without digits around it."""
 
     code = "contains_context"
     detail = "The password is made from the name of this service or the e-mail address. Choose another one."
@@ -50,7 +50,7 @@ class ContainsContext(WeakPassword):
 class Breached(WeakPassword):
     """The password is in a public list of passwords that leaked from other services.
 
-    Baton checks the password with Pwned Passwords. Only the first 20 bits of its SHA-1 leave the server.
+    Baton checks the password with Pwned Passwords. Only the first 20 bits of the password's SHA-1 leave the server.
     """
 
     code = "breached"
@@ -106,8 +106,8 @@ class EnrolmentRequired(Refusal):
 class InvalidSession(Refusal):
     """The ``auth_session`` or the ``enrolment`` is not valid. The answer is the same for each reason.
 
-    The value was altered, has expired, or belongs to another device key, attempt or login. Or the account has changed
-    since the value was issued.
+    The value was altered, has expired, or belongs to another device key, attempt or login, or the account has
+    changed since the value was issued.
     """
 
     error = code = "invalid_session"
@@ -148,7 +148,7 @@ class SecondFactorRequired(Refusal):
 
 
 class InvalidPasskey(Refusal):
-    """The signed data of the authenticator is not valid here.
+    """The signed data of the authenticator is not valid for this server and client.
 
     ``hint`` names the check, the expected value and the received value. The ceremony belongs to this server and client
     only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections 7.1 and 7.2).
@@ -156,15 +156,16 @@ class InvalidPasskey(Refusal):
 
     error = code = "invalid_passkey"
     detail = (
-        "The passkey's answer is not valid here: `hint` names the check that failed. Correct the app, and fetch new "
-        "options."
+        "The passkey's answer is not valid for this server and client: `hint` names the failed check. Correct the app, "
+        "and fetch new options."
     )
 
 
 class UnknownPasskey(Refusal):
-    """The account has no such passkey: it was removed, or never belonged to this account.
+    """The account does not have this passkey: the passkey was removed, or never belonged to this account.
 
-    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
+    At a restore: no account has this restore key, or the login of the old phone has ended. ``credential_id`` and
+    ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers the passkey.
     """
 
     status = 401
@@ -187,11 +188,14 @@ class ChallengeInvalid(Refusal):
 
 
 class PasskeyExists(Refusal):
-    """The credential is registered, with this or another account."""
+    """The passkey is registered already, with this or another account."""
 
     status = 409
     error = code = "passkey_exists"
-    detail = "This passkey is registered already. Send `excludeCredentials` of the options to the platform."
+    detail = (
+        "This passkey is registered already. Pass `excludeCredentials` of the options to the platform: it then makes "
+        "no second passkey on this device."
+    )
 
 
 class TooManyPasskeys(Refusal):
@@ -213,8 +217,8 @@ class LastCredential(Refusal):
 class RestoreRefused(Refusal):
     """Logins of this client or account are not restored on a new phone.
 
-    The client does not offer restores (``restore`` in the client registry), the account requires a second factor, the
-    login is of another client, or the login is not bound to a key.
+    The client does not offer restores (``restore`` in the client registry), logins of the account are asked for a
+    second factor, or the login of the old phone is of another client.
     """
 
     status = 403
@@ -227,9 +231,10 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """A second factor cannot be added: mail is on, and no code from the mailbox has proved the address.
+    """No second factor can be added before a code from the mailbox has proved the address of the account.
 
-    Without this rule, a stranger who registered the address could still log in after its owner has reset the password.
+    The rule holds if the deployment sends mail and the account has an address. Without this rule, a stranger who
+    registered the address could still log in after its owner has reset the password.
     """
 
     status = 403
@@ -240,15 +245,15 @@ class EmailUnverified(Refusal):
 
 
 class FactorExists(Refusal):
-    """The account has an authenticator app."""
+    """The account has an authenticator app already, and can have only one."""
 
     status = 409
     error = code = "factor_exists"
-    detail = "The account has an authenticator app already. Remove it before you enrol another one."
+    detail = "The account has an authenticator app already. Remove this app before you enrol another app."
 
 
 class FactorMissing(Refusal):
-    """The account has no second factor."""
+    """The account has no authenticator app and no passkey: recovery codes and the switch require one of them."""
 
     status = 409
     error = code = "factor_missing"

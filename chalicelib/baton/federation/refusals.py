@@ -4,7 +4,7 @@ from chalicelib.baton.errors import Refusal
 
 
 class IdentityTokenInvalid(Refusal):
-    """The id_token does not prove who the person is, to this device and this request. ``reason`` names the check."""
+    """The id_token is no valid proof of the person for this device and request. ``reason`` names the failed check."""
 
     status = 401
     error = code = "identity_token_invalid"
@@ -28,13 +28,13 @@ class IdentityUnknown(Refusal):
     status = 404
     error = code = "identity_unknown"
     detail = (
-        "No account has this identity. Ask the person whether to create an account, and send `create`: true with a new "
-        "id_token. Or let the person log in in another way."
+        "No account has this identity. Ask the person whether to create an account. If yes, send `create`: true with a "
+        "new id_token. If no, let the person log in in another way."
     )
 
 
 class ReauthenticationUnsupported(Refusal):
-    """A token of this provider does not prove that the person is there now, so it is no factor of a step-up."""
+    """An id_token of this provider cannot step up: it does not prove that the person is present now."""
 
     status = 403
     error = code = "reauthentication_unsupported"
@@ -54,12 +54,15 @@ class IdentityOfOthers(Refusal):
 
     status = 409
     error = code = "identity_taken"
-    detail = "Another account has this identity. Log in with it, and unlink it there, or use another identity."
+    detail = (
+        "Another account has this identity. Log in with this identity and unlink it from that account, or link another "
+        "identity."
+    )
 
 
 class TooManyIdentities(Refusal):
-    """The account has another identity of this provider, or as many identities as an account may have."""
+    """The account has another identity of this provider, or eight identities in all."""
 
     status = 409
     error = code = "too_many_identities"
-    detail = "The account has an identity of this provider, or eight in all. Unlink one before you link another one."
+    detail = "The account has another identity of this provider, or eight identities in all. Unlink one identity first."

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest
 
 
 class InvalidKey(InvalidRequest):
-    """Baton does not accept this public key."""
+    """Baton does not accept the public key in ``device.public_key``."""
 
     status = 422
     code = "invalid_key"

@@ -11,7 +11,7 @@ class InvalidSignature(Refusal):
 
 
 class SignatureRequired(InvalidSignature):
-    """The request has no signature with the tag ``baton``."""
+    """The request has no signature with the tag ``baton``, or the route or client requires a bound login."""
 
     code = "signature_required"
     detail = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
@@ -28,7 +28,7 @@ class InsufficientCoverage(InvalidSignature):
     """The signature verifies, but does not cover every required component."""
 
     code = "insufficient_coverage"
-    detail = "The signature does not cover every required component. Cover those in `missing` too."
+    detail = "The signature does not cover every required component. Cover the components in `missing` too."
 
 
 class SignatureEncoding(InvalidSignature):
@@ -39,10 +39,13 @@ class SignatureEncoding(InvalidSignature):
 
 
 class WrongKey(InvalidSignature):
-    """The request is signed with another key than the key of the login (E2)."""
+    """The request is not signed with the key of the login (E2) or, at a login, with the key in the body."""
 
     code = "wrong_key"
-    detail = "The signature was not made with the key of this login. The login is still active. Sign with its key."
+    detail = (
+        "The signature was not made with the key of this login. The login is still active. Sign with the key of the "
+        "login."
+    )
 
 
 class InvalidDigest(Refusal):
@@ -63,7 +66,7 @@ class ClockSkew(Refusal):
 
 
 class IdempotencyKeyRequired(InvalidRequest):
-    """A call to a route with ``once=True`` has no ``Idempotency-Key``."""
+    """The route runs once for each ``Idempotency-Key``, and this call has none."""
 
     code = "idempotency_key_required"
     detail = (
@@ -73,14 +76,14 @@ class IdempotencyKeyRequired(InvalidRequest):
 
 
 class IdempotencyUnsupported(InvalidRequest):
-    """A state-changing call has an ``Idempotency-Key``, and the route would ignore it."""
+    """A state-changing call has an ``Idempotency-Key``, and the route does not support this header."""
 
     code = "idempotency_unsupported"
     detail = "This route does not support `Idempotency-Key`. Remove the header. Do not repeat the request blindly."
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The key of an earlier call was sent with another method, path, query or body."""
+    """The ``Idempotency-Key`` of an earlier call was sent with another method, path, query or body."""
 
     status = 422
     code = "idempotency_key_reused"
@@ -88,7 +91,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class CallInProgress(InvalidRequest):
-    """An earlier request of the same call is still running."""
+    """An earlier request with the same ``Idempotency-Key`` is still running."""
 
     status = 409
     code = "in_progress"
@@ -97,7 +100,7 @@ class CallInProgress(InvalidRequest):
 
 
 class CallOutcomeUnknown(InvalidRequest):
-    """An earlier request of the same call stopped without a stored answer: it may have taken effect."""
+    """An earlier request with this ``Idempotency-Key`` stopped without a stored answer. It may have taken effect."""
 
     status = 409
     code = "outcome_unknown"

@@ -28,7 +28,7 @@ class TokenReused(InvalidToken):
 
 
 class ReplayedNonce(Refusal):
-    """The nonce was used before."""
+    """The nonce of the signature was used before: this signed request was sent twice."""
 
     status = 401
     error = code = "replayed_nonce"
@@ -47,14 +47,15 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
-    factors: one of them is enough. ``providers`` are the identity providers of the factor ``identity``.
+    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists factors
+    of which one is enough in place of all of ``factors``. ``providers`` are the identity providers of the factor
+    ``identity``.
     """
 
     code = "step_up_required"
     detail = (
         "This operation requires a new proof by the person. Prove all of `factors` at `POST /step-up`, or one of "
-        "`instead` if present. Then send the grant from that answer as `Baton-Grant`."
+        "`instead` if present. Then repeat this request with the grant of that answer in `Baton-Grant`."
     )
 
 
@@ -66,12 +67,12 @@ class GrantInvalid(InsufficientUserAuthentication):
 
 
 class InsufficientAcr(Refusal):
-    """The login was proved at a lower level than this route requires. The login stays active."""
+    """The login has a lower level (``acr``) than this route requires. The login stays active."""
 
     status = 401
     error = code = "insufficient_acr"
     action = "log_in"
-    detail = "This route requires a login at a higher level. Log in again with another factor."
+    detail = "This route requires a login at a higher level. Log in again with a stronger factor."
 
 
 class InsufficientScope(Refusal):
@@ -91,7 +92,7 @@ class InsufficientRole(Refusal):
 
 
 class AttestationRequired(Refusal):
-    """The client or the route requires evidence of the app and the device. There is none, or it is too old."""
+    """The client or the route requires evidence of the app and the device, and there is none, or only old evidence."""
 
     status = 403
     error = code = "attestation_required"
@@ -139,22 +140,27 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The request has more scope than the login."""
+    """The request names a scope that the login does not have."""
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."
 
 
 class InvalidTarget(Refusal):
-    """The server of a token exchange is unknown, or is not for this client (RFC 8707 section 2)."""
+    """The server for which a token is requested is unknown, or is not for this client (RFC 8707 section 2)."""
 
     error = code = "invalid_target"
-    detail = "This client has no such server. Send the `audience` or the `resource` of a server that it may use."
+    detail = (
+        "This client has no such server. Send the `audience` or the `resource` of a server that the client may use."
+    )
 
 
 class SubjectTokenInvalid(InvalidRequest):
-    """The subject token of a token exchange is not valid on calls (RFC 8693 section 2.2.2)."""
+    """The ``subject_token`` of a token exchange is not valid on calls (RFC 8693 section 2.2.2)."""
 
     code = "subject_token_invalid"
     action = "exchange"
-    detail = "The subject token cannot be used on calls. Exchange it, and repeat the request with the next token."
+    detail = (
+        "`subject_token` cannot be used on calls. Exchange the token of the login, and repeat the request with the "
+        "next token."
+    )
