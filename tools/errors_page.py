@@ -32,8 +32,11 @@ Use `code` in your program: it is stable. For a `code` that your app does not ha
 
 {actions}
 Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the members of RFC 6749 (`error`,
-`error_description`). Elsewhere it has those of RFC 9457 (`application/problem+json`). Both have `code`, `action`,
-`retryable`, `request_id` and `server_time`.
+`error_description`). Elsewhere the body has the members of RFC 9457 (`application/problem+json`). Both bodies have
+`code`, `action`, `retryable`, `request_id` and `server_time`.
+
+Each section is a `code`. An entry has the status, the `error` and the `action`, and says when Baton returns the error.
+The quoted line is the `detail`. An answer may have a more exact `detail`.
 """
 
 
