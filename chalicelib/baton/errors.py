@@ -144,7 +144,10 @@ class Superseded(InvalidRequest):
 
 
 class NotFound(Refusal):
-    """The resource does not exist or belongs to another account. Both cases give the same answer."""
+    """The resource does not exist, or it belongs to another account. Both cases give the same answer.
+
+    This is also the answer if the deployment, the client or the account does not have the feature of the route.
+    """
 
     status = 404
     error = code = "not_found"

@@ -26,7 +26,7 @@ class AttestationFailedOnce(Refusal):
     status = 403
     error = code = "attestation_failed"
     action = "attest"
-    detail = "The evidence is refused: `reason` names the check. Make evidence with a new key, and send it."
+    detail = "The evidence is refused: `reason` names the check. Make evidence with a new key, and send this evidence."
 
 
 def failed(reason: Reason, why: str) -> Refusal:

@@ -30,7 +30,7 @@ class DeviceProofRequired(Refusal):
     action = "retry"
     detail = (
         "These cookies are bound to the key of a browser, and the proof of that key is missing or too old. The browser "
-        "renews it before the next request: reload once. If the next request is refused too, log in."
+        "renews the proof before the next request: reload once. If the next request is refused too, log in."
     )
 
 
@@ -46,7 +46,7 @@ class ProofInvalid(Refusal):
 
 
 class HandoverInvalid(Refusal):
-    """The code of a handover has expired or was used, or the login of the app has ended or changed."""
+    """The code of a handover is late or used, the login of the app has ended, or the credentials have changed."""
 
     error = code = "handover_invalid"
     action = "log_in"

@@ -42,7 +42,7 @@ class ReauthenticationUnsupported(Refusal):
 
 
 class AccountDisabled(Refusal):
-    """The identity is proved, and its account is disabled."""
+    """The identity is proved, and an operator has disabled its account."""
 
     status = 403
     error = code = "account_disabled"

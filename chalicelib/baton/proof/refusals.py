@@ -79,7 +79,10 @@ class IdempotencyUnsupported(InvalidRequest):
     """A state-changing call has an ``Idempotency-Key``, and the route does not support this header."""
 
     code = "idempotency_unsupported"
-    detail = "This route does not support `Idempotency-Key`. Remove the header. Do not repeat the request blindly."
+    detail = (
+        "This route does not support `Idempotency-Key`. Remove the header. If an answer is lost, read the current "
+        "state before you repeat the request."
+    )
 
 
 class IdempotencyKeyReused(InvalidRequest):
@@ -87,7 +90,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
     status = 422
     code = "idempotency_key_reused"
-    detail = "This `Idempotency-Key` was used for another request. Create a new key for a new operation."
+    detail = "This `Idempotency-Key` was used for another request. Create a new value for a new operation."
 
 
 class CallInProgress(InvalidRequest):
@@ -96,7 +99,7 @@ class CallInProgress(InvalidRequest):
     status = 409
     code = "in_progress"
     action = "retry"
-    detail = "The same request is being processed. Repeat it after `Retry-After` seconds with the same key."
+    detail = "The same request is being processed. Repeat it with this `Idempotency-Key` after `Retry-After` seconds."
 
 
 class CallOutcomeUnknown(InvalidRequest):
@@ -107,5 +110,5 @@ class CallOutcomeUnknown(InvalidRequest):
     action = "check_outcome"
     detail = (
         "An earlier request with this `Idempotency-Key` has no stored answer, and it may have taken effect. Read the "
-        "current state before you repeat the operation with a new key."
+        "current state before you repeat the operation with a new value."
     )

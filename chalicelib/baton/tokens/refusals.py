@@ -99,7 +99,7 @@ class AttestationRequired(Refusal):
     action = "attest"
     detail = (
         "This request requires evidence of the app. Get a challenge at `POST /attestation-challenge`, and make "
-        "evidence. Send it as `attestation`, or at `POST /attest` for a login that has begun."
+        "evidence. Send this evidence as `attestation`, or at `POST /attest` for a login that has begun."
     )
 
 
@@ -119,7 +119,7 @@ class UnknownClient(Refusal):
 
 
 class UnauthorizedClient(Refusal):
-    """The client may not use this grant type, or the token was issued to another client (RFC 6749 5.2)."""
+    """The client may not use this grant type or is out of service, or the token is of another client (RFC 6749 5.2)."""
 
     error = code = "unauthorized_client"
     detail = "This client may not use this grant type or this token. Use the client_id of the login."
