@@ -86,7 +86,7 @@ class EndDevice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End the lineage while the caller's own login is active. Do nothing if it has already ended.
+        """End the lineage, if the caller's own login is active. Do nothing if the lineage has already ended.
 
         Raises ``NotFound`` for an unknown device. The device is looked up in the account state that authorized the
         call. The condition of the write covers later changes.

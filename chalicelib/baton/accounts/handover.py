@@ -120,7 +120,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return HandoverCode(code=sealed, expires_in=ticket.expires_at - now)
 
     def show(self, message: Message, code: str) -> Offered:
-        """Return the person and the device of a code. The code is not used.
+        """Return the opened code, with the account and the app's login. The code stays unused.
 
         Raises ``CrossSite`` and ``HandoverInvalid``.
         """

@@ -1,4 +1,4 @@
-"""Login with e-mail address and password. It can be repeated with the same attempt.
+"""Login with e-mail address and password. The request can be repeated with the same attempt.
 
 If the login needs a second factor, it continues in ``login_factor``.
 """

@@ -222,7 +222,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
 
     def _use_recovery_code(self, session: OpenSession, code: str, user: User) -> int:
-        """Use a recovery code, and return how many are left. 120 bits cannot be guessed, so there is no rate limit."""
+        """Use a recovery code, and return how many are left. No rate limit: a code has 120 bits, so none is guessed."""
         recovery, digest = user.factors.recovery, digest_of(user.account, code)
         mark = mark_of(session.ticket.attempt, "recovery code")
         if recovery is None or digest is None:
@@ -264,7 +264,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
         """Refuse to enrol where the account has a factor, or before the address is proved.
 
-        With only a stolen password, a thief must not add a factor.
+        A thief who has only the password must not add a factor.
         """
         verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):

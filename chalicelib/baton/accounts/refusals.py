@@ -12,7 +12,7 @@ class InvalidEmail(InvalidRequest):
 
 
 class InvalidCode(Refusal):
-    """The code is wrong, or its session is used, expired, of another key, or of no account.
+    """The code or link from a mail is wrong, used or expired, or it belongs to another key or login, or to no account.
 
     All these cases get the same answer.
     """

@@ -29,13 +29,13 @@ PublicJwk = Annotated[
 ]
 
 
-_CODE_WORDS = "Eight digits. The blank is optional."
+_CODE_WORDS = "Eight digits, with or without a blank after the fourth."
 Code = Annotated[str, msgspec.Meta(pattern=r"^ *[0-9]{4} ?[0-9]{4} *$", max_length=32, description=_CODE_WORDS)]
 OptionalCode = Annotated[
     str, msgspec.Meta(pattern=r"^( *[0-9]{4} ?[0-9]{4} *)?$", max_length=32, description=_CODE_WORDS)
 ]
 MailSessionText = Annotated[
-    str, msgspec.Meta(max_length=2048, description="The `mail_session` of the answer that sent the code.")
+    str, msgspec.Meta(max_length=2048, description="The `mail_session` from the answer to the request for the code.")
 ]
 
 

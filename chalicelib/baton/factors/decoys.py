@@ -29,11 +29,11 @@ _WHOLE = 100.0
 
 
 class DecoyProblem(ValueError):
-    """The setting is invalid."""
+    """The setting ``BATON_DECOYS`` is invalid."""
 
 
 class Range(Struct, frozen=True):
-    """The points of a kind: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
+    """The points of a kind of hash: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
 
     ``share`` is the present percentage of accounts, and ``first`` the percentage after the import.
     """

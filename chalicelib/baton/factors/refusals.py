@@ -164,7 +164,7 @@ class InvalidPasskey(Refusal):
 class UnknownPasskey(Refusal):
     """The account has no such passkey: it was removed, or never belonged to this account.
 
-    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers it.
+    ``credential_id`` and ``rp_id`` are for ``signalUnknownCredential``: the platform then no longer offers the passkey.
     """
 
     status = 401
@@ -183,7 +183,7 @@ class ChallengeInvalid(Refusal):
 
     status = 409
     error = code = "challenge_invalid"
-    detail = "The challenge is late, used or for another request. Fetch new options, and ask for the passkey again."
+    detail = "The challenge has expired, was used, or is for another request. Fetch new options, and ask for the passkey again."
 
 
 class PasskeyExists(Refusal):

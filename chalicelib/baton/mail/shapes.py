@@ -73,6 +73,6 @@ class NewAddressCode(Body):
 
 
 class UndoLink(Body):
-    """``POST /mail/undo`` and ``POST /mail/not-me``. Nothing is signed."""
+    """``POST /mail/undo`` and ``POST /mail/not-me``. These requests need no signature."""
 
     link: LinkText
