@@ -123,7 +123,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
     ) -> LoginRequest:
         """Check address, client and key, and return the login request. The key in the body must sign the request.
 
-        A request of a cookie client must come from a page of the client. It has no key.
+        A request of a cookie client has no key. It must come from a page of the client.
 
         ``email`` is ``None`` for a login that needs no address.
 

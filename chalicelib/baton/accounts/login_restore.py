@@ -1,8 +1,8 @@
-"""Restore a login on a new phone, with the restore key of the old phone. A retry has the same attempt.
+"""Restore a login on a new phone, with the restore key of the old phone.
 
-The restore key works while the login that made it is live. The write of the new login has this condition. No person
-proved anything, so the new login has the lowest assurance level (``acr`` 0). If the account requires a second factor,
-its logins cannot be restored.
+The request can be repeated with the same attempt. The restore key works while the login that made it is live: this is a
+condition of the write of the new login. No person proved anything, so the new login has the lowest assurance level
+(``acr`` 0). If the account requires a second factor, its logins cannot be restored.
 """
 
 from collections.abc import Mapping

@@ -91,7 +91,7 @@ class Users(Passwords, Protocol):
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the password of an account that has none and waits for one (``User.migrate``). It then no longer waits.
+        """Set the first password of an account that waits for it (``User.migrate``), and store that it no longer waits.
 
         ``verified``: store that the address is proved. ``demands``: require a second factor from now on. This is one
         transaction, with these conditions: the account has no password and waits, the credentials version is as in

@@ -87,26 +87,26 @@ class FactorShape(Body):
 
 
 class SessionShape(Body):
-    """``POST /login/email-code``."""
+    """``POST /login/email-code``: send a code to the address of the account that logs in."""
 
     auth_session: TicketText = ""
 
 
 class EnrolShape(Body, kw_only=True):
-    """``POST /login/enrol``."""
+    """``POST /login/enrol``. ``kind`` is the kind of factor that the login enrols."""
 
     auth_session: TicketText = ""
     kind: Literal["totp", "passkey"]
 
 
 class FactorOptionsShape(Body):
-    """``POST /login/factor/options``."""
+    """``POST /login/factor/options``: the unfinished login that proves a passkey."""
 
     auth_session: TicketText = ""
 
 
 class PasskeyLoginOptionsShape(Body):
-    """``POST /login/passkey/options`` and ``POST /login/restore/options``."""
+    """``POST /login/passkey/options`` and ``POST /login/restore/options``: client and device of the login."""
 
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
@@ -126,12 +126,12 @@ class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
 
 
 class PasswordShape(Body):
-    """``POST /me/password``."""
+    """``POST /me/password``: replace the password."""
 
     new_password: str
 
 
 class ActivityQuery(Query):
-    """``GET /me/activity``."""
+    """``GET /me/activity``. ``before`` is the ``next`` of an earlier page."""
 
     before: Annotated[str, msgspec.Meta(max_length=75)] = ""

@@ -15,7 +15,7 @@ from chalicelib.baton.policy import DAY_S
 class Record(Struct, frozen=True, kw_only=True):
     """Record events. The table ``names.EVENTS`` lists the audited events.
 
-    ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
+    ``moment`` returns the time in seconds and parts of a second, which orders the events of one second.
     """
 
     clock: Clock

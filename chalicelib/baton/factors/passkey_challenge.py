@@ -95,7 +95,7 @@ class Challenges(Struct, frozen=True, kw_only=True):
         return seal_ticket(ticket, self.key_ring.current(now=now), now=now)
 
     def open(self, text: str, *ceremonies: Ceremony, client: Client, now: int, **bound_to: object) -> Challenge:
-        """Open a challenge for one of these ceremonies. Its members must equal ``client`` and ``bound_to``.
+        """Open a challenge of one of these ceremonies, of this client, and with the members in ``bound_to``.
 
         Raises ``ChallengeInvalid``.
         """

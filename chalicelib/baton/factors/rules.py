@@ -16,8 +16,8 @@ a way around it.
 
 A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
 ``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
-ended in a harmless way, and that was not restored from another phone. No login of the key ended in another way since
-then, such as by a reuse.
+ended in a harmless way, and that was not restored from another phone. No login of the key has ended in another way,
+such as by a reuse, since the key proved the factor.
 """
 
 from collections.abc import Callable, Mapping
