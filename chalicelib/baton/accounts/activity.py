@@ -109,7 +109,7 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
 
 
 def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEvent:
-    """Return an event for the owner of the account. ``device_name`` is missing if the account state lost the login."""
+    """Return an event for the owner. ``device_name`` is missing if the account state no longer has the login."""
     event = stored.event
     login = account_state.lineages.get(event.lineage) if account_state and event.lineage else None
     evidence = _evidence(stored) if event.event == "token_reused" else UNSET
@@ -128,7 +128,7 @@ def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEv
 
 
 def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
-    """Read the evidence from the details of a reuse. ``UNSET``: they are incomplete, and are shown as they are."""
+    """Read the evidence from the details of a reuse. ``UNSET``: a detail is missing or cannot be read."""
     told = stored.event.details
     try:
         first: FirstUse | UnsetType = UNSET

@@ -107,9 +107,9 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
-        ``began_at`` is the start time of the ``auth_session`` that the new one replaces. So a further step does not
-        extend the lifetime: only a new check of the password does. ``email_proved``: this login has proved a code from
-        the mailbox.
+        ``began_at`` is the start time of the ``auth_session`` that the new one replaces, so a further step does not
+        extend the lifetime. Only a new check of the password starts a new lifetime. ``email_proved``: this login has
+        proved a code from the mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()

@@ -58,7 +58,7 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
         Seconds | UnsetType,
-        msgspec.Meta(description="Of the authenticator app's last code; of a passkey, only the day (UTC)."),
+        msgspec.Meta(description="The last use of the authenticator app or passkey. Of a passkey: only the day."),
     ] = UNSET
     by_new_device: Annotated[
         bool | UnsetType, msgspec.Meta(description="The device that added the factor had no login older than 7 days.")

@@ -12,7 +12,7 @@ class InvalidEmail(InvalidRequest):
 
 
 class InvalidCode(Refusal):
-    """The code or link from a mail is wrong, used or expired, or it belongs to another key or login, or to no account.
+    """The code or link of a mail is wrong, used, expired or out of tries, or is of another key or login, or no account.
 
     All these cases get the same answer.
     """

@@ -56,7 +56,7 @@ class StepUpOptionsShape(Body):
 
 
 class ConfirmShape(Body):
-    """``POST /me/factors/totp/confirm``. ``enrolment`` is from ``POST /me/factors/totp``, ``totp`` the app's first code."""
+    """``POST /me/factors/totp/confirm``. ``enrolment`` is from ``POST /me/factors/totp``, ``totp`` the first code."""
 
     enrolment: TicketText
     totp: TotpCode
