@@ -97,7 +97,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol(self, message: Message, auth_session: str) -> TotpEnrolment:
         """Make the secret of an authenticator app, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired`` and ``FactorExists``.
+        Raises ``InvalidSession``, ``FactorRequired`` if the account has a factor, and ``EnrolmentRequired`` if the
+        login must prove the address first.
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)
@@ -107,8 +108,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol_passkey(self, message: Message, auth_session: str) -> PasskeyEnrolment:
         """Return the options to register a passkey, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired``, ``EmailUnverified``, or ``NotFound`` if the client cannot use
-        passkeys.
+        Raises the errors of `enrol`, or ``NotFound`` if the client cannot use passkeys.
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)
@@ -125,8 +125,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def prove(self, message: Message, auth_session: str, proof: Proof, *, remember_device: bool) -> LoginTokens:
         """Return the first tokens. A retry with the same session and proof gets the same tokens.
 
-        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists``, ``TooManyRequests``,
-        ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
+        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``EnrolmentRequired``, ``FactorExists``,
+        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
         """
         proof.check()
         now = self.clock()

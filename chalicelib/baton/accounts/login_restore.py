@@ -188,5 +188,5 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
 
 
 def _kept(user: User, credential_id: bytes) -> tuple[str, RestoreKey] | None:
-    """Return the key id of a device, and its restore key with this credential id. ``None``: the user has no such key."""
+    """Return the key id of a device, and its restore key with this credential id. ``None``: no such restore key."""
     return next((one for one in user.restore.items() if one[1].credential_id == credential_id), None)

@@ -2,8 +2,8 @@
 
 The table ``ephemeral`` is weakly protected. An attacker who could write a provider's key into it could log in as any
 person of that provider. So a key set is encrypted with a key of the ring (AES-GCM), and an altered set is treated as
-missing. The whole deployment fetches the keys of a
-provider at most once a minute, even if many tokens have unknown key ids.
+missing. The whole deployment fetches the keys of a provider at most once a minute, even if many tokens have unknown key
+ids.
 """
 
 from collections.abc import Mapping

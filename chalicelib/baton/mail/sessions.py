@@ -55,7 +55,8 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    If no account has the address, ``account`` is an id that no account has, and ``account_state`` is ``None``.
+    For a registration, and if no account has the address, ``account`` is an id that no account has, and
+    ``account_state`` is ``None``.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
     ``settled`` is for a new address (``tickets.MailSession``).

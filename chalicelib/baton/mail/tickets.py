@@ -40,10 +40,11 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid. It has the same length for an address with and without an account.
 
-    ``account`` is an id that no account has if no account has the address. ``key`` is the public key that must sign the
-    request with the code, raw, or empty. ``lineage`` is the login that requested the code, or empty. ``version`` is the
-    credentials version, in 8 bytes. ``root`` is the version of the root secret of the code. ``settled``: a long-used
-    device requests a change of the address with a second factor, so the old address cannot undo the change.
+    For a registration, and if no account has the address, ``account`` is an id that no account has. ``key`` is the
+    public key that must sign the request with the code, raw, or empty. ``lineage`` is the login that requested the
+    code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the root secret of
+    the code. ``settled``: a long-used device requests a change of the address with a second factor, so the old address
+    cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
