@@ -90,7 +90,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
             return None
         migrated = _asked(migration.hook, email, password)
         if migrated is None or (migrated.second_factor and not self.mail):
-            # Without mail nothing proves the mailbox: only the password would replace the other system's second factor.
+            # Without mail, nothing proves the mailbox: the password alone would replace the factor of the other system.
             return None
         password_hash = hash_password(normalise(password), salt=self.entropy(16))
         if user is None:

@@ -238,7 +238,7 @@ def verify_registration(
             expected_origin=_accepted(origins),
             require_user_presence=user_present,
         )
-        # Without an attestation, the new key signs nothing, so the library has not decoded it. This refuses a bad key.
+        # Without an attestation, the new key signs nothing, so the library has not decoded it. Refuse a bad key here.
         decoded_public_key_to_cryptography(decode_credential_public_key(facts.public_key))
 
     _by_library(verify)

@@ -180,7 +180,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         lineage_id = ring.lineage_ids(account, attempt, now=now)[0]
         lineage = login_request.lineage(lineage_id, epoch=1, assurance=PASSWORD, now=now)
-        # A client that requires a second factor admits no login without one: the app enrols one first.
+        # A client that requires a second factor admits no login without it: the app enrols a factor first.
         admitted = login_request.client.second_factor != "required"
         user = self._user(account, index, login_request.provider, proved, ring=ring, now=now)
         account_state = AccountState(
