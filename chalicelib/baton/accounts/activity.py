@@ -42,12 +42,15 @@ class FirstUse(Struct, frozen=True, kw_only=True):
     """The first exchange of a token that was used twice. Its network and user agent are not stored."""
 
     generation: int
-    at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if the next token was exchanged too.")] = UNSET
+    at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if the child was exchanged too.")] = UNSET
     attempt: Annotated[str | UnsetType, msgspec.Meta(description="The digest of the attempt, in hex.")] = UNSET
 
 
 class SecondUse(Struct, frozen=True, kw_only=True):
-    """The second exchange of a token, which ended the login."""
+    """The second exchange of a token, which ended the login.
+
+    ``key``: the key of the login signed this exchange (``own``), another key signed it, or no key did (``none``).
+    """
 
     generation: int | UnsetType = UNSET
     at: Seconds
@@ -65,7 +68,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 class ActivityEvent(Struct, frozen=True, kw_only=True):
-    """An event of the account. ``reason`` is the end reason of the logins that it ended."""
+    """An event of the account. ``reason`` is the end reason of the logins that the event ended."""
 
     at: Seconds
     event: str
@@ -106,7 +109,7 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
 
 
 def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEvent:
-    """Return an event as its owner reads it. A login that is no longer in the account state has no name."""
+    """Return an event for the owner. ``device_name`` is missing if the account state no longer has the login."""
     event = stored.event
     login = account_state.lineages.get(event.lineage) if account_state and event.lineage else None
     evidence = _evidence(stored) if event.event == "token_reused" else UNSET
@@ -125,7 +128,7 @@ def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEv
 
 
 def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
-    """Read the evidence from the details of a reuse. If there is no evidence, the event is shown with its details."""
+    """Read the evidence from the details of a reuse. ``UNSET``: a detail is missing or cannot be read."""
     told = stored.event.details
     try:
         first: FirstUse | UnsetType = UNSET

@@ -28,10 +28,10 @@ class ArrivingIdentity(Struct, frozen=True):
 class Arrival(Struct, frozen=True, kw_only=True):
     """The account of a person in another system. ``email`` is canonical, or empty if there is an identity.
 
-    ``source_id`` is the id of the account there. ``password_hash`` is a hash that Baton verifies (``factors/hashes``).
-    ``totp`` is the secret of an authenticator app. ``migrate``: call the app's hook at the first login.
-    ``second_factor_required``: the person had a second factor there that cannot be moved. ``identities`` are the
-    identities at providers, by the code of the provider.
+    ``source_id`` is the id of the account in the other system. ``password_hash`` is a hash that Baton verifies
+    (``factors/hashes``). ``totp`` is the secret of an authenticator app. ``migrate``: the first login calls the app's
+    function. ``second_factor_required``: the person had a second factor that cannot be moved, so the new account
+    requires one. ``identities`` are the identities at providers, by the code of the provider.
     """
 
     email: str
@@ -63,7 +63,7 @@ def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, .
 
 
 def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> tuple[User, AccountState]:
-    """Make the records of a new account. It has no login."""
+    """Return the user and the account state of a new account, which has no login."""
     account = account_ids(arrival, ring, now=now)[0]
     totp = None
     if arrival.totp is not None:

@@ -1,4 +1,4 @@
-"""The team's attributes of accounts, for the claims of tokens."""
+"""The attributes that an app stores with accounts, for the claims of its tokens."""
 
 from collections.abc import Mapping
 

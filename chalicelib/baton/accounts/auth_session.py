@@ -1,7 +1,7 @@
 """The ticket of an unfinished login, ``auth_session``: the password was right, and a second factor is still required.
 
-The device keeps the ticket, and the server stores nothing. It is bound to the device key, the attempt, the account's
-epoch and its credentials version. An invalid ticket always gets the same answer, ``invalid_session``, for every reason.
+The device keeps the ticket, and the server stores nothing. The ticket is bound to the device key, the attempt, and the
+epoch and credentials version of the account. Every invalid ticket gets the same answer: ``invalid_session``.
 """
 
 from typing import ClassVar
@@ -48,7 +48,7 @@ class AuthSession(Ticket, frozen=True):
     """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
 
     ``hmac``: the device requests an HMAC secret. ``proved``: the last login of the device, if the HMAC secret of that
-    login signed the request. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
+    login signed the first step. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
     again. ``email_proved``: this login has proved a code from the mailbox. ``attestation`` is what the device attested
     at the first step. ``provider`` is the code of the identity provider that vouched for the person in place of a
     password.
@@ -73,12 +73,12 @@ class AuthSession(Ticket, frozen=True):
 
     @property
     def login(self) -> UnfinishedLogin:
-        """Return the values that the condition of a write checks, if the write is part of this login."""
+        """Return the account, epoch and credentials version that must be unchanged when this login writes."""
         return UnfinishedLogin(self.account, epoch=self.epoch, credentials_version=self.credentials_version)
 
 
 class OpenSession(Struct, frozen=True):
-    """An ``auth_session`` that this request may use, its login request, and the ring that opened it."""
+    """An opened ``auth_session``, the login request that began it, and the key ring that decrypted it."""
 
     ticket: AuthSession
     login_request: LoginRequest
@@ -107,9 +107,9 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     ) -> Refusal:
         """Return the refusal of a verdict that is not ``Admitted``.
 
-        ``began_at`` is the start time of the session that the new session replaces: the lifetime is not extended. Only
-        a new check of the password starts a new lifetime. ``email_proved``: this login has proved a code from the
-        mailbox.
+        ``began_at`` is the start time of the ``auth_session`` that the new one replaces, so a further step does not
+        extend the lifetime. Only a new check of the password starts a new lifetime. ``email_proved``: this login has
+        proved a code from the mailbox.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()
@@ -150,7 +150,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
 
 
 class ReadSession(Struct, frozen=True, kw_only=True):
-    """Open an ``auth_session``, and check that the device and the attempt that began it sent this request."""
+    """Open an ``auth_session``. Check that the request has the device key and the attempt that began the session."""
 
     key_ring: KeyRing
     clients: Clients
@@ -158,10 +158,10 @@ class ReadSession(Struct, frozen=True, kw_only=True):
     site: SiteRule
 
     def __call__(self, message: Message, text: str, *, now: int) -> OpenSession:
-        """Read the session. No database is read, except for the cached key ring.
+        """Return the opened session. No database is read, except for the cached key ring.
 
-        A browser has the session in a cookie, and sends no ``text``. A page of another site must not finish a login, so
-        the request must come from a page of the client.
+        A cookie client has the session in a cookie, and sends no ``text``. A page of another site must not finish a
+        login. So the request of a cookie client must come from a page of the client.
 
         Raises ``InvalidSession``. A request without a valid signature gets the error of the signature.
         """

@@ -20,17 +20,18 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     record: Record
     at_providers: AtProviders
     forget_later: ForgetLater | None = None
-    """``None``: the deployment has no queue. The events of the account stay until their end, or until an operator
+    """``None``: the deployment has no queue. The events of the account stay until they expire, or until an operator
     deletes them."""
 
     def __call__(self, caller: Caller) -> None:
-        """Queue the order to erase events and team data.
+        """Delete the account in this order.
 
-        Then delete account state, user and, last, the e-mail index entry.
+        First, queue the order to erase the events and the data of the app. Then delete the account state, the user and
+        the e-mail index entry. Last, revoke the tokens at providers: this can take two seconds, and a job repeats a
+        failed revocation.
 
-        After a crash in between, the account is already deleted. The operator, or the next registration of the address,
-        deletes the rest. The revocation of a token at a provider comes last: it can take two seconds, and a job repeats
-        it if it fails.
+        After a crash between two of the deletions, the account is already deleted. The operator, or the next
+        registration of the address, deletes the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)

@@ -19,8 +19,10 @@ from chalicelib.baton.tokens.issue import Seconds
 class ListedDevice(Struct, frozen=True, kw_only=True):
     """One login of the account, active or ended.
 
-    ``restored_from`` is the login of the old phone from which this login was restored. ``handed_over_from`` is the
-    login of the app that handed this login over to a browser. When the login of the app ends, this login ends too.
+    ``current``: this login sent the request. ``bound``: the login has a key or an HMAC secret. ``last_exchange_at`` is
+    null before the first exchange. ``restored_from`` is the login of the old phone from which this login was restored.
+    ``handed_over_from`` is the login of the app that handed this login over to a browser. When the login of the app
+    ends, this login ends too.
     """
 
     device_id: str
@@ -86,7 +88,7 @@ class EndDevice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End the lineage while the caller's own login is active. Do nothing if it has already ended.
+        """End the lineage, if the caller's own login is active. Do nothing if the lineage has already ended.
 
         Raises ``NotFound`` for an unknown device. The device is looked up in the account state that authorized the
         call. The condition of the write covers later changes.

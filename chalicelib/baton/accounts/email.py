@@ -11,7 +11,7 @@ from chalicelib.baton.factors.normal_form import category, nfkc
 from chalicelib.baton.policy import EMAIL_BYTES_MAX
 
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
-"""The limit before an address is made canonical, in bytes.
+"""The maximum length of an address as it is sent, before it is made canonical, in bytes.
 
 A character of up to four bytes becomes at least one byte, so the canonical form of a longer address is always too long.
 """

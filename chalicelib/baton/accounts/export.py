@@ -25,11 +25,11 @@ from chalicelib.baton.tokens.claims import decode_attributes
 from chalicelib.baton.tokens.issue import Seconds
 
 OnExport = Callable[[AccountId], object]
-"""A team's function: it returns what the team stores about an account, as JSON."""
+"""The app's function for exports. It returns the data that the app stores about an account, as JSON."""
 
 
 class ExportedAccount(Struct, frozen=True, kw_only=True):
-    """The account. ``attributes`` are those of the app."""
+    """The account itself. ``attributes`` are the values that the app stored with the account."""
 
     account_id: AccountId
     email: str
@@ -58,7 +58,7 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     added_at: Seconds | UnsetType = UNSET
     last_used_at: Annotated[
         Seconds | UnsetType,
-        msgspec.Meta(description="The time of the app's last code, or the day of the passkey."),
+        msgspec.Meta(description="The last use of the authenticator app or passkey. Of a passkey: only the day."),
     ] = UNSET
     by_new_device: Annotated[
         bool | UnsetType, msgspec.Meta(description="The device that added the factor had no login older than 7 days.")
@@ -69,7 +69,7 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     ] = UNSET
     name: Annotated[str | UnsetType, msgspec.Meta(description="The name of a passkey.")] = UNSET
     credential_id: Annotated[
-        str | UnsetType, msgspec.Meta(description="Of a passkey or a restore key, in base64url.")
+        str | UnsetType, msgspec.Meta(description="The id of a passkey or a restore key, in base64url.")
     ] = UNSET
     public_key: Annotated[str | UnsetType, msgspec.Meta(description="The COSE key of a passkey or a restore key.")] = (
         UNSET
@@ -96,7 +96,7 @@ class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
     last_used_at: Seconds | UnsetType = UNSET
     binding: Literal["key", "hmac", "none"]
     key_thumbprint: Annotated[
-        str | UnsetType, msgspec.Meta(description="RFC 7638, of a login that is bound to a key.")
+        str | UnsetType, msgspec.Meta(description="The thumbprint (RFC 7638) of the key that the login is bound to.")
     ] = UNSET
     browser_key: Annotated[
         str | UnsetType, msgspec.Meta(description="The compressed P-256 key to which the cookies are bound, base64url.")
@@ -107,7 +107,7 @@ class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
 
 
 class Export(Struct, frozen=True, kw_only=True):
-    """Everything that is stored about an account. ``app`` is what the app stores about it.
+    """Everything that is stored about an account. ``app`` is the data that the app stores about the account.
 
     ``truncated``: the account has older events, which are not in ``events``.
     """
@@ -132,12 +132,12 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     list_devices: ListDevices
     record: Record
     on_export: Callable[[], OnExport | None]
-    """Return the team's function, which ``Baton.on_export`` may set after this flow is made."""
+    """Returns the app's function, or ``None``. ``Baton.on_export`` may set the function after this flow is made."""
     providers: Mapping[int, str] = {}
     """The names of the identity providers, by code."""
 
     def __call__(self, caller: Caller) -> Export:
-        """Return the export. It has the account state that authorized the call.
+        """Return the export. Its logins and roles are from the account state that authorized the call.
 
         Raises ``Unavailable`` if the user is missing.
         """

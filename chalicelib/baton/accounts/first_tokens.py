@@ -38,7 +38,7 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
     def tokens_for(
         self, lineage: Lineage, login_request: LoginRequest, *, account_state: AccountState, ring: Ring, now: int
     ) -> TokenResponse:
-        """Return the tokens and, for a binding to an HMAC secret, that secret. ``account_state`` has the rights."""
+        """Return the tokens, with the HMAC secret if the lineage has one. Their rights are from ``account_state``."""
         issued = self.issue(
             lineage,
             account=account_state.account,
@@ -129,12 +129,13 @@ class Admit(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. ``proved_at`` is the account state from before the factors were checked.
 
-        ``basis`` is the unfinished login of an ``auth_session``, or the login of the old phone or of the app. An
-        unfinished login must still be valid, and any other login must be live.
+        ``basis`` is the unfinished login of an ``auth_session``, the login of the old phone (a restore), or the login
+        of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live.
 
         A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
-        meanwhile, ``InvalidSession`` if the session ended, ``TooManyRequests`` if the account has no room for another
-        login, and ``Unavailable`` if its credentials changed.
+        meanwhile, ``InvalidSession`` if the unfinished login is no longer valid, the ``refusal`` of a basis that has
+        ended, ``TooManyRequests`` if the account has no room for another login, and ``Unavailable`` if the credentials
+        of the account changed.
         """
         account_state: AccountState | None = proved_at
         account, verified_version = proved_at.account, proved_at.credentials_version

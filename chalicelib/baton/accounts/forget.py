@@ -1,7 +1,7 @@
-"""Erase the rest of a deleted account: its audit, and the data that the team stores. This never runs in a request.
+"""Erase the rest of a deleted account: its audit, and the data that the app stores. This never runs in a request.
 
-The order is queued before the deletion, so that no deletion is without an order. It is carried out a minute later, when
-the deletion has succeeded or failed. An order for an account that is not deleted is dropped.
+The order is queued before the deletion, so that no deletion is without an order. A job carries out the order a minute
+later, when the deletion has succeeded or failed. The job drops an order for an account that is not deleted.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.ticket_purposes import FORGET_ORDER, TicketPurpose
 
 OnDelete = Callable[[AccountId], object]
-"""A team's function that deletes the team's data about an account."""
+"""The app's function that deletes the app's data about an account."""
 
 _EVENT_ID = "deleted"
 """The id is fixed, so that a repetition writes the same event."""
@@ -61,12 +61,12 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
     forget: Forget
     log: Log
     on_delete: Callable[[], OnDelete | None]
-    """Return the team's function, which ``Baton.on_delete`` may set after this flow is made."""
+    """Returns the app's function, or ``None``. ``Baton.on_delete`` may set the function after this flow is made."""
 
     def __call__(self, sealed: str) -> None:
-        """Erase the audit of the account, then call the team's function. The queue may deliver an order twice.
+        """Erase the audit of the account, then call the app's function. The queue may deliver an order twice.
 
-        Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and those of the team's
+        Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and those of the app's
         function. After three failures the order is a dead letter, which raises an alarm.
         """
         order = self._open(sealed, now=self.clock())

@@ -95,7 +95,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         Raises:
             UnknownClient: ``client_id`` is not a client that delivers cookies, or the client is out of service.
             NextInvalid: ``next_page`` is not a path of this site.
-            InsufficientAcr: the browser's client requires a second factor, and the login of the app has proved none.
+            InsufficientAcr: a login at this client needs a second factor, and the login of the app has proved none.
 
         """
         client = self.clients.get(client_id)
@@ -120,7 +120,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return HandoverCode(code=sealed, expires_in=ticket.expires_at - now)
 
     def show(self, message: Message, code: str) -> Offered:
-        """Return the person and the device of a code. The code is not used.
+        """Return the opened code, with the account and the app's login. The code stays unused.
 
         Raises ``CrossSite`` and ``HandoverInvalid``.
         """
@@ -217,8 +217,8 @@ class HandOver(Struct, frozen=True, kw_only=True):
         if not isinstance(verdict, Admitted):
             raise InsufficientAcr(
                 f"the login has acr {acr}, and client {client.id} requires a second factor",
-                detail="The client of the browser requires a second factor, and this login has proved none. Log in "
-                "again in the app, with the factor.",
+                detail="A login in the browser requires a second factor, and the login of the app has proved none. Log "
+                "in again in the app, with a second factor.",
             )
 
 

@@ -26,16 +26,16 @@ class HandoverShape(Body):
 
 
 class RedeemShape(Body):
-    """``POST /session/redeem``: without ``confirm`` the code is not used, and the answer shows person and device."""
+    """``POST /session/redeem``. Without ``confirm``, the code stays unused: the answer shows the account and device."""
 
     code: TicketText
     confirm: bool = False
 
 
 class Redeemed(Struct, frozen=True, kw_only=True):
-    """The person of a code: the masked address, and the name of the app's device.
+    """The login that a code hands over. ``account`` is the masked e-mail address, ``device`` the name of the device.
 
-    After the code was used, ``next`` is the page to open.
+    ``next`` is the page to open. It is missing if the code was not used.
     """
 
     account: str

@@ -1,4 +1,4 @@
-"""Login with e-mail address and password. It can be repeated with the same attempt.
+"""Login with e-mail address and password. The request can be repeated with the same attempt.
 
 If the login needs a second factor, it continues in ``login_factor``.
 """
@@ -91,6 +91,6 @@ class Login(Struct, frozen=True, kw_only=True):
         login_request = attested(login_request, self.judge_evidence, judged, account=user.account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
-            # `admit` finds an earlier lineage of this attempt. A repeated first step must not get its tokens.
+            # `admit` finds an earlier lineage of this attempt. A repeated first step must not get those tokens.
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
         return self.admit(login_request, account_state, assurance=verdict.assurance, ring=ring, now=now)

@@ -1,8 +1,8 @@
 """Prove the address of an account in the middle of a login, before the login enrols the account's first second factor.
 
-This is for a login that needs a second factor, by its client, a role or an operator, at an account that has none. With
-only a stolen password, a thief must not enrol an authenticator app. So where mail is on, a code from the mailbox comes
-first. It is bound to the ``auth_session``, and proves the address of the account.
+This step is for an account that has no second factor, at a login for which the client, a role or an operator requires
+one. A thief who has only the password must not enrol an authenticator app. So, where mail is on, the login must first
+prove a code from the mailbox. The code is bound to the ``auth_session``, and proves the address of the account.
 """
 
 from msgspec import Struct
@@ -47,7 +47,8 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``NotFound`` without mail, ``InvalidSession``, ``FactorRequired`` and ``TooManyRequests``.
+        Raises ``NotFound`` if mail is off or the account has no address, ``InvalidSession``, ``FactorRequired`` and
+        ``TooManyRequests``.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)
@@ -58,7 +59,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
 
         The ``auth_session`` of the refusal allows to enrol a factor.
 
-        A repetition is answered in the same way. Raises ``InvalidCode``, and what ``send`` raises.
+        A repetition is answered in the same way. Raises ``InvalidCode``, and the errors of ``send``.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, verdict = self._open(message, auth_session, now=now)
@@ -78,7 +79,10 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return self.codes
 
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
-        """Open a session whose account must have a second factor, and has none. Read the account state first."""
+        """Open a session of a login that must enrol the first factor. Raises ``FactorRequired`` if there is one.
+
+        The account state is read before the user.
+        """
         session = self.read_session(message, text, now=now)
         account_state = self.lineage_store.get(session.ticket.account)
         user = self.users.get(session.ticket.account)

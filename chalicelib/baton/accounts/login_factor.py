@@ -97,7 +97,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol(self, message: Message, auth_session: str) -> TotpEnrolment:
         """Make the secret of an authenticator app, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired`` and ``FactorExists``.
+        Raises ``InvalidSession``, ``FactorRequired`` if the account has a factor, and ``EnrolmentRequired`` if the
+        login must prove the address first.
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)
@@ -107,8 +108,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol_passkey(self, message: Message, auth_session: str) -> PasskeyEnrolment:
         """Return the options to register a passkey, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired``, ``EmailUnverified``, or ``NotFound`` if the client cannot use
-        passkeys.
+        Raises the errors of `enrol`, or ``NotFound`` if the client cannot use passkeys.
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)
@@ -125,8 +125,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def prove(self, message: Message, auth_session: str, proof: Proof, *, remember_device: bool) -> LoginTokens:
         """Return the first tokens. A retry with the same session and proof gets the same tokens.
 
-        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``FactorExists``, ``TooManyRequests``,
-        ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
+        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorRequired``, ``EnrolmentRequired``, ``FactorExists``,
+        ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``, ``ChallengeInvalid`` and ``PasskeyExists``.
         """
         proof.check()
         now = self.clock()
@@ -222,7 +222,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
 
     def _use_recovery_code(self, session: OpenSession, code: str, user: User) -> int:
-        """Use a recovery code, and return how many are left. 120 bits cannot be guessed, so there is no rate limit."""
+        """Use a recovery code, and return how many are left. No rate limit: a code has 120 bits, so none is guessed."""
         recovery, digest = user.factors.recovery, digest_of(user.account, code)
         mark = mark_of(session.ticket.attempt, "recovery code")
         if recovery is None or digest is None:
@@ -264,7 +264,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
         """Refuse to enrol where the account has a factor, or before the address is proved.
 
-        With only a stolen password, a thief must not add a factor.
+        A thief who has only the password must not add a factor.
         """
         verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):

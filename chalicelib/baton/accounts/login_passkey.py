@@ -1,4 +1,4 @@
-"""Login with only a passkey: no address, no password. It can be repeated with the same attempt.
+"""Login with only a passkey: no address, no password. The request can be repeated with the same attempt.
 
 The passkey names the account (``userHandle``), and the account must have the passkey. The authenticator verified the
 person, so no second factor is asked for.

@@ -1,4 +1,4 @@
-"""The common parts of a registration and a login: address, client, device key, attempt, and the rule about factors."""
+"""The common parts of registration and login: address, client, device key, attempt, and the second-factor verdict."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -77,7 +77,7 @@ class LoginRequest(Struct, frozen=True):
 
     @property
     def life_s(self) -> int:
-        """Return the life of the login in seconds. In a browser it is short, unless the login is remembered."""
+        """Return the life of the login in seconds. At a cookie client it is short, unless ``remember`` is true."""
         absolute_s = self.client.mechanism.absolute_s
         short = self.client.delivery == "cookie" and not self.remember
         return min(absolute_s, WEB_LOGIN_S) if short else absolute_s
@@ -121,13 +121,14 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
         now: int,
         remember: bool = False,
     ) -> LoginRequest:
-        """Check address, client and key. The request must be signed with the key that it contains.
+        """Check address, client and key, and return the login request. The key in the body must sign the request.
 
-        A request of a cookie client must come from a page of the client. It has no key.
+        A request of a cookie client has no key. It must come from a page of the client.
 
         ``email`` is ``None`` for a login that needs no address.
 
-        A device that requests an HMAC secret may sign with the secret of its last login. It is then a known device.
+        A device that requests an HMAC secret may sign with the secret of its last login. The device is then a known
+        device.
         """
         canonical = "" if email is None else canonical_email(email)
         client = self.clients.get(client_id)
@@ -187,7 +188,7 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
 
 
 def lineage_over(proof: RequestVerifier, message: Message, client: Client, *, now: int) -> LineageId | None:
-    """Return the login whose cookies a login of this client replaces."""
+    """Return the login whose cookies a login of this client replaces. ``None``: the request has no such cookies."""
     if client.delivery != "cookie" or "cookie" not in message.fields:
         return None
     token = replaced_login(proof, message, now=now)
@@ -212,7 +213,7 @@ class Judge(Struct, frozen=True, kw_only=True):
     ) -> Verdict:
         """Return the verdict.
 
-        ``verified``: the address was just proved, also if the stored user does not have this yet.
+        ``verified``: treat the address as proved, even if ``user`` was read before the proof.
         """
         client = login_request.client
         return judge_login(

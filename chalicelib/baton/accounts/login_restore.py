@@ -1,8 +1,8 @@
-"""Restore a login on a new phone, with the restore key of the old phone. It can be repeated with the same attempt.
+"""Restore a login on a new phone, with the restore key of the old phone.
 
-The restore key works while the login that made it is live. The write of the new login has this condition. No person
-proved anything, so the new login has the lowest level. If the account requires a second factor, its login cannot be
-restored.
+The request can be repeated with the same attempt. The restore key works while the login that made it is live: this is a
+condition of the write of the new login. No person proved anything, so the new login has the lowest assurance level
+(``acr`` 0). If the account requires a second factor, its logins cannot be restored.
 """
 
 from collections.abc import Mapping
@@ -92,10 +92,10 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         Raises:
             UnknownPasskey: no account has this restore key, or the login that made it has ended.
             InvalidPasskey: a check failed.
-            ChallengeInvalid: the challenge is late, used, or of another phone.
-            RestoreRefused: the client does not offer restores, the account requires a second factor, or the login is of
-                another client.
-            TooManyRequests: the account has reached the limit of restores of a day.
+            ChallengeInvalid: the challenge has expired, was used, or is of another phone.
+            RestoreRefused: the client does not offer restores, the account requires a second factor, or the login of
+                the old phone is of another client.
+            TooManyRequests: the account has reached the limit of restores per day.
 
         """
         now = self.clock()
@@ -147,7 +147,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         return account_state, user, parent
 
     def _live(self, account_state: AccountState, device: str, ring: Ring, *, now: int) -> Lineage | None:
-        """Return the live login of a device key."""
+        """Return the live login whose device key has the key id ``device``, or ``None``."""
         for lineage in account_state.lineages.values():
             client = self.clients.of(lineage.client)
             if key_id(lineage.binding) != device or client is None or client.retired:
@@ -188,5 +188,5 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
 
 
 def _kept(user: User, credential_id: bytes) -> tuple[str, RestoreKey] | None:
-    """Return a restore key of a user, and the key id of the device whose login made it."""
+    """Return the key id of a device, and its restore key with this credential id. ``None``: no such restore key."""
     return next((one for one in user.restore.items() if one[1].credential_id == credential_id), None)

@@ -33,9 +33,10 @@ assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 class Migrated(Struct, frozen=True):
     """The password is right in the other system, and the account moves to Baton now.
 
-    ``email_verified``: the person proved the address there. ``source_id`` is the id of the account there: the audit of
-    the new account records it. ``second_factor``: the other system also requires a second factor, which the person has
-    not proved yet. Then the person proves the mailbox and enrols a factor here before the first token.
+    ``email_verified``: the person proved the address in the other system. ``source_id`` is the id of the account in
+    that system: the audit of the new account records this id. ``second_factor``: the other system also requires a
+    second factor, which the person has not proved yet. Then the person must prove the mailbox and enrol a factor at
+    Baton before the first token.
     """
 
     email_verified: bool = False
@@ -44,11 +45,11 @@ class Migrated(Struct, frozen=True):
 
 
 Hook = Callable[[str, str], Migrated | None]
-"""A team's function of address and password. ``None``: the password is wrong, or no account there has the address."""
+"""The app's function: it gets address and password. ``None``: the other system refuses this address or password."""
 
 
 class Migration(Struct, frozen=True):
-    """The app's function, and the time from which it is no longer called, in seconds since the epoch."""
+    """The app's function, and the time from which the function is no longer called (Unix time, in seconds)."""
 
     hook: Hook
     until: int
@@ -61,7 +62,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
     users: Users
     record: Record
     migration: Callable[[], Migration | None]
-    """Return the migration, which ``Baton.migrate_with`` may set after this flow is made."""
+    """Returns the migration, or ``None``. ``Baton.migrate_with`` may set the migration after this flow is made."""
     mail: bool
 
     def __call__(  # noqa: PLR0913 - the values of a login
@@ -77,8 +78,8 @@ class Migrate(Struct, frozen=True, kw_only=True):
     ) -> User | None:
         """Return the user, who has a password now. ``None``: the function was not called, or returned ``None``.
 
-        ``claimed`` is the account that has the address. Raises ``Unavailable`` if the function raises or is too slow,
-        or if another request has made the account meanwhile.
+        ``claimed`` is the account that has the address, or ``None``. Raises ``Unavailable`` if the function raises or
+        is too slow, or if another request has made or changed the account meanwhile.
         """
         migration = self.migration()
         if migration is None or now >= migration.until:
@@ -89,7 +90,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
             return None
         migrated = _asked(migration.hook, email, password)
         if migrated is None or (migrated.second_factor and not self.mail):
-            # Without mail nothing proves the mailbox: only the password would replace the other system's second factor.
+            # Without mail, nothing proves the mailbox: the password alone would replace the factor of the other system.
             return None
         password_hash = hash_password(normalise(password), salt=self.entropy(16))
         if user is None:

@@ -43,8 +43,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=512)]
 class OperatorRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request of an operator.
 
-    ``confirm`` is the e-mail address of the account, as the operator types it. If the account has no address, it is the
-    id of the account.
+    ``confirm`` is the e-mail address of the account, as the operator types it. For an account without an address,
+    ``confirm`` is the id of the account.
     """
 
     op: Op

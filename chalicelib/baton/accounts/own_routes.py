@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 class LogoutShape(Body):
-    """``POST /logout``."""
+    """``POST /logout``. ``everywhere``: end every login of the account, after a step-up."""
 
     everywhere: bool = False
 

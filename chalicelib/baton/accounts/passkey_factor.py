@@ -104,7 +104,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         *,
         now: int,
     ) -> Enrolling:
-        """Return the enrolment of this registration. Raises ``InvalidSession``, ``ChallengeInvalid``."""
+        """Return the enrolment of the passkey in ``credential``. Raises ``InvalidSession``, ``ChallengeInvalid``."""
         registration = read_registration(credential)
         if registration.client_data.challenge != enrolment:
             raise InvalidSession("enrolment: the passkey was registered for another enrolment")

@@ -1,4 +1,4 @@
-"""The port of registered people."""
+"""The ports of accounts: registered people, codes from mailboxes, and the work after a deletion."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -24,10 +24,10 @@ class AddressTaken(Struct, frozen=True):
 
 
 class AddressProof(Protocol):
-    """Check the code that a registration sends. It comes from the mailbox of the address."""
+    """Check the code of a registration, which the person read in the mailbox of the address."""
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
-        """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
+        """Return the language for mails; empty: not given. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
 
 
 class LoginCodes(Protocol):
@@ -91,7 +91,7 @@ class Users(Passwords, Protocol):
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the password of an account that has none and waits for one (``User.migrate``). It then no longer waits.
+        """Set the first password of an account that waits for it (``User.migrate``), and store that it no longer waits.
 
         ``verified``: store that the address is proved. ``demands``: require a second factor from now on. This is one
         transaction, with these conditions: the account has no password and waits, the credentials version is as in

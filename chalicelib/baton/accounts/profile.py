@@ -13,7 +13,7 @@ from chalicelib.baton.tokens.issue import Seconds
 
 
 class Profile(Struct, frozen=True):
-    """An account, for its owner. Times are in seconds since the epoch.
+    """An account, for its owner. Times are Unix times, in seconds.
 
     ``email_status`` is ``bouncing`` if no mail is sent to the address, because a mail bounced or was reported as spam:
     ask the person for another address. ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say

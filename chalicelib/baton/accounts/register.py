@@ -136,7 +136,7 @@ class Register(Struct, frozen=True, kw_only=True):
             )
 
     def _check_breach(self, secret: bytes, login_request: LoginRequest, *, ring: Ring, now: int) -> None:
-        """Refuse a breached password, but answer a retry: the check may have been unavailable the first time."""
+        """Refuse a breached password, except in a retry whose account exists: the check may have been unavailable."""
         try:
             self.new_password.check_breach(secret)
         except Breached:
@@ -173,7 +173,10 @@ class Register(Struct, frozen=True, kw_only=True):
     def _taken(
         self, taken: AddressTaken, login_request: LoginRequest, password: str, *, ring: Ring, now: int
     ) -> TokenResponse | None:
-        """Answer a retry of this attempt, finish an interrupted deletion, and refuse any other registration."""
+        """Return the tokens to a retry of this attempt. Refuse any other registration of the address.
+
+        ``None``: this call finished an interrupted deletion, so the address is free.
+        """
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
         account_state = self.lineage_store.get(taken.account)
         if account_state is not None and account_state.status is Status.DELETED:

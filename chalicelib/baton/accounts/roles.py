@@ -76,7 +76,7 @@ class SetRoles(Struct, frozen=True, kw_only=True):
 class AccountRights(Struct, frozen=True):
     """The rights of an account, for the operator.
 
-    ``roles`` are names. ``unknown`` are the codes that are not in the registry.
+    ``roles`` are names. ``unknown`` are the codes of stored roles that are not in the registry.
     """
 
     account: AccountId

@@ -29,13 +29,13 @@ PublicJwk = Annotated[
 ]
 
 
-_CODE_WORDS = "Eight digits. The blank is optional."
+_CODE_WORDS = "Eight digits, with or without a blank after the fourth."
 Code = Annotated[str, msgspec.Meta(pattern=r"^ *[0-9]{4} ?[0-9]{4} *$", max_length=32, description=_CODE_WORDS)]
 OptionalCode = Annotated[
     str, msgspec.Meta(pattern=r"^( *[0-9]{4} ?[0-9]{4} *)?$", max_length=32, description=_CODE_WORDS)
 ]
 MailSessionText = Annotated[
-    str, msgspec.Meta(max_length=2048, description="The `mail_session` of the answer that sent the code.")
+    str, msgspec.Meta(max_length=2048, description="The `mail_session` from the answer to the request for the code.")
 ]
 
 
@@ -87,26 +87,26 @@ class FactorShape(Body):
 
 
 class SessionShape(Body):
-    """``POST /login/email-code``."""
+    """``POST /login/email-code``: send a code to the address of the account that logs in."""
 
     auth_session: TicketText = ""
 
 
 class EnrolShape(Body, kw_only=True):
-    """``POST /login/enrol``."""
+    """``POST /login/enrol``. ``kind`` is the kind of factor that the login enrols."""
 
     auth_session: TicketText = ""
     kind: Literal["totp", "passkey"]
 
 
 class FactorOptionsShape(Body):
-    """``POST /login/factor/options``."""
+    """``POST /login/factor/options``: the unfinished login that proves a passkey."""
 
     auth_session: TicketText = ""
 
 
 class PasskeyLoginOptionsShape(Body):
-    """``POST /login/passkey/options`` and ``POST /login/restore/options``."""
+    """``POST /login/passkey/options`` and ``POST /login/restore/options``: client and device of the login."""
 
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
@@ -126,12 +126,12 @@ class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
 
 
 class PasswordShape(Body):
-    """``POST /me/password``."""
+    """``POST /me/password``: replace the password."""
 
     new_password: str
 
 
 class ActivityQuery(Query):
-    """``GET /me/activity``."""
+    """``GET /me/activity``. ``before`` is the ``next`` of an earlier page."""
 
     before: Annotated[str, msgspec.Meta(max_length=75)] = ""

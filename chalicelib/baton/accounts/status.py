@@ -36,7 +36,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         """Set the status of the account with this e-mail address or id. Disabling and deleting end all its lineages.
 
         Deleting also finishes an interrupted deletion. Raises ``NotFound`` if no account has the address or the id, or
-        for another status of a deleted account.
+        if the account is deleted and ``status`` is not ``DELETED``.
         """
         now = self.clock()
         if "@" not in email:

@@ -65,7 +65,7 @@ def verify_attestation(
     anchor: x509.Certificate,
     now: int,
 ) -> Accepted:
-    """Verify the object that ``attestKey`` made. Raises ``EvidenceRefused``.
+    """Verify the object that ``attestKey`` made, and return the proved facts. Raises ``EvidenceRefused``.
 
     ``client_data_hash`` is the SHA-256 of `rules.client_data`. ``anchor`` is Apple's root certificate.
     """
@@ -162,7 +162,7 @@ def _read_data(encoded: bytes) -> _Data:
 
 
 def _read_extras(encoded: bytes, offset: int) -> int | None:
-    """Read the bytes after the key: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
+    """Read the bytes at the end: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
     if offset == len(encoded):
         return None
     with refusing("chain", "the bytes at the end are not one map"):

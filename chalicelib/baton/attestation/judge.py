@@ -71,9 +71,9 @@ class JudgeEvidence(Struct, kw_only=True):
     _revoked_read_at: int | None = None
 
     def __call__(self, client: Client, binding: Binding, evidence: Evidence | None, *, now: int) -> Judged:
-        """Judge the evidence of a login.
+        """Return the verdict on the evidence of a login.
 
-        Under ``report`` nothing is refused. Under ``required`` it raises ``AttestationRequired``,
+        Under ``report`` no evidence is refused. Under ``required``, raises ``AttestationRequired``,
         ``AttestationChallengeInvalid`` and ``AttestationFailed``.
         """
         rule = client.attestation.rule

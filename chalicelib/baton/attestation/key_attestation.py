@@ -58,7 +58,7 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
     anchors: Sequence[x509.Certificate],
     now: int,
 ) -> Accepted:
-    """Verify a chain of certificates (DER, the leaf first). Raises ``EvidenceRefused``.
+    """Verify a chain of certificates (DER, the leaf first), and return the facts. Raises ``EvidenceRefused``.
 
     ``thumbprint`` is that of the key of the device (RFC 7638, 32 bytes). ``anchors`` are Google's root certificates,
     and ``revoked`` the digests of revoked serials.

@@ -72,7 +72,7 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The stored evidence of a device key.
 
-    ``at`` is when the device last proved it. For an iOS app, ``apple_key`` is the id of the App Attest key, and
+    ``at`` is when the app last sent a proof. For an iOS app, ``apple_key`` is the id of the App Attest key, and
     ``point`` the key. ``counter`` is the highest counter of its assertions, and ``attempt`` the digest of the attempt
     that sent this counter.
     """

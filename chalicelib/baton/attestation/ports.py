@@ -45,8 +45,8 @@ class Attestations(Protocol):
     ) -> Done | Refused:
         """Store the counter of an assertion, its attempt and its time, in one write.
 
-        The stored counter of the App Attest key of ``known`` must be lower, or equal and of this attempt: a repeated
-        request. Otherwise ``Refused``. ``known`` was read before.
+        ``known`` is the evidence as it was read. The stored counter of its App Attest key must be lower, or equal and
+        of this attempt (a repeated request). If it is not, nothing is stored: ``Refused``.
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
@@ -57,7 +57,7 @@ class Attestations(Protocol):
     ) -> Done | Moved | Inactive | ProofOutdated:
         """Store the attestation of a device in the actor's login, if `rules.may_act` permits the actor to write.
 
-        The stored attestation must be that of ``expected``, or already the new attestation. Otherwise ``Moved``.
+        The stored attestation must be that of ``expected``, or already the new attestation. If it is not: ``Moved``.
         """
 
     def revoked(self) -> RevokedList | None:

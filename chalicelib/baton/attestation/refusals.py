@@ -9,7 +9,10 @@ class AttestationChallengeInvalid(Refusal):
 
     error = code = "attestation_challenge_invalid"
     action = "attest"
-    detail = "The challenge is not valid, or is older than 24 hours. Get another challenge, and make evidence for it."
+    detail = (
+        "The challenge is not valid, or is older than 24 hours. Get a new one from `POST /attestation-challenge`, and "
+        "make evidence for it."
+    )
 
 
 class AttestationFailed(Refusal):

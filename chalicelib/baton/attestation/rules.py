@@ -14,7 +14,7 @@ from msgspec import Struct
 from chalicelib.baton.lineages.model import Attestation
 
 Reason = Literal["chain", "challenge", "key", "app", "environment", "security", "device", "revoked", "counter"]
-"""Which check refused the evidence. App developers read it."""
+"""The check that refused the evidence. App developers read it in the member ``reason`` of ``attestation_failed``."""
 
 CLOCK_S: Final = 300
 """How many seconds the clock of the platform's certificate authority may differ from Baton's."""

@@ -49,13 +49,13 @@ class EvidenceShape(Body, kw_only=True):
 
 
 class AttestShape(Body, kw_only=True):
-    """``POST /attest``."""
+    """``POST /attest``: the evidence for the login of the caller."""
 
     attestation: EvidenceShape
 
 
 class ChallengeShape(Body, kw_only=True):
-    """``POST /attestation-challenge``."""
+    """``POST /attestation-challenge``: the client whose app makes the evidence."""
 
     client_id: Annotated[str, msgspec.Meta(max_length=256)]
 

@@ -1,6 +1,7 @@
 """The operator's switch: judge a client as ``report`` for some hours, though its rule is ``required``.
 
-It is for an outage of Apple or Google. Only an operator sets it: a stranger can cause any number of failures.
+The switch is for an outage of Apple or Google. Only an operator sets it, because a stranger can cause any number of
+failures.
 """
 
 from typing import Final
@@ -29,7 +30,7 @@ class ReadSwitches(Struct, kw_only=True):
     _read_at: int = 0
 
     def reported(self, client: Client, *, now: int) -> bool:
-        """Check whether an operator has lowered ``required`` to ``report`` for a client. If so, it is logged."""
+        """Check whether an operator has lowered ``required`` to ``report`` for a client, and log an event if so."""
         if self._until is None or not 0 <= now - self._read_at < KEY_RING_REFRESH_S:
             self._until, self._read_at = stored_switches(self.store, self.key_ring, now=now), now
         lowered = self._until.get(client.id, 0) > now
@@ -57,7 +58,7 @@ class LowerToReport(Struct, frozen=True, kw_only=True):
     store: Attestations
 
     def __call__(self, client: Client, *, hours: int, now: int) -> int:
-        """Lower ``required`` to ``report`` for some hours. 0 hours end this. Return the end, in epoch seconds.
+        """Lower ``required`` to ``report`` for some hours. 0 hours end this now. Return the end, as a Unix time.
 
         Raises ``ValueError`` for a client without ``required``, and for too many hours.
         """

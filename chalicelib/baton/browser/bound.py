@@ -1,13 +1,13 @@
 """Cookies that are bound to the key of a browser (W3C Device Bound Session Credentials): offer, bind, refresh, check.
 
 A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies does not work
-after that. Other browsers ignore the offer. The tickets here are never stored: the only write is the binding.
+without the next proof. Other browsers ignore the offer. The tickets here are never stored. The only write is a binding.
 
 | refresh | answer |
 |---|---|
-| the login ended, or is unknown | 200 ``"continue": false``, its cookies are deleted |
+| the login ended, or is unknown | 200 ``"continue": false``, its cookies are deleted, but not those of a later login |
 | the login is not bound | 200 ``"continue": false``, cookies kept |
-| no proof, or a proof of an old challenge | 403 with a new challenge: a retry, never theft |
+| no proof, or a proof by the key of an old challenge | 403 with a new challenge: a retry, never theft |
 | a proof by the key, of a fresh challenge | 200, a new cookie, the next challenge |
 | any other proof | 400: a thief must not end the login of the owner |
 """
@@ -89,7 +89,7 @@ class SessionScope(Struct, frozen=True, kw_only=True):
 
 
 class Instructions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The instructions that the browser stores for a binding. ``continue`` false: it forgets the binding."""
+    """The instructions that the browser stores for a binding. ``continue`` false: the browser forgets the binding."""
 
     session_identifier: str
     refresh_url: str = ""
@@ -102,7 +102,7 @@ T = TypeVar("T", bound=Ticket)
 
 
 class BoundBrowsers(Struct, frozen=True, kw_only=True):
-    """Bind cookies to the keys of browsers. ``base_path`` is the path of the issuer. ``https``: its scheme."""
+    """Bind cookies to the keys of browsers. ``base_path`` is the path of the issuer. ``https``: the issuer uses TLS."""
 
     clock: Clock
     entropy: Entropy
@@ -156,7 +156,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return self.offer(account, account_state.lineages.get(lineage), client, credentials_version=version)
 
     def bind(self, message: Message) -> Answer:
-        """Bind a login to the key of the browser, in one write. It stays bound to the first key.
+        """Bind a login to the key of the browser, in one write. The login stays bound to its first key.
 
         Raises ``ProofInvalid``.
         """

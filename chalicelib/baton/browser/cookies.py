@@ -43,7 +43,7 @@ def login_cookie(auth_session: str) -> Cookie:
 def bound_cookie(ticket: str) -> Cookie:
     """Set the proof of the browser's key.
 
-    Baton accepts it for one more minute, for requests that are already on their way.
+    Baton accepts the proof for one minute longer than the browser keeps it, for requests that are already on their way.
     """
     return Cookie(BOUND, ticket, max_age=BOUND_COOKIE_S, same_site="Lax")
 

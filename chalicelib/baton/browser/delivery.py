@@ -104,7 +104,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
             idle_s = client.mechanism.idle_s
             cookies.append(remember_cookie(issued.refresh_token, max_age=min(idle_s, issued.authorization_expires_in)))
         else:
-            cookies.append(CLEARED[1])  # delete that of an earlier login
+            cookies.append(CLEARED[1])  # delete the remember token of an earlier login
         if LOGIN in read_cookies(message):
             cookies.append(LOGIN_CLEARED)
         shown = web_login(
@@ -163,7 +163,7 @@ def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -
 
 
 def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
-    """Return the login whose cookie a new login replaces, if its session id or remember token is genuine."""
+    """Return the token of the login whose cookie a new login replaces. ``None``: no cookie of a login is genuine."""
     cookies: Mapping[str, str] = read_cookies(message)
     for name, kind in ((SESSION, Kind.ACCESS), (REMEMBER, Kind.REFRESH)):
         proved = genuine_cookie(proof, cookies[name], kind, now=now) if name in cookies else None

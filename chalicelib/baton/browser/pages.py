@@ -23,15 +23,15 @@ def login_url(login: str, message: Message) -> str:
 
 
 def navigates(message: Message) -> bool:
-    """Check whether the browser shows the answer as a page. True for an old browser, which does not send the field."""
+    """Check whether the browser shows the answer as a page. True for an old browser without ``Sec-Fetch-Mode``."""
     return list(message.fields.get("sec-fetch-mode", ("navigate",))) == ["navigate"]
 
 
 def comes_from_elsewhere(message: Message) -> bool:
     """Check whether a link of another site, or no page at all, opened this page.
 
-    False for an old browser, which does not send the field, and for a reload, which comes from the page itself. So a
-    page that reloads itself after this check does so once.
+    False for an old browser without ``Sec-Fetch-Site``, and for a reload, which comes from the page itself. So a page
+    that reloads itself after this check does so once.
     """
     return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
 

@@ -21,7 +21,7 @@ _TYP, _ALG = "dbsc+jwt", "ES256"
 
 
 class BrowserProof(Struct, frozen=True):
-    """A JWT that is well-formed. ``key`` is the key that it registers. Its signature is not verified yet."""
+    """A JWT that is well-formed. ``key`` is the key that the JWT registers. The signature is not verified yet."""
 
     challenge: str
     authorization: str

@@ -14,7 +14,7 @@ from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOG
 
 
 class SessionVerdict(Enum):
-    """The permission of a session id on an active lineage. ``DUE``: its use must be stored, and a new id is set."""
+    """The verdict on a session id of an active lineage. ``DUE``: usable, and its use must be stored with a new id."""
 
     USABLE = "usable"
     DUE = "due"

@@ -85,7 +85,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
 
         ``bound``: the route requires a bound login, so every cookie is refused.
 
-        Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and what `read_cookies` raises.
+        Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies`.
         """
         call = self._presented(message)
         if call is None:

@@ -1,7 +1,7 @@
 """The log: one JSON line for each event, and metrics of the counted events (CloudWatch EMF).
 
 Only the facts of ``FACTS`` are written, and none of them is a secret. Every line and every metric of a request carries
-its id, and the lineage once it is known. docs/baton/metrics.md lists the events and the metrics.
+the request id, and the lineage once it is known. docs/baton/metrics.md lists the events and the metrics.
 
 Baton uses no logging library. The format is one documented object, and a library took a sixth of the time of an
 exchange and 6 ms of each cold start.
@@ -58,7 +58,7 @@ _LAST: Final = frozenset(
         "apple_revocations_checked",
     }
 )
-"""The last event of a request or of a scheduled job. It sends the metrics."""
+"""The events that end a request or a scheduled job. Such an event sends the metrics."""
 
 _MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are also metrics, under their own name."""

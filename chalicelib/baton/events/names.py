@@ -1,7 +1,7 @@
 """Every event: the level of its log line, whether the account's audit keeps it, and what its alarm counts.
 
-An audited event concerns one account. Its owner and the operator can read it later. Repetitions, refusals and events
-that a stranger can cause are not audited, so a stranger cannot fill the audit of an account.
+An audited event concerns one account. The owner of the account and the operator can read the event later. Repetitions,
+refusals and events that a stranger can cause are not audited, so a stranger cannot fill the audit of an account.
 """
 
 import re

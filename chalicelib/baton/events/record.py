@@ -15,7 +15,7 @@ from chalicelib.baton.policy import DAY_S
 class Record(Struct, frozen=True, kw_only=True):
     """Record events. The table ``names.EVENTS`` lists the audited events.
 
-    ``moment`` is the time in seconds and parts of a second. It orders the events of one second.
+    ``moment`` returns the time in seconds and parts of a second, which orders the events of one second.
     """
 
     clock: Clock
@@ -39,9 +39,9 @@ class Record(Struct, frozen=True, kw_only=True):
     ) -> None:
         """Write the log line and the metric and, for an audited event, one row of the account's audit.
 
-        Call it after the change and before the answer. It never raises. ``facts`` are in the line and the row.
+        Call this after the change and before the answer. It never raises. ``facts`` are in the line and the row.
         ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address. The
-        owner gets a notice if the table has one for the event and ``told`` is given.
+        owner gets a notice if `names.EVENTS` has a notice for the event and ``told`` is given.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
         kind, now = _event_of(event), self.clock()
@@ -54,7 +54,7 @@ class Record(Struct, frozen=True, kw_only=True):
             self.notices(event, account=account, at=now, told=told)
 
     def _event_id(self) -> str:
-        """Return an id: the microseconds since the epoch, which order the events of one second, and random bytes.
+        """Return an id: the Unix time in microseconds, which orders the events of one second, and random bytes.
 
         For events of two servers, the order is as exact as their clocks.
         """

@@ -38,7 +38,7 @@ class Enrollable(Struct, frozen=True, kw_only=True):
 
 
 def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
-    """Return the passkey that an earlier request added by this challenge, if nothing has changed since.
+    """Return the passkey that an earlier request added with this challenge, if no credential has changed since.
 
     The registration is not verified here, so the result must not admit a login. It is only for the answer to a repeated
     request.

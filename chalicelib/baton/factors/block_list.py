@@ -19,7 +19,7 @@ from pathlib import Path
 LISTED_CHARACTERS_MIN = 8
 """The length of the shortest entry of the list.
 
-Every password is at least as long, also for accounts with a second factor.
+Every password has at least this length, also at accounts with a second factor.
 """
 
 _DIFFERENT_CHARACTERS_MIN = 5

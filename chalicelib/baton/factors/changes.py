@@ -72,7 +72,7 @@ class RecoveryCodesLeft(Struct, frozen=True):
 
 
 class FactorsShown(Struct, frozen=True, kw_only=True):
-    """The second factors of the account. ``required``: they cannot be switched off."""
+    """The second factors of the account. ``second_factor`` is ``required`` if the owner cannot switch it off."""
 
     second_factor: Literal["off", "on", "required"]
     totp: EnrolledTotp | UnsetType = UNSET
@@ -162,7 +162,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def renew_recovery_codes(self, caller: Caller) -> NewRecoveryCodes:
         """Replace all recovery codes. A repetition with the same attempt returns the same codes.
 
-        Raises ``FactorMissing`` if the account has no other second factor.
+        Raises ``FactorMissing`` if the account has neither an authenticator app nor a passkey.
         """
         now = self.clock()
         user = self._user(caller)
@@ -181,8 +181,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         """Turn the second factor on or off for the logins of the account.
 
         Raises:
-            FactorMissing: the account has no second factor to ask for.
-            SecondFactorRequired: client, operator or a role require it, so it stays on.
+            FactorMissing: the account has neither an authenticator app nor a passkey.
+            SecondFactorRequired: the client, an operator or a role requires a second factor, so it stays on.
 
         """
         now = self.clock()
@@ -207,7 +207,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def _codes_of(self, caller: Caller, user: User, *, now: int) -> tuple[tuple[str, ...], RecoveryCodes]:
         """Make recovery codes from the attempt of this request.
 
-        Return the codes for the person and their stored form.
+        Return the codes as the person reads them, and their stored form.
         """
         seed, mark = _of_attempt(caller)
         codes = make_codes(self.key_ring.current(now=now), user.account, seed, now=now)
@@ -222,14 +222,14 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return same_codes(self.key_ring.current(now=now), user.account, seed, stored) or ()
 
     def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
-        """Carry out a change while the login of the caller is live and its proof is not outdated."""
+        """Carry out a change, if the caller's login is live and the credentials are as the call read them."""
         if isinstance(self.store.change_factors(caller.actor, change, remember=proved, now=now), Done):
             return
         refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
         raise errors.Unavailable("the account kept changing during a change of factors", by_caller=True)
 
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Remember the device of a caller whose step-up proved a second factor.
+        """Return the caller's device, to be remembered, if the step-up proved a second factor.
 
         The change deletes all other remembered devices.
         """

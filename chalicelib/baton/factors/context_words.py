@@ -9,7 +9,7 @@ if the whole of it is
 3. two words in a row, or
 4. within two edits (insert, remove or replace a character) of one word of at least 8 characters.
 
-The whole password is compared, and also the password without the characters at its two ends that are not letters
+The whole password is compared, and also the password without the characters at one or both ends that are not letters
 ("!!ada2026"). Both are compared without separators, and with look-alikes folded (``0`` for ``o``). A word inside a
 longer password refuses nothing: for ``rose@example.com``, "prose about volcanic umbrellas" is a good password.
 """
@@ -35,7 +35,7 @@ _LOOKALIKES = str.maketrans("013457@$!|+l", "oieastasiiti")
 
 
 def words_of(email: str, *, product: str = "") -> frozenset[str]:
-    """Return the words of a canonical address and of the service, folded. ``product`` is its name in the registry."""
+    """Return the words of a canonical address and of the service, folded. ``product`` is the name of the service."""
     local, _, domain = email.rpartition("@")
     labels = [_unicode_of(label) for label in domain.split(".")]
     parts = (part for name in (local, *labels) for part in _NO_LETTERS.split(name))
@@ -53,7 +53,7 @@ def is_made_of(password: str, words: frozenset[str]) -> bool:
 
 
 def _wholes(text: str) -> Iterator[str]:
-    """Yield the text, and the text without the characters at its ends that are not letters."""
+    """Yield the text, and the text without the characters that are not letters at its beginning, its end, and both."""
     first = next((position for position, character in enumerate(text) if character.isalpha()), len(text))
     last = next((position for position in range(len(text), first, -1) if text[position - 1].isalpha()), first)
     for part in (text, text[first:], text[:last], text[first:last]):

@@ -50,9 +50,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
     ) -> User:
         """Check the password and return the user.
 
-        ``elsewhere`` is called for a password that is not right here. If it returns a user, the password is right in
-        the other system, and the user was just stored. The credentials version of the user can then be newer than that
-        of ``account_state``.
+        ``elsewhere`` is called if this deployment refuses the password. If ``elsewhere`` returns a user, the password
+        is right in the other system, and the user was just stored. The credentials version of the user can then be
+        newer than that of ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. Read the account state before the user: a password change between the two reads then shows as a
@@ -88,7 +88,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return user
 
     def own_factors(self, account: AccountId, providers: Mapping[int, str]) -> OwnFactors:
-        """Read which factors an account has. ``providers`` are those for a step-up, by their codes."""
+        """Return which factors an account has. ``providers``: code and name of each provider that a step-up accepts."""
         user = self.users.get(account)
         if user is None:
             return OwnFactors()
@@ -133,7 +133,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
         """Count the attempt in every rate limit.
 
-        If one limit refuses, count it in none: the password is not checked.
+        If one limit refuses the attempt, no limit counts it, and the password is not checked.
         """
         if not self.limits:
             return

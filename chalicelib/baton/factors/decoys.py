@@ -29,11 +29,11 @@ _WHOLE = 100.0
 
 
 class DecoyProblem(ValueError):
-    """The setting is invalid."""
+    """The setting ``BATON_DECOYS`` is invalid."""
 
 
 class Range(Struct, frozen=True):
-    """The points of a kind: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
+    """The points of a kind of hash: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
 
     ``share`` is the present percentage of accounts, and ``first`` the percentage after the import.
     """
@@ -54,7 +54,7 @@ class Decoys(Struct, frozen=True):
         """Return the decoy for an account id. ``None``: the decoy is a hash of Baton's own kind."""
         if not self.ranges:
             return None
-        # The first byte of an id is the version of its root. The rest is an HMAC.
+        # The first byte of an id is the version of its root secret. The rest is an HMAC.
         point = int.from_bytes(decode_base64url(account)[1 : 1 + _POINT_BYTES]) / 256**_POINT_BYTES * _WHOLE
         return next((one.decoy for one in self.ranges if one.begin <= point < one.begin + one.share), None)
 

@@ -60,7 +60,7 @@ class TotpEnrolment(Struct, frozen=True):
 def begin_enrolment(
     user: User, lineage: LineageId, *, product: str, ring: Ring, entropy: Entropy, now: int
 ) -> TotpEnrolment:
-    """Make a secret and its ticket. Raises ``FactorExists`` if an app is enrolled."""
+    """Make a secret and its ticket. Raises ``FactorExists`` if an authenticator app is enrolled."""
     if user.factors.totp is not None:
         raise FactorExists
     secret = entropy(TOTP_SECRET_BYTES)
@@ -98,7 +98,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
     """Check the first code. Return the change, and its new recovery codes: none if the account has recovery codes.
 
     Raises:
-        FactorExists: an app is enrolled.
+        FactorExists: an authenticator app is enrolled.
         InvalidSession: the password or a factor changed since the enrolment began.
         InvalidFactor: the code is wrong.
 
@@ -120,7 +120,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
-    """Return the recovery codes that this enrolment made, for a repeated request. Empty: they are no longer stored."""
+    """Return the recovery codes of this enrolment again. Empty: it made none, or the stored codes have changed."""
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:
         return ()

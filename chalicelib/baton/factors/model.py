@@ -57,7 +57,7 @@ class Passkey(Struct, frozen=True):
     """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
     ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey can be synced.
-    ``backed_up``: it is synced. ``added_at`` is in seconds, ``used_day`` in days since the epoch. ``by_new_key``: the
+    ``backed_up``: it is synced. ``added_at`` is in seconds, ``used_day`` in days since 1970-01-01. ``by_new_key``: the
     device that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or
     zeros.
     """
@@ -219,15 +219,15 @@ class SwitchSecondFactor(Struct, frozen=True):
     recovery: RecoveryCodes | None = None
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that the switch has the other position."""
+        """Check that the stored switch differs from ``on``."""
         return factors.on is not self.on
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors with the other position of the switch."""
+        """Return the factors after the switch."""
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check the position of the switch and the recovery codes. The codes show that no other request moved it."""
+        """Check the stored switch and the recovery codes. The codes show that no other request made this change."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
@@ -250,7 +250,7 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check for this passkey and these recovery codes. The codes show that no other login added it."""
+        """Check for this passkey and these recovery codes. The codes show that no other login added the passkey."""
         stored = factors.passkeys.get(self.passkey.id)
         ours = stored is not None and stored.public_key == self.passkey.public_key
         return ours and (self.recovery is None or factors.recovery == self.recovery)
@@ -316,7 +316,7 @@ class PasskeyUse(Struct, frozen=True):
 
 
 class RemoveAll(Struct, frozen=True):
-    """Remove every second factor. ``passkeys`` are those of the account when it was read."""
+    """Remove every second factor. ``passkeys`` are the passkeys that the account had when the user was read."""
 
     passkeys: tuple[Passkey, ...]
 

@@ -49,7 +49,8 @@ class Challenge(Ticket, frozen=True):
     """The contents of a challenge. Members that a ceremony does not use are empty.
 
     ``key`` is the thumbprint of the device key that fetched it. ``operation`` is the digest of the operation of a
-    step-up (`digest_of`). ``proved``: the login had just proved a second factor.
+    step-up (`digest_of`). ``proved``: for a passkey to add, the login or its step-up had proved a second factor; for a
+    restore key, the caller had stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -94,7 +95,10 @@ class Challenges(Struct, frozen=True, kw_only=True):
         return seal_ticket(ticket, self.key_ring.current(now=now), now=now)
 
     def open(self, text: str, *ceremonies: Ceremony, client: Client, now: int, **bound_to: object) -> Challenge:
-        """Open a challenge. Raises ``ChallengeInvalid`` unless it is for one of these ceremonies and values."""
+        """Open a challenge of one of these ceremonies, of this client, and with the members in ``bound_to``.
+
+        Raises ``ChallengeInvalid``.
+        """
         bound_to["client"] = client.code
         try:
             try:

@@ -33,14 +33,14 @@ PasskeyName = Annotated[
 
 
 class AddPasskeyShape(Body):
-    """``POST /me/passkeys``."""
+    """``POST /me/passkeys``. ``credential`` is the answer of the platform to the options."""
 
     credential: Credential
     name: PasskeyName = ""
 
 
 class RenamePasskeyShape(Body):
-    """``PATCH /me/passkeys/{passkey_id}``."""
+    """``PATCH /me/passkeys/{passkey_id}``: the new name of the passkey."""
 
     name: PasskeyName
 

@@ -31,7 +31,7 @@ from chalicelib.baton.tokens.issue import Seconds
 UPGRADE_S: Final = 5 * MINUTE_S
 """How long after its login a device may add a passkey without a gesture and without a step-up, in seconds."""
 _KNOWS = frozenset({"pwd", "fed"})
-"""Login methods that need something besides the device, so that the thief of a device cannot use them."""
+"""The methods (``amr``) of logins that need more than the device. The thief of a device cannot use these methods."""
 
 
 class NewPasskey(Struct, frozen=True):
@@ -217,7 +217,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of passkeys", by_caller=True)
 
     def _remembered(self, caller: Caller, user: User, *, proved: bool, now: int) -> Remember | None:
-        """Remember the device of a caller who has just proved a second factor.
+        """Return the caller's device, to be remembered, if ``proved``: the caller has just proved a second factor.
 
         The change deletes all other remembered devices.
         """

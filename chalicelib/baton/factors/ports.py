@@ -69,14 +69,14 @@ class ProveLinkedIdentity(Protocol):
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
     ) -> None:
-        """Return if a person who is linked to this account proved the identity for this operation.
+        """Return if ``presented`` proves, for this operation, an identity that is linked to the account of the caller.
 
-        Raises a `Refusal` otherwise.
+        Raises a `Refusal` if it does not.
         """
 
 
 class Posted(Struct, frozen=True):
-    """The answer to a form. ``body`` can be that of an error."""
+    """The answer to a form that was sent. ``body`` can be the body of an error."""
 
     status: int
     body: bytes
@@ -150,8 +150,8 @@ class FactorStore(Protocol):
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
         the stored factors (`model`), and the login is active (`rules.may_act`). An unfinished login has no lineage yet:
-        its condition is that the account state is as when the password was proved (`rules.may_go_on`). Every device is
-        forgotten except for ``remember``. Also returns ``Done`` if the user has the next version and this very change.
+        its condition is that the account state is as when the password was proved (`rules.may_go_on`). No device stays
+        remembered, except for ``remember``. Also returns ``Done`` if the user has the next version and this change.
         ``Refused``: a passkey to add is of another account. A credential belongs to one account: the same transaction
         stores or deletes this fact.
         """

@@ -118,7 +118,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     def _failed(self, account: AccountId, *, now: int) -> None:
         """Record a wrong code.
 
-        Once a day, also record that there were several: a stranger who can send codes has the password.
+        Once a day, also tell the owner of several wrong codes: a stranger who can send codes has the password.
         """
         self.log.record("factor_refused", account=account)
         with contextlib.suppress(errors.Unavailable):

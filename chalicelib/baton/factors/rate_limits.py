@@ -34,10 +34,10 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login.
 
-    For an unknown address, ``account`` is an id that no account has. Its failures are counted like those of an account.
+    For an unknown address, ``account`` is an id that no account has. The failures of this id are counted too.
 
-    A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
-    bound to any lineage of the account, or by an HMAC secret: ``proved`` is the lineage whose secret signed the login.
+    A known device has a rate limit of its own, which other devices cannot use up. Such a device has the key of any
+    lineage of the account, or its HMAC secret: ``proved`` is the lineage whose secret signed the login.
     ``attested``: the client requires evidence of each device key. An attacker then cannot make many keys, and the limit
     of a known device is higher.
     """
@@ -68,11 +68,9 @@ def proved_device(
 ) -> str | None:
     """Return the name of a device that proved a second factor of this account before.
 
-    ``None``: the device has proved no second factor.
-
-    A login with only the password is not enough. While the account does not require a second factor, a thief of the
-    password could begin any number of logins. Each login would get its own limit of wrong codes. ``lineage`` is the
-    login of a device without a key.
+    A device whose logins proved only the password gets ``None``. While the account does not require a second factor, a
+    thief of the password could begin any number of logins. Each login would get its own limit of wrong codes.
+    ``lineage`` is the login of a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):

@@ -184,7 +184,7 @@ class ChallengeInvalid(Refusal):
 
     status = 409
     error = code = "challenge_invalid"
-    detail = "The challenge is late, used or for another request. Fetch new options, and ask for the passkey again."
+    detail = "The challenge is expired, used or for another request. Fetch new options, and ask for the passkey again."
 
 
 class PasskeyExists(Refusal):

@@ -59,8 +59,8 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
     def options(self, caller: Caller) -> PasskeyOptions:
         """Return the options to make a restore key.
 
-        Raises ``StepUpRequired`` if the login is not new, ``RestoreRefused``, or ``NotFound`` if the client cannot use
-        passkeys.
+        Raises ``StepUpRequired`` if the login is older than ``KEEP_S``, ``RestoreRefused``, or ``NotFound`` if the
+        client cannot use passkeys.
         """
         now, client = self.clock(), self._client(caller)
         party = party_of(self.clients, client)
@@ -82,7 +82,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
         """Store the restore key that the platform made, in place of an earlier key. A repetition is safe.
 
-        If the login is not new, the caller must step up, either for the request of the options or for this request.
+        If the login is older than ``KEEP_S``, the caller must step up for the options or for this request.
 
         Raises:
             InvalidPasskey, ChallengeInvalid: the answer of the platform is not valid here.

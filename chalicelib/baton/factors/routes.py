@@ -50,20 +50,20 @@ class StepUpShape(Body):
 
 
 class StepUpOptionsShape(Body):
-    """``POST /step-up/options``."""
+    """``POST /step-up/options``: the operation that the passkey will sign."""
 
     operation: OperationShape
 
 
 class ConfirmShape(Body):
-    """``POST /me/factors/totp/confirm``."""
+    """``POST /me/factors/totp/confirm``. ``enrolment`` is from ``POST /me/factors/totp``, ``totp`` the first code."""
 
     enrolment: TicketText
     totp: TotpCode
 
 
 class SwitchShape(Body):
-    """``PUT /me/second-factor``."""
+    """``PUT /me/second-factor``. ``on``: every login of the account needs a second factor."""
 
     on: bool
 

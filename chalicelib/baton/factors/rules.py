@@ -16,8 +16,8 @@ a way around it.
 
 A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
 ``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
-ended in a harmless way, and that was not restored from another phone. No login of the key ended in another way since
-then, such as by a reuse.
+ended in a harmless way, and that was not restored from another phone. No login of the key has ended in another way,
+such as by a reuse, since the key proved the factor.
 """
 
 from collections.abc import Callable, Mapping
@@ -93,7 +93,8 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use passkeys: otherwise a stolen password could enrol a factor.
+    Passkeys are included even if the client cannot use passkeys. Without this, a thief with only the password could
+    enrol a factor at such a client.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -111,7 +112,7 @@ def is_remembered(
     now: int,
     not_before: int,
 ) -> bool:
-    """Check whether a device is remembered. A login of the device does not extend this time."""
+    """Check whether a device is remembered. The time counts from its last proof of a factor, not its last login."""
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:
         return False

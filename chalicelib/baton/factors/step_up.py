@@ -90,7 +90,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     ) -> Grant:
         """Return a grant of the level that the given factors prove together.
 
-        A wrong password counts as a failed login on this device. A wrong code counts as a wrong code of this device.
+        A wrong password counts as a failed login on this device. A wrong code counts in the limits of `ProveTotp`.
         Raises ``Malformed`` for no factor, for more than two, or for an identity with a password or a passkey. Also
         raises ``InvalidCredentials``, ``InvalidFactor``, ``TooManyRequests``, ``InvalidPasskey``, ``UnknownPasskey``,
         ``ChallengeInvalid``, and the errors of `ProveLinkedIdentity`.

@@ -17,7 +17,7 @@ from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S, TOTP_STEPS_AROUND
 
 
 def step_at(now: int) -> int:
-    """Return the time step at ``now``, in seconds since the epoch."""
+    """Return the number of the time step at ``now`` (Unix time, in seconds)."""
     return now // TOTP_STEP_S
 
 

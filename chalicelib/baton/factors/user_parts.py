@@ -26,8 +26,8 @@ class KeptAddress(Struct, frozen=True):
 class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider. The owner of the account can log in with it.
 
-    ``index`` is the key of its item. ``linked_at`` is in seconds since the epoch. ``email`` is the address that the
-    provider verified. ``by_new_key``: the device that linked it had no login older than 7 days.
+    ``index`` is the key of the item of the identity. ``linked_at`` is a Unix time, in seconds. ``email`` is the address
+    that the provider verified. ``by_new_key``: the device that linked it had no login older than 7 days.
     """
 
     index: str

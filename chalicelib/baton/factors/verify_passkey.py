@@ -6,7 +6,7 @@ own readers accept members that are given twice, bytes after the value, and CBOR
 
 1. ``attestationObject`` is rewritten to the format ``none`` before the library sees it. Baton requests no attestation,
    and the parsers of the other formats are attack surface.
-2. Every exception of the library is the same refusal. For a key without ``alg`` it raises ``KeyError``.
+2. Every exception of the library becomes ``InvalidPasskey``, also ``KeyError``, which a key without ``alg`` causes.
 3. The counter is not judged here. A counter that did not grow causes an event and no refusal: synced passkeys have no
 counter.
 
@@ -125,7 +125,7 @@ def read_registration(credential: Mapping[str, Any]) -> Registration:
 def verify_assertion(
     assertion: Assertion, *, rp_id: str, origins: Sequence[str], public_key: bytes, user_verified: bool
 ) -> Asserted:
-    """Verify an assertion by the passkey with this COSE key. ``user_verified``: refuse one without a PIN or biometry.
+    """Verify an assertion by the passkey with this COSE key. ``user_verified``: require a PIN or biometry.
 
     Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
     """
@@ -206,7 +206,7 @@ def verify_silent_assertion(assertion: Assertion, *, rp_id: str, origins: Sequen
 def verify_registration(
     registration: Registration, *, rp_id: str, origins: Sequence[str], user_present: bool
 ) -> Registered:
-    """Verify a new passkey. ``user_present``: refuse one that was made without a gesture of the person.
+    """Verify a new passkey. ``user_present``: refuse a passkey that was made without a gesture of the person.
 
     Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
     """
@@ -238,7 +238,7 @@ def verify_registration(
             expected_origin=_accepted(origins),
             require_user_presence=user_present,
         )
-        # Without an attestation, the new key signs nothing, so the library has not decoded it. This refuses a bad key.
+        # Without an attestation, the new key signs nothing, so the library has not decoded it. Refuse a bad key here.
         decoded_public_key_to_cryptography(decode_credential_public_key(facts.public_key))
 
     _by_library(verify)

@@ -1,7 +1,8 @@
 """Two calls of Apple: trade an authorization code for a refresh token, and revoke a refresh token.
 
 Sources: developer.apple.com, "Generate and validate tokens" and "Revoke tokens" of the Sign in with Apple REST API, and
-TN3194. Each call authenticates with a client secret: a JWT of five minutes, signed with the key of the team (ES256).
+TN3194. Each call authenticates with a client secret: a JWT of five minutes, signed with the key of the developer team
+at Apple (ES256).
 """
 
 import json
@@ -33,7 +34,7 @@ _ERRORS: Final = frozenset(
         "unsupported_grant_type",
     }
 )
-"""The errors of RFC 6749 section 5.2. Another text of an answer is not logged."""
+"""The errors of RFC 6749 section 5.2. Any other error text in an answer is not logged."""
 _OK: Final = 200
 _PARTS: Final = 3
 
@@ -52,7 +53,7 @@ class _Refused(Struct, frozen=True):
 
 
 class AppleClient(Struct, frozen=True, kw_only=True):
-    """The client with which Baton calls Apple: the key and the id of the team, and the audience of one app."""
+    """The client with which Baton calls Apple: key and id of the developer team, and the audience of one app."""
 
     key: SigningKey
     team_id: str
@@ -81,8 +82,8 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        The code must belong to the person ``sub``. Otherwise the deletion of one account would revoke the consent of
-        another person.
+        The code must belong to the person ``sub``. With the code of another person, the deletion of the account would
+        revoke the consent of that other person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

@@ -1,7 +1,7 @@
 """The private key with which this deployment proves itself to Apple: read from its file, and sealed for the storage.
 
-The ring encrypts it, so a reader of the table has no key. Its id is stored with it: a new key and its id change in
-one write.
+The key ring encrypts the private key, so a reader of the table cannot use it. The id of the private key is stored with
+it: a new key and its id change in one write.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ from chalicelib.baton.keys.ring import KEY_BYTES, CannotDecrypt, Ring, SigningKe
 
 FILE_BYTES_MAX: Final = 4096
 _PLACE: Final = AccountId("provider#apple")
-"""The key belongs to no account. No id of an account has a ``#``."""
+"""The place of an account id in the encryption. The key belongs to no account, and no account id has a ``#``."""
 _KIND: Final = "provider key"
 
 

@@ -1,7 +1,7 @@
 """Verify an id_token (OpenID Connect Core 3.1.3.7) of a native app. No I/O.
 
-The token is bound to the key of the device and to the attempt, by its ``nonce``. The request must be signed by that
-key, so a stolen token is worthless.
+The ``nonce`` binds the token to the device key and to the attempt. The device key must sign the request, so a stolen
+token is worthless.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ Reason = Literal[
     "hd",
     "auth_time",
 ]
-"""Which check refused the token. App developers read it."""
+"""The check that refused the token. App developers read it in the member ``reason`` of ``identity_token_invalid``."""
 
 EXPIRY_LEEWAY_S: Final = 60
 ISSUED_WITHIN_S: Final = 600
@@ -165,12 +165,12 @@ def check_times(claims: dict[str, Any], *, now: int) -> None:
 
 
 def is_subject(text: str) -> bool:
-    """Check a subject. JSON can escape half of a surrogate pair, which has no UTF-8: it is not printable."""
+    """Check that a subject has 1 to 255 printable characters. So half of a surrogate pair (from JSON) is refused."""
     return 1 <= len(text) <= SUB_CHARACTERS_MAX and text.isprintable()
 
 
 def canonical_issuer(provider: Provider, issuer: str) -> str:
-    """Return one spelling of an issuer. Google's issuer has two spellings, but a person has one identity there."""
+    """Return one spelling of an issuer. Google's issuer has two spellings, but a person has one identity at Google."""
     plain = provider.kind == "google" and not issuer.startswith(_GOOGLE_SCHEME)
     return _GOOGLE_SCHEME + issuer if plain else issuer
 

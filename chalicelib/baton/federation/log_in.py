@@ -1,6 +1,6 @@
-"""Log in, or sign up, with an identity at a provider. It can be repeated with the same attempt.
+"""Log in, or sign up, with an identity at a provider. The request can be repeated with the same attempt.
 
-Provider and subject identify an identity. It is never found, merged or moved by an e-mail address.
+Provider and subject identify an identity. An identity is never found, merged or moved by an e-mail address.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ from chalicelib.baton.routing import Message, source_network
 from chalicelib.baton.tokens.issue import TokenResponse
 
 Trade = Callable[[AccountId], None]
-"""Trade the authorization code of this login for an account. It never raises."""
+"""Trade the authorization code of this login, and keep the refresh token for the account. It never raises."""
 
 
 class Entered(Struct, frozen=True):
@@ -170,14 +170,17 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> TokenResponse | None:
-        """Make the account. ``None``: another request made it, or a deleted account still had items."""
+        """Make the account, and return its first tokens.
+
+        ``None``: another request made the account, or a deleted account still had items. Then the login starts over.
+        """
         self._take_slot(login_request.source, now=now)
         attempt = login_request.attempt
         account = ring.federated_ids(index, attempt, now=now)[0]
         login_request = attested(login_request, self.judge_evidence, judged, account=account, now=now)
         lineage_id = ring.lineage_ids(account, attempt, now=now)[0]
         lineage = login_request.lineage(lineage_id, epoch=1, assurance=PASSWORD, now=now)
-        # A client that requires a second factor admits no login without one: the app enrols one first.
+        # A client that requires a second factor admits no login without it: the app enrols a factor first.
         admitted = login_request.client.second_factor != "required"
         user = self._user(account, index, login_request.provider, proved, ring=ring, now=now)
         account_state = AccountState(
@@ -226,20 +229,23 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         )
 
     def _check_deleted(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
-        """Finish an interrupted deletion, so that its address becomes free. Raises ``AccountExists``."""
+        """Finish an interrupted deletion, so that the address becomes free.
+
+        Raises ``AccountExists`` if the account is not deleted.
+        """
         account_state = self.lineage_store.get(account)
         if account_state is None or account_state.status is not Status.DELETED:
             raise AccountExists
         self.users.forget(account, email_index, now=now)
 
     def _finish_deletion(self, identity: Identity, user: User | None, *, now: int) -> None:
-        """Delete what an interrupted deletion left, so that the identity becomes free."""
+        """Delete the rest of a deleted account, so that the identity becomes free."""
         if user is not None:
             self.users.forget(identity.account, user.email_index, now=now)
         self.identities.forget(identity.index, identity.account, now=now)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count every sign-up of a source together with its registrations."""
+        """Count every sign-up in the limit of registrations of the same source."""
         if not self.limits:
             return
         name = f"register:{source_network(source)}"

@@ -163,7 +163,10 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
             self.record("address_verified", account=caller.account, lineage=caller.device_id, details=details)
 
     def _finish_deletion(self, account: AccountId, index: str, *, now: int) -> None:
-        """Finish an interrupted deletion, so that its identity becomes free. Raises ``IdentityOfOthers``."""
+        """Finish an interrupted deletion, so that the identity becomes free.
+
+        Raises ``IdentityOfOthers`` if the account is not deleted.
+        """
         account_state = self.lineage_store.get(account)
         if account_state is None or account_state.status is not Status.DELETED:
             raise IdentityOfOthers
@@ -173,7 +176,10 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         self.identities.forget(index, account, now=now)
 
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Return the caller's device, if the step-up proved a second factor. The change forgets all other devices."""
+        """Return the caller's device, to be remembered, if the step-up proved a second factor.
+
+        The change deletes all other remembered devices.
+        """
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:
             return None

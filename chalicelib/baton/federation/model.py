@@ -68,7 +68,7 @@ REVOKED_WITHIN_S: Final = 30 * DAY_S
 REVOCATIONS_STUCK_S: Final = DAY_S
 """A token that is not revoked after this time causes an event, which raises an alarm."""
 REVOKING_MAX_S: Final = 8
-"""A run of the job begins no call after this time. Lambda ends it after 15 seconds."""
+"""A run of the job begins no call after this time. Lambda ends the run after 15 seconds."""
 APPLE_WITHIN_S: Final = 2.0
 APPLE_BYTES_MAX: Final = 16 * 1024
 CLIENT_SECRET_S: Final = 5 * MINUTE_S

@@ -43,10 +43,10 @@ _NO_ACCOUNT: Final = "no account has the identity"
 
 
 class Forwarding(Protocol):
-    """Stop the mails to an address, or send them again."""
+    """Stop the mails to an address, or allow them again."""
 
     def __call__(self, email: str, *, on: bool, now: int) -> None:
-        """Store that mails to an address are stopped or sent. A text that is not an address changes nothing."""
+        """Store whether mails to an address are sent (``on``). A text that is not an address changes nothing."""
 
 
 class Notice(Struct, frozen=True, kw_only=True):

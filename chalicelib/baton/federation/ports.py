@@ -41,8 +41,8 @@ class Identities(Protocol):
         This is one transaction, with these conditions: no account has the identity; the account has none of this
         provider, and fewer than ``IDENTITIES_MAX``; the credentials version is as in ``user`` and ``actor``, whose
         login is live. ``new.verified``: the identity proves the address of ``user``. An earlier time of proof is kept.
-        Every device is forgotten except for ``remember``. No login ends. Also returns ``Done`` if this very identity is
-        stored. ``IdentityTaken``: another account has it.
+        No device stays remembered, except for ``remember``. No login ends. Also returns ``Done`` if this identity is
+        stored already. ``IdentityTaken``: another account has the identity.
         """
 
     def unlink(
@@ -60,7 +60,7 @@ class Identities(Protocol):
         This is one transaction, with these conditions: the account has this identity of ``user``, and a password, a
         passkey or another identity; the credentials version is as in ``user`` and ``actor``, whose login is live; the
         epoch is as in ``expected``. Credentials version and epoch rise, and the actor's login stays active. The other
-        logins end with reason ``identity_unlinked``. Every device is forgotten except for ``remember``. Also returns
+        logins end with reason ``identity_unlinked``. No device stays remembered, except for ``remember``. Also returns
         ``Done`` if the user has the next version, and no identity of the provider.
         """
 
@@ -81,7 +81,7 @@ class Identities(Protocol):
 
         This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
         password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
-        The logins end with reason ``identity_unlinked``. Every device is forgotten. Also returns ``Done`` if the user
+        The logins end with reason ``identity_unlinked``. No device stays remembered. Also returns ``Done`` if the user
         has the next version, and no identity of the provider.
         """
 

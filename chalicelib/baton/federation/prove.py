@@ -19,7 +19,7 @@ from chalicelib.baton.routing import source_network
 
 
 class ProveIdentity(Struct, frozen=True, kw_only=True):
-    """Verify an id_token. A genuine token does not count for a rate limit."""
+    """Verify an id_token. Only refused tokens count in the rate limit of their network."""
 
     providers: Providers
     keys: ProviderKeys

@@ -1,8 +1,9 @@
 """The keys of providers: fetched when they are needed, sealed for all environments, and kept for ten minutes.
 
-The table ``ephemeral`` is weakly protected, and a key in it could log in as any person. So a key set is encrypted with
-a key of the ring (AES-GCM), and an altered set is treated as missing. The whole deployment fetches the keys of a
-provider at most once a minute, even if many tokens have unknown key ids.
+The table ``ephemeral`` is weakly protected. An attacker who could write a provider's key into it could log in as any
+person of that provider. So a key set is encrypted with a key of the ring (AES-GCM), and an altered set is treated as
+missing. The whole deployment fetches the keys of a provider at most once a minute, even if many tokens have unknown key
+ids.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class _Held(Struct, frozen=True):
     keys: KeySet
 
     def is_younger(self, seconds: int, *, now: int) -> bool:
-        """Check the age of the key set. The clock of another environment may be up to a minute ahead."""
+        """Check that the key set is less than ``seconds`` old. Another environment's clock may be a minute ahead."""
         return -FETCH_EVERY_S <= now - self.fetched_at < seconds
 
 

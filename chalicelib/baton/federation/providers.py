@@ -57,8 +57,8 @@ class ProviderProblems(ValueError):
 class Provider(Struct, frozen=True, kw_only=True):
     """An identity provider.
 
-    ``code`` is stored, and never given to another provider. ``audiences`` has the audiences of each client. ``azp`` are
-    the authorized parties that are accepted, and ``hosted_domains`` the Google Workspace domains; empty: any.
+    ``code`` is stored, so another provider must never get it. ``audiences`` has the audiences of each client. ``azp``
+    are the accepted authorized parties, and ``hosted_domains`` the accepted Google Workspace domains; empty: any.
     ``trusts_email``: Baton trusts an ``oidc`` provider for a verified address; ``step_up``: for ``auth_time``.
     """
 

@@ -85,7 +85,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             raise Dropped(str(invalid)) from None
 
     def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str, User | None]:
-        """Return the name of the text, the address and the account. Raises ``Dropped``."""
+        """Return the name of the mail text, the address, and the user if there is one. Raises ``Dropped``."""
         if order.template == "register":
             account = self.users.find(order.index)
             owner = self.users.get(account) if account else None
@@ -105,7 +105,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         return user.email
 
     def _of_code(self, order: MailOrder, user: User | None) -> str:
-        """Check that the account of a code is active, and has the same address and credentials version as before."""
+        """Check that the account is active, with address and credentials version as when the code was requested."""
         account_state = self.lineage_store.get(order.account)
         # The code of a new address is sent even if another account has the address: only its mailbox learns this.
         if user is None or (user.email != order.address and order.template != "new_address"):

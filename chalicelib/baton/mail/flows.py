@@ -28,7 +28,10 @@ from chalicelib.baton.tokens.presented import RequestVerifier
 
 
 class MailFlows(Struct, frozen=True, kw_only=True):
-    """The parts of the flows of mail. ``enabled``: the deployment sends mails."""
+    """The parts of the flows of mail. ``enabled``: the deployment sends mails.
+
+    ``claims_from``: an account that was created before this time (seconds) is from a time without mail.
+    """
 
     clock: Clock
     entropy: Entropy

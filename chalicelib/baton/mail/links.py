@@ -1,9 +1,9 @@
 """Links in mails: an encrypted ticket behind ``#``, which reaches the app or a script, but no log of a server.
 
 1. The link of a code opens the app: ``https://{link_host}/baton/reset#t=ml...``. It needs ``link_host`` in the client
-   registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``.
+   registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``. With ``#n=`` in place of
+   ``#t=``, the same page describes and runs the link "this was not me".
 2. Both hosts are settings. No header of a request changes a link.
-   With ``#n=`` in place of ``#t=``, the page describes and runs the link "this was not me".
 3. A ``GET`` of a link changes nothing, so programs that open each link of a mail do no harm.
 """
 
@@ -19,7 +19,7 @@ from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticke
 from chalicelib.baton.mail.tickets import LinkUse, MailLink, MailOrder
 
 ACTION_PATH = "/mail/action"
-"""The page of an undo. It is below the issuer."""
+"""The path of the page for an undo and for "this was not me", below the issuer."""
 
 _USE_OF_TEMPLATE: Mapping[str, LinkUse] = {"reset": "reset", "verify": "verify"}
 _OF_UNPROVED = frozenset({"verify", "login"})
@@ -35,7 +35,7 @@ class MailLinks(Struct, frozen=True, kw_only=True):
     def __call__(self, order: MailOrder, *, to: str, ring: Ring, unproved: bool = False) -> Mapping[str, str]:
         """Return the URL of each part of a text (``templates.PARTS``) that this mail has.
 
-        ``unproved``: the address was never proved, and a person who reads its mail may delete the account.
+        ``unproved``: the address was never proved, so a person with access to the mailbox may delete the account.
         """
         urls, use = {}, _USE_OF_TEMPLATE.get(order.template)
         if use and order.code and self.link_host:

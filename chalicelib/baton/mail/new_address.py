@@ -1,10 +1,10 @@
 """Change the address of an account: a step-up, then a code from the new mailbox.
 
-The code goes to the new address whether another account has it or not. So only a person who can read that mailbox
-learns that it is taken. The old address gets a notice, and stays with the account for 7 days: no login finds it, and no
-registration gets it. The link in the notice gives it back, and so does a change back to the old address. After that, no
-later address can take the account. A stranger who registered the address of another person keeps nothing: an address
-that was never proved is free immediately.
+The code goes to the new address whether another account has that address or not. So only a person who can read the new
+mailbox learns that the address is taken. The old address gets a notice, and stays with the account for 7 days: no login
+finds it, and no registration gets it. The link in the notice gives the old address back to the account, and so does a
+change back to the old address. After such a return, the link of no later address can take the account. A stranger who
+registered the address of another person keeps nothing: an address that was never proved is free immediately.
 """
 
 from msgspec import Struct
@@ -134,8 +134,8 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple[KeptAddress, ...]:
     """Return the old addresses that the account keeps after a change, the oldest first.
 
-    After a return to an old address, no later address can take the account back: a later address may be that of a
-    thief.
+    After a return to an old address, no undo returns the account to an address that came later: that may be the address
+    of a thief.
 
     Raises ``TooManyRequests`` if there are too many old addresses.
     """

@@ -34,8 +34,8 @@ NOT_ME: frozenset[LinkUse] = frozenset({"not_me"})
 def is_unproved(user: User, *, claims_from: int) -> bool:
     """Check whether the owner of the mailbox may delete the account.
 
-    The address was never proved, and the account is not from a time without mail. The account has no second factor:
-    otherwise the mailbox would be a way around that factor.
+    The address was never proved, and the account is not from a time without mail (created before ``claims_from``). The
+    account has no second factor: with one, the mailbox would be a way around that factor.
     """
     return user.verified_at is None and user.created_at >= claims_from and not factor_kinds(user.factors)
 

@@ -30,7 +30,7 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
                 language=told.language,
                 device=told.device,
                 at=at,
-                # Otherwise a thief could use up the notices of the day, and the owner would get no link for an undo.
+                # If it counted, a thief could use up the notices of the day, and the owner would get no link to undo.
                 always=kind.always_told or told.undo_since is not None,
                 undo_since=told.undo_since,
             )

@@ -43,7 +43,7 @@ class Outbox(Protocol):
 class Suppression(Struct, frozen=True, kw_only=True):
     """Why an address gets no mails: a mail to it bounced permanently, or its owner reported a mail as spam.
 
-    ``at`` and ``until`` are in seconds since the epoch. ``until`` is ``None`` for a complaint: an operator lifts it.
+    ``at`` and ``until`` are Unix times, in seconds. ``until`` is ``None`` for a complaint: an operator lifts it.
     """
 
     why: Literal["bounce", "complaint"]
@@ -116,10 +116,10 @@ class MailUsers(ProvingUsers, Protocol):
         """Replace the password hash, raise the credentials version, and end every login of the account.
 
         This is one transaction, with these conditions: the account is active, and the credentials version is as in
-        ``user`` in both items. Devices and restore keys are forgotten. ``mark`` is stored with the new password.
-        ``claim``: it is one more condition that the address was never proved. The address is then stored as proved, the
-        identities, roles and attributes of the account are removed, and its logins end with reason ``claimed``.
-        Otherwise they end with reason ``password_reset``.
+        ``user`` in both items. It deletes remembered devices and restore keys, and stores ``mark`` with the password.
+        Without ``claim``, the logins end with reason ``password_reset``. With ``claim``, it is one more condition that
+        the address was never proved. The address is then stored as proved, the identities, roles and attributes of the
+        account are removed, and its logins end with reason ``claimed``.
         """
 
     def move_address(
@@ -139,8 +139,8 @@ class MailUsers(ProvingUsers, Protocol):
         """Undo changes of an account, raise the credentials version, end every login, and use the link.
 
         This is one transaction, with these conditions: the account is active, the credentials version is as in
-        ``user`` in both items, and the link is not used. The logins end with reason ``undone``. Devices and
-        restore keys are forgotten. ``Refused``: the link was used before.
+        ``user`` in both items, and the link is not used. The logins end with reason ``undone``. Remembered devices and
+        restore keys are deleted. ``Refused``: the link was used before.
         """
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:

@@ -15,7 +15,7 @@ from chalicelib.baton.routing import Message
 class StartRegistration(Struct, frozen=True, kw_only=True):
     """Send a code to an address.
 
-    If the address has an account, its mail says so and has no code. The job that sends the mail decides.
+    If the address has an account, the mail reports this account and has no code. The job that sends it checks this.
     """
 
     clock: Clock
@@ -46,7 +46,7 @@ class ProveAddress(Struct, frozen=True, kw_only=True):
     enabled: bool
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
-        """Check the code of a registration, which is signed with ``key``. Return the language of mails."""
+        """Check the code of a registration. ``key`` signed the registration. Return the language for mails."""
         if not self.enabled:
             raise errors.NotFound("mail is off", detail="This deployment sends no mail. Register without a code.")
         session = self.codes.open(mail_session, use="register", now=now)

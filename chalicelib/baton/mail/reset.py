@@ -1,9 +1,9 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
 A reset ends every login of the account and issues no token. The next login checks the other requirements of the
-account. While the address was never proved, a reset claims the account: a stranger may have registered it. It does not
-claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). Such a factor may
-also be from a time without mail, when its enrolment required no proved address.
+account. While the address was never proved, a reset claims the account: a stranger may have registered it. A reset does
+not claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). The factor of
+such an account may also be from a time without mail, when its enrolment required no proved address.
 """
 
 from msgspec import Struct
@@ -124,7 +124,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         return session
 
     def _user(self, session: MailSession | MailLink) -> User:
-        """Read the account of a session. Raises ``InvalidCode`` unless it is active."""
+        """Return the user of a session or a link. Raises ``InvalidCode`` unless the account is active."""
         account_state = self.lineage_store.get(session.account)
         user = self.users.get(session.account)
         if account_state is None or user is None or account_state.status is not Status.ACTIVE:

@@ -4,8 +4,8 @@
 request. If the session has a login, that login must send the request.
 2. Each try is counted before the code is compared, and never uncounted, even if rate limits are off. So a session
 allows five guesses.
-3. The beginning of a session makes the same reads and writes, and returns the same answer, for every address: with an
-account, without an account, disabled, or suppressed. Only the job that sends the mail reads more.
+3. The beginning of a session makes the same reads and writes, and returns the same answer, for every address: of an
+active or disabled account, of no account, or suppressed. Only the job that sends the mail reads more.
 """
 
 from msgspec import Struct
@@ -55,7 +55,8 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    ``account`` may be a decoy, whose ``account_state`` is ``None``.
+    For a registration, and if no account has the address, ``account`` is an id that no account has, and
+    ``account_state`` is ``None``.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
     ``settled`` is for a new address (``tickets.MailSession``).
@@ -168,7 +169,10 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the name of a device that has, or had, a login of the account. Strangers cannot use up its sessions."""
+    """Return the name of a device that has, or had, a login of the account, or an empty text for another device.
+
+    Strangers cannot use up the sessions of a known device.
+    """
     if wanted.lineage:
         return wanted.lineage
     if wanted.key is None or wanted.account_state is None:
@@ -197,7 +201,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
             raise InvalidCode(f"mail session: {invalid}") from None
 
     def check_key(self, message: Message, session: MailSession, *, now: int) -> None:
-        """Check that the key of the session signed the request. A session of another key is an invalid code."""
+        """Check that the key of the session signed the request. Raises ``InvalidCode`` if another key signed it."""
         if not session.key:
             check_digest(message)
             return

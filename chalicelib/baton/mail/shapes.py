@@ -45,7 +45,7 @@ class Reset(Body):
 
 
 class AddressCode(Body):
-    """``POST /me/email/code``."""
+    """``POST /me/email/code``: send a code to the address of the account."""
 
     language: Language = ""
 
@@ -59,20 +59,20 @@ class AddressVerification(Body):
 
 
 class NewAddress(Body):
-    """``POST /me/email``."""
+    """``POST /me/email``: send a code to the new address."""
 
     new_email: Text
     language: Language = ""
 
 
 class NewAddressCode(Body):
-    """``POST /me/email/confirm``."""
+    """``POST /me/email/confirm``: change the address, with the code from the new mailbox."""
 
     mail_session: MailSessionText
     code: Code
 
 
 class UndoLink(Body):
-    """``POST /mail/undo`` and ``POST /mail/not-me``. Nothing is signed."""
+    """``POST /mail/undo`` and ``POST /mail/not-me``. These requests need no signature."""
 
     link: LinkText

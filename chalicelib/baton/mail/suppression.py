@@ -1,14 +1,14 @@
 """Addresses that get no mails, because a mail bounced or was reported as spam: the rules, and the effect of a report.
 
 Amazon SES reports bounces and complaints. Mails to such an address harm the reputation of the sender, and SES stops an
-account that continues to send them.
+AWS account that continues to send them.
 
 1. A permanent bounce stops mails to its address for 90 days. Then the next mail shows whether the mailbox exists.
 2. A complaint stops mails until an operator lifts the suppression. The report "not spam" is not a complaint.
 3. A temporary bounce changes nothing.
 
-The address is stored as the HMAC that the e-mail index uses. The answers of routes for strangers do not depend on it:
-only the job that sends mails, and the owner at ``GET /me``, read it.
+The address is stored as the HMAC that the e-mail index uses. The answers of routes for strangers do not depend on a
+suppression: only the job that sends mails, and the owner's own routes (``GET /me``, ``GET /me/export``), read it.
 """
 
 from typing import Literal
@@ -51,7 +51,7 @@ class NoteForwarding(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self, email: str, *, on: bool, now: int) -> None:
-        """Stop the mails to an address as after a bounce, or send them again. A complaint stays."""
+        """Stop the mails to an address as after a bounce or, if ``on`` is true, allow them again. A complaint stays."""
         try:
             index = self.key_ring.current(now=now).email_index(canonical_email(email))
         except InvalidEmail:

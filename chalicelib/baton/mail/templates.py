@@ -52,7 +52,7 @@ DEFAULT_LANGUAGE: Final = "en"
 
 _DEFAULTS: Final = Path(__file__).with_name("texts")
 _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
-"""The folder of the team, then Baton's own folder."""
+"""The folder of the app's own texts, then the folder of Baton's texts."""
 
 _MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
@@ -86,7 +86,7 @@ def device_name(name: str) -> str:
 
 
 def utc(at: int) -> str:
-    """Write a time (seconds since the epoch) for people: ``2026-11-29 09:31 UTC``."""
+    """Write a Unix time (in seconds) for people: ``2026-11-29 09:31 UTC``."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

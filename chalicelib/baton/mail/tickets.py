@@ -40,10 +40,11 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid. It has the same length for an address with and without an account.
 
-    ``account`` may be a decoy. ``key`` is the public key that must sign the request with the code, raw, or empty.
-    ``lineage`` is the login that requested the code, or empty. ``version`` is the credentials version, in 8 bytes.
-    ``root`` is the version of the root secret of the code. ``settled``: a long-used device requests a change of the
-    address with a second factor, so the old address cannot undo it.
+    For a registration, and if no account has the address, ``account`` is an id that no account has. ``key`` is the
+    public key that must sign the request with the code, raw, or empty. ``lineage`` is the login that requested the
+    code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the root secret of
+    the code. ``settled``: a long-used device requests a change of the address with a second factor, so the old address
+    cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -86,11 +87,11 @@ class MailLink(Ticket, frozen=True):
 
 
 class MailOrder(Ticket, frozen=True):
-    """A mail in the queue. The job that sends it reads the account and decides.
+    """A mail in the queue. The job that sends it reads the account first, and may drop the mail.
 
-    ``template`` is the name of the texts. ``address`` is empty for the address of the account. ``index`` is the e-mail
-    index of ``address``. ``version`` is the credentials version that a code was requested with; it is empty for a
-    notice. ``code`` is empty for a notice. ``device`` is the name of a device, which its owner chose.
+    ``template`` is the name of the texts. If ``address`` is empty, the mail goes to the address of the account.
+    ``index`` is the e-mail index of ``address``. ``version`` is the credentials version at the request for a code.
+    ``version`` and ``code`` are empty for a notice. ``device`` is the name of a device, which its holder chose.
     """
 
     purpose: ClassVar[TicketPurpose] = MAIL_ORDER

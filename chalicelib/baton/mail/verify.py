@@ -1,7 +1,7 @@
 """Prove the address of an account, with a code that the same login requested, or a link on any login of the account.
 
 A login of the account is required. If a stranger registered the address of another person, that person must not confirm
-the account by opening its link.
+the stranger's account by opening the link in the mail.
 """
 
 from msgspec import Struct

@@ -31,7 +31,7 @@ class Argon2(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind with its cost."""
+        """The kind with its cost, such as ``argon2id-m19456-t2-p1``."""
         return name_of(self.variant, self.cost)
 
     def matches(self, password: bytes) -> bool:

@@ -26,7 +26,7 @@ class Bcrypt(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind with its cost."""
+        """The kind with its cost, such as ``bcrypt12``."""
         return f"bcrypt{self.cost}"
 
     def matches(self, password: bytes) -> bool:

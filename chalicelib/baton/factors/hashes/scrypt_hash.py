@@ -36,7 +36,7 @@ class Scrypt(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind with its cost."""
+        """The kind with its cost, such as ``scrypt-n14-r8-p1``."""
         ln, r, p = self.cost
         return f"scrypt-n{ln}-r{r}-p{p}"
 
@@ -57,7 +57,7 @@ def read(text: str) -> Scrypt:
 
 
 def check_cost(ln: int, r: int, p: int, *, ln_max: int = LN_MAX, r_max: int = R_MAX) -> None:
-    """Check the cost. Raises ``HashRefused``."""
+    """Check that the cost is within the limits. Raises ``HashRefused``."""
     check_range("ln", ln, LN_MIN, ln_max)
     check_range("r", r, 1, r_max)
     check_range("N times r times p", 2**ln * r * p, 1, WORK_MAX)
