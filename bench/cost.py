@@ -30,7 +30,7 @@ OPERATIONS: Mapping[str, Habits] = {
 
 EVERYTHING = Habits()
 LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
-"""The part that the other products offer: logins and renewals. With them, the app's own calls go to its own servers."""
+"""The part that the other products offer: logins and renewals. They do not carry the calls to the app's own routes."""
 
 
 @dataclass(frozen=True, slots=True)

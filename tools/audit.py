@@ -93,7 +93,7 @@ def run(command: list[str]) -> str:
 
 
 def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - each tool's own shape
-    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Other output raises ``Unreached``."""
+    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Raises ``Unreached`` for other text."""
     said = run(command) or silence
     try:
         return json.loads(said)
@@ -284,7 +284,7 @@ CHECKS: Final[Mapping[str, Callable[[], Iterator[Finding]]]] = {
 
 
 ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
-"""The check that needs the network: newly published vulnerabilities. All others read only this folder."""
+"""The check of ``CHECKS`` that needs the network: newly published vulnerabilities. The others read only this folder."""
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:

@@ -222,7 +222,7 @@ class BegunEnrolment(msgspec.Struct, kw_only=True):
     enrolment: str
     expires_in: int
     secret: Annotated[str, msgspec.Meta(description="The secret of an authenticator app, base32.")] = ""
-    otpauth_uri: Annotated[str, msgspec.Meta(description="Its URI, for the QR code.")] = ""
+    otpauth_uri: Annotated[str, msgspec.Meta(description="The URI of the app's secret, for a QR code.")] = ""
     options: Annotated[
         dict[str, Any], msgspec.Meta(description="The options of a passkey: `PublicKeyCredentialCreationOptionsJSON`.")
     ] = {}
@@ -297,7 +297,7 @@ class Row:
     fields: tuple[str, ...] = ()
     """Further header fields that the request has or may have."""
     other: type | None = None
-    """Another body of a successful answer."""
+    """A second body that a successful answer may have."""
 
 
 ROWS: Mapping[tuple[str, str], Row] = {

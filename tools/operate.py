@@ -2,12 +2,12 @@
 
 STAGE=dev takes the settings of that stage from .chalice/config.json.
 
-make-ring               create the key ring of a new deployment, once; over accounts only with a typed confirmation
+make-ring               create the key ring of a new deployment, once; if accounts exist, only with a typed confirmation
 rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
-after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: earlier tables
+after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: of earlier tables
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
@@ -87,7 +87,7 @@ def _fenced(ring: Ring, _: Entropy, *, now: int) -> Ring:
 
 
 class Change(NamedTuple):
-    """A change of the key ring, the seconds until it is effective everywhere, and its effect in words."""
+    """A change of the key ring, the seconds until the change is effective everywhere, and its effect in words."""
 
     make: Callable[..., Ring]
     takes_s: int
@@ -271,7 +271,7 @@ class Operator:
         return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
 
     def set_provider_key(self, file: str) -> str:
-        """Store the private key for Apple. Raises ``NotFound`` without such a provider, and for another file."""
+        """Store the private key for Apple. Raises ``NotFound`` if no provider is Apple, or the file has no such key."""
         act = SetProviderKey(
             key_ring=self._key_ring,
             tokens=StoredProviderTokens(self._database),

@@ -111,7 +111,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the time of the restored data. A repeated run must not compute it from its own start."""
+    """Return the time of the restored data. A repeated run must not compute this time from the start of that run."""
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 

@@ -40,7 +40,7 @@ _NAME_THE_OLD: Final = "make upgrade-check SINCE=<commit or folder of the old re
 
 Json = Mapping[str, Any]
 Read = Callable[[str], str | None]
-"""Read a file of the old release by its path; ``None`` where the old release has no such file."""
+"""Read a file of the old release by its path. ``None``: the old release has no such file."""
 
 
 class Finding(Struct, frozen=True):

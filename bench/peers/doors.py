@@ -83,7 +83,7 @@ class Door:
     parameter: str = "refresh_token"
     floor: str = "/floor"
     knows_dpop: bool = False
-    """Whether a key is proved by DPoP (RFC 9449). Otherwise it signs the request (RFC 9421)."""
+    """Whether a key is proved by DPoP (RFC 9449). If not, the key signs the request (RFC 9421)."""
 
     @property
     def host(self) -> str:

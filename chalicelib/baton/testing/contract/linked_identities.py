@@ -111,7 +111,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(GOOGLE.index) == GOOGLE
 
     def test_a_second_identity_joins_the_first(self, storage: StorageUnderTest) -> None:
-        """Every device is forgotten, if none proved a second factor."""
+        """A link without a proof of a second factor forgets every remembered device."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1}))
         assert self.link(storage) == Done()
         user = self.stored_user(storage)
@@ -123,7 +123,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("before", [None, NOW - 9])
     def test_an_identity_may_prove_the_address(self, storage: StorageUnderTest, before: int | None) -> None:
-        """The first time of proof stays."""
+        """If the address was proved before, the time of that proof stays."""
         user = self.registered_without(storage, verified_at=before)
         assert self.link(storage, user, replace(NEW_GOOGLE, verified=True)) == Done()
         assert self.stored_user(storage).verified_at == (before or NOW)

@@ -30,7 +30,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_nonce_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second call with the same nonce is refused until its signature is too old to be accepted."""
+        """A second call with the same nonce is refused until the signature of the first call is too old to be valid."""
         spend = storage.one_time.consume_nonce
         assert spend("key", "nonce", now=NOW, mark=MARK) == Done()
         assert spend("key", "nonce", now=NOW, mark=OTHER_MARK) == Refused()
