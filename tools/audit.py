@@ -206,7 +206,7 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
         yield Finding(
-            "the key ring", f"it cannot be read: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
+            "the key ring", f"it cannot be read: {trouble.reason}", "make doctor, with the same STAGE, names the cause"
         )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:

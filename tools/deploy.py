@@ -215,7 +215,7 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
         for one in (() if new else stack.get("Parameters", ()))
         if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
     }
-    # A unique name: an interrupted run has left its change set.
+    # A unique name: an interrupted run may have left its change set.
     name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     parameters = parameters_of(stage, stack)
     cloudformation.create_change_set(

@@ -32,7 +32,7 @@ Use `code` in your program: it is stable. For a `code` that your app does not ha
 
 {actions}
 Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the members of RFC 6749 (`error`,
-`error_description`). Elsewhere it has those of RFC 9457 (`application/problem+json`). Both have `code`, `action`,
+`error_description`). Elsewhere the body has those of RFC 9457 (`application/problem+json`). Both have `code`, `action`,
 `retryable`, `request_id` and `server_time`.
 """
 

@@ -149,14 +149,14 @@ A login backend for apps. Decide by `code`. For a code that your app does not ha
 **Signed calls.** A login that is bound to the key of a device, or to an issued HMAC secret, signs every call (RFC
 9421). The signature has `tag="baton"` and the parameters `created`, `keyid` and `nonce`. It covers `@method`,
 `@authority`, `@path` (as sent, with the prefix) and every query parameter as `@query-param`. If the request has a body,
-it also covers `content-digest` (RFC 9530). If the request has the fields `authorization`, `idempotency-key` or
-`baton-grant`, it covers them too. An unbound login sends its token without a signature.
+the signature also covers `content-digest` (RFC 9530). If the request has the fields `authorization`, `idempotency-key`
+or `baton-grant`, the signature covers them too. An unbound login sends its token without a signature.
 
 **Attempts.** Store a random `Idempotency-Key` before you register, log in or exchange. Send the same value until you
 get an answer: the same request with the same attempt gets the same answer.
 
-**Time.** The header `Baton-Time` has the server's time. On `sync_clock`, set the offset of your clock from it, and sign
-again, once.
+**Time.** The header `Baton-Time` has the server's time. On `sync_clock`, set the offset of your clock from this header,
+and sign again, once.
 """
 
 

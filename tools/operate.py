@@ -12,7 +12,7 @@ disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
 factors E-MAIL remove   remove every second factor of an account; check the identity of the person first
-forget ACCOUNT          delete the events of an account that its owner deleted, by its id, and tell your app again
+forget ACCOUNT          delete the events of the deleted account with this id, and call `on_delete` of your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
@@ -21,7 +21,7 @@ provider-key apple FILE  store the private key for Apple (.p8), encrypted: docs/
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 import FILE --from SYSTEM  make the accounts of another system: docs/baton/moving.md; `import --help` lists the options
-export --to FILE --recipient age1…  write every account and its password hash to a file that only age opens
+export --to FILE --recipient age1…  write every account and its password hash to a file, encrypted with age
 hashes                  count the kinds of password hashes, and print the setting BATON_DECOYS
 
 For an account without an address, write its id in place of E-MAIL.
@@ -310,7 +310,7 @@ class Operator:
         act = RemoveFactors(record=self._record(), store=Factors(self._database), **self._accounts())
         account = act(email)
         return (
-            f"ok: account {account} has no second factor; no login has ended. next: if this was another person, "
+            f"ok: account {account} has no second factor; no login has ended. next: if another person asked for this, "
             "disable the account"
         )
 

@@ -284,7 +284,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
     """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
     The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
-    registry than the stage does: Chalice starts the application to find its routes. Call it within ``alone()``.
+    registry than the stage does: Chalice starts the application to find its routes. Call this within ``alone()``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()

@@ -77,8 +77,8 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
     """Return an identity in the form of a line of the file. Without a row, the name of the provider is its code.
 
-    The issuer is not stored. It is the issuer of the provider with which the index of the identity is the stored one.
-    Raises ``CannotDecrypt``.
+    The issuer is not stored: of the provider's issuers, it is that from which the stored index derives. Raises
+    ``CannotDecrypt``.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

@@ -181,11 +181,11 @@ class World:
         SetRoles(clients=self._baton.clients, **self._operator())(email, roles)
 
     def disable(self, email: str) -> None:
-        """Disable an account, as the operator does: all its logins end. Raises ``errors.NotFound``."""
+        """Disable an account, as the operator does: all its logins end. Raises ``errors.NotFound`` if there is none."""
         SetStatus(**self._operator())(email, Status.DISABLED)
 
     def enable(self, email: str) -> None:
-        """Enable a disabled account: it can log in again. Raises ``errors.NotFound``."""
+        """Enable a disabled account: it can log in again. Raises ``errors.NotFound`` if there is none."""
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(SOMEBODY_ELSE) is None
 
     def test_an_id_whose_account_state_remains_cannot_be_registered(self, storage: StorageUnderTest) -> None:
-        """If only the account state exists, registering its id writes nothing and returns ``AddressTaken``."""
+        """If only the account state exists, registering its account id writes nothing and returns ``AddressTaken``."""
         storage.seed(state_with(status=Status.DELETED))
         assert storage.accounts.register(USER, state_with(MINE_LIVE)) == AddressTaken(ACCOUNT)
         assert storage.accounts.find(USER.email_index) is None

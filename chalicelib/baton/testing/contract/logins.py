@@ -137,7 +137,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_ends_the_earlier_login_of_its_key(self, storage: StorageUnderTest) -> None:
-        """The same write ends it, with reason `replaced`. The account's other devices stay logged in."""
+        """The write of the login ends the earlier login, with reason `replaced`. Other devices stay logged in."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, replaced=(MINE_LIVE,)) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REPLACED), attempts=(bytes(8),) * 4)
