@@ -42,7 +42,7 @@ class Start:
 
 
 class Phone:
-    """A client that can send each request to another environment."""
+    """A client whose requests can go to a different environment each time."""
 
     def __init__(self, template: Path) -> None:
         """Use the packaged routes."""

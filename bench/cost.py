@@ -181,7 +181,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
 
 
 def _beside(peer: Peer, others: Sequence[Peer]) -> str:
-    """Return a position for a name where it overlaps no line: above the most expensive line, below the others."""
+    """Return the side of its line on which a name overlaps no line: above the most expensive one, below the others."""
     dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
     return "bottom" if peer is dearest else "top"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BACKED_UP: Final = ("users", "lineages")
-"""The restored tables. The others begin empty: earlier one-time values must not work again."""
+"""The restored tables. The other tables begin empty: earlier one-time values must not work again."""
 
 POLL_S: Final = 10
 STATUS_AFTER: Final[Mapping[str, Status]] = {

@@ -130,7 +130,7 @@ class LoggedOut(NotLoggedIn):
 
     `reason` is the end reason of the server, if any (`reuse`, `logout`, `password_changed`, ...), or one of this
     client: `reuse` if it detected a copy of the device (rule 8), `key_lost` if the key of the device does not exist any
-    more. `confirmed` is false until the server has confirmed that the login has ended there too.
+    more. `confirmed` is false if the server has not yet confirmed the end of the login.
     """
 
     kind = "logged_out"
@@ -150,7 +150,7 @@ class _Unanswered(BatonError):
 
 
 class Offline(_Unanswered):
-    """There was no answer within the caller's deadline. The session is kept. `last` is what came instead, if known."""
+    """There was no answer within the caller's deadline. The session is kept. `last` is the last failure, if known."""
 
     kind = "offline"
 
