@@ -361,7 +361,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/factor"): Row(
         "proveFactor",
-        "Finish a login: prove a second factor, or complete the enrolment of one. Sign with the key of the login.",
+        "Finish a login: prove a second factor, or complete the enrolment of a factor. Sign with the key of the login.",
         {200: LoginTokens},
         (
             *SESSION,
@@ -415,7 +415,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/attestation-challenge"): Row(
         "getAttestationChallenge",
-        "Get a challenge for evidence of the app and its device. It may be used several times until it expires.",
+        "Get a challenge for evidence of the app and its device. It can be used several times until it expires.",
         {200: ChallengeAnswer},
         (*JSON, UnknownClient, UnauthorizedClient),
     ),
@@ -474,7 +474,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/restore"): Row(
         "restoreLogin",
-        "Restore a login on this new phone, with the restore key of the old one. Sign with the new key in the body.",
+        "Restore a login on this new phone, with the restore key of the old phone. Sign with the new key in the body.",
         {200: TokenResponse},
         (
             *JSON,
@@ -578,13 +578,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/factors/recovery-codes"): Row(
         "renewRecoveryCodes",
-        "Replace the recovery codes. The new ones are shown once.",
+        "Replace the recovery codes. The new codes are shown once.",
         {200: NewRecoveryCodes},
         (FactorMissing, *OURS),
     ),
     ("POST", "/oauth/token"): Row(
         "exchangeToken",
-        "Exchange a token for the next token, or for a narrowed one (RFC 8693). A bound login must sign.",
+        "Exchange a token for the next token, or for a narrowed token (RFC 8693). A bound login must sign.",
         {200: TokenResponse},
         (
             *FORM,
@@ -678,7 +678,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("GET", "/session/open"): Row(
         "openBrowser",
-        "Open the page that redeems the code in its fragment. With the header, log in immediately.",
+        "Open the page that redeems the code in its fragment. With the header `Baton-Handover`, log in immediately.",
         {200: str, 303: None},
         (HandoverInvalid, InsufficientAcr, errors.TooManyRequests, *SITE, *OURS),
         fields=("Baton-Handover",),
@@ -744,7 +744,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/email"): Row(
         "requestNewAddress",
-        "Send a code to the new address of the account. It is sent even if another account has this address.",
+        "Send a code to the new address of the account. The code is sent even if another account has this address.",
         {202: Started},
         (*MAIL, *OURS, InvalidEmail),
     ),
@@ -756,7 +756,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("GET", "/mail/action"): Row(
         "showMailAction",
-        "The page that a link of a mail opens: an undo, or the deletion of an account. It changes nothing.",
+        "The page that a link of a mail opens: an undo, or the deletion of an account. The page changes nothing.",
         {200: str},
         (errors.NotFound,),
     ),

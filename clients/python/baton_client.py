@@ -1429,7 +1429,8 @@ class BatonClient:
 
         `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
         no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` states that two
-        executions do no harm, or the route supports the `idempotency_key` (16 to 128 visible characters).
+        executions do no harm, or you give an `idempotency_key` (16 to 128 visible characters) to a route that supports
+        it.
         """
         return self._call(
             method,
