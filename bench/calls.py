@@ -61,7 +61,7 @@ def measure_fleet() -> tuple[float, float]:
 
 
 def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:
-    """Compare the call that needs almost no cryptography with a call of a trivial route."""
+    """Return the CPU time of the call with almost no cryptography, divided by that of a trivial route."""
     return statistics.median(call / dispatch for _, dispatch, call in samples[PLAINEST])
 
 

@@ -119,7 +119,7 @@ baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read
 @app.route("/bench", methods=["GET"])
 @baton.signed()
 def called(caller: Caller) -> Answer:
-    """Return the caller."""
+    """Return the device id of the caller."""
     return Answer(200, {"hello": caller.device_id})
 
 

@@ -42,7 +42,7 @@ class Start:
 
 
 class Phone:
-    """A client that can send each request to another environment."""
+    """A client whose requests can go to a different environment each time."""
 
     def __init__(self, template: Path) -> None:
         """Use the packaged routes."""
@@ -143,7 +143,7 @@ def shares(looks: Sequence[str]) -> Counter[str]:
 
 
 def ratio(starts: Sequence[Start], bare: Sequence[Start], read: Callable[[Start], float]) -> float:
-    """Divide medians, so that one slow run has no effect."""
+    """Divide the median of Baton by that of the empty function. One slow run has no effect."""
     return statistics.median(map(read, starts)) / statistics.median(map(read, bare))
 
 

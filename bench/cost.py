@@ -30,7 +30,7 @@ OPERATIONS: Mapping[str, Habits] = {
 
 EVERYTHING = Habits()
 LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
-"""The part that the other products offer: logins and renewals. With them, the app's own calls go to its own servers."""
+"""The part that the other products offer: logins and renewals. They do not carry the calls to the app's own routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
 
 
 def _beside(peer: Peer, others: Sequence[Peer]) -> str:
-    """Return a position for a name where it overlaps no line: above the most expensive line, below the others."""
+    """Return the side of its line on which a name overlaps no line: above the most expensive one, below the others."""
     dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
     return "bottom" if peer is dearest else "top"
 

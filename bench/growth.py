@@ -154,7 +154,7 @@ def token_of(app: ModuleType, account_state: AccountState) -> str:
 
 
 def exchange(app: ModuleType, token: str) -> str:
-    """Exchange a token with a Lambda event, and return its child."""
+    """Exchange a token with a Lambda event, and return the child."""
     answer = app.app(_event(token), LambdaContext("bench"))
     if answer["statusCode"] != 200:
         raise AssertionError(answer)
@@ -204,7 +204,7 @@ def by_exchanges() -> list[Point]:
 
 
 def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> None:
-    """Check that exchanges change only a generation, four attempt digests and a time, as ``state_after`` does."""
+    """Check that exchanges change only what ``state_after`` changes: a generation, four attempt digests and a time."""
     (lineage,), (moved,) = before.lineages.values(), after.lineages.values()
     expected = replace(lineage, generation=CHECKED, attempts=moved.attempts, issued_at=moved.issued_at)
     assert after == replace(before, lineages={lineage.id: expected}), (

@@ -89,14 +89,14 @@ def elsewhere(here: Mapping[str, str], taken: Mapping[str, str]) -> list[str]:
 
 
 def wanted(counted: Mapping[str, float]) -> list[str]:
-    """Compare the two targets with the measured values, for readers. A missed target is not a failure."""
+    """Return lines that compare the measured values with the two targets. A missed target is not a failure."""
     hmac = counted[HMAC_UNASKED] / counted[TRIVIAL]
     floor = counted[TRIVIAL] + counted[P256_CHECKS]
     p256, unasked = counted[P256_CALL] / floor, counted[P256_UNASKED] / floor
     return [
         f"by HMAC, until it asks the engine: {hmac:.3f} trivial routes {_verdict(hmac, HMAC_WANTED)}",
         f"by P-256: {p256:.3f} times a trivial route and its two checks {_verdict(p256, P256_WANTED)}",
-        f"by P-256, until it asks the engine: {unasked:.3f} of the same",
+        f"by P-256, until it asks the engine: {unasked:.3f} times a trivial route and its two checks",
     ]
 
 
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if complaints := moved(now, stored["ratios"]):
         print(f"error: more than {TOLERANCE:.0%} from the stored ratios:", *complaints, sep="\n  ")
-        print("remedy: correct it. An intended change: make bench-count UPDATE=1, with the reason in the commit")
+        print("remedy: correct the code. If you intend the change: make bench-count UPDATE=1, and commit the reason")
         return 1
     print(f"ok: all ratios are within {TOLERANCE:.0%} of the stored ratios")
     return 0

@@ -167,7 +167,7 @@ def engine_calls_timed() -> Iterator[Timed]:
 
 
 class Exchanged(NamedTuple):
-    """The CPU time of one exchange over both transports, and the part of its database calls, in microseconds."""
+    """The CPU time of one exchange over each transport, and of its database calls over each, in microseconds."""
 
     lean: float
     boto3: float
@@ -259,7 +259,7 @@ def _progress(what: str, number: int) -> None:
 
 
 def ratio(rows: Sequence[Exchanged]) -> float:
-    """Compare an exchange with the same exchange over botocore, round by round."""
+    """Return the median ratio of an exchange to the same exchange over botocore, round by round."""
     return statistics.median(row.lean / row.boto3 for row in rows)
 
 
@@ -280,5 +280,5 @@ def printed(measured: Measured) -> str:
         lines.append(f"{line}{call:>17.0f}{boto3_call:>7.0f}{calls:>7.2f}")
     whole, argon2, without = (statistics.median(column) for column in zip(*measured.logins, strict=True))
     line = f"{f'CPU per login, {EVERYDAY.name}':<32}{whole:>6.0f}, of that {argon2:.0f} in Argon2; {without:.0f} "
-    lines.append(f"{line}where it is left out: the rest is due to the caches that it empties")
+    lines.append(f"{line}without Argon2: the rest is due to the caches that Argon2 empties")
     return "\n".join(lines)

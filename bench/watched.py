@@ -28,7 +28,7 @@ GOAL: Final = 0.05
 PLAIN, WATCHED = "without the console", "with the console"
 ROUNDS: Final = 80
 REQUESTS: Final = 5
-"""In each round. All of them fit into the buffer of a socket."""
+"""The number of requests in each round. Their bytes fit into the buffer of a socket."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,7 +133,7 @@ def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None])
         _spent(wire, server)
     without, extra = [], []
     for _ in range(ROUNDS):
-        # In this order, a cost that grows within a round counts for both.
+        # In this order, a cost that grows within a round counts for both servers.
         first, second, third, fourth = (_spent(wire, server) for server in (plain, watched, watched, plain))
         without.append((first + fourth) / 2)
         extra.append((second + third - first - fourth) / 2)

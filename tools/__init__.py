@@ -1,7 +1,7 @@
 """Commands that are not deployed: development server, demo, packager, commands of the operator.
 
-Some of them use the reference client, which is a file outside the packages. This module adds its folder to the path, so
-``.venv/bin/python -m tools.smoke`` needs no PYTHONPATH.
+Some commands use the reference client, which is a file outside the packages. This module adds the folder of the client
+to the path, so ``.venv/bin/python -m tools.smoke`` needs no PYTHONPATH.
 """
 
 import sys

@@ -43,7 +43,8 @@ CREDENTIALS: Final = frozenset(
 )
 """Events after which the restored password, address, factors or identities are no longer those of the person."""
 UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_undone"})
-"""Events that removed an identity which the backup may have. A thief may have linked it: all identities are removed."""
+"""Events that removed an identity which the backup may have. A thief may have linked that identity, so all identities
+of the account are removed."""
 RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
 """Changes that the operator must repeat: the backup has the earlier roles and requirements."""
 
@@ -160,9 +161,10 @@ def _use_code(database: DynamoDB, used: Happened) -> bool:
 
 
 def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, unlinked: bool, now: int) -> bool:
-    """Replace the password by a random password. If an identity was ``unlinked`` since the backup, remove all of them.
+    """Replace the password by a random password.
 
-    ``False``: the account does not exist, is disabled, or has no address for a reset by mail.
+    ``unlinked``: an identity was unlinked since the backup, so all identities are removed too. Returns ``False`` if
+    nothing was replaced: the account does not exist, is disabled, or has no address for a reset by mail.
     """
     user = users.get(account)
     mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]

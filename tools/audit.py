@@ -93,7 +93,7 @@ def run(command: list[str]) -> str:
 
 
 def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - each tool's own shape
-    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Other output raises ``Unreached``."""
+    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Raises ``Unreached`` for other text."""
     said = run(command) or silence
     try:
         return json.loads(said)
@@ -206,7 +206,7 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
         yield Finding(
-            "the key ring", f"it cannot be read: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
+            "the key ring", f"it cannot be read: {trouble.reason}", "make doctor, with the same STAGE, names the cause"
         )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
@@ -284,7 +284,7 @@ CHECKS: Final[Mapping[str, Callable[[], Iterator[Finding]]]] = {
 
 
 ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
-"""The check that needs the network: newly published vulnerabilities. All others read only this folder."""
+"""The check of ``CHECKS`` that needs the network: newly published vulnerabilities. The others read only this folder."""
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:

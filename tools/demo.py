@@ -288,7 +288,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
         return
     story.expect(paid.status == 201, "the transfer was not made")
     story.expect(paid.headers.get("baton-replayed") == "1", "the answer is not the stored one")
-    story.note("its answer was lost, so the phone sent it again: the route ran once, and the answer is the stored one")
+    story.note("the first answer was lost, so the phone sent the payment again and got the stored answer: one payment")
 
 
 def newest_code(story: Story) -> str:
@@ -334,7 +334,7 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
 
 
 def move(story: Story, phone: BatonClient) -> None:
-    """Move to a new phone with a restore key. A server may not offer it."""
+    """Move to a new phone with a restore key. A server may have restore keys switched off."""
     story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
     platform = Platform()
     try:

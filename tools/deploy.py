@@ -78,12 +78,12 @@ class Stage:
 
     @property
     def tables(self) -> Tables:
-        """The names of its tables."""
+        """The names of the stage's tables."""
         return Tables(self.settings.table_prefix)
 
     @property
     def data_stack(self) -> str:
-        """The name of its data stack."""
+        """The name of the stage's data stack."""
         return f"{self.prefix}-data"
 
     @property
@@ -215,7 +215,7 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
         for one in (() if new else stack.get("Parameters", ()))
         if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
     }
-    # A unique name: an interrupted run has left its change set.
+    # A unique name: an interrupted run may have left its change set.
     name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     parameters = parameters_of(stage, stack)
     cloudformation.create_change_set(
@@ -405,7 +405,7 @@ def tell(step: int, what: str) -> None:
 
 
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
-    """Carry out the first three steps, for data stack and key ring. Raises ``NotDone``."""
+    """Carry out steps 1 to 3: print the account, deploy the data stack, make the key ring. Raises ``NotDone``."""
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")

@@ -194,7 +194,10 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
 
 
 def remedy_for(reason: str, otherwise: str) -> str:
-    """Choose a remedy by the code at the end of a reason: a deployment does not correct credentials or the network."""
+    """Return the remedy for a reason. A reason ends with an error code, which can show wrong credentials or no network.
+
+    Every other reason has the remedy ``otherwise``.
+    """
     code = reason.rpartition(": ")[2]
     if code.startswith(aws.UNKNOWN_CREDENTIALS) or "Credential" in code or "Token" in code:
         return aws.CREDENTIALS

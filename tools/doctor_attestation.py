@@ -15,7 +15,7 @@ from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.policy import DAY_S
 
 Found = tuple[str, str, str]
-"""The name of a check, its finding, and the remedy: empty if there is no problem."""
+"""The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 
 
 def attestation_rows(

@@ -13,7 +13,7 @@ from tools.printed import counted
 from tools.provider_key import key_problem
 
 Found = tuple[str, str, str]
-"""Name, what was found, and the remedy: empty if there is no problem."""
+"""The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 RUNBOOK = "docs/baton/runbooks/apple.md"
 
 

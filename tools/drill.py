@@ -184,9 +184,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store one value of each one-time kind in the live table, and return their keys. ``grant`` is already stored.
+        """Store a nonce and an item in the live table, and keep their keys and that of the stored ``grant``.
 
-        There are no mail tokens yet. Instead, an item is stored under the SHA-256 of a secret.
+        The item is under the key of a mail token. Baton itself stores no such items.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -237,7 +237,7 @@ class Drill:
         device.login(ada.email, ada.password, "drill")
         self.prove("a login works", device.me()["email"] == ada.email)
         device.exchange()
-        self.prove("its exchange and its call work", device.me()["email"] == ada.email)
+        self.prove("an exchange and a call of the new login work", device.me()["email"] == ada.email)
         self.refused(
             "an earlier grant is refused",
             lambda: device.call("POST", "/logout", json=EVERYWHERE, grant=grant),

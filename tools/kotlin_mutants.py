@@ -1,6 +1,6 @@
 """Remove each guard of the Kotlin client once, and check that a test fails: ``python -m tools.kotlin_mutants``.
 
-``clients/kotlin/mutants.toml`` lists the guards. A word as argument selects the mutants that have it.
+``clients/kotlin/mutants.toml`` lists the guards. A word as argument selects the mutants with the word in file or name.
 """
 
 import os
@@ -66,7 +66,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
 
 
 def main(words: list[str]) -> int:
-    """Try each mutant. Print those that survive, and a count."""
+    """Try each mutant. Print the mutants that survive, and the number of killed mutants. Return the exit code."""
     chosen = [
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
     ]

@@ -149,14 +149,14 @@ A login backend for apps. Decide by `code`. For a code that your app does not ha
 **Signed calls.** A login that is bound to the key of a device, or to an issued HMAC secret, signs every call (RFC
 9421). The signature has `tag="baton"` and the parameters `created`, `keyid` and `nonce`. It covers `@method`,
 `@authority`, `@path` (as sent, with the prefix) and every query parameter as `@query-param`. If the request has a body,
-it also covers `content-digest` (RFC 9530). If the request has the fields `authorization`, `idempotency-key` or
-`baton-grant`, it covers them too. An unbound login sends its token without a signature.
+the signature also covers `content-digest` (RFC 9530). If the request has the fields `authorization`, `idempotency-key`
+or `baton-grant`, the signature covers them too. An unbound login sends its token without a signature.
 
 **Attempts.** Store a random `Idempotency-Key` before you register, log in or exchange. Send the same value until you
 get an answer: the same request with the same attempt gets the same answer.
 
-**Time.** The header `Baton-Time` has the server's time. On `sync_clock`, set the offset of your clock from it, and sign
-again, once.
+**Time.** The header `Baton-Time` has the server's time. On `sync_clock`, set the offset of your clock from this header,
+and sign again, once.
 """
 
 
@@ -222,7 +222,7 @@ class BegunEnrolment(msgspec.Struct, kw_only=True):
     enrolment: str
     expires_in: int
     secret: Annotated[str, msgspec.Meta(description="The secret of an authenticator app, base32.")] = ""
-    otpauth_uri: Annotated[str, msgspec.Meta(description="Its URI, for the QR code.")] = ""
+    otpauth_uri: Annotated[str, msgspec.Meta(description="The URI of the app's secret, for a QR code.")] = ""
     options: Annotated[
         dict[str, Any], msgspec.Meta(description="The options of a passkey: `PublicKeyCredentialCreationOptionsJSON`.")
     ] = {}
@@ -297,7 +297,7 @@ class Row:
     fields: tuple[str, ...] = ()
     """Further header fields that the request has or may have."""
     other: type | None = None
-    """Another body of a successful answer."""
+    """A second body that a successful answer may have."""
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -361,7 +361,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/factor"): Row(
         "proveFactor",
-        "Finish a login: prove a second factor, or complete the enrolment of one. Sign with the key of the login.",
+        "Finish a login: prove a second factor, or complete the enrolment of a factor. Sign with the key of the login.",
         {200: LoginTokens},
         (
             *SESSION,
@@ -415,7 +415,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/attestation-challenge"): Row(
         "getAttestationChallenge",
-        "Get a challenge for evidence of the app and its device. It may be used several times until it expires.",
+        "Get a challenge for evidence of the app and its device. It can be used several times until it expires.",
         {200: ChallengeAnswer},
         (*JSON, UnknownClient, UnauthorizedClient),
     ),
@@ -474,7 +474,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/login/restore"): Row(
         "restoreLogin",
-        "Restore a login on this new phone, with the restore key of the old one. Sign with the new key in the body.",
+        "Restore a login on this new phone, with the restore key of the old phone. Sign with the new key in the body.",
         {200: TokenResponse},
         (
             *JSON,
@@ -578,13 +578,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/factors/recovery-codes"): Row(
         "renewRecoveryCodes",
-        "Replace the recovery codes. The new ones are shown once.",
+        "Replace the recovery codes. The new codes are shown once.",
         {200: NewRecoveryCodes},
         (FactorMissing, *OURS),
     ),
     ("POST", "/oauth/token"): Row(
         "exchangeToken",
-        "Exchange a token for the next token, or for a narrowed one (RFC 8693). A bound login must sign.",
+        "Exchange a token for the next token, or for a narrowed token (RFC 8693). A bound login must sign.",
         {200: TokenResponse},
         (
             *FORM,
@@ -678,7 +678,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("GET", "/session/open"): Row(
         "openBrowser",
-        "Open the page that redeems the code in its fragment. With the header, log in immediately.",
+        "Open the page that redeems the code in its fragment. With the header `Baton-Handover`, log in immediately.",
         {200: str, 303: None},
         (HandoverInvalid, InsufficientAcr, errors.TooManyRequests, *SITE, *OURS),
         fields=("Baton-Handover",),
@@ -744,7 +744,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/email"): Row(
         "requestNewAddress",
-        "Send a code to the new address of the account. It is sent even if another account has this address.",
+        "Send a code to the new address of the account. The code is sent even if another account has this address.",
         {202: Started},
         (*MAIL, *OURS, InvalidEmail),
     ),
@@ -756,7 +756,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("GET", "/mail/action"): Row(
         "showMailAction",
-        "The page that a link of a mail opens: an undo, or the deletion of an account. It changes nothing.",
+        "The page that a link of a mail opens: an undo, or the deletion of an account. The page changes nothing.",
         {200: str},
         (errors.NotFound,),
     ),

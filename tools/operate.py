@@ -2,17 +2,17 @@
 
 STAGE=dev takes the settings of that stage from .chalice/config.json.
 
-make-ring               create the key ring of a new deployment, once; over accounts only with a typed confirmation
+make-ring               create the key ring of a new deployment, once; if accounts exist, only with a typed confirmation
 rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
-after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: earlier tables
+after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: of earlier tables
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
 factors E-MAIL remove   remove every second factor of an account; check the identity of the person first
-forget ACCOUNT          delete the events of an account that its owner deleted, by its id, and tell your app again
+forget ACCOUNT          delete the events of the deleted account with this id, and call `on_delete` of your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
@@ -21,7 +21,7 @@ provider-key apple FILE  store the private key for Apple (.p8), encrypted: docs/
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 import FILE --from SYSTEM  make the accounts of another system: docs/baton/moving.md; `import --help` lists the options
-export --to FILE --recipient age1…  write every account and its password hash to a file that only age opens
+export --to FILE --recipient age1…  write every account and its password hash to a file, encrypted with age
 hashes                  count the kinds of password hashes, and print the setting BATON_DECOYS
 
 For an account without an address, write its id in place of E-MAIL.
@@ -87,7 +87,7 @@ def _fenced(ring: Ring, _: Entropy, *, now: int) -> Ring:
 
 
 class Change(NamedTuple):
-    """A change of the key ring, the seconds until it is effective everywhere, and its effect in words."""
+    """A change of the key ring, the seconds until the change is effective everywhere, and its effect in words."""
 
     make: Callable[..., Ring]
     takes_s: int
@@ -271,7 +271,7 @@ class Operator:
         return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
 
     def set_provider_key(self, file: str) -> str:
-        """Store the private key for Apple. Raises ``NotFound`` without such a provider, and for another file."""
+        """Store the private key for Apple. Raises ``NotFound`` if no provider is Apple, or the file has no such key."""
         act = SetProviderKey(
             key_ring=self._key_ring,
             tokens=StoredProviderTokens(self._database),
@@ -310,7 +310,7 @@ class Operator:
         act = RemoveFactors(record=self._record(), store=Factors(self._database), **self._accounts())
         account = act(email)
         return (
-            f"ok: account {account} has no second factor; no login has ended. next: if this was another person, "
+            f"ok: account {account} has no second factor; no login has ended. next: if another person asked for this, "
             "disable the account"
         )
 

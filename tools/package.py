@@ -284,7 +284,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
     """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
     The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
-    registry than the stage does: Chalice starts the application to find its routes. Call it within ``alone()``.
+    registry than the stage does: Chalice starts the application to find its routes. Call this within ``alone()``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -332,7 +332,7 @@ def _rewrite(archive: Path) -> None:
     """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
     pinned = (ROOT / requirements.PINNED).read_text("utf-8")
     teams = requirements.brought_by("requirements-app.in", pinned)
-    # A team's own packages may import any part of theirs.
+    # The team's packages may import any part of the packages that they require, so those stay complete.
     left_out = [pattern for package, pattern in LEFT_OUT.items() if package not in teams]
     entries = {name: content for name, content in _entries(archive) if not any(one.match(name) for one in left_out)}
     with tempfile.TemporaryDirectory() as place:
@@ -405,10 +405,10 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
     """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
-    Neither can compare origins. A gateway response consists of literals and fields of the request, a firewall response
-    only of literals. One origin is written as a literal. Of several origins, the gateway returns the origin of the
-    request, and the firewall ``*``. Such an answer has only a code and a time to wait, is the same for every client,
-    and has no credentials.
+    API Gateway and the firewall cannot compare origins. A gateway response consists of literals and fields of the
+    request, a firewall response only of literals. One origin is written as a literal. Of several origins, the gateway
+    returns the origin of the request, and the firewall ``*``. This is safe: these answers have only a code and a time
+    to wait, are the same for every client, and have no credentials.
     """
     if not origins:
         return template

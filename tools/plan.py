@@ -1,6 +1,6 @@
 """``make plan STAGE=dev USERS=10000``: the changes that a deployment would make, and the cost of a month.
 
-It changes nothing.
+The command changes nothing.
 """
 
 import base64

@@ -165,7 +165,7 @@ def _per_million(requests: float, prices: Mapping[str, float], what: str) -> flo
 
 
 def _kms_requests(done: Work) -> float:
-    """Estimate the calls of KMS: one by each environment, and those by DynamoDB for its table keys, every 5 minutes."""
+    """Estimate the calls to KMS. Every 5 minutes, an environment makes one, and causes two by DynamoDB."""
     environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
     return environments * 3 * 12 * 24 * DAYS_A_MONTH
 

@@ -23,7 +23,7 @@ class SetProviderKey(Struct, frozen=True, kw_only=True):
     providers: Providers
 
     def __call__(self, file: str) -> str:
-        """Return the line for the operator. Raises ``NotFound``: there is no such row, or no such key in the file."""
+        """Return the line for the operator. Raises ``NotFound`` if no provider is Apple or the file has no such key."""
         row = next((one for one in self.providers.by_name.values() if one.code == APPLE_CODE), None)
         if row is None:
             raise errors.NotFound("chalicelib/providers.toml has no provider of kind apple")

@@ -24,7 +24,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def unsatisfied(root: Path) -> Iterator[str]:
-    """Return each line of the sources that the pins of a tree do not satisfy."""
+    """Yield a message for each requirement in the sources of a tree that its pins do not satisfy."""
     pinned = pins((root / PINNED).read_text("utf-8"))
     for source in SOURCES:
         file = root / source
@@ -52,7 +52,7 @@ def brought_by(source: str, pinned: str) -> set[str]:
 
 
 def _parents(pinned: str) -> Iterator[tuple[str, set[str]]]:
-    """Read who requires each package: a package, or ``-r <source>``."""
+    """Yield each package with the packages that require it. A source that requires it is ``-r <source>``."""
     for block in re.split(r"^(?=[A-Za-z0-9])", pinned, flags=re.MULTILINE)[1:]:
         comments = re.findall(r"^ +# +(?:via\b)?[ ]*(\S.*)$", block, re.MULTILINE)
         via = {one if one.startswith("-") else canonicalize_name(one) for one in comments}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BACKED_UP: Final = ("users", "lineages")
-"""The restored tables. The others begin empty: earlier one-time values must not work again."""
+"""The restored tables. The other tables begin empty: earlier one-time values must not work again."""
 
 POLL_S: Final = 10
 STATUS_AFTER: Final[Mapping[str, Status]] = {
@@ -111,7 +111,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the time of the restored data. A repeated run must not compute it from its own start."""
+    """Return the time of the restored data. A repeated run must not compute this time from the start of that run."""
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 

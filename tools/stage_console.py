@@ -84,7 +84,7 @@ class Stage:
     def _find(self, request: DevRequest) -> GatewayResponse:
         """Find an account by its address or id.
 
-        The log lines of the API also find it by one of its logins or requests.
+        With the log lines of the API, the id of a login or a request of the account also finds the account.
         """
         text = request.parameters("q").get("q", "").strip()
         if not text:

@@ -40,7 +40,7 @@ _NAME_THE_OLD: Final = "make upgrade-check SINCE=<commit or folder of the old re
 
 Json = Mapping[str, Any]
 Read = Callable[[str], str | None]
-"""Read a file of the old release by its path; ``None`` where the old release has no such file."""
+"""Read a file of the old release by its path. ``None``: the old release has no such file."""
 
 
 class Finding(Struct, frozen=True):
@@ -244,7 +244,7 @@ def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
     before, after = (read(VERSION) or "").strip(), manifest.version(root)
     state: Literal["error", "warning"] = "error" if major(before) == major(after) else "warning"
     if before == after and not manifest.in_development(root):
-        found = f"wire, formats and names were compared with {before} itself: it is committed"
+        found = f"wire, formats and names were compared with {before} itself: the commit has the new release already"
         yield Finding("skipped", "old release", found, _NAME_THE_OLD)
     if (described := read(DESCRIPTION)) is not None:
         try:

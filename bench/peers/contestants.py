@@ -153,7 +153,7 @@ def _launch(source: str, store: Sqlite | Postgresql, logins: int, *told: str) ->
         command: list[str | Path] = [python_peers(), "django_peers.py", source, address, str(logins)]
         return Program(command, cwd=SERVED, environ={"PYTHONPATH": ""})
     node, installed = node_peers()
-    # The program finds modules beside its file, so it is started under its name there, although its source is here.
+    # Node finds modules beside the program's file, so the program is started by a link in the folder of the modules.
     link = installed / source
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(SERVED / source, installed))

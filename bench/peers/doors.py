@@ -83,7 +83,7 @@ class Door:
     parameter: str = "refresh_token"
     floor: str = "/floor"
     knows_dpop: bool = False
-    """Whether a key is proved by DPoP (RFC 9449). Otherwise it signs the request (RFC 9421)."""
+    """Whether a key is proved by DPoP (RFC 9449). If not, the key signs the request (RFC 9421)."""
 
     @property
     def host(self) -> str:
@@ -106,7 +106,7 @@ class Door:
     def nothing(self, login: Login, *, answer_bytes: int) -> bytes:
         """Build a request that is like a refresh, but that the HTTP server itself answers.
 
-        Its body has this number of bytes.
+        The body of the answer has ``answer_bytes`` bytes.
         """
         target = f"{self.floor}?bytes={answer_bytes}"
         return written(target, {"host": self.host, "content-type": FORM}, self._form(login.token))

@@ -12,9 +12,9 @@ port to another language keeps them in the same places.
 1. Keep one storage record (token, attempt), and write it atomically and durably. The attempt is random, at least 128
    bits. Make it when the token is stored, and never make another one for the same token. If a power failure undoes a
    write, the device holds an old record, as after the restore of a backup.
-2. Take the time for `created` first, then read storage, then sign, anew for every sending. A process that was frozen in
-   between comes too late for the time window, which ends nothing. One exchange in flight per process. Across processes
-   the record is the lock: a process that exchanges the same token sends the same attempt, and gets the same child.
+2. Take the time for `created` first, then read storage, then sign, anew for every sending. If a process freezes between
+   these steps, the server refuses its late signature, and no session ends. One exchange in flight per process. Across
+   processes the record is the lock: if two exchange the same token, they send the same attempt and get the same child.
 3. After an answer, compare and set: store the child, with a new attempt, only if storage still holds the parent.
    Otherwise discard the child and read storage again.
 4. Persist the child before using it.
@@ -25,14 +25,14 @@ port to another language keeps them in the same places.
    with `error` `invalid_token` or `invalid_grant`, about the session's own token, or the loss of the device's key, ends
    a session.
 7. Exchange when a token is needed, not on a timer.
-8. If the answer is `superseded` a second time, a moment later, and storage still holds the same token, another holder
-   of this record has exchanged the token. It is a copy of the device or a restored backup. Revoke the login with the
-   device's own key, drop session and key, tell the app, and log in again with a new key. Keep the revocation until
-   Baton answers it. A logout is kept in the same way: the record has no session immediately, and the server is informed
-   when it answers.
+8. If an exchange and its repetition a moment later are both answered `superseded`, and storage still holds the same
+   token, another holder of this record has exchanged the token: a copy of the device or a restored backup. Revoke the
+   login with the device's own key, drop session and key, tell the app, and log in again with a new key. Keep the
+   revocation until Baton answers it. A logout also stores a revocation: the record has no session immediately, and the
+   revocation is sent until Baton answers it.
 9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a
-   redirect, or a stored copy of an answer that no cache may store. It is never a success and never ends a session. An
-   answer with `Age` does not set the clock.
+   redirect, or a stored copy of an answer that no cache may store. A lost answer is never a success and never ends a
+   session. An answer with `Age` does not set the clock.
 """
 
 import base64
@@ -81,12 +81,12 @@ DEADLINE_S = 30.0  # The time that a caller waits for an answer by default.
 SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
 MOMENT_S = 1.0  # The minimum wait before a second `superseded` counts (rule 8).
-REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. It is stored and sent again.
+REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. Without an answer it is sent again later.
 REVOCATION_REST_S = 30.0  # The minimum time until an unanswered revocation is sent again.
 REVOCATION_LIFE_S = 30 * 86_400  # After this time the unused login has ended without a revocation.
 REVOCATIONS_MAX = 8
 STEP_LIFE_S = 600  # The life of a login that needs a second factor, unless the server states another.
-WRONG_PROOFS_MAX = 5  # `login` raises the refusal after this number of wrong proofs: a function may be a program.
+WRONG_PROOFS_MAX = 5  # `login` then raises the refusal: a `second_factor` that is a program would not stop.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -130,7 +130,7 @@ class LoggedOut(NotLoggedIn):
 
     `reason` is the end reason of the server, if any (`reuse`, `logout`, `password_changed`, ...), or one of this
     client: `reuse` if it detected a copy of the device (rule 8), `key_lost` if the key of the device does not exist any
-    more. `confirmed` is false until the server has confirmed that the login has ended there too.
+    more. `confirmed` is false if the server has not yet confirmed the end of the login.
     """
 
     kind = "logged_out"
@@ -150,7 +150,7 @@ class _Unanswered(BatonError):
 
 
 class Offline(_Unanswered):
-    """There was no answer within the caller's deadline. The session is kept. `last` is what came instead, if known."""
+    """There was no answer within the caller's deadline. The session is kept. `last` is the last failure, if known."""
 
     kind = "offline"
 
@@ -187,7 +187,7 @@ class Refused(BatonError):
     kind = "refused"
 
     def __init__(self, answer: "Answer") -> None:
-        """Read either error dialect. A team's own route may leave `code` and `action` out: the status gives them."""
+        """Read an error of Baton or OAuth. If a route of the app sends no `code` or `action`, the status gives it."""
         self.status = answer.status
         self.problem = answer.members()
         self.error = str(self.problem.get("error", ""))
@@ -211,13 +211,13 @@ class Refused(BatonError):
 class DeviceKey:
     """A device's private key. `data` is PKCS #8 in base64.
 
-    With another `store`, it is the key of another library of Baton, and `data` is its handle there. This client cannot
-    use such a key.
+    If `store` is not `pkcs8`, another library of Baton made the key, and `data` is the handle of the key in that store.
+    This client cannot use the key.
     """
 
     data: str = field(repr=False)
     store: str = "pkcs8"
-    public: Mapping[str, str] | None = field(default=None, compare=False)  # For a key of another store.
+    public: Mapping[str, str] | None = field(default=None, compare=False)  # The JWK of a key in another store.
 
     def __post_init__(self) -> None:
         """Parse the key, or raise `BrokenStorage`."""
@@ -296,11 +296,11 @@ class Pending:
     kind: str = "login"
     factors: tuple[str, ...] = ()
     enrol: tuple[str, ...] = ()
-    expires_at: int | None = None  # Of `auth_session`, by the server's clock.
-    problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The answer with `auth_session`, without it.
+    expires_at: int | None = None  # The time at which `auth_session` expires, by the server's clock.
+    problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The refusal, without its `auth_session`.
 
     def same_login(self, other: "Pending") -> bool:
-        """Whether a repetition of the login continues with this attempt."""
+        """Whether `other` is the same login, so that it continues with this attempt."""
         return (self.email, self.client_id, self.binding) == (other.email, other.client_id, other.binding)
 
 
@@ -313,7 +313,7 @@ class Identity:
 
     @classmethod
     def of(cls, given: object) -> "Identity":
-        """Read an identity, or a dictionary. Raise `TypeError` for anything else."""
+        """Return the identity that is given, as an `Identity` or a dictionary. Raise `TypeError` for anything else."""
         identity = cls(**given) if isinstance(given, Mapping) else given
         if not isinstance(identity, Identity):
             raise TypeError("`identity` is an Identity, or a dictionary with `provider` and `sign_in`.")
@@ -324,10 +324,10 @@ class Identity:
 class Proof:
     """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
 
-    Every `password` of a method of this client may be a `Proof`, or a dictionary with the same names. It must be one of
-    them if the account has a second factor. `passkey` is a function that calls the platform: it gets the options and
-    returns the answer, both as WebAuthn JSON. Or it is the answer, if your app has fetched the options. `identity`
-    takes the place of the password at a step-up.
+    An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. If the
+    account has a second factor, the password is not sufficient. `passkey` is a function that calls the platform: it
+    gets the options and returns the answer, both as WebAuthn JSON. If your app has fetched the options, `passkey` is
+    the answer. `identity` takes the place of the password at a step-up.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -339,7 +339,7 @@ class Proof:
 
     @classmethod
     def of(cls, given: object) -> "Proof":
-        """Read a password, a proof, or a dictionary. Raise `TypeError` for anything else, before anything is sent."""
+        """Return the proof of a password, a proof or a dictionary. Raise `TypeError` for anything else."""
         if isinstance(given, str):
             return cls(password=given)
         proof = cls(**given) if isinstance(given, Mapping) else given
@@ -370,8 +370,8 @@ class Proof:
 class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
-    The signature shows the server that it is a known device. Wrong passwords of strangers therefore cannot block the
-    device, and the server ends the last login if it is still active.
+    The signature shows the server that this is a known device. Wrong passwords of strangers therefore cannot block the
+    device, and the server ends the last login if that login is still active.
     """
 
     key_id: str
@@ -382,8 +382,8 @@ class LastSecret:
 class Revocation:
     """A login that has ended on this device. It is kept until the server has answered its revocation.
 
-    `key` is set if another device has a copy of the key. The record has no key any more, but the revocation needs it
-    (rule 8).
+    `key` is set if the record has dropped the device's key, because another device has a copy of it (rule 8). Only the
+    revocation still needs the key.
     """
 
     token: str = field(repr=False)
@@ -409,8 +409,8 @@ class Ended:
 class State:
     """What an app shows. `reason` and `at` are those of the last end, until the next login.
 
-    `reason` is one of the server, or `key_lost`, or `None`: there was no login, or your app has ended it by `forget`,
-    `logout_everywhere` or `delete_account`.
+    `reason` is an end reason of the server, or `key_lost`. `None`: there was no login, or your app has ended the login
+    by `forget`, `logout_everywhere` or `delete_account`.
     """
 
     signed_in: bool
@@ -448,16 +448,17 @@ class Record:
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Drop the session. The key or secret for the next login is kept, except for a copied or a lost key.
+        """Return the record without the session. A copied or lost key is dropped. Any other key or secret is kept.
 
-        Another device has the key after `reuse`, and after `replaced` (a login by this key that is not of this record).
+        After `reuse`, another device has a copy of the key. After `replaced` too: a login with this key, which is not
+        of this record, has ended the session.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
         return replace(self, session=None, key=key, last=self.last_secret, ended=ended)
 
     def revoked(self, reason: str, at: int) -> "Record":
-        """Move the token from the session to the revocations, in one write: no crash loses the revocation."""
+        """Return the record with the session's token among the revocations. One write stores both changes."""
         session = self.session
         if session is None:
             return self
@@ -484,7 +485,7 @@ class Record:
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse version 2 or 1, or raise `BrokenStorage`: such a record is not the same as no session."""
+        """Parse version 2 or 1, or raise `BrokenStorage`: an unreadable record is not the same as no session."""
         try:
             given = _object(json_codec.loads(text))
             version = given.get("v", 1)
@@ -522,7 +523,7 @@ def _written_key(key: DeviceKey) -> dict[str, object]:
 
 
 def _written_pending(pending: Pending) -> dict[str, object]:
-    optional = ("factors", "enrol", "expires_at", "problem")  # Of a login that waits for a factor.
+    optional = ("factors", "enrol", "expires_at", "problem")  # Only a login that waits for a factor has these.
     return {name: value for name, value in asdict(pending).items() if value or name not in optional}
 
 
@@ -562,7 +563,7 @@ def _session(given: Mapping[str, Any]) -> Session:
     return Session(
         device_id=_text(given["device_id"]),
         access_token=access_token,
-        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Missing: the access token.
+        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Left out if equal.
         expires_at=_time(given["expires_at"]),
         attempt=_text(given["attempt"]),
         key_id=_text_or_none(given.get("key_id")),
@@ -890,7 +891,7 @@ class HttpTransport:
                 connection = idle.pop()
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection.sock, selectors.EVENT_READ)
-                    hung_up = bool(selector.select(0))  # No answer is due: readable data means the end.
+                    hung_up = bool(selector.select(0))  # No answer is due: readable means that the server closed it.
                 if not hung_up:
                     connection.sock.settimeout(timeout_s)
                     return connection
@@ -1132,7 +1133,7 @@ class BatonClient:
         """Use the server at `base_url` (with its stage) as `client_id`. `binding` and `key` are for future logins.
 
         `evidence` makes evidence of the app. It is called when the server requires it, once for each attempt.
-        `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses between attempts.
+        `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses of repetitions.
         """
         self._origin, self._authority, self._prefix = _parsed_base_url(base_url)
         self._client_id, self._storage, self._binding, self._key = client_id, storage, binding, key
@@ -1161,7 +1162,7 @@ class BatonClient:
         """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
 
         This client finds a change of another process when it reads the record, at the next call of a method. A listener
-        is quick. Its error goes to `sys.excepthook`, because the change has already happened.
+        must be quick. An error of a listener goes to `sys.excepthook`, because the change has already happened.
         """
         entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
         self._listeners.append(entry)
@@ -1179,8 +1180,9 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
-        `mail_session` and `code` are those of `start_registration`. A server may require them: `verification_required`.
-        Returns a `LoginStep` if the client of the server requires a second factor: enrol one with it.
+        `mail_session` is the result of `start_registration`, `code` is in its mail. A server that requires them refuses
+        with `verification_required`. Returns a `LoginStep` if the server requires a second factor of this `client_id`:
+        enrol a factor with the step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
@@ -1268,9 +1270,9 @@ class BatonClient:
         """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
 
         `sign_in` is a function. It gets a nonce, shows the sheet of the provider with it, and returns the id_token, or
-        a dictionary with `id_token` and `authorization_code`. After `provider_nonce`, give what the sheet returned.
-        After `Refused` with code `identity_unknown`, ask the person, and call this again with `create`: it makes an
-        account. The other arguments and the results are those of `login`.
+        a dictionary with `id_token` and `authorization_code`. After `provider_nonce`, `sign_in` is what the sheet
+        returned. After `Refused` with code `identity_unknown`, ask the person, and call this again with `create`, which
+        makes an account. The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1368,8 +1370,8 @@ class BatonClient:
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
         """End this session. The person is signed out here in one write, before anything is sent. It needs no network.
 
-        Then the server is informed, by one request within `deadline_s`. Returns whether it has answered. Otherwise the
-        record keeps the revocation, and the next methods send it again, also after a restart and another login.
+        Then one request within `deadline_s` informs the server. Returns whether the server has answered. If not, the
+        record keeps the revocation, and later calls of methods send it, also after a restart and another login.
         """
         at = int(self.now())
         self._change(lambda now: now.revoked("logout", at))
@@ -1427,7 +1429,8 @@ class BatonClient:
 
         `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
         no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` states that two
-        executions do no harm, or the route supports the `idempotency_key` (16 to 128 visible characters).
+        executions do no harm, or you give an `idempotency_key` (16 to 128 visible characters) to a route that supports
+        it.
         """
         return self._call(
             method,
@@ -1455,7 +1458,7 @@ class BatonClient:
     ) -> str:
         """Prove the password, or a `Proof`, for one exact request. Return the grant: for one `call`, for five minutes.
 
-        A code of an authenticator app counts once. With the same `attempt`, a repetition may send it again.
+        A code of an authenticator app counts once. With the same `attempt`, a repetition may send the same code.
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
@@ -1590,7 +1593,7 @@ class BatonClient:
         """Return a code with which a browser takes over this login: as `client_id`, for one minute and one use.
 
         Open `<base URL>/session/open#<code>` in the browser, for a tap of the person, or send the code as header
-        `Baton-Handover` with the first request of an embedded view. `next_page` is the path that it opens then.
+        `Baton-Handover` with the first request of an embedded view. `next_page` is the path to which the browser goes.
         """
         asked = {"client_id": client_id, "next": next_page}
         return str(self._call("POST", "/session/handover", _with(code=str), json=asked, repeat=True)["code"])
@@ -1612,9 +1615,9 @@ class BatonClient:
         return self._request_code("/register/start", email, language, deadline_s)
 
     def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
-        """Send a code to an address, if an account has it. Return the session for `reset_password`, for 20 minutes.
+        """Send a code to an address, if an account has it. Return the session for `reset_password`.
 
-        It is a string. The result does not show whether an account has the address.
+        The session is a string that is valid for 20 minutes. It does not show whether an account has the address.
         """
         return self._request_code("/password/forgot", email, language, deadline_s)
 
@@ -1659,8 +1662,8 @@ class BatonClient:
     def use_link(self, link: str, *, new_password: str | None = None, deadline_s: float | None = DEADLINE_S) -> None:
         """Reset the password with the link of a mail, or, without `new_password`, prove the address of the account.
 
-        `link` is the URL, or what follows `#t=`. It works on any device. To prove the address, be logged in to the
-        account. `Refused` with code `invalid_code`: the link cannot be used any more.
+        `link` is the URL, or its part after `#t=`. The link works on any device. To prove the address, the person must
+        be logged in to the account. `Refused` with code `invalid_code`: the link cannot be used any more.
         """
         ticket = link.rpartition("#t=")[2]
         if new_password is None:
@@ -1686,7 +1689,10 @@ class BatonClient:
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Read the server's time and return the offset in seconds. Every other answer with a time sets it too."""
+        """Read the server's time, set the offset that `now` adds, and return this offset in seconds.
+
+        Every other answer with a time also sets the offset.
+        """
         patience = self._patience(DEADLINE_S)
         self._revoke_waiting(patience.left_s())
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
@@ -1721,7 +1727,7 @@ class BatonClient:
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
         remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have consumed the first grant.
         proof: Given | None = None
-        attempt = _random_name()  # Of the step-up: with it, the same code may be sent again.
+        attempt = _random_name()  # The attempt of the step-up. A repetition with it may send the same code.
         used: Session | None = None
 
         def prepare(created: int) -> Request:
@@ -2264,7 +2270,7 @@ class LoginStep:
     enrolment made: show them once.
     """
 
-    done = False  # As of a `Session`, the other result of `login`.
+    done = False  # A `Session`, the other result of `login`, has `done = True`.
 
     def __init__(
         self,
@@ -2302,7 +2308,7 @@ class LoginStep:
             self.factors, self.refusal = (), None
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
-        """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""
+        """Return what enrols an authenticator app: `secret`, `otpauth_uri` for a QR code, `enrolment` for a `Proof`."""
         return self._enrol("totp", self._patience(deadline_s))
 
     def enrol_passkey(
@@ -2333,7 +2339,7 @@ class LoginStep:
         asked = proof.passkey if callable(proof.passkey) else None
 
         def options() -> dict[str, Any]:
-            return {} if proof.enrolment else self._options(patience)  # Those of an enrolment were fetched with it.
+            return {} if proof.enrolment else self._options(patience)  # `enrol_passkey` has fetched those it needs.
 
         def ask(offered: dict[str, Any]) -> Mapping[str, Any]:
             with patience.person():

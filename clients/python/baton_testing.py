@@ -4,8 +4,8 @@
     with dev.fault("answer_lost", route="POST /oauth/token"):
         session.refresh()
 
-It needs only the standard library, and a running `make dev` on this machine. docs/baton/development.md lists the
-faults. It is for the tests of an app. A backend's own tests use `chalicelib.baton.testing` instead.
+This file needs only the standard library, and a running `make dev` on this machine. docs/baton/development.md lists the
+faults. Use this file for the tests of an app. The tests of a backend use `chalicelib.baton.testing` instead.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ __all__ = ["Development", "DevelopmentError", "Fault", "FaultNotMetError"]
 
 
 class DevelopmentError(Exception):
-    """The development server refused a request. `code` is the error code, and `known` lists the known names."""
+    """The development server refused a request. `code` is the error code, and `known` lists the names it accepts."""
 
     def __init__(self, status: int, members: dict[str, Any]) -> None:
         """Keep the parts of the answer."""
@@ -62,7 +62,7 @@ class Development:
         ms: int | None = None,
         seconds: int | None = None,
     ) -> Iterator[Fault]:
-        """Plan a fault for the requests of this block. The rest of the plan is removed at the end of the block.
+        """Plan a fault for the requests of this block. At the end of the block the fault is removed.
 
         Args:
             name: such as `answer_lost`.
@@ -93,7 +93,7 @@ class Development:
             left = {one["id"]: one["left"] for one in self.faults()}
             unmet = left.get(planned.id) == times
         finally:
-            with contextlib.suppress(DevelopmentError):  # it has happened as often as planned
+            with contextlib.suppress(DevelopmentError):  # already removed: the fault happened as often as planned
                 self._send("DELETE", f"/faults/{planned.id}")
         if unmet:
             raise FaultNotMetError(f"no request met the fault {name}: {match}")
@@ -117,8 +117,8 @@ class Development:
     def id_token(self, provider: str, sub: str, nonce: str, **claims: object) -> str:
         """Sign in a person at an identity provider of the server, and return the id_token.
 
-        `claims` are other claims, such as `email` and `email_verified`. One that is `None` is left out. `audience` is
-        the `aud` of the token, if it is not the first one of the provider.
+        `claims` are other claims, such as `email` and `email_verified`. A claim that is `None` is left out. `audience`
+        is the `aud` of the token. Default: the first audience of the provider.
         """
         return self._signed(provider, {"sub": sub, "nonce": nonce, **claims})["id_token"]
 
@@ -142,7 +142,7 @@ class Development:
 
     @contextlib.contextmanager
     def outage(self, provider: str) -> Iterator[None]:
-        """Let a provider be out of order in this block: its keys cannot be fetched."""
+        """Plan an outage of a provider in this block: its keys cannot be fetched."""
         path = f"/providers/{urllib.parse.quote(provider, safe='')}/outage"
         self._send("POST", path, {"on": True})
         try:

@@ -1,4 +1,6 @@
-"""Vectors of the table of rules: ``attempts.json``. Each has a situation, its step, and a script that leads to it.
+"""Vectors of the table of rules: ``attempts.json``.
+
+Each vector has a situation, the next step of the client, and a script that leads to the situation.
 
 A script is a call, registration, login, factor or exchange, and the answers that its requests get, in order. The last
 answer makes the situation. ``storage`` is the action of another process during that answer: ``moved`` stores a newer
@@ -221,7 +223,7 @@ EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a situation with facts that are true or false. A fact that a row counts is a number."""
+    """Return a situation whose facts are true or false, except for texts and the facts that are numbers."""
     counted = {"defects", "grants", "superseded", "pause", "left", "status"}
     return {name: value if name in counted or isinstance(value, str) else bool(value) for name, value in state.items()}
 

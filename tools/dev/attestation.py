@@ -11,7 +11,7 @@ _MEMBERS = {"format", "client_id", "challenge", "public_key", "key_id", "defect"
 
 
 class WrongRequest(ValueError):
-    """The request cannot be answered. The message says what to change."""
+    """A request for evidence that is invalid. The message says what to change."""
 
 
 def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:

@@ -1,7 +1,7 @@
 """An emulated AWS to rehearse ``make plan`` and ``make deploy``: ``python -m tools.dev.aws [PORT]``.
 
-It is moto on loopback, with the calls that moto lacks. It keeps everything in memory, accepts any credentials, and runs
-no function. So step 6 of ``make deploy``, the test of a login, is left out.
+It is moto on loopback, with some calls that moto lacks. It keeps everything in memory, accepts any credentials, and
+runs no function. So ``make deploy`` skips its step 6, the test of a login.
 """
 
 import contextlib

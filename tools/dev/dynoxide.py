@@ -1,7 +1,7 @@
 """dynoxide: an optional DynamoDB emulator that several processes can use, and that counts capacity.
 
-``make dynoxide`` downloads the pinned version. ``DYNOXIDE`` names another program, which is then used. Without both, a
-``dynoxide`` on the PATH is used.
+``make dynoxide`` downloads the pinned version. If ``DYNOXIDE`` is set, it is the path of the program that is used
+instead. Without a download and without ``DYNOXIDE``, a ``dynoxide`` on the PATH is used.
 """
 
 import base64

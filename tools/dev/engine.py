@@ -1,7 +1,7 @@
 """The embedded DynamoDB and KMS: moto in this process, with a lock.
 
 moto has no lock: two callers can both succeed with the same conditional write. A lock around its handler prevents this.
-The tests and ``make dev`` use it. ``AWS_ENDPOINT_URL_DYNAMODB`` names another database to use instead.
+The tests and ``make dev`` use this database, unless ``AWS_ENDPOINT_URL_DYNAMODB`` names another one.
 """
 
 import contextlib

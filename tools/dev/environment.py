@@ -1,7 +1,7 @@
 """A Lambda environment on this machine: the built zip, unpacked, under AWS's own runtime client.
 
-It has the same files as in Lambda: the zip, the standard library, boto3 and the runtime client. A module that the zip
-lacks is missing here as in Lambda.
+The environment has the same files as in Lambda: the zip, the standard library, boto3 and the runtime client. A module
+that the zip lacks is missing here as in Lambda.
 """
 
 import json
@@ -131,7 +131,7 @@ class Environment:
     def __init__(
         self, task: Path, variables: Mapping[str, str], *, handler: str = "app.app", options: Iterable[str] = ()
     ) -> None:
-        """Start the unpacked function ``task`` with its ``variables``; ``options`` go to Python."""
+        """Start the function that is unpacked in ``task``, with environment ``variables`` and ``options`` of Python."""
         self.usage: Usage | None = None
         self._api = _RuntimeApi()
         self._serving = threading.Thread(target=self._api.serve_forever, kwargs={"poll_interval": 0.01})

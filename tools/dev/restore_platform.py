@@ -1,6 +1,6 @@
 """The part of Android that restores a login: it keeps a restore key, and copies the key to the next phone.
 
-A software authenticator for ``make demo``: a P-256 key, and signatures for which no person is present (WebAuthn).
+A software authenticator for ``make demo``: it signs with a P-256 key, without a gesture of the person (WebAuthn).
 """
 
 import hashlib

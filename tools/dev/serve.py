@@ -62,7 +62,7 @@ class Development:
 def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> Iterator[Development]:
     """Serve on ``host:port`` within this context. Port 0 takes a free port.
 
-    ``tls``: serve over https, with a new certificate for ``localhost``. Its authority ends with this context.
+    ``tls``: serve over https, with a new certificate for ``localhost``. The files are deleted with this context.
     """
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
@@ -105,7 +105,7 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
 
 
 def environments(watch: Watch) -> list[ModuleType]:
-    """Load ``app.py`` for each environment. They take turns."""
+    """Load ``app.py`` once for each environment. The environments take turns."""
     return [watch.load() for _ in range(ENVIRONMENTS)]
 
 

@@ -14,7 +14,7 @@ from chalicelib.baton.keys.ring import NONCE_BYTES, Ring
 
 
 class IdentityMember(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """An account at an identity provider. ``issuer`` is needed if the provider has several."""
+    """An account at an identity provider. ``issuer`` is needed if the provider has several issuers."""
 
     provider: str
     sub: str
@@ -22,7 +22,7 @@ class IdentityMember(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
 
 
 class BadIdentity(ValueError):
-    """An identity is not imported. ``reason`` is a code."""
+    """An identity of a line that cannot be imported. ``reason`` is a code."""
 
     def __init__(self, reason: str, text: str) -> None:
         """Keep the reason."""
@@ -75,9 +75,10 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 
 
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
-    """Return an identity in the form of a line of the file. If the provider has no row, its code is its name.
+    """Return an identity in the form of a line of the file. Without a row, the name of the provider is its code.
 
-    The issuer is not stored. It is found among the issuers of the provider, by the index. Raises ``CannotDecrypt``.
+    The issuer is not stored: of the provider's issuers, it is that from which the stored index derives. Raises
+    ``CannotDecrypt``.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

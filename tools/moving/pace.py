@@ -20,7 +20,7 @@ class Pace:
         monotonic: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Begin with ``rate`` accounts per second, which is also the fastest."""
+        """Begin with ``rate`` accounts per second, which is also the maximum."""
         self.fastest = self.rate = rate
         self.halved = 0
         self._monotonic, self._pause = monotonic, pause

@@ -2,7 +2,8 @@
 
 After each batch the outcomes are appended to ``FILE.result``, and then ``FILE.progress`` is replaced: the number of
 records that are done, the counts, and the size of ``FILE.result``. A crash between the two repeats one batch. The lines
-of that batch are cut off first, so each record has one line. A repeated account is found, not made again.
+of that batch are cut off first, so each record has one line. An account that the batch has already made is found, and
+not made again.
 """
 
 import hashlib

@@ -26,7 +26,7 @@ AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
 """The CPU time limit of a mutant, in seconds: a mutant with an endless loop counts as killed."""
 SHOWN_MAX: Final = 4_000
-"""The number of characters of a failure that are printed."""
+"""The maximum number of characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
 """The estimated time of a mutant in seconds, two at a time. It was measured with the dozen mutants of SHORT=1."""
 TREE: Final = (
@@ -125,7 +125,7 @@ class Laboratory:
         file.write_text(mutant.applied(file.read_text("utf-8")), "utf-8")
         os.utime(
             file, (before.st_mtime + 10, before.st_mtime + 10)
-        )  # otherwise the bytecode of the original could be used
+        )  # with the old time, Python could use the bytecode of the original
         process = self._fork.Process(target=run_tests, args=(tree, mutant.tests))
         process.start()
         assert process.pid is not None

@@ -35,8 +35,8 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 EQUIVALENT: dict[str, str] = {
     "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "a token that is not behind was answered above",
-    "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "implied",
-    "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "implied",
+    "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "same result",
+    "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "same result",
     "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "a slice of zero entries is empty",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "same result, slower",

@@ -387,7 +387,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_second_factor.py",
     ),
 }
-"""The fast tests of each mutated file, first those that fail most probably."""
+"""The fast tests of each mutated file. The tests that most probably fail are first."""
 
 
 class Stale(Exception):

@@ -1,4 +1,4 @@
-"""The test kit for teams. The Lambda zip does not contain this folder, and no other part of Baton imports it."""
+"""The test kit for teams. The Lambda zip does not contain this folder, and the deployed modules do not import it."""
 
 import pytest
 

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 SKIP_MAX_S: Final = 400 * 24 * 60 * 60
-"""The maximum of all skips, in seconds: longer than the longest life of a login."""
+"""The maximum of the sum of all skips, in seconds. It is longer than the longest life of a login."""
 
 
 class Clock:
@@ -38,5 +38,5 @@ class DevelopmentClock:
         return time.time() + self.skipped_s
 
     def skip(self, seconds: float) -> None:
-        """Move the time forward, or back to the time of the machine at most."""
+        """Move the time by ``seconds``. A negative number moves it back, to the time of the machine at most."""
         self.skipped_s = min(max(0.0, self.skipped_s + seconds), SKIP_MAX_S)

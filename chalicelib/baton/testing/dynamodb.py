@@ -37,7 +37,7 @@ def serialised() -> Iterator[None]:
 def shared_sessions() -> Iterator[None]:
     """Share one session of botocore among the clients of this context, while the variables ``AWS_*`` stay the same.
 
-    Otherwise each client reads the service models again, which takes 0.1 s of CPU.
+    Without the shared session, each client reads the service models again, which takes 0.1 s of CPU.
     """
     import botocore.session  # noqa: PLC0415 - slow to import, and rarely needed
 

@@ -112,9 +112,9 @@ class Gateway:
     ) -> None:
         """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        The requests go to the apps in turn, because no app may depend on the memory of another app. ``free`` can choose
-        another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of
-        the app.
+        The requests go to the apps in turn, because no app may depend on the memory of another app. A queue ``free``
+        can choose another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers
+        and those of the app.
         """
         self.stage = stage
         """The stage. Empty: a custom domain, whose paths have no stage."""

@@ -24,7 +24,7 @@ Key = RSAPrivateKey | ec.EllipticCurvePrivateKey
 class IdentityProvider:
     """An identity provider: its keys, and the tokens that it signs with the newest key.
 
-    The algorithm is the first one of its row in ``providers.toml``.
+    It signs with the first algorithm in the provider's row of ``providers.toml``.
     """
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
@@ -49,7 +49,7 @@ class IdentityProvider:
 
     @property
     def algorithm(self) -> str:
-        """The algorithm of its tokens."""
+        """The algorithm of the provider's tokens."""
         return self.provider.algorithms[0]
 
     def rotate(self, *, keep: bool = False) -> None:

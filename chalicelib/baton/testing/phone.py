@@ -89,8 +89,8 @@ class Session:
 class Phone:
     """A phone that is logged in. ``World.phone`` makes it.
 
-    It exchanges its token when the token has expired. After a lost answer it repeats an exchange, a safe request, and a
-    call with an ``idempotency_key``. It repeats an exchange after 503 too. It returns every other answer as the reply.
+    It exchanges its token before a call if the token has expired. After a lost answer it repeats an exchange, a safe
+    request, and a call with an ``idempotency_key``. It repeats an exchange after 503 too. Any other answer is returned.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
@@ -101,7 +101,7 @@ class Phone:
         self._lost_requests = self._lost_answers = 0
         self.is_thief = False
         self.logged_out: str | None = None
-        """The reason for which the server ended the login, or the code of its refusal. ``None`` while it is active."""
+        """The end reason of the login, or the refusal's code if it has no reason. ``None``: the login is active."""
 
     @property
     def session(self) -> Session:

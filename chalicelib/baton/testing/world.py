@@ -60,7 +60,7 @@ class World:
         """Load the app once for each environment. The environments take turns, as in Lambda.
 
         Args:
-            app: the file of the app, from the folder that has ``chalicelib/``.
+            app: the path of the app's file, relative to the folder that has ``chalicelib/``.
             storage: ``memory``; ``moto``: DynamoDB in this process, for an app with its own tables.
             settings: settings in place of those of ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
             environments: the number of environments.
@@ -110,8 +110,8 @@ class World:
         """Return a phone that is logged in.
 
         Args:
-            email: the account. The first phone of an address registers it, and the others log in. Default: a new
-                account.
+            email: the address of the account. The first phone with an address registers the account, and each later
+                phone logs in. Default: a new account.
             client_id: the client, a row of the registry.
             key: the key of the device, such as that of another phone. Default: a new P-256 key.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
@@ -174,18 +174,18 @@ class World:
         return [event for event in self._audit if event.account == account]
 
     def set_roles(self, email: str, roles: Collection[str]) -> None:
-        """Replace the roles of an account, as the operator does. They apply from the next call.
+        """Replace the roles of an account, as the operator does. The new roles apply from the next call.
 
-        Raises ``errors.NotFound`` for an address without an active account, and ``UnknownRole``.
+        Raises ``errors.NotFound`` if the address has no active account, and ``UnknownRole`` for an unknown role.
         """
         SetRoles(clients=self._baton.clients, **self._operator())(email, roles)
 
     def disable(self, email: str) -> None:
-        """Disable an account, as the operator does: all its logins end. Raises ``errors.NotFound``."""
+        """Disable an account, as the operator does: all its logins end. Raises ``errors.NotFound`` if there is none."""
         SetStatus(**self._operator())(email, Status.DISABLED)
 
     def enable(self, email: str) -> None:
-        """Enable a disabled account: it can log in again. Raises ``errors.NotFound``."""
+        """Enable a disabled account: it can log in again. Raises ``errors.NotFound`` if there is none."""
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
     def close(self) -> None:

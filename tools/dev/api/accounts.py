@@ -1,4 +1,4 @@
-"""The accounts of the development server. It calls the function ``operate``, as a deployment does."""
+"""The accounts of the development server. They are read and changed by the function ``operate``, as in a deployment."""
 
 import importlib
 import secrets
@@ -15,7 +15,7 @@ from tools.dev.engine import client
 LISTED_MAX: Final = 100
 OPERATOR: Final = "make dev"
 COPY: Final = "cloned device"
-"""The phone that the fault ``cloned_device`` shows."""
+"""The name in the history of the phone that exchanges a token for the fault ``cloned_device``."""
 CHANGES: Final = ("disable", "enable", "end", "delete")
 
 

@@ -27,7 +27,7 @@ def name_of(expression: str) -> str:
         return known[expression]
     parts, named = expression.split(_AND), []
     while parts:
-        # The longest known beginning: a tuple of conditions has a name of its own.
+        # Take the longest beginning that has a name: a tuple of conditions can have its own name.
         length = next((end for end in range(len(parts), 1, -1) if _AND.join(parts[:end]) in known), 1)
         named.append(known.get(_AND.join(parts[:length]), parts[0]))
         parts = parts[length:]

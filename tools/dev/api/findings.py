@@ -34,7 +34,7 @@ def findings(
 ) -> list[Finding]:
     """Return each finding: the part of the request, what was found, and the remedy. Empty for a good request."""
     if status is not None and status < 400 and (signature is None or signature.verdict == "verified"):
-        return []  # nearly every request: its digest was checked too
+        return []  # nearly every request. Baton has checked its digest too
     fields: dict[str, list[str]] = {}
     for name, value in headers:
         fields.setdefault(name.lower(), []).append(value)

@@ -21,7 +21,7 @@ _EFFECTLESS: Final = frozenset({"request_lost", "throttled", "captive_portal"})
 GATEWAY_TIMEOUT: Final = GatewayResponse(
     504, (("Content-Type", "application/json"),), b'{"message": "Endpoint request timed out"}'
 )
-"""The answer of API Gateway itself at its time-out. A deployment of Baton answers 503 before. A CDN may answer 504."""
+"""API Gateway's own answer at its time-out. A deployment of Baton answers 503 earlier. A CDN may answer 504."""
 
 CAPTIVE_PORTAL: Final = GatewayResponse(
     200,

@@ -52,7 +52,7 @@ class Noted(Struct, frozen=True):
 
 
 class History:
-    """The generations of the last 1,000 logins."""
+    """The last 50 generations of each of the last 1,000 logins."""
 
     def __init__(self) -> None:
         """Begin without a login."""
@@ -65,7 +65,7 @@ class History:
             self._lineages.clear()
 
     def note(self, lineage: str, exchange: ExchangeSeen, *, at: float, phone: str | None, request_id: str) -> Noted:
-        """Add an exchange. Return the request that it repeats, and both presentations of a reuse."""
+        """Add an exchange. Return the request that this exchange repeats, or both presentations of a reuse."""
         if exchange.outcome == "inactive":
             return Noted()
         shown = Presentation(at, phone, exchange.attempt, request_id, exchange.outcome)

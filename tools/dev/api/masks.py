@@ -18,7 +18,7 @@ _SECRET: Final = re.compile(
     r"authorization|cookie|csrf|code|dpop|grant|handover|link|otpauth|passw|restore_key|secret|session|token|totp|uri",
     re.IGNORECASE,
 )
-"""A member, field or parameter with one of these words in its name is a secret, except the following."""
+"""A member, field or parameter with one of these words in its name is a secret, unless its name is in ``_PUBLIC``."""
 _PUBLIC: Final = frozenset(
     {
         *("token_type", "token_use", "token_endpoint", "grant_type", "error_uri", "status_code", "device_session_id"),
@@ -37,7 +37,7 @@ _TOKEN: Final = re.compile(
 
 _TOKEN_CHARACTERS_MIN: Final = 19
 _DIGEST: Final = re.compile("sha-256=:[A-Za-z0-9+/]{43}=:")
-"""In the base of a refusal, the token is a digest already."""
+"""A digest. In the member ``signature_base`` of a refusal, Baton has already replaced the token by its digest."""
 
 
 class Body(Struct, frozen=True):

@@ -56,7 +56,8 @@ class Shown(Struct, frozen=True):
 class Record(Struct, gc=False):
     """One request. Its secrets are masked when the record is first read, because most records are never read.
 
-    A masked record has no secret. The garbage collector does not track a record, so it is in no cycle of references.
+    A masked record has no secret. The garbage collector does not track records, so a record must be in no cycle of
+    references.
     """
 
     facts: Facts | None

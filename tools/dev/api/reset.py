@@ -1,4 +1,4 @@
-"""Empty the tables of the development server. The key ring stays: the environments have it in their caches."""
+"""Empty the tables of the development server. The key ring stays, because the environments have it in their caches."""
 
 import dataclasses
 import importlib

@@ -1,7 +1,7 @@
 """Observe Baton from inside, for the development server: calls to AWS, tokens, exchanges and signatures.
 
-Each environment of ``app.py`` is loaded with these effects. The notes of a request are in ``CURRENT``. Outside a
-request, and for the mails after an answer, nothing is noted.
+Each environment of ``app.py`` is loaded with effects that note what they do. The notes of a request are in ``CURRENT``.
+Outside a request, and for the mails after an answer, nothing is noted.
 """
 
 import functools
@@ -207,7 +207,7 @@ def _note_account(account: str) -> None:
 
 
 class _WatchedAccounts:
-    """The store of people. It notes the account of a registration."""
+    """The store ``accounts``. It notes the account of a registration."""
 
     def __init__(self, stock: object) -> None:
         self._stock = stock
@@ -221,7 +221,7 @@ class _WatchedAccounts:
 
 
 class _WatchedLineages:
-    """The store of account states, whose exchanges are noted."""
+    """The store ``lineages``. It notes the account of a request, and each exchange."""
 
     def __init__(self, stock: object) -> None:
         self._stock = stock

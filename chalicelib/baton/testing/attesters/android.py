@@ -103,7 +103,7 @@ class Android:
         self.root = self.root_certificate()
 
     def root_certificate(self, *, ends_at: int | None = None, key: Key | None = None) -> x509.Certificate:
-        """Issue a certificate for the key of the root. One key can have several certificates."""
+        """Issue a self-signed certificate for ``key``. Default: the key of the root, which can have several."""
         key = key or self._root_key
         return issue(
             self._root_name,
@@ -134,8 +134,8 @@ class Android:
     ) -> list[bytes]:
         """Return a chain, the leaf first: of a phone with remote provisioning, or with a key from the factory.
 
-        The places of ``expired``, ``described_at``, ``wrong_signer``, ``wrong_issuer`` and ``serials`` count from the
-        leaf, which is 0.
+        ``expired``, ``described_at``, ``wrong_signer``, ``wrong_issuer`` and ``serials`` give places in the chain. The
+        leaf has the place 0.
         """
         if remote:
             names = [

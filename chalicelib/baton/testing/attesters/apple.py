@@ -92,7 +92,7 @@ class Apple:
     ) -> AppleKey:
         """Make a key and its attestation object.
 
-        ``extras`` is the map of iOS 27; ``None``: an object of iOS up to 26.
+        ``extras`` is the map that iOS 27 appends to the authenticator data. ``None`` makes an object of iOS up to 26.
         """
         key = key or new_key()
         point = point_of(key)
@@ -138,7 +138,7 @@ def assert_again(
     flags: int = 0x40,
     members: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Make the assertion of an App Attest key."""
+    """Return an assertion, signed with an App Attest key."""
     data = sha256(app_id.encode()).digest() + bytes([flags]) + counter.to_bytes(4, "big") + extras
     nonce = sha256(data + client_data_hash).digest()
     made = {"signature": key.sign(nonce, ECDSA(SHA256())), "authenticatorData": data, **(members or {})}

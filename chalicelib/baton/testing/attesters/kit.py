@@ -22,7 +22,7 @@ APPLE_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "development": {"environment": "development"},
     "counter": {"counter": 1},
 }
-"""The parameters for each defect of an attestation, by name. `Attester.member` makes the other defects."""
+"""Each defect of an Apple attestation, with its arguments for `Apple.attest`. `Attester` makes the other defects."""
 ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "app": {"certificates": [bytes(32)]},
     "security": {"levels": (0, 0)},
@@ -38,7 +38,7 @@ class Attester:
     """Apple, Google, and the devices of people, with test roots."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        """Make two authorities. Their certificates are valid now, and for a day."""
+        """Make an authority for Apple, one for Google, and two that no server trusts, for the defect ``chain``."""
         self._clock = clock
         self._apple, self._android = Apple(now=clock()), Android(now=clock())
         self._strangers = Apple(now=clock()), Android(now=clock())
@@ -59,7 +59,7 @@ class Attester:
     ) -> dict[str, Any]:
         """Make the member ``attestation``.
 
-        An assertion is made with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
+        An assertion is signed with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
 
         Raises ``ValueError`` for an unknown format, defect or key, and for a client without such an app.
         """

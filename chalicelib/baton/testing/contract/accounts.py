@@ -68,7 +68,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(SOMEBODY_ELSE) is None
 
     def test_an_id_whose_account_state_remains_cannot_be_registered(self, storage: StorageUnderTest) -> None:
-        """If only the account state exists, registering its id writes nothing and returns ``AddressTaken``."""
+        """If only the account state exists, registering its account id writes nothing and returns ``AddressTaken``."""
         storage.seed(state_with(status=Status.DELETED))
         assert storage.accounts.register(USER, state_with(MINE_LIVE)) == AddressTaken(ACCOUNT)
         assert storage.accounts.find(USER.email_index) is None
@@ -76,7 +76,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == state_with(status=Status.DELETED)
 
     def test_an_id_with_another_address_cannot_be_registered(self, storage: StorageUnderTest) -> None:
-        """Registering the same id with another address returns ``AddressTaken`` with that id."""
+        """Registering the same account id with another address returns ``AddressTaken`` with that account id."""
         self.register(storage)
         moved = replace(USER, email_index=EmailIndex("ada elsewhere"))
         assert storage.accounts.register(moved, state_with(MINE_LIVE)) == AddressTaken(ACCOUNT)
@@ -88,7 +88,7 @@ class AccountsContract(Contract):
         assert storage.accounts.register(USER, account_state) == Done()
 
     def test_the_same_account_with_another_password_hash_is_taken(self, storage: StorageUnderTest) -> None:
-        """A retry of the app has a new hash. The store returns the account of the address."""
+        """A retry by the client has a new hash. The store returns the id of the account that has the address."""
         account_state = self.register(storage)
         assert storage.accounts.register(replace(USER, password_hash=NEW_PASSWORD_HASH), account_state) == AddressTaken(
             ACCOUNT
@@ -220,7 +220,7 @@ class AccountsContract(Contract):
         assert storage.accounts.get(ACCOUNT) is None
 
     def test_a_forgotten_address_is_free_again(self, storage: StorageUnderTest) -> None:
-        """User and index entry are deleted. Repeating is harmless, and another person can register the address."""
+        """User and index entry are deleted. A repeated call is safe, and another person can register the address."""
         self.register(storage)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, USER.email_index, now=NOW)

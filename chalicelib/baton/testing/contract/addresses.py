@@ -87,7 +87,7 @@ class AddressesContract(LineagesUnderTest):
         return storage.accounts.register(user, state_with(account=SOMEBODY_ELSE))
 
     def test_a_proved_address_replaces_the_old_one_and_no_login_ends(self, storage: StorageUnderTest) -> None:
-        """The version rises in both items. No login finds the old address."""
+        """The credentials version rises in both items. The store finds no account by the old address."""
         before = self.registered_as(storage)
         assert self.move(storage, language="zh") == Done()
         assert self.user(storage) == replace(
@@ -120,7 +120,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, OLD) == Done()
 
     def test_an_address_that_was_proved_meanwhile_is_not_freed(self, storage: StorageUnderTest) -> None:
-        """The condition is in the write."""
+        """The caller read an unproved address. The write checks this again, and returns ``Moved``."""
         self.registered_as(storage, PROVED)
         assert self.move(storage, user=USER, kept=()) == Moved()
         assert self.user(storage) == PROVED
@@ -159,7 +159,7 @@ class AddressesContract(LineagesUnderTest):
     def test_no_address_is_moved_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The condition is in the transaction: nothing is written."""
+        """The transaction checks the login: nothing is written."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(PROVED, state_with(MINE_LIVE))
         storage.seed(inactive)
@@ -168,7 +168,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_other_credentials_of_the_user_stop_a_move(self, storage: StorageUnderTest) -> None:
-        """A missing user is not created."""
+        """If the user has another credentials version or does not exist, the result is ``Moved``."""
         other = replace(PROVED, credentials_version=VERSION + 1)
         self.registered_as(storage, other)
         assert self.move(storage) == Moved()
@@ -178,7 +178,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_the_very_same_move_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The versions do not rise a second time."""
+        """The credentials versions do not rise a second time."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         once = self.user(storage), self.account_state(storage)
@@ -224,7 +224,7 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_an_undo_gives_the_address_back_and_ends_every_login(self, storage: StorageUnderTest) -> None:
-        """The password is replaced, devices and restore keys are forgotten, and the other address is free."""
+        """The password is replaced, devices and restore keys are forgotten, and the newer address becomes free."""
         user = self.moved(storage, factors=FACTORS, restore={"phone": RestoreKey(b"credential", b"COSE key", NOW)})
         undo = replace(BACK, factors=replace(FACTORS, remembered={}))
         before = self.account_state(storage)
@@ -244,13 +244,13 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, NEW) == Done()
 
     def test_an_undo_removes_factors(self, storage: StorageUnderTest) -> None:
-        """The undo removes every factor that is not listed to stay, and the owner's switch for the second factor."""
+        """The undo removes each factor that the call does not list, and the owner's switch for the second factor."""
         user = self.moved(storage, factors=FACTORS)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         assert self.user(storage).factors == SecondFactors()
 
     def test_an_undo_removes_passkeys_and_frees_their_credentials(self, storage: StorageUnderTest) -> None:
-        """The passkeys that are not listed to stay are removed. Another account may then have the credential."""
+        """The passkeys that the call does not list are removed. Another account may then add their credentials."""
         self.registered_as(storage, USER)
         for number, passkey in enumerate((PASSKEY, SYNCED)):
             actor = replace(ACTOR, credentials_version=VERSION + number)
@@ -267,7 +267,7 @@ class AddressesContract(LineagesUnderTest):
             assert added == outcome
 
     def test_an_undo_without_a_change_of_address_leaves_the_address(self, storage: StorageUnderTest) -> None:
-        """An address that was never proved stays unproved. The listed factors do not change."""
+        """An address that was never proved stays unproved. The factors that the call lists do not change."""
         user = replace(USER, factors=FACTORS)
         self.registered_as(storage, user)
         undo = replace(BACK, address=None, freed=(), factors=SecondFactors(on=True, totp=TOTP))
@@ -277,7 +277,7 @@ class AddressesContract(LineagesUnderTest):
         assert after.factors == SecondFactors(on=True, totp=TOTP)
 
     def test_a_link_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The same call sent again is done. Another call with the link is refused until the link has expired."""
+        """The same call sent again returns ``Done``. Another call with the link is refused until the link expires."""
         user = self.moved(storage)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         once = self.user(storage)
@@ -307,7 +307,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
 
     def test_other_credentials_of_the_user_stop_an_undo(self, storage: StorageUnderTest) -> None:
-        """The undo chose the factors for the credentials version that was read, so another version stops it."""
+        """The caller chose the factors for the credentials version that was read, so another version stops the undo."""
         user = self.moved(storage)
         older = replace(user, credentials_version=VERSION)
         assert storage.accounts.undo_changes(older, BACK, now=NOW) == Moved()

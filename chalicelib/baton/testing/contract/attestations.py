@@ -89,7 +89,7 @@ class AttestationsContract(Contract):
         assert counted == [Refused(), Done(), Done(), Refused(), Done(), Refused()]
 
     def test_nothing_is_counted_for_another_key_or_without_evidence(self, storage: StorageUnderTest) -> None:
-        """For example, the App Attest key was replaced between read and write."""
+        """The call is refused, for example if the App Attest key was replaced between read and write."""
         store = storage.attestations
         assert store.count(1, KEY, PHONE, counter=1, attempt=ATTEMPT, now=NOW) == Refused()
         store.keep(1, KEY, replace(PHONE, apple_key=b"b" * 32), now=NOW)
@@ -98,7 +98,7 @@ class AttestationsContract(Contract):
         assert store.count(1, KEY, PHONE, counter=1, attempt=ATTEMPT, now=NOW) == Refused()
 
     def test_of_racing_assertions_with_one_counter_one_wins(self, storage: StorageUnderTest) -> None:
-        """The condition is in the write."""
+        """The write itself compares the counter, so the other calls are refused."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
 
@@ -117,7 +117,7 @@ class AttestationsContract(Contract):
         assert store.get(1, KEY, now=NOW + 4999) == replace(PHONE, expires_at=NOW + 5000)
 
     def test_a_live_login_is_attested(self, storage: StorageUnderTest) -> None:
-        """Only its attestation changes, and a repetition is safe."""
+        """Only the attestation of the login changes, and a repetition is safe."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         for _ in range(2):
             done = storage.attestations.attest(ACTOR, Attestation.TEE, expected=MINE_LIVE, now=NOW)
@@ -148,7 +148,7 @@ class AttestationsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_no_login_is_attested_after_its_credentials_changed(self, storage: StorageUnderTest) -> None:
-        """No login of an account that does not exist is attested, either."""
+        """The result is the same if the account does not exist: nothing is written."""
         absent = storage.attestations.attest(ACTOR, Attestation.TEE, expected=MINE_LIVE, now=NOW)
         assert isinstance(absent, Inactive)
         storage.seed(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1))

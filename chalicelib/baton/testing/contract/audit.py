@@ -30,7 +30,7 @@ class AuditContract(Contract):
         return stored[::-1]
 
     def test_events_are_read_back_in_their_order(self, storage: StorageUnderTest) -> None:
-        """Every member of an event is stored, by account."""
+        """Every member of an event is stored. A read returns only the events of one account."""
         first = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, lineage=NEW, details={"client": "mobile"})
         later = AuditEvent(at=NOW + 1, event="password_changed", account=ACCOUNT)
         storage.audit.append(first, event_id="z")
@@ -64,7 +64,7 @@ class AuditContract(Contract):
         assert storage.audit.newest(ACCOUNT, before=None, limit=100, now=NOW) == stored
 
     def test_a_key_that_does_not_exist_is_a_place_too(self, storage: StorageUnderTest) -> None:
-        """The event that a cursor names may have expired meanwhile."""
+        """The event that a cursor names may have expired meanwhile. The next page is read all the same."""
         stored = self.fill(storage, 4)
         assert storage.audit.newest(ACCOUNT, before=f"{NOW + 1:010}#", limit=9, now=NOW) == stored[2:]
         assert storage.audit.newest(ACCOUNT, before=f"{NOW:010}#", limit=9, now=NOW) == []

@@ -144,7 +144,7 @@ class EndsContract(LineagesUnderTest):
     def test_only_the_lineages_of_an_active_account_are_ended(
         self, storage: StorageUnderTest, status: Status | None
     ) -> None:
-        """An account that does not exist is not made, and a disabled account keeps its reason."""
+        """An account that does not exist is not made. A disabled or deleted account keeps its end reason."""
         if status is not None:
             storage.seed(replace(state_with(MINE_LIVE), status=status, raised=Ended(NOW, EndReason.ENDED_BY_OPERATOR)))
         before = storage.lineages.get(ACCOUNT)
@@ -256,7 +256,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The transaction has the same condition. The caller reads the state again to get the reason from the rule."""
+        """The transaction checks the login too. The caller reads the state again to get the reason from the rule."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -93,7 +93,7 @@ class ExchangeContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(child, OTHER_LIVE)
 
     def test_an_exchange_and_its_retry_return_the_rights_of_the_account(self, storage: StorageUnderTest) -> None:
-        """The write returns the rights without a further read. A retry returns the rights at its own time."""
+        """The write returns the rights without a further read. A retry returns the rights at the time of the retry."""
         storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT, attributes=ATTRIBUTES))
         child = exchange(MINE_LIVE, presented(), now=NOW)
         assert self.exchange(storage, presented()) == Exchanged(child, Rights(SUPPORT, ATTRIBUTES))

@@ -77,7 +77,7 @@ class FactorsContract(Contract):
         version: int = VERSION,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a step."""
+        """Use the app's code of a time step."""
         return storage.factors.consume_totp_step(
             ACCOUNT, totp, step=step, mark=mark, credentials_version=version, remember=remember
         )
@@ -235,7 +235,7 @@ class FactorsContract(Contract):
         before: SecondFactors,
         after: SecondFactors,
     ) -> None:
-        """Every device is forgotten. No login ends. A repeated change is done, and the versions do not rise again."""
+        """Remembered devices are forgotten. No login ends. A repeated change is ``Done``, and raises no version."""
         account_state = self.registered(storage, replace(before, remembered={"tablet": NOW - 1}))
         for _ in range(2):
             assert storage.factors.change_factors(by, change, remember=None, now=NOW) == Done()

@@ -1,4 +1,4 @@
-"""What the store ``accounts`` must do for an account that came without a password (``accounts/ports.py``)."""
+"""What the store ``accounts`` must do for an account imported without a password (``accounts/ports.py``)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -47,7 +47,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         assert storage.accounts.get(ACCOUNT) == WAITING
 
     def test_a_first_password_raises_the_version_and_ends_no_login(self, storage: StorageUnderTest) -> None:
-        """The account no longer waits. The store recognises a repetition."""
+        """The account no longer waits for a first password. The store recognises a repetition."""
         storage.accounts.register(WAITING, STATE)
         for _ in range(2):
             assert self.complete(storage) == Done()
@@ -66,7 +66,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         assert self.account_state(storage).second_factor_required
 
     def test_an_earlier_proof_keeps_its_time(self, storage: StorageUnderTest) -> None:
-        """The address was proved before the import."""
+        """An address that was proved before the import keeps the time of that proof."""
         storage.accounts.register(replace(WAITING, verified_at=NOW - 5), STATE)
         assert self.complete(storage, verified=True) == Done()
         user = storage.accounts.get(ACCOUNT)
@@ -91,7 +91,7 @@ class FirstPasswordsContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("meanwhile", MOVED)
     def test_an_account_state_that_moved_stops_it(self, storage: StorageUnderTest, meanwhile: AccountState) -> None:
-        """Status, epoch and credentials version are in the transaction."""
+        """The transaction checks status, epoch and credentials version of the account state."""
         storage.accounts.register(WAITING, STATE)
         storage.seed(meanwhile)
         assert self.complete(storage) == Moved()

@@ -109,7 +109,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, gone: AccountState, verdict: object
     ) -> None:
-        """The transaction has the same condition."""
+        """The transaction checks the app's login too."""
         assert may_act(gone, BY_COOKIE, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(gone)
@@ -134,7 +134,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_use_is_stored_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, gone: AccountState, verdict: object
     ) -> None:
-        """If the use were stored, the session would be shown as live."""
+        """If the use were stored, the list of devices would show the browser as live."""
         del verdict
         storage.seed(gone)
         read = gone.lineages[NEW]
@@ -147,7 +147,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_the_session_of_a_browser_is_never_exchanged(self, storage: StorageUnderTest) -> None:
-        """A login of the same client that has no app is exchanged."""
+        """The same login is exchanged if no app has handed it over."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         assert self.exchange(storage, presented(lineage=IN_BROWSER)) == Inactive()
         alone = replace(IN_BROWSER, parent=None)
@@ -173,7 +173,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("actor", [ACTOR, BY_COOKIE], ids=["own login", "handed over"])
     def test_a_browser_is_bound_to_one_key(self, storage: StorageUnderTest, actor: object) -> None:
-        """The first key stays. A repeated call with it returns ``Done``."""
+        """The first key stays. A repeated call with the first key returns ``Done``, and another key is refused."""
         by = BY_COOKIE if actor is BY_COOKIE else ACTOR
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         for at in (NOW, NOW + 1):
@@ -198,7 +198,7 @@ class HandoversContract(LineagesUnderTest):
         )
 
     def test_of_two_keys_one_wins(self, storage: StorageUnderTest) -> None:
-        """A thief of the offer races the browser. Each round has one winner."""
+        """Several callers bind a key to one login at the same time. In each round one key is bound."""
         for _ in range(RACERS):
             storage.seed(state_with(MINE_LIVE))
             keys = [BrowserKey(NOW, bytes([2 + number % 2]) + bytes([number]) * 32) for number in range(RACERS)]

@@ -63,7 +63,7 @@ class IdentitiesContract(Contract):
         assert storage.lineages.get(SOMEBODY_ELSE) is None
 
     def test_an_address_belongs_to_one_account(self, storage: StorageUnderTest) -> None:
-        """Another identity with the address of an account writes nothing."""
+        """A sign-up with a new identity, and with the address of another account, writes nothing."""
         storage.accounts.register(USER, state_with())
         user, account_state, identity = of_other()
         assert storage.identities.sign_up(user, account_state, identity) == AddressTaken(ACCOUNT)
@@ -136,7 +136,7 @@ class IdentitiesContract(Contract):
         assert (stored.email, stored.verified_at, stored.identities) == ("new@example.org", NOW, NAMELESS.identities)
 
     def test_keys_are_fetched_once_a_minute(self, storage: StorageUnderTest) -> None:
-        """The limit is for the whole deployment and for each provider. A stored time in the future does not count."""
+        """Each provider has its own limit, for all servers together. A stored time in the future does not count."""
         store = storage.identities
         assert store.key_set(2) == SealedKeys()
         outcomes = race([lambda: store.claim_fetch(2, now=NOW)] * RACERS)

@@ -91,7 +91,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_linked_identity_is_stored_twice(self, storage: StorageUnderTest) -> None:
-        """It has an item, and is in the user's map. The versions rise, and no login ends. A repetition is ``Done``."""
+        """In its own item, and in the user's map. The versions rise, and no login ends. A repetition is ``Done``."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1, "tablet": 2}))
         for _ in range(2):
             assert self.link(storage, remember=PHONE) == Done()
@@ -111,7 +111,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(GOOGLE.index) == GOOGLE
 
     def test_a_second_identity_joins_the_first(self, storage: StorageUnderTest) -> None:
-        """Every device is forgotten, if none proved a second factor."""
+        """A link without a proof of a second factor forgets every remembered device."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1}))
         assert self.link(storage) == Done()
         user = self.stored_user(storage)
@@ -123,7 +123,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("before", [None, NOW - 9])
     def test_an_identity_may_prove_the_address(self, storage: StorageUnderTest, before: int | None) -> None:
-        """The first time of proof stays."""
+        """If the address was proved before, the time of that proof stays."""
         user = self.registered_without(storage, verified_at=before)
         assert self.link(storage, user, replace(NEW_GOOGLE, verified=True)) == Done()
         assert self.stored_user(storage).verified_at == (before or NOW)
@@ -203,7 +203,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert outcomes.count(IdentityTaken(owner.account)) == RACERS - 1
 
     def test_an_unlinked_identity_is_gone(self, storage: StorageUnderTest) -> None:
-        """The other logins end, with the reason. The login of the caller stays active. A repetition is ``Done``."""
+        """The other logins end, with this end reason. The caller's login stays active. A repetition is ``Done``."""
         self.registered_with_both(storage)
         for _ in range(2):
             assert self.unlink(storage, remember=PHONE) == Done()
@@ -234,7 +234,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_not_unlinked(
         self, storage: StorageUnderTest, user: User, *, unlinked: bool
     ) -> None:
-        """Without it, the person could not log in any more."""
+        """Without the last credential, the person could not log in any more."""
         account_state = state_with(MINE_LIVE, OTHER_LIVE)
         assert storage.identities.sign_up(user, account_state, GOOGLE) == Done()
         assert self.unlink(storage, user) == (Done() if unlinked else Moved())
@@ -252,7 +252,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_no_removed_passkey(
         self, storage: StorageUnderTest, user: User, *, removed: bool
     ) -> None:
-        """The rule is the same as for an identity."""
+        """The last passkey of an account without a password or identity is not removed either."""
         assert storage.identities.sign_up(user, state_with(MINE_LIVE)) == Done()
         change = RemovePasskey(PASSKEY, last=True)
         outcome = storage.factors.change_factors(ACTOR, change, remember=None, now=NOW)
@@ -310,7 +310,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) == ACME
 
     def test_an_undo_may_remove_the_last_identity(self, storage: StorageUnderTest) -> None:
-        """Then the account has a random password, and its owner resets this password."""
+        """After the undo the account has a random password, and its owner resets this password."""
         user = self.registered_with_both(storage)
         undo = replace(BACK, address=None, freed=(), identities={})
         assert storage.accounts.undo_changes(user, undo, now=NOW) == Done()

@@ -86,7 +86,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_ended_lineage_can_be_removed(
         self, storage: StorageUnderTest, end: Callable[[LineageStore, AccountState], Done | Moved | Refused]
     ) -> None:
-        """An ended lineage equals its stored form, for every way of ending. Otherwise no login could remove it."""
+        """A login can remove a lineage however it ended: the stored lineage must equal the lineage that was read."""
         storage.seed(state_with(MINE_LIVE))
         assert end(storage.lineages, self.account_state(storage)) == Done()
         standing = self.account_state(storage)
@@ -137,7 +137,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_ends_the_earlier_login_of_its_key(self, storage: StorageUnderTest) -> None:
-        """The same write ends it, with reason `replaced`. The account's other devices stay logged in."""
+        """The write of the login ends the earlier login, with reason `replaced`. Other devices stay logged in."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, replaced=(MINE_LIVE,)) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REPLACED), attempts=(bytes(8),) * 4)
@@ -201,7 +201,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, storage: StorageUnderTest) -> None:
-        """Such a login ends no other login, so two of them at the same time are both added."""
+        """A login without a key ends no other login, so several such logins from one reading are all added."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
         for number in range(3):
@@ -212,7 +212,7 @@ class LoginsContract(LineagesUnderTest):
             )
 
     def test_a_login_without_a_key_begins_no_lineage_again(self, storage: StorageUnderTest) -> None:
-        """A lineage that was exchanged since is not begun again. Otherwise its first token would be valid again."""
+        """If the lineage was exchanged since, it does not begin again: its first token would be valid again."""
         newborn = replace(NEWBORN, binding=NoBinding())
         storage.seed(state_with(MINE_LIVE, replace(newborn, generation=1)))
         before, expected = self.account_state(storage), state_with(MINE_LIVE)

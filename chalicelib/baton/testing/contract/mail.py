@@ -112,7 +112,7 @@ class MailContract(LineagesUnderTest):
     def test_an_unfinished_login_that_may_not_go_on_proves_nothing(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Status, epoch and credentials version are in the transaction."""
+        """The transaction checks status, epoch and credentials version of the account state."""
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(meanwhile)
         assert storage.accounts.verify_address(LOGIN, language="", now=NOW) == Refused()
@@ -140,7 +140,7 @@ class MailContract(LineagesUnderTest):
             assert ended_of(after, lineage, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == ended
 
     def test_a_claim_proves_the_address_and_takes_the_rights(self, storage: StorageUnderTest) -> None:
-        """The logins end with the reason of a claim."""
+        """The logins end with the end reason of a claim."""
         self.registered_with(storage)
         assert self.reset(storage, claim=True) == Done()
         user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
@@ -158,7 +158,7 @@ class MailContract(LineagesUnderTest):
         assert user.factors == replace(FACTORS, remembered={})
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
-        """The condition is in the write: a proof between read and write keeps the owner's roles."""
+        """The write checks this: after a proof between read and write, the owner keeps the roles."""
         account_state = self.registered_with(storage, verified_at=NOW)
         assert self.reset(storage, claim=True) == Moved()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -183,7 +183,7 @@ class MailContract(LineagesUnderTest):
         assert self.account_state(storage) == meanwhile
 
     def test_other_credentials_of_the_user_stop_a_reset(self, storage: StorageUnderTest) -> None:
-        """A missing user is not created."""
+        """If the user has another credentials version or does not exist, the result is ``Moved``."""
         account_state = self.registered_with(storage, credentials_version=VERSION + 1)
         assert self.reset(storage) == Moved()
         assert self.account_state(storage) == account_state
@@ -203,7 +203,7 @@ class MailContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_resets_at_the_same_time_wins(self, storage: StorageUnderTest) -> None:
-        """Eight sessions send right codes at the same time: one sets the password."""
+        """Eight requests with valid codes reset one password at the same time: one of them sets it."""
         self.registered_with(storage)
 
         def resetting(number: int) -> Callable[[], Done | Moved]:

@@ -50,7 +50,7 @@ class OnceContract(Contract):
         return calls.store(KEY, mark=mark, answer=answer, now=now)
 
     def stored(self, calls: OnceStore) -> OnceCall:
-        """Read the stored call: a claim that this call prevents returns it."""
+        """Read the stored call by a claim: the store refuses a second claim, and returns the stored call."""
         return self.claim(calls, mark=b"mark of a reader", now=NOW + 1)
 
     def test_the_first_claim_stores_a_running_call(self, calls: OnceStore) -> None:

@@ -30,7 +30,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_nonce_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second call with the same nonce is refused until its signature is too old to be accepted."""
+        """A second call with the same nonce is refused until the signature of the first call is too old to be valid."""
         spend = storage.one_time.consume_nonce
         assert spend("key", "nonce", now=NOW, mark=MARK) == Done()
         assert spend("key", "nonce", now=NOW, mark=OTHER_MARK) == Refused()
@@ -221,18 +221,18 @@ class OneTimeContract(Contract):
     def take(
         self, storage: StorageUnderTest, *, bucket: str = "login:ada", limit: int = 3, now: int = NOW
     ) -> Done | Refused:
-        """Count one attempt in a window of 60 s."""
+        """Count one request in a window of 60 s."""
         return storage.one_time.count(bucket, limit=limit, window_s=60, now=now)
 
     def test_a_window_accepts_as_many_attempts_as_its_limit(self, storage: StorageUnderTest) -> None:
-        """With a limit of three, the fourth attempt is refused. Other limits and the next window do not change."""
+        """With a limit of three, the fourth request is refused. Other buckets and the next window do not change."""
         assert [self.take(storage) for _ in range(4)] == [Done(), Done(), Done(), Refused()]
         assert self.take(storage, bucket="login:bob") == Done()
         assert self.take(storage, now=NOW + 60) == Done()
         assert self.take(storage) == Refused()
 
     def test_an_uncounted_attempt_leaves_room_for_another(self, storage: StorageUnderTest) -> None:
-        """Successful attempts do not use up the limit."""
+        """A request that succeeded is subtracted again, so it does not use up the limit."""
         for _ in range(5):
             assert self.take(storage, limit=1) == Done()
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
@@ -247,11 +247,11 @@ class OneTimeContract(Contract):
         assert [self.take(storage, limit=1) for _ in range(2)] == [Done(), Refused()]
 
     def test_a_limit_of_zero_accepts_nothing(self, storage: StorageUnderTest) -> None:
-        """With a limit of zero, the first attempt is refused."""
+        """With a limit of zero, the first request is refused."""
         assert self.take(storage, limit=0) == Refused()
 
     @pytest.mark.guarantee(8)
     def test_racing_attempts_never_exceed_the_limit(self, storage: StorageUnderTest) -> None:
-        """Eight attempts at the same time with a limit of three: three are accepted."""
+        """Eight requests at the same time with a limit of three: three are accepted."""
         answers = race([lambda: self.take(storage)] * RACERS)
         assert answers.count(Done()) == 3

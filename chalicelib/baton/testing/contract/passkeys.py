@@ -42,7 +42,7 @@ class PasskeysContract(Contract):
     """The passkeys of the store ``factors``: `factors.ports.FactorStore`."""
 
     def with_passkeys(self, storage: StorageUnderTest, factors: SecondFactors | None = None) -> None:
-        """Register a person with these passkeys, and with two devices."""
+        """Register a person with these factors (default: one passkey), and with two devices."""
         factors = SecondFactors(passkeys=by_id(PASSKEY)) if factors is None else factors
         state = state_with(MINE_LIVE, OTHER_LIVE)
         assert storage.accounts.register(replace(USER, factors=factors), state) == Done()
@@ -58,7 +58,7 @@ class PasskeysContract(Contract):
         return storage.factors.use_passkey(ACCOUNT, use, credentials_version=version)
 
     def test_a_use_is_stored_and_can_be_sent_again(self, storage: StorageUnderTest) -> None:
-        """The store keeps the counter, the flags and the day. Nothing else changes, and no other passkey."""
+        """The store keeps the counter, the flags and the day. Nothing else changes, in this or in another passkey."""
         self.with_passkeys(storage, SecondFactors(passkeys=by_id(PASSKEY, SYNCED)))
         for _ in range(2):
             assert self.use_it(storage) == Done()

@@ -44,7 +44,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, SEALED, now=NOW) == Done()
 
     def waiting(self, storage: StorageUnderTest) -> list[TokenToRevoke]:
-        """Return every token that waits."""
+        """Return every token that waits for its revocation."""
         return [token for shard in range(TOKEN_SHARDS) for token in storage.provider_tokens.waiting(shard)]
 
     def test_an_identity_keeps_its_newest_token(self, storage: StorageUnderTest) -> None:
@@ -67,7 +67,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
 
     def test_a_token_is_dropped_unless_it_is_newer(self, storage: StorageUnderTest) -> None:
-        """The identity must be of the account. The token does not wait, because the provider has revoked it."""
+        """Only a token of this account is dropped. It does not wait, because the provider has already revoked it."""
         self.signed_up(storage)
         drop = storage.provider_tokens.drop
         drop(APPLE.index, ACCOUNT, until=NOW - 1)

@@ -48,7 +48,7 @@ class SuppressionsContract(Contract):
         assert storage.suppressions.get(INDEX) == kept
 
     def test_many_reports_at_the_same_time_leave_the_complaint(self, storage: StorageUnderTest) -> None:
-        """The condition is in the write."""
+        """The write itself compares the stored suppression with the new one."""
         reports = [COMPLAINT if number == RACERS // 2 else BOUNCE for number in range(RACERS)]
 
         def reporting(one: Suppression) -> Callable[[], None]:
