@@ -1,4 +1,4 @@
-"""The decorators for a team's routes."""
+"""The decorators for the routes of a team (the developers who build their API with Baton)."""
 
 from collections.abc import Mapping
 
@@ -73,8 +73,8 @@ class Decorators:
     ) -> Decorator:
         """Decorate the view of a page, below ``@app.route``, as ``signed`` does.
 
-        A browser that opens the page and is not logged in is sent to the login page: 303 to ``login?next=...``. Every
-        other request gets 401.
+        A browser that opens the page without a login is sent to the login page: 303 to ``login?next=...``. Every other
+        request without a login gets 401.
 
         Args:
             login: the path of your login page on this site, such as ``/login``. The page must check the parameter

@@ -184,7 +184,7 @@ class Settings(Struct, frozen=True):
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment. Raises ``SettingsProblems``."""
+    """Return the settings in the environment. Raises ``SettingsProblems``, which lists every problem."""
     environ = os.environ if environ is None else environ
     problems = list(unknown_settings(environ))
     development = variables.switch(environ, "BATON_DEVELOPMENT", default=False, problems=problems)

@@ -272,7 +272,7 @@ def _mail(table: object, problems: list[str]) -> MailRow:
 
 
 def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[str]]:
-    """Read the table of roles: the codes by name, and the names that require a second factor. Add its problems."""
+    """Return the codes of roles by name, and the roles that require a second factor. Add problems to ``problems``."""
     roles: dict[str, int] = {}
     second_factor: set[str] = set()
     if not isinstance(table, dict):

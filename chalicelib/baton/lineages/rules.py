@@ -202,8 +202,8 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    In a handover, a person proves nothing. If its lineage counted as proved, each handover would give a thief with the
-    token of the app a new time of login and new rate limits.
+    In a handover, a person proves nothing. If the new lineage counted as proved, each handover would give a thief with
+    the token of the app a new time of login and new rate limits.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -252,7 +252,7 @@ def judge_access(
 
 
 class ProofOutdated(Struct, frozen=True):
-    """The password was changed after the caller proved it for this operation (``credentials_version``)."""
+    """The credentials version was raised after the caller was authenticated, or after the proof (see ``Actor``)."""
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
@@ -275,7 +275,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
 def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
     """Decide whether an unfinished login is still valid.
 
-    It is valid while the account is active, with the same epoch and credentials version as when the password was
+    It is valid while the account is active, with the same epoch and credentials version as when the first factor was
     proved.
     """
     return (

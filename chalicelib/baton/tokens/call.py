@@ -202,7 +202,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def refuse_inactive(outcome: object) -> None:
-    """Refuse a caller whose login ended, or whose password changed, after the call was authorized.
+    """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
     Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``. Every other outcome is accepted.
     """
@@ -213,8 +213,8 @@ def refuse_inactive(outcome: object) -> None:
             )
         case ProofOutdated():
             raise GrantInvalid(
-                "the password was changed after it was proved",
-                detail="The password was changed after this grant was issued. POST /step-up with the new password.",
+                "the credentials were changed after the proof",
+                detail="The password or a factor was changed after this grant was issued. POST /step-up again.",
             )
         case _:
             return

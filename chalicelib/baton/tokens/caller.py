@@ -92,7 +92,7 @@ class Caller(Struct, kw_only=True, eq=False):
     It is empty for a caller without a cookie.
     """
     demands_second_factor: bool = False
-    """The client, an operator or a role of the account requires a second factor."""
+    """Whether the client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
     """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
     function."""
@@ -180,7 +180,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
         """Return the level that a rule requires.
 
-        The level is lower after a login by recovery code: the owner has lost the other factor.
+        With ``after_recovery``, the level is lower for a short time after a login by recovery code: the owner has lost
+        the other factor.
         """
         if rule.acr != "account":
             return rule.acr

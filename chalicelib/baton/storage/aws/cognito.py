@@ -52,7 +52,8 @@ def cognito_hook(
         if token is None:  # another challenge, such as NEW_PASSWORD_REQUIRED
             return None
         claims = _claims(token)
-        # A pool may let people sign in with a name that looks like the address of another person.
+        # A pool may let people sign in with a name that looks like the address of another person. So only an address
+        # in the token counts as proved.
         verified = claims.get("email_verified") is True and str(claims.get("email", "")).lower() == email
         return Migrated(email_verified=verified, source_id=str(claims.get("sub", "")))
 
