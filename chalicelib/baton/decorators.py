@@ -34,7 +34,7 @@ class Decorators:
             body: the shape of the JSON. Without it the body must be empty or ``{}``.
             query: the query parameters. Without it the query must be empty.
             scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
-            role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
+            role: one role, or several roles, of which the login must have one; otherwise 403 ``insufficient_role``.
             acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
             step_up: require that the person proves a factor again for this request; otherwise 401 ``step_up_required``.
             bound: require a login that is bound to a key or a secret; otherwise 401 ``signature_required``.

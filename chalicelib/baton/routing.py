@@ -150,7 +150,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     scope: frozenset[str] = frozenset()
     """Words that the client's scope must have, all of them."""
     roles: frozenset[str] = frozenset()
-    """Roles, of which the account must have at least one."""
+    """Roles, of which the login must have at least one."""
     acr: str | None = None
     """The lowest accepted level of the login."""
     step_up: StepUp | None = None

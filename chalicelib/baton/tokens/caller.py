@@ -61,9 +61,10 @@ class OwnFactors(Struct, frozen=True):
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` has the words of the client's scope, and ``roles`` has the names of the account's roles. ``bound`` is true
-    if the login is bound to a key or to an HMAC secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how
-    the person logged in. ``stepped_up`` is the grant that this request used, if any.
+    ``scope`` has the words of the client's scope. ``roles`` has the names of the account's roles; below ``aal2``,
+    without the roles that require a second factor. ``bound`` is true if the login is bound to a key or to an HMAC
+    secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in. ``stepped_up`` is the
+    grant that this request used, if any.
     """
 
     account: AccountId
@@ -198,11 +199,11 @@ class Caller(Struct, kw_only=True, eq=False):
             raise InsufficientScope(f"the client has no scope {' '.join(missing)}")
 
     def require_role(self, role: str) -> None:
-        """Require a role of the account. Raises ``InsufficientRole``."""
+        """Require that this login has a role. Raises ``InsufficientRole``."""
         self.require_any_role((role,))
 
     def require_any_role(self, roles: Collection[str]) -> None:
-        """Require any of these roles. Raises ``InsufficientRole``."""
+        """Require that this login has at least one of these roles. Raises ``InsufficientRole``."""
         if self.roles.isdisjoint(roles):
             raise InsufficientRole(f"the account has no role {' or '.join(sorted(roles))}")
         self._by_role = True
@@ -225,9 +226,9 @@ class Caller(Struct, kw_only=True, eq=False):
     def live(self) -> dict[str, object]:
         """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
 
-        If the route required a role, the roles must also be those of this request. If the check fails, raise
-        ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason, such as
-        ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
+        If the route required a role, the account must still have exactly the roles that this request read. If the check
+        fails, raise ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason,
+        such as ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
         ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions.
         """
         if self._liveness is None:

@@ -57,7 +57,11 @@ class Finding(Struct, frozen=True):
 
 
 class ObservedTable(Struct, frozen=True):
-    """An observed table. ``table`` is its name in ``TABLES``. ``key`` is the customer key that encrypts it, if any."""
+    """An observed table. ``table`` is its name in ``TABLES``, and ``name`` its full name.
+
+    ``key`` is the customer key that encrypts the table, ``swept_by`` its TTL attribute, and ``policy`` its resource
+    policy. Each of these three is ``None`` if the table has none.
+    """
 
     table: str
     name: str
@@ -115,7 +119,10 @@ Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | Obse
 
 
 def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
-    """Yield the findings. ``expected_key``: the ARN of the deployment's key. ``expected_expiry``: the TTL attribute."""
+    """Yield the findings about an observed part.
+
+    ``expected_key`` is the ARN of the deployment's key, and ``expected_expiry`` the name of the TTL attribute.
+    """
     match found:
         case ObservedTable():
             yield from _table(found, TABLES[found.table], expected_key, expected_expiry)
