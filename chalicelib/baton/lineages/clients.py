@@ -165,7 +165,7 @@ class Clients:
 
     @property
     def all_require_second_factor(self) -> bool:
-        """Whether no client of the registry admits a login on the password alone. Retired clients count too."""
+        """Whether every client of the registry requires a second factor at each login. Retired clients count too."""
         return all(client.second_factor == "required" for client in self)
 
     def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:

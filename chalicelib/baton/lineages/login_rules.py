@@ -36,7 +36,7 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
     """Return the lineage of a restored login. It expires no later than the login of the old phone.
 
-    It has the same provider: a person who revokes the consent at the provider ends both.
+    Both logins have the same provider: a person who revokes the consent at the provider ends both.
     """
     expires_at = min(lineage.expires_at, parent.expires_at)
     return replace(lineage, parent=parent.id, expires_at=expires_at, provider=parent.provider)
@@ -75,7 +75,7 @@ def replaced_by_handover(
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None, over: LineageId | None = None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a login ends: those with the same key that have not ended.
+    """Return the lineages that a login ends: those of the same device and of the same cookies that have not ended.
 
     A device has one login. Only a copy of the device could use an earlier login. ``proved`` is the lineage whose HMAC
     secret signed the login request. ``over`` is the lineage whose cookies the browser sent with the login request.

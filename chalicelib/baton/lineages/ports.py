@@ -57,12 +57,12 @@ class LineageStore(Protocol):
         """End one lineage. ``Refused``: the lineage has already ended and keeps its reason, or it does not exist."""
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the actor's account. ``Refused``: it has already ended, or it does not exist."""
+        """End one lineage of the actor's account. ``Refused``: the lineage has already ended, or does not exist."""
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, in one write. It stays bound to the first key.
+        """Bind the actor's own login to the key of its browser, in one write. The login keeps its first browser key.
 
-        ``Done`` if it is bound to this key. ``Refused``: it is bound to another key.
+        ``Done`` if the login is bound to this key, now or before. ``Refused``: it is bound to another key.
         """
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -112,10 +112,9 @@ class LineageStore(Protocol):
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
-        Your view adds it to its own transaction, which it sends with boto3's low-level client. This method sends
-        nothing.
-        If the route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare
-        one bit of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
+        This method sends nothing: a view adds the element to its own transaction, for boto3's low-level client. If the
+        route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare one bit
+        of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
 
         Raises:
             NotImplementedError: the storage has no transactions.

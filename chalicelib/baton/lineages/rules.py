@@ -8,11 +8,11 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p = g | any | ``Current`` (E5): the exchange may happen |
 | p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
 | p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
-| p < g | another attempt, or it is no longer stored | ``Reused`` (E8): the login ends |
+| p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): the login ends |
 | p > g | any | ``Ahead`` (E9): the table was rolled back |
 
-Only ``judge`` decides this. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table as one
-DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
+Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table
+as one DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
 """
 
 import hashlib
@@ -167,7 +167,7 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return the end of the app's login that handed this lineage over, or ``None`` while that login is active.
+    """Return the end of the app's login that handed this lineage over. ``None``: it is active, or no app did this.
 
     If the login of the app is missing, or its id belongs to a later login, it was removed. The time is then the last
     use of this lineage. The idle limit of the app is not checked: this lineage expires before it.

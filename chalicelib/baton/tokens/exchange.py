@@ -1,6 +1,6 @@
 """The exchange: replace the token of generation g by the token of g+1, once (docs/baton/exchange.md, E1 to E10).
 
-A mechanism with repeatable renewal uses the same route. Its generation does not change.
+A mechanism with repeatable renewal uses the same route. There the generation does not change.
 """
 
 from typing import Literal

@@ -95,8 +95,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         The token of a cookie client is valid only in a cookie, and every other token only in a header or body. Without
         this rule, a thief could send a stolen cookie as a header, without the checks of a browser's request.
 
-        Raises ``TokenInvalid`` if Baton did not issue it. Raises ``Unavailable`` if it is from the future, or if its
-        issuer, audience or client is not in this configuration (E1b).
+        Raises ``TokenInvalid`` if Baton did not issue the token, or if this rule refuses it. Raises ``Unavailable`` if
+        the token is from the future, or if its issuer, audience or client is not in this configuration (E1b).
         """
         try:
             proved = self._token(text, now=now)
@@ -194,7 +194,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             other = self.signature(message, proved, now=now)
             if other is None or other.nonce != verified.nonce:
                 raise defective(
-                    message, "two nonces", "Both signatures of this request must have the same `nonce`. Send one."
+                    message,
+                    "two nonces",
+                    "Both signatures of this request must have the same `nonce`. Send one `nonce`.",
                 )
         return verified
 

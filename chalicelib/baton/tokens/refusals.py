@@ -28,7 +28,7 @@ class TokenReused(InvalidToken):
 
 
 class ReplayedNonce(Refusal):
-    """The nonce was used before."""
+    """The nonce of the signature was used before."""
 
     status = 401
     error = code = "replayed_nonce"

@@ -130,7 +130,7 @@ class Factors:
         return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Name a passkey, while the login of the actor is live."""
+        """Give a passkey a new name, while the login of the actor is live."""
         tables = self._database.tables
         renamed = expression(
             {":version": number(actor.credentials_version), ":name": text(name)},

@@ -95,7 +95,7 @@ class MemoryFactors:
             return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Name a passkey, while the login of the actor is live."""
+        """Give a passkey a new name, while the login of the actor is live."""
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
             stored = user.factors.passkeys.get(passkey) if user else None
