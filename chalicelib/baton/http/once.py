@@ -61,7 +61,7 @@ REPLAYED: Final = "Baton-Replayed"
 """The header field of a replayed answer; its value is ``1``."""
 
 NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
-"""Refusals which mean that the view changed nothing. They release the key."""
+"""The refusals that release the ``Idempotency-Key``, because they mean that the view changed nothing."""
 
 FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
 """The actions of the refusals that are stored. A stored ``retry`` would make a client repeat for 24 hours.
@@ -135,7 +135,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - ``IdempotencyKeyReused``: the key belongs to another request.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
-        - ``Unavailable``: the claim failed, or the stored answer does not decrypt.
+        - ``Unavailable`` of this method: the claim failed, or the stored answer does not decrypt.
         """
         key = once_key(account, message.method, route, required_key(message))
         sending = _Sending(key, request_digest(message), self.entropy(MARK_BYTES), self.clock())

@@ -29,7 +29,7 @@ Entropy = Callable[[int], bytes]
 
 
 def make_ring(entropy: Entropy, *, now: int) -> Ring:
-    """Make the first ring. Its first keys can be used immediately, at any clock time."""
+    """Make the first ring. Its first signing key and its root can be used immediately, at any clock time."""
     return Ring(
         revision=1,
         signing=(
