@@ -14,7 +14,7 @@ from chalicelib.baton.token_assembly import token_routes_of
 
 
 def core_routes(parts: Parts) -> Iterable[Route]:
-    """Make the routes."""
+    """Make the routes that apps call all the time."""
     return (*_public(parts), *_own(parts), *token_routes_of(parts))
 
 

@@ -1,4 +1,4 @@
-"""The decorators for a team's routes."""
+"""The decorators for the routes of a team (the developers who build their API with Baton)."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ class Decorators:
             body: the shape of the JSON. Without it the body must be empty or ``{}``.
             query: the query parameters. Without it the query must be empty.
             scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
-            role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
+            role: one role, or several roles, of which the login must have one; otherwise 403 ``insufficient_role``.
             acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
             step_up: require that the person proves a factor again for this request; otherwise 401 ``step_up_required``.
             bound: require a login that is bound to a key or a secret; otherwise 401 ``signature_required``.
@@ -73,8 +73,8 @@ class Decorators:
     ) -> Decorator:
         """Decorate the view of a page, below ``@app.route``, as ``signed`` does.
 
-        A browser that opens the page and is not logged in is sent to the login page: 303 to ``login?next=...``. Every
-        other request gets 401.
+        A browser that opens the page without a login is sent to the login page: 303 to ``login?next=...``. Every other
+        request without a login gets 401.
 
         Args:
             login: the path of your login page on this site, such as ``/login``. The page must check the parameter

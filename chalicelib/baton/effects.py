@@ -1,8 +1,8 @@
 """The time, random bytes, and the results of a conditional write.
 
 Every method of a storage port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted,
-and it is unknown whether the write happened. It is always safe to repeat the same call with the same arguments. Reads
-are strongly consistent.
+and it is unknown whether the write happened. It is always safe to repeat the same call with the same arguments, though
+a rate limit may then count twice. Reads are strongly consistent.
 """
 
 from collections.abc import Callable

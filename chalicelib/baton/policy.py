@@ -105,7 +105,7 @@ SLIDE_AFTER_FRACTION = 6
 
 # Pages with a cookie.
 WEB_LOGIN_S = 12 * HOUR_S
-"""The life of a login that is not remembered (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
+"""The life of a cookie login without ``remember`` (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
 HANDED_OVER_KEPT_S = 3 * MINUTE_S
 """The shortest time for which an ended login of a handover is kept.
 
@@ -190,21 +190,22 @@ FAILURES_PER_SOURCE_MAX = 100
 REGISTRATION_WINDOW_S = HOUR_S
 REGISTRATIONS_PER_SOURCE_MAX = 100
 
-# Mail. The limits are per address, not per account, so they never show which addresses have an account.
+# Mail. Requests of unknown devices are limited per address, not per account, so the limits never show which addresses
+# have an account. A device of the account has a limit of its own.
 MAIL_CODE_DIGITS = 8
 MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
-MAIL_SESSIONS_PER_ACCOUNT_MAX = 20  # in six hours, of all devices: a person with the password can add any number
+MAIL_SESSIONS_PER_ACCOUNT_MAX = 20  # in six hours, for all devices: with the password, any number of devices can log in
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
 """The life of the link of a reset. If a stranger uses up the sessions, the owner still has links that work."""
-MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo the change
+MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo a change, except a change of the address
 ADDRESS_KEPT_S = 7 * DAY_S
-"""How long an account keeps an old address. No login finds it. The link that undoes the change lives as long."""
+"""How long an account keeps an old address. No login finds it. The link that undoes this change lives as long."""
 ADDRESSES_KEPT_MAX = 4
 """The maximum number of old addresses of an account. Each one may be a part of the transaction of an undo."""
 NOTICES_PER_DAY_MAX = 20
@@ -249,7 +250,7 @@ ROOT_ROTATED_AFTER_S = 365 * DAY_S
 """How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
-"""An unknown `kid` causes at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
+"""Unknown `kid` values cause at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
 REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
 time."""
@@ -271,7 +272,7 @@ ONCE_RETRY_AFTER_S = 1
 """After how many seconds to repeat a call whose first run has not ended: most runs take less than a second."""
 
 MISMATCH_TOLD_EVERY_S = MINUTE_S
-"""An environment reports a token of another configuration at most once in this time, because a client can repeat it."""
+"""An environment reports tokens of another configuration at most once in this time: a client can repeat such tokens."""
 
 # Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S

@@ -146,11 +146,11 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Fields of a form, each at most once. The view gets a dict of those that are not empty."""
     query: type[Query] | None = None
     any_query: bool = False
-    """Ignore the query. Otherwise a parameter that ``query`` does not have is refused."""
+    """Whether the query is ignored. If not, a parameter that ``query`` does not have is refused."""
     scope: frozenset[str] = frozenset()
     """Words that the client's scope must have, all of them."""
     roles: frozenset[str] = frozenset()
-    """Roles, of which the account must have at least one."""
+    """Roles, of which the login must have at least one."""
     acr: str | None = None
     """The lowest accepted level of the login."""
     step_up: StepUp | None = None
@@ -169,7 +169,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Whether a ``POST`` may be sent again after a server error, because it changes nothing or takes an attempt."""
     dialect: Dialect = Dialect.PROBLEM
     page: bool = False
-    """Write refusals as HTML for a browser that opens the route."""
+    """Whether refusals are written as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
     """The shape of the answer by status, for the description."""
     session: Literal["kept", "renewed", "ended"] = "kept"

@@ -1,4 +1,4 @@
-"""Baton in one object: it joins storage and packages, and has the decorators for a team's routes."""
+"""``Baton``, the object that joins storage and packages, and has the decorators for your own routes."""
 
 import secrets
 import time
@@ -220,7 +220,7 @@ class Baton(Decorators, TeamFunctions):
         return noted
 
     def _store(self, effects: Effects) -> None:
-        """Make the stores."""
+        """Make the storage and keep its stores as members of this object."""
         settings = self.settings
         self._time_budget, self._aws = TimeBudget(), effects.aws
         self.access_key = source_of(settings.access_key) if settings.access_key else None

@@ -184,7 +184,7 @@ class Settings(Struct, frozen=True):
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment. Raises ``SettingsProblems``."""
+    """Return the settings in the environment. Raises ``SettingsProblems``, which lists every problem."""
     environ = os.environ if environ is None else environ
     problems = list(unknown_settings(environ))
     development = variables.switch(environ, "BATON_DEVELOPMENT", default=False, problems=problems)
@@ -204,7 +204,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         problems += [
             f"chalicelib/providers.toml: provider.{row.name} does not count for a step-up, and the registry has no "
             "[webauthn]. So people without a password and without an address could neither delete their accounts nor "
-            "end a stolen device"
+            "end the login of a stolen device"
             for row in providers.by_name.values()
             if not row.counts_for_step_up
         ]

@@ -1,4 +1,7 @@
-"""The functions of a team that Baton calls: for the export, the deletion and the migration of accounts."""
+"""The functions of a team (the developers who build their API with Baton) that Baton calls.
+
+They export, delete and migrate accounts.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

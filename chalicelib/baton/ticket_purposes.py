@@ -47,7 +47,7 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
         TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
         # A handover from an app to a browser. The person taps in between.
         TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
-        # The offer to bind the cookies of a browser to a key, the proof that it has the key, and the next challenge.
+        # The offer to bind cookies to a key of the browser, the proof that it has this key, and the next challenge.
         TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
         TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
         TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),

@@ -1,4 +1,4 @@
-"""Functions that read one setting each from the environment variables, or add its problem to a list."""
+"""Functions that read one setting each from the environment variables. They add each problem to ``problems``."""
 
 import re
 from collections.abc import Mapping

@@ -35,8 +35,8 @@ def read_json(message: Message, shape: type[Shape]) -> Shape:
 
     A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3). The body must be UTF-8
     without BOM and without duplicate members, NaN, Infinity, NUL and lone surrogates. Its depth is limited. A missing
-    member is ``Malformed``, an unknown member ``UnknownField``, a member of the wrong type ``WrongType``. Each error
-    has a JSON pointer (RFC 6901).
+    member is ``Malformed``, an unknown member ``UnknownField``, a member of the wrong type ``WrongType``. These three
+    errors have a JSON pointer (RFC 6901). A duplicate member is ``DuplicateField``, with its name.
     """
     body = message.body
     if not body:

@@ -242,7 +242,10 @@ _CHALICE_SAYS: Mapping[tuple[str, int], type[errors.Refusal]] = {
     ("UnsupportedMediaType", 415): errors.UnsupportedMediaType,
     ("InternalServerError", 500): errors.ServerError,
 }
-"""The answers that Chalice makes without a view or after a view failed, by their ``Code`` and status."""
+"""Baton's errors in place of the answers that Chalice makes without a view, or after a view failed.
+
+The keys are ``Code`` and status of Chalice's answer.
+"""
 
 
 def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:

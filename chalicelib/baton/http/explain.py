@@ -13,7 +13,7 @@ from chalicelib.baton import errors
 
 
 def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
-    """Find the first member that does not fit its field. The pointer to an element of a list ends at the list.
+    """Return the error about the first member that does not fit its field. A pointer into a list ends at the list.
 
     ``strict=False`` is for texts that are converted, such as those of a query.
     """

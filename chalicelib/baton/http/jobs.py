@@ -1,11 +1,11 @@
 """The jobs beside the API: each is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Four are scheduled. ``operate`` answers an operator. ``jobs`` carries out the queue of mails and deletions, one message
-at a time. ``mail_feedback`` gets the bounces and complaints of Amazon SES.
+Four jobs are scheduled. ``operate`` answers an operator. ``jobs`` carries out the queue of mails and deletions, one
+message at a time. ``mail_feedback`` gets the bounces and complaints of Amazon SES.
 
-Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
-this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the
-jobs.
+Chalice names the handlers of the jobs ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda
+imports this module and not ``app.py``. So the first job of an environment imports ``app``, whose ``Baton.install`` sets
+the functions of the jobs.
 """
 
 import functools

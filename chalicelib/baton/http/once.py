@@ -1,4 +1,4 @@
-"""Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to every later request with it.
+"""Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to each later request with the key.
 
 The rules and their table are in ``proof/once_rules.py``. This module does not use Chalice: it takes a function that
 runs the view, and returns an answer as it is sent.
@@ -9,10 +9,10 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
 2. Read the account state. Check scope, role and ``acr``. Check that ``Baton-Grant`` exists if the route needs it.
 3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
-4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
+4. Within ``view``: consume the grant, then run the view of the route. A refused grant releases the key.
 
-``http/signed.py`` implements this order. On a route without ``once`` that takes no attempt, it refuses the key after
-step 1.
+``http/signed.py`` implements this order. On a route without ``once`` that takes no attempt, it refuses the key in step
+1, after the signature is verified.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ REPLAYED: Final = "Baton-Replayed"
 """The header field of a replayed answer; its value is ``1``."""
 
 NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
-"""Refusals which mean that the view changed nothing. They release the key."""
+"""The refusals that release the ``Idempotency-Key``, because they mean that the view changed nothing."""
 
 FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
 """The actions of the refusals that are stored. A stored ``retry`` would make a client repeat for 24 hours.
@@ -115,18 +115,18 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The result of ``view`` decides the answer to the next request with this key:
 
-        - It returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
-        - It raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
-        - It raises another refusal of 400 to 499 with a final action: ``render(refusal)``.
-        - It raises any other exception, such as ``Unavailable``: no answer is stored, because the view may have changed
-        something.
+        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
+        - ``view`` raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
+        - ``view`` raises another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: ``render(refusal)``.
+        - ``view`` raises any other exception, such as ``Unavailable``: no answer is stored, because the view may have
+        changed something.
 
-        A refusal is raised again after it is stored. The caller renders it with ``render``, so that this answer and
-        its replays are equal to the byte. A failure after the view does not change the answer.
+        A refusal is raised again after it is stored. The caller of this method renders it with ``render``, so that this
+        answer and its replays are equal to the byte. A failure to store the answer does not change the answer.
 
         ``account`` is the account of the caller, whose login is live. ``message`` is verified. ``view`` consumes the
-        grant, runs the team's view and renders its answer; it is called once or never. ``route`` is the template of
-        the route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second
+        grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the template
+        of the route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second
         effect does no harm, so a call whose run stopped runs again.
 
         Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:
@@ -135,7 +135,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - ``IdempotencyKeyReused``: the key belongs to another request.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
-        - ``Unavailable``: the claim failed, or the stored answer does not decrypt.
+        - ``Unavailable`` of this method: the claim failed, or the stored answer does not decrypt.
         """
         key = once_key(account, message.method, route, required_key(message))
         sending = _Sending(key, request_digest(message), self.entropy(MARK_BYTES), self.clock())

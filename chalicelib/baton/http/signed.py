@@ -50,12 +50,12 @@ class Web:
 
     @cached_property
     def sessions(self) -> "WebSessions":
-        """The check of the logins."""
+        """The check of browser logins."""
         return self._make_sessions()
 
     @cached_property
     def deliver(self) -> "Deliver":
-        """The delivery of new logins."""
+        """The delivery of new browser logins."""
         return self._make_delivery()
 
 

@@ -29,7 +29,7 @@ class RotateKeys(Struct, frozen=True, kw_only=True):
         if rotated is not ring:
             if not isinstance(self.key_ring.replace(rotated, expected_revision=ring.revision), Done):
                 raise errors.Unavailable(
-                    "another process changed the ring at the same time: the next daily job rotates it"
+                    "another process changed the ring at the same time: the next daily job rotates the keys"
                 )
             self.log.record("keys_rotated", revision=rotated.revision)
         age_days = (now - rotated.signing[-1].made_at) // DAY_S

@@ -1,7 +1,8 @@
 """Encryption of the stored answers of exactly-once calls.
 
-Each item has a key of its own, HKDF(root, "once", key of the item), and the key of the item is associated data. An
-answer that was copied to the item of another account, or of another call, therefore does not decrypt.
+Each answer has an encryption key of its own, HKDF(root, "once", item key). The item key is the primary key of the item
+that stores the answer. It is also the associated data. An answer that was copied to the item of another account, or of
+another call, therefore does not decrypt.
 
 Format 1: one byte 1, one byte root version, 12 bytes nonce, AES-256-GCM ciphertext with its 16-byte tag.
 """
@@ -18,7 +19,7 @@ _HEAD_BYTES: Final = 2
 
 
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
-    """Encrypt an answer. ``item`` is the key of its item. ``nonce`` is 12 random bytes: an item may get two answers."""
+    """Encrypt an answer. ``item`` is the item key. ``nonce`` is 12 random bytes: an item may get two answers."""
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")
     root = ring.root_for_new(now)
@@ -27,7 +28,7 @@ def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: byt
 
 
 def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
-    """Decrypt the answer of an item. ``item`` is its key.
+    """Decrypt the answer of an item. ``item`` is the item key.
 
     Raises ``CannotDecrypt`` for an answer that belongs to another item, was altered, or has an unknown format or root
     version.

@@ -12,13 +12,13 @@ class KeyRing(Protocol):
     def current(self, *, now: int) -> Ring:
         """Return the cached ring, which is read again after five minutes.
 
-        Raises ``Unavailable`` if it is missing or unreadable.
+        Raises ``Unavailable`` if the ring is missing or unreadable.
         """
 
     def refreshed(self, *, now: int) -> Ring:
         """Return the ring for a request with an unknown ``kid`` or root version.
 
-        It is read again at most once a minute.
+        The ring is read again, but at most once a minute.
         """
 
 

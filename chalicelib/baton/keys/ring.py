@@ -11,7 +11,7 @@ Each key and each root secret has a period in which it is used:
    earliest iat: a child that is issued again has the iat of its exchange, and the newest key signs it.
 3. An opaque token is encrypted with the root secret of its lineage, and with no other root secret.
 4. The ring has a next signing key. Every environment has read it, and ``jwks`` publishes it. So ``retire_keys`` can end
-   the period of a key immediately: an environment without the next key would refuse its tokens as forged.
+   the period of a key immediately: an environment without the next key would refuse tokens of the next key as forged.
 5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the period of every key in the
    ring.
 """

@@ -34,7 +34,7 @@ class _Stored(Struct):
 
 
 class _FirstFormat(_Stored):
-    """Format 1."""
+    """A ring that is stored in format 1."""
 
     password_key: Secret = field(name="verifier_key")
     not_before: Number = field(name="fence")

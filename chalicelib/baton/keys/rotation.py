@@ -29,7 +29,7 @@ Entropy = Callable[[int], bytes]
 
 
 def make_ring(entropy: Entropy, *, now: int) -> Ring:
-    """Make the first ring. Its first keys can be used immediately, at any clock time."""
+    """Make the first ring. Its first signing key and its root can be used immediately, at any clock time."""
     return Ring(
         revision=1,
         signing=(
@@ -61,10 +61,10 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """End the period of every signing key in the ring: the current key now, the next key in ten minutes.
+    """End the period of every signing key in the ring: of the current key now, of the next key in ten minutes.
 
-    The next key signs immediately, because it was published long ago. An attacker who read the ring has that key too.
-    So a new key follows as soon as every environment has read it. One more new key becomes the next key.
+    In these ten minutes the next key signs, because it was published long ago. An attacker who read the ring has this
+    key too. So a new key follows as soon as every environment has read it. One more new key becomes the next key.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

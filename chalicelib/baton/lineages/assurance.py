@@ -88,7 +88,10 @@ def assurance_number(assurance: Assurance, attestation: Attestation = Attestatio
 
 @lru_cache(maxsize=64)
 def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
-    """Read a stored number. Raises ``KeyError`` or ``ValueError`` if Baton never writes this number."""
+    """Return the way of authentication, the attestation and the code of the provider of a stored number.
+
+    Raises ``KeyError`` or ``ValueError`` if Baton never writes this number.
+    """
     above, code = divmod(number, _CODES_MAX)
     provider, attestation = divmod(above, _ATTESTATIONS_MAX)
     if not 0 <= provider <= PROVIDERS_MAX:

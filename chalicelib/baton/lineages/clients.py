@@ -165,7 +165,7 @@ class Clients:
 
     @property
     def all_require_second_factor(self) -> bool:
-        """Whether no client of the registry admits a login on the password alone. Retired clients count too."""
+        """Whether every client of the registry requires a second factor at each login. Retired clients count too."""
         return all(client.second_factor == "required" for client in self)
 
     def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
@@ -272,7 +272,7 @@ def _mail(table: object, problems: list[str]) -> MailRow:
 
 
 def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[str]]:
-    """Read the table of roles: the codes by name, and the names that require a second factor. Add its problems."""
+    """Return the codes of roles by name, and the roles that require a second factor. Add problems to ``problems``."""
     roles: dict[str, int] = {}
     second_factor: set[str] = set()
     if not isinstance(table, dict):

@@ -26,7 +26,7 @@ def delivery_problems(row: Mapping[str, object]) -> Iterator[str]:
     if not (isinstance(origins, list) and all(isinstance(one, str) and is_page_origin(one) for one in origins)):
         yield 'origins is a list of exact origins, such as "https://app.example.com"'
     elif origins and delivery != "cookie":
-        yield 'origins is for delivery "cookie". List the pages that sign their calls in BATON_ORIGINS'
+        yield 'origins is for delivery "cookie". The setting BATON_ORIGINS lists the pages that sign their calls'
 
 
 def _source_problems(sources: object, delivery: object) -> Iterator[str]:

@@ -36,7 +36,7 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
     """Return the lineage of a restored login. It expires no later than the login of the old phone.
 
-    It has the same provider: a person who revokes the consent at the provider ends both.
+    Both logins have the same provider: a person who revokes the consent at the provider ends both.
     """
     expires_at = min(lineage.expires_at, parent.expires_at)
     return replace(lineage, parent=parent.id, expires_at=expires_at, provider=parent.provider)
@@ -75,7 +75,7 @@ def replaced_by_handover(
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None, over: LineageId | None = None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a login ends: those with the same key that have not ended.
+    """Return the lineages that a login ends: those of the same device and of the same cookies that have not ended.
 
     A device has one login. Only a copy of the device could use an earlier login. ``proved`` is the lineage whose HMAC
     secret signed the login request. ``over`` is the lineage whose cookies the browser sent with the login request.
@@ -102,12 +102,12 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 ) -> tuple[Lineage, ...] | NoRoom:
     """Return the lineages to remove for a new lineage: first ended, then expired or idle, then least recently used.
 
-    A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
-    begin the login again. For an ended lineage of a handover, the time is ``HANDED_OVER_KEPT_S``. A lineage from before
-    a password change or a reset can be removed at any age: the password in its login request is no longer valid.
-    ``replaced`` are the lineages that this login ends. ``parent`` is the login of the old phone, if this login is
-    restored from it. This login is kept: both phones are in use during a move. ``live_too=False``: no live lineage is
-    removed.
+    A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
+    request could begin the login again. For an ended lineage of a handover, the time is ``HANDED_OVER_KEPT_S``. A
+    lineage from before a password change or a reset can be removed at any age: the password in its login request is no
+    longer valid. ``replaced`` are the lineages that the new login ends. ``parent`` is the login of the old phone, if
+    the new login is restored from it. The parent is kept: both phones are in use during a move. ``live_too=False``: no
+    live lineage is removed.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

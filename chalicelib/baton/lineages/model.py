@@ -90,7 +90,7 @@ NO_ATTEMPT = bytes(8)
 
 
 class BrowserKey(Struct, frozen=True):
-    """The key of a browser, a compressed P-256 point. Its cookies were bound to it at the time ``at``."""
+    """The key of a browser, a compressed P-256 point. The cookies were bound to this key at the time ``at``."""
 
     at: int
     point: bytes
@@ -140,8 +140,9 @@ class Lineage(Struct, frozen=True):
 class Rights(Struct, frozen=True):
     """The rights of an account, in addition to the scope of its client.
 
-    ``roles`` are the codes of the account's roles. ``attributes`` are those of the team, encoded as MessagePack; empty
-    bytes if there are none. Only a function of the team reads them, so an exchange does not decode them.
+    ``roles`` are the codes of the account's roles. ``attributes`` are what the team (the developers who build their API
+    with Baton) stored for the account, encoded as MessagePack; empty bytes if there are none. Only a function of the
+    team reads them, so an exchange does not decode them.
     """
 
     roles: frozenset[int] = frozenset()
@@ -204,10 +205,10 @@ class Actor(Struct, frozen=True):
 
 
 class UnfinishedLogin(Struct, frozen=True):
-    """A login that has proved a password and has no lineage yet.
+    """A login that has proved a first factor (a password, or an identity at a provider) and has no lineage yet.
 
     A write on its behalf happens only while the account is active, with the epoch and the credentials version of the
-    moment when the password was proved.
+    moment when the first factor was proved.
     """
 
     account: AccountId

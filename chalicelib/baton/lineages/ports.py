@@ -12,8 +12,8 @@ from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOut
 class LineageStore(Protocol):
     """Read and write account states, one for each account.
 
-    A method with an ``actor`` writes on behalf of a login, if `rules.may_act` permits it. Otherwise it writes nothing,
-    and returns the result of that rule for the account state at that moment.
+    A method with an ``actor`` writes on behalf of a login, if `rules.may_act` permits this. If not, the method writes
+    nothing, and returns the result of ``may_act`` for the account state at that moment.
     """
 
     def get(self, account: AccountId) -> AccountState | None:
@@ -24,7 +24,7 @@ class LineageStore(Protocol):
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Advance the lineage to its next generation if `rules.judge` returns ``Current``, in one write.
 
-        Otherwise nothing is written. The result is then that of ``judge`` for the account state at that moment.
+        For any other result of ``judge``, nothing is written, and this result is returned.
         """
 
     def add_lineage(
@@ -40,9 +40,9 @@ class LineageStore(Protocol):
 
         This is one write, with these conditions: the account is active. Epoch and credentials version are as in
         ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
-        is unchanged. There is room. The roles are as in ``expected``: the first tokens have them. For a lineage that is
-        bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
-        with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
+        is unchanged. At most ``lineages_max`` lineages result. The roles are as in ``expected``: the first tokens have
+        them. For a lineage that is bound to a key, the number of lineages is as in ``expected``: a different number can
+        mean that another login with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
 
         For a lineage with a parent there is one more condition: the parent is live at the ``auth_time`` of the new
         lineage, and its binding is as in ``expected``. The not-before time is not compared: the caller has compared it.
@@ -54,15 +54,15 @@ class LineageStore(Protocol):
         """Store the use of a lineage (`rules.record_use`), if the stored lineage equals ``expected`` and is active."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End one lineage. ``Refused``: it has already ended and keeps its reason, or it does not exist."""
+        """End one lineage. ``Refused``: the lineage has already ended and keeps its reason, or it does not exist."""
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the actor's account. ``Refused``: it has already ended, or it does not exist."""
+        """End one lineage of the actor's account. ``Refused``: the lineage has already ended, or does not exist."""
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, in one write. It stays bound to the first key.
+        """Bind the actor's own login to the key of its browser, in one write. The login keeps its first browser key.
 
-        ``Done`` if it is bound to this key. ``Refused``: it is bound to another key.
+        ``Done`` if the login is bound to this key, now or before. ``Refused``: it is bound to another key.
         """
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -87,9 +87,10 @@ class LineageStore(Protocol):
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, for the operator, if they are as ``expected``.
+        """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Done`` if the account already has these roles, otherwise ``Refused`` if it is not active.
+        ``Done`` if the account, active or disabled, already has the new roles. ``Refused`` if it is not active, or does
+        not exist. ``Moved`` if its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
@@ -111,9 +112,9 @@ class LineageStore(Protocol):
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
-        A team adds it to its own transaction, which it sends with boto3's low-level client. This method sends nothing.
-        If the route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare
-        one bit of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
+        This method sends nothing: a view adds the element to its own transaction, for boto3's low-level client. If the
+        route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare one bit
+        of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
 
         Raises:
             NotImplementedError: the storage has no transactions.

@@ -36,7 +36,7 @@ class RelyingParty(Struct, frozen=True):
 
     @property
     def related(self) -> tuple[str, ...]:
-        """Return the origins outside the RP ID, which its well-known file must list (WebAuthn Level 3, 5.11)."""
+        """Return the origins outside the RP ID. The RP ID's well-known file must list them (WebAuthn Level 3, 5.11)."""
         return tuple(one for one in self.origins if not _within(_host(one), self.rp_id))
 
 

@@ -43,7 +43,10 @@ class ResourceProblems(ValueError):
 
 
 class Resource(Struct, frozen=True):
-    """A server that accepts narrowed tokens. ``identifier`` is their audience, and ``max_s`` their life in seconds."""
+    """A server that accepts narrowed tokens.
+
+    ``identifier`` is the audience of these tokens, and ``max_s`` their longest life in seconds.
+    """
 
     name: str
     identifier: str

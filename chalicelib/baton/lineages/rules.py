@@ -8,11 +8,11 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p = g | any | ``Current`` (E5): the exchange may happen |
 | p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
 | p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
-| p < g | another attempt, or it is no longer stored | ``Reused`` (E8): the login ends |
+| p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): the login ends |
 | p > g | any | ``Ahead`` (E9): the table was rolled back |
 
-Only ``judge`` decides this. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table as one
-DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
+Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table
+as one DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
 """
 
 import hashlib
@@ -167,7 +167,7 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return the end of the app's login that handed this lineage over, or ``None`` while that login is active.
+    """Return the end of the app's login that handed this lineage over. ``None``: it is active, or no app did this.
 
     If the login of the app is missing, or its id belongs to a later login, it was removed. The time is then the last
     use of this lineage. The idle limit of the app is not checked: this lineage expires before it.
@@ -202,8 +202,8 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    In a handover, a person proves nothing. If its lineage counted as proved, each handover would give a thief with the
-    token of the app a new time of login and new rate limits.
+    In a handover, a person proves nothing. If the new lineage counted as proved, each handover would give a thief with
+    the token of the app a new time of login and new rate limits.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -252,7 +252,7 @@ def judge_access(
 
 
 class ProofOutdated(Struct, frozen=True):
-    """The password was changed after the caller proved it for this operation (``credentials_version``)."""
+    """The credentials version was raised after the caller was authenticated, or after the proof (see ``Actor``)."""
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
@@ -275,7 +275,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
 def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
     """Decide whether an unfinished login is still valid.
 
-    It is valid while the account is active, with the same epoch and credentials version as when the password was
+    It is valid while the account is active, with the same epoch and credentials version as when the first factor was
     proved.
     """
     return (

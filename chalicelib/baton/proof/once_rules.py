@@ -19,7 +19,7 @@ phone therefore creates a key for the operation, stores the key, and sends it as
 | a stored answer | ``Replay`` | the same answer |
 | a running call younger than ``ONCE_RUN_MAX_S`` | ``InProgress`` | 409 ``in_progress`` |
 | an older running call, ``retry_safe`` | ``TakeOver`` | the view runs again, for one request |
-| an older running call | ``OutcomeUnknown`` | 409 ``outcome_unknown`` |
+| an older running call, not ``retry_safe`` | ``OutcomeUnknown`` | 409 ``outcome_unknown`` |
 
 Example: a phone sends an order and loses the answer. It repeats the request 3 seconds later with the same key and body,
 and a new signature. The answer is stored by then, so Baton returns it, and no second order is created.

@@ -18,13 +18,14 @@ class OnceStore(Protocol):
         """Store a running call if no call is stored, or if the stored call has expired.
 
         Return the call that is stored now. It has this ``mark`` if the claim succeeded, now or in an earlier attempt of
-        this call. Otherwise it is the call that prevented the claim, as it was at that moment.
+        the same claim. A call with another mark prevented the claim; it is returned as it was at that moment.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Replace the mark of a running call and set its start to now, if it still has ``old_mark`` and no answer.
 
-        If several requests try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``.
+        If several requests try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``
+        if no call is stored.
         """
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:

@@ -1,6 +1,7 @@
 """Find, read and write the signature with a tag (RFC 9421 section 4). It is not verified here. No I/O.
 
-There are two profiles: Baton's own, and that of draft-richer-oauth-httpsig, whose key is that of the token.
+There are two profiles: Baton's own, and that of draft-richer-oauth-httpsig. In the latter profile the signature does
+not name a key: the key is that of the token.
 """
 
 import re

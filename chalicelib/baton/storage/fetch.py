@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 HTTPS_PORT: Final = 443
 HEAD_BYTES_MAX: Final = 16 * 1024
-"""The maximum size of the head of an answer and the framing of its chunks, in bytes."""
+"""The maximum size of the head of an answer plus the framing of its chunks, in bytes."""
 
 _OK: Final = 200
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class HttpsFetch:
-    """``Fetch`` and ``Post`` over HTTPS. Its first request imports the modules and reads the certificates."""
+    """``Fetch`` and ``Post`` of ``factors/ports.py`` over HTTPS.
+
+    The first request imports ``http.client`` and ``ssl``, and reads the certificates.
+    """
 
     def __init__(self, time_budget: TimeBudget | None = None, *, certificates: str | None = None) -> None:
         """Count the time of requests in ``time_budget``.
@@ -71,7 +74,7 @@ class HttpsFetch:
                     return Posted(response.status, b"")  # its body is not read
                 return Posted(response.status, _body(response, bytes_max))
         except (OSError, ValueError, RuntimeError, HTTPException) as error:  # RuntimeError: no thread can be started
-            # Some of these messages quote the answer. So only the type of the error is kept.
+            # The message of such an error may quote the answer. So only the type of the error is kept.
             return NotFetched(type(error).__name__)
         finally:
             self._time_budget.spend(time.monotonic() - begun)
@@ -124,7 +127,7 @@ class _Received(io.RawIOBase):
         return received
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return the stream that ``HTTPResponse`` reads. It uses no other part of a socket."""
+        """Return the stream that ``HTTPResponse`` reads. ``HTTPResponse`` uses no other method of a socket."""
         return io.BufferedReader(self)
 
 
@@ -161,7 +164,7 @@ def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _plain_connection(host: str, port: int, until: float) -> socket.socket:
-    """Connect to one of the addresses of a host. Each gets an equal part of the time that is left."""
+    """Connect to one of the addresses of a host. Each address gets an equal part of the time that is left."""
     addresses = _addresses(host, port, until)
     for tries_left in range(len(addresses), 0, -1):
         try:
@@ -173,7 +176,10 @@ def _plain_connection(host: str, port: int, until: float) -> socket.socket:
 
 
 def _addresses(host: str, port: int, until: float) -> list[tuple[str, int]]:
-    """Look up a host in a thread: the system's look-up has no deadline, and may take many seconds."""
+    """Return the addresses of a host.
+
+    A thread looks the host up, because the look-up of the system has no deadline and may take many seconds.
+    """
     found: list[tuple[str, int] | OSError] = []
 
     def look_up() -> None:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 
 class LateStore:
-    """Pass each verb to the real store, which ``make`` imports and makes."""
+    """A store that passes each verb (method) to the real store. ``make`` imports and makes the real store."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         """Keep the function that makes the real store."""

@@ -33,13 +33,14 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
        read began.
-    2. Each verb that changes something is one atomic write. Its condition and its effect are one step, and it returns
-       the verdict. No verb reads first and writes later without a condition. The exceptions are ``forget`` and
+    2. Each verb that changes something is one atomic write. Its condition and its effect are one step, and the verb
+       returns the outcome. No verb reads first and writes later without a condition. The exceptions are ``forget`` and
        ``erase``, which delete several items one after another.
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
        repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
        ``uncount`` of a rate limit may count twice.
-    4. Every other outcome is ``errors.Unavailable``. The caller then cannot know whether the write happened.
+    4. If a verb can return none of the results in its signature, it raises ``errors.Unavailable``. The caller then
+       cannot know whether the write happened.
 
     `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
     """
@@ -61,7 +62,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     identities: "Identities"
     """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
     provider_tokens: "ProviderTokens"
-    """Tokens of identities, tokens that wait for their revocation, and the key for Apple
+    """Refresh tokens of identities, refresh tokens that wait for their revocation, and the private key for Apple
     (``federation/ports.py``)."""
     audit: Audit
     """The audit events, append only (``events/ports.py``)."""

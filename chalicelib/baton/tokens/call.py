@@ -93,12 +93,12 @@ class Call(Struct, frozen=True, kw_only=True):
 
         Order of checks: the login is live; scope, role, acr and attestation; a required grant was sent; the nonce; the
         grant. One conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this
-        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and the view consumes the grant
-        (``Caller.require_step_up``). ``live``: the result of an earlier read of the account state. Without it, this
-        method reads the account state.
+        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and the grant is consumed right before the
+        view runs (``http/once.py``). ``live``: the result of an earlier read of the account state. Without ``live``,
+        this method reads the account state.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
-        ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
+        ``AttestationRequired``, ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
         """
         live = live or self._live(call)
         grant = self._grant(call.message)
@@ -202,7 +202,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def refuse_inactive(outcome: object) -> None:
-    """Refuse a caller whose login ended, or whose password changed, after the call was authorized.
+    """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
     Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``. Every other outcome is accepted.
     """
@@ -213,8 +213,8 @@ def refuse_inactive(outcome: object) -> None:
             )
         case ProofOutdated():
             raise GrantInvalid(
-                "the password was changed after it was proved",
-                detail="The password was changed after this grant was issued. POST /step-up with the new password.",
+                "the credentials were changed after the proof",
+                detail="The password or a factor was changed after this grant was issued. POST /step-up again.",
             )
         case _:
             return

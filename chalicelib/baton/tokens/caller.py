@@ -61,9 +61,10 @@ class OwnFactors(Struct, frozen=True):
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` has the words of the client's scope, and ``roles`` has the names of the account's roles. ``bound`` is true
-    if the login is bound to a key or to an HMAC secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how
-    the person logged in. ``stepped_up`` is the grant that this request used, if any.
+    ``scope`` has the words of the client's scope. ``roles`` has the names of the account's roles; below ``aal2``,
+    without the roles that require a second factor. ``bound`` is true if the login is bound to a key or to an HMAC
+    secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in. ``stepped_up`` is the
+    grant that this request used, if any.
     """
 
     account: AccountId
@@ -92,7 +93,7 @@ class Caller(Struct, kw_only=True, eq=False):
     It is empty for a caller without a cookie.
     """
     demands_second_factor: bool = False
-    """The client, an operator or a role of the account requires a second factor."""
+    """Whether the client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
     """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
     function."""
@@ -180,7 +181,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
         """Return the level that a rule requires.
 
-        The level is lower after a login by recovery code: the owner has lost the other factor.
+        With ``after_recovery``, the level is lower for a short time after a login by recovery code: the owner has lost
+        the other factor.
         """
         if rule.acr != "account":
             return rule.acr
@@ -197,11 +199,11 @@ class Caller(Struct, kw_only=True, eq=False):
             raise InsufficientScope(f"the client has no scope {' '.join(missing)}")
 
     def require_role(self, role: str) -> None:
-        """Require a role of the account. Raises ``InsufficientRole``."""
+        """Require that this login has a role. Raises ``InsufficientRole``."""
         self.require_any_role((role,))
 
     def require_any_role(self, roles: Collection[str]) -> None:
-        """Require any of these roles. Raises ``InsufficientRole``."""
+        """Require that this login has at least one of these roles. Raises ``InsufficientRole``."""
         if self.roles.isdisjoint(roles):
             raise InsufficientRole(f"the account has no role {' or '.join(sorted(roles))}")
         self._by_role = True
@@ -224,9 +226,9 @@ class Caller(Struct, kw_only=True, eq=False):
     def live(self) -> dict[str, object]:
         """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
 
-        If the route required a role, the roles must also be those of this request. If the check fails, raise
-        ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason, such as
-        ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
+        If the route required a role, the account must still have exactly the roles that this request read. If the check
+        fails, raise ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason,
+        such as ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
         ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions.
         """
         if self._liveness is None:

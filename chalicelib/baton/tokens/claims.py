@@ -1,7 +1,7 @@
-"""The claims that a team adds to the tokens of its deployment. No I/O.
+"""The claims that a team (the developers who build their API with Baton) adds to the tokens of its deployment. No I/O.
 
-The team's function is pure: equal arguments give equal claims. So a repeated exchange gets the same token, byte for
-byte, unless the roles or the attributes of the account changed in between.
+The team's function must be pure: equal arguments give equal claims. So a repeated exchange gets the same token, byte
+for byte, unless the roles or the attributes of the account changed in between.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ def claims_of_team(
     try:
         encoded = msgspec.json.encode(dict(add_claims(about)), order="deterministic")
     except Exception as defect:
-        # Its text may contain a secret of the team.
+        # The text of the exception may contain a secret of the team.
         raise Unavailable(f"the claims function of the team raised {type(defect).__name__}") from defect
     if len(encoded) > TEAM_CLAIMS_BYTES_MAX:
         raise Unavailable(f"the claims of the team are {len(encoded)} bytes: the limit is {TEAM_CLAIMS_BYTES_MAX}")

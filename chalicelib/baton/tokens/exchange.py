@@ -1,6 +1,6 @@
 """The exchange: replace the token of generation g by the token of g+1, once (docs/baton/exchange.md, E1 to E10).
 
-A mechanism with repeatable renewal uses the same route. Its generation does not change.
+A mechanism with repeatable renewal uses the same route. There the generation does not change.
 """
 
 from typing import Literal
@@ -94,7 +94,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
-            # Baton does not have the other key, so it cannot verify the signature. All other checks have passed.
+            # Baton does not have the key that signed, so it cannot verify the signature. All other checks have passed.
             self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
             if self.revoke_on_wrong_key:
                 ended = self.end_reused(
@@ -144,7 +144,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def _reused(self, proved: VerifiedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
         """Return the error of a reuse.
 
-        The end is already written: otherwise ``Unavailable`` was raised before this call.
+        ``ended`` is the result of the write that ends the login.
         """
         if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))

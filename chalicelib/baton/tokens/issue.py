@@ -26,7 +26,7 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch
 
 
 class TokenResponse(Struct, frozen=True, kw_only=True):
-    """A login's tokens (RFC 6749 section 5.1) and its lifetimes (draft-ietf-oauth-refresh-token-expiration-03).
+    """The tokens of a login (RFC 6749 5.1), and its lifetimes (draft-ietf-oauth-refresh-token-expiration-03).
 
     ``refresh_token`` and ``refresh_token_timeout`` are missing if the login cannot be renewed. ``key_id`` and
     ``secret`` (32 bytes, base64url) are returned once, to a login with ``"binding": "hmac"``.
@@ -38,9 +38,9 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
     scope: str
     device_id: LineageId
     server_time: Seconds
-    authorization_expires_in: Annotated[int, msgspec.Meta(ge=0, description="Seconds until the login ends anyway.")]
+    authorization_expires_in: Annotated[int, msgspec.Meta(ge=0, description="Seconds until the login always ends.")]
     refresh_token_timeout: (
-        Annotated[int, msgspec.Meta(ge=0, description="The login ends when it is not renewed for so many seconds.")]
+        Annotated[int, msgspec.Meta(ge=0, description="The login ends if it is not renewed for so many seconds.")]
         | UnsetType
     ) = UNSET
     refresh_token: str | UnsetType = UNSET

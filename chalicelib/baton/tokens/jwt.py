@@ -107,7 +107,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     payload = msgspec.json.encode(claims)
     if len(added) > len(b"{}"):
         payload = payload[:-1] + b"," + added[1:]
-    # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.
+    # The clock that wrote the iat may have been ahead of this clock. Then the newest key at the iat signs.
     return sign_claims(payload, ring.signer(max(now, token.issued_at)))
 
 

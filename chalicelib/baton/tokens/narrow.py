@@ -161,7 +161,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
 
 
 def _check_form(form: Form) -> str:
-    """Check the types. Return the type of the issued token, as it was requested."""
+    """Check the parameters except subject token and scope. Return the type of the issued token, as it was requested."""
     if form.get("subject_token_type") != ACCESS_TOKEN:
         raise errors.Malformed(
             "subject_token_type",

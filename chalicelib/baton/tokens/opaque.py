@@ -63,7 +63,7 @@ def read_opaque(text: str, ring: Ring) -> Token:
         facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
     except InvalidTag:
         raise TokenInvalid("not encrypted by this deployment") from None
-    # Baton wrote these bytes. A change of their layout requires another domain.
+    # Baton wrote these bytes. A change of their layout requires another `_DOMAIN`.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
     if lineage[:1] != lead:
         raise TokenInvalid("encrypted with another root than that of the lineage")

@@ -44,7 +44,7 @@ class Grants(Protocol):
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant under the SHA-256 of its secret. It is valid for this credentials version only."""
+        """Store a step-up grant under the SHA-256 of its secret. It is valid only for this ``credentials_version``."""
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes

@@ -92,11 +92,11 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token(self, text: str, *, now: int, cookie: bool = False) -> VerifiedToken:
         """Verify a token and find its client. ``cookie``: the token came in a cookie.
 
-        The token of a cookie client is valid only in a cookie, and every other token only in a header or body.
-        Otherwise a thief could send a stolen cookie as a header, without the checks of a browser's request.
+        The token of a cookie client is valid only in a cookie, and every other token only in a header or body. Without
+        this rule, a thief could send a stolen cookie as a header, without the checks of a browser's request.
 
-        Raises ``TokenInvalid`` if Baton did not issue it. Raises ``Unavailable`` if it is from the future, or if its
-        issuer, audience or client is not in this configuration (E1b).
+        Raises ``TokenInvalid`` if Baton did not issue the token, or if this rule refuses it. Raises ``Unavailable`` if
+        the token is from the future, or if its issuer, audience or client is not in this configuration (E1b).
         """
         try:
             proved = self._token(text, now=now)
@@ -169,8 +169,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
         Such a request has a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag
-        ``baton``, both must verify and have the same nonce. Otherwise a captured call could be replayed with only one
-        of the two signatures.
+        ``baton``, both must verify and have the same nonce. With two nonces, a captured call could be replayed with
+        only one of the two signatures.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -194,7 +194,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             other = self.signature(message, proved, now=now)
             if other is None or other.nonce != verified.nonce:
                 raise defective(
-                    message, "two nonces", "Both signatures of this request must have the same `nonce`. Send one."
+                    message,
+                    "two nonces",
+                    "Both signatures of this request must have the same `nonce`. Send one `nonce`.",
                 )
         return verified
 

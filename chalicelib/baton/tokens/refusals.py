@@ -84,11 +84,17 @@ class InsufficientScope(Refusal):
 
 
 class InsufficientRole(Refusal):
-    """The account has none of the roles that this route requires."""
+    """The login has none of the roles that this route requires.
+
+    A role with ``second_factor = "required"`` needs a login with a second factor.
+    """
 
     status = 403
     error = code = "insufficient_role"
-    detail = "The account does not have the role of this route. An operator must grant the role."
+    detail = (
+        "The login does not have the role of this route. An operator must grant the role. If the role requires a "
+        "second factor, log in with a second factor."
+    )
 
 
 class AttestationRequired(Refusal):

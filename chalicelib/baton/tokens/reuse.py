@@ -61,7 +61,7 @@ class EndReused(Struct, frozen=True, kw_only=True):
         key: Literal["own", "another", "none"],
         now: int,
     ) -> Done | Refused:
-        """End the login before the answer is sent. ``Refused``: it had already ended, and nothing is recorded.
+        """End the login before the answer is sent. ``Refused``: the login had already ended, and nothing is recorded.
 
         ``lineage`` is the login as it was stored, or ``None`` if it was not read. ``key`` says which key signed this
         request: the key of the login, another key, or none.

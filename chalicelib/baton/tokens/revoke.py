@@ -45,7 +45,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
             account_state, proved.presented(), now=now, not_before=proved.ring.not_before, idle_s=idle_s
         )
         if isinstance(lineage, Inactive):
-            return  # it has ended, or the token is not of this login: a leaked key could sign it
+            return  # the login has ended, or the token is not of this login: a leaked key could sign such a token
         if self._is_reuse(proved, lineage):
             source = source_of(message, proved.client)
             self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)

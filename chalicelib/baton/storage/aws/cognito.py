@@ -12,13 +12,14 @@ from chalicelib.baton.accounts.migration import Migrated
 from chalicelib.baton.storage.aws.service import AwsClient
 
 FACTORS: Final = frozenset({"SMS_MFA", "SOFTWARE_TOKEN_MFA", "EMAIL_OTP", "SELECT_MFA_TYPE", "MFA_SETUP"})
-"""The challenges with which Cognito says that the password is right, and requires a second factor."""
+"""The challenges that Cognito returns if the password is right and a second factor is required."""
 WRONG: Final = frozenset({
     "NotAuthorizedException",
     "PasswordResetRequiredException",
     "UserNotConfirmedException",
     "UserNotFoundException",
 })  # fmt: skip
+"""The errors that Cognito returns if the person cannot log in with this address and password."""
 _SPENT_S: Final = 2
 
 
@@ -52,7 +53,8 @@ def cognito_hook(
         if token is None:  # another challenge, such as NEW_PASSWORD_REQUIRED
             return None
         claims = _claims(token)
-        # A pool may let people sign in with a name that looks like the address of another person.
+        # A pool may let people sign in with a name that looks like the address of another person. So only an address
+        # in the token counts as proved.
         verified = claims.get("email_verified") is True and str(claims.get("email", "")).lower() == email
         return Migrated(email_verified=verified, source_id=str(claims.get("sub", "")))
 
@@ -60,7 +62,7 @@ def cognito_hook(
 
 
 def _answer(service: AwsClient, **request: object) -> Mapping[str, Any] | None:
-    """Send the request. ``None``: the password is wrong, or the pool does not have the address."""
+    """Send address and password to Cognito, and return its answer. ``None``: an error of ``WRONG``."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - cold start
 
     try:

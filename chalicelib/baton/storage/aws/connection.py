@@ -41,7 +41,7 @@ class _Connection:
         self._socket.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):  # otherwise it was never connected
+        if hasattr(self, "_socket"):  # without a socket, connecting failed in `__init__`
             self.close()
 
     def is_quiet(self) -> bool:

@@ -65,8 +65,8 @@ class TransactionFailed(Exception):
 class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    Only the time of calls to AWS and to other services counts (``storage/fetch.py``). A view of the team may take
-    longer, and its answer must be stored.
+    Only the time of calls to AWS and to other services (``storage/fetch.py``) counts. The time of your own view does
+    not count: it may take longer, and its answer must still be stored.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class AwsClient:
             except Exception as error:  # noqa: BLE001 - _response_of raises every other error again
                 response = _response_of(error)
                 if response is None:
-                    # Some of these messages quote the request or the answer. So only the type of the error is kept.
+                    # The message of such an error may quote the request or the answer. So only its type is kept.
                     kind = str(error) if isinstance(error, NoResponse) else type(error).__name__
                     raise self._unavailable(operation, kind) from None
                 lasted = self._monotonic() - begun > CONFLICT_MAX_S
@@ -237,7 +237,10 @@ def _cancellation_codes(response: Mapping[str, Any]) -> set[str]:
 
 
 def _conflicted(response: Mapping[str, Any]) -> bool:
-    """Check whether the only error is a conflict with a transaction: nothing was written, and a retry is safe."""
+    """Check whether AWS refused a request because of a conflict with a transaction.
+
+    Nothing was written, and a retry is safe. A condition of the refused transaction may have failed too.
+    """
     if _code(response) == "TransactionCanceledException":
         reasons = _cancellation_codes(response)
         return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}

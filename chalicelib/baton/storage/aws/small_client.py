@@ -25,9 +25,9 @@ from chalicelib.baton.storage.aws.credentials import Source
 from chalicelib.baton.storage.dynamodb.values import Item
 
 PAUSE_S: Final = 0.05
-"""The longest pause before the first retry, in seconds. It doubles with each retry.
+"""The longest pause before the first retry, in seconds. This maximum doubles with each retry.
 
-The pause is a random part of it (full jitter).
+Each pause is a random part of its maximum (full jitter).
 """
 
 _CHANCE: Final = secrets.SystemRandom()
@@ -113,7 +113,7 @@ _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x
 
 
 class SmallClient:
-    """The common part of the clients. It keeps connections alive, one for each call that is under way."""
+    """The base class of the small clients. It keeps connections alive, one for each call that is under way."""
 
     _SERVICE: ClassVar[str]
     _CONTENT_TYPE: ClassVar[str]

@@ -20,7 +20,7 @@ from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first, 
 from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
-# An old address that was kept for its account. `until` is a reserved word.
+# An old address is kept for its account until this time. `until` is a reserved word.
 KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
@@ -32,7 +32,8 @@ CREDENTIAL_LEFT: Final = (
 )
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
-# A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
+# A new password: a new version, and no device stays remembered. `REHASH_PASSWORD_HASH` stores a better hash of the same
+# password, so the version stays.
 REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
 # The first password of an account that was imported without a password.
 WAITS_FOR_PASSWORD: Final = "attribute_not_exists(verifier) AND attribute_exists(migrate)"  # noqa: S105 - an expression
@@ -69,7 +70,7 @@ class Users:
             )
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
-            # The ciphertext has a random nonce, so an earlier attempt of this call wrote an equal stored value.
+            # The ciphertext has a random nonce: an equal stored value was written by an earlier attempt of this call.
             if stored is not None and user_of(stored) == user:
                 return Done()
             return AddressTaken(account_of_entry(claim) if claim is not None else user.account)
@@ -103,7 +104,7 @@ class Users:
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the first password of an account without a password, if the account waits for it."""
+        """Set the first password of an account that was imported without a password and still has none."""
         tables, version = self._database.tables, user.credentials_version
         set_password = expression(
             {
@@ -171,7 +172,7 @@ def put_user(table: str, user: User) -> dict[str, dict[str, object]]:
 def put_free(
     table: str, email_index: EmailIndex, account: AccountId, *, now: int, or_also: str = ""
 ) -> dict[str, dict[str, object]]:
-    """Build the write of an e-mail index entry, if the address is free: no entry exists, or it is no longer kept.
+    """Build the write of an e-mail index entry, if the address is free: no entry exists, or the entry is expired.
 
     ``or_also`` is an alternative condition.
     """
@@ -250,7 +251,7 @@ def user_of(item: Item) -> User:
 
 
 def kept_value(kept: Sequence[KeptAddress]) -> Value:
-    """Return the value of an account's old addresses: index, time of the change, and whether an undo gives it back."""
+    """Return the value of an account's old addresses: index, time of the change, and whether an undo may use it."""
     returns = {True: {"r": number(1)}, False: dict[str, Value]()}
     return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
 
@@ -266,7 +267,7 @@ def _password_hash_of(item: Item) -> tuple[bytes | None, int]:
 
 
 def factor_values(factors: SecondFactors) -> Item:
-    """Return the attributes of the second factors. DynamoDB has no empty set, so an empty set has no attribute."""
+    """Return the attributes of the second factors. DynamoDB has no empty set: an empty set is not written."""
     fields: Item = {
         "remembered": remembered_value(factors.remembered),
         "passkeys": {"M": {key: passkey_value(passkey) for key, passkey in factors.passkeys.items()}},

@@ -86,7 +86,10 @@ class StoredAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion if it is higher than the stored counter, or if the attempt is the same."""
+        """Store the counter of an assertion, if it is higher than the stored counter.
+
+        A repetition, with the stored counter and the stored attempt, is ``Done`` too.
+        """
         values = {
             ":apple_key": binary(known.apple_key),
             ":counter": number(counter),
@@ -157,7 +160,7 @@ class StoredAttestations:
             return RevokedList(int(item["t"]["N"]), frozenset(digests))
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored list is newer."""
+        """Replace the list of revoked certificates, unless the stored list is newer."""
         item: Item = {**_REVOKED, "t": number(revoked.at), "digests": binary(b"".join(sorted(revoked.digests)))}
         try:
             self._database.write(

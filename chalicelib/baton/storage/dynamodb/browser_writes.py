@@ -3,5 +3,5 @@
 from typing import Final
 
 NO_BROWSER_KEY: Final = "attribute_not_exists(#lineages.#actor.#browser_key)"
-"""A browser is bound to one key. A second key would let a thief of the cookies in."""
+"""A login is bound to one browser key. If it took a second key, a thief of the cookies could bind a key too."""
 BIND_BROWSER: Final = "SET #lineages.#actor.#browser_key = :browser_key"

@@ -1,7 +1,7 @@
 """DynamoDB: reads, conditional writes and transactions, and the names of the tables.
 
-Two failures are results: ``ConditionFailed`` and ``TransactionFailed``. Every other failure is a server error,
-``errors.Unavailable``. Its reason contains the operation and the error code, never a value.
+Two exceptions are outcomes that the stores handle: ``ConditionFailed`` and ``TransactionFailed``. Every other failure
+is a server error, ``errors.Unavailable``. Its reason contains the operation and the error code, never a value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class DynamoDB:
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def query(self, table: str, condition: str, values: Mapping[str, object], *, limit: int) -> "list[Item]":
-        """Read the items of one partition key from the last sort key down, strongly consistent, ``limit`` at most.
+        """Read at most ``limit`` items of one partition key, the highest sort key first, strongly consistent.
 
         DynamoDB returns at most 1 MB in one answer, so it may be called several times.
         """

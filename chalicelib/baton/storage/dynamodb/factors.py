@@ -74,7 +74,7 @@ class Factors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, if this app is enrolled and no later step was used."""
+        """Use the code of a time step, once, if ``totp`` is still enrolled and no later step was used."""
         values: Item = {
             ":totp_as_read": binary(totp.sealed),
             ":version": number(credentials_version),
@@ -111,7 +111,7 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store the changes of an assertion in its passkey, if the account still has that passkey."""
+        """Store counter, flags and day of use after an assertion of a passkey, if the account still has the passkey."""
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),
@@ -130,7 +130,7 @@ class Factors:
         return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Name a passkey, while the login of the actor is live."""
+        """Give a passkey a new name, while the login of the actor is live."""
         tables = self._database.tables
         renamed = expression(
             {":version": number(actor.credentials_version), ":name": text(name)},
@@ -150,7 +150,10 @@ class Factors:
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """Store or delete the restore key of a device, while the login of the actor is live."""
+        """Store the restore key of a device, or delete it if ``key`` is ``None``, while the actor's login is live.
+
+        The restore keys of the devices in ``forgotten`` are deleted too.
+        """
         tables, values = self._database.tables, {":version": number(actor.credentials_version)}
         gone = [*([device] if key is None else []), *(one for one in forgotten if one != device)]
         names = {f"#forgotten_{place}": one for place, one in enumerate(gone)}
@@ -173,7 +176,10 @@ class Factors:
     def change_factors(
         self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
     ) -> Done | Moved | Refused:
-        """Carry a change out, forget all devices but ``remember``, and raise the credentials version in both items."""
+        """Change a factor, and raise the credentials version in the user and in the account state.
+
+        All remembered devices are forgotten, except the device of ``remember``.
+        """
         tables = self._database.tables
         parts = _parts(change, tables.users, by.account)
         sets = [
@@ -277,9 +283,9 @@ def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) 
 
 
 def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:
-    """Return an update of a user that also remembers a device, and its attribute names.
+    """Extend an update of a user: it then also remembers a device. Return the update and its attribute names.
 
-    Adds the values to ``values``.
+    Adds the values of the update to ``values``.
     """
     if remember is None:
         return update, {}

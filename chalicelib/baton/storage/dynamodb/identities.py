@@ -42,7 +42,7 @@ CHANGE: Final = "SET v = :next_version, remembered = :remembered"
 LINK: Final = f"{CHANGE}, identities = :identities"
 LINK_AND_VERIFY: Final = f"{LINK}, {VERIFIED_NOW}"
 UNLINK_LAST: Final = f"{CHANGE} REMOVE identities"
-# The clock of another environment may be ahead. A time that is further ahead was not written by Baton.
+# The clock of another environment may be ahead, by less than `FETCH_EVERY_S`. A later time is ignored.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
 OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now OR fetched_at > :ahead"
@@ -64,7 +64,7 @@ class StoredIdentities:
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state, and the e-mail index entry of an address, in one transaction."""
+        """Write identities, user, account state and, with an address, its e-mail index entry, in one transaction."""
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
         try:
@@ -77,7 +77,7 @@ class StoredIdentities:
         except TransactionFailed as failed:
             stored = [identity_of(item) for item in failed.items[: len(identities)] if item is not None]
             if stored:
-                # Subjects are sealed with random nonces, so an earlier attempt of this call wrote equal items.
+                # Subjects are sealed with random nonces: equal items were written by an earlier attempt of this call.
                 return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
             for entry in failed.items[len(identities) + 2 :]:
                 if entry is not None:
@@ -112,7 +112,7 @@ class StoredIdentities:
             stored, *_others = failed.items
             if stored is None:
                 return Moved()
-            # The subject is sealed with a random nonce, so an earlier attempt of this call wrote an equal item.
+            # The subject is sealed with a random nonce: an equal item was written by an earlier attempt of this call.
             taken = identity_of(stored)
             if taken.account == actor.account:
                 return Done() if taken == identity else Moved()
@@ -129,7 +129,10 @@ class StoredIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account, and end every other login, in one transaction."""
+        """Take the identity of a provider from the actor's account, and end every login except the actor's.
+
+        All this is one transaction.
+        """
         tables, removed, update = self._database.tables, user.identities[provider], _without(user, provider, remember)
         try:
             ended = Ended(now, EndReason.IDENTITY_UNLINKED)
@@ -199,7 +202,7 @@ class StoredIdentities:
             return
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take an identity from an account, and end its logins, in one transaction."""
+        """Take an identity from an account, and end every login of the account, in one transaction."""
         tables, account, version = self._database.tables, user.account, user.credentials_version
         index, update = user.identities[provider].index, _without(user, provider, None)
         ended = Ended(at=now, reason=EndReason.IDENTITY_UNLINKED)
@@ -212,7 +215,7 @@ class StoredIdentities:
         except TransactionFailed as failed:
             item, *_others = failed.items
             stored = user_of(item) if item is not None else None
-            # The version is higher by one and the identity is removed: this change has happened.
+            # `Done` if an earlier attempt of this call made the change: version higher by one, identity removed.
             if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
                 return Moved()
         return Done()

@@ -1,7 +1,8 @@
 """Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user.
 
-Every removal of an identity uses `removals`: an unlink, a claim, an undo, and a deletion. If the item has a refresh
-token of Apple, the same write stores this token for its revocation. Otherwise the token would be lost with the item.
+Every removal of an identity uses `removals`: an unlink, a claim, an undo, a loss at the provider, and a deletion. If
+the item has a refresh token of Apple, the same write stores this token for its revocation. A deletion alone would lose
+the token.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,8 +34,8 @@ def removals(
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
     An identity that is already deleted does no harm. An identity of another account cancels the transaction. The
-    transaction is also cancelled if a refresh token of Apple is stored after this function has read the identity. Then
-    build the parts again.
+    transaction is also cancelled if a refresh token of Apple is stored after this function has read the identity. The
+    caller must then build the parts again.
     """
     return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
 
@@ -47,7 +48,7 @@ class RemoveIdentities:
         self._database = database
 
     def __call__(self, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-        """Remove each identity, unless it belongs to another account by now. Raises ``Unavailable``."""
+        """Remove each identity, unless it now belongs to another account. Raises ``Unavailable``."""
         for index in indexes:
             self.remove(account, index, now=now)
 

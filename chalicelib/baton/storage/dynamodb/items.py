@@ -80,14 +80,14 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#parent_id": "p",
     "#browser_key": "w",
 }
-"""The stored attribute names of account state and lineage.
+"""The stored attribute names of account state and lineage, by their names in expressions.
 
 In an account state, ``#ended_at`` and ``#ended_why`` are those of the last rise of the epoch.
 """
 
 
 REQUIRED: Final = number(1)
-"""The stored value of ``q``: an operator requires a second factor. Otherwise the attribute does not exist."""
+"""The stored value of ``q``: an operator requires a second factor. If none is required, ``q`` does not exist."""
 
 
 def of_account(account: AccountId) -> Item:
@@ -319,7 +319,8 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 ) -> dict[str, object]:
     """Build a conditional update of an account state, as one write or as a part of a transaction.
 
-    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
+    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names``: the ids of other lineages, by
+    their names.
     """
     condition = all_of(*conditions)
     of_names, of_values, given_names, given_values = _blanks(condition, update)
@@ -335,7 +336,7 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 
 @lru_cache(maxsize=64)
 def _blanks(condition: str, update: str) -> tuple[dict[str, str], dict[str, Value], tuple[str, ...], tuple[str, ...]]:
-    """Return the names and the values in two expressions, in order, and which of both a write must give."""
+    """Return the names and the values in two expressions, in order, and those that the caller must give."""
     of_names, of_values = _mentioned(condition, update)
     return (
         {name: ATTRIBUTES.get(name, "") for name in of_names},

@@ -50,7 +50,7 @@ class KeyRing:
     def current(self, *, now: int) -> Ring:
         """Return the cached ring, which is read again after five minutes.
 
-        If this read fails, the older ring is not used.
+        If this read fails, ``Unavailable`` is raised, and the older ring is not used.
         """
         cached = self._cached
         if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
@@ -70,8 +70,9 @@ class KeyRing:
     def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
         """Make the ring if there is none: at deployment, or at first use in development.
 
-        Raises ``AccountsWithoutRing`` if the tables have accounts, unless ``over_accounts``. The write has a condition:
-        a ring that another process makes meanwhile is kept. No account can be made without a ring.
+        Raises ``AccountsWithoutRing`` if the tables have accounts, unless ``over_accounts``. The write never replaces a
+        ring: if another process makes a ring at the same time, that ring stays (``Moved``). No account can be made
+        without a ring.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:

@@ -177,7 +177,7 @@ class LineageStore:
         return Done()
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End one lineage. ``Refused``: it has already ended and keeps its reason, or it does not exist."""
+        """End one lineage. ``Refused``: the lineage has already ended and keeps its reason, or it does not exist."""
         ended = Ended(at=now, reason=reason)
         update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=end_values(ended))
         try:
@@ -199,7 +199,7 @@ class LineageStore:
         return Done()
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, if it has none."""
+        """Bind the actor's own login to the key of its browser, if the login has no browser key yet."""
         values = {":browser_key": browser_key_value(key), ":now": number(now)}
         try:
             self._act(actor, BIND_BROWSER, (NO_BROWSER_KEY,), None, values=values)
@@ -254,7 +254,7 @@ class LineageStore:
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable an account, for the operator. A deleted account stays deleted.
 
-        Enabling revives no lineage, and ends no lineage of an active account.
+        Enabling revives no lineage. Enabling an active account changes nothing.
         """
         reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
         update = state_update(
@@ -274,7 +274,7 @@ class LineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if they are as they were read."""
+        """Replace the roles of an active account, if the stored roles are ``expected``."""
         condition, values = roles_condition(expected)
         update = state_update(
             self._table,
@@ -295,11 +295,11 @@ class LineageStore:
         return Done()
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or end this requirement: then the attribute is removed."""
+        """Require a second factor from an active account, or end this requirement by removing its attribute."""
         return self._set(account, REQUIRE_SECOND_FACTOR if required else RELEASE_SECOND_FACTOR, {})
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
-        """Replace the team's attributes of an active account. Without attributes, the attribute does not exist."""
+        """Replace the team's attributes of an active account. Empty ``attributes`` remove the stored ones."""
         check_attributes(attributes)
         return self._set(
             account, SET_ATTRIBUTES if attributes else REMOVE_ATTRIBUTES, {":attributes": binary(attributes)}

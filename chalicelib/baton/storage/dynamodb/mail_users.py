@@ -1,4 +1,4 @@
-"""The writes of mail: a proved address, a reset password, another address, an undo, and an unproved account."""
+"""The writes of the mail flows: prove or move an address, reset a password, undo, delete an unproved account."""
 
 from typing import Final
 
@@ -91,7 +91,7 @@ class MailUsers(Users):
         return Done()
 
     def _not_verified(self, actor: Actor, *, now: int) -> Refused | Inactive | ProofOutdated:
-        """Read why the condition on the user failed.
+        """Return why ``verify_address`` failed.
 
         DynamoDB returns no item for a condition that was true, so the account state must be read.
         """
@@ -100,7 +100,7 @@ class MailUsers(Users):
         return Refused() if isinstance(acting, Lineage) else acting
 
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
-        """Replace the password hash, end every login and forget the devices, in one transaction.
+        """Replace the password hash, end every login and forget the remembered devices, in one transaction.
 
         ``claim``: the account never verified its address, so the reset also removes the identities, the roles and the
         team's attributes.
@@ -178,7 +178,7 @@ class MailUsers(Users):
             stored = user_of(item) if item is not None else None
             moved = (new.index, actor.credentials_version + 1)
             if stored is not None and (stored.email_index, stored.credentials_version) == moved:
-                return Done()  # the version belongs to this login: an earlier attempt of this call wrote both
+                return Done()  # an earlier attempt of this call wrote this index and this version
             taken_by = account_of_entry(entry) if entry is not None else account
             return AddressTaken(taken_by) if taken_by != account else Moved()
         return Done()
@@ -193,7 +193,7 @@ class MailUsers(Users):
         return {"Update": {**key, **expression(values, KEPT, condition=CURRENT_OF_ACCOUNT, update=KEEP)}}
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Undo changes of an account, and use the link, in one transaction."""
+        """Undo changes of an account, and consume the ticket of the undo link, in one transaction."""
         tables, account, back = self._database.tables, user.account, undo.address
         stays = undo.factors
         removed = [

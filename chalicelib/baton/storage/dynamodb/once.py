@@ -54,7 +54,7 @@ class OnceCalls:
         return call
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call."""
+        """Replace the mark of a running call, if it is ``old_mark``. Return the call as it is then stored."""
         values = {
             ":old_mark": binary(old_mark),
             ":mark": binary(mark),
@@ -75,7 +75,7 @@ class OnceCalls:
             return _call_of(failed.item) if failed.item is not None else None
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
-        """Store the encrypted answer."""
+        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer."""
         values = {":mark": binary(mark), ":answer": binary(answer), ":expires": number(now + ONCE_KEPT_S)}
         try:
             self._database.write(
@@ -91,7 +91,7 @@ class OnceCalls:
         return Done()
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
-        """Delete a call that has no answer."""
+        """Delete a call, if it has this ``mark`` and no answer."""
         try:
             self._database.write(
                 "delete_item",

@@ -52,7 +52,7 @@ class Ephemeral:
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether a ticket was consumed. DynamoDB deletes an expired record late."""
+        """Return whether a ticket was consumed. DynamoDB deletes expired records late, so the expiry is checked."""
         item = self._database.read(self._database.tables.ephemeral, _ticket_key(ticket_id))
         if item is None:
             return False
@@ -162,7 +162,10 @@ class Ephemeral:
             return
 
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Store an item with a mark, if no item or an expired item is stored. ``Again`` if it has this mark."""
+        """Store an item with a mark, if no item or an expired item is stored.
+
+        ``Again``: the stored item has this mark.
+        """
         try:
             put = _put_new(self._database.tables.ephemeral, key, expires_at=expires_at, now=now, mark=mark)
             self._database.write("put_item", **put)
@@ -174,7 +177,7 @@ class Ephemeral:
 
 
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that uses a ticket, once, as a part of the transaction of its effect.
+    """Build the write that consumes a ticket, once, as a part of the transaction with the effect of the ticket.
 
     The ticket id is the mark.
     """
@@ -193,7 +196,7 @@ def _ticket_key(ticket_id: bytes) -> Item:
 
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Return the key of a one-time value: ``N`` (nonce), ``X`` (ticket) or ``G`` (grant), then its SHA-256."""
+    """Return the key of a one-time value: ``N`` (nonce), ``X`` (ticket) or ``G`` (grant), then a hash of ``parts``."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 

@@ -73,7 +73,7 @@ class StoredProviderTokens:
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
 
     def end(self, token: TokenToRevoke) -> None:
-        """Delete a token that waited."""
+        """Delete a token from the waiting tokens."""
         with contextlib.suppress(ConditionFailed):
             self._database.write(
                 "update_item",

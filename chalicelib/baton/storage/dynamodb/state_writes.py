@@ -79,8 +79,8 @@ TO_THE_NEXT_GENERATION: Final = tuple(
     for slot in range(ATTEMPT_SLOTS)
 )
 
-# The rule `rules.may_act` permits the write: the login of the actor is live, and its password has not changed. If an
-# app handed this login over to a browser, the actor names the login of the app, and `APP_LIVE` must be true too.
+# The rule `rules.may_act` permits the write: the actor's login is live, and the credentials version is the actor's. If
+# an app handed this login over to a browser, the actor names the login of the app, and `APP_LIVE` must be true too.
 ACTOR_LIVE: Final = (
     ACTIVE,
     "#lineages.#actor.#epoch = #epoch",
@@ -102,7 +102,7 @@ APP_LIVE: Final = (
 # The session of a browser is never exchanged. (The token of such a session is never bound to a key.)
 NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
-# The rule `rules.may_go_on` permits the write: the account is as it was when the login proved its password.
+# The rule `rules.may_go_on` permits the write: the account is as it was when the unfinished login began.
 AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
 
 ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
@@ -117,9 +117,9 @@ PARENT_LIVE: Final = (
     "#lineages.#parent.#binding = :parent_binding",
 )
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
+# A lineage that a raised epoch ended keeps that end reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# An earlier attempt of this call did not raise the epoch: a repetition must not end the logins that began since.
+# No earlier attempt of this call raised the epoch. A repetition must not end the logins that began since then.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
 END_ONE: Final = (
@@ -280,7 +280,7 @@ def delete_active(
 
 
 def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that raises the credentials version, as a part of the transaction that changes a factor."""
+    """Build the write that raises the credentials version, as a part of the transaction that changes a credential."""
     next_version = {":next_credentials_version": number(by.credentials_version + 1)}
     if isinstance(by, Actor):
         update = state_update(

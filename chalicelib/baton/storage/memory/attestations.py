@@ -34,7 +34,10 @@ class MemoryAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion if it is higher than the stored counter, or if the attempt is the same."""
+        """Store the counter of an assertion, if it is higher than the stored counter.
+
+        A repetition, with the stored counter and the stored attempt, is ``Done`` too.
+        """
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is None or stored.apple_key != known.apple_key:
@@ -75,7 +78,7 @@ class MemoryAttestations:
             return self._tables.revoked
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, unless the stored list is newer."""
+        """Replace the list of revoked certificates, unless the stored list is newer."""
         with self._tables.lock:
             if self._tables.revoked is not None and self._tables.revoked.at > revoked.at:
                 return Refused()

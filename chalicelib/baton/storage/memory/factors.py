@@ -1,4 +1,4 @@
-"""Second factors in memory. The values in ``factors/model.py`` decide the condition and the effect of a change."""
+"""Second factors in memory. The classes of changes in ``factors/model.py`` decide condition and effect of a change."""
 
 from collections.abc import Collection
 
@@ -71,7 +71,7 @@ class MemoryFactors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store the changes of an assertion in its passkey."""
+        """Store counter, flags and day of use after an assertion of a passkey."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.passkeys.get(use.passkey.id) if user else None
@@ -95,7 +95,7 @@ class MemoryFactors:
             return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Name a passkey, while the login of the actor is live."""
+        """Give a passkey a new name, while the login of the actor is live."""
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
             stored = user.factors.passkeys.get(passkey) if user else None
@@ -109,7 +109,10 @@ class MemoryFactors:
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """Store or delete the restore key of a device, while the login of the actor is live."""
+        """Store the restore key of a device, or delete it if ``key`` is ``None``, while the actor's login is live.
+
+        The restore keys of the devices in ``forgotten`` are deleted too.
+        """
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
             live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
@@ -124,7 +127,10 @@ class MemoryFactors:
     def change_factors(
         self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
     ) -> Done | Moved | Refused:
-        """Carry a change out, forget all devices but ``remember``, and raise the credentials version."""
+        """Change a factor, and raise the credentials version.
+
+        All remembered devices are forgotten, except the device of ``remember``.
+        """
         tables = self._tables
         with tables.lock:
             user, account_state = tables.users.get(by.account), tables.lineages.get(by.account)

@@ -27,8 +27,8 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
     """Delete identities of an account at ``now`` (seconds), and of no other account. The caller has the lock.
 
-    Every removal of an identity uses this: an unlink, a claim, an undo, and a deletion. Refresh tokens then wait for
-    their revocation.
+    Every removal of an identity uses this function: an unlink, a claim, an undo, a loss at the provider, and a
+    deletion. The refresh tokens of the identities then wait for their revocation.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -56,7 +56,7 @@ class MemoryIdentities:
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state, and the e-mail index entry of an address: all or none."""
+        """Write identities, user, account state and, with an address, its e-mail index entry: all or none."""
         tables = self._tables
         with tables.lock:
             stored = [tables.identities[one.index] for one in identities if one.index in tables.identities]
@@ -112,7 +112,7 @@ class MemoryIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account, and end every other login."""
+        """Take the identity of a provider from the actor's account, and end every login except the actor's."""
         tables, account, version = self._tables, actor.account, user.credentials_version
         with tables.lock:
             there = tables.users.get(account)
@@ -172,7 +172,7 @@ class MemoryIdentities:
                 self._tables.key_sets[provider] = (now, sealed)
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take an identity from an account, and end its logins."""
+        """Take an identity from an account, and end every login of the account."""
         tables, account, version = self._tables, user.account, user.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

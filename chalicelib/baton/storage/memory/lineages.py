@@ -141,7 +141,7 @@ class MemoryLineageStore:
             return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, if it has none."""
+        """Bind the actor's own login to the key of its browser, if the login has no browser key yet."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -207,7 +207,7 @@ class MemoryLineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if they are as they were read."""
+        """Replace the roles of an active account, if the stored roles are ``expected``."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             if account_state is None or account_state.status is Status.DELETED:

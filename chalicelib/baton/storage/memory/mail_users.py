@@ -1,4 +1,4 @@
-"""The writes of mail in memory: a proved address, a reset password, another address, and the undo of changes."""
+"""The writes of the mail flows in memory: prove or move an address, reset a password, undo, delete an unproved one."""
 
 from msgspec.structs import replace
 
@@ -39,7 +39,7 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
-        """Replace the password hash, end every login and forget the devices."""
+        """Replace the password hash, end every login and forget the remembered devices."""
         tables, account, expected_version = self._tables, user.account, user.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)
@@ -115,7 +115,7 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Undo changes of an account, and use the link."""
+        """Undo changes of an account, and consume the ticket of the undo link."""
         tables, account, back = self._tables, user.account, undo.address
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

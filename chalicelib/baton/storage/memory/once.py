@@ -25,7 +25,7 @@ class MemoryOnceCalls:
             return stored
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call."""
+        """Replace the mark of a running call, if it is ``old_mark``. Return the call as it is then stored."""
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == old_mark and stored.answer is None:
@@ -34,7 +34,7 @@ class MemoryOnceCalls:
             return stored
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
-        """Store the encrypted answer."""
+        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer."""
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == mark and stored.answer is None:
@@ -42,7 +42,7 @@ class MemoryOnceCalls:
             return Done() if stored is not None and stored.answer == answer else Refused()
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
-        """Delete a call that has no answer."""
+        """Delete a call, if it has this ``mark`` and no answer."""
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == mark and stored.answer is None:

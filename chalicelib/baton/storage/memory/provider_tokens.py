@@ -39,7 +39,7 @@ class MemoryProviderTokens:
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
 
     def end(self, token: TokenToRevoke) -> None:
-        """Delete a token that waited."""
+        """Delete a token from the waiting tokens."""
         with self._tables.lock:
             self._tables.to_revoke.pop(token.id, None)
 

@@ -45,8 +45,9 @@ class MemoryTables:
 
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    """E-mail index -> the account that has, or keeps, the address."""
     kept_until: dict[EmailIndex, int] = field(default_factory=dict)
-    """E-mail index entry of an old address, which no login finds -> until when it is kept."""
+    """E-mail index of an old address, which no login finds -> until when the account keeps the address."""
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""

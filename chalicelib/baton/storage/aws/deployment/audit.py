@@ -11,7 +11,10 @@ from chalicelib.baton.storage.aws.deployment.required import Finding, judge
 
 
 class AuditConfiguration(Struct, frozen=True):
-    """Observe every part of the configuration and report the differences from the required configuration."""
+    """Observe every part of the configuration and report the differences from the required configuration.
+
+    ``expiry`` is the name of the TTL attribute.
+    """
 
     deployment: Deployment
     log: Log
@@ -24,7 +27,7 @@ class AuditConfiguration(Struct, frozen=True):
         """
         findings: list[Finding] = []
         expected_key = ""
-        with contextlib.suppress(errors.Unavailable):  # the observation of the key below reports this
+        with contextlib.suppress(errors.Unavailable):  # the observation of the key, below, reports this failure
             expected_key = self.deployment.key_arn()
         for subject, look in self.deployment.observations().items():
             try:

@@ -23,7 +23,10 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
 ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
-"""The qualifiers of the function: none, and the alias by which the hardened API calls it. Each has its own policy."""
+"""The qualifiers of the function: none, and the alias by which the hardened API calls it.
+
+The function has one resource policy for each qualifier.
+"""
 SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
 
 
@@ -41,7 +44,7 @@ class Deployment:
         self._services = services or {name: AwsClient(name) for name in SERVICES}
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Return the functions that read each part, by the name of the part."""
+        """Return one function for each part of the configuration, by the name of the part. It reads this part."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
         return {
             **tables,
@@ -108,7 +111,7 @@ class Deployment:
         return [found]
 
     def _log_groups(self, name: str) -> list[ObservedLogGroup]:
-        """Read a log group and the log groups of the scheduled jobs, whose names begin with its name."""
+        """Read the log group ``name``, and the log groups of the scheduled jobs: their names begin with ``name-``."""
         groups = self._call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
         ours = [
             group for group in groups if group["logGroupName"] == name or group["logGroupName"].startswith(name + "-")
@@ -187,7 +190,7 @@ def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - one, or a list: IAM take
 
 
 def _open_to(policy: str) -> list[str]:
-    """Return the statements of a resource policy that allow every principal without a condition."""
+    """Describe each statement of a resource policy that allows every principal without a condition."""
     statements = json.loads(policy)["Statement"]
     return [
         f"every principal ({statement.get('Sid', 'a statement without a name')})"

@@ -13,4 +13,7 @@ class Deployment(Protocol):
         """Return the ARN of the deployment's key."""
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Return the functions that read each part, by the name of the part. They may raise ``errors.Unavailable``."""
+        """Return one function for each part of the configuration, by the name of the part.
+
+        The function reads this part. It may raise ``errors.Unavailable``.
+        """

@@ -21,7 +21,7 @@ TABLES: Final[Mapping[str, Required]] = {
     "lineages": Required(customer_key=True, recovery=True, protection=True, swept=False),
     # If this table is lost, clients must retry. So AWS's own key is enough, and no recovery is needed.
     "ephemeral": Required(customer_key=False, recovery=False, protection=False, swept=True),
-    # The stream of this table copies the items, which are kept for thirteen months.
+    # The items are kept for thirteen months. An archive can read the stream of this table in place of backups.
     "audit": Required(customer_key=True, recovery=False, protection=False, swept=True),
 }
 
@@ -34,12 +34,18 @@ KEY_WRITES: Final = (
     "dynamodb:PartiQLUpdate",
     "dynamodb:PartiQLDelete",
 )
-"""Every IAM action that writes an item. The role of the API must not use them for items whose key begins ``K#``."""
+"""Every IAM action that writes an item.
+
+The role of the API must not use these actions for items whose key begins with ``K#``.
+"""
 
 KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}
 }
-"""The condition of the Deny for these actions. *Any* value: a request for a key item and other items is denied too."""
+"""The condition of the statement that denies the actions of ``KEY_WRITES``.
+
+*Any* value: a request for a key item and other items is denied too.
+"""
 
 
 class Finding(Struct, frozen=True):
@@ -51,7 +57,11 @@ class Finding(Struct, frozen=True):
 
 
 class ObservedTable(Struct, frozen=True):
-    """An observed table. ``table`` is its name in ``TABLES``. ``key`` is the customer key that encrypts it, if any."""
+    """An observed table. ``table`` is its name in ``TABLES``, and ``name`` its full name.
+
+    ``key`` is the customer key that encrypts the table, ``swept_by`` its TTL attribute, and ``policy`` its resource
+    policy. Each of these three is ``None`` if the table has none.
+    """
 
     table: str
     name: str
@@ -63,7 +73,10 @@ class ObservedTable(Struct, frozen=True):
 
 
 class ObservedKey(Struct, frozen=True):
-    """An observed KMS key."""
+    """An observed KMS key.
+
+    ``ours``: it is a customer key, not a key of AWS. ``public``: its policy allows every principal to use it.
+    """
 
     arn: str
     ours: bool
@@ -106,7 +119,10 @@ Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | Obse
 
 
 def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
-    """Yield the findings. ``expected_key``: the ARN of the deployment's key. ``expected_expiry``: the TTL attribute."""
+    """Yield the findings about an observed part.
+
+    ``expected_key`` is the ARN of the deployment's key, and ``expected_expiry`` the name of the TTL attribute.
+    """
     match found:
         case ObservedTable():
             yield from _table(found, TABLES[found.table], expected_key, expected_expiry)
