@@ -25,7 +25,7 @@ port to another language keeps them in the same places.
    with `error` `invalid_token` or `invalid_grant`, about the session's own token, or the loss of the device's key, ends
    a session.
 7. Exchange when a token is needed, not on a timer.
-8. If an exchange and its repetition a moment later are both answered `superseded`, and storage still holds the same
+8. If the answer is `superseded` a second time, at least one second after the first, and storage still holds the same
    token, another holder of this record has exchanged the token: a copy of the device or a restored backup. Revoke the
    login with the device's own key, drop session and key, tell the app, and log in again with a new key. Keep the
    revocation until Baton answers it. A logout also stores a revocation: the record has no session immediately, and the
