@@ -71,7 +71,7 @@ def test_a_mutant_whose_text_moved_is_noticed() -> None:
         Mutant("x.py", "no Python", "guard()", "(").applied("guard()")
 
 
-@pytest.mark.prove(ci=True)
+@pytest.mark.prove
 def test_a_mutant_without_effect_survives_and_a_harmful_one_is_killed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

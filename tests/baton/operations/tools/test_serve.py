@@ -145,7 +145,7 @@ def test_the_printed_curl_line_works(serving: tuple[int, subprocess.Popen[str]])
         assert json.loads(answer.read())["token_type"] == "Bearer"
 
 
-@pytest.mark.prove(ci=True)
+@pytest.mark.prove
 def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[str]]) -> None:
     """They use a running server, whose clock each demo resets.
 

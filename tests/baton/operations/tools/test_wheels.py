@@ -164,7 +164,7 @@ def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index
     assert (package.WHEELS / name).read_bytes() == genuine[name]
 
 
-@pytest.mark.prove(ci=True)
+@pytest.mark.prove
 def test_old_files_in_the_build_folder_are_not_packaged(index: Index) -> None:
     """The test has an old zip, which Chalice would reuse, and a package beside the installed packages."""
     del index

@@ -8,7 +8,7 @@ from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from tests.baton.storage.test_dynamodb import storage_over
 
 
-@pytest.mark.prove(ci=True)
+@pytest.mark.prove
 class TestDynoxide(StorageContract):
     """The storage contract, on dynoxide."""
 
