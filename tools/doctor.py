@@ -124,7 +124,7 @@ def _clock_mend(ahead_s: int) -> str:
 
 
 def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
-    """Read time and health from the URL that apps call."""
+    """Read time, health and public keys from the URL that apps call."""
     asked: Mapping[str, str] = {"time": "/time", "health": "/health", "public keys": "/.well-known/jwks.json"}
     for name, path in asked.items():
         status, body, date = fetch(issuer + path)

@@ -45,7 +45,7 @@ class NotProved(Exception):
 
 
 class Line:
-    """A transport of a client to a gateway in this process. It can repeat its last request."""
+    """A transport from a client to a gateway in this process. It stores the last request: the drill sends it again."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Send requests to ``gateway``."""
@@ -336,7 +336,10 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
 
 @contextlib.contextmanager
 def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
-    """Yield a DynamoDB client, embedded or of the account, with the settings in the environment."""
+    """Put the settings of a deployment into the environment, and yield its DynamoDB client.
+
+    Without a stage, it is a new deployment on the embedded database.
+    """
     if stage is None:
         with embedded_deployment() as dynamodb:
             yield dynamodb

@@ -126,7 +126,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 class Environment:
-    """One environment. The process starts and ends with this object."""
+    """One environment: a process that starts with this object, and ends with ``end`` or with the ``with`` block."""
 
     def __init__(
         self, task: Path, variables: Mapping[str, str], *, handler: str = "app.app", options: Iterable[str] = ()

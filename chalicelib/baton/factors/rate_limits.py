@@ -66,11 +66,11 @@ def known_device(
 def proved_device(
     account_state: AccountState, factors: SecondFactors, binding: Binding, lineage: LineageId | None
 ) -> str | None:
-    """Return the name of a device that proved a second factor of this account before.
+    """Return the name under which a device has its own limit of wrong codes.
 
-    A device whose logins proved only the password gets ``None``. While the account does not require a second factor, a
-    thief of the password could begin any number of logins. Each login would get its own limit of wrong codes.
-    ``lineage`` is the login of a device without a key.
+    ``None``: no login of the device proved a second factor of this account. A login by password alone is not enough: a
+    thief of the password could make many logins, and each would have its own limit. ``lineage`` is the login that
+    identifies a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):

@@ -215,10 +215,10 @@ class LastCredential(Refusal):
 
 
 class RestoreRefused(Refusal):
-    """Logins of this client or account are not restored on a new phone.
+    """The login is not restored on a new phone, for one of three reasons.
 
-    The client does not offer restores (``restore`` in the client registry), logins of the account are asked for a
-    second factor, or the login of the old phone is of another client.
+    The client does not offer restores (``restore`` in the client registry). Or logins of the account are asked for a
+    second factor. Or the login of the old phone is of another client.
     """
 
     status = 403

@@ -81,9 +81,10 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return ShownIdentities(shown, user.password_hash is not None)
 
     def link(self, caller: Caller, *, provider: str, id_token: str, authorization_code: str = "") -> Link:
-        """Link the identity of an id_token, unless the account has it already. Nothing else is changed.
+        """Link the identity of an id_token, unless the account has it already. No login ends.
 
-        The authorization code of Apple is traded last, once. A failure of the trade does not change the answer.
+        Then trade Apple's authorization code for a refresh token, in one try. A failure of this trade does not change
+        the answer.
 
         Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``IdentityOfOthers`` and ``TooManyIdentities``.
         """

@@ -122,7 +122,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def check_text(text: str) -> None:
-    """Refuse a NUL and half of a surrogate pair, which neither a database nor JSON can represent."""
+    """Refuse a NUL, which some databases cannot store, and half of a surrogate pair, which UTF-8 cannot encode."""
     if _NUL_OR_SURROGATE.search(text):
         raise errors.Malformed("text", detail="The request has a NUL character or half of a surrogate pair.")
 

@@ -227,9 +227,9 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     The current generation may be used until its own expiry. The previous generation may be used for
-    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. It may not be used for longer, because
-    a copy of the device could repeat that exchange. A token of a sliding mechanism is valid as long as the login is
-    used without a gap of ``access_s``.
+    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. This limit also ends a copy of the
+    device: the copied attempt can get the previous token, but not the current one. A token of a sliding mechanism is
+    valid as long as the login is used without a gap of ``access_s``.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):

@@ -201,7 +201,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
 def read_narrowed(
     text: str, resource: Resource, *, ring: Ring, lineage_store: LineageStore, names: Names, now: int
 ) -> Claims | None:
-    """Return the claims of a narrowed token of this server whose login is live. ``None``: it is not such a token."""
+    """Return the claims of ``text`` if it is a narrowed token for ``resource`` and its login is live, or ``None``."""
     try:
         payload, signed_by = verified_payload(text, ring)
         claims = _CLAIMS.decode(payload)

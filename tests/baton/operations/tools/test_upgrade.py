@@ -278,7 +278,7 @@ def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
     for words in (["add", "-A"], [*identity, "commit", "-q", "-m", "Baton 1.1.0"]):
         assert run(team, git, *words).returncode == 0
     committed = tool(team, "tools.upgrade_check").stdout
-    assert "skipped  old release  wire, formats and names were compared with 1.1.0 itself: it is committed" in committed
+    assert "skipped  old release  wire, formats and names were compared with 1.1.0 itself: the commit has" in committed
     assert "remedy: make upgrade-check SINCE=<commit or folder of the old release>" in committed
     assert "POST /fax was removed" in tool(team, "tools.upgrade_check", SINCE="HEAD~1").stdout
     for unknown in ("HEAD~9", "-h"):
