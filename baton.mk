@@ -64,7 +64,7 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests (som
 	  $(if $(LONG),-m "not prove or prove(ci=True)")
 
 .PHONY: mutants
-mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
+mutants: $(READY) ## Remove each guard and check that a test fails (about an hour; SHORT=1: a dozen)
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@$(if $(SHORT),,if command -v node > /dev/null; then node clients/typescript/tests/mutants.js; \
 	else echo "skipped: no node, so the TypeScript client has no mutants"; fi)

@@ -1,4 +1,4 @@
-"""The README of the TypeScript client, where Node.js is installed. `make clients` runs the tests of the client."""
+"""The tests of the TypeScript client, where Node.js is installed. They need no package, unlike `make clients`."""
 
 import os
 import re
@@ -13,6 +13,13 @@ from tests.baton.repository import ROOT, ours_only
 from tools.dev.serve import development
 
 FOLDER = Path(__file__).parents[3] / "clients" / "typescript"
+
+
+def test_the_typescript_client() -> None:
+    """The tests cover vectors, flows, storages and the quick start. The output of a failed test is shown."""
+    command = [node(), "--test", "--test-reporter=spec", "tests/"]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
 @ours_only
