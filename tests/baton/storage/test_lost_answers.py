@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Again, Done, Moved, Refused
+from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.model import FactorChange, PasskeyUse, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
@@ -21,6 +22,7 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.outcomes import state_or_none
 from chalicelib.baton.testing.contract.addresses import BACK, KEPT, PROVED
 from chalicelib.baton.testing.contract.addresses import NEW as NEW_ADDRESS
 from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, PASSKEY, STEP, TOTP, by_id
@@ -372,3 +374,10 @@ def _target(request: AWSPreparedRequest) -> str:
     """Return the operation of a request. botocore has it as bytes or text."""
     target = request.headers["X-Amz-Target"]
     return target.decode() if isinstance(target, bytes) else str(target)
+
+
+def test_an_item_without_attributes_is_damaged_and_not_missing() -> None:
+    """The answer is 503. "No account" would be a verdict on a login that may live."""
+    assert state_or_none(None) is None
+    with pytest.raises(Unavailable, match="malformed account state"):
+        state_or_none({})
