@@ -1,4 +1,4 @@
-"""The decorators for the routes of a team (the developers who build their API with Baton)."""
+"""The decorators for the routes of a team."""
 
 from collections.abc import Mapping
 

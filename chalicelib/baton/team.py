@@ -1,4 +1,4 @@
-"""The functions of a team (the developers who build their API with Baton) that Baton calls.
+"""The functions of a team that Baton calls.
 
 They export, delete and migrate accounts.
 """

@@ -27,7 +27,7 @@ CHEAP: Final = (8, 1, 1)
 RSA_KEYS: Final = 16
 """More keys than a test has identity providers, so two providers of a test have different keys."""
 _DEAR: Final = {name: getattr(password_hash, name) for name in ("_CURRENT", "_NOBODYS_PASSWORD_HASH")}
-_REQUEST_ID: Final = {"x-amzn-requestid": "TEST"}
+_REQUEST_ID: Final = ("x-amzn-requestid", "TEST")
 _NOT_DECLARED: Final = (
     "throughput",
     "global_indexes",
@@ -127,7 +127,7 @@ def _shorten_moto(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(ResponseSerializer, "get_value", get_value)
     patch.setattr(ConditionExpressionParser, "_lex_condition_expression", lex)
-    patch.setattr("moto.core.responses.gen_amzn_requestid_long", lambda headers: headers.update(_REQUEST_ID))
+    patch.setattr("moto.core.responses.gen_amzn_requestid_long", lambda headers: headers.setdefault(*_REQUEST_ID))
     updates: Any = vars(expressions)["UpdateExpressionParser"]
     patch.setattr(updates, "make", functools.lru_cache(maxsize=1000)(updates.make))
     _answer_dynamodb(patch)

@@ -140,9 +140,9 @@ class Lineage(Struct, frozen=True):
 class Rights(Struct, frozen=True):
     """The rights of an account, in addition to the scope of its client.
 
-    ``roles`` are the codes of the account's roles. ``attributes`` are what the team (the developers who build their API
-    with Baton) stored for the account, encoded as MessagePack; empty bytes if there are none. Only a function of the
-    team reads them, so an exchange does not decode them.
+    ``roles`` are the codes of the account's roles. ``attributes`` are what the team stored for the account, encoded as
+    MessagePack; empty bytes if there are none. Only a function of the team reads them, so an exchange does not decode
+    them.
     """
 
     roles: frozenset[int] = frozenset()

@@ -1,4 +1,4 @@
-"""The claims that a team (the developers who build their API with Baton) adds to the tokens of its deployment. No I/O.
+"""The claims that a team adds to the tokens of its deployment. No I/O.
 
 The team's function must be pure: equal arguments give equal claims. So a repeated exchange gets the same token, byte
 for byte, unless the roles or the attributes of the account changed in between.

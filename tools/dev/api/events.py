@@ -145,7 +145,7 @@ class Events:
     def _wait(self, gone: Callable[[], bool]) -> None:
         """Wait until there is an event, a comment is due, or the reader has closed the connection.
 
-        A closed stream must end soon: a page that reloads needs its place among the 8 streams.
+        A closed stream must end soon: only 8 may be open, and a page that reloads opens another one.
         """
         waited = 0.0
         while not self._changed.wait(min(GONE_EVERY_S, COMMENT_EVERY_S)):
