@@ -239,3 +239,12 @@ make dev
         (12, "1. Item CODE one goes on."),
         (14, "2. Item [two]."),
     ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_each_row_of_a_table_has_the_cells_of_its_header(page: Path) -> None:
+    """Two rows were once on one line, so readers did not see the second row."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        rows = [re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in table.splitlines()]
+        assert rows == [rows[0]] * len(rows), table
