@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[4]
 VULNERABLE = {"dependencies": [{"name": "pyjwt", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}
 SKIPPED = {"dependencies": [{"name": "pyjwt", "skip_reason": "no network"}]}
 BANDIT = {"test_id": "B602", "filename": "app.py", "line_number": 7, "issue_text": "shell=True"}
-CHECKOV = {"check_id": "CKV_AWS_28", "check_name": "recovery", "resource": "AWS::DynamoDB::Table.Users"}
+CHECKOV = {
+    "check_id": "CKV_AWS_28",
+    "check_name": "recovery",
+    "resource": "AWS::DynamoDB::Table.Users",
+    "file_path": "/infra/data.yaml",
+}
+PASSED = CHECKOV | {"file_path": "/build/package/sam.json"}
 
 VARIABLES = {
     "BATON_ISSUER": "https://login.example.org",
@@ -93,18 +99,25 @@ def test_an_unsafe_line_is_found_and_an_explained_one_is_not(tool: Callable[...,
 def test_an_unsafe_template_is_found_and_an_explained_check_is_not(tool: Callable[..., None]) -> None:
     """An explanation covers one check of one resource."""
     explained = CHECKOV | {"resource": "AWS::DynamoDB::Table.Audit"}
-    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": [CHECKOV, explained]}}, code=1)
+    elsewhere = CHECKOV | {"file_path": "/build/package/sam.json"}
+    tool("checkov", says={"results": {"failed_checks": [CHECKOV, explained, elsewhere]}}, code=1)
     found = list(audit.infrastructure())
     assert [finding.subject for finding in found] == ["infra/data.yaml: Users", "build/package/sam.json: Users"]
-    tool("checkov", says={"passed": 0, "failed": 0})
-    with pytest.raises(audit.Unreached, match="could not read"):
+
+
+@pytest.mark.usefixtures("packaged")
+@pytest.mark.parametrize("results", [{}, {"results": {"failed_checks": [CHECKOV], "passed_checks": []}}])
+def test_a_template_that_checkov_skips_is_a_failure(tool: Callable[..., None], results: object) -> None:
+    """Checkov reports no error for a file that it cannot parse. The message names the template."""
+    tool("checkov", says=results)
+    with pytest.raises(audit.Unreached, match=r"checkov could not read .*build/package/sam\.json"):
         list(audit.infrastructure())
 
 
 @pytest.mark.usefixtures("packaged")
 def test_the_path_of_the_checkout_is_not_reported_as_a_secret(tool: Callable[..., None], tmp_path: Path) -> None:
     """Checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45), so it gets a relative path."""
-    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": []}})
+    tool("checkov", says={"results": {"failed_checks": [], "passed_checks": [CHECKOV, PASSED]}})
     assert list(audit.infrastructure()) == []
     given = (tmp_path / "checkov.given").read_text("utf-8")
     assert ("build/package/sam.json" in given, str(tmp_path) in given) == (True, False)
@@ -113,7 +126,8 @@ def test_the_path_of_the_checkout_is_not_reported_as_a_secret(tool: Callable[...
 @pytest.mark.usefixtures("packaged")
 def test_a_template_with_a_lint_error_is_found(tool: Callable[..., None]) -> None:
     """The finding has file and line."""
-    complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Location": {"Start": {"LineNumber": 3}}}
+    line = {"Start": {"LineNumber": 3}}
+    complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Filename": "infra/data.yaml", "Location": line}
     tool("cfn-lint", says=[complaint], code=2)
     assert next(audit.syntax()).subject == "infra/data.yaml:3"
     tool("cfn-lint")
@@ -291,7 +305,7 @@ def test_an_offline_audit_can_pass_and_is_reported_as_incomplete(
     tool("bandit", says={"errors": [], "results": []})
     tool("cyclonedx-py")
     tool("cfn-lint", says=[])
-    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": []}})
+    tool("checkov", says={"results": {"passed_checks": [CHECKOV, PASSED]}})
     assert audit.main(None, offline=True) == 0
     assert "warning: incomplete audit. Not checked: dependencies\n" in capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
