@@ -160,7 +160,7 @@ deploy: $(READY) ## Deploy a stage to AWS, then log in to it (STAGE=dev)
 
 .PHONY: bench
 bench: $(READY) ## Compare a signed call with its cryptography, an exchange with botocore, a login with Argon2
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench $(if $(SHORT),--short)
 
 .PHONY: bench-count
 bench-count: $(READY) ## Count the instructions of a call; fails if they changed (needs valgrind; UPDATE=1 stores them)
@@ -184,7 +184,7 @@ dynoxide: $(READY) ## Download the DynamoDB engine that counts capacity into bui
 
 .PHONY: bench-cold
 bench-cold: $(READY) ## Compare the cold start of the packaged zip with an empty handler (needs Linux)
-	@$(PYTHON) -m bench.cold
+	@$(PYTHON) -m bench.cold $(if $(SHORT),--short)
 
 .PHONY: bench-kit
 bench-kit: $(READY) ## Measure a World and a phone of the test kit

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.cases import fleet, logins, trivial
+from bench.machine import rounds
 from chalicelib.baton.tokens.token import KNOWN_TOKENS_MAX
 
-ROUNDS, CALLS = 9, 200
+ROUNDS, CALLS = rounds(9), 200
 PLAINEST = "HMAC, opaque"
 LIMIT = 3.0
 """The target for a signed call, in units of (cryptography + Chalice's dispatch)."""

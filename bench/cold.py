@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
+from bench.machine import rounds
 from bench.packaged import BASE_URL, Deployed, deployed
 from tools import package
 from tools.dev.certificate import self_signed, trusted_too
@@ -26,7 +27,7 @@ from tools.dev.engine import embedded, over_http
 from tools.dev.environment import BROUGHT_BY_LAMBDA, Environment, Packaged
 from tools.dev.gateway import Gateway
 
-ROUNDS, LOOKS = 9, 5
+ROUNDS, LOOKS = rounds(9), rounds(5)
 TIMES = "\N{MULTIPLICATION SIGN}"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account for this measurement
 RUNTIME_CLIENT = {"awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client"}

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import argon2.low_level
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
-from bench.machine import keep_to_one_core, silenced
+from bench.machine import keep_to_one_core, rounds, silenced
 from bench.peers.stores import Dynoxide
 from bench.programs import Program, free_port
 from chalicelib.baton.storage.aws.service import AwsClient
@@ -29,7 +29,7 @@ from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
 from tools.dev.gateway import Gateway, load_environment
 
-ROUNDS, EXCHANGES, LOGINS = 9, 100, 6
+ROUNDS, EXCHANGES, LOGINS = rounds(9), 100, 6
 TRANSPORTS = ("small", "botocore")
 BASE_URL = "https://api.example.com/api"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account for this measurement

@@ -18,6 +18,11 @@ def machine() -> str:
     return f"{time.strftime('%Y-%m-%d')}, {cores} cores of {model}, {platform.system()} {platform.machine()}"
 
 
+def rounds(usual: int) -> int:
+    """Return the rounds of a measurement: ``usual``, or with ``--short`` 2, which only shows that the command works."""
+    return 2 if "--short" in sys.argv[1:] else usual
+
+
 def keep_to_one_core() -> None:
     """Run this process on one core, if the system supports it: the caches stay warm, and the ratios are stable."""
     if cores := two_sides():
