@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -22,10 +22,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from tools.printed import counted
-from tools.restore import apply_since
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tools.restore import Happened, apply_since
 
 CREDENTIALS: Final = frozenset(
     {
@@ -47,15 +44,6 @@ UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_un
 of the account are removed."""
 RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
 """Changes that the operator must repeat: the backup has the earlier roles and requirements."""
-
-
-class Happened(Struct, frozen=True, order=True):
-    """An event of an account. ``at`` is in seconds."""
-
-    at: int
-    event: str
-    account: AccountId
-    digest: str = ""
 
 
 class Applied(Struct, frozen=True, kw_only=True):
@@ -86,7 +74,7 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 def read_time(text: str) -> int:
-    """Read a time: seconds since the epoch, or ISO 8601 with an offset. Raises ``NotFound``."""
+    """Read a time: seconds since the epoch, or ISO 8601 with an offset. Raises ``NotFound`` for any other text."""
     if text.isdigit():
         return int(text)
     try:
@@ -98,32 +86,12 @@ def read_time(text: str) -> int:
     return int(time.astimezone(UTC).timestamp())
 
 
-def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Happened]:
-    """Return the events since a time in their order, from the audit table ``audit``."""
-    pages = dynamodb.get_paginator("scan").paginate(
-        TableName=audit,
-        FilterExpression="#at >= :since",
-        ExpressionAttributeNames={"#at": "at"},
-        ExpressionAttributeValues={":since": {"N": str(since)}},
-    )
-    return sorted(
-        Happened(
-            int(item["at"]["N"]),
-            item["event"]["S"],
-            AccountId(item["pk"]["S"].removeprefix("U#")),
-            item.get("details", {}).get("M", {}).get("digest", {}).get("S", ""),
-        )
-        for page in pages
-        for item in page["Items"]
-    )
-
-
 def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: int, mail: bool, now: int) -> Applied:
-    """Repeat deletions and disabled accounts, remove used recovery codes, then remove outdated passwords.
+    """Delete, disable and enable accounts as the events say, remove used recovery codes, then outdated passwords.
 
-    Without ``mail`` no password is removed: its owner could not set a new password.
+    Without ``mail`` no password is removed: the owner of the account could not set a new password.
     """
-    statuses = apply_since([(one.at, one.event, one.account) for one in events], database.tables, now=now)
+    statuses = apply_since(events, database.tables, now=now)
     codes = sum(_use_code(database, one) for one in events if one.digest)
     users = MailUsers(database)
     outdated = [account for account in _accounts(events, CREDENTIALS) if users.get(account) is not None]

@@ -62,7 +62,7 @@ class Line:
 
 
 class Person:
-    """A person with an account and one device."""
+    """A person of the drill, with an e-mail address and a password."""
 
     def __init__(self, name: str, issuer: str, client_id: str, clock: Callable[[], float]) -> None:
         """Begin without an account."""
@@ -71,7 +71,7 @@ class Person:
         self._issuer, self._client_id, self._clock = issuer, client_id, clock
 
     def device(self, line: Line, record: Record | None = None) -> BatonClient:
-        """Return a device that uses ``line``: a new device, or the device of a stored record."""
+        """Return a device that sends over ``line``: a new device, or the device whose stored login is ``record``."""
         storage = MemoryStorage(record)
         return BatonClient(
             self._issuer, self._client_id, storage, transport=line, clock=self._clock, sleep=lambda _: None
@@ -109,7 +109,7 @@ class Drill:
         print(f"    proved  {claim}")
 
     def refused(self, claim: str, act: Callable[[], object], *codes: str) -> None:
-        """Prove that a request is refused with one of these codes."""
+        """Prove that ``act`` fails with one of ``codes``: error codes, or classes of client errors (``LoggedOut``)."""
         try:
             act()
         except Refused as refusal:
@@ -121,7 +121,7 @@ class Drill:
         self.prove(f"{claim}: {said}", said in codes)
 
     def environment(self, tables: Tables) -> Line:
-        """Start Baton with these tables."""
+        """Start Baton in this process with these tables. Return a transport to it."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
         environment.baton.log.metrics = (
@@ -184,9 +184,10 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store a nonce and an item in the live table, and keep their keys and that of the stored ``grant``.
+        """Store two one-time values in the live table: a nonce, and an item with the key of a mail token.
 
-        The item is under the key of a mail token. Baton itself stores no such items.
+        Baton itself stores no item of a mail token. ``one_time`` keeps the keys of both values and of ``grant``, which
+        Baton has already stored.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -206,20 +207,26 @@ class Drill:
         return "Item" in self.dynamodb.get_item(TableName=tables.ephemeral, Key=key, ConsistentRead=True)
 
     def restore(self, since: int) -> None:
-        """Restore and protect the tables, raise the not-before time, and repeat later changes of account statuses."""
+        """Restore and protect the tables, and raise the not-before time.
+
+        Then repeat the deletions and status changes of accounts made after ``since``, the time of the backup.
+        """
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):
             restore.make_table(self.dynamodb, self.target, table, key_arn=self.key_arn)
         restore.wait_for(self.dynamodb, self.target)
         restore.protect(self.dynamodb, self.target)
         restore.raise_not_before_in(self.target, now=int(self.clock.time()))
-        events = restore.events_since(self.dynamodb, self.source, since)
+        events = restore.events_since(self.dynamodb, self.source.audit, since)
         restore.apply_since(events, self.target, now=int(self.clock.time()))
 
     def look(
         self, line: Line, first: Record, before: Record, after: Record, grant: str, captured: Request, old_password: str
     ) -> None:
-        """Send every earlier token and value to the restored deployment. Then log in."""
+        """Prove that the restored deployment accepts no earlier token, signed request or grant.
+
+        Also prove that it has no earlier one-time value, and that people can log in.
+        """
         for name, key in self.one_time.items():
             self.prove(f"{name} is not in the restored table, read by the same key", not self.stands(self.target, key))
         kept = self.dynamodb.scan(TableName=self.target.ephemeral, Select="COUNT")["Count"]

@@ -69,7 +69,7 @@ from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.dynamodb.provider_tokens import StoredProviderTokens
 from chalicelib.baton.storage.dynamodb.suppressions import SuppressedAddresses
-from tools import after_restore, aws, well_known
+from tools import after_restore, aws, restore, well_known
 from tools.moving import commands as moving
 from tools.provider_key import SetProviderKey
 from tools.stages import UnknownStage, enter
@@ -127,12 +127,11 @@ class Operator:
         self._resets_by_mail = settings.mail != "off"
         self._sends_mail = settings.mail == "ses"
         self._deployment, self._decoys = settings.deployment, settings.decoys
-        self._providers = settings.providers or Providers()
         self._queue = settings.mail_queue if settings.mail != "mailbox" else ""
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def place(self) -> moving.Place:
-        """Return the deployment for the commands that move accounts."""
+        """Return the parts of the deployment that the commands ``import``, ``export`` and ``hashes`` use."""
         return moving.Place(
             database=self._database,
             ring=self._key_ring.current(now=clock()),
@@ -188,12 +187,15 @@ class Operator:
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Repeat the changes since a time on the tables, from the audit table with the table prefix ``prefix``."""
+        """Repeat on restored tables the changes since a time, which the audit table records.
+
+        ``prefix`` is the table prefix of this audit table, if it is not the audit table of the deployment.
+        """
         import boto3  # noqa: PLC0415 - slow to import
 
         began, now = after_restore.read_time(since), clock()
         audit = Tables(prefix).audit if prefix else self._database.tables.audit
-        events = after_restore.events_since(boto3.client("dynamodb"), audit, began)
+        events = restore.events_since(boto3.client("dynamodb"), audit, began)
         ring = self._key_ring.current(now=now)
         applied = after_restore.apply(events, self._database, ring, since=began, mail=self._resets_by_mail, now=now)
         return str(applied)
@@ -221,7 +223,7 @@ class Operator:
         return f"ok: account {account} {has} the role {role}; tokens show this from the next exchange"
 
     def show_roles(self, email: str) -> str:
-        """Describe the rights of an account."""
+        """Describe the roles of an account, and whether an operator requires a second factor from it."""
         rights = ShowRoles(clients=self._clients, **self._accounts())(email)
         unknown = ", ".join(f"code {code}, which the registry does not have" for code in sorted(rights.unknown))
         strict = self._clients.second_factor_roles
@@ -251,9 +253,10 @@ class Operator:
         return f"ok: no mail to this address is sent, because a mail {said} on {since}, until {until}"
 
     def lower_attestation(self, client_id: str, hours: str) -> str:
-        """Judge a client as ``report`` in place of ``required`` for some hours. The event is in the log group.
+        """Lower the attestation rule of a client from ``required`` to ``report`` for some hours. 0 hours restore it.
 
-        Raises ``NotFound`` for an unknown client, a client without ``required``, and hours out of range.
+        Each login that the lowered rule judges logs an event. Raises ``NotFound`` for an unknown client, a client whose
+        rule is not ``required``, and hours out of range.
         """
         client = self._clients.get(client_id)
         if client is None:
@@ -280,7 +283,10 @@ class Operator:
         return act(file)
 
     def lift_suppression(self, email: str) -> str:
-        """Send mails to an address again. Raises ``NotFound`` if no mail bounced or was reported as spam."""
+        """Allow mails to an address again after a bounce or a spam report.
+
+        Raises ``NotFound`` if Baton has not stopped mails to this address.
+        """
         if not isinstance(SuppressedAddresses(self._database).lift(self._index_of(email)), Done):
             raise errors.NotFound("mails to this address are not stopped")
         return (
@@ -400,7 +406,7 @@ def _after_restore(words: list[str]) -> str | None:
 
 
 def write_well_known(folder: str) -> str:
-    """Write the public files of the client registry. This needs no AWS."""
+    """Write the files for ``https://{rp_id}/.well-known/`` from the client registry. This needs no AWS account."""
     written = well_known.write(read_settings().registry, Path(folder))
     if not written:
         raise errors.NotFound("no client of the registry has an app, and there is no table [webauthn]")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import AccountId
@@ -51,6 +53,15 @@ Pause = Callable[[float], None]
 
 class InTheWay(Exception):
     """A table with the target name exists, but it is not a restored table."""
+
+
+class Happened(Struct, frozen=True, order=True):
+    """An event of an account. ``place`` is the sort key in the audit table: the time, also within one second."""
+
+    place: str
+    event: str
+    account: AccountId
+    digest: str = ""
 
 
 def encryption(key_arn: str) -> dict[str, Any]:
@@ -111,7 +122,10 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the time of the restored data. A repeated run must not compute this time from the start of that run."""
+    """Return the time of the restored data: the earliest of the restored tables.
+
+    A repeated run keeps restored tables. The time SECONDS before that run would be too late for them.
+    """
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 
@@ -140,7 +154,7 @@ def wait_for(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.
 
 
 def protect(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.sleep) -> None:
-    """Apply the settings that a restore does not include: recovery, TTL, protection, the stream of the audit."""
+    """Turn on what a restore does not copy: point-in-time recovery, TTL, deletion protection and the audit stream."""
     for table, wanted in TABLES.items():
         name = tables.name(table)
         if wanted.recovery:
@@ -180,7 +194,10 @@ def key_ring_in(tables: Tables) -> KeyRing:
 
 
 def raise_not_before_in(tables: Tables, *, now: int) -> int:
-    """Raise the not-before time in restored tables, before any environment reads them, and return it."""
+    """Raise the not-before time in restored tables and return this time. No deployment may use the tables yet.
+
+    Raises ``Unavailable`` if another process changes the key ring at the same time.
+    """
     key_ring = key_ring_in(tables)
     ring = key_ring.current(now=now)
     fenced = raise_not_before(ring, now=now)
@@ -189,31 +206,36 @@ def raise_not_before_in(tables: Tables, *, now: int) -> int:
     return fenced.not_before
 
 
-def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list[tuple[int, str, AccountId]]:
-    """Return the events of accounts since a time, in their order, from the earlier audit table."""
+def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Happened]:
+    """Return the events of accounts since a time in their order, from the audit table ``audit``."""
     pages = dynamodb.get_paginator("scan").paginate(
-        TableName=source.audit,
+        TableName=audit,
         FilterExpression="#at >= :since",
         ExpressionAttributeNames={"#at": "at"},
         ExpressionAttributeValues={":since": {"N": str(since)}},
     )
     return sorted(
-        (int(item["at"]["N"]), item["event"]["S"], AccountId(item["pk"]["S"].removeprefix("U#")))
+        Happened(
+            item["sk"]["S"],
+            item["event"]["S"],
+            AccountId(item["pk"]["S"].removeprefix("U#")),
+            item.get("details", {}).get("M", {}).get("digest", {}).get("S", ""),
+        )
         for page in pages
         for item in page["Items"]
     )
 
 
-def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *, now: int) -> int:
+def apply_since(events: Sequence[Happened], target: Tables, *, now: int) -> int:
     """Repeat the deletions and status changes since the backup, and return the number of accounts."""
     users, lineage_store = Users(DynamoDB(target)), LineageStore(DynamoDB(target))
-    changes = [(event, account) for _, event, account in events if event in STATUS_AFTER]
-    for event, account in changes:
-        lineage_store.set_status(account, STATUS_AFTER[event], now=now)
-        user = users.get(account) if event == "account_deleted" else None
+    changes = [one for one in events if one.event in STATUS_AFTER]
+    for one in changes:
+        lineage_store.set_status(one.account, STATUS_AFTER[one.event], now=now)
+        user = users.get(one.account) if one.event == "account_deleted" else None
         if user is not None:
-            users.forget(account, user.email_index, now=now)
-    return len({account for _, account in changes})
+            users.forget(one.account, user.email_index, now=now)
+    return len({one.account for one in changes})
 
 
 @aws.in_one_line
@@ -252,10 +274,10 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         )
         since = min(now - ago, restored_as_of(dynamodb, target))
         if described(dynamodb, source.audit):
-            events = events_since(dynamodb, source, since)
+            events = events_since(dynamodb, source.audit, since)
             touched = apply_since(events, target, now=int(time.time()))
             print(f"4/5 deleted or disabled again: {counted(touched, 'account')}")
-            changed = len({account for _, event, account in events if event == "password_changed"})
+            changed = len({one.account for one in events if one.event == "password_changed"})
             print(f"5/5 have an earlier password again: {counted(changed, 'account')}; inform their owners")
         else:
             print(

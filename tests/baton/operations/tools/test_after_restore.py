@@ -95,6 +95,26 @@ def test_an_earlier_password_does_not_come_back(
     assert device().login(BOB).status == 200
 
 
+def test_events_of_one_second_are_repeated_in_their_order(
+    disaster: Disaster, make_device: Callable[..., Device]
+) -> None:
+    """Bug: they were sorted by name, so an account that was enabled and then disabled was enabled after a restore."""
+    phone = make_device()
+    phone.register(EMAIL)
+    disaster.back_up()
+    account, at = phone.get("/me").members["account_id"], disaster.since + 1
+    for number, event in enumerate(("account_enabled", "account_disabled"), 1):
+        row = {"pk": {"S": f"U#{account}"}, "sk": {"S": f"{at:010}#{number:014x}00000000"}}
+        client().put_item(
+            TableName=disaster.source.audit,
+            Item={**row, "at": {"N": str(at)}, "event": {"S": event}, "details": {"M": {}}},
+        )
+    device = disaster.restore()
+    assert device().login(EMAIL).status == 200
+    assert disaster.apply() == 0
+    assert device().login(EMAIL).code == "invalid_credentials"
+
+
 def test_a_used_recovery_code_does_not_come_back(
     disaster: Disaster, make_device: Callable[..., Device], clock: DevelopmentClock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,7 +72,7 @@ def test_a_continued_restore_repeats_every_deletion(deployed: Tables, monkeypatc
 
     monkeypatch.setattr(restore, "described", hours_ago)
 
-    def noted(_: Any, __: Tables, time_: int) -> list[Any]:
+    def noted(_: Any, __: str, time_: int) -> list[Any]:
         since.append(time_)
         return []
 
