@@ -210,7 +210,6 @@ def _hashes(options: argparse.Namespace, place: Place) -> int:
     total = kinds.total()
     rows = [(name, f"{number:>10,}", f"{100 * number / total:6.2f} %") for name, number in kinds.most_common()]
     print("\n".join([counted(total, "account"), *aligned(rows)] if rows else ["0 accounts"]))
-    shares = {name: round(100 * number / total, 2) for name, number in foreign.items()}
-    setting = write_decoys({name: share for name, share in shares.items() if share}, place.decoys)
+    setting = write_decoys({name: 100 * number / total for name, number in foreign.items()}, place.decoys)
     print(f"next: set BATON_DECOYS={setting}" if setting else "ok: no account has a hash of another system")
     return 0

@@ -52,7 +52,7 @@ def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:
 
 
 def written(line: Line) -> bytes:
-    """Return a line as the file has it: members without a value are left out."""
+    """Return a line as the bytes for the file. Members that are null, false or empty are left out."""
     members = {name: value for name, value in msgspec.to_builtins(line).items() if value not in (None, False, [], "")}
     return msgspec.json.encode(members) + b"\n"
 

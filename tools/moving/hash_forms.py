@@ -65,7 +65,10 @@ def _either_base64(text: str) -> bytes:
 
 
 def better_auth_hash(stored: str) -> str | None:
-    """Return the hash of Better Auth: ``salt:key`` in hex, where scrypt takes the hex text of the salt."""
+    """Return a hash of Better Auth in the form of Baton, or ``None`` if ``stored`` is empty.
+
+    Better Auth stores ``salt:key`` in hex. Its scrypt takes the hex text of the salt, not the decoded bytes.
+    """
     if not stored:
         return None
     if stored.startswith("$"):  # a hash function of the team's own

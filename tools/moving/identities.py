@@ -22,7 +22,7 @@ class IdentityMember(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
 
 
 class BadIdentity(ValueError):
-    """An identity of a line that cannot be imported. ``reason`` is a code."""
+    """A line has an identity that cannot be imported. ``reason`` is a code."""
 
     def __init__(self, reason: str, text: str) -> None:
         """Keep the reason."""
@@ -75,10 +75,10 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 
 
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
-    """Return an identity in the form of a line of the file. Without a row, the name of the provider is its code.
+    """Return a stored identity as a member of a line. Raises ``CannotDecrypt``.
 
-    The issuer is not stored: of the provider's issuers, it is that from which the stored index derives. Raises
-    ``CannotDecrypt``.
+    If providers.toml has no row of the provider, ``provider`` is the code. Baton does not store the issuer. If the
+    provider has several issuers, this finds the issuer from which the stored index derives.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

@@ -39,7 +39,10 @@ class Pace:
             self._pause(begins - now)
 
     def throttled(self) -> None:
-        """Halve the rate, at most once in a second: the other threads see the same refusal."""
+        """Halve the rate after DynamoDB refused a write.
+
+        Several threads report the same overload, so the rate is halved at most once a second.
+        """
         with self._lock:
             now = self._monotonic()
             if now - self._changed >= HALVED_AT_MOST_EVERY_S or not self.halved:

@@ -58,5 +58,5 @@ def _next(progress: Progress, file: Path, *, dry_run: bool) -> Iterator[str]:
 
 
 def failed(progress: Progress) -> bool:
-    """Check whether a record was refused or is in conflict: exit 3."""
+    """Return whether a record was refused or is in conflict. The command then exits with 3."""
     return bool(progress.outcomes.get("refused") or progress.outcomes.get("conflict"))

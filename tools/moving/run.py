@@ -29,11 +29,11 @@ PRINT_EVERY_S = 5.0
 
 
 class OtherFile(ValueError):
-    """``FILE.progress`` belongs to another file, to another source, or to a dry run."""
+    """``FILE.progress`` belongs to a file with a different beginning, or to a different source."""
 
 
 class Progress(Struct, kw_only=True):
-    """The contents of ``FILE.progress``. ``kinds`` counts the hash kinds of the accounts that Baton has now."""
+    """The contents of ``FILE.progress``. ``kinds`` counts the created and unchanged accounts by their kind of hash."""
 
     head: str
     source: str

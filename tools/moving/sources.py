@@ -78,14 +78,26 @@ def _objects(file: Path) -> Iterator[dict[str, Any]]:
         while beginning.isspace():
             beginning = text.read(1)
         text.seek(0)
-        try:
-            found = json.load(text) if beginning == "[" else (json.loads(line) for line in text if line.strip())
-            for one in found:
-                if not isinstance(one, dict):
-                    raise BadFile("an account is not a JSON object")
-                yield one
-        except json.JSONDecodeError as wrong:
-            raise BadFile(f"not JSON, line {wrong.lineno}") from None
+        if beginning == "[":
+            yield from map(_object, _parsed(text.read(), line=1))
+            return
+        for number, line in enumerate(text, 1):
+            if line.strip():
+                yield _object(_parsed(line.strip(), line=number))
+
+
+def _parsed(text: str, *, line: int) -> Any:  # noqa: ANN401 - a JSON value
+    """Parse a text that begins at a line of the file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as wrong:
+        raise BadFile(f"not JSON, line {line + wrong.lineno - 1}") from None
+
+
+def _object(account: object) -> dict[str, Any]:
+    if not isinstance(account, dict):
+        raise BadFile("an account is not a JSON object")
+    return account
 
 
 def _firebase(file: Path, parameters: FirebaseParameters | None) -> Iterator[Record]:
@@ -96,7 +108,7 @@ def _firebase(file: Path, parameters: FirebaseParameters | None) -> Iterator[Rec
             accounts = json.load(text)["users"]
     except (json.JSONDecodeError, KeyError, TypeError):
         raise BadFile('not the file of `firebase auth:export --format=json`: an object with "users"') from None
-    for account in accounts:
+    for account in map(_object, accounts):
         identity = str(account.get("localId", ""))
         try:
             hashed = firebase_hash(account, parameters)

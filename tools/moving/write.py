@@ -23,7 +23,7 @@ _THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """The outcome of a record, a line of ``FILE.result``. ``kind``, the kind of the hash, is not in that line."""
+    """The outcome of a record. It is a line of ``FILE.result``, but without ``kind``, the kind of the hash."""
 
     source_id: str
     outcome: str

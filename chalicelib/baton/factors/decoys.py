@@ -15,6 +15,7 @@ As a share falls, a point leaves its range once and never enters another. So to 
 repeatedly, an unknown address looks like a person who has logged in since the import.
 """
 
+import math
 import re
 
 from msgspec import Struct
@@ -94,14 +95,17 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 
 
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
-    """Return the setting for the present shares, in percent by kind. ``before`` has the shares after the import.
+    """Return the new setting. ``now``: kind -> its present share in percent. ``before``: the old setting.
 
-    A kind that no account has any more stays in the setting with 0 percent: the other ranges must not move.
+    The shares after the import come from the old setting, unless the present share is larger. A kind that no account
+    has any more stays in the setting with 0 percent: the other ranges must not move. After a later import, the ranges
+    may not fit into 100 percent. Then they begin anew, with the present shares.
     """
+    shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}
-    rows = []
-    for name in dict.fromkeys((*firsts, *sorted(now))):
-        share = now.get(name, 0.0)
-        first = max(firsts.get(name, share), share)
-        rows.append(f"{name}={share:.4g}/{first:.4g}")
-    return ",".join(rows)
+    rows = {
+        name: (shares.get(name, 0.0), max(firsts.get(name, 0.0), shares.get(name, 0.0))) for name in (*firsts, *shares)
+    }
+    if sum(first for _, first in rows.values()) > _WHOLE:
+        rows = {name: (share, share) for name, share in shares.items()}
+    return ",".join(f"{name}={share:.4g}/{first:.4g}" for name, (share, first) in rows.items())

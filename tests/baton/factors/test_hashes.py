@@ -193,3 +193,17 @@ class TestDecoys:
         assert first == "bcrypt12=60/60,fbscrypt=5/5"
         before = read_decoys(tuple(first.split(",")))
         assert write_decoys({"bcrypt12": 12.5}, before) == "bcrypt12=12.5/60,fbscrypt=0/5"
+
+    @pytest.mark.parametrize("now", [{"bcrypt12": 25.0, "fbscrypt": 50.0}, {"bcrypt12": 25.0, "fbscrypt": 75.0}])
+    def test_the_printed_setting_fits_after_a_second_import(self, now: dict[str, float]) -> None:
+        """Bug: the shares after the imports were more than 100 percent in all, and Baton refused to start with them."""
+        printed = write_decoys(now, read_decoys(("bcrypt12=25/60",)))
+        assert [(one.name, one.begin, one.share) for one in read_decoys(tuple(printed.split(","))).ranges] == [
+            ("bcrypt12", 0, 25),
+            ("fbscrypt", 25, now["fbscrypt"]),
+        ]
+
+    def test_the_printed_shares_are_at_most_100_percent(self) -> None:
+        """Bug: three shares were rounded up, so Baton refused to start with the printed setting."""
+        printed = write_decoys({"bcrypt12": 100 / 6, "fbscrypt": 100 / 6, "bcrypt10": 400 / 6}, read_decoys(()))
+        assert len(read_decoys(tuple(printed.split(","))).ranges) == 3

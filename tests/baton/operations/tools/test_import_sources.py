@@ -188,6 +188,8 @@ class TestFirebase:
             read("firebase", "users.json", json.dumps(self.USERS))
         with pytest.raises(BadFile, match="auth:export"):
             read("firebase", "users.json", "[]", FIREBASE_PARAMETERS)
+        with pytest.raises(BadFile, match="not a JSON object"):
+            read("firebase", "users.json", '{"users": ["a@example.com"]}', FIREBASE_PARAMETERS)
 
     @pytest.mark.parametrize(
         "text", ["", "algorithm: HMAC_SHA256", FIREBASE_PARAMETERS.replace("rounds: 8", "rounds: x")]
@@ -268,6 +270,8 @@ def test_better_auth(read: Callable[..., list[Record]]) -> None:
     [
         ("auth0", "[1]", "an account is not a JSON object"),
         ("auth0", '{"email": ', "not JSON, line 1"),
+        ("auth0", '{"email": "a@example.com"}\n\n{"email": \n', "not JSON, line 3"),
+        ("auth0", '[\n{"email": \n', "not JSON, line 3"),
         ("supabase", "mail\nx\n", "no column id"),
         ("better-auth", "id\n1\n", "account.csv is missing"),
     ],
