@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.federation.model import TokenToRevoke
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.storage.aws.service import AwsClient
@@ -49,3 +50,11 @@ def test_a_full_item_takes_no_more_and_the_identity_is_removed_all_the_same(stor
         test_memory.TestMemory().let_wait(storage, token)
         assert storage.identities.get(f"1#{token.id}") is None
     assert len(storage.provider_tokens.waiting(SHARD)) == MAX
+
+
+def test_a_damaged_item_is_a_server_error(engine: DynamoDB) -> None:
+    """Bug: an item without tokens was an internal error, not 503. Nothing may be removed in both cases."""
+    token = next(of_one_shard())
+    engine.write("put_item", TableName=engine.tables.users, Item=waiting_tokens.shard_key(SHARD))
+    with pytest.raises(Unavailable, match="waiting tokens"):
+        waiting_tokens.WaitingTokens(engine).add(token.account, token.sealed, now=NOW)

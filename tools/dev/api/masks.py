@@ -63,7 +63,7 @@ def is_secret(name: str) -> bool:
 
 
 def masked_body(body: bytes, media_type: str) -> Body:
-    """Return a JSON or form body without its secrets, cut at 16 KB. Another body is not kept."""
+    """Return a JSON or form body without its secrets, cut at 16 KB. Of any other body, return only the size."""
     if not body:
         return Body("", 0, cut=False)
     if media_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
@@ -76,13 +76,13 @@ def masked_body(body: bytes, media_type: str) -> Body:
     text = json.dumps(masked, ensure_ascii=False)
     members = masked if isinstance(masked, dict) else {}
     email = members.get("email")
-    return Body(_cut(text), len(body), len(text) > BODY_BYTES_MAX, email if isinstance(email, str) else None, members)
+    return Body(_cut(text), len(body), _cut(text) != text, email if isinstance(email, str) else None, members)
 
 
 def _of_form(body: bytes) -> Body:
     pairs = parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
     text = urlencode([(name, _text(name, value)) for name, value in pairs], safe="*")
-    return Body(_cut(text), len(body), len(text) > BODY_BYTES_MAX)
+    return Body(_cut(text), len(body), _cut(text) != text)
 
 
 def _cut(text: str) -> str:
@@ -158,9 +158,10 @@ def masked_target(target: str) -> str:
 
 
 def masked_base(base: str) -> str:
-    """Return a signature base without its secrets. A secret field has the digest of its value instead.
+    """Return a signature base without its secrets. The value of each secret field is replaced by its digest.
 
-    The digest has the form of ``Content-Digest``, so an app can compare the line with its own.
+    A secret query parameter is masked. The digest has the form of ``Content-Digest``: compare it with the
+    digest of the app's own value.
     """
     return "\n".join(map(_base_line, base.split("\n")))
 

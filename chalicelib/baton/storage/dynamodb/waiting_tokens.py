@@ -38,8 +38,9 @@ class WaitingTokens:
         try:
             self._database.write("put_item", TableName=table, Item=empty, **expression({}, condition=IS_NEW))
         except ConditionFailed as failed:
-            if failed.item is not None and len(failed.item["tokens"]["M"]) >= TOKENS_PER_SHARD_MAX:
-                return None
+            with reading("waiting tokens"):
+                if failed.item is not None and len(failed.item["tokens"]["M"]) >= TOKENS_PER_SHARD_MAX:
+                    return None
         entry: Item = {"a": text(token.account), "s": binary(token.sealed), "t": number(token.removed_at)}
         update = expression({":token": {"M": entry}}, {"#id": token.id}, condition=EXISTS, update=ADD)
         return {"Update": {"TableName": table, "Key": key, **update}}
@@ -51,5 +52,5 @@ def read_token(stored: Item) -> TokenToRevoke:
 
 
 def shard_key(shard: int) -> Item:
-    """Return the key of an item of tokens."""
+    """Return the key of the item that has the waiting tokens of a shard."""
     return {"pk": text(f"J#apple#{shard}")}

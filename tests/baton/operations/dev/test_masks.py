@@ -94,7 +94,7 @@ def test_what_is_shown_of_a_request_is_worked_out_when_something_reads_it(server
     assert PASSWORD.encode() in facts.sent.body
     assert server.last("register")["request_id"] == facts.request_id
     assert record.facts is None
-    phone.post("/login", {**phone.entry(email), "note": "x " * 10_000}, token=None)
+    phone.post("/login", {**phone.entry(email), "note": "\N{EURO SIGN} " * 5_000}, token=None)  # 20,000 bytes
     *_, record = records.values()
     assert record.facts is None
     assert record.shown.details["request"]["cut"] is True
