@@ -93,7 +93,10 @@ def run(command: list[str]) -> str:
 
 
 def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - each tool's own shape
-    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Raises ``Unreached`` for other text."""
+    """Run a tool and parse its JSON output. ``silence`` replaces empty output.
+
+    Raises ``Unreached`` as `run` does, and for output that is not JSON.
+    """
     said = run(command) or silence
     try:
         return json.loads(said)
@@ -102,7 +105,7 @@ def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - e
 
 
 def dependencies() -> Iterator[Finding]:
-    """Check every pin with the vulnerability database. A pin that cannot be checked is a finding."""
+    """Check every pin with the vulnerability database. Raises ``Unreached`` if a pin cannot be checked."""
     for name in PINS:
         audit = [str(TOOLS / "pip-audit"), "--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
         answer = parsed([*audit, "--format", "json", "-r", name])
@@ -189,7 +192,7 @@ def bill_of_materials() -> Iterator[Finding]:
 
 
 def configuration() -> Iterator[Finding]:
-    """Check the AWS account: the rules of the daily audit, the age of the keys, and differences of the policies."""
+    """Check the AWS account: the rules of the daily audit, the age of the signing key, and the rights of each role."""
     settings = read_settings()
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no AWS account to audit")
@@ -219,7 +222,7 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
 
 
 def drift(function: str, policy_file: str) -> Iterator[Finding]:
-    """Compare the role of a function with its policy in ``.chalice/``: it must have exactly these rights."""
+    """Check that the role of a function has exactly the rights of ``policy_file`` in ``.chalice/``."""
     lambda_, iam = AwsClient("lambda"), AwsClient("iam")
     try:
         role_arn = lambda_.call("get_function_configuration", FunctionName=function)["Role"]

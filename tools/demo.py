@@ -68,7 +68,7 @@ def dye(text: str, code: str) -> str:
 
 
 def shortened(token: str) -> str:
-    """Return the first and the last characters of a token."""
+    """Return the first 10 and the last 6 characters of a token. A short token is returned whole."""
     return token if len(token) < 32 else f"{token[:10]}…{token[-6:]}"
 
 
@@ -135,7 +135,7 @@ class Story:
         self.skipped_s = 0
 
     def tell(self, title: str) -> None:
-        """Print the beginning of a step."""
+        """Begin a step: print its number and title."""
         self.step += 1
         say(f"\n{dye(f'{self.step:>2}  {title}', '1')}")
 
@@ -144,7 +144,7 @@ class Story:
         say(dye(f"    {text}", "2"))
 
     def expect(self, truth: bool, otherwise: str) -> None:  # noqa: FBT001 - a claim, and what to say if it is false
-        """Raise ``Surprise`` if a step has another result."""
+        """Raise ``Surprise`` with the text ``otherwise`` if ``truth`` is false."""
         if not truth:
             raise Surprise(otherwise)
 
@@ -267,7 +267,7 @@ def sign_up_at_providers(story: Story) -> None:
 
 
 def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
-    """Send a payment whose answer is lost. The route is that of the sample, which a team may have removed."""
+    """Send a payment whose answer is lost. Skip this if the team has removed the sample's route ``POST /transfers``."""
 
     def confirm(_: Refused) -> str:
         wire.lose_next_answer_to = "/transfers"
@@ -301,7 +301,7 @@ def newest_code(story: Story) -> str:
 
 
 def prove_address(story: Story, phone: BatonClient) -> None:
-    """Prove the address of the account. If mail is on, a second factor needs a proved address."""
+    """Prove the address of the account: with mail on, a second factor requires this. With mail off, do nothing."""
     try:
         session = phone.request_address_code()
     except Refused as refusal:
@@ -314,7 +314,7 @@ def prove_address(story: Story, phone: BatonClient) -> None:
 
 
 def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
-    """Reset the password with the code of the development mailbox. A server may have mail off."""
+    """Reset the password with the code from the development mailbox. Skip this if the server has mail off."""
     try:
         session = phone.forgot_password(story.email)
     except Refused as refusal:
@@ -334,7 +334,7 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
 
 
 def move(story: Story, phone: BatonClient) -> None:
-    """Move to a new phone with a restore key. A server may have restore keys switched off."""
+    """Move to a new phone with a restore key. Skip this if the server has restore keys off."""
     story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
     platform = Platform()
     try:

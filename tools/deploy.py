@@ -66,7 +66,7 @@ class Stage:
 
     name: str
     policies: Mapping[str, str]
-    """The functions by their name in AWS, the API's first, with the policy file of each."""
+    """The policy file of each function, by the name of the function in AWS. The function of the API is first."""
     variables: Mapping[str, str] = field(repr=False)
 
     settings: Settings = field(repr=False)
@@ -131,7 +131,7 @@ def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any])
 
 
 def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: str | None) -> str:
-    """Fill in the names of this account, the values of the settings, and the id of the API if it exists."""
+    """Return a policy with account, region, key, sender and domain filled in, and the id of the API if it exists."""
     _, _, key = place.key_arn.rpartition("/")
     filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
@@ -149,7 +149,7 @@ def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: 
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: str | None) -> dict[str, Any]:
-    """Fill in the URL of the queue, and the URL of the API into a stage without its own domain."""
+    """Fill in the URL of the mail queue. Without its own domain, the stage gets the URL of the API as issuer."""
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]
     if "BATON_MAIL_QUEUE" in variables:
@@ -161,7 +161,7 @@ def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: st
 
 
 def fill(stage: Stage, place: Place, folder: Path) -> None:
-    """Write configuration and every policy into a ``.chalice`` folder."""
+    """Fill in the configuration and every policy file of a stage, in a ``.chalice`` folder that has them."""
     config = folder / "config.json"
     filled = filled_config(json.loads(config.read_text("utf-8")), stage, place, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
@@ -182,7 +182,7 @@ def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' m
 
 
 def place_of_credentials() -> Place:
-    """Return account and region of the credentials. Raises ``aws.NotReady`` if one of them is not set."""
+    """Return the account of the credentials, and the region. Raises ``aws.NotReady`` without region or credentials."""
     aws.require_account()
     sts = client("sts")
     arn = sts.get_caller_identity()["Arn"]
@@ -244,8 +244,8 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of the data stack.
 
-    ``MailDomain`` is the domain of the sender, if this stack creates the identity of the sender in Amazon SES. An
-    identity that SES already has is used and not changed.
+    ``MailDomain`` is the domain of the sender if this stack creates its identity in Amazon SES, and otherwise empty.
+    The stack uses an identity that was created elsewhere, but does not change it.
     """
     domain, address = "", mail_address(stage.variables)
     if stage.parameters["Mail"] == "ses":
@@ -320,7 +320,7 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
 def refuse_hardened(stage: Stage) -> None:
     """Refuse a stage that is deployed with ``infra/edge.yaml``. Raises ``NotDone``.
 
-    Chalice would replace its functions and make a second API without firewall and throttling.
+    Chalice would replace the functions of that stage and make a second API without firewall and throttling.
     """
     if stack_named(stage.prefix, client("cloudformation")):
         raise NotDone(
@@ -355,7 +355,7 @@ def refuse_second_api(stage: Stage) -> None:
 
 
 def key_arn(stage: Stage, kms: "KMSClient") -> str:
-    """Return the ARN of the stage's key by its alias. Policies must contain the ARN of the key."""
+    """Find the stage's KMS key by its alias, and return its ARN: a policy must contain the ARN, not the alias."""
     return kms.describe_key(KeyId=f"alias/{stage.prefix}")["KeyMetadata"]["Arn"]
 
 

@@ -103,7 +103,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server with that of this machine.
 
-    With a difference of 1 minute, tokens are refused. With 5 minutes, every signature is refused.
+    Baton refuses a token from a clock more than 1 minute ahead, and every signature above 5 minutes of difference.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
@@ -140,7 +140,7 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 
 
 def public_files(settings: Settings) -> Iterator[Row]:
-    """Compare the files that phones and browsers read before they offer a passkey with the client registry."""
+    """Compare the public files with the client registry. Phones and browsers read them before they offer a passkey."""
     remedy = f"{OPERATE} well-known DIR, and serve the files: docs/baton/passkeys.md"
     for url, problem in well_known.findings(settings.registry):
         yield Row(
@@ -149,7 +149,7 @@ def public_files(settings: Settings) -> Iterator[Row]:
 
 
 def browser_rows(settings: Settings) -> Iterator[Row]:
-    """Check the settings for pages with a cookie, and for a CDN or a server in front of Baton."""
+    """Check the settings for cookie clients, and for a CDN or a server in front of Baton."""
     host = urlsplit(settings.issuer).hostname or ""
     if settings.registry.by_cookie and host.endswith(".amazonaws.com"):
         remedy = (
@@ -168,7 +168,7 @@ def browser_rows(settings: Settings) -> Iterator[Row]:
 
 
 def body_member(body: str, name: str) -> int | None:
-    """Return a member of a JSON answer."""
+    """Return an integer member of a JSON answer. ``None``: the answer has no such integer."""
     try:
         value = json.loads(body).get(name)
     except (json.JSONDecodeError, AttributeError):
@@ -194,9 +194,10 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
 
 
 def remedy_for(reason: str, otherwise: str) -> str:
-    """Return the remedy for a reason. A reason ends with an error code, which can show wrong credentials or no network.
+    """Return the remedy for the error code at the end of ``reason``.
 
-    Every other reason has the remedy ``otherwise``.
+    Codes for wrong credentials, denied access and no network have remedies of their own. Without such a code, return
+    ``otherwise``.
     """
     code = reason.rpartition(": ")[2]
     if code.startswith(aws.UNKNOWN_CREDENTIALS) or "Credential" in code or "Token" in code:
@@ -275,7 +276,10 @@ def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now:
 
 
 def examine(stage: str | None) -> Iterator[Row]:
-    """Run all checks. With invalid settings the other checks are skipped."""
+    """Run all checks. If the settings are invalid, report only the versions and the problems of the settings.
+
+    With neither a stage nor ``BATON_ISSUER``, check only versions, names of settings and the development server.
+    """
     yield from versions()
     if stage is None and "BATON_ISSUER" not in os.environ:
         for problem in unknown_settings(os.environ):

@@ -21,7 +21,10 @@ Found = tuple[str, str, str]
 def attestation_rows(
     clients: Clients, store: Attestations, key_ring: KeyRing, *, now: int, remedy_for: Callable[[str, str], str]
 ) -> Iterator[Found]:
-    """Check the policies of the clients, the list of revoked certificates, and the switches of the operator."""
+    """List the attestation rules of the clients, and the rules that an operator has lowered for some hours.
+
+    Check the age of the list of revoked certificates.
+    """
     judging = [client for client in clients if client.attestation.rule != "off"]
     if not judging:
         return

@@ -50,7 +50,7 @@ def leaves() -> Iterator[type[errors.Refusal]]:
 
 
 def actions() -> str:
-    """Return the table of actions of wire.md, so that the two pages agree."""
+    """Return the table of actions from wire.md, so that errors.md shows the same actions."""
     (table,) = re.findall(r"^\| action \|.*\n(?:\|.*\n)+", (DOCS / "wire.md").read_text("utf-8"), re.MULTILINE)
     return str(table).replace("](#", "](wire.md#")
 

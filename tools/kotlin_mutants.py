@@ -18,7 +18,7 @@ MODULES: Final = {"core": "core", "jvm": "core,jvm", "android": "core,android-st
 
 
 class Mutant(NamedTuple):
-    """A mutant of a guard: the file, the text of the guard, its replacement, and the tests that must fail."""
+    """A mutant of a guard: the text of the guard, its replacement, and the tests. At least one test must fail."""
 
     file: str
     name: str
@@ -33,20 +33,20 @@ def listed() -> list[Mutant]:
 
 
 def maven(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Maven in a copy, offline: the packages are in its local repository."""
+    """Run Maven in a copy of the client, offline: the local repository of Maven already has the packages."""
     command = ["mvn", "-q", "-B", "-o", "-T1", *arguments]
     environment = {"MAVEN_OPTS": "-Xmx1g", **os.environ}
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=LATE)
 
 
 def path_of(copy: Path, file: str) -> Path:
-    """Return the path of a source file."""
+    """Return the path in ``copy`` of a source file. ``file`` begins with the module: ``core/flows/Exchange.kt``."""
     module, name = file.split("/", 1)
     return copy / module / "src/main/kotlin" / name
 
 
 def fate(copy: Path, mutant: Mutant) -> str | None:
-    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must. The compiled tests stay."""
+    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must. The tests are not compiled again."""
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:

@@ -53,7 +53,7 @@ _CACHES: Final = {"__pycache__", "node_modules", "target"}
 
 
 class NoManifest(ValueError):
-    """There is no ``MANIFEST``, or it has an invalid line. The message names the remedy."""
+    """There is no ``MANIFEST``, or it has an invalid line. The caller adds the remedy to the message."""
 
 
 class Differences(Struct, frozen=True):
@@ -92,7 +92,7 @@ def render(manifest: Mapping[str, str]) -> str:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Read a manifest. Raises ``NoManifest`` if a line has another form, or if a path leads out of the tree."""
+    """Read a manifest: path -> SHA-256. Raises ``NoManifest`` for a malformed line, or a path that leaves the tree."""
     found = {}
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -131,7 +131,7 @@ def differences(manifest: Mapping[str, str], root: Path) -> Differences:
 
 
 def main(root: Path, words: list[str]) -> int:
-    """Write the manifest of a tree in development, or of a release if the arguments request it."""
+    """Write the manifest of a tree in development, or, with ``--release``, of any tree. Return the exit code."""
     if words not in ([], ["--release"]):
         print("usage: python -m tools.manifest [--release]", file=sys.stderr)
         return 2

@@ -161,7 +161,7 @@ and sign again, once.
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """Every error outside ``/oauth/*`` (RFC 9457). A client decides by ``code``. ``action`` is what to do next."""
+    """Every error outside ``/oauth/*`` (RFC 9457). ``code`` is the reason, and ``action`` the client's next step."""
 
     type: str
     title: str
@@ -205,7 +205,10 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 class OAuthProblem(msgspec.Struct, kw_only=True):
-    """Every error under ``/oauth/*`` (RFC 6749 section 5.2). The other members are those of a ``Problem``."""
+    """Every error under ``/oauth/*``. ``error`` and ``error_description`` are those of RFC 6749 section 5.2.
+
+    All other members have the same meaning as in a ``Problem``.
+    """
 
     error: str
     error_description: str
@@ -278,7 +281,7 @@ ENTRY: Refusals = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The description of a route: its name in a client, its texts, its answers, and its refusals.
+    """The description of a route: its ``operationId``, its summary, its answers, and its refusals.
 
     ``proof``: a route without login whose request may be signed. ``cached``: a cache may keep its answers, so they have
     no header with the time.
@@ -856,7 +859,7 @@ _TAG_OF_PACKAGE = {
 
 
 def describe(app: Chalice) -> Json:
-    """Describe every route of an application, except for the answers to CORS preflights."""
+    """Return the OpenAPI description of every route of an application, except for the ``OPTIONS`` routes of CORS."""
     shapes = _Shapes()
     paths: dict[str, Json] = {}
     for path, method, view in sorted(_routes(app), key=lambda route: (route[0], route[1])):
@@ -892,7 +895,7 @@ def describe(app: Chalice) -> Json:
 
 
 def render(app: Chalice) -> str:
-    """Return the description as the text of the file."""
+    """Return the OpenAPI description of an application as JSON text."""
     return json.dumps(describe(app), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -1155,7 +1158,10 @@ def _header_references(*names: str) -> Json:
 
 
 def current() -> str:
-    """Return the description of this tree. Every deployment has the same routes, so the settings do not matter."""
+    """Return the text of ``openapi.json`` for the application in this tree.
+
+    Every deployment has the same routes, so fixed settings are enough.
+    """
     from tools.dev.gateway import load_environment  # noqa: PLC0415 - after the settings
 
     settings = {"DEVELOPMENT": "1", "ISSUER": "https://api.example.com/api", "KEY_RING": "local", "TABLE_PREFIX": "x"}
@@ -1164,7 +1170,7 @@ def current() -> str:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write ``chalicelib/baton/http/openapi.json``."""
     DESCRIPTION.write_text(current(), encoding="utf-8")
     print(f"{DESCRIPTION.relative_to(ROOT)} written")
 

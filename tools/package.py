@@ -103,7 +103,7 @@ def runtime() -> str:
 
 
 def glibc_of(runtime_: str) -> int:
-    """Return the glibc version of a runtime: 2.x."""
+    """Return the minor version of glibc in a Lambda runtime: the x of 2.x."""
     return GLIBC_OF_AMAZON_LINUX_2 if runtime_ == "python3.11" else GLIBC_OF_AMAZON_LINUX_2023
 
 
@@ -114,7 +114,7 @@ def configuration() -> dict[str, Any]:
 
 
 def configured_architecture() -> str:
-    """Return the configured architecture."""
+    """Return the Lambda architecture of ``.chalice/config.json``."""
     return str(configuration()["lambda_architecture"])
 
 
@@ -134,14 +134,14 @@ def origins_of(stage: str) -> tuple[str, ...]:
 
 
 def this_architecture() -> str | None:
-    """Return the architecture of this machine by the name that Lambda uses."""
+    """Return Lambda's name for the architecture of this Linux machine. ``None`` for any other machine."""
     here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
     return here.get(platform.machine())
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Allow one packaging at a time in this checkout: all use the same copy of the files."""
+    """Hold a lock of this checkout. Only one process packages at a time, because all use the same copy of the files."""
     import fcntl  # noqa: PLC0415 - the module does not exist on Windows, where this module is imported too
 
     COPY.parent.mkdir(exist_ok=True)
@@ -151,10 +151,10 @@ def alone() -> Iterator[None]:
 
 
 def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
-    """Copy the files that Chalice needs to a new folder, because Chalice packs all of chalicelib/, bytecode included.
+    """Make ``COPY``, a folder with the files that Chalice needs, and return it.
 
-    The test kit is not copied: it imports pytest, which Lambda does not have. Chalice's record of deployments is
-    always that of the checkout.
+    Chalice packs all of chalicelib/ with its bytecode, so it runs on this copy. The copy has no test kit, because the
+    test kit imports pytest, which Lambda does not have. The copy links to the record of deployments in the checkout.
     ``clients`` replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
@@ -179,7 +179,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
 
 
 def machine_markers(pinned: str) -> list[str]:
-    """List the requirements that depend on the machine. They may differ between this machine and Lambda."""
+    """List the requirements whose marker depends on the machine. pip compares it with this machine, not Lambda."""
     lines = [line for line in pinned.splitlines() if not line.lstrip().startswith("#")]
     return [line.rstrip(" \\") for line in lines if MACHINE_MARKER.search(line.partition(";")[2])]
 
@@ -215,7 +215,7 @@ def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bo
 
 
 def install(architecture: str, runtime_: str) -> None:
-    """Install the pinned requirements into the copy, from wheels whose hashes match. Ends the command otherwise."""
+    """Install the pinned requirements into the copy, from wheels whose hashes match. Exit if this is not possible."""
     pinned = (ROOT / requirements.PINNED).read_text("utf-8")
     if unclear := machine_markers(pinned):
         raise SystemExit(
@@ -283,8 +283,9 @@ def chalice(*words: str) -> str:
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
     """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
-    The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
-    registry than the stage does: Chalice starts the application to find its routes. Call this within ``alone()``.
+    The zip is the same for every stage, and building it makes no AWS call. ``clients`` replaces the client registry of
+    the stage, which may not exist yet. Chalice starts the application to find its routes, and this needs a registry.
+    Call this within ``alone()``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -381,8 +382,9 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
     """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
-    The policies name the tables and log groups of one stage, so the template accepts no other ``names``. Properties for
-    a function that the stage does not have are removed: Chalice writes such a resource without a type.
+    The policies name the tables and log groups of one stage. Each parameter in ``names`` therefore accepts only its
+    value there. ``infra/edge.yaml`` has properties for a function that this stage may not have. Chalice then writes a
+    resource without a type, and this function removes that resource.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
@@ -406,9 +408,9 @@ def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[
     """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
     API Gateway and the firewall cannot compare origins. A gateway response consists of literals and fields of the
-    request, a firewall response only of literals. One origin is written as a literal. Of several origins, the gateway
-    returns the origin of the request, and the firewall ``*``. This is safe: these answers have only a code and a time
-    to wait, are the same for every client, and have no credentials.
+    request, a firewall response only of literals. With one origin, both return this origin. With several origins, the
+    gateway returns the origin of the request, and the firewall returns ``*``. This is safe: these answers have only a
+    code and a time to wait, are the same for every client, and have no credentials.
     """
     if not origins:
         return template
@@ -468,7 +470,10 @@ def _filled_in(value: str) -> str | dict[str, Any]:
 
 
 def top_level(name: str) -> str:
-    """Return the package of a file in the zip: the folder, or the module without its platform or bytecode suffix."""
+    """Return the top-level part of the zip that has this file: a folder, a ``.py`` module, or a native module.
+
+    The name of a native module has no suffix. Bytecode counts as its ``.py`` module.
+    """
     parts_ = name.split("/")
     if parts_[0] == "__pycache__":
         return f"{parts_[1].split('.', maxsplit=1)[0]}.py"
@@ -478,7 +483,7 @@ def top_level(name: str) -> str:
 
 
 def parts(archive: Path) -> Counter[str]:
-    """Return the parts of the zip with their compressed bytes."""
+    """Return the compressed size in bytes of each top-level part of the zip."""
     weights: Counter[str] = Counter()
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
@@ -511,7 +516,7 @@ def strangers(archive: Path, pinned: str | None = None) -> set[str]:
 
 
 def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
-    """Return the parts that Lambda cannot load: for another machine or Python, or with a newer glibc.
+    """Return the files that Lambda cannot load: built for another machine or Python, or in need of a newer glibc.
 
     The check reads the tags of the wheels and the native modules themselves.
     """
@@ -550,7 +555,7 @@ def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bo
 
 
 def glibc_needed(library: bytes) -> int:
-    """Return the newest glibc 2.x whose symbols a library needs. Its string table has their versions."""
+    """Return the x of the newest glibc 2.x that a library needs. The string table of the library has the versions."""
     return max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library)), default=0)
 
 

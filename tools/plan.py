@@ -97,7 +97,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
 
 
 def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
-    """List the changes of the API."""
+    """List the routes that a deployment adds to the API or removes from it."""
     wanted, api = _packaged_routes(archive), deployed_api(stage.name)
     if api is None:
         yield Change("+", "API", counted(len(wanted), "route"))
@@ -142,7 +142,7 @@ def _deployed_routes(api: str) -> set[str]:
 
 
 def show(changes: Iterator[Change]) -> int:
-    """Print the changes and return their number."""
+    """Print all changes. Return how many of them create, change or delete a resource."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found, many = list(changes), 0
     for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):

@@ -22,7 +22,7 @@ KB, GB = 1_000, 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """The estimated use of one active account: numbers a day, except the members that end in ``_a_month``."""
+    """The estimated use of one active account: its number of devices, and operations a day or ``_a_month``."""
 
     devices: float = 1.5
     exchanges: float = 8
@@ -59,14 +59,17 @@ class Work:
 
     @property
     def busy_s(self) -> float:
-        """The run time of the function in seconds, with the round trips to DynamoDB. Argon2 takes the largest part."""
+        """The run time of the function in seconds, with the round trips to DynamoDB.
+
+        A login or registration takes the longest, because it computes an Argon2 hash.
+        """
         quick = 15 * self.safe_calls + 25 * self.changing_calls + 20 * self.exchanges
         return (quick + 180 * self.logins + 180 * self.registrations) / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the bill. ``hardened`` lines are only for ``infra/edge.yaml``."""
+    """One line of the bill. A deployment pays a ``hardened`` line only with ``infra/edge.yaml``."""
 
     what: str
     amount: str
@@ -87,9 +90,10 @@ def work(users: int, habits: Habits) -> Work:
 
 
 def stored_gb(users: int, habits: Habits) -> float:
-    """Return the stored GB.
+    """Return the size of the stored data in GB.
 
-    An account has a user (1.2 KB), an account state (0.2 KB and 0.14 KB a device) and audit (2 KB).
+    Each account has an item in ``users`` (1.2 KB), an account state (0.2 KB, and 0.14 KB for each device), and audit
+    rows (2 KB).
     """
     return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
 

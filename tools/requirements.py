@@ -24,7 +24,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def unsatisfied(root: Path) -> Iterator[str]:
-    """Yield a message for each requirement in the sources of a tree that its pins do not satisfy."""
+    """Yield a message for each line of the files ``SOURCES`` that the pins of ``PINNED`` do not satisfy."""
     pinned = pins((root / PINNED).read_text("utf-8"))
     for source in SOURCES:
         file = root / source
@@ -43,7 +43,10 @@ def unsatisfied(root: Path) -> Iterator[str]:
 
 
 def brought_by(source: str, pinned: str) -> set[str]:
-    """Return the packages that a source brings, with their dependencies, from the ``# via`` comments of uv."""
+    """Return the packages that the file ``source`` requires, directly or through other packages.
+
+    ``pinned``: the text of the file with the pins. Its ``# via`` comments by uv say what requires each package.
+    """
     parents = dict(_parents(pinned))
     found = {name for name, via in parents.items() if f"-r {source}" in via}
     while more := {name for name, via in parents.items() if via & found} - found:

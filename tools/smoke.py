@@ -42,9 +42,9 @@ def exchanging(registry: Clients) -> str | None:
 def smoke(
     url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[str, str, float]]:
-    """Carry out the steps of a login. Yield the name, the result and the seconds of each step.
+    """Test a deployment, from its health to the deletion of a new account. Yield name, result and seconds of each step.
 
-    Without a client there is only one step. Raises ``NotServing``.
+    If ``client_id`` is ``None``, only the step ``health`` is carried out. Raises ``NotServing``.
     """
     password = secrets.token_urlsafe(24)
     email = f"smoke-{secrets.token_hex(8)}@example.com"

@@ -1,8 +1,8 @@
 """``make console STAGE=prod``: the console for the operators of a deployment, on this machine.
 
-Its pages are those of ``make dev``. This program checks each request of a page, and invokes the function ``operate`` of
-the stage with the operator's own AWS credentials. The credentials never reach the page. The page has a key that only
-this process accepts. The process ends 30 minutes after the last request.
+Its pages are Accounts and Metrics of the console of ``make dev``. This program checks each request of a page, and
+invokes the function ``operate`` of the stage with the operator's own AWS credentials. The credentials never reach the
+page. The page has a key that only this process accepts. The process ends 30 minutes after the last request.
 """
 
 import functools
@@ -153,11 +153,11 @@ class ConsoleServer(ThreadingHTTPServer):
         self._last_request = monotonic()
 
     def touch(self) -> None:
-        """Store the time of a request with the key."""
+        """Store the current time as that of the last request. Only a request that has the key counts."""
         self._last_request = self._monotonic()
 
     def is_idle(self) -> bool:
-        """Check whether the last request was 30 minutes ago."""
+        """Check whether at least 30 minutes have passed since the last request that had the key."""
         return self._monotonic() - self._last_request >= IDLE_MAX_S
 
     def server_bind(self) -> None:
@@ -219,7 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 def redirecting_file(folder: Path, port: int, key: str) -> Path:
     """Write the file that opens the console with its key, readable by this user only.
 
-    On a command line, every user of this machine could read the key. A fragment is never sent to a server.
+    The command line of the browser has only the path of this file. If it had the URL, every user of this machine could
+    read the key there. The key is in the fragment of the URL, which a browser never sends to a server.
     """
     file = folder / "baton-console.html"
     url = f"http://127.0.0.1:{port}/#key={key}"
@@ -254,7 +255,10 @@ def invoke(functions: AwsClient, name: str, request: dict[str, object]) -> dict[
 
 
 def search(logs: AwsClient, group: str, name: str) -> list[dict[str, Any]]:
-    """Return the log lines that have an account, a login or a request with this id."""
+    """Return the log lines of the last 7 days in which ``name`` is the id of the account, the login or the request.
+
+    At most ``LINES_MAX`` lines are returned.
+    """
     wanted = " || ".join(f'$.{fact} = "{name}"' for fact in ("request_id", "lineage", "account"))
     since = int((time.time() - SEARCHED_S) * 1000)
     asked: dict[str, object] = {"logGroupName": group, "filterPattern": f"{{ {wanted} }}", "startTime": since}

@@ -15,7 +15,7 @@ PERIODS_S: Final[Mapping[int, int]] = {3: 5 * 60, 24: 30 * 60, 168: 3 * 3600}
 
 
 class Metric(NamedTuple):
-    """One line of the page. At a time without a value, a count is zero and a duration has a gap."""
+    """One metric that the console draws as a line. At a time without a value, a count is zero, a duration has a gap."""
 
     name: str
     title: str

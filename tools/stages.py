@@ -56,7 +56,10 @@ def _deployed_api(stage: str) -> dict[str, Any] | None:
 
 
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
-    """Return the functions of a stage by Chalice's names, the API's first, with the policy file of each."""
+    """Return the policy file of each function of a stage. The keys are the names of the functions in AWS.
+
+    ``function`` is the name of the API's function, which comes first. ``described``: the stage in ``CONFIG``.
+    """
     mail = mail_of(described["environment_variables"])
     jobs = {
         job: its
@@ -69,12 +72,12 @@ def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mail_of(variables: Mapping[str, str]) -> str:
-    """Return the parts for mail that a stage has: ``off`` (none), ``queue`` (only the queue of the jobs) or ``ses``."""
+    """Return which mail parts a stage has: ``off`` (none), ``queue`` (only the queue of the jobs) or ``ses`` (all)."""
     if variables.get("BATON_MAIL") == "ses":
         return "ses"
     return "queue" if variables.get("BATON_MAIL_QUEUE") else "off"
 
 
 def mail_address(variables: Mapping[str, str]) -> str:
-    """Return the address of the sender, without the name. Empty if there is none."""
+    """Return the address in ``BATON_MAIL_FROM``, without the name of the sender. Empty if no address is set."""
     return parseaddr(variables.get("BATON_MAIL_FROM", ""))[1]

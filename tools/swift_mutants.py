@@ -29,7 +29,7 @@ def listed() -> list[Mutant]:
 
 
 def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.CompletedProcess[str]:
-    """Run tests of a copy. The compiled files stay."""
+    """Run the tests of a copy of the Swift client. The next run uses the compiled files again."""
     place = str(copy.parent.parent / "build")
     command = [SWIFT, "run", str(copy), "swift", "test", "--scratch-path", place, *arguments]
     with subprocess.Popen(

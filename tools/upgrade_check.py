@@ -64,7 +64,7 @@ class UnknownStage(ValueError):
 
 
 def old_release(since: str, root: Path) -> Read:
-    """Read the old release from a folder, or from a commit of git. Raises ``NoOldRelease``."""
+    """Return a function that reads a file of the old release, from a folder or a commit. Raises ``NoOldRelease``."""
     if Path(since).is_dir():
         return lambda name: (Path(since) / name).read_text("utf-8") if (Path(since) / name).is_file() else None
     git = shutil.which("git")
@@ -129,7 +129,8 @@ def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[
 def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Json | None]) -> Iterator[Finding]:
     """Compare the policies of a stage with the IAM actions that each function needs.
 
-    ``policy`` reads a policy file of ``.chalice/``. ``make audit STAGE=`` compares conditions and denials.
+    ``policy`` reads a policy file of ``.chalice/``. Conditions and denials are not compared here: ``make audit STAGE=``
+    compares them.
     """
     variables = described.get("environment_variables", {})
     prefix, mail = variables.get("BATON_TABLE_PREFIX", ""), mail_of(variables)

@@ -49,7 +49,10 @@ def write(clients: Clients, folder: Path) -> list[Path]:
 
 
 def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> Iterator[Finding]:
-    """Fetch each public file, and compare it. It may have further entries, because the site may have other apps."""
+    """Compare each public file with the content for ``clients``.
+
+    A public file may have further entries, because the site may have other apps.
+    """
     party, link_host = clients.relying_party, clients.mail.link_host
     for name, content in well_known(clients).items():
         hosts = [party.rp_id] if party else []

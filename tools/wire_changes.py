@@ -23,7 +23,7 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
 
 
 def wire_changes(old: Json, new: Json) -> list[str]:
-    """List the parts that the new description lacks or narrows, with one sentence for each."""
+    """Return one sentence for each part of the old description that the new description lacks or narrows."""
     return list(dict.fromkeys(_Comparison(old, new).changes()))
 
 

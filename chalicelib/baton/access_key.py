@@ -34,7 +34,7 @@ class AccessKey(Struct, frozen=True):
 
 
 class Vended(Struct, frozen=True):
-    """The container endpoint that issues access keys, on loopback, and the authorization that it requires.
+    """A container endpoint on loopback that issues access keys, and the authorization token that it requires.
 
     Lambda sets ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN``.
     Source: AWS SDKs and Tools, "Container credential provider".
@@ -60,7 +60,7 @@ def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended
 
     ``None`` means that botocore must send the requests.
 
-    A snapshot must not contain a key, because every environment restored from the snapshot would share it.
+    Under SnapStart, this never returns a key: all environments restored from the snapshot would share the key.
     """
     if any(environ.get(name) for name in _ONLY_BOTOCORE) or not _REGION.match(region):
         return None

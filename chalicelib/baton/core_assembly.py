@@ -19,7 +19,7 @@ def core_routes(parts: Parts) -> Iterable[Route]:
 
 
 def email_status_of(parts: Parts) -> EmailStatus:
-    """Make the function that returns whether mails to an address are sent."""
+    """Make the function that returns the mail status of an address: ``ok`` or ``bouncing``."""
     if parts.settings.mail == "off":
         return never_suppressed
     from chalicelib.baton.mail.suppression import ReadEmailStatus  # noqa: PLC0415 - cold start

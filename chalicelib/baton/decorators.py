@@ -77,16 +77,16 @@ class Decorators:
         request without a login gets 401.
 
         Args:
-            login: the path of your login page on this site, such as ``/login``. The page must check the parameter
-                ``next`` before it uses it.
-            form: the fields of an HTML form, all ``str``. The view gets a dict of those that are not empty.
+            login: the path of your login page on this site, such as ``/login``. The login page must check the
+                parameter ``next`` before it uses the value.
+            form: the fields of an HTML form, all ``str``. The view gets a dict of the fields that are not empty.
             query: as for ``signed``.
             scope: as for ``signed``.
             role: as for ``signed``.
             acr: as for ``signed``.
 
         Raises:
-            TypeError: at import, as for ``signed``, or if ``login`` is not a path of this site.
+            TypeError: at import, as for ``signed``, or if ``login`` is not a path of this site or has a query.
 
         """
         from chalicelib.baton.browser.pages import is_next  # noqa: PLC0415 - cold start
@@ -113,7 +113,7 @@ class Decorators:
     ) -> Decorator:
         """Decorate a view that needs no login, below ``@app.route``.
 
-        The view gets the message in place of the caller.
+        In place of the caller, the view gets the request as a `routing.Message`.
         """
         spec = RouteSpec(signed=False, body=body, query=query, answers=answers or {})
         return lambda view: self._views.make(view, spec)

@@ -17,11 +17,11 @@ Entropy = Callable[[int], bytes]
 
 
 class Done(Struct, frozen=True):
-    """The write happened, now or in an earlier attempt of the same call."""
+    """The write happened: in this storage call, or in an earlier try of the same storage call."""
 
 
 class Again(Done, frozen=True):
-    """The write happened in an earlier attempt of the same call, or in an earlier request that this request repeats."""
+    """The write happened before: in an earlier try of this storage call, or in a request that this request repeats."""
 
 
 class Moved(Struct, frozen=True):

@@ -57,7 +57,7 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the app can repeat the same request without the person, and may then succeed."""
+        """Whether the app can do ``action`` without the person: the request may succeed when it is sent again."""
         return self.action in {"retry", "sync_clock", "exchange"}
 
 
@@ -128,10 +128,11 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """The request was answered before, and this answer is out of date. The request ended no login.
+    """The answer to an earlier request with this attempt is out of date. This request ended no login.
 
-    An exchange: the child was exchanged too (E7). A registration or a login: the login of this attempt was exchanged,
-    has ended or has another key or client, or the account was deleted.
+    An exchange: the child was exchanged too (E7). A registration or a login: the first token of the login that this
+    attempt began was exchanged, or this login has ended or has another key or client. Or the account was deleted or
+    has lost the identity.
     """
 
     status = 409
@@ -176,7 +177,8 @@ class Conflict(Refusal):
 class MethodNotAllowed(Refusal):
     """The route exists, but not with this method.
 
-    API Gateway answers unknown methods and unknown routes itself, with 403 or 404, and does not call Baton.
+    Only a local server sends this error. On AWS, API Gateway answers unknown methods and unknown routes itself, with
+    403 or 404, and does not call Baton.
     """
 
     status = 405
@@ -237,8 +239,8 @@ class Unavailable(Refusal):
 class TryAgain(Unavailable):
     """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    The view of a route raises `TryAgain`, only before any effect. If the route has ``once=True``, the repetition runs
-    the view again.
+    A view may raise `TryAgain` only before it has any effect. If the route has ``once=True``, the repetition runs the
+    view again.
     """
 
     code = "unavailable"

@@ -50,7 +50,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def fetch(self) -> "Fetch":
-        """The function that sends requests to services of other parties."""
+        """The function that sends ``GET`` requests to services of other parties."""
         return self.late.fetch
 
     @property
@@ -65,12 +65,12 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def queue_mail(self) -> "QueueMail":
-        """The queue of mails."""
+        """The function that queues mails."""
         return self.late.background.queue_mail
 
     @property
     def forget_later(self) -> "ForgetLater | None":
-        """The queue of deletions. ``None``: the deployment has no queue."""
+        """The function that queues the rest of a deletion. ``None``: the deployment has no queue."""
         return self.late.background.forget_later
 
     @property
@@ -80,5 +80,5 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 def product_of(settings: Settings) -> str:
-    """Return the name of this service for people, in mails and authenticator apps. Default: the host of the issuer."""
+    """Return the service name that people see in mails and authenticator apps. Default: the host of the issuer."""
     return settings.registry.mail.product or urlsplit(settings.issuer).hostname or settings.deployment

@@ -25,8 +25,8 @@ class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
     ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
-    names to the values received, in order. ``source`` is the address that the gateway saw, or that of the viewer if a
-    CDN with ``BATON_ORIGIN_SECRET`` sent it.
+    names to the values received, in order. ``source`` is the address that the gateway saw. If the request came through
+    a CDN that has ``BATON_ORIGIN_SECRET``, ``source`` is the address of the viewer.
     """
 
     method: str
@@ -104,9 +104,10 @@ class Answer(Struct, frozen=True):
 
 
 class StepUp(Struct, frozen=True):
-    """How recently (``max_age``, seconds) and at which level at least a person must have proved a factor (RFC 9470).
+    """How recently, and at which level, a person must have proved a factor again (RFC 9470).
 
-    ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``.
+    ``max_age`` is the maximum age of the proof in seconds. ``acr`` is its lowest accepted level. ``"account"`` means
+    ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S

@@ -145,8 +145,8 @@ class Baton(Decorators, TeamFunctions):
         Args:
             environ: used in place of the environment of the process.
             claims: a pure function that returns the claims to add to a JWT and to an introspection, at most 1 KB of
-                JSON. It cannot set a registered claim. If it raises, the answer is 503, and the repeated request gets
-                the token.
+                JSON. It cannot set a registered claim. If the function raises, the answer is 503. No login is lost:
+                after the function is corrected, a repeated request gets the token.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.
@@ -162,7 +162,7 @@ class Baton(Decorators, TeamFunctions):
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Every route of Baton. This makes those of ``LATER`` too."""
+        """Every route of Baton. Reading this also makes the routes of ``LATER``, which a cold start does not make."""
         return (*self._core_routes, *self._later.routes)
 
     def install(self, app: Chalice) -> None:
@@ -274,7 +274,7 @@ class Baton(Decorators, TeamFunctions):
 
     @property
     def background(self) -> "Background":
-        """The queue of jobs, and the flows that carry out its orders."""
+        """The queue, the flows that carry out its orders, and the flow that takes feedback on mails."""
         return self._late.background
 
     def _work_off(self) -> None:

@@ -179,7 +179,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def has_queue(self) -> bool:
-        """Whether the deployment has the queue of jobs. In development, the server itself runs the jobs."""
+        """Whether jobs can be queued. Always true in development: there the server itself runs the jobs."""
         return self.development or (self.mail_queue != "" and self.mail != "mailbox")
 
 

@@ -48,10 +48,10 @@ class TeamFunctions:
     def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that deletes what your app stores about an account.
 
-        The Lambda function ``jobs`` calls it after the deletion, at least once: it may be called again for the same
-        account. If the function raises, it is called again, at most three times in all. After the third failure an
-        alarm fires. Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
-        (``BATON_MAIL_QUEUE``).
+        The Lambda function ``jobs`` calls your function after the deletion of the account. A second call for the same
+        account is possible, even after a success. If your function raises, ``jobs`` calls it again, up to three calls
+        in all. After the third failure an alarm fires. Raises ``RuntimeError`` if a function is already registered, or
+        if the deployment has no queue (``BATON_MAIL_QUEUE``).
         """
         if self._on_delete is not None:
             raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
@@ -63,13 +63,15 @@ class TeamFunctions:
         return function
 
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
-        """Call ``hook(email, password)`` for people of another system, until a date (UTC), for a year at most.
+        """Call ``hook(email, password)`` for people of another system, until the day ``until`` begins (UTC).
 
-        Baton calls the hook at a login whose address has no account here, or an account that was imported with
-        ``migrate``. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``. If
-        it raises, or takes more than three seconds, the answer is 503. docs/baton/moving.md describes the hook.
+        Baton calls the hook at a login in two cases: the address has no account here, or its account was imported with
+        the member ``migrate`` and has no password yet. The hook returns ``Migrated`` if the password is right in the
+        other system, otherwise ``None``. If the hook raises, or takes more than three seconds, the login
+        is answered with 503. docs/baton/moving.md describes the hook.
 
-        Raises ``RuntimeError`` if a function is already registered, and ``ValueError`` for a date that is too far away.
+        Raises ``RuntimeError`` if a hook is already registered, and ``ValueError`` if ``until`` is more than 366 days
+        ahead.
         """
         from chalicelib.baton.accounts.migration import MIGRATION_DAYS_MAX, Migration  # noqa: PLC0415 - cold start
 

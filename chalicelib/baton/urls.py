@@ -67,7 +67,10 @@ def is_origin(origin: str, *, development: bool) -> bool:
 
 
 def is_page_origin(origin: str) -> bool:
-    """Check an origin of a page that may use cookies: https, or http on loopback, in development only."""
+    """Check an origin of a page that may use cookies: https, or http on loopback.
+
+    This check does not depend on the environment: outside development, ``settings`` refuses the origins with http.
+    """
     match = _ORIGIN.match(origin)
     if match is None or not is_origin(origin, development=True):
         return False
@@ -85,7 +88,10 @@ def may_be_same_site(origin: str, issuer: str) -> bool:
 
 
 def is_listed(origin: str, origins: Collection[str]) -> bool:
-    """Check whether an origin is one of ``origins``. ``:*`` at the end of an origin means every port of its host."""
+    """Check whether the origin of a request is one of ``origins``.
+
+    ``:*`` at the end of a listed origin allows every explicit port, but not the default port, which browsers omit.
+    """
     host, _, port = origin.rpartition(":")
     if port.isascii() and port.isdigit():
         return origin in origins or f"{host}:*" in origins

@@ -39,7 +39,7 @@ def issuer_of(environ: Mapping[str, str], *, development: bool, problems: list[s
 
 
 def earlier_issuers(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> frozenset[str]:
-    """Read the issuers before a change of the URL."""
+    """Read the former issuers: after a change of the URL, their tokens are still accepted."""
     issuers = words_of(environ, "BATON_EARLIER_ISSUERS")
     problems += [
         f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
@@ -109,7 +109,7 @@ def kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list[
 
 
 def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
-    """Read the origins of web pages that may call."""
+    """Read the origins of the web pages and hybrid apps that may call Baton (CORS)."""
     origins = words_of(environ, "BATON_ORIGINS")
     problems += [
         f"BATON_ORIGINS: {origin!r} is not an exact origin as it is sent, such as https://app.example.com: lower "
@@ -122,7 +122,7 @@ def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[
 
 
 def origin_secret(environ: Mapping[str, str], problems: list[str]) -> Secret | None:
-    """Read the secret that a CDN sends. A short secret could be guessed: then every client could choose its source."""
+    """Read the secret that the CDN sends. It must be long: a client that guesses it can claim any source address."""
     value = environ.get("BATON_ORIGIN_SECRET", "")
     if value and not _ORIGIN_SECRET.fullmatch(value):
         problems.append(
@@ -132,7 +132,7 @@ def origin_secret(environ: Mapping[str, str], problems: list[str]) -> Secret | N
 
 
 def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:
-    """Read the servers that may introspect: the digest of each secret, by id."""
+    """Read the servers that may introspect tokens: the SHA-256 digest of each server's secret, by the server's id."""
     rows: dict[str, bytes] = {}
     for position, word in enumerate(words_of(environ, "BATON_RESOURCE_SERVERS"), start=1):
         match = _RESOURCE_SERVER.match(word)
@@ -147,7 +147,7 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
 
 
 def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
-    """Read the shares of the password hashes of other systems, for the decoys."""
+    """Read the mixture of decoys: for each kind of imported hash, the percentage of accounts that have this kind."""
     try:
         return read_decoys(words_of(environ, "BATON_DECOYS"))
     except DecoyProblem as wrong:

@@ -109,7 +109,7 @@ class BatonError(Exception):
     │   └── LoggedOut          the session has just ended; `reason` says why
     ├── Offline                no answer in time; nothing ended, and the next call continues
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
-    ├── StorageUnavailable     the record cannot be read or written now: nothing was sent, nothing ended
+    ├── StorageUnavailable     the record cannot be read or written now; the session is kept
     ├── BrokenStorage          the record cannot be parsed, or is of a newer version: nothing was sent, nothing ended
     └── Refused                the server returned an error: switch on `code`
 
@@ -128,9 +128,9 @@ class NotLoggedIn(BatonError):
 class LoggedOut(NotLoggedIn):
     """The session has ended and has been removed from the storage.
 
-    `reason` is the end reason of the server, if any (`reuse`, `logout`, `password_changed`, ...), or one of this
-    client: `reuse` if it detected a copy of the device (rule 8), `key_lost` if the key of the device does not exist any
-    more. `confirmed` is false if the server has not yet confirmed the end of the login.
+    `reason` is the server's end reason (`reuse`, `logout`, `password_changed`, ...), or its error code if it gave no
+    reason. This client itself sets `reuse` if it detected a copy of the device (rule 8), and `key_lost` if the key of
+    the device does not exist any more. `confirmed` is false if the server has not yet confirmed the end of the login.
     """
 
     kind = "logged_out"
@@ -167,9 +167,10 @@ class AnswerLost(_Unanswered):
 
 
 class StorageUnavailable(BatonError):
-    """The record cannot be read or written at this moment: the disk is full, or locked. Nothing was sent or ended.
+    """The record cannot be read or written at this moment: the disk is full, or locked. The session is kept.
 
-    `__cause__` is the error of the storage.
+    A request may have been sent before, for example an exchange whose answer could not be stored. The next call repeats
+    this exchange with the same attempt. `__cause__` is the error of the storage.
     """
 
     kind = "storage_unavailable"
@@ -254,7 +255,7 @@ class DeviceKey:
         return _base64url(hashlib.sha256(_json_bytes(self.jwk())).digest())
 
     def sign(self, message: bytes) -> bytes:
-        """Sign in the encoding of RFC 9421 section 3.3.4: raw r and s. Libraries and phones return DER."""
+        """Sign. A P-256 signature is raw r and s (RFC 9421 section 3.3.4), not the DER that libraries return."""
         private = _private_key(self.data)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
@@ -322,12 +323,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a person proves: for a step-up one or two of password, code of the app and passkey; for a login one factor.
+    """What a person proves for a step-up, or for a login that needs a second factor.
 
-    An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. If the
-    account has a second factor, the password is not sufficient. `passkey` is a function that calls the platform: it
-    gets the options and returns the answer, both as WebAuthn JSON. If your app has fetched the options, `passkey` is
-    the answer. `identity` takes the place of the password at a step-up.
+    A step-up needs one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. `identity` takes
+    the place of the password, alone or with `totp`. If the account has a second factor, the password alone is not
+    sufficient. A login needs only the second factor.
+
+    An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. `passkey`
+    is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON. If your
+    app has already fetched the options and called the platform, `passkey` is the answer.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -339,7 +343,7 @@ class Proof:
 
     @classmethod
     def of(cls, given: object) -> "Proof":
-        """Return the proof of a password, a proof or a dictionary. Raise `TypeError` for anything else."""
+        """Return the given password, `Proof` or dictionary as a `Proof`. Raise `TypeError` for anything else."""
         if isinstance(given, str):
             return cls(password=given)
         proof = cls(**given) if isinstance(given, Mapping) else given
@@ -350,7 +354,7 @@ class Proof:
     def members(
         self, options: Callable[[], dict[str, Any]], nonce: Callable[[str], str] | None = None
     ) -> dict[str, Any]:
-        """Return the members of the body that are given. `options` fetches the options for a passkey.
+        """Return this proof as members of the request body. `options` fetches the options for a passkey.
 
         `nonce` makes the nonce for a provider. It is `None` at a login, which does not accept an identity.
         """
@@ -371,7 +375,7 @@ class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
     The signature shows the server that this is a known device. Wrong passwords of strangers therefore cannot block the
-    device, and the server ends the last login if that login is still active.
+    device. The signature also names the last login: if that login is still active, the server ends it.
     """
 
     key_id: str
@@ -407,10 +411,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an app shows. `reason` and `at` are those of the last end, until the next login.
+    """What an app shows. Until the next login, `reason` and `at` say why and when the last session ended.
 
-    `reason` is an end reason of the server, or `key_lost`. `None`: there was no login, or your app has ended the login
-    by `forget`, `logout_everywhere` or `delete_account`.
+    `reason` has the values of `LoggedOut.reason`. `None`: there was no login, a session is active, or your app has
+    ended the login by `forget`, `logout_everywhere` or `delete_account`.
     """
 
     signed_in: bool
@@ -450,15 +454,15 @@ class Record:
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
         """Return the record without the session. A copied or lost key is dropped. Any other key or secret is kept.
 
-        After `reuse`, another device has a copy of the key. After `replaced` too: a login with this key, which is not
-        of this record, has ended the session.
+        After `reuse`, another device has a copy of the key. After `replaced` too: another record began a login with
+        this key, and this login ended the session.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
         return replace(self, session=None, key=key, last=self.last_secret, ended=ended)
 
     def revoked(self, reason: str, at: int) -> "Record":
-        """Return the record with the session's token among the revocations. One write stores both changes."""
+        """Return the record without the session, and with its revocation. So one write stores both changes."""
         session = self.session
         if session is None:
             return self
@@ -753,7 +757,7 @@ class Answer:
     def server_time(self) -> int | None:
         """Return the server's time: `Baton-Time`, or `server_time` of an answer that no cache may store.
 
-        An answer with `Age` comes from a cache, and so does its time (rule 9).
+        Return `None` for an answer with `Age`: it comes from a cache, so its time is not the present time (rule 9).
         """
         if "age" in self.headers:
             return None
@@ -808,7 +812,10 @@ def _no_constant(name: str) -> float:
 
 
 class NoResponse(Exception):
-    """There was no answer, which is not an error before the deadline. `sent`: the request may have arrived."""
+    """There was no answer. `sent`: the request may have arrived.
+
+    The client repeats the request until the deadline. If a repetition is not safe, it raises `AnswerLost`.
+    """
 
     def __init__(self, why: str, *, sent: bool = True) -> None:
         """Store the reason. If it is unknown whether the request was sent, `sent` is true."""
@@ -1180,9 +1187,9 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
-        `mail_session` is the result of `start_registration`, `code` is in its mail. A server that requires them refuses
-        with `verification_required`. Returns a `LoginStep` if the server requires a second factor of this `client_id`:
-        enrol a factor with the step.
+        `mail_session` is the result of `start_registration`, and `code` is the code in its mail. If the server requires
+        both and you give neither, it refuses with `verification_required`. Returns a `LoginStep` if the server requires
+        a second factor of this `client_id`: enrol a factor with the step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
@@ -1198,11 +1205,11 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
-        With either result the password was right. A `LoginStep` waits for a second factor, also after a restart
-        (`pending_step`). `second_factor` is a function that gets the step, and returns a `Proof` from the person. After
-        a wrong proof it is called again, and `step.refusal` is the refusal. The fifth wrong proof raises its refusal.
-        To cancel, the function returns `None`, and `login` returns the step. An error of the function is passed on.
-        `deadline_s` is for all requests together, without the time of the function.
+        A `Session` and a `LoginStep` both mean that the password was right. A `LoginStep` waits for a second factor,
+        also after a restart (`pending_step`). `second_factor` is a function that gets the step, and returns a `Proof`
+        from the person. After a wrong proof it is called again, and `step.refusal` is the refusal. The fifth wrong
+        proof raises its refusal. To cancel, the function returns `None`, and `login` returns the step. An error of the
+        function is passed on. `deadline_s` is for all requests together, without the time of the function.
         """
         patience = self._patience(deadline_s)
         step = self._begin("/login", email, password, device_name, patience)
@@ -1238,7 +1245,7 @@ class BatonClient:
         """Log in with only a passkey: `get` calls the platform. A repetition after `Offline` or a crash is safe.
 
         After `Refused` with code `unknown_passkey`, call `signalUnknownCredential` of the platform with the members
-        `rp_id` and `credential_id` of the problem.
+        `rp_id` and `credential_id` of the error's `problem`.
         """
         return self._begin_by_credential("/login/passkey", get, device_name, deadline_s)
 
@@ -1251,7 +1258,7 @@ class BatonClient:
         return self._begin_by_credential("/login/restore", get, device_name, deadline_s)
 
     def provider_nonce(self, provider: str) -> str:
-        """Return the nonce for the sheet of an identity provider. The attempt of the login is stored before.
+        """Store the attempt of a login, then return its nonce for the sheet of an identity provider.
 
         Use this only if your app may end while the sheet is open. Then give the id_token to `login_federated`.
         """
@@ -1270,9 +1277,9 @@ class BatonClient:
         """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
 
         `sign_in` is a function. It gets a nonce, shows the sheet of the provider with it, and returns the id_token, or
-        a dictionary with `id_token` and `authorization_code`. After `provider_nonce`, `sign_in` is what the sheet
-        returned. After `Refused` with code `identity_unknown`, ask the person, and call this again with `create`, which
-        makes an account. The other arguments and the results are those of `login`.
+        a dictionary with `id_token` and `authorization_code`. If you called `provider_nonce`, give as `sign_in` what
+        the sheet returned, not a function. After `Refused` with code `identity_unknown`, ask the person, and call this
+        again with `create`, which makes an account. The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1386,9 +1393,10 @@ class BatonClient:
         password: Given | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
-        """End the sessions of all devices. Needs a proof, as `end_device`. After `Offline` nothing has ended.
+        """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
-        `LoggedOut` means that this session had ended before for another reason. Then the other devices stay logged in.
+        After `Offline` this device keeps its session, but the server may have ended it: a repetition is safe.
+        `LoggedOut`: this session had already ended for another reason, so this call did not end the other sessions.
         """
         ended = self.session
         try:
@@ -1407,7 +1415,7 @@ class BatonClient:
         self._drop(ended)
 
     def forget(self) -> None:
-        """Drop the session on this device without a request. The proof of the device for the next login is kept."""
+        """Drop the session on this device without a request. The key or HMAC secret is kept for the next login."""
         self._change(Record.logged_out)
 
     # Calls
@@ -1425,7 +1433,7 @@ class BatonClient:
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Answer:
-        """Send a signed call and return its 2xx answer. `path` follows `base_url` and is percent-encoded.
+        """Send a signed call and return its 2xx answer. `path` follows `base_url`: give it percent-encoded.
 
         `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
         no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` states that two
@@ -1490,7 +1498,7 @@ class BatonClient:
         return dict(self._call("GET", "/me/identities", _with(identities=list)))
 
     def link_identity(self, provider: str, sign_in: "SignIn", *, confirm: "Confirm | None" = None) -> None:
-        """Link an identity to the account: `sign_in` is as for `login_federated`. Needs a proof.
+        """Link an identity to the account. `sign_in` is a function, as for `login_federated`. Needs a proof.
 
         A repetition is safe.
         """
@@ -1513,7 +1521,7 @@ class BatonClient:
     # Passkeys
 
     def passkeys(self) -> dict[str, Any]:
-        """Read the passkeys, and what `signalAllAcceptedCredentials` of the platform takes."""
+        """Read the passkeys, and the arguments for `signalAllAcceptedCredentials` of the platform."""
         return dict(self._call("GET", "/me/passkeys", _with(passkeys=list)))
 
     def add_passkey(self, create: AskPlatform, name: str = "", *, confirm: "Confirm | None" = None) -> dict[str, Any]:
@@ -1543,7 +1551,7 @@ class BatonClient:
         self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)
 
     def forget_restore_key(self) -> None:
-        """Delete the restore key of this device. A logout ends it too. Then let the platform clear it."""
+        """Delete the restore key at the server. After this call, or after a logout, let the platform clear the key."""
         self.call("DELETE", "/me/restore-key", repeat=True)
 
     def _add_passkey(self, credential: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -1581,19 +1589,19 @@ class BatonClient:
         return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
 
     def end_device(self, device_id: str, confirm: "Confirm | None" = None, *, password: Given | None = None) -> None:
-        """End the login of one device. A repetition is safe.
+        """End the login of one device. Needs a proof. A repetition is safe.
 
-        To end another device than this one, give `confirm`, a function that gets the password from the person, or the
-        password itself.
+        Give `password`, or `confirm`, a function that gets a proof from the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
 
     def handover(self, client_id: str, next_page: str = "/") -> str:
-        """Return a code with which a browser takes over this login: as `client_id`, for one minute and one use.
+        """Return a code that logs a browser in to the client `client_id`. It is valid for one minute and one use.
 
-        Open `<base URL>/session/open#<code>` in the browser, for a tap of the person, or send the code as header
-        `Baton-Handover` with the first request of an embedded view. `next_page` is the path to which the browser goes.
+        In the system browser, open `<base URL>/session/open#<code>`: the person confirms with a button on this page.
+        In an embedded view, send the code as header `Baton-Handover` with the first request, `GET /session/open`.
+        `next_page` is the path that the browser opens afterwards.
         """
         asked = {"client_id": client_id, "next": next_page}
         return str(self._call("POST", "/session/handover", _with(code=str), json=asked, repeat=True)["code"])
@@ -1611,13 +1619,13 @@ class BatonClient:
     # Mail
 
     def start_registration(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
-        """Send a code to an address. Return the session for `register`, a string that is valid for an hour."""
+        """Send a code to an address. Return the `mail_session` for `register`, which is valid for an hour."""
         return self._request_code("/register/start", email, language, deadline_s)
 
     def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
-        """Send a code to an address, if an account has it. Return the session for `reset_password`.
+        """Send a code to an address, if an account has it. Return the `mail_session` for `reset_password`.
 
-        The session is a string that is valid for 20 minutes. It does not show whether an account has the address.
+        The `mail_session` is valid for 20 minutes. It does not show whether an account has the address.
         """
         return self._request_code("/password/forgot", email, language, deadline_s)
 
@@ -1636,16 +1644,20 @@ class BatonClient:
         confirm: "Confirm | None" = None,
         language: str = "",
     ) -> str:
-        """Send a code to another address for the account. Return the session for `change_address`, for an hour.
+        """Send a code to a new address for the account. Return the `mail_session` for `change_address`.
 
-        Give the password, or `confirm`, a function that gets a proof from the person.
+        The `mail_session` is valid for an hour. Give `password`, or `confirm`, a function that gets a proof from the
+        person.
         """
         body = {"new_email": new_email, **({"language": language} if language else {})}
         asked = _confirming(password, confirm)
         return str(self._call("POST", "/me/email", _with(mail_session=str), json=body, confirm=asked)["mail_session"])
 
     def change_address(self, mail_session: str, code: str) -> None:
-        """Change the address of the account with the code of the new mailbox, on the login that requested it."""
+        """Change the address of the account with the code from the new mailbox.
+
+        Only the login that called `request_new_address` can do this.
+        """
         self._own("POST", "/me/email/confirm", json={"mail_session": mail_session, "code": code}, repeat=True)
 
     def reset_password(
@@ -1653,7 +1665,8 @@ class BatonClient:
     ) -> None:
         """Set a new password with the code of the mail. Every login of the account ends: log in afterwards.
 
-        A repetition is safe. `Refused` with code `invalid_code`: ask the person again. A session has five tries.
+        A repetition is safe. After `Refused` with code `invalid_code`, ask the person for the code again. A
+        `mail_session` has five tries.
         """
         body = {"mail_session": mail_session, "code": code, "new_password": new_password}
         request = self._by_key("/password/reset", body, self._stored())
@@ -1673,7 +1686,7 @@ class BatonClient:
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def request_address_code(self, *, language: str = "") -> str:
-        """Send a code to the address of the account. Return the session for `verify_address`, for an hour."""
+        """Send a code to the account's address. Return the `mail_session` for `verify_address`, valid for an hour."""
         body = {"language": language} if language else {}
         answer = self._call("POST", "/me/email/code", _with(mail_session=str), json=body, repeat=True)
         return str(answer["mail_session"])
@@ -2265,9 +2278,9 @@ class LoginStep:
     """The second step of a login: it proves a second factor, or enrols one. It survives a restart, until `expires_at`.
 
     `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `expires_at` is the
-    end of the login's life, by the server's clock. `problem` is the answer that asked for a factor. `refusal` is the
-    refusal of the last proof, `None` before the first one and after a restart. `recovery_codes` are the codes that an
-    enrolment made: show them once.
+    time by the server's clock at which this unfinished login expires. `problem` is the answer that asked for a factor.
+    `refusal` is the refusal of the last proof, `None` before the first proof and after a restart. `recovery_codes` are
+    the codes that an enrolment made: show them once.
     """
 
     done = False  # A `Session`, the other result of `login`, has `done = True`.
@@ -2291,7 +2304,10 @@ class LoginStep:
         self.recovery_codes_left: int | None = None
 
     def send_email_code(self, *, deadline_s: float | None = DEADLINE_S) -> float:
-        """If `factors` is `email_code`: send a code to the address of the account. Return its life in seconds."""
+        """Send a code to the address of the account, and return the life of the code in seconds.
+
+        Call this if `factors` contains `email_code`.
+        """
         return self._send_code(self._patience(deadline_s))
 
     def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
@@ -2325,7 +2341,9 @@ class LoginStep:
     def prove(
         self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Prove a factor, and return the session. To enrol an app, `proof` has the enrolment and the first code.
+        """Prove a factor, and return the session.
+
+        To enrol an authenticator app, `proof` has the value `enrolment` of `enrolment()`, and the first code.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """
@@ -2382,7 +2400,7 @@ def _storage_trouble() -> Iterator[None]:
         raise
     except Exception as error:
         raise StorageUnavailable(
-            f"The storage cannot be used now ({type(error).__name__}: {error}). Nothing was sent, and nothing ended."
+            f"The storage cannot be used now ({type(error).__name__}: {error}). No session has ended: repeat the call."
         ) from error
 
 

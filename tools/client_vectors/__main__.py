@@ -26,7 +26,7 @@ FILES: Final[Mapping[str, Callable[[], list[dict[str, Any]]]]] = {
 
 
 def texts() -> dict[str, str]:
-    """Return the text of each file: one vector a line."""
+    """Return the text of each file by the file's name. Each vector is one line."""
     return {
         f"{name}.json": "[\n" + ",\n".join(json.dumps(one, ensure_ascii=True) for one in make()) + "\n]\n"
         for name, make in FILES.items()

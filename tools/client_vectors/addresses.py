@@ -57,7 +57,10 @@ REFUSED: Final = (
 
 
 def base_urls() -> list[dict[str, Any]]:
-    """List base URLs. A client accepts them, or refuses them as a programming error before it sends a request."""
+    """List base URLs that a client must accept, and base URLs that it must refuse.
+
+    It refuses them as a programming error, before it sends a request.
+    """
     accepted: list[dict[str, Any]] = [
         {"url": url, "origin": origin, "authority": authority, "prefix": prefix}
         for url, origin, authority, prefix in ACCEPTED
@@ -116,5 +119,5 @@ BAD_PATHS: Final = (
 
 
 def paths() -> list[dict[str, Any]]:
-    """List paths of calls. A client accepts them, or refuses them as a programming error."""
+    """List paths of calls that a client must accept, and paths that it must refuse as a programming error."""
     return [{"path": path, "accepted": path in GOOD_PATHS} for path in (*GOOD_PATHS, *BAD_PATHS)]

@@ -46,7 +46,7 @@ def _good(name: str, given: object, **expect: object) -> dict[str, Any]:
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List records of this format, of the format before it and of newer formats, and broken records."""
+    """List records of versions 1 and 2, and broken records: malformed records, and records of any other version."""
     old = {"session": None, "pending": None, "key": None}
     once = {**SESSION, "refresh_token": "t1"}
     two = {**SESSION, "refresh_token": "r1"}

@@ -41,7 +41,7 @@ def _base64url(raw: bytes) -> str:
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
-    """Return the thumbprint of a JWK with exactly the members that RFC 7638 requires."""
+    """Return the thumbprint of a JWK. ``jwk`` must have exactly the members that RFC 7638 requires."""
     return _base64url(hashlib.sha256(json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()).digest())
 
 
@@ -128,7 +128,7 @@ def bases() -> list[dict[str, Any]]:
 
 
 def signatures() -> list[dict[str, Any]]:
-    """List signatures of bases. Ed25519 and HMAC are exact. P-256 must verify."""
+    """List signatures of four bases. A client must verify Ed25519 and P-256, and compute the same bytes with HMAC."""
     base = {one["name"]: one["base"] for one in bases()}
     edwards = ed25519.Ed25519PrivateKey.from_private_bytes(_unbase64(ED25519_PRIVATE))
     private = ec.derive_private_key(int.from_bytes(_unbase64(P256_PRIVATE)), ec.SECP256R1())
@@ -157,13 +157,13 @@ def digests() -> list[dict[str, Any]]:
 
 
 def thumbprints() -> list[dict[str, Any]]:
-    """List public keys and their thumbprints (RFC 7638), with the keys of RFC 8037 A.3, RFC 9449 and RFC 7515 A.3."""
+    """List the public keys of RFC 8037 A.3, RFC 9449 and RFC 7515 A.3, each with its thumbprint (RFC 7638)."""
     dpop = {"crv": "P-256", "kty": "EC", "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs", "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}  # fmt: skip
     return [{"jwk": jwk, "expect": thumbprint(jwk)} for jwk in (ED25519_JWK, dpop, P256_JWK)]
 
 
 def der() -> list[dict[str, Any]]:
-    """List signatures in DER (hexadecimal), each with its 64 raw bytes, or with the fact that it is refused."""
+    """List signatures in DER (hexadecimal): with the 64 raw bytes, or with ``refused`` if a client must refuse it."""
     high, most = 1 << 255, (1 << 256) - 1
     pairs = [
         (1, 1),

@@ -53,7 +53,7 @@ TABLE: Final[tuple[tuple[str, Mapping[str, tuple[Any, ...]], str], ...]] = (
 
 
 def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the row that applies, and the step."""
+    """Return the number of the row that applies, and the step. Row 14: no time is left to send again."""
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:
         if all(facts[name] in allowed for name, allowed in condition.items()):

@@ -11,11 +11,11 @@ _MEMBERS = {"format", "client_id", "challenge", "public_key", "key_id", "defect"
 
 
 class WrongRequest(ValueError):
-    """A request for evidence that is invalid. The message says what to change."""
+    """An invalid request for evidence. The message says what to change."""
 
 
 def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
-    """Return the member ``attestation`` for a client, a challenge and a device key."""
+    """Answer a request for evidence: 200 with the member ``attestation``, or 400 with what to change."""
     try:
         return _answer(200, made(attester, body))
     except WrongRequest as wrong:

@@ -81,7 +81,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 def unpack(package: bytes, integrity: str, to: Path) -> None:
-    """Unpack the program, if the package has the pinned digest."""
+    """Check the digest of the package, then unpack the program. Raises ``Unfetchable`` for another digest."""
     found = base64.b64encode(hashlib.sha512(package).digest()).decode()
     if found != integrity:
         raise Unfetchable(f"the package from npm is not the pinned package: sha512-{found}")

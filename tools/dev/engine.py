@@ -48,7 +48,7 @@ def embedded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def engine() -> Iterator[str]:
-    """Start the database that the environment selects, and yield its name."""
+    """Use the database at ``AWS_ENDPOINT_URL_DYNAMODB``, or start the embedded one. Yield the URL or a description."""
     endpoint = os.environ.get(ENDPOINT)
     if endpoint:
         offer_credentials()
@@ -93,7 +93,7 @@ def create_tables(tables: Tables) -> None:
 def create_own_tables(deployment: str) -> None:
     """Create the missing tables of the team's ``tables.yaml``, with their indexes and TTL, if it has this file.
 
-    ``deployment`` is the value of the parameter ``Prefix``: ``Baton.deployment``.
+    ``deployment`` (``Baton.deployment``) is the value for the template parameter ``Prefix``.
     """
     _create(template.own_tables(deployment))
 

@@ -233,7 +233,7 @@ def _link_what_lambda_brings(folder: Path) -> None:
 
 
 class Packaged:
-    """An environment behind the API of the packaged template, for ``Gateway`` in place of an app."""
+    """An environment with the routes of the packaged template. ``Gateway`` accepts this object like a Chalice app."""
 
     def __init__(self, template: Path, environment: Environment) -> None:
         """Serve the routes that CloudFormation would make."""

@@ -240,7 +240,7 @@ class GatewayServer(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock, api: DevApi | None = None) -> None:
-        """Set the applications behind the gateway, and the development API."""
+        """Set the gateway, the clock and the development API that this server uses."""
         self.gateway, self.clock = gateway, clock
         self.api = api or DevApi(gateway, clock)
 

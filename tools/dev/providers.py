@@ -76,7 +76,10 @@ class DevelopmentProvider:
         return {"id_token": id_token, "authorization_code": code}
 
     def answer(self, path: str, form: Mapping[str, str]) -> tuple[int, dict[str, object]]:
-        """Answer as Apple's ``/auth/token`` and ``/auth/revoke``. The error is one of RFC 6749 section 5.2."""
+        """Answer as Apple's ``/auth/token`` and ``/auth/revoke`` do. Return the status and the members of the answer.
+
+        The member ``error`` is a code of RFC 6749 section 5.2.
+        """
         if self.signs.outage:
             return 503, {}
         if not self._is_client(form):
@@ -124,7 +127,10 @@ class DevelopmentProvider:
 
 
 class DevelopmentProviders:
-    """The providers by name. A provider is made at its first use, and keeps its keys when the app is reloaded."""
+    """The providers by name. A provider is made at its first use.
+
+    When the app is reloaded, a provider keeps its keys, unless the algorithms of its row changed.
+    """
 
     def __init__(self, origin: str, clock: Clock) -> None:
         """Serve the providers below the origin of the server."""
@@ -139,9 +145,9 @@ class DevelopmentProviders:
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
-        """Store a new private key for Apple in the deployment, as the operator does, unless the deployment has a key.
+        """Store a new private key for Apple, as the operator does, unless the stored key has the key id of the row.
 
-        Without a key, no authorization code could be traded.
+        Without this key, Baton could not trade an authorization code.
         """
         from chalicelib.baton.federation.apple_key import NoKey, keep_key, stored_key  # noqa: PLC0415 - as in fetch
         from chalicelib.baton.ids import Secret  # noqa: PLC0415
@@ -158,7 +164,7 @@ class DevelopmentProviders:
         keep_key(tokens, provider.row.key_id, Secret(scalar), ring=ring, nonce=secrets.token_bytes(12))
 
     def get(self, name: str) -> DevelopmentProvider | None:
-        """Return a provider."""
+        """Return the provider with this name. ``None``: no row has this name."""
         row = self._rows.get(name) if self._rows else None
         if row is None:
             return None
@@ -186,7 +192,7 @@ class DevelopmentProviders:
         return HttpsFetch()(url, headers=headers, within_s=within_s, bytes_max=bytes_max)
 
     def post(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> object:
-        """Answer a form that the app sends to Apple (`factors.ports.Post`). Other forms go to the network."""
+        """Answer a form that Baton sends to Apple (`factors.ports.Post`). Other forms go to the network."""
         from chalicelib.baton.factors.ports import Posted  # noqa: PLC0415 - as in fetch
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415
 
@@ -197,7 +203,7 @@ class DevelopmentProviders:
         return Posted(status, json.dumps(members).encode())
 
     def answer(self, url: str, form: Mapping[str, str]) -> tuple[int, dict[str, object]] | None:
-        """Answer a form that the app sends to Apple. ``None``: the URL is not Apple's."""
+        """Answer a form that Baton sends to Apple. ``None``: the URL is not Apple's, or no row is of kind ``apple``."""
         parts = urlsplit(url)
         apple = next((one for one in self.listed() if one.row.kind == "apple"), None)
         if apple is None or parts.hostname != _APPLE or parts.path not in {_TRADE, _REVOKE}:

@@ -28,7 +28,7 @@ class Platform:
         self._account = ""
 
     def create(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Make the restore key (``CreateRestoreCredentialRequest``)."""
+        """Return the credential that registers the restore key (``CreateRestoreCredentialRequest``)."""
         self._account = options["user"]["id"]
         point = self._key.public_key().public_numbers()
         x, y = (number.to_bytes(32, "big") for number in (point.x, point.y))

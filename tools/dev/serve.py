@@ -62,7 +62,7 @@ class Development:
 def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> Iterator[Development]:
     """Serve on ``host:port`` within this context. Port 0 takes a free port.
 
-    ``tls``: serve over https, with a new certificate for ``localhost``. The files are deleted with this context.
+    ``tls``: serve over https, with a new certificate for ``localhost``. Its files are deleted when this context ends.
     """
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
@@ -105,12 +105,12 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
 
 
 def environments(watch: Watch) -> list[ModuleType]:
-    """Load ``app.py`` once for each environment. The environments take turns."""
+    """Load ``app.py`` once for each environment. The environments take turns to answer requests."""
     return [watch.load() for _ in range(ENVIRONMENTS)]
 
 
 def own_routes(environment: ModuleType) -> list[str]:
-    """Return the routes of ``app.py`` that are not Baton's, by path, without ``OPTIONS``."""
+    """Return the routes of ``app.py`` that are not Baton's, sorted by path. ``OPTIONS`` is left out."""
     batons = (value for value in vars(environment).values() if isinstance(value, Baton))
     of_baton = {(route.path, route.method) for baton in batons for route in baton.routes}
     own = {(path, method) for path, methods in environment.app.routes.items() for method in methods} - of_baton
@@ -143,7 +143,10 @@ def _demo_account(gateway: Gateway, port: int) -> str:
 
 
 def table(running: Development, out: TextIO) -> str:
-    """Return the table of URLs and files, and the next steps. It has colours on a terminal, unless NO_COLOR is set."""
+    """Return the text to print at the start: URLs, clients, the team's routes and the next steps.
+
+    The text has colours on a terminal, unless NO_COLOR is set.
+    """
     coloured = out.isatty() and "NO_COLOR" not in os.environ
 
     def dye(text: str, code: str) -> str:

@@ -58,7 +58,7 @@ GENERATED: Final = shutil.ignore_patterns("__pycache__", "target", "node_modules
 
 
 def copied(to: Path) -> Path:
-    """Copy the tree, without bytecode."""
+    """Copy the files of ``TREE`` to a new folder, without generated files, and return the folder."""
     to.mkdir()
     for name in TREE:
         if (ROOT / name).is_dir():
@@ -69,9 +69,9 @@ def copied(to: Path) -> Path:
 
 
 def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_max_s: int = CPU_MAX_S) -> None:
-    """Run tests in a tree, and end this process with the result.
+    """Run tests in a tree, and end this process with the exit code of pytest.
 
-    Only a forked child calls this: it has its own imports.
+    Call this only in a forked child, because it also removes imported modules.
     """
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     os.chdir(tree)
@@ -103,7 +103,7 @@ def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_ma
 
 
 class Laboratory:
-    """Two copies of the tree, in which the mutants run one after the other."""
+    """Copies of the tree. Each copy runs one mutant at a time, and all copies run at the same time."""
 
     def __init__(self, trees: Sequence[Path]) -> None:
         """Store the trees."""
@@ -112,7 +112,7 @@ class Laboratory:
         self._fork = multiprocessing.get_context("fork")
 
     def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-        """Run each mutant, and yield it when it ends, with whether it survived."""
+        """Run the tests of each mutant. When they end, yield the mutant and whether it survived."""
         waiting = list(mutants)
         while waiting or self._running:
             while waiting and self._free:
@@ -145,9 +145,9 @@ class Laboratory:
 
 
 def unchanged(tree: Path, tests: Sequence[str]) -> bool:
-    """Run the tests in an unchanged tree, and return whether they pass. Their bytecode stays there.
+    """Run the tests in an unchanged tree, print the failures, and return whether the tests pass.
 
-    Print the failures.
+    The tree keeps the bytecode of this run, so the mutants start faster.
     """
     output = tree.parent / "unchanged.txt"
     context = multiprocessing.get_context("fork")
@@ -160,7 +160,10 @@ def unchanged(tree: Path, tests: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all mutants, or a dozen, or those whose names contain one of the words. Exit 1 if one survives."""
+    """Run all mutants, or with ``--short`` a dozen. Words select the mutants whose names contain one of them.
+
+    Return 1 if a mutant survives, or if the tests fail without a mutant.
+    """
     words = [word for word in arguments if word != "--short"]
     mutants = SHORT if "--short" in arguments else all_mutants()
     mutants = [mutant for mutant in mutants if not words or any(word in str(mutant) for word in words)]

@@ -50,7 +50,7 @@ EQUIVALENT: dict[str, str] = {
 
 
 def generated(file: str) -> Iterator[Mutant]:
-    """Yield the mutants of a file. Their names contain the name of the function."""
+    """Yield the mutants of a file. The name of a mutant contains the function or constant that it changes."""
     source = (ROOT / file).read_text("utf-8")
     starts = [0]
     for line in source.splitlines(keepends=True):

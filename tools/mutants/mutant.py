@@ -391,12 +391,12 @@ TESTS: dict[str, tuple[str, ...]] = {
 
 
 class Stale(Exception):
-    """The text that a mutant replaces is not in its file exactly once."""
+    """A mutant no longer matches the source. For example, its text is missing or occurs more than once."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """``old`` becomes ``new`` in ``file``. ``name`` says which guard is removed."""
+    """``old`` becomes ``new`` in ``file``. ``name`` describes this change or its effect."""
 
     file: str
     name: str
@@ -411,11 +411,14 @@ class Mutant:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """Return the tests that must fail."""
+        """Return the fast tests of the mutated file. At least one of them must fail."""
         return TESTS[self.file]
 
     def applied(self, source: str) -> str:
-        """Return the source with the change. Raises ``Stale``, or ``SyntaxError`` if the result is not Python."""
+        """Return the source with the change.
+
+        Raises ``Stale`` if ``old`` does not match the source, and ``SyntaxError`` if the result is not Python.
+        """
         found = source.count(self.old)
         if self.at is None and found != 1:
             raise Stale(f"{self}: its text occurs {found} times in {self.file}")

@@ -47,9 +47,9 @@ class FirstUse(Struct, frozen=True, kw_only=True):
 
 
 class SecondUse(Struct, frozen=True, kw_only=True):
-    """The second exchange of a token, which ended the login.
+    """The later use of a token, which ended the login.
 
-    ``key``: the key of the login signed this exchange (``own``), another key signed it, or no key did (``none``).
+    ``key`` says what signed this request: the key of the login (``own``), another key (``another``), no key (``none``).
     """
 
     generation: int | UnsetType = UNSET

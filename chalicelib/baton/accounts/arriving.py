@@ -26,12 +26,13 @@ class ArrivingIdentity(Struct, frozen=True):
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """The account of a person in another system. ``email`` is canonical, or empty if there is an identity.
+    """The account of a person in another system. ``email`` is canonical. It may be empty if there is an identity.
 
     ``source_id`` is the id of the account in the other system. ``password_hash`` is a hash that Baton verifies
-    (``factors/hashes``). ``totp`` is the secret of an authenticator app. ``migrate``: the first login calls the app's
-    function. ``second_factor_required``: the person had a second factor that cannot be moved, so the new account
-    requires one. ``identities`` are the identities at providers, by the code of the provider.
+    (``factors/hashes``). ``totp`` is the secret of an authenticator app. ``migrate``: at the first login, the app's
+    function (``Baton.migrate_with``) checks the password. ``second_factor_required``: the person had a second factor
+    that cannot be moved, so the new account requires one. ``identities`` are the identities at providers, by the code
+    of the provider.
     """
 
     email: str
@@ -51,9 +52,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, ...]:
-    """Return the possible ids of the account. A new account gets the first id.
+    """Return the ids that the account may have, one for each root secret. A new account gets the first id.
 
-    The other ids come from older root secrets.
+    An account that arrived under an older root secret has one of the other ids.
     """
     name = arrival.email
     if not name:

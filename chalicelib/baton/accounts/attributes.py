@@ -12,7 +12,7 @@ from chalicelib.baton.tokens.claims import encode_attributes
 
 
 class Accounts(Struct, frozen=True):
-    """For the code of an app: store its own attributes with an account."""
+    """The interface with which the code of the team stores attributes with an account."""
 
     lineage_store: LineageStore
 

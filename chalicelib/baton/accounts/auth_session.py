@@ -73,7 +73,7 @@ class AuthSession(Ticket, frozen=True):
 
     @property
     def login(self) -> UnfinishedLogin:
-        """Return the account, epoch and credentials version that must be unchanged when this login writes."""
+        """Return the account, and the epoch and credentials version that it must still have at each write."""
         return UnfinishedLogin(self.account, epoch=self.epoch, credentials_version=self.credentials_version)
 
 

@@ -30,10 +30,10 @@ _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200
 def canonical_email(email: str) -> str:
     """Return the canonical form of an address: NFKC, trimmed, lower case, the domain as A-labels.
 
-    Raises ``InvalidEmail``. The canonical form must have at most 254 bytes of UTF-8: a dot-atom, ``@``, and at least
-    two labels (RFC 5321 4.1.2, RFC 6531 3.3). An internationalised domain is mapped as for DNS (UTS 46 nontransitional,
-    RFC 5891). Quoted local parts and address literals are refused. Outside ASCII, only visible letters, marks and
-    numbers are accepted: with other characters, one address would have two forms.
+    Raises ``InvalidEmail`` unless the canonical form is a dot-atom, ``@`` and a domain of at least two labels
+    (RFC 5321 4.1.2, RFC 6531 3.3). It must have at most 254 bytes of UTF-8. An internationalised domain is mapped as
+    for DNS (UTS 46 nontransitional, RFC 5891). Quoted local parts and address literals are refused. Outside ASCII, only
+    visible letters, marks and numbers are accepted: with other characters, one address would have two forms.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)

@@ -31,7 +31,7 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
 class FirstTokens(Struct, frozen=True, kw_only=True):
-    """Issue the first tokens of a lineage that this attempt began, now or in an earlier request."""
+    """Issue the first tokens of a lineage that the attempt of a login request began, now or in an earlier request."""
 
     issue: Issue
 
@@ -82,10 +82,10 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
 
 
 class Restoring(Struct, frozen=True):
-    """A login that is restored from the login of the old phone.
+    """A login that is restored from ``parent``, the login of the old phone.
 
-    ``refusal`` is raised if the login of the old phone has ended before the write that adds this login.
-    The notice goes to ``address``, which is empty if the account has no address.
+    ``refusal`` is raised if ``parent`` has ended before the write that adds the restored login.
+    The notice about the restored login goes to ``address``, which is empty if the account has no address.
     """
 
     parent: Lineage

@@ -28,7 +28,7 @@ _EVENT_ID = "deleted"
 
 
 class ForgetOrder(Ticket, frozen=True):
-    """An order to erase the rest of an account."""
+    """An order to erase the audit and the app's data of an account after its deletion."""
 
     purpose: ClassVar[TicketPurpose] = FORGET_ORDER
 

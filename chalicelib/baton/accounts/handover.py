@@ -122,7 +122,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
     def show(self, message: Message, code: str) -> Offered:
         """Return the opened code, with the account and the app's login. The code stays unused.
 
-        Raises ``CrossSite`` and ``HandoverInvalid``.
+        Raises ``CrossSite``, ``HandoverInvalid`` and ``InsufficientAcr``.
         """
         check_digest(message)
         return self._opened(message, code, changes=True)
@@ -132,8 +132,8 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
         ``by_app``: the code came in the header ``Baton-Handover``, which only an app can send.
 
-        Raises ``CrossSite``, ``HandoverInvalid``, ``InsufficientAcr``, and ``TooManyRequests`` if the account has no
-        room. No live login is removed for the new login.
+        Raises ``CrossSite``, ``HandoverInvalid`` and ``InsufficientAcr``. Raises ``TooManyRequests`` if the account has
+        no room for another login: a handover removes no live login to make room.
         """
         check_digest(message)
         offered = self._opened(message, code, changes=not by_app)

@@ -47,17 +47,17 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``NotFound`` if mail is off or the account has no address, ``InvalidSession``, ``FactorRequired`` and
-        ``TooManyRequests``.
+        Raises ``InvalidSession``, ``TooManyRequests``, ``FactorRequired`` if the account has a factor, and ``NotFound``
+        if mail is off or the account has no address.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)
         return CodeSent(codes.send(user, account_state, session, source=session.login_request.source, now=now))
 
     def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
-        """Check the code, and return the refusal that continues the login.
+        """Check the code, and return ``EnrolmentRequired``: the next step of the login is the enrolment of a factor.
 
-        The ``auth_session`` of the refusal allows to enrol a factor.
+        The new ``auth_session`` of this refusal permits the enrolment.
 
         A repetition is answered in the same way. Raises ``InvalidCode``, and the errors of ``send``.
         """

@@ -77,7 +77,7 @@ class LoginTokens(TokenResponse, frozen=True, kw_only=True):
 
 
 class FinishLogin(Struct, frozen=True, kw_only=True):
-    """Prove or enrol a second factor, and begin a lineage on this device. ``passkeys`` handles passkeys."""
+    """Prove or enrol a second factor, and begin a lineage on this device."""
 
     clock: Clock
     entropy: Entropy

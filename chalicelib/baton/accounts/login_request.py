@@ -188,7 +188,10 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
 
 
 def lineage_over(proof: RequestVerifier, message: Message, client: Client, *, now: int) -> LineageId | None:
-    """Return the login whose cookies a login of this client replaces. ``None``: the request has no such cookies."""
+    """Return the login whose cookies the request has. The new login replaces that login.
+
+    ``None``: the request has no genuine cookie of a login, or the client delivers no cookies.
+    """
     if client.delivery != "cookie" or "cookie" not in message.fields:
         return None
     token = replaced_login(proof, message, now=now)
@@ -231,7 +234,10 @@ class Judge(Struct, frozen=True, kw_only=True):
 def attested(
     login_request: LoginRequest, judge_evidence: JudgeEvidence, judged: Judged, *, account: AccountId, now: int
 ) -> LoginRequest:
-    """Store the evidence after the person has proved the factors. Return the login request with its attestation."""
+    """Store the evidence, and return the login request with its attestation.
+
+    A login calls this after the check of its first factor. A registration calls this before it makes the account.
+    """
     attestation = judge_evidence.remember(
         judged,
         client=login_request.client,

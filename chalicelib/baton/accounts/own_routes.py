@@ -22,7 +22,7 @@ class Devices(msgspec.Struct):
 
 
 def routes(*, logout: Logout, show: ShowAccount, list_devices: ListDevices) -> tuple[Route, ...]:
-    """List these routes."""
+    """List the routes ``POST /logout``, ``GET /me`` and ``GET /me/devices``."""
 
     def log_out(caller: Caller, body: LogoutShape) -> Answer:
         if body.everywhere:

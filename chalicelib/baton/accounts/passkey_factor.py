@@ -32,7 +32,8 @@ class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
     ``made`` are the recovery codes that an earlier request with the same enrolment made. ``None``: no earlier request.
-    ``complete`` checks the proof, and returns the change and its recovery codes. Its argument is true for a new device.
+    ``complete(by_new_key)`` checks the proof. It returns the change to store, and the new recovery codes, if any.
+    ``by_new_key``: the device of this login has no login older than 7 days.
     """
 
     kind: str
@@ -78,7 +79,10 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         remember: Remember | None,
         now: int,
     ) -> None:
-        """Check and use a passkey. Raises ``InvalidPasskey``, ``UnknownPasskey`` and ``ChallengeInvalid``."""
+        """Verify the proof of a passkey, and use its challenge once.
+
+        Raises ``InvalidPasskey``, ``UnknownPasskey`` and ``ChallengeInvalid``.
+        """
         assertion = read_assertion(credential)
         challenge = self._open(assertion.client_data.challenge, Ceremony.FACTOR, session, lineages, now=now)
         client = session.login_request.client

@@ -31,7 +31,7 @@ class AddressProof(Protocol):
 
 
 class LoginCodes(Protocol):
-    """The codes from the mailbox that a login needs before it enrols the first second factor of its account."""
+    """Codes by mail. A login must prove such a code before it enrols a second factor for an account that has none."""
 
     def send(self, user: User, account_state: AccountState, session: "OpenSession", *, source: str, now: int) -> int:
         """Send the code of a session to the address of its account. Return for how many seconds it is valid.
@@ -44,7 +44,7 @@ class LoginCodes(Protocol):
 
 
 class ForgetLater(Protocol):
-    """Order the work that is left after the deletion of an account (``accounts/forget.py``)."""
+    """Queue the order for the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
         """Queue the order before the deletion, so that no deletion is without an order.
@@ -119,6 +119,6 @@ class ProvingUsers(Users, Protocol):
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
         An unfinished login has no lineage yet. Its condition is that the account state is as when the password was
-        proved (`rules.may_go_on`). The first time of proof stays. ``Refused``: the account has no user, or the
-        unfinished login is no longer valid.
+        proved (`rules.may_go_on`). An address that was proved before keeps its first time of proof. ``Refused``: the
+        account has no user, or the unfinished login is no longer valid.
         """

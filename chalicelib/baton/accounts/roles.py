@@ -51,9 +51,9 @@ class SetRoles(Struct, frozen=True, kw_only=True):
         return self.change(email, lambda stored: stored - codes)
 
     def change(self, email: str, to: Callable[[frozenset[int]], frozenset[int]]) -> AccountId:
-        """Change the stored codes of the account with this address.
+        """Change the roles of the account with this address.
 
-        ``to`` is a function from the stored codes to the new codes.
+        ``to`` is a function from the stored role codes (see `Clients.role_codes`) to the new role codes.
 
         Raises ``NotFound`` if no account has the address, or if the account is not active.
         """
@@ -112,7 +112,7 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
 def account_of(email: str, *, users: Users, key_ring: KeyRing, now: int) -> AccountId:
     """Find an account by any spelling of its e-mail address, or by its id. Raises ``NotFound``.
 
-    An account of an identity provider may have no address.
+    ``email`` without ``@`` is an account id: an account that uses an identity provider may have no address.
     """
     if "@" not in email:
         if users.get(AccountId(email)) is None:

@@ -50,8 +50,8 @@ class DeviceShape(Body):
 class Entry(Body):
     """``POST /register`` and ``POST /login``.
 
-    The least length of a password is in characters, the maximum is in bytes. Both have their own error codes.
-    ``remember``: the browser stays logged in after it is closed. Only for clients that deliver cookies.
+    The minimum length of a password is in characters, the maximum is in bytes. Each limit has its own error code.
+    ``remember``, only for clients whose tokens are in cookies: the browser stays logged in after it is closed.
     """
 
     email: Text
@@ -113,14 +113,17 @@ class PasskeyLoginOptionsShape(Body):
 
 
 class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
-    """``POST /login/restore``. The same device key must have fetched the options."""
+    """``POST /login/restore``. ``device`` must have the same key as in the request for the options."""
 
     credential: Credential
     attestation: EvidenceShape | None = None
 
 
 class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
-    """``POST /login/passkey``. The same device key must have fetched the options. ``remember``: see ``POST /login``."""
+    """``POST /login/passkey``. ``device`` must have the same key as in the request for the options.
+
+    ``remember``: see ``POST /login``.
+    """
 
     remember: bool = False
 

@@ -21,7 +21,7 @@ UNREADABLE = (
 
 
 def read_certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:
-    """Read a chain of certificates (DER), with the extensions of each."""
+    """Read a chain of certificates (DER). A certificate with an unreadable name, time or extension is refused here."""
     with refusing("chain", "a certificate cannot be read", *UNREADABLE):
         certificates = [x509.load_der_x509_certificate(one) for one in chain]
         for one in certificates:
@@ -67,7 +67,10 @@ def serial_of(certificate: x509.Certificate) -> str:
 
 
 def extension_of(certificate: x509.Certificate, oid: str) -> bytes | None:
-    """Return the value (DER) of an extension that ``cryptography`` has no class for, or ``None``."""
+    """Return the value (DER) of the extension ``oid``. ``None``: the certificate does not have it.
+
+    Only for extensions for which ``cryptography`` has no class.
+    """
     for one in certificate.extensions:
         if one.oid.dotted_string == oid:
             if not isinstance(one.value, x509.UnrecognizedExtension):

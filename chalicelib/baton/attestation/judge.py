@@ -47,8 +47,8 @@ _ATTEMPT_BYTES = 8
 class Judged(Struct, frozen=True, kw_only=True):
     """The verdict on the evidence of a request. ``known`` is the stored evidence of the device key.
 
-    ``accepted`` is new evidence to remember. ``counter`` is that of an assertion, which must be stored. ``required``:
-    without good evidence the request is refused.
+    ``accepted`` is new evidence to remember. ``counter`` is the counter of an assertion. `JudgeEvidence.remember`
+    stores both. ``required``: without good evidence the request is refused.
     """
 
     attestation: Attestation = Attestation.NONE
@@ -99,7 +99,10 @@ class JudgeEvidence(Struct, kw_only=True):
     def evidence(
         self, client: Client, binding: Binding, evidence: Evidence | None, *, required: bool = True, now: int
     ) -> Judged:
-        """Judge new evidence, or the stored evidence of the device key. Raises the errors of `__call__`."""
+        """Judge the sent evidence. If the request has none, judge the stored evidence of the device key.
+
+        Raises the errors of `__call__` under every rule. ``required`` is only passed on to the verdict.
+        """
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")
         if evidence is None or evidence.kind == "none":
@@ -129,9 +132,10 @@ class JudgeEvidence(Struct, kw_only=True):
         now: int,
         lineage: LineageId | None = None,
     ) -> Attestation:
-        """Store the accepted evidence of a login whose password was right. Return the attestation for the login.
+        """Store the accepted evidence, or the counter of the assertion. Return the attestation for the login.
 
-        Raises ``AttestationFailed`` under ``required`` if another assertion of the App Attest key was counted first.
+        Call this only after the credentials of the request were checked. Raises ``AttestationFailed`` under
+        ``required`` if another assertion of the App Attest key was counted first.
         """
         if not isinstance(binding, KeyBinding):
             return Attestation.NONE

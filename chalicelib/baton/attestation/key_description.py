@@ -73,7 +73,8 @@ class KeyDescription(Struct, frozen=True):
     """The contents of the extension. ``level`` is the lower of the two security levels.
 
     ``packages`` and ``digests`` are the apps that may use the key, and the SHA-256 of their signing certificates. The
-    operating system states them. All other facts are those that the hardware enforces.
+    operating system states them. The hardware states all other facts. ``all_applications`` is also true if only the
+    operating system states it.
     """
 
     level: int

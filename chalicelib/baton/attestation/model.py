@@ -38,8 +38,8 @@ SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 class Challenge(Ticket, frozen=True):
     """The value that evidence must contain. ``client`` is the code of the client.
 
-    A challenge is neither stored nor consumed. Evidence names the device key. If it is sent again, it
-    proves the same fact about the same key.
+    A challenge is neither stored nor consumed. Evidence names the device key, so repeated evidence only proves the
+    same fact about the same key again.
     """
 
     purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE

@@ -29,7 +29,7 @@ class FetchList(Protocol):
 
 
 class Attestations(Protocol):
-    """Evidence of device keys, by the code of the client and the thumbprint of the key; and two shared values."""
+    """The evidence of each device key (by client code and thumbprint), the revoked certificates and the switches."""
 
     def get(self, client: int, thumbprint: bytes, *, now: int) -> AttestedKey | None:
         """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
@@ -37,7 +37,7 @@ class Attestations(Protocol):
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
         """Store evidence, in place of any other evidence of the device key.
 
-        Evidence of the same App Attest key changes nothing, because it would begin the counter again.
+        Stored evidence of the same App Attest key stays unchanged, because new evidence would reset its counter.
         """
 
     def count(
@@ -45,8 +45,9 @@ class Attestations(Protocol):
     ) -> Done | Refused:
         """Store the counter of an assertion, its attempt and its time, in one write.
 
-        ``known`` is the evidence as it was read. The stored counter of its App Attest key must be lower, or equal and
-        of this attempt (a repeated request). If it is not, nothing is stored: ``Refused``.
+        ``known`` is the evidence as it was read. ``Done``: the stored counter was lower, or the stored counter and
+        attempt are the same (a repeated request). Otherwise nothing is stored: ``Refused``. This is also the answer if
+        the stored evidence has another App Attest key, or there is none.
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
@@ -55,9 +56,10 @@ class Attestations(Protocol):
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store the attestation of a device in the actor's login, if `rules.may_act` permits the actor to write.
+        """Store an attestation in the actor's login, if `lineages.rules.may_act` permits the actor to write.
 
-        The stored attestation must be that of ``expected``, or already the new attestation. If it is not: ``Moved``.
+        ``expected`` is the login as it was read. ``Moved``: its stored attestation has changed since then, and is not
+        the new attestation either.
         """
 
     def revoked(self) -> RevokedList | None:

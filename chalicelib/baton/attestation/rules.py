@@ -34,8 +34,9 @@ class EvidenceRefused(Exception):
 class Accepted(Struct, frozen=True, kw_only=True):
     """The facts that good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
 
-    ``serials`` are those of the certificates of the device, in hex, for a search after a later revocation. An iOS app
-    has the App Attest key: ``apple_key`` is its id and ``point`` the key, 65 bytes (SEC 1, uncompressed).
+    ``serials`` are the serials of the device's certificates, in hex. With them, an operator finds the logins of a
+    certificate that is revoked later. Only for an iOS app, ``apple_key`` is the id of the App Attest key, and ``point``
+    is the public key, 65 bytes (SEC 1, uncompressed).
     """
 
     attestation: Attestation
@@ -46,9 +47,10 @@ class Accepted(Struct, frozen=True, kw_only=True):
 
 
 class AppleRules(Struct, frozen=True):
-    """The apps of a client, and the environments in which they may have been made.
+    """The apps of a client, and the App Attest environments that it accepts.
 
-    ``categories`` are numbers of Apple's validation categories. Empty: any, and an app of iOS up to 26 has none.
+    ``categories`` are the accepted numbers of Apple's validation categories. If it is empty, every category is
+    accepted. An attestation without a category (iOS up to 26) is always accepted.
     """
 
     app_ids: tuple[str, ...]

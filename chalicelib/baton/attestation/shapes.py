@@ -74,7 +74,7 @@ class AttestedAnswer(msgspec.Struct):
 
 
 def evidence_of(shape: EvidenceShape | None, at: str = "/attestation") -> Evidence | None:
-    """Decode evidence. ``at`` is the JSON pointer of the member. Raises ``Malformed``."""
+    """Decode evidence. ``at`` is the JSON pointer of the evidence in the body, for errors. Raises ``Malformed``."""
     if shape is None:
         return None
     wanted = _MEMBERS[shape.format]

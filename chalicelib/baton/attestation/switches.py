@@ -21,7 +21,10 @@ _NONE: Final[dict[str, int]] = {}
 
 
 class ReadSwitches(Struct, kw_only=True):
-    """Read the switches, and cache them as long as the key ring. They are read only for a client with ``required``."""
+    """Read the switches, and cache them for the time for which the key ring is cached.
+
+    Callers need the switches only if the rule of the client is ``required``.
+    """
 
     key_ring: KeyRing
     store: Attestations
@@ -40,7 +43,10 @@ class ReadSwitches(Struct, kw_only=True):
 
 
 def stored_switches(store: Attestations, key_ring: KeyRing, *, now: int) -> dict[str, int]:
-    """Read the switches. A value that was altered or has expired has no effect."""
+    """Return the end of each switch (Unix time), by client id.
+
+    A switch that has ended can be among them. An altered or expired value in the store counts as no switches.
+    """
     sealed = store.switches()
     if not sealed:
         return _NONE

@@ -74,7 +74,7 @@ class BrowserBound(Ticket, frozen=True):
 
 
 class BrowserChallenge(Ticket, frozen=True):
-    """A challenge. It expires, but can be used more than once: to allow one use would cost a write for each refresh."""
+    """A challenge. It expires, but can be used more than once: single use would cost a write for each refresh."""
 
     purpose = TICKET_PURPOSES["browser_challenge"]
 
@@ -121,10 +121,10 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
     def offer(
         self, account: AccountId, lineage: Lineage | None, client: Client, *, credentials_version: int
     ) -> dict[str, str]:
-        """Return the header field that offers to bind a login, or none if the login is bound.
+        """Return the header field that offers to bind a login.
 
-        Send it only in the answer to a fresh proof of the person. Otherwise a thief with copied cookies could bind his
-        own key.
+        It is empty if the login is missing or already bound, or if the client offers no binding. Send it only when the
+        person has just proved a factor. Otherwise a thief with copied cookies could bind his own key.
         """
         if lineage is None or lineage.browser_key is not None or not self.offers(client):
             return {}
@@ -143,7 +143,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return {OFFER: f'(ES256);path="{path}";challenge="{challenge}";authorization="{sealed}"'}
 
     def offer_to_new_login(self, account: AccountId, lineage: LineageId, client: Client) -> dict[str, str]:
-        """Return the offer for a login that has just begun, or none if the account state cannot be read."""
+        """Return the `offer` for a login that has just begun. It is also empty if the account state cannot be read."""
         if not self.offers(client):
             return {}
         try:
@@ -191,7 +191,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return _answer(200, instructions, cookies=(self._cookie(ticket.account, ticket.lineage, now=now),))
 
     def refresh(self, message: Message) -> Answer:
-        """Answer a browser whose cookie expired. One read, no write. Raises ``ProofInvalid``."""
+        """Answer a browser whose cookie `BrowserBound` expired. One read, no write. Raises ``ProofInvalid``."""
         now, session = self.clock(), bare(_one(message, _SESSION))
         if not _SESSION_ID.fullmatch(session):
             hint = "`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."

@@ -17,7 +17,7 @@ def is_next(text: str) -> bool:
 
 
 def login_url(login: str, message: Message) -> str:
-    """Return the address of the login page, with the page that the browser asked for as ``next``."""
+    """Return the address of the login page. Its query has the requested page in ``next``, if `is_next` accepts it."""
     asked = message.path + (f"?{urlencode(message.query)}" if message.query else "")
     return f"{login}?next={quote(asked, safe='')}" if is_next(asked) else login
 
@@ -30,8 +30,8 @@ def navigates(message: Message) -> bool:
 def comes_from_elsewhere(message: Message) -> bool:
     """Check whether a link of another site, or no page at all, opened this page.
 
-    False for an old browser without ``Sec-Fetch-Site``, and for a reload, which comes from the page itself. So a page
-    that reloads itself after this check does so once.
+    False for an old browser without ``Sec-Fetch-Site``, and for a reload that the page itself starts. So a page that
+    reloads itself if this check is true does so only once.
     """
     return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
 

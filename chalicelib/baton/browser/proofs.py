@@ -41,9 +41,9 @@ def bare(value: str) -> str:
 
 
 def read_proof(value: str, *, registers: bool) -> BrowserProof:
-    """Read the field ``Secure-Session-Response``. ``registers``: the JWT must have the public key, else it must not.
+    """Read the field ``Secure-Session-Response``. Raises ``ProofInvalid``, whose ``hint`` names the error.
 
-    Raises ``ProofInvalid``, whose ``hint`` names the error.
+    If ``registers`` is true, the header of the JWT must have the public key (``jwk``). Otherwise it must not have it.
     """
     text = bare(value)
     if len(text) > BROWSER_PROOF_BYTES_MAX:

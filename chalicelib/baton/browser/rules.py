@@ -14,7 +14,10 @@ from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOG
 
 
 class SessionVerdict(Enum):
-    """The verdict on a session id of an active lineage. ``DUE``: usable, and its use must be stored with a new id."""
+    """The verdict on a session id of an active lineage.
+
+    ``DUE``: the id is usable. The request must store this use, and its answer sets a new id.
+    """
 
     USABLE = "usable"
     DUE = "due"
@@ -38,7 +41,7 @@ def floor_of(lineage: Lineage) -> int:
 
 
 def used(lineage: Lineage, issued_at: int, *, now: int) -> Lineage:
-    """Return the lineage with the use of a session id. The floor rises to the issue time of that id."""
+    """Return the lineage after the use of a session id: the floor rises to ``issued_at``, the issue time of the id."""
     return replace(
         lineage, issued_at=max(now, lineage.issued_at), in_use_since=max(floor_of(lineage), min(issued_at, now))
     )

@@ -83,9 +83,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
         """Check the site and that the cookies are genuine. No database is read, except for the cached key ring.
 
-        ``bound``: the route requires a bound login, so every cookie is refused.
+        ``bound``: the route requires a bound login. It refuses every login by cookie, even with a key of the browser.
 
-        Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies`.
+        Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies` and
+        `check_digest`.
         """
         call = self._presented(message)
         if call is None:
@@ -134,9 +135,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
     def cookies(self, lineage: Lineage, call: CookieCall) -> tuple[Cookie, ...]:
-        """Make a new session id, and set the remember token again, so that its life in the browser begins again.
+        """Return the cookie of a new session id and, if the request had a remember token, the cookie of this token.
 
-        When the new id is used, it supersedes the old id.
+        The browser then keeps the remember token longer: the ``Max-Age`` of its cookie begins again. As soon as a use
+        of the new id is stored, the new id supersedes the old id.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
@@ -156,7 +158,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max_age)
 
     def show(self, message: Message) -> tuple[WebLogin | None, bool, tuple[Cookie, ...]]:
-        """Return the login of a browser, or ``None``, whether it is bound to a key, and the cookies to set.
+        """Return the login of a browser (or ``None``), whether the login is bound to a key, and the cookies to set.
 
         Raises ``CrossSite`` and ``DeviceProofRequired``.
         """
@@ -179,7 +181,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return shown, lineage.browser_key is not None, session.cookies
 
     def offer(self, session: LiveSession, client: Client) -> dict[str, str]:
-        """Return the offer to bind the cookies, for the answer to a fresh proof of the person."""
+        """Return the header field that offers to bind the cookies to a key of the browser, or no field.
+
+        Send it only in an answer to a request in which the person proved a password or a factor.
+        """
         account_state, lineage = session.active.account_state, session.active.lineage
         version = account_state.credentials_version
         return self.bound.offer(account_state.account, lineage, client, credentials_version=version)

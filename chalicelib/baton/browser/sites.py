@@ -34,7 +34,10 @@ class Verdict(Enum):
 
 
 def judge_site(message: Message, origins: Collection[str], *, changes: bool) -> Verdict:
-    """Return the verdict on a request, for pages of ``origins``. ``changes``: the request may change something."""
+    """Return the verdict on a request.
+
+    ``origins``: the origins whose pages may send it. ``changes``: the request may change something.
+    """
     site, origin = _field(message, "sec-fetch-site"), _field(message, "origin")
     ours = origin is not None and is_listed(origin, origins)
     if not changes:
@@ -67,7 +70,10 @@ class SiteRule(Struct, frozen=True):
         changes: bool,
         has_token: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Check a request, before any database call. ``has_token`` checks its CSRF token. Raises ``CrossSite``."""
+        """Check which page sent a request, as `judge_site` does. Raises ``CrossSite``.
+
+        ``has_token`` checks the CSRF token. It is called only if the verdict is ``TOKEN``.
+        """
         verdict = judge_site(message, self.own.union(origins), changes=changes)
         if verdict is Verdict.REFUSE or (verdict is Verdict.TOKEN and not has_token()):
             self.log.record("cross_site_refused")

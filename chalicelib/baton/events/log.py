@@ -35,7 +35,7 @@ FACTS: Final[Mapping[str, str]] = {
     "event": "the event that could not be written",
     "kind": "the type of an unplanned exception",
     "where": "the functions and lines of an unplanned exception",
-    "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms use the sum",
+    "first_of_account": "1 for an account's first event of this name in a day, 0 for later ones; alarms use the sum",
     "mail": "the name of the text of a mail",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",

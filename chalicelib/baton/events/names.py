@@ -16,8 +16,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
-    ``notice`` is the text of the mail that tells the owner. It is empty if no mail is sent. ``always_told``: the mail
-    is sent even above the daily limit, because a thief could use up the limit first.
+    ``notice`` is the name of the text of the mail that tells the owner. It is empty if no mail is sent.
+    ``always_told``: the mail is sent even above the daily limit, because a thief could use up the limit first.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
     one person can repeat the event deliberately.
@@ -144,5 +144,5 @@ OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
-    """Check the name of an event that the app defines. A metric has the same name, so the name is short and plain."""
+    """Check the name of an event that a team defines. Its metric has the same name, so the name is short and plain."""
     return _APP_EVENT.fullmatch(name) is not None

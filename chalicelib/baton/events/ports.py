@@ -25,7 +25,7 @@ class Told(Struct, frozen=True):
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
     ``language`` is the language of the account, for an account that is deleted before the mail is made. ``text`` is the
     name of a text that replaces the text of the event. ``undo_since`` is a time before the change, in seconds: the mail
-    has a link that undoes every change since then. ``None``: there is no link. With a link, ``address`` is the address
+    has a link that undoes changes since then. ``None``: there is no link. With a link, ``address`` is the address
     at the time of the change: a thief can change the address of the account before the mail is sent.
     """
 
@@ -55,8 +55,8 @@ class Notices(Protocol):
 class StoredEvent(Struct, frozen=True):
     """A stored event.
 
-    ``key`` orders the events of an account: the time in seconds, ``#`` and the event id. The id begins with
-    microseconds.
+    ``key`` orders the events of an account: the time in seconds, ``#`` and the event id. The event id begins with the
+    time in microseconds.
     """
 
     key: str

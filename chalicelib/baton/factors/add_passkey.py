@@ -24,10 +24,10 @@ class Enrollable(Struct, frozen=True, kw_only=True):
         return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
 
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
-        """Check that the client can use passkeys, and that the address is proved.
+        """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
-        A stranger can register the address of another person. Where mail is on, that person can take the account over
-        by a reset of the password. No passkey of the stranger may remain in the account.
+        A stranger can register the address of another person, who can later take the account over by a password reset.
+        No passkey of the stranger may remain then, so the account gets no passkey before its address is proved.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)

@@ -62,7 +62,10 @@ def without_separators(text: str) -> str:
 
 
 def is_blocked(folded: str) -> bool:
-    """Check a password that is folded (``casefold``), in the normal form (NFKC) or as typed."""
+    """Check whether a password is blocked. ``folded`` is the password after ``casefold``.
+
+    Before ``casefold``, the caller brings the password into the normal form (NFKC), or leaves it as typed.
+    """
     return any(_is_plain(text) or _is_repetition(text) for text in {folded, without_separators(folded)})
 
 

@@ -53,11 +53,10 @@ class BreachCheck(Struct, frozen=True, kw_only=True):
 
 
 def is_listed(answer: bytes, suffix: str) -> bool | None:
-    """Check whether an answer has the suffix (upper case), with a count above 0.
+    """Check whether an answer lists the suffix of a SHA-1 (upper case) with a count above 0.
 
-    ``None``: the answer has another format.
-
-    An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count.
+    An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count. ``None``: the answer does not
+    have this format.
     """
     if not _ANSWER.fullmatch(answer):
         return None

@@ -180,9 +180,11 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def switch(self, caller: Caller, *, on: bool) -> NewRecoveryCodes:
         """Turn the second factor on or off for the logins of the account.
 
+        A switch to on makes recovery codes if none are left. A repetition with the same attempt returns them again.
+
         Raises:
-            FactorMissing: the account has neither an authenticator app nor a passkey.
-            SecondFactorRequired: the client, an operator or a role requires a second factor, so it stays on.
+            FactorMissing: ``on``, but the account has neither an authenticator app nor a passkey.
+            SecondFactorRequired: not ``on``, but the client, an operator or a role requires a second factor.
 
         """
         now = self.clock()
@@ -264,7 +266,8 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
     """Return the values for the notice of a change of factors.
 
-    With ``since``, the mail has a link that undoes every change after that time, in seconds.
+    With ``since`` (seconds), the notice has a link. The link removes what a new device added at that time or later, and
+    ends every login (module ``mail.undo``). An account without an address gets no link.
     """
     return Told(
         device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None

@@ -55,8 +55,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
         newer than that of ``account_state``.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
-        server error. Read the account state before the user: a password change between the two reads then shows as a
-        different credentials version.
+        server error. The caller reads ``account_state``, and then this method reads the user. If the password changes
+        between the two reads, their credentials versions differ.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.

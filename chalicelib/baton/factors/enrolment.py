@@ -76,7 +76,11 @@ def begin_enrolment(
 def read_enrolment(
     text: str, *, account: AccountId, lineages: Collection[LineageId], ring: Ring, now: int
 ) -> Enrolment:
-    """Open the ticket of an enrolment. Raises ``InvalidSession`` if it is not of this account and login."""
+    """Open the ticket of an enrolment.
+
+    Raises ``InvalidSession`` if the ticket is invalid or expired, or belongs to another account or to a lineage that is
+    not in ``lineages``.
+    """
     try:
         ticket = open_ticket(Enrolment, text, ring, now=now, bound_to={"account": account})
     except TicketInvalid as invalid:
@@ -95,11 +99,13 @@ def is_made(ticket: Enrolment, user: User) -> bool:
 def complete_enrolment(  # noqa: PLR0913 - the parts of a change
     ticket: Enrolment, code: str, user: User, *, by_new_key: bool, ring: Ring, entropy: Entropy, now: int
 ) -> tuple[EnrolTotp, tuple[str, ...]]:
-    """Check the first code. Return the change, and its new recovery codes: none if the account has recovery codes.
+    """Check the first code. Return the change and the new recovery codes.
+
+    If the account still has unused recovery codes, the change makes no new codes, and the tuple is empty.
 
     Raises:
         FactorExists: an authenticator app is enrolled.
-        InvalidSession: the password or a factor changed since the enrolment began.
+        InvalidSession: the credentials of the account changed since the enrolment began.
         InvalidFactor: the code is wrong.
 
     """

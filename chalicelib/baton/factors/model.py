@@ -41,9 +41,9 @@ class Totp(Struct, frozen=True):
 class RecoveryCodes(Struct, frozen=True):
     """The recovery codes that are left: the digests of unused codes (16 bytes each).
 
-    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last code, and
-    ``used`` the digest of the last code that was used. ``by_new_key``: the device that made the codes had no login
-    older than 7 days.
+    ``made_at`` is in seconds. ``mark`` (16 bytes) identifies the latest request that made the codes or used one.
+    ``used`` is the digest of the code that was used most recently. ``by_new_key``: the device that made the codes had
+    no login older than 7 days.
     """
 
     digests: frozenset[bytes]
@@ -108,12 +108,12 @@ class User(Struct, frozen=True):
     """A registered person.
 
     ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
-    password. With ``migrate``, the app's hook (``Baton.migrate_with``) may then check the password.
+    password. If ``migrate`` is also true, the app's hook (``Baton.migrate_with``) may check the first password.
 
     ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
-    reset or undo that made this password. ``kept`` are old addresses. ``restore`` has the restore key of each device,
-    by key id. ``identities`` are the identities at providers, by the code of the provider. ``email`` and
-    ``email_index`` are empty if the account has no address: then it came from a provider.
+    reset or undo that set the password, or a random value of an import. ``kept`` are old addresses. ``restore`` has the
+    restore key of each device, by key id. ``identities`` are the identities at providers, by the code of the provider.
+    ``email`` and ``email_index`` are empty if the account has no address: then the account came from a provider.
     """
 
     account: AccountId
@@ -133,7 +133,7 @@ class User(Struct, frozen=True):
 
     @property
     def has_no_unproved_address(self) -> bool:
-        """Whether the address is proved, or the account has none. Then the mailbox cannot belong to another person."""
+        """Whether the address is proved or missing. An unproved address can belong to another person."""
         return self.verified_at is not None or not self.email
 
 
@@ -152,7 +152,7 @@ class Remember(Struct, frozen=True):
 class EnrolTotp(Struct, frozen=True):
     """Enrol an authenticator app, and use its first code. From now on, every login needs a second factor.
 
-    ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
+    ``recovery`` are new recovery codes, or ``None`` if the account has unused codes.
     """
 
     totp: Totp
@@ -167,18 +167,18 @@ class EnrolTotp(Struct, frozen=True):
         return replace(factors, on=True, totp=self.totp, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether this app is enrolled: its secret is encrypted with a random nonce."""
+        """Check whether this app is enrolled. Each enrolment has its own nonce, so its encrypted secret is unique."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
 
 class RemoveTotp(Struct, frozen=True):
-    """Remove an authenticator app. ``last``: no passkey is left either, so this also turns off the owner's switch."""
+    """Remove an authenticator app. ``last``: the account has no passkey, so ``SecondFactors.on`` becomes false."""
 
     totp: Totp
     last: bool = True
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that this app is enrolled. The last used code may have changed since."""
+        """Check that this app is enrolled, even if one of its codes was used after the app was read."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -212,7 +212,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
 class SwitchSecondFactor(Struct, frozen=True):
     """Turn the second factor on or off for the logins of the account.
 
-    ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
+    ``recovery`` are new recovery codes. It is ``None`` if ``on`` is false, or if the account has unused codes.
     """
 
     on: bool
@@ -227,14 +227,15 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check the stored switch and the recovery codes. The codes show that no other request made this change."""
+        """Check for this switch and these recovery codes, if any. Only this request can have stored these codes."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
 class AddPasskey(Struct, frozen=True):
     """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
-    ``recovery`` are the first recovery codes of an account whose login had to enrol a factor, otherwise ``None``.
+    ``recovery`` are new recovery codes. It is ``None`` unless a login had to enrol the passkey, and the account had no
+    unused codes.
     """
 
     passkey: Passkey
@@ -250,14 +251,14 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check for this passkey and these recovery codes. The codes show that no other login added the passkey."""
+        """Check for this passkey and these recovery codes, if any. Only this login can have stored these codes."""
         stored = factors.passkeys.get(self.passkey.id)
         ours = stored is not None and stored.public_key == self.passkey.public_key
         return ours and (self.recovery is None or factors.recovery == self.recovery)
 
 
 class RemovePasskey(Struct, frozen=True):
-    """Remove a passkey. ``last``: no factor to ask for is left, so this also turns off the owner's switch."""
+    """Remove a passkey. ``last``: no app and no other passkey is left, so ``SecondFactors.on`` becomes false."""
 
     passkey: Passkey
     last: bool
@@ -277,7 +278,7 @@ class RemovePasskey(Struct, frozen=True):
 
 
 class PasskeyUse(Struct, frozen=True):
-    """The changes of an assertion in the stored passkey: counter, backup flags, and the day of the last use."""
+    """The changes that an assertion makes in the stored passkey: counter, backup flags and day of the last use."""
 
     passkey: Passkey
     counter: int
@@ -303,9 +304,9 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def counter_went_back(self) -> bool:
-        """Check for a counter that did not grow.
+        """Check whether the counter did not grow.
 
-        An authenticator without a counter always sends zero, which is no finding.
+        An authenticator without a counter always sends zero. So two zeros return ``False``.
         """
         return bool(self.counter or self.passkey.counter) and self.counter <= self.passkey.counter
 
@@ -321,11 +322,11 @@ class RemoveAll(Struct, frozen=True):
     passkeys: tuple[Passkey, ...]
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that the account has these passkeys."""
+        """Check that the account has exactly these passkeys."""
         return {passkey.id for passkey in self.passkeys} == factors.passkeys.keys()
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return no factors."""
+        """Return ``SecondFactors`` without a factor."""
         return replace(factors, on=False, totp=None, recovery=None, passkeys={})
 
     def is_in(self, factors: SecondFactors) -> bool:

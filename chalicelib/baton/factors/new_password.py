@@ -21,7 +21,10 @@ class NewPassword(Struct, frozen=True, kw_only=True):
     """The name of the service, which no password may consist of."""
 
     def check_strength(self, password: str, *, email: str) -> None:
-        """Refuse a weak password, as typed. ``normalise`` has accepted it. Raises ``WeakPassword``."""
+        """Refuse a weak password. Raises ``WeakPassword``.
+
+        ``password`` is as typed. The caller has already passed it to ``normalise``, which accepted it.
+        """
         strength.check_strength(password, email=email, product=self.product, characters_min=self.characters_min)
 
     def check_breach(self, secret: bytes) -> None:

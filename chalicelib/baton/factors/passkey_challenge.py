@@ -48,9 +48,9 @@ class Ceremony(IntEnum):
 class Challenge(Ticket, frozen=True):
     """The contents of a challenge. Members that a ceremony does not use are empty.
 
-    ``key`` is the thumbprint of the device key that fetched it. ``operation`` is the digest of the operation of a
-    step-up (`digest_of`). ``proved``: for a passkey to add, the login or its step-up had proved a second factor; for a
-    restore key, the caller had stepped up.
+    ``key`` is the thumbprint of the device key of the login that fetched the challenge. ``operation`` is the digest of
+    the operation of a step-up (`digest_of`). ``proved`` has one meaning for each kind of registration. For a passkey:
+    the login or its step-up had proved a second factor. For a restore key: the caller had stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -135,7 +135,8 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
 def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
     """Return the options to register a passkey, or a restore key. The user handle is the account id: 12 bytes.
 
-    A new restore key replaces the earlier key of the device, and no person is asked.
+    The options for a restore key exclude no credential, because the new key replaces the earlier key of the device.
+    They discourage user verification, because the platform makes the key without asking the person.
     """
     return _options(
         challenge,

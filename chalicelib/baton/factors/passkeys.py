@@ -108,8 +108,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
         Raises ``StepUpRequired`` unless the login is at most ``UPGRADE_S`` old, and by a password or a provider. So the
-        thief of a device, which has an older login, cannot add a passkey. If the account requires a second factor, the
-        login must also have proved one.
+        thief of a device, which has an older login, cannot add a passkey. If the client or the account requires a
+        second factor, the login must also have proved one.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -166,9 +166,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
             self._refuse_moved(caller, now=now)
 
     def remove(self, caller: Caller, passkey: str) -> None:
-        """Remove a passkey. If no factor is left, this also turns off the owner's switch.
+        """Remove a passkey. If no passkey and no authenticator app is left, ``SecondFactors.on`` becomes false.
 
-        Raises ``NotFound``, also for a passkey of another account, and ``LastCredential``.
+        Raises ``LastCredential``. Raises ``NotFound``, also for a passkey of another account.
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)

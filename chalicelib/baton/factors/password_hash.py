@@ -45,10 +45,11 @@ def verify_password(
     """Verify a normalised password.
 
     ``password_hash`` is ``None`` if the account has no password, or does not exist. Then the password is compared with
-    ``decoy``. Without a ``decoy``, this comparison costs as much as that with a hash that Baton makes.
+    ``decoy``. Without a ``decoy``, it is compared with a fixed hash of the cost that Baton uses now.
 
-    Another system may have hashed the password as the person typed it. So ``as_sent`` (the bytes before the normal
-    form) is tried too if it differs. This depends only on the password, so it reveals nothing about an account.
+    Another system may have hashed the password as the person typed it. So if ``password`` does not match, ``as_sent``
+    (the bytes before the normal form) is tried too, unless both are equal. For a wrong password, the number of tries
+    depends only on the password. So it reveals nothing about an account.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

@@ -69,7 +69,7 @@ class ProveLinkedIdentity(Protocol):
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
     ) -> None:
-        """Return if ``presented`` proves, for this operation, an identity that is linked to the account of the caller.
+        """Check that ``presented`` proves an identity that is linked to the caller's account, for this operation.
 
         Raises a `Refusal` if it does not.
         """
@@ -137,10 +137,11 @@ class FactorStore(Protocol):
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """Store the restore key of a device (its key id), or delete it if ``key`` is ``None``.
+        """Store the restore key of the device with key id ``device``. ``key=None``: delete the restore key.
 
-        The restore keys of the devices ``forgotten`` are deleted in the same transaction. Its conditions: the
-        credentials version is as in ``actor``, and the actor's login is live. The credentials version stays.
+        The same transaction deletes the restore keys of the devices ``forgotten`` (key ids). The conditions of the
+        transaction: the credentials version is as in ``actor``, and the actor's login is live. The credentials version
+        stays.
         """
 
     def change_factors(
@@ -150,8 +151,9 @@ class FactorStore(Protocol):
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
         the stored factors (`model`), and the login is active (`rules.may_act`). An unfinished login has no lineage yet:
-        its condition is that the account state is as when the password was proved (`rules.may_go_on`). No device stays
-        remembered, except for ``remember``. Also returns ``Done`` if the user has the next version and this change.
-        ``Refused``: a passkey to add is of another account. A credential belongs to one account: the same transaction
-        stores or deletes this fact.
+        `rules.may_go_on` is then the last condition. The transaction forgets all remembered devices, except the device
+        of ``remember``. It also stores or deletes the item that assigns the credential of a passkey to the account.
+
+        Also returns ``Done`` if an earlier attempt made this change: the user has the next credentials version and the
+        changed factors. ``Refused``: the passkey to add belongs to another account.
         """

@@ -70,10 +70,13 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         return ProvedPasskey(user, challenge, use)
 
     def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> None:
-        """Use the challenge for this attempt and effect, once, and store the counter, the flags and the day.
+        """Use the challenge once, for this ``attempt`` and ``effect``. Then store the counter, the flags and the day.
 
-        Raises ``ChallengeInvalid`` if another request used it, and ``Unavailable`` if the passkey was removed
-        meanwhile.
+        Raises:
+            ChallengeInvalid: another request used the challenge.
+            Unavailable: the passkey was removed or used again, or the credentials version has changed, since the user
+                was read.
+
         """
         user, challenge, use = proved.user, proved.challenge, proved.use
         consumed = self.tickets.consume_ticket(

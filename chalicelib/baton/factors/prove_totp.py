@@ -32,8 +32,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
     A device that proved a second factor before has a rate limit of its own. All other devices share a limit of the
-    account: 30 wrong codes a day, and 100 in a row. The name of the counter of wrong codes in a row contains the step
-    of the last used code. So the count starts at zero after a code or a recovery code succeeded.
+    account: 30 wrong codes a day, and 100 in a row. A right code or recovery code starts a new count of wrong codes in
+    a row: the name of the counter contains the step of the last used code and the mark of the recovery codes.
     """
 
     store: FactorStore
@@ -131,10 +131,11 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
 
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
-    """Return the step of a right code: an unused step, else the last used step. ``None``: the code is wrong.
+    """Return the step that has this code: a step after the last used step, or the last used step itself.
 
-    The store refuses a used step, except from the same attempt for the same effect: such a request repeats a request
-    whose answer was lost. A used code counts as wrong if it is older than an ``auth_session`` can be.
+    ``None``: the code is wrong. The code of the last used step also counts as wrong if this step is older than an
+    ``auth_session`` can be. The store accepts the last used step only from the attempt and for the effect that used
+    it: such a request repeats a request whose answer was lost.
     """
     totp = user.factors.totp
     if totp is None:
@@ -156,7 +157,10 @@ def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
 
 
 def mark_of(attempt: str, effect: str) -> bytes:
-    """Return the mark of a one-time effect: 16 bytes that derive from the attempt of the request."""
+    """Return the mark of a request that uses a one-time value: 16 bytes that derive from ``attempt`` and ``effect``.
+
+    A repeated request has the same mark.
+    """
     return hashlib.sha256(f"baton mark\0{effect}\0{attempt}".encode()).digest()[:_MARK_BYTES]
 
 

@@ -37,9 +37,9 @@ def login_limits(
     For an unknown address, ``account`` is an id that no account has. The failures of this id are counted too.
 
     A known device has a rate limit of its own, which other devices cannot use up. Such a device has the key of any
-    lineage of the account, or its HMAC secret: ``proved`` is the lineage whose secret signed the login.
-    ``attested``: the client requires evidence of each device key. An attacker then cannot make many keys, and the limit
-    of a known device is higher.
+    lineage of the account, or signed the login with the HMAC secret of the lineage ``proved``.
+    ``attested``: the client requires evidence of each device key. The limit of a known device is then higher, because
+    an attacker cannot make many keys.
     """
     device = known_device(account_state, binding, proved=proved)
     if device is not None:
@@ -54,7 +54,10 @@ def login_limits(
 def known_device(
     account_state: AccountState | None, binding: Binding, *, proved: LineageId | None = None
 ) -> str | None:
-    """Return the name of a device that had a login of this account before. ``None``: the device is unknown."""
+    """Return the name of a device that had a login of this account before, for the names of its counters.
+
+    The name is the thumbprint of its key, or the lineage id ``proved``. ``None``: the device is unknown.
+    """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
         return binding.thumbprint.hex()
@@ -82,7 +85,7 @@ def proved_device(
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
     """Return the rate limit of a step-up: the limit of the device.
 
-    A device with a key has the same limit at its login.
+    For a device with a key, logins and step-ups share one counter of failures.
     """
     return (_of_device(caller.account, device_of(caller)),)
 

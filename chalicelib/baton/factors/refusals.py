@@ -28,9 +28,9 @@ class TooShort(WeakPassword):
 class TooCommon(WeakPassword):
     """The whole password is among those that attackers try first.
 
-    It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
-    a sequence of the alphabet or of a keyboard. A common word inside a longer password
-    is allowed.
+    It is on the list of common passwords, has fewer than 5 different characters, or is made of one or two sequences of
+    the alphabet, the digits or a keyboard. Or it repeats a part that is short, or that these rules forbid. A common
+    word inside a longer password is allowed.
     """
 
     code = "too_common"
@@ -233,8 +233,9 @@ class RestoreRefused(Refusal):
 class EmailUnverified(Refusal):
     """No second factor can be added before a code from the mailbox has proved the address of the account.
 
-    The rule holds if the deployment sends mail and the account has an address. Without this rule, a stranger who
-    registered the address could still log in after its owner has reset the password.
+    The rule holds if the deployment sends mail and the account has an address. Without this rule, a stranger could
+    register the address of another person and add a passkey. With this passkey, the stranger could still log in after
+    the owner of the address has reset the password.
     """
 
     status = 403
@@ -253,7 +254,10 @@ class FactorExists(Refusal):
 
 
 class FactorMissing(Refusal):
-    """The account has no authenticator app and no passkey: recovery codes and the switch require one of them."""
+    """The account has no authenticator app and no passkey.
+
+    One of them is required to renew the recovery codes, and to turn on the second factor.
+    """
 
     status = 409
     error = code = "factor_missing"

@@ -36,9 +36,9 @@ After this time, a thief with a copy of the device cannot store a restore key.
 
 
 def check_offered(client: Client, *, asked: bool = False) -> None:
-    """Check that the client offers restores, and that the account does not require a second factor (``asked``).
+    """Raise ``RestoreRefused`` if the client does not offer restores, or if ``asked`` is true.
 
-    Raises ``RestoreRefused``.
+    ``asked``: the account requires a second factor.
     """
     if not client.restore:
         raise RestoreRefused("the client does not offer restores")
@@ -59,8 +59,11 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
     def options(self, caller: Caller) -> PasskeyOptions:
         """Return the options to make a restore key.
 
-        Raises ``StepUpRequired`` if the login is older than ``KEEP_S``, ``RestoreRefused``, or ``NotFound`` if the
-        client cannot use passkeys.
+        Raises:
+            StepUpRequired: the login is older than ``KEEP_S``, and the request has no step-up grant.
+            RestoreRefused: see `check_offered`.
+            NotFound: the client cannot use passkeys.
+
         """
         now, client = self.clock(), self._client(caller)
         party = party_of(self.clients, client)

@@ -19,5 +19,8 @@ class RestoreKey(Struct, frozen=True):
 
 
 def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
-    """Return the key ids whose restore keys are useless: the account state has no login of these devices any more."""
+    """Return the key ids of useless restore keys: their devices have no login in the account state any more.
+
+    ``devices`` are the key ids of the devices that have a login.
+    """
     return tuple(sorted(restore.keys() - set(devices)))

@@ -131,8 +131,8 @@ def is_remembered(
 def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
     """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
 
-    A thief of a mailbox cannot undo the change of a device that has been in use for longer. A login that the owner, an
-    operator or a reuse ended does not count: its device may be that of a thief, who comes back.
+    A device with such a login is long-used: a thief of a mailbox cannot undo its changes. A login that ended for a
+    reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to a thief.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -175,7 +175,7 @@ def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
     """Return the factors without those that a new device added at ``since`` (seconds) or later.
 
     The result has no remembered devices. A factor that a long-used device added stays: a thief of the mailbox must not
-    remove it. The owner's switch is off if neither an authenticator app nor a passkey is left.
+    remove it. ``on`` is false if neither an authenticator app nor a passkey is left.
     """
     totp, recovery = factors.totp, factors.recovery
     no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since

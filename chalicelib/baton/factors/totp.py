@@ -36,7 +36,10 @@ def is_code_at(secret: bytes, step: int, code: str) -> bool:
 
 
 def matching_step(secret: bytes, code: str, *, after: int, now: int) -> int | None:
-    """Return the newest step after the step ``after`` that has this code. ``None``: the code is wrong or was used."""
+    """Return the newest accepted step that has this code and is later than ``after``.
+
+    ``None``: the code is wrong or was used.
+    """
     current = step_at(now)
     steps = range(current + TOTP_STEPS_AROUND, current - TOTP_STEPS_AROUND - 1, -1)
     matching = [step for step in steps if is_code_at(secret, step, code)]  # always the same number of comparisons

@@ -9,8 +9,9 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
 
-    ``returns``: an undo may give the address back. It is false if a long-used device made the change with a second
-    factor: the owner may have changed the address because the mailbox was stolen.
+    ``returns``: an undo may give the address back. This is false if a long-used device made the change with a second
+    factor: the owner may have changed the address because the mailbox was stolen. It is also false after the account
+    has returned to an older address: a thief may have set the newer address.
     """
 
     index: EmailIndex

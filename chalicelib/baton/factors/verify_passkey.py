@@ -164,10 +164,10 @@ def verify_assertion(
 
 
 def verify_silent_assertion(assertion: Assertion, *, rp_id: str, origins: Sequence[str], public_key: bytes) -> None:
-    """Verify an assertion for which no person need be present: by a restore key, on a new phone.
+    """Verify an assertion without user presence. A restore key on a new phone makes such an assertion.
 
-    The library's own function refuses such an assertion. This function makes the same checks, and the
-    library verifies the signature. Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
+    The function of the library requires user presence. This function makes its other checks, and calls the
+    library for the signature. Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
     """
     facts = _checked("authenticatorData", lambda: _authenticator_data(assertion.authenticator_data, attested=False))
     client_data, accepted = assertion.client_data, _accepted(origins)

@@ -40,7 +40,7 @@ _PARTS: Final = 3
 
 
 class NotDone(Exception):
-    """The call of Apple failed, or its answer was unusable. The message is for the log, and has no part of a token."""
+    """A call to Apple failed, or its answer was unusable. The message is for the log and has no part of a token."""
 
 
 class _Traded(Struct, frozen=True):
@@ -82,8 +82,8 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        The code must belong to the person ``sub``. With the code of another person, the deletion of the account would
-        revoke the consent of that other person.
+        Also raises ``NotDone`` if the code is not of the person ``sub`` and of the app of ``client``. With the code of
+        another person, the deletion of the account would revoke the consent of that other person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

@@ -83,8 +83,8 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
     def before_deletion(self, user: User) -> Callable[[], None]:
         """Read the token of an account before its deletion.
 
-        Return a function that revokes the token, once, after the deletion. Neither this method nor the function raises:
-        the hourly job revokes the tokens that are left.
+        Return a function to call after the deletion: it tries once to revoke the token. Neither this method nor the
+        function raises, because the hourly job revokes the tokens that are left.
         """
         linked = user.identities.get(APPLE_CODE)
         try:

@@ -46,7 +46,7 @@ _GOOGLE_SCHEME: Final = "https://"
 
 
 class IdTokenRefused(Exception):
-    """The token does not prove who the person is. The message is a private reason."""
+    """The token does not prove who the person is. The message is for the log only; ``reason`` is public."""
 
     def __init__(self, reason: Reason, why: str) -> None:
         """Keep the name of the failed check."""
@@ -57,8 +57,9 @@ class IdTokenRefused(Exception):
 class Proved(Struct, frozen=True, kw_only=True):
     """The person that a token names. ``issuer`` and ``sub`` identify the person.
 
-    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless Baton trusts the provider
-    for this address. ``auth_time`` is the time at which the person logged in at the provider, or ``None``.
+    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless the provider verified the
+    address and Baton trusts the provider for it. ``auth_time`` is the time at which the person logged in at the
+    provider, or ``None``.
     """
 
     issuer: str
@@ -74,7 +75,10 @@ class Proved(Struct, frozen=True, kw_only=True):
 
 
 class Unread(Struct, frozen=True, kw_only=True):
-    """A token of which only the head was read: key id, algorithm, the signed text, and the signature."""
+    """A token that is split but not verified. Only its head was read: ``kid`` and ``algorithm``.
+
+    ``signed`` is the text that the signature covers: head and payload, as sent.
+    """
 
     kid: str
     algorithm: str
@@ -84,12 +88,12 @@ class Unread(Struct, frozen=True, kw_only=True):
 
 
 def login_nonce(*, provider: str, client_id: str, keyid: str, attempt: str) -> str:
-    """Return the nonce of a login or a link: it names the device key and the attempt."""
+    """Return the nonce for a login, or for linking an identity: a digest that covers the device key and the attempt."""
     return _digest(f"baton-nonce-v1\n{provider}\n{client_id}\n{keyid}\n{attempt}")
 
 
 def step_up_nonce(*, provider: str, client_id: str, keyid: str, attempt: str, operation: tuple[str, str, str]) -> str:
-    """Return the nonce of a step-up: it also names the operation, by its method, path and digest."""
+    """Return the nonce for a step-up. Unlike `login_nonce`, it also covers method, path and digest of the operation."""
     lines = ("baton-step-up-v1", provider, client_id, keyid, attempt, *operation)
     return _digest("\n".join(lines))
 
@@ -176,7 +180,10 @@ def canonical_issuer(provider: Provider, issuer: str) -> str:
 
 
 def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
-    """Return the canonical address of a token, or an empty text if Baton does not trust the provider for it."""
+    """Return the canonical address of a token.
+
+    The text is empty if the provider has not verified the address, or if Baton does not trust the provider for it.
+    """
     email, says = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (says is True or (provider.kind == "apple" and says == "true")):
         return ""

@@ -45,7 +45,7 @@ Trade = Callable[[AccountId], None]
 
 
 class Entered(Struct, frozen=True):
-    """The first tokens. ``created``: the account is new."""
+    """The first tokens of a login. ``created``: this request created the account."""
 
     tokens: TokenResponse
     created: bool = False

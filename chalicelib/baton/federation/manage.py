@@ -116,7 +116,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a link", by_caller=True)
 
     def unlink(self, caller: Caller, provider: str) -> None:
-        """Unlink the identity of a provider, and end every other login.
+        """Unlink the identity of a provider, and end every login of the account except the caller's.
 
         Raises ``NotFound`` if the account has no identity of the provider, and ``LastCredential`` if the person could
         not log in any more.

@@ -90,7 +90,7 @@ class TokenToRevoke(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return the name of the token in its item: a digest, because the ciphertext has a random nonce."""
+        """Return the name of the token in its item: a digest of the ciphertext, which a random nonce makes unique."""
         return encode_base64url(_digest(self.sealed)[:12])
 
     @property

@@ -2,7 +2,7 @@
 
 Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until it is
 answered with 200. So a notice is remembered after its effect, and each effect can be repeated. A notice may arrive
-late: then it ends no login that began after the notice was issued.
+late: a late ``consent-revoked`` ends no login that began after Apple issued it.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     @property
     def until(self) -> int:
-        """Return the time up to which logins and tokens are affected. Apple's clock can differ a little."""
+        """Return ``at`` with a leeway for Apple's clock. Later logins and later stored tokens are not affected."""
         return self.at + EXPIRY_LEEWAY_S
 
 

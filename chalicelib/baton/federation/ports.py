@@ -29,8 +29,9 @@ class Identities(Protocol):
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
-        No such item may exist, except for an index entry that is no longer kept. Also returns ``IdentityTaken`` if only
-        the user or the account state exists: an account with this id was deleted.
+        None of these items may exist, except an expired e-mail index entry. Also returns ``IdentityTaken`` if the
+        user or the account state exists, but no identity: an account with this id was deleted. Also returns ``Done`` if
+        an earlier attempt of this call wrote the items.
         """
 
     def link(
@@ -38,11 +39,14 @@ class Identities(Protocol):
     ) -> Done | Moved | IdentityTaken:
         """Give the actor's account an identity, and raise the credentials version in user and account state.
 
-        This is one transaction, with these conditions: no account has the identity; the account has none of this
-        provider, and fewer than ``IDENTITIES_MAX``; the credentials version is as in ``user`` and ``actor``, whose
-        login is live. ``new.verified``: the identity proves the address of ``user``. An earlier time of proof is kept.
-        No device stays remembered, except for ``remember``. No login ends. Also returns ``Done`` if this identity is
-        stored already. ``IdentityTaken``: another account has the identity.
+        This is one transaction, with these conditions:
+        - No account has the identity. The actor's account has no identity of this provider, and fewer than
+          ``IDENTITIES_MAX`` identities.
+        - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
+
+        With ``new.verified``, the identity proves the address of ``user``. An earlier time of proof is kept. Only the
+        device ``remember`` stays remembered. No login ends. Also returns ``Done`` if an earlier attempt of this call
+        stored the identity. ``IdentityTaken``: another account has the identity.
         """
 
     def unlink(
@@ -55,13 +59,17 @@ class Identities(Protocol):
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account. Every other login ends.
+        """Take the identity of a provider from the actor's account. Every login except the actor's ends.
 
-        This is one transaction, with these conditions: the account has this identity of ``user``, and a password, a
-        passkey or another identity; the credentials version is as in ``user`` and ``actor``, whose login is live; the
-        epoch is as in ``expected``. Credentials version and epoch rise, and the actor's login stays active. The other
-        logins end with reason ``identity_unlinked``. No device stays remembered, except for ``remember``. Also returns
-        ``Done`` if the user has the next version, and no identity of the provider.
+        This is one transaction, with these conditions:
+        - The account has the identity that ``user`` has at this provider.
+        - The account also has a password, a passkey or another identity.
+        - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
+        - The epoch is as in ``expected``.
+
+        Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. Only the device
+        ``remember`` stays remembered. Also returns ``Done`` if an earlier attempt of this call made the change: the
+        user has the next credentials version, and no identity of the provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -74,23 +82,30 @@ class Identities(Protocol):
         """Store that the keys of a provider are fetched now. ``Refused``: a fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored set is at least as new, and not from the future."""
+        """Store a key set that was fetched now. A stored set that is as new or newer stays.
+
+        A stored set whose time is more than a minute ahead of ``now`` is replaced.
+        """
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
         """Take from an account an identity that its provider has deleted, and end every login of the account.
 
-        This is one transaction, with these conditions: the account is active; it has this identity of ``user``, and a
-        password, a passkey or another identity; the credentials version is as in ``user`` in both items, and rises.
-        The logins end with reason ``identity_unlinked``. No device stays remembered. Also returns ``Done`` if the user
-        has the next version, and no identity of the provider.
+        This is one transaction, with these conditions:
+        - The account is active, and has the identity that ``user`` has at this provider.
+        - The account also has a password, a passkey or another identity.
+        - The credentials version in the user's item and in the account state is as in ``user``.
+
+        Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. No device stays
+        remembered. Also returns ``Done`` if an earlier attempt of this call made the change: the user has the next
+        credentials version, and no identity of the provider.
         """
 
 
 class ProviderTokens(Protocol):
-    """The sealed refresh tokens: of identities, or waiting for their revocation. Also the private key for Apple.
+    """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
-    The removal of an identity, by any method of any port, moves its token to the waiting tokens, in the same write. If
-    there is no room, the token is dropped.
+    Every removal of an identity, by any method of any port, also moves its token to the waiting tokens. Both are one
+    write. If the shard of the token is full, the token is dropped.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
@@ -103,16 +118,16 @@ class ProviderTokens(Protocol):
         """Return the token of an identity of this account, or empty bytes."""
 
     def drop(self, index: str, account: AccountId, *, until: int) -> None:
-        """Delete the token of an identity of this account, if it was stored at ``until`` at the latest (seconds)."""
+        """Delete the token of an identity of this account, if it was stored at ``until`` (seconds) or earlier."""
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
         """Return the tokens of a shard that wait for their revocation, the oldest first."""
 
     def end(self, token: TokenToRevoke) -> None:
-        """Delete a token that waited. A repetition is safe."""
+        """Delete a token from the waiting tokens. A repetition is safe."""
 
     def apple_key(self) -> bytes:
         """Return the sealed private key for Apple, or empty bytes if none was ever set."""
 
     def replace_apple_key(self, sealed: bytes) -> None:
-        """Replace the private key for Apple, for the operator."""
+        """Store the sealed private key for Apple, in place of an earlier key."""

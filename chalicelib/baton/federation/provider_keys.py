@@ -48,7 +48,7 @@ class _Sealed(Struct, frozen=True, array_like=True):
 
 
 class ProviderKeys(Struct, kw_only=True):
-    """Find the keys that verify a token. Each environment has one such object."""
+    """Find the keys that verify a token. Each Lambda environment has one such object."""
 
     fetch: FetchKeys
     key_ring: KeyRing

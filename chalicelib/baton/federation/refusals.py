@@ -15,7 +15,7 @@ class IdentityTokenInvalid(Refusal):
 
 
 class IdentityNotAllowed(Refusal):
-    """The account of the person is not in a Google Workspace domain that the deployment accepts."""
+    """The Google account of the person is not in a Google Workspace domain that the deployment accepts."""
 
     status = 403
     error = code = "identity_not_allowed"
@@ -42,7 +42,7 @@ class ReauthenticationUnsupported(Refusal):
 
 
 class AccountDisabled(Refusal):
-    """The identity is proved, and an operator has disabled its account."""
+    """The identity is proved, but an operator has disabled its account."""
 
     status = 403
     error = code = "account_disabled"
@@ -50,7 +50,7 @@ class AccountDisabled(Refusal):
 
 
 class IdentityOfOthers(Refusal):
-    """The identity is proved, and it belongs to another account."""
+    """The identity is proved, but it belongs to another account."""
 
     status = 409
     error = code = "identity_taken"

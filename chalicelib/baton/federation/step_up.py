@@ -21,7 +21,7 @@ PROVED_WITHIN_S: Final = 300
 
 
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
-    """Verify an id_token that was made for one request of this login, by a person linked to its account."""
+    """Verify the id_token of a step-up: its nonce is for this login and request, and the account has its identity."""
 
     prove: ProveIdentity
 

@@ -114,10 +114,11 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
 
 
 def require_media_type(message: Message, wanted: str) -> None:
-    """Compare the whole media type, without regard to case, and ignore its parameters.
+    """Refuse a request whose media type is not ``wanted``, in upper or lower case.
 
-    JSON (RFC 8259 section 11) and forms define no parameters. One parameter is not ignored: a ``charset`` of JSON other
-    than UTF-8 is refused, because Baton would misread the characters. A form is always ASCII.
+    Well-formed parameters are ignored, because JSON (RFC 8259 section 11) and forms define none. There is one
+    exception: JSON with a ``charset`` other than UTF-8 is refused, because Baton would misread the characters. The
+    ``charset`` of a form does not matter, because a form is always ASCII.
     """
     given = message.fields.get("content-type", ("",))[0].strip(" \t").lower()
     media_type, semicolon, parameters = given.partition(";")

@@ -95,9 +95,10 @@ class Dispatch(Struct, kw_only=True):
         return chalice_view
 
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
-        """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of other routes.
+        """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of views outside Baton.
 
-        A view that is not Baton's decides its own answers and errors.
+        Such a view decides its own answers, and keeps the errors of Chalice that it raises. For any other exception,
+        the client gets Baton's server error.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
@@ -114,7 +115,7 @@ class Dispatch(Struct, kw_only=True):
         return self._finished(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
     def preflight(self, methods: Mapping[str, object]) -> Callable[..., Response]:
-        """Make the view that answers CORS preflights of a path with these ``methods``, if the origin is allowed."""
+        """Make the view for the CORS preflights of a path. Its answer names ``methods`` only to an allowed origin."""
 
         def preflight(**_: str) -> Response:
             event, request_id = self._current()

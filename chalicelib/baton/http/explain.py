@@ -13,7 +13,9 @@ from chalicelib.baton import errors
 
 
 def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
-    """Return the error about the first member that does not fit its field. A pointer into a list ends at the list.
+    """Return the error about the first member that does not fit its field.
+
+    If an item of a list does not fit, the JSON pointer of the error ends at the list.
 
     ``strict=False`` is for texts that are converted, such as those of a query.
     """

@@ -110,7 +110,7 @@ def android_revocations(event: CloudWatchEvent) -> None:
 
 @blueprint.schedule(Rate(1, unit=Rate.HOURS))
 def apple_revocations(event: CloudWatchEvent) -> None:
-    """Revoke the refresh tokens of Apple whose identities were removed."""
+    """Revoke Apple's refresh tokens of the identities that were removed."""
     jobs = _jobs()
     jobs.run(event, jobs.revoke_tokens)
 
@@ -134,8 +134,8 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function with a raw event. The function must exist before ``app`` is imported: that import
-    registers it.
+    Lambda calls this function with the raw event, not with an event object of Chalice. The import of ``app`` registers
+    this function, so this module must define it before that import.
     """
     del context
     installed = _jobs()
@@ -175,9 +175,9 @@ def register_feedback(app: Chalice, topic: str) -> None:
 
 
 def register_queue(app: Chalice, queue: str) -> None:
-    """Register ``jobs`` for the queue with this name, so that Chalice makes its function.
+    """Register ``jobs`` for the queue with this name, so that Chalice makes a Lambda function for the queue.
 
-    Each application needs a blueprint of its own: the name of the queue is a setting.
+    The name of the queue is a setting of each application. So each application needs a blueprint of its own.
     """
     own = Blueprint(__name__)
     own.on_sqs_message(queue=queue, batch_size=1)(jobs)

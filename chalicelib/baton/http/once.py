@@ -118,8 +118,8 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
         - ``view`` raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - ``view`` raises another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: ``render(refusal)``.
-        - ``view`` raises any other exception, such as ``Unavailable``: no answer is stored, because the view may have
-        changed something.
+        - ``view`` raises any other exception, such as ``Unavailable``: the view may have changed something. The key
+        stays claimed without an answer, as after a run that stopped.
 
         A refusal is raised again after it is stored. The caller of this method renders it with ``render``, so that this
         answer and its replays are equal to the byte. A failure to store the answer does not change the answer.

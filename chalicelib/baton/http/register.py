@@ -19,7 +19,7 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
 
 
 def register_later(app: Chalice, listed: Iterable[str], later: Later) -> None:
-    """Register the routes that are ``listed`` as ``METHOD path``, without making them."""
+    """Register the routes in ``listed``, each as ``METHOD path``. Their views are made at the first request."""
     for method, path in map(str.split, listed):
         app.route(path, methods=[method], name="later")(later.view(method, path))
 
@@ -34,7 +34,7 @@ def watch(app: Chalice, dispatch: Dispatch) -> None:
     """Prepare every route of the app, registered before or after this call.
 
     For a view that Baton made, Chalice accepts any media type, because Baton checks the media type. If web pages of
-    other origins may call, each path answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
+    other origins may call, each path answers ``OPTIONS``. For a route with Chalice's own ``cors=``, Chalice does this.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)

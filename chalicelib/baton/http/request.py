@@ -37,8 +37,8 @@ def read_request(
 ) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    In ``development`` a request may come over plain http, whose default port is 80. ``origin_secret`` is the secret of
-    a CDN. If a request has it, the viewer's address from the CDN is the source.
+    In ``development`` a request may come over plain http, so the default port 80 is removed from the host too.
+    ``origin_secret`` is the secret of a CDN. If a request has it, the viewer's address from the CDN is the source.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """

@@ -41,7 +41,7 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class Web:
-    """The check and the delivery of browser logins. The first request that needs one of them makes it."""
+    """The check and the delivery of browser logins. Each is made at the first request that needs it."""
 
     def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
         """Store the functions that make the two parts. Each is called once."""
@@ -72,8 +72,9 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
 
-        Raises ``TypeError`` at import, before any request: if the arguments of ``view`` are not those of its route, if
-        a demand of the route cannot be enforced, or if the registry has no such scope or role.
+        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if a demand of the route cannot be
+        enforced, or if the client registry lacks its scope or role. Routes of ``Later`` raise it at the first request,
+        all other routes at import.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -212,7 +213,7 @@ class Later:
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
-        """The routes."""
+        """The routes. Reading this makes them, once."""
         return tuple(self._make())
 
     @cached_property
@@ -257,9 +258,9 @@ def _is_derived(shape: object, base: type) -> bool:
 
 
 def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
-    """Return the words of a requirement. ``None`` means no requirement.
+    """Return the scopes or roles that a route requires. The set is empty if ``words`` is ``None``.
 
-    Raises ``TypeError`` for an empty requirement.
+    Raises ``TypeError`` if ``words`` is empty.
     """
     collected = frozenset(words or ())
     if words is not None and not collected:
@@ -279,7 +280,7 @@ def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = N
 
 
 def arguments_of(spec: RouteSpec) -> list[str]:
-    """Return the first arguments of a view. The path parameters follow by name."""
+    """Return the names of the arguments that a view gets by position. It gets the path parameters by name."""
     first = ["caller" if spec.signed else "message"]
     first += ["body"] if spec.body or spec.form else []
     first += ["query"] if spec.query else []

@@ -11,7 +11,8 @@ _SECRET, _VIEWER = "baton-origin-secret", "cloudfront-viewer-address"
 def viewer_of(fields: Mapping[str, Sequence[str]], secret: Secret) -> str:
     """Return the address in ``CloudFront-Viewer-Address``. It is empty without the right ``Baton-Origin-Secret``.
 
-    Every client that finds the gateway's own address can send the first field. Only the CDN can send the second field.
+    Every client that finds the gateway's own address can send ``CloudFront-Viewer-Address``. Only the CDN has the
+    secret.
     """
     sent, viewer = fields.get(_SECRET), fields.get(_VIEWER)
     if sent is None or viewer is None or len(sent) != 1 or len(viewer) != 1:

@@ -19,7 +19,10 @@ _HEAD_BYTES: Final = 2
 
 
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
-    """Encrypt an answer. ``item`` is the item key. ``nonce`` is 12 random bytes: an item may get two answers."""
+    """Encrypt an answer. ``item`` is the item key, ``nonce`` is 12 bytes.
+
+    The nonce must be random: an item can get more than one answer, and all of them are encrypted with the same key.
+    """
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")
     root = ring.root_for_new(now)

@@ -62,7 +62,8 @@ class PublicKey(Struct, frozen=True):
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
         """Read a JWK. Raises ``InvalidKey`` unless it is a public P-256 or Ed25519 key in canonical form.
 
-        Other members are ignored (RFC 7517 section 4), but a member of a private key is refused.
+        A member of a private key, such as ``d``, is refused. Members that are not required are ignored (RFC 7517
+        section 4).
         """
         for name in _PRIVATE:
             if name in jwk:
@@ -103,8 +104,8 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        This takes longer than a verification, so it is done only when a device sends its key at login. No signature
-        verifies with a key that fails this check.
+        This check takes longer than the verification of a signature. So Baton makes it only when a device sends its key
+        at login. Other places do not need it: no signature verifies with a key that is not a point.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

@@ -111,7 +111,7 @@ class Ring(Struct, frozen=True):
     def serves(self, key: SigningKey, issued_at: int) -> bool:
         """Check whether this key may have signed a token with this ``issued_at``.
 
-        There is no earliest ``issued_at``.
+        An ``issued_at`` before the period of the key is possible too: see rule 2 of this module.
         """
         end = self.served_until(key)
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
@@ -119,9 +119,9 @@ class Ring(Struct, frozen=True):
     def published(self) -> tuple[SigningKey, ...]:
         """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
-        The not-before time ended every login that began earlier. A key is left out if each token that it may have
-        signed is older than that time. Such a key may have leaked, and a resource server checks tokens only with the
-        published keys.
+        The not-before time ended every login that began earlier. So a key is left out if all tokens that it may have
+        signed are older. The key may have leaked, and a resource server does not check the not-before time: it would
+        accept a forged token if this key were published.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -146,22 +146,24 @@ class Ring(Struct, frozen=True):
     def account_ids(self, email: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a registration attempt, one for each root, beginning with the root for new ids.
 
-        A new account gets the first id. The others identify a repetition from before a rotation.
+        A new account gets the first id. With the other ids, a retry finds an account that the same attempt made before
+        a rotation of the root.
         """
         return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
 
     def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
-        ``source_id`` is the id in that system. So a repetition finds its own account. Two accounts with two spellings
-        of one address in that system remain two accounts.
+        ``email`` is the canonical address, or an identity index if the person has no address. ``source_id`` is the id
+        in the other system. With these ids, a repeated import finds the account that it made. Two accounts of the other
+        system with one canonical address get different ids. So the second is a conflict, and not a repetition.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
     def federated_ids(self, subject: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a sign-up with an identity provider, in the same order as ``account_ids``.
 
-        ``subject`` names the provider and the person.
+        ``subject`` is the result of ``identity_index``.
         """
         return tuple(
             AccountId(_id(root, b"federated account id", subject, attempt)) for root in self._newest_first(now)
@@ -175,7 +177,8 @@ class Ring(Struct, frozen=True):
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 
-        ``account`` is the id of the account. So one attempt begins one lineage, with and without a second factor.
+        The ids depend only on the account id, the attempt and the roots. So an attempt begins one lineage, whether or
+        not the login must prove a second factor.
         """
         return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 
@@ -226,7 +229,7 @@ def root_version(identity: AccountId | LineageId) -> int:
 
 @lru_cache(maxsize=64)
 def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
-    """Derive the key of a secret for one purpose (HKDF-SHA256 without salt, RFC 5869), and cache it."""
+    """Derive a key from a secret for one purpose (HKDF-SHA256 without salt, RFC 5869). The key is cached."""
     return hkdf(secret, purpose, length)
 
 

@@ -44,9 +44,10 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Make the next signing key sign in ten minutes, or earlier if it is due. Add a further next key if none is left.
+    """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
 
-    Every environment has read the new time before it comes, so the two keys never sign at the same time.
+    If no other key follows the next key, add one. Every environment has read the new time before it comes. So the
+    current key and the next key never sign at the same time.
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
@@ -63,8 +64,9 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """End the period of every signing key in the ring: of the current key now, of the next key in ten minutes.
 
-    In these ten minutes the next key signs, because it was published long ago. An attacker who read the ring has this
-    key too. So a new key follows as soon as every environment has read it. One more new key becomes the next key.
+    In these ten minutes the next key signs, because every environment has read it. If it was made less than ten minutes
+    ago, the current key signs until it is that old. An attacker who read the ring has the next key too. So a new key
+    signs after the ten minutes, when every environment has read the new key. A second new key becomes the next key.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

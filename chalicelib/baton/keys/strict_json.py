@@ -11,7 +11,7 @@ from chalicelib.baton.policy import JSON_DEPTH_MAX
 
 
 class NotStrict(ValueError):
-    """The text is not accepted. ``name`` is the name of a duplicate member, which the sender chose."""
+    """The text is not accepted. ``name`` is the name of a duplicate member, or empty. It is input of the sender."""
 
     def __init__(
         self,
@@ -25,10 +25,10 @@ class NotStrict(ValueError):
 
 
 def read_object(encoded: bytes) -> dict[str, Any]:
-    """Return the object. Raises ``NotStrict``.
+    """Decode a JSON object from its bytes. Raises ``NotStrict``.
 
-    Reasons: it is not JSON in UTF-8, not an object, nested too deeply, or has a duplicate member, NaN, Infinity or a
-    number that is too large for a float.
+    Reasons: the bytes are not JSON in UTF-8, the value is not an object or is nested too deeply, or it has a duplicate
+    member, NaN, Infinity, or a float that is out of range, such as ``1e999``.
     """
     try:
         value = json.loads(

@@ -77,9 +77,9 @@ it proves the app, but not where the key of the device is."""
 
 
 def assurance_number(assurance: Assurance, attestation: Attestation = Attestation.NONE, provider: int = 0) -> int:
-    """Return the stored number of a way of authentication, an attestation and a provider.
+    """Return the one number that stores a way of authentication, an attestation and the code of a provider.
 
-    Raises ``ValueError`` for a provider that cannot be stored.
+    Raises ``ValueError`` unless ``provider`` is 0 (none) to ``PROVIDERS_MAX``.
     """
     if not 0 <= provider <= PROVIDERS_MAX:
         raise ValueError("the code of a provider is 1 to 15, or 0 for none")
@@ -105,11 +105,11 @@ def attested_as(attestation: Attestation) -> Attested | None:
 
 
 def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
-    """Return the methods of RFC 8176 of a login. A key in hardware is one of them."""
+    """Return the ``amr`` of a login. It includes ``hwk`` if an attestation proves that the key is in hardware."""
     hardware = attestation in {Attestation.TEE, Attestation.STRONGBOX}
     return (*assurance.amr, _HARDWARE_KEY) if hardware else assurance.amr
 
 
 def by_provider(assurance: Assurance) -> Assurance:
-    """Return the assurance of a login in which an identity provider replaced the password."""
+    """Return the assurance with an identity provider in place of the password. Without a password, it is unchanged."""
     return _BY_PROVIDER.get(assurance, assurance)

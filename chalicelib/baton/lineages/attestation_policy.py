@@ -19,8 +19,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class AttestationPolicy(Struct, frozen=True):
-    """The attestation rules of a client. ``rule``: evidence is ignored, judged and reported, or required for a login.
+    """The attestation rules of a client.
 
+    ``rule``: evidence is ignored (``off``), judged and reported (``report``), or required for a login (``required``).
     ``environments`` and ``categories`` belong to App Attest, ``security`` and ``boot_keys`` to Android.
     """
 
@@ -32,9 +33,10 @@ class AttestationPolicy(Struct, frozen=True):
 
 
 def read_attestation(row: Any, apps: Apps, problems: list[str]) -> AttestationPolicy:  # noqa: ANN401 - any TOML value
-    """Read ``attestation`` of a client, and the attestation keys in its ``apple`` and ``android``.
+    """Read ``attestation`` of a client, and the members for attestation in its tables ``apple`` and ``android``.
 
-    Add their problems to ``problems``. If there is any problem, return the default policy.
+    Add their problems to ``problems``. If there is any problem, return the default policy. If ``problems`` has an entry
+    before the call, nothing is read.
     """
     if problems or not isinstance(row, dict):
         return AttestationPolicy()

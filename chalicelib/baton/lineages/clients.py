@@ -62,12 +62,12 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's. ``second_factor``: whether the client requires a second factor at each login, can ask for it,
-    or cannot ask (``off``). ``remember_days``: for how many days a device that proved a second factor needs no new
-    proof; 0: no device is remembered. ``apps`` are its web origins and its apps, which may use passkeys. ``restore``:
-    its logins may be restored on a new phone. ``delivery``: the client gets its tokens in the body or in cookies.
-    ``origins`` are further origins whose pages may send these cookies. ``device_bound``: browsers may
-    bind these cookies to a key. ``trusted_sources`` are the networks whose header ``Baton-Client-Address`` counts.
+    recognised as Baton's. ``second_factor``: the client needs a second factor at each login, can ask for it if the
+    account needs it (``optional``), or cannot ask (``off``). ``remember_days``: for so many days, a device that proved
+    a second factor needs no new proof (0: never remembered). ``apps``: its web origins and apps, for passkeys and
+    attestation. ``restore``: its logins may be restored on a new phone. ``delivery``: tokens are in the body or in
+    cookies. ``origins``: origins, beside the API's own, whose pages may send the cookies. ``device_bound``: browsers
+    may bind the cookies to a key. ``trusted_sources``: the networks from which ``Baton-Client-Address`` counts.
     """
 
     id: str
@@ -146,7 +146,7 @@ class Clients:
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
 
     def roles_of_login(self, codes: Collection[int], *, acr: str) -> frozenset[str]:
-        """Return the names of the roles that a login of the account has. ``acr`` is the level of the login.
+        """Return the names of the roles that a login has. ``codes`` are the roles of its account, ``acr`` is its level.
 
         A role with ``second_factor = "required"`` is left out below ``aal2``.
         """
@@ -180,7 +180,7 @@ class Clients:
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
         """Parse the text of a client registry. ``file`` is the name that error messages use.
 
-        Raises ``RegistryProblems``, which lists every problem with the name of the file.
+        Raises ``RegistryProblems``, which lists every problem, each after the name of the file.
         """
         try:
             rows = tomllib.loads(text)
@@ -346,5 +346,5 @@ def _switch_problems(row: Mapping[str, object]) -> Iterator[str]:
 
 
 def level(acr: str) -> int:
-    """Return the rank of a level. An unknown level is below every known level."""
+    """Return the rank of an ``acr`` level: a stronger login has a higher rank. An unknown level has the lowest rank."""
     return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

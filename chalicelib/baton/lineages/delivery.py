@@ -10,7 +10,7 @@ DeviceBound = Literal["off", "offer"]
 
 
 def delivery_problems(row: Mapping[str, object]) -> Iterator[str]:
-    """List the problems of ``delivery`` and of the keys that belong to it, in a row of the registry."""
+    """List the problems of ``delivery``, ``device_bound``, ``trusted_sources`` and ``origins`` in a row of a client."""
     delivery, origins = row.get("delivery", "body"), row.get("origins", [])
     if delivery not in get_args(Delivery):
         yield f"delivery is one of {', '.join(get_args(Delivery))}"

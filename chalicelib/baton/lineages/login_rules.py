@@ -12,7 +12,7 @@ from chalicelib.baton.policy import DAY_S, HANDED_OVER_KEPT_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
-    """Too few lineages are old enough to be removed. At the time ``until`` (seconds), enough of them will be."""
+    """Too few lineages are old enough to be removed. ``until`` is the time, in seconds, when a retry may succeed."""
 
     until: int
 
@@ -45,8 +45,8 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s`` is the idle limit of the app's login. The expiry of the new lineage includes this limit, so no other rule
-    checks the limit.
+    ``idle_s`` is the idle limit of the app's login. If the app's current token reaches this limit first, the new
+    lineage expires at that time. Therefore no other rule checks this limit for the new lineage.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -59,9 +59,8 @@ def replaced_by_handover(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a handover ends.
 
-    These are the earlier lineages that this app handed to this client, and the lineage of the cookies.
-
-    ``over`` is the lineage whose cookies the browser sent.
+    These are the lineages that the same login of the app handed over to the same client as ``lineage``. The handover
+    also ends ``over``, the lineage whose cookies the browser sent. Lineages that have already ended are left out.
     """
     return tuple(
         one
@@ -75,10 +74,11 @@ def replaced_by_handover(
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None, over: LineageId | None = None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a login ends: those of the same device and of the same cookies that have not ended.
+    """Return the lineages that a login ends: those with the same device key, and the lineages ``proved`` and ``over``.
 
-    A device has one login. Only a copy of the device could use an earlier login. ``proved`` is the lineage whose HMAC
-    secret signed the login request. ``over`` is the lineage whose cookies the browser sent with the login request.
+    ``proved`` is the lineage whose HMAC secret signed the login request. ``over`` is the lineage whose cookies the
+    browser sent with the login request. Lineages that have already ended are left out. A device has only one login:
+    after a new login, only a copy of the device could use an earlier one.
     """
     return tuple(
         lineage
@@ -100,14 +100,15 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     parent: LineageId | None = None,
     live_too: bool = True,
 ) -> tuple[Lineage, ...] | NoRoom:
-    """Return the lineages to remove for a new lineage: first ended, then expired or idle, then least recently used.
+    """Return the lineages to remove, to make room for a new lineage. ``NoRoom``: too few can be removed.
 
-    A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
-    request could begin the login again. For an ended lineage of a handover, the time is ``HANDED_OVER_KEPT_S``. A
-    lineage from before a password change or a reset can be removed at any age: the password in its login request is no
-    longer valid. ``replaced`` are the lineages that the new login ends. ``parent`` is the login of the old phone, if
-    the new login is restored from it. The parent is kept: both phones are in use during a move. ``live_too=False``: no
-    live lineage is removed.
+    Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
+    ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
+    removed. A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of
+    its login request could begin the login again. For a lineage of a handover that is no longer live, the time is
+    ``HANDED_OVER_KEPT_S``. A lineage from before a password change or a reset can be removed at any age: the password
+    in its login request is no longer valid. ``parent`` is the parent of the new lineage, if any. It is kept. After a
+    restore, both phones are in use. After a handover, the new login depends on the parent.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
@@ -148,7 +149,10 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
 
 def last_used(lineage: Lineage, *, now: int) -> int:
-    """Return when a lineage was last used, in seconds. If only the day is stored, the result is the end of that day."""
+    """Return when a lineage was last used, in seconds.
+
+    If only the day is stored, the result is the end of that day, or ``now`` if this is earlier.
+    """
     if lineage.last_used_day is None:
         return lineage.issued_at
     return max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))

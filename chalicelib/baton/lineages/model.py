@@ -66,7 +66,7 @@ class Assurance(Struct, frozen=True):
 
 
 class Attestation(IntEnum):
-    """The statement of a device's platform about a login: its app, or the hardware that keeps its key.
+    """What the platform of a device attested for a login: the app, or the hardware that keeps the device key.
 
     The stored value is the number.
     """
@@ -100,13 +100,14 @@ class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
-    4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
-    limit. Only mechanism ``session`` has ``in_use_since``: use does not extend a session id that was issued before this
-    time. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh`` and
-    ``long_lived``. ``label`` is the name of the device, at most 32 bytes. ``parent`` is the login of the old phone, if
-    this login was restored from it, or the login of the app, if an app handed this login over to a browser.
-    ``browser_key`` is the key to which the cookies of the browser are bound, if any. ``attestation`` is what the device
-    proved about itself, and ``provider`` the code of the identity provider that the person logged in with; 0: none.
+    4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
+    lineage is idle if ``issued_at`` is older than the idle limit. Only mechanism ``session`` has ``in_use_since``: use
+    does not extend a session id that was issued before this time. ``last_used_day`` (days since the epoch) belongs to
+    the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
+    device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from it, or the login
+    of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which the cookies of the
+    browser are bound, if any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the
+    identity provider that the person logged in with, or 0 if there was none.
     """
 
     id: LineageId
@@ -132,13 +133,14 @@ class Lineage(Struct, frozen=True):
     def app(self) -> LineageId | None:
         """The login of the app that handed this login over. This login is live only while the login of the app is live.
 
-        A restored login has a parent too, but does not depend on it. A restored login is always bound to a key.
+        ``None``: no app handed this login over. A restored login has a parent too, but does not depend on it. It is
+        always bound to a key. A login that was handed over has no binding.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
 
 class Rights(Struct, frozen=True):
-    """The rights of an account, in addition to the scope of its client.
+    """The rights of an account. Its logins have them in addition to the scope of their client.
 
     ``roles`` are the codes of the account's roles. ``attributes`` are what the team stored for the account, encoded as
     MessagePack; empty bytes if there are none. Only a function of the team reads them, so an exchange does not decode

@@ -38,14 +38,16 @@ class LineageStore(Protocol):
     ) -> Done | Moved:
         """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
-        This is one write, with these conditions: the account is active. Epoch and credentials version are as in
-        ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
-        is unchanged. At most ``lineages_max`` lineages result. The roles are as in ``expected``: the first tokens have
-        them. For a lineage that is bound to a key, the number of lineages is as in ``expected``: a different number can
-        mean that another login with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
+        This is one write. ``Moved``: one of the following conditions is false, and nothing is written. The account is
+        active. Its epoch, credentials version and roles are as in ``expected``. (The first tokens contain these roles.)
+        The new lineage does not exist yet. Each replaced lineage exists and has not ended. Each removed lineage is
+        unchanged. After the write, the account has at most ``lineages_max`` lineages. If the new lineage is bound to a
+        key, the account has the same lineages as in ``expected``: an added lineage could have the same key.
 
-        For a lineage with a parent there is one more condition: the parent is live at the ``auth_time`` of the new
-        lineage, and its binding is as in ``expected``. The not-before time is not compared: the caller has compared it.
+        If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage, and the binding of
+        the parent is as in ``expected``. The caller must have checked the not-before time for the parent.
+
+        A lineage in both ``replaced`` and ``removed`` is deleted. ``Done`` also if the new lineage is already stored.
         """
 
     def record_use(
@@ -81,7 +83,8 @@ class LineageStore(Protocol):
         """Disable, delete or enable an account, for the operator.
 
         Disabling and deleting end every lineage. Enabling revives no lineage. A deleted account stays deleted and has
-        no roles: deleting it again is ``Done``, any other status is ``Refused``, as for an unknown account.
+        no roles. Deleting it again is ``Done``. Any other status is ``Refused``. For an unknown account, every status
+        is ``Refused``.
         """
 
     def set_roles(
@@ -89,8 +92,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Done`` if the account, active or disabled, already has the new roles. ``Refused`` if it is not active, or does
-        not exist. ``Moved`` if its roles are not ``expected``.
+        ``Done`` also if the account is active or disabled and already has the new roles. Otherwise ``Refused`` if the
+        account is not active or does not exist, and ``Moved`` if its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
@@ -112,9 +115,10 @@ class LineageStore(Protocol):
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
-        This method sends nothing: a view adds the element to its own transaction, for boto3's low-level client. If the
-        route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare one bit
-        of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
+        This method sends nothing: a view adds the element to its own transaction. The element has the form of boto3's
+        low-level client. If the route requires no role, ``roles`` is ``None``. If it requires a role, ``roles`` are all
+        roles of the account, as they were read. The roles are stored as one number, and DynamoDB cannot compare one bit
+        of a number. Therefore the element also fails if any other role has changed.
 
         Raises:
             NotImplementedError: the storage has no transactions.

@@ -26,7 +26,7 @@ _SECOND_LEVEL_CHARACTERS_MAX: Final = 3
 
 
 class RelyingParty(Struct, frozen=True):
-    """The table ``[webauthn]``. ``origins`` are web origins. The two URLs are pages of the account, or empty."""
+    """The table ``[webauthn]``. ``enroll_url`` and ``manage_url`` are pages to add and manage passkeys, or empty."""
 
     rp_id: str
     rp_name: str
@@ -52,9 +52,9 @@ class Apps(Struct, frozen=True):
 
 
 def read_relying_party(table: object, problems: list[str]) -> RelyingParty | None:
-    """Read the table ``[webauthn]``. Return ``None`` if the registry does not have it.
+    """Read the table ``[webauthn]``. Return ``None`` if the registry does not have it, or if it is invalid.
 
-    Add its problems to ``problems``.
+    Add the problems of the table to ``problems``.
     """
     if table is None:
         return None

@@ -148,9 +148,9 @@ def ended_of(
 ) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    A rise of the epoch ended every lineage of an older epoch. The account state stores only the last rise. A rise of
-    the not-before time ended every lineage that began earlier, with reason ``ended_everywhere``. A lineage that an app
-    handed over ended with the lineage of the app.
+    A rise of the epoch ended every lineage of an older epoch. The result has the time and reason of the last rise,
+    because only this rise is stored. A rise of the not-before time ended every lineage that began earlier, with reason
+    ``ended_everywhere``. A lineage that an app handed over ended with the lineage of the app.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -202,7 +202,7 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    In a handover, a person proves nothing. If the new lineage counted as proved, each handover would give a thief with
+    In a handover, a person proves nothing. If the result were the new lineage, each handover would give a thief with
     the token of the app a new time of login and new rate limits.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
@@ -227,9 +227,9 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     The current generation may be used until its own expiry. The previous generation may be used for
-    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. This limit also ends a copy of the
-    device: the copied attempt can get the previous token, but not the current one. A token of a sliding mechanism is
-    valid as long as the login is used without a gap of ``access_s``.
+    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. This limit also stops a copy of the
+    device: with the copied attempt, it gets only the token that the owner's next exchange replaces. A token of a
+    sliding mechanism is valid as long as the login is used without a gap of ``access_s``.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -256,7 +256,7 @@ class ProofOutdated(Struct, frozen=True):
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
-    """Decide whether a write on behalf of a login may happen: only while that login is active.
+    """Return the actor's lineage if the actor may write. ``ProofOutdated``: its credentials version is not current.
 
     The account must be active. The lineage must have the account's epoch, must not have ended or expired, and must have
     begun at the not-before time or later. The idle limit is not checked: the call itself is a use.
@@ -306,8 +306,8 @@ def check_attributes(attributes: bytes) -> None:
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    With a single-use mechanism the exchange records the use. A sliding mechanism stores the use as ``issued_at``, every
-    other mechanism as ``last_used_day``.
+    With a single-use mechanism, the result is ``None``: the exchange records the use. A sliding mechanism stores each
+    use as ``issued_at``. The others store ``last_used_day``: ``refresh`` at renewals only, ``long_lived`` at any use.
     """
     if mechanism.single_use:
         return None
@@ -322,8 +322,8 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
-    A renewal is always recorded. ``in_use_since`` becomes now at a renewal, so an earlier session id expires at its own
-    expiry. It also becomes now after a gap longer than the life of an id, so ids from before the gap stay expired.
+    A renewal is always recorded, and sets ``in_use_since`` to ``now``: later use does not extend earlier session ids.
+    The first use after a gap of ``access_s`` or more sets it too: ids from before the gap stay expired.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None

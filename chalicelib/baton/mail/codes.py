@@ -15,14 +15,14 @@ _MAC_BYTES_USED: Final = 16
 
 
 def code_of(root: Secret, *, use: str, session_id: bytes, address: str) -> str:
-    """Return the code of a session, eight digits. Sixteen bytes of the MAC make every code equally likely."""
+    """Return the code of a session, eight digits. With 16 bytes of the MAC, the bias of the modulo is negligible."""
     message = b"".join(len(part).to_bytes(4, "big") + part for part in (use.encode(), session_id, address.encode()))
     mac = hmac.digest(derive(root, b"mail code"), message, "sha256")
     return f"{int.from_bytes(mac[:_MAC_BYTES_USED], 'big') % 10**MAIL_CODE_DIGITS:0{MAIL_CODE_DIGITS}}"
 
 
 def is_code(typed: str, code: str) -> bool:
-    """Compare the text that a person typed with a code, in constant time. Spaces are ignored."""
+    """Check whether a typed text is this code, in constant time. Spaces in the text are ignored."""
     return hmac.compare_digest(typed.replace(" ", "").encode(), code.encode())
 
 

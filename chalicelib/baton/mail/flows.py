@@ -30,7 +30,7 @@ from chalicelib.baton.tokens.presented import RequestVerifier
 class MailFlows(Struct, frozen=True, kw_only=True):
     """The parts of the flows of mail. ``enabled``: the deployment sends mails.
 
-    ``claims_from``: an account that was created before this time (seconds) is from a time without mail.
+    ``claims_from`` (seconds): an account that was created earlier is from a time without mail. No reset claims it.
     """
 
     clock: Clock
@@ -57,7 +57,7 @@ class MailFlows(Struct, frozen=True, kw_only=True):
 
     @property
     def login_codes(self) -> LoginCodesByMail | None:
-        """Return the codes of a login that must enrol its first factor. ``None`` without mail."""
+        """Return the part that sends and checks the code before a first factor is enrolled. ``None`` without mail."""
         return LoginCodesByMail(start=self._start, ephemeral=self.ephemeral, log=self.log) if self.enabled else None
 
     def routes(self) -> tuple[Route, ...]:

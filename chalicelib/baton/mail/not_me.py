@@ -32,10 +32,11 @@ NOT_ME: frozenset[LinkUse] = frozenset({"not_me"})
 
 
 def is_unproved(user: User, *, claims_from: int) -> bool:
-    """Check whether the owner of the mailbox may delete the account.
+    """Check whether the owner of the mailbox may claim or delete the account. There are three conditions.
 
-    The address was never proved, and the account is not from a time without mail (created before ``claims_from``). The
-    account has no second factor: with one, the mailbox would be a way around that factor.
+    1. The address was never proved.
+    2. The account was created at ``claims_from`` (seconds) or later. An earlier account is from a time without mail.
+    3. The account has no second factor. Otherwise, the mailbox would be a way around that factor.
     """
     return user.verified_at is None and user.created_at >= claims_from and not factor_kinds(user.factors)
 

@@ -64,7 +64,7 @@ class PendingOrders:
 
 
 class Mailbox:
-    """The mails of the development server, the last 100 of all addresses. It sends nothing."""
+    """The last 100 mails of the development server, to all addresses together. A mailbox sends nothing."""
 
     def __init__(self) -> None:
         """Begin empty."""

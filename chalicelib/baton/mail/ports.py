@@ -67,7 +67,7 @@ class Suppressions(Protocol):
     def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
         """Delete the suppression of an address. ``Refused``: there is none.
 
-        ``only_bounce``: a complaint stays, and is ``Refused``.
+        With ``only_bounce``, the suppression of a complaint stays, and the result is ``Refused``.
         """
 
 
@@ -86,9 +86,10 @@ class Undo(Struct, frozen=True, kw_only=True):
     """The changes that an undo makes in an account.
 
     ``password_hash`` is of a random password. ``factors`` are the factors that stay. ``address`` is the old address
-    that the account gets back, or ``None``. ``kept`` are the old addresses that it still keeps, and ``freed`` those
-    that become free. ``identities`` are the identities that stay, by the code of the provider. ``mark`` is the id of
-    the link. The undo uses the link up, and ``used_until`` is when the link expires (seconds).
+    that the account gets back, or ``None``. ``kept`` are the old addresses that the account still keeps. ``freed`` are
+    the old addresses that become free, and the current address if the account gets ``address`` back. ``identities``
+    are the identities that stay, by the code of the provider. ``mark`` is the id of the link, which works once.
+    ``used_until`` is when the link expires (seconds).
     """
 
     password_hash: bytes
@@ -105,7 +106,7 @@ class Undo(Struct, frozen=True, kw_only=True):
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
     def removed_identities(self, user: User) -> list[str]:
-        """Return the indexes of the identities of the account that do not stay."""
+        """Return the indexes of the identities that the undo removes from the account."""
         return [linked.index for code, linked in user.identities.items() if code not in self.identities]
 
 
@@ -115,11 +116,12 @@ class MailUsers(ProvingUsers, Protocol):
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, raise the credentials version, and end every login of the account.
 
-        This is one transaction, with these conditions: the account is active, and the credentials version is as in
-        ``user`` in both items. It deletes remembered devices and restore keys, and stores ``mark`` with the password.
-        Without ``claim``, the logins end with reason ``password_reset``. With ``claim``, it is one more condition that
-        the address was never proved. The address is then stored as proved, the identities, roles and attributes of the
-        account are removed, and its logins end with reason ``claimed``.
+        This is one transaction. The account must be active, and user item and account state must still have the
+        credentials version of ``user``. The transaction deletes remembered devices and restore keys, and stores
+        ``mark`` with the password. Without ``claim``, the logins end with reason ``password_reset``.
+
+        With ``claim``, the address must also be unproved. The transaction then stores that the address is proved. It
+        removes the identities, roles and attributes of the account. The logins end with reason ``claimed``.
         """
 
     def move_address(
@@ -127,27 +129,40 @@ class MailUsers(ProvingUsers, Protocol):
     ) -> Done | Moved | AddressTaken:
         """Replace the address of the actor's account by a proved address, and raise the credentials version.
 
-        This is one transaction, with these conditions. The new address is free: it has no entry, its time as an old
-        address has passed, or it is an old address of this account. ``user`` is as stored: its address, its credentials
-        version, and whether the address is proved. The credentials version is as in ``actor``, whose login is live.
+        This is one transaction, with these conditions:
 
-        ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. An address
-        that was never proved is free immediately. No login ends.
+        1. The new address has no e-mail index entry, or its time as an old address has passed, or it is an old address
+           of this account.
+        2. The stored user has the address of ``user``. If that address is unproved in ``user``, it is still unproved.
+        3. User item and account state have the credentials version of ``actor``, and the login of ``actor`` is live.
+
+        ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. If the
+        replaced address was never proved, it is free immediately. No login ends.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
         """Undo changes of an account, raise the credentials version, end every login, and use the link.
 
-        This is one transaction, with these conditions: the account is active, the credentials version is as in
-        ``user`` in both items, and the link is not used. The logins end with reason ``undone``. Remembered devices and
-        restore keys are deleted. ``Refused``: the link was used before.
+        This is one transaction, with these conditions:
+
+        1. The account is active.
+        2. User item and account state still have the credentials version of ``user``.
+        3. The link is not used.
+        4. ``undo.address``, if any, is still kept for the account, and ``undo.freed`` still belong to the account.
+
+        The logins end with reason ``undone``. Remembered devices and restore keys are deleted. ``Refused``: the link
+        was used before.
         """
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
         """Delete an account whose address was never proved: the user, its e-mail index entry and its logins.
 
-        This is one transaction, with these conditions: the account is active, its address is as in ``user`` and was
-        never proved, and the credentials version is as in ``user`` in both items. ``mark`` is stored with the deleted
-        account state (``deleted_by``). The identities are deleted too. The user has no second factor, so no other item
-        belongs to it.
+        This is one transaction, with these conditions:
+
+        1. The account is active.
+        2. Its address is as in ``user``, and was never proved.
+        3. User item and account state still have the credentials version of ``user``.
+
+        ``mark`` is stored with the deleted account state (``deleted_by``). The identities are deleted too. The user has
+        no second factor, so no other item belongs to the user.
         """

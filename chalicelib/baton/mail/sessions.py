@@ -55,11 +55,11 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    For a registration, and if no account has the address, ``account`` is an id that no account has, and
-    ``account_state`` is ``None``.
+    For every registration, and for any other request if no account has the address, ``account`` is an id that no
+    account has. ``account_state`` is then ``None``.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
-    ``settled`` is for a new address (``tickets.MailSession``).
+    ``settled``: the old address cannot undo the change to this new address (``tickets.MailSession``).
     """
 
     use: Use
@@ -105,7 +105,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def send(  # noqa: PLR0913 - the parts of a mail
         self, wanted: Wanted, *, session_id: bytes, root: Root, minutes: int, source: str, ring: Ring, now: int
     ) -> None:
-        """Count a code, and queue its mail. The code is valid for ``minutes``, with the session ``session_id``.
+        """Count a mail against the rate limits, and queue it. Its code is valid for ``minutes``, with this session.
 
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
@@ -169,9 +169,9 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the name of a device that has, or had, a login of the account, or an empty text for another device.
+    """Return the id of the login or of the key that requests a code, if its device is known. Otherwise: an empty text.
 
-    Strangers cannot use up the sessions of a known device.
+    A known device has, or had, a login of the account. It has its own limit, which strangers cannot use up.
     """
     if wanted.lineage:
         return wanted.lineage

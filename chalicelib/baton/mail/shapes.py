@@ -51,7 +51,10 @@ class AddressCode(Body):
 
 
 class AddressVerification(Body):
-    """``POST /me/email/verify``. Send ``mail_session`` and ``code``; or ``link``, on any login of the account."""
+    """``POST /me/email/verify``. Send ``mail_session`` and ``code`` with the login that requested the code.
+
+    Or send only ``link``, with any login of the account.
+    """
 
     mail_session: MailSessionText | None = None
     code: Code | None = None

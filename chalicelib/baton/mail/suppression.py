@@ -32,7 +32,7 @@ def is_suppressed(suppression: Suppression | None, *, now: int) -> bool:
 
 
 class ReadEmailStatus(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.EmailStatus``."""
+    """``accounts.ports.EmailStatus``, from the suppressions."""
 
     suppressions: Suppressions
 
@@ -44,7 +44,10 @@ class ReadEmailStatus(Struct, frozen=True, kw_only=True):
 
 
 class NoteForwarding(Struct, frozen=True, kw_only=True):
-    """``federation.notices.Forwarding``: a relay of Apple refuses mails like a mailbox that does not exist."""
+    """``federation.notices.Forwarding``, with suppressions.
+
+    If a person turns forwarding off, Apple's relay refuses the mails, as if the mailbox did not exist.
+    """
 
     key_ring: KeyRing
     suppressions: Suppressions
@@ -94,7 +97,7 @@ _REPORTS = msgspec.json.Decoder(_Report)
 
 
 class Ignored(Exception):
-    """The report changes nothing. The message says why. It is logged, so it contains no address."""
+    """The report changes nothing. The text of the exception is the ``reason`` in the log, and has no e-mail address."""
 
 
 class TakeFeedback(Struct, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ them. ``15.2`` is not changed, ``example.com`` is."""
 def render(
     name: str, *, language: str, to: str, values: Mapping[str, str], urls: Mapping[str, str] | None = None
 ) -> Mail:
-    """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name.
+    """Write a mail, in English if ``language`` has no texts. Raises ``KeyError`` if a text has an unknown ``$name``.
 
     ``urls`` has the URL of each part that this mail has. A part without a URL is left out.
     """

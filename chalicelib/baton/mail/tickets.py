@@ -40,11 +40,11 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid. It has the same length for an address with and without an account.
 
-    For a registration, and if no account has the address, ``account`` is an id that no account has. ``key`` is the
-    public key that must sign the request with the code, raw, or empty. ``lineage`` is the login that requested the
-    code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the root secret of
-    the code. ``settled``: a long-used device requests a change of the address with a second factor, so the old address
-    cannot undo the change.
+    For every registration, and for any other request if no account has the address, ``account`` is an id that no
+    account has. ``key`` is the raw public key that must sign the request with the code, or empty. ``lineage`` is the
+    login that requested the code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version
+    of the root secret of the code. ``settled``: a long-used device requested a new address, after a step-up with a
+    second factor. So the old address cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -68,8 +68,8 @@ class MailSession(Ticket, frozen=True):
 class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
-    ``version`` is the credentials version of a reset or a proof, in 8 bytes, and empty for an undo. ``since``: an undo
-    reverts every change since this time (seconds).
+    In the mail of a code, ``version`` is the credentials version when the code was requested, in 8 bytes. In a notice,
+    it is empty. ``since``: an undo reverts changes since this time (seconds). It is 0 if the link is not for an undo.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_link"]
@@ -109,7 +109,7 @@ class MailOrder(Ticket, frozen=True):
     always: bool = False
     """Whether this notice is sent even above the daily limit of notices."""
     undo_since: int | None = None
-    """The mail has a link that undoes every change since this time (seconds). ``None``: it has no such link."""
+    """The mail has a link that undoes changes since this time (seconds). ``None``: it has no such link."""
 
     def link_id(self, use: LinkUse) -> bytes:
         """Return the id of a link in this mail, 16 bytes. An order that is delivered twice has the same links."""

@@ -35,7 +35,7 @@ _RANDOM_PASSWORD_BYTES = 32
 
 
 class UndoChanges(Struct, frozen=True, kw_only=True):
-    """Undo the changes of an account since a notice."""
+    """Undo the change that a notice reports, and later changes of the account."""
 
     clock: Clock
     entropy: Entropy

@@ -90,7 +90,10 @@ Verdict = Claimed | Replay | Reused | InProgress | TakeOver | OutcomeUnknown
 
 
 def once_key(account: AccountId, method: str, route: str, key: str) -> OnceKey:
-    """Name the call of an account. ``route`` is the template, ``/orders/{order_id}``; ``key`` is the client's."""
+    """Return the key under which a call is stored.
+
+    ``route`` is the template, such as ``/orders/{order_id}``. ``key`` is the value of ``Idempotency-Key``.
+    """
     parts = [part.encode() for part in (account, method, route, key)]
     return OnceKey(f"O#{encode_base64url(_digest(*parts))}")
 

@@ -17,8 +17,8 @@ class OnceStore(Protocol):
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call if no call is stored, or if the stored call has expired.
 
-        Return the call that is stored now. It has this ``mark`` if the claim succeeded, now or in an earlier attempt of
-        the same claim. A call with another mark prevented the claim; it is returned as it was at that moment.
+        Return the call that is stored now. If this call has ``mark``, the claim succeeded, now or in an earlier run of
+        this method with the same arguments. If it has another mark, it prevented the claim.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:

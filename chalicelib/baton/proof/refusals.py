@@ -11,7 +11,7 @@ class InvalidSignature(Refusal):
 
 
 class SignatureRequired(InvalidSignature):
-    """The request has no signature with the tag ``baton``, or the route or client requires a bound login."""
+    """The signature with the required tag is missing, or the login is unbound and the request requires a binding."""
 
     code = "signature_required"
     detail = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
@@ -25,7 +25,7 @@ class SignatureDefective(InvalidSignature):
 
 
 class InsufficientCoverage(InvalidSignature):
-    """The signature verifies, but does not cover every required component."""
+    """The signature does not cover every required component."""
 
     code = "insufficient_coverage"
     detail = "The signature does not cover every required component. Cover the components in `missing` too."
@@ -39,7 +39,7 @@ class SignatureEncoding(InvalidSignature):
 
 
 class WrongKey(InvalidSignature):
-    """The request is not signed with the key of the login (E2) or, at a login, with the key in the body."""
+    """``keyid`` does not name the key of the login (E2) or, in a request for a new login, the key in its body."""
 
     code = "wrong_key"
     detail = (
@@ -86,7 +86,7 @@ class IdempotencyUnsupported(InvalidRequest):
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The ``Idempotency-Key`` of an earlier call was sent with another method, path, query or body."""
+    """The ``Idempotency-Key`` of an earlier call was sent to the same route with another path, query or body."""
 
     status = 422
     code = "idempotency_key_reused"

@@ -106,12 +106,13 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
 
     Raises, in this order:
         InsufficientCoverage: the signature does not cover a required component.
-        DuplicateField: a query parameter is repeated, and cannot be signed.
+        DuplicateField: a query parameter is repeated, so it cannot be signed.
         SignatureDefective: the host of the request is not accepted.
-        WrongKey: the keyid is not ``expected_keyid``. Baton does not have that key and cannot verify its signature.
-            Digest and time were checked before: if one is wrong, its own error is raised instead.
+        WrongKey: the keyid is not ``expected_keyid``, so Baton has no key to verify the signature. If the digest or the
+            time is wrong too, ``InvalidDigest``, ``ClockSkew`` or ``SignatureDefective`` is raised instead.
         SignatureDefective, SignatureEncoding: the signature does not verify, or is in DER.
         InvalidDigest: ``Content-Digest`` does not match the body.
+        SignatureDefective: ``expires`` is too long after ``created``.
         ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
 
     """
@@ -278,9 +279,10 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def check_digest(message: Message) -> None:
-    """Compare ``Content-Digest``, if it was sent, with the body (RFC 9530 section 2).
+    """Compare ``Content-Digest`` with the body (RFC 9530 section 2). A request without this header passes.
 
-    Every digest by sha-256 and sha-512 must match. Raises ``InvalidDigest``, also if there is no such digest.
+    Every sha-256 and sha-512 digest in the header must match. Raises ``InvalidDigest`` if one does not match, if the
+    header has neither of them, or if it is not a dictionary.
     """
     if "content-digest" not in message.fields:
         return

@@ -54,8 +54,8 @@ HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str
 class SignatureInput(Struct, frozen=True):
     """One member of a Signature-Input field.
 
-    ``components`` are component identifiers as ``component`` writes them. ``written`` is the whole member in canonical
-    form: the value of ``@signature-params`` in the signature base.
+    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the whole member
+    in canonical form, without its label: the value of ``@signature-params`` in the signature base.
     """
 
     label: str
@@ -77,7 +77,8 @@ class InputDefective(ValueError):
 class Signature(Struct, frozen=True):
     """The signature with a tag, as it was sent. It is not verified.
 
-    ``components`` are identifiers as ``component`` writes them. ``written`` is the value of ``@signature-params``.
+    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the value of
+    ``@signature-params``.
     """
 
     components: tuple[str, ...]
@@ -119,7 +120,7 @@ def read_signature(message: Message, profile: Profile = BATON) -> Signature | No
 def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
     """Return the error for a request that has no signature with the tag.
 
-    Its detail says whether only the tag is missing.
+    The detail names the missing tag, unless the profile is Baton's and the request has no ``Signature-Input``.
     """
     if profile is BATON and not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
@@ -132,11 +133,12 @@ def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRe
 
 
 def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
-    """Return the member with this tag, or ``None`` if there is none.
+    """Return the member of a Signature-Input field that has this tag, or ``None`` if there is none.
 
     Raises:
         NotStructured: the field is not a dictionary.
-        InputDefective: two members have the tag, or the member does not list plain components and parameters.
+        InputDefective: two members have the tag, or the member has no list of components. Or one of its components or
+            parameters has a form that Baton does not support.
 
     """
     plain = _find_plain(text, tag)
@@ -171,7 +173,7 @@ def _find_plain(text: str, tag: str) -> SignatureInput | None:
 
 
 def component(name: str, parameter: str | None = None) -> str:
-    """Return a component identifier (RFC 9421 section 2). ``parameter`` is the ``name`` of ``@query-param``."""
+    """Return a component identifier (RFC 9421 section 2). ``parameter``: the name of a query parameter."""
     return _string(name) if parameter is None else f"{_string(name)};name={_string(parameter)}"
 
 

@@ -39,7 +39,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
        repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
        ``uncount`` of a rate limit may count twice.
-    4. If a verb can return none of the results in its signature, it raises ``errors.Unavailable``. The caller then
+    4. If a verb cannot return any of the results in its signature, it raises ``errors.Unavailable``. The caller then
        cannot know whether the write happened.
 
     `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.

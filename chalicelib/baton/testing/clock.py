@@ -38,5 +38,5 @@ class DevelopmentClock:
         return time.time() + self.skipped_s
 
     def skip(self, seconds: float) -> None:
-        """Move the time by ``seconds``. A negative number moves it back, to the time of the machine at most."""
+        """Add ``seconds`` to the offset, which stays between 0 and ``SKIP_MAX_S``. A negative number reduces it."""
         self.skipped_s = min(max(0.0, self.skipped_s + seconds), SKIP_MAX_S)

@@ -55,10 +55,10 @@ def shared_sessions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def emulated() -> Iterator[None]:
-    """Answer all AWS clients that are made within this context from memory.
+    """Within this context, answer the calls of each new AWS client from memory.
 
-    Region and placeholder credentials are set. The endpoint of another emulator is not used. Raises
-    ``ModuleNotFoundError`` with the remedy if moto is not installed.
+    A region and placeholder credentials replace all variables ``AWS_*``, so no endpoint of another emulator is used.
+    Raises ``ModuleNotFoundError`` with the remedy if moto is not installed.
     """
     try:
         from moto import mock_aws  # noqa: PLC0415 - slow to import, and rarely needed

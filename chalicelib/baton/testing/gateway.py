@@ -69,7 +69,10 @@ class LambdaContext:
 def load_environment(
     clock: DevelopmentClock | None = None, app: Path | None = None, *, anchors: "Anchors | None" = None
 ) -> ModuleType:
-    """Import ``app.py`` or another file with this clock, as a new Lambda environment does."""
+    """Import ``app`` (default: ``app.py``) as a new Lambda environment does.
+
+    If there is a ``clock``, the app uses it and the ``anchors``. Without a ``clock``, the ``anchors`` are ignored.
+    """
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 
     if clock is None:

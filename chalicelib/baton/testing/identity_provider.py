@@ -53,7 +53,7 @@ class IdentityProvider:
         return self.provider.algorithms[0]
 
     def rotate(self, *, keep: bool = False) -> None:
-        """Sign with a new key. ``keep``: publish the earlier keys too."""
+        """Make a new key, which signs the next tokens. ``keep``: the key set keeps the earlier keys."""
         on_curve = self.algorithm == "ES256"
         key = ec.generate_private_key(ec.SECP256R1()) if on_curve else generate_private_key(65537, _BITS)
         self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}

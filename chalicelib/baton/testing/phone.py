@@ -35,7 +35,7 @@ Send = Callable[[str, str, list[tuple[str, str]], bytes], GatewayResponse]
 
 
 class AnswerLost(Exception):
-    """No answer arrived. The call may have taken effect, so a client must check the outcome before it repeats it."""
+    """No answer arrived. The call may have taken effect: a client must check the outcome before it repeats the call."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,8 +89,9 @@ class Session:
 class Phone:
     """A phone that is logged in. ``World.phone`` makes it.
 
-    It exchanges its token before a call if the token has expired. After a lost answer it repeats an exchange, a safe
-    request, and a call with an ``idempotency_key``. It repeats an exchange after 503 too. Any other answer is returned.
+    Before a call, it exchanges a token that has expired or expires within ``EARLY_S``. It repeats an exchange after a
+    lost answer or a 503. After a lost answer, it also repeats a safe request or a call with an ``idempotency_key``.
+    It returns every other answer.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
@@ -120,7 +121,7 @@ class Phone:
 
     @property
     def key(self) -> EllipticCurvePrivateKey | bytes | None:
-        """The key of the device."""
+        """The private key or HMAC secret that signs the requests. ``None``: they have no signature."""
         return self._session.key
 
     @property
@@ -193,11 +194,11 @@ class Phone:
         return self._noted(reply)
 
     def lose_next_request(self, times: int = 1) -> None:
-        """Lose the next requests: the server does not receive them."""
+        """Lose the next ``times`` requests: the server does not receive them."""
         self._lost_requests = times
 
     def lose_next_answer(self, times: int = 1) -> None:
-        """Lose the next answers: the server handles the request, and the phone receives no answer."""
+        """Lose the next ``times`` answers: the server handles each request, but the phone receives no answer."""
         self._lost_answers = times
 
     def restart(self) -> None:

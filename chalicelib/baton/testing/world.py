@@ -110,15 +110,15 @@ class World:
         """Return a phone that is logged in.
 
         Args:
-            email: the address of the account. The first phone with an address registers the account, and each later
-                phone logs in. Default: a new account.
+            email: the address of the account. The first phone with this address registers the account, and each later
+                phone with it logs in. Default: a new address, so a new account.
             client_id: the client, a row of the registry.
             key: the key of the device, such as that of another phone. Default: a new P-256 key.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
             password: the password of the account.
 
         Raises:
-            ValueError: the server refused the login. The message has its answer.
+            ValueError: the server refused the login. The message contains the server's answer.
 
         """
         email = email or f"person-{secrets.token_hex(4)}@example.com"
@@ -141,7 +141,7 @@ class World:
 
     @property
     def deployment(self) -> str:
-        """The name of this deployment, as ``Baton.deployment``: the prefix of your own tables."""
+        """The name of this deployment, equal to ``Baton.deployment``. The names of your own tables begin with it."""
         return self._baton.deployment
 
     @property
@@ -181,11 +181,17 @@ class World:
         SetRoles(clients=self._baton.clients, **self._operator())(email, roles)
 
     def disable(self, email: str) -> None:
-        """Disable an account, as the operator does: all its logins end. Raises ``errors.NotFound`` if there is none."""
+        """Disable an account, as the operator does: all its logins end.
+
+        Raises ``errors.NotFound`` if no account has this address.
+        """
         SetStatus(**self._operator())(email, Status.DISABLED)
 
     def enable(self, email: str) -> None:
-        """Enable a disabled account: it can log in again. Raises ``errors.NotFound`` if there is none."""
+        """Enable a disabled account: its owner can log in again.
+
+        Raises ``errors.NotFound`` if no account has this address.
+        """
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
     def close(self) -> None:

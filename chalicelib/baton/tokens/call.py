@@ -61,7 +61,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """Read which factors an account has, for a client. Called for a refusal only."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
-        """Check token, signature, digest and time. No database is read, except for the cached key ring.
+        """Check token, signature, digest and time. The only database read is a refresh of the cached key ring.
 
         ``bound`` refuses tokens without a binding.
         """
@@ -91,11 +91,12 @@ class Call(Struct, frozen=True, kw_only=True):
     ) -> Caller:
         """Compare a verified call with the account state and with the requirements of its route, and return the caller.
 
-        Order of checks: the login is live; scope, role, acr and attestation; a required grant was sent; the nonce; the
-        grant. One conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this
-        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and the grant is consumed right before the
-        view runs (``http/once.py``). ``live``: the result of an earlier read of the account state. Without ``live``,
-        this method reads the account state.
+        Order of checks: the login is live; scope, role, acr and attestation are sufficient; a required grant was sent;
+        the nonce is new; the grant is valid. Before the view runs, one conditional write consumes the nonce, and
+        another consumes a required grant. A safe request (GET, HEAD, OPTIONS) consumes no nonce. With ``once``, this
+        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and ``http/once.py`` consumes the grant
+        right before the view runs. ``live``: the result of an earlier read of the account state. Without ``live``, this
+        method reads the account state.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``AttestationRequired``, ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
@@ -204,7 +205,8 @@ class Call(Struct, frozen=True, kw_only=True):
 def refuse_inactive(outcome: object) -> None:
     """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
-    Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``. Every other outcome is accepted.
+    ``outcome`` is the result of a conditional write or of ``may_act``. ``Inactive`` raises ``LoginRequired``, and
+    ``ProofOutdated`` raises ``GrantInvalid``: nothing was written. For every other outcome, this function returns.
     """
     match outcome:
         case Inactive(reason):
@@ -223,7 +225,7 @@ def refuse_inactive(outcome: object) -> None:
 def presented_token(message: Message) -> tuple[bool, str]:
     """Return whether the scheme is ``HTTPSig`` (draft-richer-oauth-httpsig), and the token.
 
-    Any other call sends ``Authorization: Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid``.
+    The only other scheme is ``Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid`` without one of the two.
     """
     values = message.fields.get("authorization")
     if values is None:

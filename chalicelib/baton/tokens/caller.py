@@ -27,7 +27,7 @@ from chalicelib.baton.tokens.refusals import (
 class Operation(Struct, frozen=True):
     """The operation of a step-up: the exact method, path and body digest of the request that follows.
 
-    ``path`` is the path as the client sees it, prefix included; ``digest`` is the ``Content-Digest`` field value
+    ``path`` is the path as the client sends it, including the stage. ``digest`` is the ``Content-Digest`` field value
     (sha-256) of the exact body.
     """
 
@@ -48,7 +48,7 @@ class GrantUsed(Struct, frozen=True):
 class OwnFactors(Struct, frozen=True):
     """Which factors an account has. ``on``: the owner has switched the second factor on.
 
-    ``providers`` are the identity providers at which the person can prove a step-up with this client.
+    ``providers`` are the linked identity providers whose id_token the client of the call can use for a step-up.
     """
 
     on: bool = False
@@ -61,10 +61,10 @@ class OwnFactors(Struct, frozen=True):
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` has the words of the client's scope. ``roles`` has the names of the account's roles; below ``aal2``,
-    without the roles that require a second factor. ``bound`` is true if the login is bound to a key or to an HMAC
-    secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in. ``stepped_up`` is the
-    grant that this request used, if any.
+    ``scope`` has the words of the client's scope. ``roles`` has the names of the account's roles. If ``acr`` is below
+    ``aal2``, the roles that require a second factor are left out. ``bound`` is true if the login is bound to a key or
+    to an HMAC secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
+    ``stepped_up`` is the grant that this request used, if any.
     """
 
     account: AccountId
@@ -114,9 +114,9 @@ class Caller(Struct, kw_only=True, eq=False):
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
-        ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. An
-        authenticator app without the password is not enough. The grant is used by one conditional write. A second call
-        in the same request checks the same grant. Call this method before any effect.
+        ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. For
+        ``acr="account"``, an authenticator app without the password is never enough. The grant is used by one
+        conditional write. A second call in the same request checks the same grant. Call this method before any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -129,7 +129,7 @@ class Caller(Struct, kw_only=True, eq=False):
     def prove_again(self, rule: StepUp, *, after_recovery: bool = False) -> GrantUsed:
         """Require a step-up as `require_step_up` does, for a ``StepUp`` rule.
 
-        ``after_recovery``: a recent login by recovery code needs only the password.
+        ``after_recovery``: for 15 minutes after a login by recovery code, ``acr="account"`` requires only ``aal1``.
         """
         if self._use_grant is None:
             raise ValueError("a grant covers method, path and body: a route with a query cannot require a step-up")
@@ -144,7 +144,8 @@ class Caller(Struct, kw_only=True, eq=False):
         """Return the refusal: the level to prove, and the factors that prove it together.
 
         A passkey proves every level without another factor. If other factors can prove the level too, the passkey is in
-        ``instead``. An identity at a provider replaces the password that an account does not have.
+        ``instead``. If the account has no password, an identity at a provider takes its place in ``factors``. If the
+        account has a password, the identity can replace it only at ``aal1``, and is in ``instead``.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
@@ -229,7 +230,8 @@ class Caller(Struct, kw_only=True, eq=False):
         If the route required a role, the account must still have exactly the roles that this request read. If the check
         fails, raise ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason,
         such as ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
-        ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions.
+        ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions, or if this ``Caller`` was not
+        made for a request.
         """
         if self._liveness is None:
             raise NotImplementedError("this caller comes from no request")

@@ -29,10 +29,10 @@ REGISTERED = frozenset(
 
 
 class Claims(Struct, frozen=True):
-    """The argument of a team's function: the account of a token, and the contents of the token.
+    """The argument of a team's function: the facts of the token to which the function adds claims.
 
-    ``client`` is the id of the client, ``roles`` are the roles that this login has. ``attributes`` are those that
-    ``baton.accounts.set_attributes`` stored.
+    ``client`` is the id of the client. ``roles`` are the roles that this login has. ``attributes`` are those that
+    ``baton.accounts.set_attributes`` stored for the account.
     """
 
     account: AccountId
@@ -53,8 +53,9 @@ def claims_of_team(
 ) -> bytes:
     """Return the claims of the team as an object in JSON.
 
-    Raises ``Unavailable`` if the function raises, or if its result is not JSON, is larger than 1 KB, or has a
-    registered name. No login is lost: after the function is corrected, the repeated exchange gets the child.
+    Raises ``Unavailable`` if the function raises, or if its result cannot be encoded as JSON, is larger than 1 KB, or
+    has a name of ``REGISTERED``. No login is lost: after the function is corrected, the repeated exchange gets the
+    child.
     """
     about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
     try:

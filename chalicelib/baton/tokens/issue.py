@@ -139,7 +139,7 @@ class Issue(Struct, frozen=True):
 
 
 def with_secret(issued: TokenResponse, lineage: Lineage, ring: Ring) -> TokenResponse:
-    """Add the HMAC secret to the answer of a registration or login. No other answer contains it."""
+    """Add the HMAC secret of the lineage, if any, to the answer of a registration or login. No other answer has it."""
     if not isinstance(lineage.binding, SecretBinding):
         return issued
     secret = ring.lineage_secret(lineage.id)
@@ -165,8 +165,8 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
 ) -> str:
     """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
-    ``auth_time``, assurance, attestation, provider and roles are those of the login. An opaque token contains none of
-    these.
+    ``auth_time``, ``assurance``, ``attestation``, ``provider`` and ``roles`` are those of the login. An opaque token
+    contains none of these, and not ``added``.
     """
     if form == "opaque":
         return mint_opaque(token, ring)

@@ -27,7 +27,10 @@ Only such a kid can cause a new read of the ring.
 
 
 class Binds(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """The binding of a token (RFC 7800). It contains the public key, so a call is verified without a database."""
+    """The claim ``cnf`` of a token, its binding (RFC 7800): the public key (``jwk``), or the id of an HMAC secret.
+
+    The public key is in the token, so the signature of a call is verified without a database.
+    """
 
     jkt: str | UnsetType = UNSET
     jwk: dict[str, str] | UnsetType = UNSET
@@ -112,7 +115,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
 
 
 def sign_claims(payload: bytes, signer: SigningKey) -> str:
-    """Return the JWT of claims, in JSON."""
+    """Sign ``payload``, the claims in JSON. Return the JWT."""
     signing_input = f"{_header(signer.kid)}.{encode_base64url(payload)}"
     return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
 
@@ -175,7 +178,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
 
 
 def verified_payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
-    """Verify a JWT with the public key that its header names. Return its payload, byte for byte, and that key.
+    """Verify a JWT with the key of the ring that its header names. Return the payload, byte for byte, and this key.
 
     The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
     """

@@ -8,12 +8,12 @@ from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 
 class Nonces(Protocol):
-    """The nonces of signed requests. If they are lost, a request can be replayed only within its time window."""
+    """The nonces of signed requests. If they are lost, a request can be replayed until its time window ends."""
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once. ``Again`` for the same ``mark``.
+        """Consume a nonce of a key, once. Return ``Again`` if the nonce was consumed with the same ``mark``.
 
-        The mark is random. It distinguishes a repeated call of this method from a replay of the request.
+        The mark is random for each request received. It distinguishes a retry of this write from a replayed request.
         """
 
 
@@ -23,12 +23,13 @@ class Tickets(Protocol):
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
-        ``mark`` (16 bytes) derives from the attempt of the request: ``Again`` for the same mark, so a repeated request
-        gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.
+        Returns ``Again`` if the ticket was consumed with the same ``mark`` (16 bytes). A flow derives the mark from the
+        attempt, if a repeated request must get the same answer. The record is kept for ``TICKET_CONSUMED_KEPT_S``
+        after ``expires_at``.
         """
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether a ticket was consumed, and its record is kept."""
+        """Return whether there is a record, not yet expired, that this ticket was consumed."""
 
 
 class Grants(Protocol):
@@ -53,4 +54,4 @@ class Grants(Protocol):
 
 
 class OneTime(Nonces, Tickets, Grants, Protocol):
-    """The one-time values of signed calls."""
+    """All one-time values: nonces, tickets and grants."""

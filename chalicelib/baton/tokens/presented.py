@@ -133,9 +133,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
         """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
 
-        Raises ``UnknownClient`` or ``UnauthorizedClient`` for a wrong id. ``TokenInvalid`` would make standard OAuth
-        clients delete the session. The check for another configuration comes first (E1b): a wrong deployment does not
-        have the client either.
+        Raises ``UnknownClient`` if no client has this id, ``UnauthorizedClient`` if the token is of another client. It
+        does not raise ``TokenInvalid`` for a wrong id, because standard OAuth clients would then delete the session.
+        For a token of another configuration, it raises ``ConfigurationMismatch`` before it refuses the id (E1b): a
+        wrong configuration may lack the client too.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:

@@ -47,8 +47,8 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists factors
-    of which one is enough in place of all of ``factors``. ``providers`` are the identity providers of the factor
+    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
+    factors: any one of them replaces all of ``factors``. ``providers`` are the identity providers of the factor
     ``identity``.
     """
 

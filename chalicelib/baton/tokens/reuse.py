@@ -24,8 +24,8 @@ USER_AGENT_CHARACTERS_MAX = 200
 class ForeignKeys:
     """Report exchanges that another key signed, for each account at most once in 15 minutes.
 
-    One token can be sent any number of times, and one account can log in many times. So the metric must not count each
-    request. Each environment has one object, and reads no database for it.
+    Without this limit, one account could raise the metric at will: it can send one token many times, and log in many
+    times. Each environment has one object, and reads no database for it.
     """
 
     def __init__(self, log: Log) -> None:

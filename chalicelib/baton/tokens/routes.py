@@ -23,7 +23,10 @@ TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105
 def routes(
     *, exchange: Exchange, revoke: Revoke, introspect: Introspect, narrow: "Callable[[], Narrow] | None" = None
 ) -> tuple[Route, ...]:
-    """List the OAuth routes. ``narrow`` makes the flow of a token exchange, if the deployment has a resource."""
+    """List the OAuth routes.
+
+    ``narrow`` returns the flow of a token exchange. It is ``None`` if no other server is registered as a resource.
+    """
 
     def token(message: Message, form: Form) -> Answer:
         grant_type = _required(form, "grant_type")

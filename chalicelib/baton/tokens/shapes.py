@@ -44,7 +44,7 @@ class IntrospectionForm(msgspec.Struct):
 
 
 class Confirmation(msgspec.Struct, kw_only=True):
-    """The binding of a token (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
+    """The binding of a token (RFC 7800): the thumbprint of a key (``jkt``), or the id of an HMAC secret (``kid``)."""
 
     jkt: str | UnsetType = UNSET
     kid: str | UnsetType = UNSET

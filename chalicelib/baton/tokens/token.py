@@ -99,7 +99,7 @@ class Token(Struct, frozen=True):
 
     @property
     def jti(self) -> str:
-        """The id of the token (claim ``jti``), the same in both forms."""
+        """The id of the token (claim ``jti``), the same whether the token is a JWT or opaque."""
         return f"{self.lineage}.{self.generation}.{self.kind}.{self.issued_at}"
 
 

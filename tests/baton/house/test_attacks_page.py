@@ -36,3 +36,15 @@ def test_every_row_about_browsers_has_a_test() -> None:
     rows = re.findall(r"^\| (T[0-9]+) \|.*\| (.*) \|$", PAGE, re.MULTILINE)
     assert [row for row, _ in rows] == [f"T{number}" for number in range(1, 41)]
     assert all("`test_" in tests for _, tests in rows)
+
+
+def test_a_test_names_the_case_whose_row_names_the_test() -> None:
+    """A docstring that begins with "Case 9:" is of a test in row 9. Eleven had an earlier number."""
+    rows = dict(re.findall(r"^\| ([0-9]+) \|.*\| (.*) \|$", PAGE, re.MULTILINE))
+    said = [
+        (number, name)
+        for file in (ROOT / "tests/baton").rglob("test_*.py")
+        for name, number in re.findall(r'def (test_\w+)\([^"]*"""Case ([0-9]+):', file.read_text("utf-8"))
+    ]
+    assert len(said) > 30
+    assert [(number, name) for number, name in said if f"`{name}`" not in rows[number]] == []

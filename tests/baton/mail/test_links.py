@@ -144,7 +144,7 @@ def test_a_proof_is_a_code_with_its_session_or_a_link(linked: Town, members: dic
 
 
 def test_a_forged_host_changes_no_link(linked: Town) -> None:
-    """Case 47: settings define the host of links, and header fields of a request do not change it."""
+    """Case 49: settings define the host of links, and header fields of a request do not change it."""
     phone = linked.registered()
     for field in ("x-forwarded-host", "x-original-host", "forwarded", "origin", "referer"):
         entry = phone.entry(ADA)
@@ -180,7 +180,7 @@ def test_a_mail_that_is_delivered_twice_has_one_link(linked: Town, monkeypatch: 
 
 
 def test_a_scanner_that_opens_every_link_changes_nothing(linked: Town) -> None:
-    """Case 48: the scanner sends GET and HEAD for the page, with any query. It does not send the fragment."""
+    """Case 49: the scanner sends GET and HEAD for the page, with any query. It does not send the fragment."""
     phone = linked.verified(linked.registered())
     linked.forgot(phone)
     linked.moved(phone, "ada@example.net")

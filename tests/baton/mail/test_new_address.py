@@ -120,7 +120,7 @@ def test_a_squatter_who_changes_the_address_keeps_nothing(town: Town) -> None:
 
 
 def test_the_reset_of_the_owner_ends_a_change_that_a_squatter_began(town: Town) -> None:
-    """Case 53: the squatter's code belongs to an earlier credentials version, which the claim has replaced."""
+    """Case 51: the squatter's code belongs to an earlier credentials version, which the claim has replaced."""
     squatter = town.registered()
     session = town.ask_move(squatter, EVE).members["mail_session"]
     owner = town.reset_by_mail(town.device())

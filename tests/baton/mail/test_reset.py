@@ -54,7 +54,7 @@ def test_a_reset_gives_no_token_and_has_an_audit_row(town: Town) -> None:
 
 
 def test_a_lost_answer_is_repeated_and_another_password_is_not(town: Town) -> None:
-    """Case 49: the same request gets 204 again. The code sets no second password."""
+    """Case 48: the same request gets 204 again. The code sets no second password."""
     town.registered()
     phone = town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()
@@ -107,7 +107,7 @@ def test_a_code_of_another_session_is_invalid(town: Town) -> None:
 
 
 def test_a_session_counts_only_with_its_key_and_a_thief_of_it_takes_no_try(town: Town) -> None:
-    """Case 46: with another key, the code is invalid. The owner of the session still has all five tries."""
+    """Case 45: with another key, the code is invalid. The owner of the session still has all five tries."""
     town.registered()
     phone, thief = town.device(), town.device()
     session, code = town.forgot(phone).members["mail_session"], town.code()

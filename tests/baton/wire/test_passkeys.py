@@ -687,7 +687,7 @@ def test_a_fresh_login_adds_a_passkey_silently(phone: Device, make_device: MakeD
 
 
 def test_presence_is_missing_in_an_upgrade_only(phone: Device) -> None:
-    """Case 37: UP=0 is refused unless the challenge is for an upgrade."""
+    """Case 36: UP=0 is refused unless the challenge is for an upgrade."""
     options = options_of(stepped(phone, "POST", OPTIONS))
     assert phone.post(PASSKEYS, {"credential": Authenticator().create(options, flags=0)}).code == "invalid_passkey"
 

@@ -460,7 +460,7 @@ def test_an_idle_or_expired_login_restores_nothing(
 def test_a_login_that_ends_between_the_read_and_the_write_is_not_restored(
     deployment: Deployment, phone: Device, new_phone: Device, platform: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Case 40: the condition of the admission includes the login of the old phone."""
+    """Case 41: the condition of the admission includes the login of the old phone."""
     store = type(deployment.environments[0].baton.ephemeral)
     consume = store.consume_ticket
 
@@ -551,7 +551,7 @@ def test_an_unknown_key_or_account_restores_nothing(new_phone: Device, platform:
 def test_a_passkey_is_no_restore_key_and_a_restore_key_is_no_passkey(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
-    """Case 41: neither is accepted in place of the other. A restore key cannot step up either."""
+    """Case 42: neither is accepted in place of the other. A restore key cannot step up either."""
     mine = Authenticator()
     assert add(phone, mine).status == 201
     assert restore(new_phone, mine).code == "unknown_passkey"

@@ -15,7 +15,7 @@ from tools.dev.engine import client
 LISTED_MAX: Final = 100
 OPERATOR: Final = "make dev"
 COPY: Final = "cloned device"
-"""The name in the history of the phone that exchanges a token for the fault ``cloned_device``."""
+"""The phone that exchanges a token for the fault ``cloned_device`` has this name in the history."""
 CHANGES: Final = ("disable", "enable", "end", "delete")
 
 
@@ -79,12 +79,12 @@ class DevAccounts:
         return as_json(operate(op="activity", account=request.path[1], before=before))
 
     def change(self, request: DevRequest) -> GatewayResponse:
-        """Disable, enable or delete an account, or end its logins."""
+        """Disable, enable or delete an account, or end one or all of its logins."""
         self._baton()
         return as_json(operate(**change_of(request)))
 
     def listed(self, text: str) -> list[dict[str, object]]:
-        """Return the accounts that have a text in id, address or a login, at most 100."""
+        """Return at most 100 accounts whose id, e-mail address or lineage id contains a text."""
         baton, found = self._baton(), []
         for account in self._ids(baton):
             user, state = baton.users.get(account), baton.lineage_store.get(account)
@@ -106,9 +106,9 @@ class DevAccounts:
         return str(user.email) if user else ""
 
     def exchange_as_copy(self, named: str) -> dict[str, object]:
-        """Exchange the newest login of an account, as a copy of its device would. This needs no device key.
+        """Exchange the token of an account's newest login, as a copy of its device would. This needs no device key.
 
-        Raises ``DevRefusal`` if the account has no login whose tokens are exchanged.
+        Raises ``DevRefusal`` if there is no such account, or if it has no active login whose tokens are exchanged.
         """
         baton, now = self._baton(), int(self._clock.time())
         found = operate(op="find", q=named)["accounts"]

@@ -51,7 +51,7 @@ class DevRequest(Struct, frozen=True):
         return members
 
     def any_members(self, *known: str) -> dict[str, Any]:
-        """Return the members of the body, a JSON object with any members. Raises ``DevRefusal`` for another body."""
+        """Return the members of the body, also unknown ones. Raises ``DevRefusal`` if the body is not a JSON object."""
         try:
             members = json.loads(self.body or b"{}")
         except ValueError:
@@ -91,7 +91,7 @@ def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
 
 
 def integer(members: Mapping[str, Any], name: str, *, least: int, most: int, otherwise: int) -> int:
-    """Return a member that is a whole number within limits. Raises ``DevRefusal``."""
+    """Return a member as a whole number within limits. ``otherwise`` is the default. Raises ``DevRefusal``."""
     value = members.get(name, otherwise)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         value = int(value)

@@ -21,7 +21,10 @@ _AND: Final = " AND "
 
 @functools.lru_cache(maxsize=256)
 def name_of(expression: str) -> str:
-    """Return the name of a condition. A condition of several parts has the names of its parts, joined by ``+``."""
+    """Return the name of a condition expression. If it has none, return the names of its parts, joined by `` + ``.
+
+    A part that has no name is returned as it is.
+    """
     known = _known()
     if expression in known:
         return known[expression]

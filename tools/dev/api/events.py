@@ -43,7 +43,7 @@ class Given(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """An event with its number. Its members are computed when it is first read."""
+    """An event that the server keeps. ``source`` has its members, and may compute them only when the event is read."""
 
     n: int
     at: float
@@ -51,7 +51,7 @@ class Kept(Struct, frozen=True, gc=False):
     source: Source
 
     def event(self) -> Event:
-        """Return the event."""
+        """Return the event as a JSON object: its number, time, kind and members."""
         return {"n": self.n, "at": round(self.at, 3), "kind": self.kind, **self.source.members()}
 
 
@@ -84,7 +84,7 @@ class Events:
         return kept
 
     def clear(self) -> None:
-        """Delete the events. The next event gets the next number."""
+        """Delete the events. The numbers do not restart: the next event gets the next number."""
         with self._changed:
             self._events.clear()
 
@@ -110,9 +110,9 @@ class Events:
         return max(0, self._last - number - len(found)), found
 
     def stream(self, after: int | None, *, gone: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
-        """Yield the events after a number, then each new event, until the reader closes the connection.
+        """Yield the events after the number ``after``, then each new event. ``None``: only the new events.
 
-        Raises ``DevRefusal`` if 8 streams are open.
+        The stream ends when the reader or the server closes it. Raises ``DevRefusal`` if 8 streams are open.
         """
         with self._changed:
             if self._streams >= STREAMS_MAX:

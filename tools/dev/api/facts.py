@@ -29,7 +29,7 @@ def settings(baton: Any, *, engine: str) -> dict[str, object]:  # noqa: ANN401 -
 
 
 def rows(baton: Any) -> list[dict[str, str]]:  # noqa: ANN401 - of the current modules
-    """Run the checks of ``make doctor`` on this server."""
+    """Return the rows of those checks of ``make doctor`` that fit this server: versions, endpoint, tables and keys."""
     return [{"part": row.part, "name": row.name, "found": row.found, "remedy": row.remedy} for row in _rows(baton)]
 
 

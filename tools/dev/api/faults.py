@@ -60,7 +60,10 @@ class Match(Struct, frozen=True):
     def fits(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> bool:
-        """Check whether the fault applies to a request. ``account`` returns the names of the account of the request."""
+        """Check whether the fault applies to a request.
+
+        ``account`` returns the id and the e-mail address of the account of the request, in lower case.
+        """
         if self.route:
             template = route()
             if self.route not in {template, f"{method} {template}"}:
@@ -94,7 +97,10 @@ class Faults:
         self._lock = threading.Lock()
 
     def plan(self, members: Mapping[str, Any], routes: Callable[[], frozenset[str]]) -> tuple[Fault, int]:
-        """Read a fault and its number of times, without planning it. Raises ``DevRefusal``."""
+        """Return the fault that the members describe, and how often it is to happen. ``add`` plans it.
+
+        Raises ``DevRefusal`` if a member is wrong.
+        """
         refuse_unknown("member", list(members), _MEMBERS)
         name = string(members, "name")
         if name not in KINDS:
@@ -126,7 +132,7 @@ class Faults:
         self._noted("added", shown(fault, times))
 
     def remove(self, fault_id: str | None = None) -> bool:
-        """Remove one fault, or all. Return whether there was one."""
+        """Remove the fault with this id, or all faults for ``None``. Return whether a fault was removed."""
         with self._lock:
             ids = [fault_id] if fault_id else list(self._planned)
             removed = [self._planned.pop(one) for one in ids if one in self._planned]
@@ -163,7 +169,7 @@ class Faults:
 
 
 def shown(fault: Fault, left: int) -> dict[str, object]:
-    """Return a fault for an answer of the development API."""
+    """Return a fault as the development API shows it. ``left``: how often the fault will still happen."""
     takes = KINDS[fault.name].takes
     number = {"ms": fault.ms} if takes == "ms" else {"seconds": fault.seconds} if takes == "seconds" else {}
     return {"id": fault.id, "name": fault.name, "match": fault.match.shown(), "left": left, **number}

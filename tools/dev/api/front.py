@@ -169,7 +169,10 @@ def told_at(response: GatewayResponse, skew_s: int) -> GatewayResponse:
 
 
 def tokens_in(headers: Sequence[tuple[str, str]], body: bytes) -> tuple[list[str], str]:
-    """Return the tokens that a request may present, and the e-mail address in its body."""
+    """Return the values that can be tokens of a request, and the e-mail address in its JSON body.
+
+    The values are not verified. They come from ``Authorization``, the cookies and a form body.
+    """
     tokens: list[str] = []
     for name, value in headers:
         if name.lower() == "authorization":

@@ -16,7 +16,10 @@ def check(
 ) -> None:
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
-    A page can point its own domain name to this machine (DNS rebinding). Then only ``Host`` has the foreign name.
+    A write must also have the media type ``media_type``.
+
+    ``Host`` is checked because a page can point its own domain name to this machine (DNS rebinding). The browser then
+    treats the request as same-origin, and only ``Host`` shows the foreign name.
     """
     fields: dict[str, list[str]] = {}
     for name, value in headers:

@@ -16,7 +16,7 @@ AGAIN_KEPT: Final = 20
 
 
 class Presentation(Struct, frozen=True):
-    """One presentation of a token at an exchange. ``attempt``: 8 hexadecimal digits of its digest."""
+    """One presentation of a token at an exchange. ``attempt``: 8 hexadecimal digits of the attempt's digest."""
 
     at: float
     phone: str | None
@@ -26,13 +26,16 @@ class Presentation(Struct, frozen=True):
 
 
 class Generation(Struct):
-    """The token of one generation: its exchange, and every other presentation."""
+    """The token of one generation: the presentation that exchanged it, and up to 20 other presentations."""
 
     first: Presentation | None = None
     again: list[Presentation] = []
 
     def shown(self, g: int, *, stored: str | None) -> dict[str, object]:
-        """Return the generation for an answer. ``stored``: the attempt in the account state, if it is still stored."""
+        """Return generation ``g`` as the development API shows it.
+
+        ``stored``: the attempt in the account state, if it is still stored.
+        """
         first = self.first
         return {
             "g": g,
@@ -98,7 +101,10 @@ def _side(one: Presentation | None) -> dict[str, object] | None:
 
 
 def pictured(shown: Mapping[str, Any], seen: dict[int, Generation]) -> dict[str, object]:
-    """Return a login of an account (`accounts.operate`) with its generations."""
+    """Return a login with its generations, as the development API shows it.
+
+    ``shown`` is the login as ``accounts/operate.py`` returns it. ``seen`` are the generations from the history.
+    """
     stored = {int(g): attempt for g, attempt in shown["attempts"].items()}
     return {
         "lineage": shown["lineage"],
@@ -112,6 +118,9 @@ def pictured(shown: Mapping[str, Any], seen: dict[int, Generation]) -> dict[str,
 
 
 def generations(seen: dict[int, Generation], current: int, stored: dict[int, str]) -> Iterator[dict[str, object]]:
-    """Yield the generations of a login for an answer: those that were seen or are stored, and the current one."""
+    """Yield the generations of a login as the development API shows them, in order.
+
+    They are the generations that the server saw, those with a stored attempt, and the current one.
+    """
     for g in sorted({*seen, *stored, current}):
         yield seen.get(g, Generation()).shown(g, stored=stored.get(g))

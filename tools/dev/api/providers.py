@@ -12,12 +12,15 @@ _APPLE = ("auth", "token"), ("auth", "revoke")
 
 
 def takes_form(path: tuple[str, ...]) -> bool:
-    """Check whether a path takes a form, as at Apple. ``path`` has the segments after ``/_dev``."""
+    """Check whether a route takes a form body: a provider's ``auth/token`` and ``auth/revoke`` do, as at Apple.
+
+    ``path`` has the segments after ``/_dev``.
+    """
     return path[:1] == ("providers",) and path[2:] in _APPLE
 
 
 class ProviderRoutes:
-    """Sign in people, change keys, and simulate an outage."""
+    """The routes of the simulated providers. They sign in people, rotate the keys, and simulate an outage."""
 
     def __init__(self, providers: DevelopmentProviders | None) -> None:
         """Serve the routes of these providers."""

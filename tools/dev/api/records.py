@@ -33,7 +33,7 @@ class Sent(Struct, frozen=True, gc=False):
 
 
 class Facts(Struct, frozen=True, gc=False):
-    """What happened in a request, before any masking. ``response`` is ``None`` if a fault closed the connection."""
+    """What happened in a request, before any masking. ``response`` is ``None`` if a fault lost the request."""
 
     sent: Sent
     response: GatewayResponse | None
@@ -82,7 +82,7 @@ class Record(Struct, gc=False):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Return the event."""
+        """Return the event of the request: its number, time, kind and members."""
         n, at = self.kept
         return {"n": n, "at": round(at, 3), "kind": KIND, **self.members()}
 
@@ -151,7 +151,7 @@ class Records:
     def add(
         self, sent: Sent, response: GatewayResponse | None, seen: Seen, *, faults: str, ms: float, at: float
     ) -> None:
-        """Keep a request. ``response`` is ``None`` if a fault closed the connection without an answer."""
+        """Keep a request. ``response`` is ``None`` if a fault lost the request before it had an effect."""
         request_id = _id_of(response) or seen.request_id or secrets.token_hex(8)
         noted = _NOTHING
         if seen.exchange is not None and seen.token is not None:
@@ -175,7 +175,10 @@ class Records:
         return record.full() if record else None
 
     def found(self, text: str, limit: int) -> list[dict[str, Any]]:
-        """Return the requests that have a text in one of their names, the newest first."""
+        """Return up to ``limit`` requests that match ``text``, the newest first. An empty text matches every request.
+
+        A request matches if its id, account, e-mail address, login, phone, path or error code contains the text.
+        """
         with self._lock:
             records = list(reversed(self._records.values()))
         wanted = text.lower()

@@ -20,7 +20,7 @@ def size_of_item(item: Item) -> int:
 
 
 def size_of(value: Value) -> int:
-    """Return the size of one value. A container costs 3 bytes, and 1 more for each element."""
+    """Return the size of one value in bytes. A map or a list costs 3 bytes, and 1 more for each element."""
     [(kind, held)] = value.items()
     match kind, held:
         case "S", str():
@@ -56,7 +56,7 @@ def read_units(size: int) -> int:
 
 
 def counted(consumed: object) -> float | None:
-    """Return the units that the engine counted, or ``None`` if it counted none."""
+    """Return the units in ``ConsumedCapacity`` of an answer. ``None``: the engine did not count them for each table."""
     listed = consumed if isinstance(consumed, list) else [consumed] if isinstance(consumed, dict) else []
     units = [float(one["CapacityUnits"]) for one in listed if "CapacityUnits" in one]
     return sum(units) if units and len(units) == len(listed) else None
@@ -69,9 +69,10 @@ Stored = Callable[[str, Item], int | None]
 def items_of(
     operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], stored: Stored | None
 ) -> list[int | None]:
-    """Return the size of each item of a call, before any rounding. ``None``: the size is not known.
+    """Return the sizes in bytes: one for each item read or written. ``None``: the size is not known.
 
-    ``stored`` is called after the call, so a deleted item has no size.
+    A query or scan has one size, the sum of its items. ``stored`` is called after the call: the size of a deleted item
+    is ``None``.
     """
     match operation:
         case "get_item":

@@ -29,7 +29,7 @@ _USUAL = (14, 8, 1)
 
 
 class Firebase(Struct, frozen=True):
-    """A checked hash of Firebase. ``cost`` is n, r and p of scrypt."""
+    """A checked hash of Firebase. ``cost`` is n, r and p: the N of scrypt is 2 to the power of n."""
 
     cost: tuple[int, int, int]
     salt: bytes
@@ -83,7 +83,7 @@ def _padded(value: bytes) -> str:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password matches. ``match``, a match of ``DECOY``, has its cost."""
+    """Return a hash that no password has. The cost comes from ``match``: a name that the pattern ``DECOY`` parsed."""
     n, r, p = (int(number) for number in match.groups()) if match[1] else _USUAL
     key = b"nobody's signer key, which no project has and nothing can guess."
     return write(b"nobody's s", key, signer_key=key, separator=b"\x07", n=n, r=r, p=p)

@@ -36,7 +36,7 @@ def read_hash(text: str) -> StoredHash:
 
 
 def decoy_of(name: str) -> str:
-    """Return a hash with the cost of this name (``StoredHash.name``) that no password has.
+    """Return a hash that no password has. ``name`` gives its kind and cost, in the form of ``StoredHash.name``.
 
     Raises ``ValueError`` for an unknown name, and ``HashRefused`` for a cost out of bounds.
     """

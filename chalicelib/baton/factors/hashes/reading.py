@@ -64,7 +64,7 @@ def padded(text: str, *, least: int, most: int, what: str) -> bytes:
 
 
 def in_length(value: bytes, *, least: int, most: int, what: str) -> bytes:
-    """Return bytes whose length is within the limits. Raises ``HashRefused``."""
+    """Return ``value`` unchanged. Raises ``HashRefused`` if its length in bytes is outside the limits."""
     if not least <= len(value) <= most:
         raise unknown(f"the {what} has {len(value)} bytes, not {least} to {most}")
     return value

@@ -69,13 +69,13 @@ def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
 
 
 def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
-    """Compute scrypt. OpenSSL refuses more memory than ``maxmem``: 128·r·(N + p + 2) bytes are needed."""
+    """Compute scrypt. It needs 128·r·(N + p + 2) bytes. OpenSSL refuses to use more than ``maxmem``."""
     ln, r, p = cost
     memory = 128 * r * (2**ln + p + 2)
     return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password matches. ``match``, a match of ``DECOY``, has its cost."""
+    """Return a hash that no password has. The cost comes from ``match``: a name that the pattern ``DECOY`` parsed."""
     ln, r, p = (int(number) for number in match.groups())
     return write(b"nobody's salt...", b"nobody's tag, which nothing hits", ln=ln, r=r, p=p)

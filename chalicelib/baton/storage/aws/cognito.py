@@ -32,8 +32,8 @@ def cognito_hook(
 
     The app client must allow ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people must sign in with their address. The role
     of the function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. A person who must choose a new
-    password in the pool is refused. If the account was imported with ``migrate``, the person can reset the password by
-    mail.
+    password in the pool is refused. If the account was imported with the member ``migrate``, this person can reset the
+    password by mail.
     """
     service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
 

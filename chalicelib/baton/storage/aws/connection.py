@@ -19,7 +19,7 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 class NoResponse(Exception):
-    """There was no usable answer after all attempts. The request may have taken effect."""
+    """There was no usable answer after all attempts, or within the time limit. The request may have taken effect."""
 
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)

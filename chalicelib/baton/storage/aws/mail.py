@@ -23,7 +23,7 @@ class SqsOutbox:
 
 
 class SesSender:
-    """``mail.ports.Sender`` by Amazon SES. botocore is imported at the first mail, so only in ``jobs``."""
+    """``mail.ports.Sender`` by Amazon SES. Only the function ``jobs`` uses it. The first mail imports botocore."""
 
     def __init__(self, sender: str, *, configuration_set: str, ses: AwsClient) -> None:
         """Send from ``sender``. The configuration set reports bounces and complaints."""

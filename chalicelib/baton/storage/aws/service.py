@@ -54,7 +54,11 @@ class ConditionFailed(Exception):
 
 
 class TransactionFailed(Exception):
-    """No write of a transaction happened. ``items``: for each failed condition the stored item, otherwise ``None``."""
+    """No write of a transaction happened, because at least one condition failed.
+
+    ``items`` has one entry for each write: the stored item if the condition of this write failed, otherwise ``None``.
+    The entry is also ``None`` if the condition failed and no item is stored.
+    """
 
     def __init__(self, items: "tuple[Item | None, ...]") -> None:
         """Keep the stored items, in the order of the writes."""
@@ -88,7 +92,7 @@ class TimeBudget:
 
 
 class AwsClient:
-    """A client of one AWS service. The botocore client is made at the first call, so a start makes no network call."""
+    """A client of one AWS service. The constructor opens no connection and does not load botocore."""
 
     def __init__(
         self,

@@ -113,7 +113,7 @@ _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x
 
 
 class SmallClient:
-    """The base class of the small clients. It keeps connections alive, one for each call that is under way."""
+    """The base class of the small clients. It reuses idle connections. Concurrent calls use different connections."""
 
     _SERVICE: ClassVar[str]
     _CONTENT_TYPE: ClassVar[str]
@@ -258,7 +258,7 @@ class SmallDynamoDB(SmallClient):
 
 
 class SmallKMS(SmallClient):
-    """The operation of KMS that a start uses."""
+    """The operation of KMS that decrypts the key ring's data key."""
 
     _SERVICE = "kms"
     _CONTENT_TYPE = "application/x-amz-json-1.1"

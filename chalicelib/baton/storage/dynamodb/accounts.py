@@ -131,7 +131,7 @@ class Users:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
+        """Store a new hash of the same password, if the stored hash and credentials version are as expected."""
         values = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),
@@ -172,9 +172,10 @@ def put_user(table: str, user: User) -> dict[str, dict[str, object]]:
 def put_free(
     table: str, email_index: EmailIndex, account: AccountId, *, now: int, or_also: str = ""
 ) -> dict[str, dict[str, object]]:
-    """Build the write of an e-mail index entry, if the address is free: no entry exists, or the entry is expired.
+    """Build the conditional write of an e-mail index entry. Its condition: the address is free.
 
-    ``or_also`` is an alternative condition.
+    An address is free if it has no entry, or if its entry has expired. ``or_also`` is a DynamoDB condition that also
+    permits the write.
     """
     condition = f"{IS_NEW} OR {NO_LONGER_KEPT}" + (f" OR {or_also}" if or_also else "")
     values = {":now": number(now), ":account": text(account)}
@@ -183,7 +184,7 @@ def put_free(
 
 
 def delete_entry(table: str, email_index: EmailIndex, account: AccountId) -> dict[str, dict[str, object]]:
-    """Build the deletion of an e-mail index entry of this account, kept or not."""
+    """Build the deletion of an e-mail index entry, of a current or an old address. The entry must be the account's."""
     condition = expression({":account": text(account)}, condition=CLAIMED_BY_ACCOUNT)
     return {"Delete": {"TableName": table, "Key": email_entry_key(email_index), **condition}}
 
@@ -251,7 +252,10 @@ def user_of(item: Item) -> User:
 
 
 def kept_value(kept: Sequence[KeptAddress]) -> Value:
-    """Return the value of an account's old addresses: index, time of the change, and whether an undo may use it."""
+    """Return the stored value of an account's old addresses.
+
+    It has for each address its index, the time of the change, and whether an undo may give the address back.
+    """
     returns = {True: {"r": number(1)}, False: dict[str, Value]()}
     return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
 

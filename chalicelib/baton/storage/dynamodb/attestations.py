@@ -62,7 +62,7 @@ class StoredAttestations:
         return known if known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless the stored evidence is of the same App Attest key."""
+        """Store evidence, unless the stored evidence is of the same App Attest key and has not expired."""
         item: Item = {
             **_key(client, thumbprint),
             "o": number(known.attestation),
@@ -86,9 +86,9 @@ class StoredAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion, if it is higher than the stored counter.
+        """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
-        A repetition, with the stored counter and the stored attempt, is ``Done`` too.
+        A repeated request has the stored counter and the stored attempt. It returns ``Done`` too.
         """
         values = {
             ":apple_key": binary(known.apple_key),

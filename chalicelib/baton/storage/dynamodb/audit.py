@@ -44,7 +44,10 @@ class Audit:
             self._log.record("audit_write_failed", event=event.event, account=event.account, reason=reason)
 
     def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
-        """Return the newest events of an account that are older than the key ``before``, strongly consistent."""
+        """Return at most ``limit`` events of an account, the newest first, strongly consistent.
+
+        ``before`` is the key of an event: only older events are returned. ``None``: begin with the newest event.
+        """
         items = self._database.query(
             self._database.tables.audit,
             OLDER,

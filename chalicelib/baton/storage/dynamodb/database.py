@@ -94,7 +94,7 @@ class DynamoDB:
     def query(self, table: str, condition: str, values: Mapping[str, object], *, limit: int) -> "list[Item]":
         """Read at most ``limit`` items of one partition key, the highest sort key first, strongly consistent.
 
-        DynamoDB returns at most 1 MB in one answer, so it may be called several times.
+        DynamoDB returns at most 1 MB in one answer, so this method may send several requests.
         """
         asked: dict[str, object] = {"TableName": table, "ConsistentRead": True, "ScanIndexForward": False}
         asked |= {"KeyConditionExpression": condition, "ExpressionAttributeValues": values}
@@ -117,7 +117,10 @@ class DynamoDB:
         raise Unavailable("dynamodb batch_write_item: items stayed unprocessed")
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
-        """Send a transaction. Raises ``TransactionFailed`` with the items whose conditions failed."""
+        """Send a transaction. Raises ``TransactionFailed``, with one entry for each write.
+
+        The entry is the stored item if the condition of this write failed, otherwise ``None``.
+        """
         told = [
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
             for one in writes

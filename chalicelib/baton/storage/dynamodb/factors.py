@@ -150,9 +150,9 @@ class Factors:
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """Store the restore key of a device, or delete it if ``key`` is ``None``, while the actor's login is live.
+        """Store the restore key of a device, or delete it if ``key`` is ``None``.
 
-        The restore keys of the devices in ``forgotten`` are deleted too.
+        The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live.
         """
         tables, values = self._database.tables, {":version": number(actor.credentials_version)}
         gone = [*([device] if key is None else []), *(one for one in forgotten if one != device)]

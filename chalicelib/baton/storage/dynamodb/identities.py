@@ -57,14 +57,14 @@ class StoredIdentities:
         self._database = database
 
     def get(self, index: str) -> Identity | None:
-        """Return an identity."""
+        """Return the identity with this index, or ``None``."""
         item = self._database.read(self._database.tables.users, identity_key(index))
         return identity_of(item) if item is not None else None
 
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state and, with an address, its e-mail index entry, in one transaction."""
+        """Write identities, user and account state in one transaction, and the index entry if there is an address."""
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
         try:
@@ -88,7 +88,7 @@ class StoredIdentities:
     def link(
         self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
     ) -> Done | Moved | IdentityTaken:
-        """Give the actor's account an identity, in one transaction of three items."""
+        """Give the actor's account an identity, in one transaction: identity, user, account state."""
         tables, identity = self._database.tables, new.identity
         values: Item = {
             **_versions(user, remember),
@@ -150,7 +150,7 @@ class StoredIdentities:
         return Done()
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
-        """Delete an identity of this account."""
+        """Delete an identity of a deleted account, unless the identity now belongs to another account."""
         RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
@@ -165,7 +165,7 @@ class StoredIdentities:
             )
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now. ``Refused``: they were fetched a short time ago."""
+        """Store that a fetch of a provider's keys begins now. ``Refused``: a fetch began in the last minute."""
         values = {
             ":now": number(now),
             ":before": number(now - FETCH_EVERY_S),
@@ -202,7 +202,7 @@ class StoredIdentities:
             return
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take an identity from an account, and end every login of the account, in one transaction."""
+        """Remove an identity that its provider deleted, and end every login of the account, in one transaction."""
         tables, account, version = self._database.tables, user.account, user.credentials_version
         index, update = user.identities[provider].index, _without(user, provider, None)
         ended = Ended(at=now, reason=EndReason.IDENTITY_UNLINKED)
@@ -260,7 +260,7 @@ def _put(table: str, identity: Identity) -> dict[str, dict[str, object]]:
 
 
 def identity_of(item: Item) -> Identity:
-    """Read an identity."""
+    """Read an identity from its item."""
     with reading("identity"):
         return Identity(
             index=item["pk"]["S"].removeprefix("I#"),

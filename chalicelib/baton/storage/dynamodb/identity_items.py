@@ -24,7 +24,7 @@ HAS_NONE: Final = "attribute_not_exists(pk) OR (account = :account AND attribute
 
 
 def identity_key(index: str) -> Item:
-    """Return the key of an identity."""
+    """Return the DynamoDB key of the item of an identity."""
     return {"pk": text(f"I#{index}")}
 
 
@@ -53,7 +53,7 @@ class RemoveIdentities:
             self.remove(account, index, now=now)
 
     def remove(self, account: AccountId, index: str, *, now: int) -> None:
-        """Remove one identity."""
+        """Remove one identity, as ``__call__`` does. Try again if its refresh token changes meanwhile."""
         for _ in range(START_OVER_MAX):
             try:
                 self._database.transact(*removals(self._database, account, (index,), now=now))
@@ -85,12 +85,12 @@ def _removal(database: DynamoDB, account: AccountId, index: str, *, now: int) ->
 
 
 def identities_value(identities: Mapping[int, LinkedIdentity]) -> Value:
-    """Return the value of the identities of a user, by the code of the provider."""
+    """Return the stored value of the identities of a user: a map from the code of the provider to the identity."""
     return {"M": {str(code): _value(linked) for code, linked in identities.items()}}
 
 
 def identities_of(item: Item) -> dict[int, LinkedIdentity]:
-    """Read the identities of a user."""
+    """Read the identities from the item of a user, by the code of the provider."""
     return {int(code): _linked(value["M"]) for code, value in item["identities"]["M"].items()}
 
 

@@ -149,7 +149,7 @@ def state_item(account_state: AccountState) -> Item:
 
 
 def state_of(item: Item) -> AccountState:
-    """Read an account state."""
+    """Read an account state from its item."""
     with reading("account state"):
         return AccountState(
             account=AccountId(item["pk"]["S"].removeprefix("U#")),
@@ -181,9 +181,10 @@ def stored_rights(item: Item) -> Rights:
 
 
 def lineage_value(lineage: Lineage) -> Value:
-    """Return the value of a lineage. Equal lineages have equal values, because conditions compare whole values.
+    """Return the stored value of a lineage. Conditions compare whole values: equal lineages must have equal values.
 
-    The value of an ended lineage has no attempts, because no rule reads them. So six lineages fit one write unit.
+    The value of an ended lineage has no attempts, because no rule reads them. Six ended lineages with device names
+    of up to 16 bytes therefore fit one write unit.
     """
     if len(lineage.label.encode()) > LABEL_BYTES_MAX:
         message = f"a label is at most {LABEL_BYTES_MAX} bytes: cut it before the lineage is made"
@@ -213,7 +214,7 @@ def lineage_value(lineage: Lineage) -> Value:
 
 
 def binding_value(binding: Binding) -> Value:
-    """Return the value of a binding: a thumbprint of 32 bytes, or one byte."""
+    """Return the stored value of a binding: the 32 bytes of a thumbprint, or one byte for a binding without a key."""
     match binding:
         case KeyBinding(thumbprint):
             if len(thumbprint) != THUMBPRINT_BYTES:
@@ -227,12 +228,12 @@ def binding_value(binding: Binding) -> Value:
 
 
 def lineage_id_value(lineage: LineageId) -> Value:
-    """Return the value of the id of another lineage: 12 bytes."""
+    """Return the stored value of a reference to a lineage: the 12 bytes of its id."""
     return binary(decode_base64url(lineage))
 
 
 def browser_key_value(key: BrowserKey) -> Value:
-    """Return the value of the key of a browser: the time in four bytes, then the compressed point."""
+    """Return the stored value of a browser key: the time of the binding in four bytes, then the compressed point."""
     return binary(key.at.to_bytes(_TIME_BYTES, "big") + key.point)
 
 
@@ -319,8 +320,8 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 ) -> dict[str, object]:
     """Build a conditional update of an account state, as one write or as a part of a transaction.
 
-    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names``: the ids of other lineages, by
-    their names.
+    In ``update`` and ``conditions``, the placeholder ``#lineage`` is replaced by the id ``lineage``. ``names`` maps
+    further placeholders to the ids of other lineages.
     """
     condition = all_of(*conditions)
     of_names, of_values, given_names, given_values = _blanks(condition, update)

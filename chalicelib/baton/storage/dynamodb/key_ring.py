@@ -37,7 +37,7 @@ class _Cached(Struct, frozen=True):
 
 
 class KeyRing:
-    """``ports.KeyRing`` on DynamoDB."""
+    """``keys.ports.ChangingKeyRing`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
         """Prepare the cache without reading. ``entropy`` is for a ring that is made at first use."""
@@ -58,9 +58,9 @@ class KeyRing:
         return self._read(now=now)
 
     def refreshed(self, *, now: int) -> Ring:
-        """Return the ring for a request with an unknown ``kid``.
+        """Read the ring again for a request with an unknown ``kid``, at most once a minute.
 
-        The ring is read at most once a minute, even if a read fails.
+        In the minute after a read, even a failed read, this method returns the result of ``current``.
         """
         asked_at = self._asked_at
         if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):
@@ -70,9 +70,9 @@ class KeyRing:
     def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
         """Make the ring if there is none: at deployment, or at first use in development.
 
-        Raises ``AccountsWithoutRing`` if the tables have accounts, unless ``over_accounts``. The write never replaces a
-        ring: if another process makes a ring at the same time, that ring stays (``Moved``). No account can be made
-        without a ring.
+        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts``. ``Moved``: a
+        ring exists, or another process makes a ring at the same time. That ring stays. No account can appear between
+        the check for accounts and the write, because a registration needs a ring.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:

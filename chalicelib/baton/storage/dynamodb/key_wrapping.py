@@ -59,7 +59,7 @@ class KmsWrapper:
         self._kms = kms or AwsClient("kms")
 
     def wrap(self, ring: bytes) -> Item:
-        """Encrypt the ring with a new data key. The item has the data key as KMS encrypted it."""
+        """Encrypt the ring with a new data key. The item also contains the data key, encrypted by KMS."""
         data_key = self._kms.call("generate_data_key", KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=PURPOSE)
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + AESGCM(data_key["Plaintext"]).encrypt(nonce, ring, None)

@@ -84,7 +84,7 @@ from chalicelib.baton.storage.dynamodb.values import Value, binary, number, text
 
 
 class LineageStore:
-    """``ports.LineageStore`` on DynamoDB."""
+    """``lineages.ports.LineageStore`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""
@@ -99,7 +99,7 @@ class LineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Advance the lineage if `rules.judge` returns ``Current`` (E5), in one write."""
+        """Advance the lineage to its next generation (rule E5) if `rules.judge` returns ``Current``, in one write."""
         update = state_update(
             self._table,
             presented.account,
@@ -235,7 +235,7 @@ class LineageStore:
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Delete the actor's account: status, epoch and all lineages in one write."""
+        """Mark the actor's account as deleted, raise its epoch, and remove its lineages and rights, in one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
             self._act(
@@ -295,7 +295,7 @@ class LineageStore:
         return Done()
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
-        """Require a second factor from an active account, or end this requirement by removing its attribute."""
+        """Require a second factor from an active account, or end this requirement if ``required`` is false."""
         return self._set(account, REQUIRE_SECOND_FACTOR if required else RELEASE_SECOND_FACTOR, {})
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:

@@ -63,7 +63,7 @@ class MailUsers(Users):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, if the login is live, or if an unfinished login may continue."""
+        """Store that the address is proved, if the actor's login is live or the unfinished login may continue."""
         tables = self._database.tables
         update = expression(
             {
@@ -146,7 +146,10 @@ class MailUsers(Users):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address by a proved address, in one transaction: two index entries, user, account state."""
+        """Replace the address by a proved address, in one transaction: index entries, user, account state.
+
+        The account may have no address yet. Then only the new index entry is written.
+        """
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
         as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS
         values = {
@@ -255,7 +258,10 @@ class MailUsers(Users):
         return Done()
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
-        """Delete an account whose address was never proved, in one transaction of three items and its identities."""
+        """Delete an account whose address was never proved.
+
+        One transaction deletes the user, its index entry and its identities, and marks the account state as deleted.
+        """
         tables, account = self._database.tables, user.account
         values = {":version": number(user.credentials_version)}
         condition = expression(values, condition=all_of(VERSION_AS_READ, NOT_VERIFIED))

@@ -24,14 +24,14 @@ STORE_ANSWER: Final = f"SET answer = :answer, {EXPIRY} = :expires"
 
 
 class OnceCalls:
-    """``OnceStore`` on DynamoDB."""
+    """``proof.ports.OnceStore`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""
         self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, if no call is stored or if the stored call has expired."""
+        """Store a running call, if no call or an expired call is stored. Return the call that is stored afterwards."""
         call = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
         item: Item = {
             **_key(key),
@@ -54,7 +54,7 @@ class OnceCalls:
         return call
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call, if it is ``old_mark``. Return the call as it is then stored."""
+        """Replace the mark of a running call if it is still ``old_mark``. Return the call that is stored afterwards."""
         values = {
             ":old_mark": binary(old_mark),
             ":mark": binary(mark),

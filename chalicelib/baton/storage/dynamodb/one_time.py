@@ -147,8 +147,8 @@ class Ephemeral:
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count, never below zero.
 
-        If the answer is lost, the repeated write subtracts one again. This is rare, and limited by the number of
-        attempts.
+        If the answer of DynamoDB is lost, the repeated write subtracts one again. This is rare. The AWS client sends a
+        write at most ``ATTEMPTS`` times.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -177,9 +177,9 @@ class Ephemeral:
 
 
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that consumes a ticket, once, as a part of the transaction with the effect of the ticket.
+    """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    The ticket id is the mark.
+    The item stores the ticket id as its mark. The caller recognises a repetition by the other items of the transaction.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -10,7 +10,10 @@ from chalicelib.baton.storage.dynamodb.values import Item
 
 
 def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
-    """Return why the condition of a write on behalf of a login failed, by `rules.may_act`."""
+    """Find out with `rules.may_act` why the condition of a write on behalf of a login failed.
+
+    Raises ``Unavailable`` if the rule permits the write.
+    """
     acting = may_act(account_state, actor, now=now)
     if isinstance(acting, Lineage):
         raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
@@ -18,7 +21,7 @@ def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) ->
 
 
 def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
-    """Return ``Done`` if an earlier attempt of this call wrote this end."""
+    """Return ``Done`` if the stored lineage has exactly the end ``ended``: an earlier attempt of this call wrote it."""
     account_state = state_or_none(item)
     stored = account_state.lineages.get(lineage) if account_state else None
     return Done() if stored is not None and stored.ended == ended else Refused()

@@ -38,7 +38,7 @@ _NO_AAGUID: Final = bytes(16)
 
 
 def passkey_value(passkey: Passkey) -> Value:
-    """Return the value of a passkey. It has 162 bytes if the name and the credential id have 16 bytes each."""
+    """Return a passkey as an attribute value: 162 bytes if the name and the credential id have 16 bytes each."""
     stored: Item = {
         "i": binary(passkey.credential_id),
         "k": binary(passkey.public_key),
@@ -55,14 +55,14 @@ def passkey_value(passkey: Passkey) -> Value:
 
 
 def flags_value(passkey: Passkey) -> Value:
-    """Return the value of the flags: one bit each."""
+    """Return the flags of a passkey as one number, with one bit for each flag."""
     return number(
         _BACKUP_ELIGIBLE * passkey.backup_eligible + _BACKED_UP * passkey.backed_up + _BY_NEW_KEY * passkey.by_new_key
     )
 
 
 def passkeys_of(item: Item) -> dict[str, Passkey]:
-    """Read the passkeys of a user."""
+    """Read the passkeys in the item of a user, by passkey id."""
     return {key: _passkey(value["M"]) for key, value in item["passkeys"]["M"].items()}
 
 

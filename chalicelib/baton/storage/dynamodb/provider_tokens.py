@@ -64,7 +64,7 @@ class StoredProviderTokens:
             )
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
-        """Return the tokens of a shard that wait, the longest wait first."""
+        """Return the waiting tokens of a shard. The token that has waited longest is first."""
         item = self._database.read(self._database.tables.users, shard_key(shard))
         if item is None:
             return ()

@@ -15,17 +15,17 @@ NONE: Final[Value] = {"M": {}}
 
 
 def restore_key_value(key: RestoreKey) -> Value:
-    """Return the value of a restore key: about 120 bytes with a key of P-256."""
+    """Return a restore key as an attribute value: about 120 bytes with a key of P-256."""
     return {"M": {"i": binary(key.credential_id), "k": binary(key.public_key), "r": number(key.made_at)}}
 
 
 def restore_keys_value(keys: Mapping[str, RestoreKey]) -> Value:
-    """Return the value of all restore keys of a user."""
+    """Return all restore keys of a user as one attribute value: a map by the key id of the device."""
     return {"M": {device: restore_key_value(key) for device, key in keys.items()}}
 
 
 def restore_keys_of(item: Item) -> dict[str, RestoreKey]:
-    """Read the restore keys of a user."""
+    """Read the restore keys in the item of a user, by the key id of the device."""
     return {device: _restore_key(value["M"]) for device, value in item["restore"]["M"].items()}
 
 

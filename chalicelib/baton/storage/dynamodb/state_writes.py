@@ -202,7 +202,7 @@ def add_one(
 
 
 def roles_condition(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
-    """Return the condition that the roles of an account are as they were read, and its value."""
+    """Return the condition that the stored roles of an account equal ``roles``, and the values for this condition."""
     return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
@@ -212,7 +212,7 @@ def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, ob
 
 
 def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that ends all other lineages, and raises the credentials version."""
+    """Build the part of a transaction that ends all lineages except the actor's, and raises the credentials version."""
     update = state_update(
         table,
         actor.account,
@@ -242,9 +242,9 @@ def live(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict
 def end_logins(
     table: str, account: AccountId, *, expected_version: int, ended: Ended, clear: bool
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that ends every login, if the account is active with the ``expected_version``.
+    """Build the part of a transaction that ends every login and raises the credentials version.
 
-    ``clear`` removes the roles and the team's attributes too.
+    The account must be active, with the version ``expected_version``. ``clear`` removes roles and attributes too.
     """
     update = state_update(
         table,
@@ -263,7 +263,7 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that deletes the state of an account, with the condition of ``end_logins``."""
+    """Build the write that marks an account as deleted and clears its item. The condition is that of ``end_logins``."""
     update = state_update(
         table,
         account,
@@ -327,12 +327,12 @@ def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) 
 
 
 def end_values(ended: Ended) -> dict[str, Value]:
-    """Return the values of an end: its time and its reason."""
+    """Return the expression values for the end of a login: time and reason."""
     return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
 
 
 def actor_live(actor: Actor) -> tuple[str, ...]:
-    """Return the condition that the login of an actor is live and, if an app handed it over, the login of the app."""
+    """Return the conditions for a live login. If an app handed it over, the login of the app must be live too."""
     return (*ACTOR_LIVE, NOT_HANDED_OVER) if actor.app is None else (*ACTOR_LIVE, *HANDED_OVER, *APP_LIVE)
 
 

@@ -23,17 +23,17 @@ Item = dict[str, Value]
 
 
 def text(value: str) -> Value:
-    """Return the value of a string."""
+    """Return a string as an attribute value."""
     return {"S": value}
 
 
 def number(value: int) -> Value:
-    """Return the value of an integer."""
+    """Return an integer as an attribute value."""
     return {"N": str(value)}
 
 
 def binary(value: bytes) -> Value:
-    """Return the value of bytes."""
+    """Return bytes as an attribute value."""
     return {"B": value}
 
 

@@ -39,7 +39,10 @@ class MemoryUsers:
             return self._tables.users.get(account)
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state: all or none. None of the three may exist."""
+        """Write e-mail index entry, user and account state in one step, if none of the three exists.
+
+        An index entry that is no longer kept counts as missing.
+        """
         tables = self._tables
         with tables.lock:
             claimed_by = self._taken_by(user.email_index, now=user.created_at)

@@ -25,10 +25,11 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-    """Delete identities of an account at ``now`` (seconds), and of no other account. The caller has the lock.
+    """Delete those identities of ``indexes`` that belong to the account. The caller has the lock.
 
     Every removal of an identity uses this function: an unlink, a claim, an undo, a loss at the provider, and a
-    deletion. The refresh tokens of the identities then wait for their revocation.
+    deletion. From ``now`` (seconds), the refresh tokens of the identities wait for their revocation. A token is dropped
+    if its shard has no room.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -49,14 +50,14 @@ class MemoryIdentities:
         self._tables = tables
 
     def get(self, index: str) -> Identity | None:
-        """Return an identity."""
+        """Return the identity with this index, or ``None``."""
         with self._tables.lock:
             return self._tables.identities.get(index)
 
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state and, with an address, its e-mail index entry: all or none."""
+        """Write identities, user, account state and, if the user has an address, its index entry: all or none."""
         tables = self._tables
         with tables.lock:
             stored = [tables.identities[one.index] for one in identities if one.index in tables.identities]
@@ -157,7 +158,7 @@ class MemoryIdentities:
             )
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now. ``Refused``: they were fetched a short time ago."""
+        """Store that a fetch of a provider's keys begins now. ``Refused``: a fetch began in the last minute."""
         with self._tables.lock:
             asked_at = self._tables.keys_asked.get(provider)
             if asked_at is not None and now - FETCH_EVERY_S < asked_at <= now + FETCH_EVERY_S:
@@ -172,7 +173,7 @@ class MemoryIdentities:
                 self._tables.key_sets[provider] = (now, sealed)
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take an identity from an account, and end every login of the account."""
+        """Remove an identity that its provider has deleted, and end every login of its account."""
         tables, account, version = self._tables, user.account, user.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

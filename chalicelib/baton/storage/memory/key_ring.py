@@ -23,7 +23,7 @@ class MemoryKeyRing:
             return ring
 
     def refreshed(self, *, now: int) -> Ring:
-        """Return the ring."""
+        """Return the ring, as ``current`` does: there is no cache to refresh."""
         return self.current(now=now)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:

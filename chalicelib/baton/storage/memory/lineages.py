@@ -75,7 +75,7 @@ class MemoryLineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end the replaced lineages and delete the removed lineages."""
+        """Add ``lineage``, end the lineages in ``replaced``, and delete the lineages in ``removed``."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(expected.account)
             if account_state is None:
@@ -107,7 +107,7 @@ class MemoryLineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage, if the stored lineage is as it was read, and is active."""
+        """Store the use of a lineage, if the stored lineage equals ``expected`` and is active."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage.id) if account_state else None

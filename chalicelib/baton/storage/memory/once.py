@@ -16,7 +16,7 @@ class MemoryOnceCalls:
         self._tables = tables
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call if no call is stored, or if the stored call has expired."""
+        """Store a running call, if no call is stored or the stored call has expired. Return the call stored now."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self._tables.calls.get(key)
@@ -25,7 +25,7 @@ class MemoryOnceCalls:
             return stored
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call, if it is ``old_mark``. Return the call as it is then stored."""
+        """Replace the mark of a running call, if the mark is ``old_mark``. Return the call stored now, or ``None``."""
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == old_mark and stored.answer is None:

@@ -50,7 +50,7 @@ class MemoryOneTime:
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant. Never replace a stored grant: it may be consumed."""
+        """Store a step-up grant. Never replace a stored grant: a consumed grant would become valid again."""
         with self._tables.lock:
             self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, credentials_version, expires_at))
 
@@ -69,7 +69,7 @@ class MemoryOneTime:
             return kept.step_up if kept.spent_by == mark else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of this window, unless the limit is reached."""
+        """Add one to the count of the rate limit ``name`` in the current window, unless ``limit`` is reached."""
         with self._tables.lock:
             self._tables.sweep(now)
             window = _window(name, window_s=window_s, now=now)
@@ -80,7 +80,7 @@ class MemoryOneTime:
             return Done()
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Subtract one from the count, never below zero."""
+        """Subtract one from the count of the current window, never below zero."""
         with self._tables.lock:
             window = _window(name, window_s=window_s, now=now)
             if taken := self._tables.windows.get(window, 0):

@@ -17,9 +17,9 @@ from chalicelib.baton.storage.ports import Storage
 
 
 def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Storage:
-    """Build a storage over these tables, or over those of this process.
+    """Build a storage over ``tables``. Default: ``OF_THIS_PROCESS``, the shared tables of this process.
 
-    Several storages may share tables: each verb is atomic for all of them.
+    Several storages may share tables. They then share the lock, so each verb is atomic for all these storages.
     """
     tables = OF_THIS_PROCESS if tables is None else tables
     return Storage(

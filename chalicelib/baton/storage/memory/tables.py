@@ -81,7 +81,10 @@ class MemoryTables:
     swept_at: int = 0
 
     def sweep(self, now: int) -> None:
-        """Delete the items that expired ``SWEPT_AFTER_S`` ago, at most once in that time. The caller has the lock."""
+        """Delete the items that expired at least ``SWEPT_AFTER_S`` ago. The caller has the lock.
+
+        If the last sweep was less than ``SWEPT_AFTER_S`` ago, do nothing.
+        """
         if now - self.swept_at < SWEPT_AFTER_S:
             return
         self.swept_at = now

@@ -103,7 +103,7 @@ class Android:
         self.root = self.root_certificate()
 
     def root_certificate(self, *, ends_at: int | None = None, key: Key | None = None) -> x509.Certificate:
-        """Issue a self-signed certificate for ``key``. Default: the key of the root, which can have several."""
+        """Issue a self-signed certificate for ``key`` (default: the root key). A key can have several certificates."""
         key = key or self._root_key
         return issue(
             self._root_name,
@@ -132,10 +132,11 @@ class Android:
         leaf_expired: bool = False,
         serials: Mapping[int, int] | None = None,
     ) -> list[bytes]:
-        """Return a chain, the leaf first: of a phone with remote provisioning, or with a key from the factory.
+        """Return the certificate chain of a phone, the leaf first.
 
-        ``expired``, ``described_at``, ``wrong_signer``, ``wrong_issuer`` and ``serials`` give places in the chain. The
-        leaf has the place 0.
+        With ``remote``, the phone has remote provisioning, otherwise a key from the factory. ``expired``,
+        ``described_at``, ``wrong_signer`` and ``wrong_issuer`` are places in the chain. ``serials`` maps places to
+        serial numbers. The leaf has the place 0.
         """
         if remote:
             names = [

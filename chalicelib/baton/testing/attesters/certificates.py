@@ -40,7 +40,7 @@ def issue(
     extensions: Mapping[str, bytes] | None = None,
     serial: int | None = None,
 ) -> x509.Certificate:
-    """Issue a certificate. ``is_ca`` is in its basic constraints; ``None``: it has no basic constraints."""
+    """Issue a certificate. ``is_ca`` sets its basic constraints and key usage. ``None`` omits both extensions."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -87,7 +87,7 @@ def der(tag: int | bytes, *contents: bytes) -> bytes:
 
 
 def der_integer(value: int, tag: int = 0x02) -> bytes:
-    """Encode a whole number. With another tag, it is an enumerated value."""
+    """Encode a whole number as INTEGER, or as ENUMERATED with the tag 0x0A."""
     return der(tag, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
@@ -102,7 +102,7 @@ def tagged(number: int, content: bytes) -> bytes:
 
 
 def cbor(value: object) -> bytes:
-    """Encode a value of CBOR: numbers, bytes, texts, lists and maps."""
+    """Encode a value as CBOR: whole numbers, bytes, texts, lists and maps."""
     match value:
         case int() if value < 0:
             return _head(1, -1 - value)

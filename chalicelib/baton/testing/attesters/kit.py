@@ -61,7 +61,8 @@ class Attester:
 
         An assertion is signed with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
 
-        Raises ``ValueError`` for an unknown format, defect or key, and for a client without such an app.
+        Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
+        P-256. For a new attestation, it is also raised if the client has no app of the platform.
         """
         if defect and defect not in DEFECTS:
             raise ValueError(f"defect is one of {', '.join(DEFECTS)}")

@@ -72,8 +72,8 @@ export class Baton {
   }
 
   /**
-   * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
-   * later. `confirmed` is false if the server has not answered yet. The revocation is stored and sent again.
+   * End this login. The person is signed out here in one write, before anything is sent. Then one request within 10 s
+   * informs the server. `confirmed` is false if the server has not answered. The revocation is stored and sent again.
    * @returns {Promise<{ confirmed: boolean }>}
    */
   async logout() {

@@ -49,7 +49,7 @@ export class AnswerLost extends BatonError {
   }
 }
 
-/** The record or the key cannot be used now: nothing was sent, nothing ended. */
+/** The record or the key cannot be used now. No session has ended: repeat the call. */
 export class StorageUnavailable extends BatonError {
   /** @param {string} message @param {unknown} [cause] */
   constructor(message, cause) {

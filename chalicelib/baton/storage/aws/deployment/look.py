@@ -44,7 +44,7 @@ class Deployment:
         self._services = services or {name: AwsClient(name) for name in SERVICES}
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Return one function for each part of the configuration, by the name of the part. It reads this part."""
+        """Map the name of each part of the configuration to a function that reads this part."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
         return {
             **tables,

@@ -13,7 +13,7 @@ class Deployment(Protocol):
         """Return the ARN of the deployment's key."""
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Return one function for each part of the configuration, by the name of the part.
+        """Map the name of each part of the configuration to a function that reads this part.
 
-        The function reads this part. It may raise ``errors.Unavailable``.
+        Each function may raise ``errors.Unavailable``.
         """

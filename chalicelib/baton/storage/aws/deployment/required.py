@@ -59,8 +59,8 @@ class Finding(Struct, frozen=True):
 class ObservedTable(Struct, frozen=True):
     """An observed table. ``table`` is its name in ``TABLES``, and ``name`` its full name.
 
-    ``key`` is the customer key that encrypts the table, ``swept_by`` its TTL attribute, and ``policy`` its resource
-    policy. Each of these three is ``None`` if the table has none.
+    ``key`` is the ARN of the KMS key that encrypts the table, ``swept_by`` its TTL attribute, and ``policy`` its
+    resource policy. Each of these three is ``None`` if the table has none.
     """
 
     table: str
@@ -106,8 +106,9 @@ class ObservedStage(Struct, frozen=True):
 class ObservedFunction(Struct, frozen=True):
     """An observed function.
 
-    ``open_to``: the principals besides the API that may call it. ``key_writes``: the actions of ``KEY_WRITES`` that no
-    policy denies to its role for key items.
+    ``open_to`` describes each way past the API that is open to every caller: a policy statement or a function URL.
+    ``key_writes``: the actions of ``KEY_WRITES`` on key items (``K#``) that no inline policy of the function's role
+    denies.
     """
 
     name: str

@@ -60,7 +60,8 @@ public actor Baton: CustomReflectable {
         return LoginStep(self, factors: pending.factors ?? [], enrol: pending.enrol ?? [], expiresAt: pending.expiresAt ?? 0, problem: [:])
     }
 
-    /// End this login. It never waits for a network: the person is signed out here in one write, and the server is informed later.
+    /// End this login. The person is signed out here in one write, before anything is sent. Then one request within 10 s
+    /// informs the server. If the server has not answered, the record keeps the revocation, and later calls send it again.
     @discardableResult
     public func logout() async throws -> LogoutResult {
         let at = second

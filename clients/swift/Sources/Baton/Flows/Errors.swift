@@ -12,7 +12,7 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
     case offline(last: String)
     /// The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended.
     case answerLost(last: String, refused: Refused?)
-    /// The record or the key cannot be used now: nothing was sent, nothing ended.
+    /// The record or the key cannot be used now. No session has ended: repeat the call.
     case storageUnavailable(String, cause: (any Error)?)
     /// The record cannot be parsed, or a newer client wrote it. It was not changed.
     case brokenStorage(String)

@@ -48,8 +48,8 @@ public class Baton(
     public suspend fun pendingStep(): LoginStep? = pendingStep(core)
 
     /**
-     * End this login. It never waits for a network: the person is signed out here in one write, and the server is informed
-     * later.
+     * End this login. The person is signed out here in one write, before anything is sent. Then one request within 10 s
+     * informs the server. If the server has not answered, the record keeps the revocation, and later calls send it again.
      */
     public suspend fun logout(): LogoutResult {
         val at = core.second()

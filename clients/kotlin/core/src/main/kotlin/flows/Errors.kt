@@ -22,7 +22,7 @@ public class Offline internal constructor(public val last: String) :
 public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
     BatonException("answer_lost", "The call may have been carried out, or not: $last", refusal)
 
-/** The record or the key cannot be used now: nothing was sent, nothing ended. */
+/** The record or the key cannot be used now. No session has ended: repeat the call. */
 public class StorageUnavailable(message: String, cause: Throwable? = null) : BatonException("storage_unavailable", message, cause)
 
 /** The record cannot be parsed, or a newer client wrote it. It was not changed. */
