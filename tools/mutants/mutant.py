@@ -179,6 +179,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/tokens/test_exchange.py",
         "tests/baton/wire/test_must_tell.py",
         "tests/baton/proof/test_httpsig.py",
+        "tests/baton/browser/test_sessions.py",
     ),
     "chalicelib/baton/urls.py": (
         "tests/baton/app/test_settings.py",

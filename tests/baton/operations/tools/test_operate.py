@@ -217,9 +217,24 @@ def test_the_operator_removes_the_second_factors_of_a_person_who_lost_them(
     account = phone.get("/me").members["account_id"]
     events = AuditTable(DynamoDB(tables), MemoryLog()).newest(account, before=None, limit=10, now=now())
     assert {"kind": "all"} in [one.event.details for one in events if one.event.event == "factor_removed"]
+    assert operate("factors", "nobody@example.com", "remove") == 1
+
+
+def test_the_factors_of_a_disabled_account_stay(
+    operate: Callable[..., int],
+    make_device: Callable[..., Device],
+    capsys: pytest.CaptureFixture[str],
+    clock: DevelopmentClock,
+) -> None:
+    """The login after the account is enabled must prove the factor."""
+    phone, ada = make_device(), Person(lambda: int(clock.time()))
+    phone.register(EMAIL)
+    ada.enrol(phone)
     assert operate("disable", EMAIL) == 0
     assert operate("factors", EMAIL, "remove") == 1
-    assert operate("factors", "nobody@example.com", "remove") == 1
+    assert "disabled or deleted" in capsys.readouterr().err
+    assert operate("enable", EMAIL) == 0
+    assert make_device().login(EMAIL).code == "factor_required"
 
 
 def test_an_operator_sees_and_lifts_why_an_address_gets_no_mails(
