@@ -109,7 +109,7 @@ class Drill:
         print(f"    proved  {claim}")
 
     def refused(self, claim: str, act: Callable[[], object], *codes: str) -> None:
-        """Prove that ``act`` fails with one of ``codes``: error codes, or classes of client errors (``LoggedOut``)."""
+        """Prove that ``act`` fails with one of ``codes``: error codes, or names of client errors (``"LoggedOut"``)."""
         try:
             act()
         except Refused as refusal:

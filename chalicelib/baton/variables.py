@@ -86,7 +86,7 @@ def table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def deployment_of(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Read the name of the deployment, or an empty text."""
+    """Return the name of the deployment (``BATON_DEPLOYMENT``). It is empty if the variable is not set."""
     name = environ.get("BATON_DEPLOYMENT", "")
     if not _PREFIX.match(name):
         problems.append("BATON_DEPLOYMENT: at most 64 letters, digits, '_', '.', '-'")

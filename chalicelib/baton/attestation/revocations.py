@@ -29,7 +29,7 @@ class NotAList(ValueError):
 
 
 class FetchRevocations(Struct, frozen=True, kw_only=True):
-    """Fetch the list, and store it, if the evidence of Android apps is judged for any client.
+    """If any client judges the evidence of Android apps, fetch the list and store it.
 
     A failed fetch keeps the old list: an outage of Google refuses no login.
     """

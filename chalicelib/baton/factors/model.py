@@ -178,7 +178,7 @@ class RemoveTotp(Struct, frozen=True):
     last: bool = True
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that this app is enrolled, even if one of its codes was used after the app was read."""
+        """Check that this app is enrolled. A code that was used after the app was read makes no difference."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
     def apply(self, factors: SecondFactors) -> SecondFactors:

@@ -88,7 +88,7 @@ def assurance_number(assurance: Assurance, attestation: Attestation = Attestatio
 
 @lru_cache(maxsize=64)
 def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
-    """Return the way of authentication, the attestation and the code of the provider of a stored number.
+    """Decode a stored number. Return its way of authentication, its attestation, and the code of its provider.
 
     Raises ``KeyError`` or ``ValueError`` if Baton never writes this number.
     """
