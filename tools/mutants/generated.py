@@ -44,6 +44,10 @@ EQUIVALENT: dict[str, str] = {
     "proof/signature_input.py: _value: plain is not None and plain[1] == label and len(plain[2]) % 4 == 0 -> False": (
         "same result, slower"
     ),
+    "storage/dynamodb/lineages.py: LineageStore.bind_browser: acting.browser_key is not None and"
+    " acting.browser_key.point == key.point -> (acting.browser_key.point == key.point)": (
+        "the condition fails for a live login only if it has a browser key"
+    ),
     "proof/signature.py: check_digest: text == content_digest(message.body) -> False": "same result, slower",
 }
 """Mutants without an observable effect, each with the reason."""

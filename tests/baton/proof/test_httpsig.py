@@ -55,7 +55,9 @@ def key_of(name: str) -> PublicKey:
     return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(32, "big"))
 
 
-def verified(name: str, *, of: Message | None = None, now: int = CREATED, **options: Any) -> VerifiedSignature:
+def verified(
+    name: str, *, of: Message | None = None, now: int = CREATED, host: str = "example.com", **options: Any
+) -> VerifiedSignature:
     """Verify a message of the draft."""
     sent = of or message(name)
     signature = read_signature(sent, HTTPSIG)
@@ -65,7 +67,7 @@ def verified(name: str, *, of: Message | None = None, now: int = CREATED, **opti
         sent,
         signature,
         keyid="the token's",
-        expected_authorities=frozenset({"example.com"}),
+        expected_authorities=frozenset({host}),
         now=now,
         window_s=300,
         **expected,
@@ -81,6 +83,13 @@ def test_the_messages_of_the_draft_verify(name: str) -> None:
     base = signature_base(sent, signature, target_uri="https://example.com/foo")
     assert base.decode() == unwrapped("rs-sig-base.sigbase").strip()
     assert verified(name) == VerifiedSignature("the token's", "k9Jyxempel2305Nmx7Rk", CREATED)
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_request_to_another_host_is_refused(name: str) -> None:
+    """A server with the same path could send the signed request on to Baton."""
+    with pytest.raises(SignatureDefective, match="the host is not accepted"):
+        verified(name, host="login.example.com")
 
 
 @pytest.mark.parametrize("name", SIGNED)

@@ -229,9 +229,8 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            state = state_or_none(failed.item)
-            own = state is not None and state.status is Status.ACTIVE and state.raised == ended
-            return Done() if own else Refused()
+            state = state_or_none(failed.item)  # If it is active, this call has already raised the epoch.
+            return Done() if state is not None and state.status is Status.ACTIVE else Refused()
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
