@@ -36,7 +36,7 @@ class AccessKey(Struct, frozen=True):
 class Vended(Struct, frozen=True):
     """A container endpoint on loopback that issues access keys, and the authorization token that it requires.
 
-    Lambda sets ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN``.
+    Under SnapStart, Lambda sets ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN``.
     Source: AWS SDKs and Tools, "Container credential provider".
     """
 
@@ -45,7 +45,7 @@ class Vended(Struct, frozen=True):
 
 
 def endpoint_of(environ: Mapping[str, str], service: str, region: str) -> str:
-    """Return the URL of a service: from the environment if it names one, otherwise that of the region."""
+    """Return the URL of an AWS service: the URL in the environment, otherwise the usual URL in the region."""
     regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
     return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 

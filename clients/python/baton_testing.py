@@ -2,7 +2,7 @@
 
     dev = Development()
     with dev.fault("answer_lost", route="POST /oauth/token"):
-        session.refresh()
+        client.exchange()  # a BatonClient of your app
 
 This file needs only the standard library, and a running `make dev` on this machine. docs/baton/development.md lists the
 faults. Use this file for the tests of an app. The tests of a backend use `chalicelib.baton.testing` instead.

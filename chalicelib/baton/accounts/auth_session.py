@@ -150,7 +150,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
 
 
 class ReadSession(Struct, frozen=True, kw_only=True):
-    """Open an ``auth_session``. Check that the request has the device key and the attempt that began the session."""
+    """Open an ``auth_session``. Check the signature and attempt of the request against the first step of the login."""
 
     key_ring: KeyRing
     clients: Clients

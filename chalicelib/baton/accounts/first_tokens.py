@@ -98,7 +98,7 @@ class Restoring(Struct, frozen=True):
 
 
 class HandingOver(Struct, frozen=True):
-    """A login that an app hands over to a browser. ``refusal`` is raised if the login of the app has ended."""
+    """The handover of ``parent``, the login of an app, to a browser. ``refusal`` is raised if ``parent`` has ended."""
 
     parent: Lineage
     refusal: Refusal

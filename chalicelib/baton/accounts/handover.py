@@ -128,7 +128,9 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return self._opened(message, code, changes=True)
 
     def redeem(self, message: Message, code: str, *, by_app: bool = False) -> tuple[Offered, tuple[Cookie, ...]]:
-        """Use a code, begin the login of the browser, and return its cookies. The same attempt gets the same login.
+        """Use a code and begin the login of the browser. Return the opened code, and the cookies of the new login.
+
+        A retry with the same code and attempt gets the same login.
 
         ``by_app``: the code came in the header ``Baton-Handover``, which only an app can send.
 

@@ -42,7 +42,8 @@ from chalicelib.baton.tokens.issue import TokenResponse
 class Proof(Struct, frozen=True):
     """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
-    With ``enrolment``, ``totp`` is the first code of the new app, or ``passkey`` the registration of the new passkey.
+    With an ``enrolment``, ``totp`` is the first code of the new authenticator app, or ``passkey`` is the registration
+    of the new passkey.
     """
 
     totp: str | None = None
@@ -68,8 +69,8 @@ class Proof(Struct, frozen=True):
 class LoginTokens(TokenResponse, frozen=True, kw_only=True):
     """The tokens of a login with a second factor.
 
-    ``recovery_codes`` are the codes that an enrolment made. They are shown once. ``recovery_codes_left`` is the number
-    of unused codes after the login used a code.
+    ``recovery_codes`` are the codes that an enrolment made. They are shown once. If the login used a recovery code,
+    ``recovery_codes_left`` is the number of codes that are still unused.
     """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET
@@ -115,7 +116,10 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return self.passkeys.begin(session, user, self._lineages(session, now=now), now=now)
 
     def options(self, message: Message, auth_session: str) -> PasskeyOptions:
-        """Return the options to prove a passkey. Raises ``InvalidSession`` or ``NotFound``."""
+        """Return the options to prove a passkey.
+
+        Raises ``InvalidSession``, or ``NotFound`` if the account has no passkey or the client cannot use passkeys.
+        """
         now = self.clock()
         session = self.read_session(message, auth_session, now=now)
         account_state, user = self._read(session)

@@ -77,7 +77,7 @@ class LoginRequest(Struct, frozen=True):
 
     @property
     def life_s(self) -> int:
-        """Return the life of the login in seconds. At a cookie client it is short, unless ``remember`` is true."""
+        """Return the life of the login in seconds: at a cookie client without ``remember``, ``WEB_LOGIN_S`` at most."""
         absolute_s = self.client.mechanism.absolute_s
         short = self.client.delivery == "cookie" and not self.remember
         return min(absolute_s, WEB_LOGIN_S) if short else absolute_s

@@ -215,18 +215,18 @@ class LastCredential(Refusal):
 
 
 class RestoreRefused(Refusal):
-    """The login is not restored on a new phone, for one of three reasons.
+    """The login cannot be restored on a new phone, for one of four reasons.
 
     The client does not offer restores (``restore`` in the client registry). Or logins of the account are asked for a
-    second factor. Or the login of the old phone is of another client.
+    second factor. Or the login of the old phone is of another client. Or the login is not bound to a key.
     """
 
     status = 403
     error = code = "restore_refused"
     action = "log_in"
     detail = (
-        "This login cannot be restored on a new phone: the client does not offer it, the account is asked for a second "
-        "factor, or the login is of another client. Log in."
+        "This login cannot be restored on a new phone. The client does not offer it, the account is asked for a second "
+        "factor, or the login is of another client or not bound to a key. Log in."
     )
 
 

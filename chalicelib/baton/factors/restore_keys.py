@@ -46,8 +46,16 @@ def check_offered(client: Client, *, asked: bool = False) -> None:
         raise RestoreRefused("the account requires a second factor")
 
 
+def _device_of(caller: Caller) -> str:
+    """Return the id of the device key. Raises ``RestoreRefused`` for a login that is bound to an HMAC secret."""
+    device = key_id(login_of(caller)[1].binding)
+    if device is None:
+        raise RestoreRefused("the login is not bound to a key")
+    return device
+
+
 class ManageRestoreKey(Struct, frozen=True, kw_only=True):
-    """Store or delete the restore key of the caller's device. The routes require a login that is bound to a key."""
+    """Store or delete the restore key of the caller's device. The login must be bound to a key."""
 
     clock: Clock
     clients: Clients
@@ -67,6 +75,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         """
         now, client = self.clock(), self._client(caller)
         party = party_of(self.clients, client)
+        _device_of(caller)
         user = self._user(caller, client)
         is_new = self._is_new(caller, now=now)
         if not is_new:
@@ -121,9 +130,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         self._store(caller, None, now=self.clock())
 
     def _store(self, caller: Caller, key: RestoreKey | None, *, forgotten: tuple[str, ...] = (), now: int) -> None:
-        device = key_id(login_of(caller)[1].binding)
-        assert device is not None  # the routes require a login that is bound to a key
-        stored = self.store.keep_restore_key(caller.actor, device, key, forgotten=forgotten, now=now)
+        stored = self.store.keep_restore_key(caller.actor, _device_of(caller), key, forgotten=forgotten, now=now)
         if not isinstance(stored, Done):
             refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
             raise errors.Unavailable("the account kept changing during a change of a restore key", by_caller=True)

@@ -11,12 +11,15 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from chalicelib.baton import settings
 from chalicelib.baton.factors.model import key_id
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX
+from chalicelib.baton.testing.world import World
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.factors.authenticator import BS, Authenticator
+from tests.baton.fixture import APP, FOLDER
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import JSON, NEW_PASSWORD, PASSWORD, Device, Send, through
 from tests.baton.wire.passkeys import OPTIONS as PASSKEY_OPTIONS
@@ -666,3 +669,17 @@ def test_a_login_is_restored_in_its_own_client(make_device: MakeDevice, phone: D
     other = make_device(client_id="tablet")
     said = restore(other, platform)
     assert (said.status, said.code) == (403, "restore_refused")
+
+
+def test_a_login_with_an_hmac_secret_has_no_restore_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: an assertion failed, so the answer was 500. The request of the options is refused too."""
+    monkeypatch.setattr(settings, "_FOLDER", FOLDER)
+    world = World(APP, settings={"BATON_CLIENTS": "clients-factors.toml"})
+    phone = world.phone(binding="hmac")
+    for method, path in (("POST", f"{RESTORE_KEY}/options"), ("DELETE", RESTORE_KEY)):
+        refused = phone.request(method, path)
+        assert (refused.status, refused.code) == (403, "restore_refused")
+    bound = world.phone()
+    assert bound.request("POST", f"{RESTORE_KEY}/options").status == 200
+    assert bound.request("DELETE", RESTORE_KEY).status == 204
+    world.close()
