@@ -175,7 +175,7 @@ def infrastructure() -> Iterator[Finding]:
 
 
 def bill_of_materials() -> Iterator[Finding]:
-    """Write the bill of materials (CycloneDX): the packages in the zip, so that later vulnerabilities can be found."""
+    """Write the bill of materials (CycloneDX), and check that it lists every pin of requirements.txt."""
     target = REPORT / "sbom.json"
     target.unlink(missing_ok=True)
     run([str(TOOLS / "cyclonedx-py"), "requirements", "requirements.txt", "--of", "JSON", "-o", str(target)])

@@ -149,7 +149,10 @@ class Story:
             raise Surprise(otherwise)
 
     def refused(self, code: str, act: Callable[[], object]) -> None:
-        """Carry out a step that must fail with this error code."""
+        """Call ``act``, which must fail with ``code``.
+
+        If ``act`` raises ``LoggedOut``, which has no code, check only that ``code`` is one that ends a login.
+        """
         try:
             act()
         except LoggedOut:
@@ -203,7 +206,7 @@ class Story:
             self.skipped_s += seconds
 
     def close(self) -> None:
-        """Reset the clock of the server and close the connections: the server may have other users."""
+        """Reset the clock of the server, because the server may have other users. Close the connections."""
         with contextlib.suppress(OSError):  # the server may have stopped
             if self.skipped_s:
                 self.skip(-self.skipped_s)
@@ -500,7 +503,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Use a running server, or start a server."""
+    """Use the server on this port, or start a server on a free port. Yield its origin."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback

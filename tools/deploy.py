@@ -149,7 +149,11 @@ def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: 
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: str | None) -> dict[str, Any]:
-    """Fill in the URL of the mail queue. Without its own domain, the stage gets the URL of the API as issuer."""
+    """Return a copy of the configuration with the URL of the mail queue filled in.
+
+    If the stage has no domain of its own, its issuer is ``url``, the URL of the API. Before the API exists, ``url`` is
+    ``None`` and the issuer is not changed.
+    """
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]
     if "BATON_MAIL_QUEUE" in variables:
@@ -244,8 +248,9 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of the data stack.
 
-    ``MailDomain`` is the domain of the sender if this stack creates its identity in Amazon SES, and otherwise empty.
-    The stack uses an identity that was created elsewhere, but does not change it.
+    ``MailDomain`` is the domain of the sender if this stack creates, or has created, the Amazon SES identity of that
+    domain. Otherwise it is empty: the stack does not use Amazon SES, or an identity of the domain or the address was
+    created elsewhere. The stack does not change such an identity.
     """
     domain, address = "", mail_address(stage.variables)
     if stage.parameters["Mail"] == "ses":
@@ -257,7 +262,7 @@ def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
 
 
 def has_identity(identity: str) -> bool:
-    """Return whether Amazon SES has an identity, verified or not."""
+    """Return whether a domain or an address is an identity in Amazon SES, verified or not."""
     ses = client("sesv2")
     try:
         ses.get_email_identity(EmailIdentity=identity)
@@ -360,7 +365,7 @@ def key_arn(stage: Stage, kms: "KMSClient") -> str:
 
 
 def make_ring(stage: Stage, arn: str) -> str:
-    """Make the key ring, if there is none. Raises ``NotDone``."""
+    """Make the key ring, if there is none. Return ``created`` or ``exists``. Raises ``NotDone``."""
     ring = KeyRing(DynamoDB(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
@@ -376,7 +381,9 @@ def make_ring(stage: Stage, arn: str) -> str:
 
 
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
-    """Package and run ``chalice deploy``. Return the URL and the report of the package. Raises ``NotDone``.
+    """Build the package and run ``chalice deploy``. Return the URL and a line with the package's total size.
+
+    Raises ``NotDone`` if the package cannot be used.
 
     The first deployment creates the API. Its id and URL are then filled in, so a new stage is deployed twice.
     """
@@ -405,7 +412,10 @@ def tell(step: int, what: str) -> None:
 
 
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
-    """Carry out steps 1 to 3: print the account, deploy the data stack, make the key ring. Raises ``NotDone``."""
+    """Carry out steps 1 to 3: print the account, deploy the data stack, make the key ring.
+
+    Return the place with the ARN of its key. Raises ``NotDone``.
+    """
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")

@@ -103,7 +103,8 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server with that of this machine.
 
-    Baton refuses a token from a clock more than 1 minute ahead, and every signature above 5 minutes of difference.
+    Baton refuses a token issued more than 1 minute after the time of its own clock. It also refuses a signature made
+    more than 5 minutes before or after that time.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
@@ -140,7 +141,10 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 
 
 def public_files(settings: Settings) -> Iterator[Row]:
-    """Compare the public files with the client registry. Phones and browsers read them before they offer a passkey."""
+    """Compare the site's files in ``/.well-known/`` with the client registry.
+
+    Phones and browsers read these files before they offer a passkey. Phones also read them for links to the app.
+    """
     remedy = f"{OPERATE} well-known DIR, and serve the files: docs/baton/passkeys.md"
     for url, problem in well_known.findings(settings.registry):
         yield Row(

@@ -184,10 +184,10 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store two one-time values in the live table: a nonce, and an item with the key of a mail token.
+        """Store two one-time values in the live table: a nonce, and an item with the key prefix ``M`` (mail token).
 
-        Baton itself stores no item of a mail token. ``one_time`` keeps the keys of both values and of ``grant``, which
-        Baton has already stored.
+        Baton itself stores no item with this prefix. ``one_time`` gets the DynamoDB keys of these two items and of
+        ``grant``, which Baton has already stored.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -209,7 +209,7 @@ class Drill:
     def restore(self, since: int) -> None:
         """Restore and protect the tables, and raise the not-before time.
 
-        Then repeat the deletions and status changes of accounts made after ``since``, the time of the backup.
+        Then repeat the account deletions and status changes that followed the backup. ``since`` is its time.
         """
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):

@@ -166,7 +166,7 @@ class Operator:
         return "ok: created the key ring" if isinstance(made, Done) else "ok: the key ring exists, nothing was changed"
 
     def change_ring(self, command: str) -> str:
-        """Change keys or not-before time, and wait until the change is effective everywhere."""
+        """Change the keys or the not-before of the key ring, and wait until the change is effective everywhere."""
         change = CHANGES[command]
         ring = self._key_ring.current(now=clock())
         changed = change.make(ring, secrets.token_bytes, now=clock())
@@ -187,9 +187,9 @@ class Operator:
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Repeat on restored tables the changes since a time, which the audit table records.
+        """Repeat the changes since a time on restored tables. The audit table records these changes.
 
-        ``prefix`` is the table prefix of this audit table, if it is not the audit table of the deployment.
+        ``prefix`` is the table prefix of the audit table to read. The default is that of the deployment.
         """
         import boto3  # noqa: PLC0415 - slow to import
 

@@ -119,7 +119,7 @@ def configured_architecture() -> str:
 
 
 def names_of(stage: str) -> dict[str, str]:
-    """Return the template parameters that the settings of a stage determine."""
+    """Return the template parameters that the settings of a stage determine: parameter name -> value."""
     variables = configuration()["stages"][stage]["environment_variables"]
     tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
     names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
@@ -153,8 +153,9 @@ def alone() -> Iterator[None]:
 def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Make ``COPY``, a folder with the files that Chalice needs, and return it.
 
-    Chalice packs all of chalicelib/ with its bytecode, so it runs on this copy. The copy has no test kit, because the
-    test kit imports pytest, which Lambda does not have. The copy links to the record of deployments in the checkout.
+    Chalice would pack all of chalicelib/ in the checkout, with old bytecode and the test kit. It therefore runs on this
+    copy, which has neither. The test kit imports pytest, which Lambda does not have. The copy links to the record of
+    deployments in the checkout.
     ``clients`` replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
@@ -179,7 +180,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
 
 
 def machine_markers(pinned: str) -> list[str]:
-    """List the requirements whose marker depends on the machine. pip compares it with this machine, not Lambda."""
+    """List the requirements whose marker depends on the machine. pip evaluates it for this machine, not for Lambda."""
     lines = [line for line in pinned.splitlines() if not line.lstrip().startswith("#")]
     return [line.rstrip(" \\") for line in lines if MACHINE_MARKER.search(line.partition(";")[2])]
 
@@ -283,9 +284,9 @@ def chalice(*words: str) -> str:
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
     """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
 
-    The zip is the same for every stage, and building it makes no AWS call. ``clients`` replaces the client registry of
-    the stage, which may not exist yet. Chalice starts the application to find its routes, and this needs a registry.
-    Call this within ``alone()``.
+    The zip is the same for every stage, and building it makes no AWS call. Chalice starts the application to find its
+    routes, and the application needs a client registry. If the registry file of the stage does not exist yet, pass
+    another file as ``clients``. Call this within ``alone()``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -382,9 +383,9 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
     """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
-    The policies name the tables and log groups of one stage. Each parameter in ``names`` therefore accepts only its
-    value there. ``infra/edge.yaml`` has properties for a function that this stage may not have. Chalice then writes a
-    resource without a type, and this function removes that resource.
+    The policies name the tables and log groups of one stage. Each template parameter in ``names`` therefore accepts
+    only the value that ``names`` has for it. ``infra/edge.yaml`` has properties for Lambda functions. If a stage lacks
+    such a function, Chalice writes a resource without a type, and ``hardened`` removes that resource.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
@@ -472,7 +473,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
 def top_level(name: str) -> str:
     """Return the top-level part of the zip that has this file: a folder, a ``.py`` module, or a native module.
 
-    The name of a native module has no suffix. Bytecode counts as its ``.py`` module.
+    A native module is returned without its suffix (such as ``.so``), and bytecode as its ``.py`` module.
     """
     parts_ = name.split("/")
     if parts_[0] == "__pycache__":
@@ -518,7 +519,7 @@ def strangers(archive: Path, pinned: str | None = None) -> set[str]:
 def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
     """Return the files that Lambda cannot load: built for another machine or Python, or in need of a newer glibc.
 
-    The check reads the tags of the wheels and the native modules themselves.
+    The check reads the tags of each wheel, and the file name and content of each native module.
     """
     machine, elf_machine = MACHINES[architecture]
     tag = "cp" + runtime_.removeprefix("python").replace(".", "")

@@ -22,7 +22,10 @@ KB, GB = 1_000, 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """The estimated use of one active account: its number of devices, and operations a day or ``_a_month``."""
+    """The estimated use of one active account: its number of devices, and its operations.
+
+    Each number of operations is for one day, or for one month if its name ends in ``_a_month``.
+    """
 
     devices: float = 1.5
     exchanges: float = 8
@@ -191,7 +194,7 @@ def table() -> tuple[date, str, dict[str, float]]:
 
 
 def bill(users: int, habits: Habits = Habits(), *, memory_mb: int = 1024) -> str:
-    """Return the text of a bill."""
+    """Return the monthly bill as text: its lines, and the totals without and with ``infra/edge.yaml``."""
     read_on, region, prices = table()
     lines = monthly(users, prices, habits, memory_mb=memory_mb)
     plain = sum(line.usd for line in lines if not line.hardened)

@@ -56,7 +56,10 @@ class InTheWay(Exception):
 
 
 class Happened(Struct, frozen=True, order=True):
-    """An event of an account. ``place`` is the sort key in the audit table: the time, also within one second."""
+    """An event of an account. ``place`` is its sort key in the audit table, which also orders events of one second.
+
+    ``digest`` identifies the recovery code that a login used. It is empty for other events.
+    """
 
     place: str
     event: str
@@ -70,7 +73,7 @@ def encryption(key_arn: str) -> dict[str, Any]:
 
 
 def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.sleep) -> dict[str, str]:
-    """Make a backup of each table in ``BACKED_UP`` and return the ARNs."""
+    """Make a backup of each table in ``BACKED_UP``, and wait for it. Return table -> ARN of its backup."""
     arns = {
         table: dynamodb.create_backup(TableName=source.name(table), BackupName=f"{source.name(table)}-drill")[
             "BackupDetails"
@@ -86,7 +89,7 @@ def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.s
 
 
 def restore_backup(dynamodb: "DynamoDBClient", arns: Mapping[str, str], target: Tables, *, key_arn: str) -> None:
-    """Start to restore tables from backups, encrypted with the customer key."""
+    """Start to restore tables from backups. The customer key encrypts the restored tables."""
     for table, arn in arns.items():
         dynamodb.restore_table_from_backup(
             TargetTableName=target.name(table),
@@ -122,9 +125,10 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the time of the restored data: the earliest of the restored tables.
+    """Return the Unix time of the restored data. If the tables differ, this is the earliest time.
 
-    A repeated run keeps restored tables. The time SECONDS before that run would be too late for them.
+    A repeated run keeps the tables that an earlier run restored. Their data is older than the time that the repeated
+    run computes from its argument ``SECONDS``.
     """
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
@@ -207,7 +211,7 @@ def raise_not_before_in(tables: Tables, *, now: int) -> int:
 
 
 def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Happened]:
-    """Return the events of accounts since a time in their order, from the audit table ``audit``."""
+    """Return the events of accounts since a time, the oldest first, from the audit table ``audit``."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=audit,
         FilterExpression="#at >= :since",

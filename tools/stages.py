@@ -58,7 +58,8 @@ def _deployed_api(stage: str) -> dict[str, Any] | None:
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
     """Return the policy file of each function of a stage. The keys are the names of the functions in AWS.
 
-    ``function`` is the name of the API's function, which comes first. ``described``: the stage in ``CONFIG``.
+    ``function`` is the name of the API's function. It is the first key. ``described`` is the stage's entry in
+    ``CONFIG``.
     """
     mail = mail_of(described["environment_variables"])
     jobs = {
@@ -72,7 +73,7 @@ def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mail_of(variables: Mapping[str, str]) -> str:
-    """Return which mail parts a stage has: ``off`` (none), ``queue`` (only the queue of the jobs) or ``ses`` (all)."""
+    """Return which mail parts a stage has: ``off`` (none), ``queue`` (queue and function ``jobs``) or ``ses`` (all)."""
     if variables.get("BATON_MAIL") == "ses":
         return "ses"
     return "queue" if variables.get("BATON_MAIL_QUEUE") else "off"

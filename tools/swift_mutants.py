@@ -67,7 +67,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
 
 
 def main(words: list[str]) -> int:
-    """Try each mutant. Print the mutants that survive, and the number of killed mutants. Return the exit code."""
+    """Try the selected mutants. Print each problem and the number of killed mutants. Return the exit code."""
     chosen = [
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
     ]

@@ -44,7 +44,11 @@ Read = Callable[[str], str | None]
 
 
 class Finding(Struct, frozen=True):
-    """One line for the reader. An error must be corrected before a deployment, a warning must be read."""
+    """A result of a comparison, with its remedy.
+
+    An ``error`` must be corrected before a deployment. A ``warning`` must be read. ``skipped``: the command could not
+    compare with an older release.
+    """
 
     state: Literal["error", "warning", "skipped"]
     part: str

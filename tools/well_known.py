@@ -20,9 +20,9 @@ BYTES_MAX = 256 * 1024
 
 
 class Public(NamedTuple):
-    """An answer: its status, its media type and its body.
+    """The answer of a website to a request for a public file.
 
-    Without an answer the status is 0, and ``body`` has the reason.
+    If the website does not answer, ``status`` is 0 and ``body`` has the reason.
     """
 
     status: int
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def write(clients: Clients, folder: Path) -> list[Path]:
-    """Write the files below a folder, and return them."""
+    """Write the files to ``.well-known`` in a folder, and return their paths."""
     written = []
     for name, content in well_known(clients).items():
         file = folder / FOLDER / name

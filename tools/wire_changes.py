@@ -23,7 +23,7 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
 
 
 def wire_changes(old: Json, new: Json) -> list[str]:
-    """Return one sentence for each part of the old description that the new description lacks or narrows."""
+    """Return one sentence for each change of the description that breaks calls of an old app."""
     return list(dict.fromkeys(_Comparison(old, new).changes()))
 
 

@@ -38,7 +38,7 @@ class Background(Struct, frozen=True, kw_only=True):
     take_feedback: TakeFeedback
 
     def carry_out(self, order: str) -> None:
-        """Carry out an order of the queue. Every exception leaves the order in the queue."""
+        """Carry out an order of the queue. After any exception SQS keeps the order, but ``pending`` drops it."""
         if order.startswith(FORGET_ORDER.prefix):
             self.forget(order)
             return

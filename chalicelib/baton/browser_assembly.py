@@ -15,7 +15,7 @@ from chalicelib.baton.routing import Route
 
 
 def sessions_of(parts: Parts) -> WebSessions:
-    """Make the check of the logins of browsers."""
+    """Make the object that checks the logins of browsers."""
     return WebSessions(
         clock=parts.clock,
         entropy=parts.entropy,
@@ -31,7 +31,7 @@ def sessions_of(parts: Parts) -> WebSessions:
 
 
 def delivery_of(parts: Parts) -> Deliver:
-    """Make the delivery of the logins of browsers."""
+    """Make the function that puts the tokens of a cookie client into cookies."""
     bound = bound_browsers(parts)
     return Deliver(
         entropy=parts.entropy,

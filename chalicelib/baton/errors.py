@@ -30,7 +30,7 @@ Action = Literal[
 class Refusal(Exception):
     """An error that Baton returns.
 
-    The refused request changed nothing, or it is safe to repeat. The exceptions are ``OutcomeUnclear`` and
+    The refused request changed nothing, or it is safe to repeat. This is not true of ``OutcomeUnclear`` and
     ``CallOutcomeUnknown``: the request may have taken effect.
     """
 
@@ -131,8 +131,8 @@ class Superseded(InvalidRequest):
     """The answer to an earlier request with this attempt is out of date. This request ended no login.
 
     An exchange: the child was exchanged too (E7). A registration or a login: the first token of the login that this
-    attempt began was exchanged, or this login has ended or has another key or client. Or the account was deleted or
-    has lost the identity.
+    attempt began was exchanged. Or that login has ended, or its key or client is not that of this request. Or the
+    account was deleted, or the identity (such as Apple) of this login is no longer linked to it.
     """
 
     status = 409
@@ -187,7 +187,7 @@ class MethodNotAllowed(Refusal):
 
 
 class InvalidToken(Refusal):
-    """The token is not accepted. Under ``/oauth/*`` the same errors are ``invalid_grant``."""
+    """The token is not accepted. Under ``/oauth/*``, the status is 400 and ``error`` is ``invalid_grant``."""
 
     status = 401
     error = "invalid_token"

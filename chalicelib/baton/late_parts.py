@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LateParts:
-    """The queue of jobs with its flows, the check of passwords, and the requests to services of other parties."""
+    """The order queue and its flows, the check of passwords, attestation, and requests to services of other parties."""
 
     def __init__(  # noqa: PLR0913 - parts of the deployment
         self,
@@ -49,7 +49,7 @@ class LateParts:
 
     @cached_property
     def background(self) -> "Background":
-        """The queue of jobs, and the flows that carry out its orders."""
+        """The queue of orders, and the flows for orders and for feedback of Amazon SES."""
         from chalicelib.baton.background import MakeBackground  # noqa: PLC0415 - cold start
 
         return MakeBackground(
@@ -131,7 +131,7 @@ class LateParts:
         )
 
     def own_factors(self, account: AccountId, client_id: str) -> OwnFactors:
-        """Read which factors an account has. Of its providers, name those that a step-up with this client accepts."""
+        """Read which factors an account has. Name only the linked providers that a step-up with this client accepts."""
         providers = self._settings.providers
         return self.credentials.own_factors(account, providers.for_step_up(client_id) if providers else {})
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """The parts that several packages use."""
+    """The settings, stores, rules and functions that the flows of several packages use."""
 
     settings: Settings
     clock: Clock

@@ -79,8 +79,9 @@ class Answer(Struct, frozen=True):
     only answers of public routes without cookies.
 
     A header with a line break, or a header that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
-    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``Content-Length``), is a defect: the answer is 500. A
-    status that is not from 200 to 599 is a defect too, and so is a body with 204, 205 or 304.
+    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``X-Content-Type-Options``, ``Content-Length``,
+    ``Connection``, ``Transfer-Encoding``), is a defect: the answer is 500. A status that is not from 200 to 599 is a
+    defect too, and so is a body with 204, 205 or 304.
     """
 
     status: int = 200
@@ -124,7 +125,8 @@ class StepUp(Struct, frozen=True):
 class Once(Struct, frozen=True):
     """Run the view exactly once for an ``Idempotency-Key``.
 
-    ``retry_safe``: a second run does no harm, so a call whose run stopped without an answer runs again.
+    If a run stopped without an answer, ``retry_safe`` decides about the next request with this key. True: a second run
+    does no harm, so the view runs again. False: Baton answers 409 ``outcome_unknown``.
     """
 
     retry_safe: bool = False

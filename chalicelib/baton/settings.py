@@ -179,7 +179,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def has_queue(self) -> bool:
-        """Whether jobs can be queued. Always true in development: there the server itself runs the jobs."""
+        """Whether orders can be queued. Always true in development: there the server itself carries out the orders."""
         return self.development or (self.mail_queue != "" and self.mail != "mailbox")
 
 

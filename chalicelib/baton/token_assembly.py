@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def token_routes_of(parts: Parts) -> tuple[Route, ...]:
-    """Make the flows of tokens, and their routes."""
+    """Make the token flows, and return their routes."""
     clock, proof, lineage_store, log = parts.clock, parts.proof, parts.storage.lineages, parts.log
     end_reused = EndReused(lineage_store=lineage_store, record=parts.record)
     return tokens.routes(

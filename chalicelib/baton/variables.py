@@ -147,7 +147,7 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
 
 
 def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
-    """Read the mixture of decoys: for each kind of imported hash, the percentage of accounts that have this kind."""
+    """Read the mixture of decoys: for each kind of imported hash, the percentages of accounts now and after import."""
     try:
         return read_decoys(words_of(environ, "BATON_DECOYS"))
     except DecoyProblem as wrong:
@@ -156,7 +156,7 @@ def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
 
 
 def storage_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
-    """Read the name of the storage."""
+    """Read where Baton stores its data: ``dynamodb`` (the default) or ``memory``."""
     storage = environ.get("BATON_STORAGE") or "dynamodb"
     if storage not in {"dynamodb", "memory"}:
         problems.append("BATON_STORAGE must be dynamodb or memory")
@@ -169,7 +169,7 @@ def storage_of(environ: Mapping[str, str], *, development: bool, problems: list[
 
 
 def mail_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
-    """Read how mails are sent."""
+    """Read how mails are sent: ``off`` (the default), ``ses`` or ``mailbox``."""
     mail = environ.get("BATON_MAIL") or "off"
     if mail not in {"off", "ses", "mailbox"}:
         problems.append("BATON_MAIL must be off, ses or mailbox")
@@ -201,7 +201,7 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
-    """Read the earliest creation time of an account that can be claimed by mail."""
+    """Read a time in seconds. Only an account that was created at this time or later can be claimed by mail."""
     value = environ.get("BATON_MAIL_CLAIMS_FROM") or "0"
     if not (value.isascii() and value.isdecimal() and len(value) <= _SECONDS_DIGITS_MAX):
         problems.append("BATON_MAIL_CLAIMS_FROM is a time in seconds since the epoch, such as 1795910400")
@@ -228,7 +228,7 @@ def log_level(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def switch(environ: Mapping[str, str], name: str, *, default: bool, problems: list[str]) -> bool:
-    """Read a switch: ``on`` or ``1``, ``off`` or ``0``, or its default."""
+    """Read a switch: true for ``on`` or ``1``, false for ``off`` or ``0``, otherwise ``default``."""
     value = environ.get(name, "")
     if value in {"1", "on"}:
         return True

@@ -110,7 +110,7 @@ class BatonError(Exception):
     ├── Offline                no answer in time; nothing ended, and the next call continues
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
     ├── StorageUnavailable     the record cannot be read or written now; the session is kept
-    ├── BrokenStorage          the record cannot be parsed, or is of a newer version: nothing was sent, nothing ended
+    ├── BrokenStorage          the record cannot be parsed, or a newer client wrote it: nothing was sent, nothing ended
     └── Refused                the server returned an error: switch on `code`
 
     `kind` is the name of the error in every language.
@@ -281,7 +281,7 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Whether the login is finished: always. A `LoginStep`, the other result of `login`, is not."""
+        """Always true: a session is a finished login. `login` can also return a `LoginStep`, whose `done` is false."""
         return True
 
 
@@ -301,7 +301,7 @@ class Pending:
     problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The refusal, without its `auth_session`.
 
     def same_login(self, other: "Pending") -> bool:
-        """Whether `other` is the same login, so that it continues with this attempt."""
+        """Whether `other` has the same address, client and binding. If so, it continues with this attempt."""
         return (self.email, self.client_id, self.binding) == (other.email, other.client_id, other.binding)
 
 
@@ -314,7 +314,7 @@ class Identity:
 
     @classmethod
     def of(cls, given: object) -> "Identity":
-        """Return the identity that is given, as an `Identity` or a dictionary. Raise `TypeError` for anything else."""
+        """Return the given `Identity` or dictionary as an `Identity`. Raise `TypeError` for anything else."""
         identity = cls(**given) if isinstance(given, Mapping) else given
         if not isinstance(identity, Identity):
             raise TypeError("`identity` is an Identity, or a dictionary with `provider` and `sign_in`.")
@@ -439,7 +439,7 @@ class Record:
 
     @property
     def last_secret(self) -> LastSecret | None:
-        """The secret of the newest HMAC login, of the current session or of an ended one."""
+        """The secret of the newest HMAC login, whether its session is active or has ended."""
         if self.session and self.session.key_id and self.session.secret:
             return LastSecret(self.session.key_id, self.session.secret)
         return self.last
@@ -454,8 +454,8 @@ class Record:
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
         """Return the record without the session. A copied or lost key is dropped. Any other key or secret is kept.
 
-        After `reuse`, another device has a copy of the key. After `replaced` too: another record began a login with
-        this key, and this login ended the session.
+        After `reuse` and after `replaced`, another device has a copy of the key. `replaced` means: another record used
+        this key for a new login, and the new login ended this session.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
@@ -751,7 +751,7 @@ class Answer:
 
     @property
     def storable(self) -> bool:
-        """Whether caches may store this answer. Baton forbids it except for its public keys and its metadata."""
+        """Whether caches may store this answer. Baton allows it only for public documents, such as its keys."""
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
@@ -767,7 +767,8 @@ class Answer:
     def foreign(self, *, team: bool = False) -> str | None:
         """Return why this answer is not Baton's, or `None` for an answer of Baton (rule 9).
 
-        `team`: the route belongs to the app, so the answer may have any media type, and a refusal may have no code.
+        `team`: the route may be one of your own API. Its answer may have any media type, and its refusal may have no
+        code.
         """
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         why = None
@@ -1168,8 +1169,9 @@ class BatonClient:
     def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
         """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
 
-        This client finds a change of another process when it reads the record, at the next call of a method. A listener
-        must be quick. An error of a listener goes to `sys.excepthook`, because the change has already happened.
+        If another process changes the record, this client finds the change at the next call of a method that reads the
+        record. A listener must be quick. An error of a listener goes to `sys.excepthook`, because the change has
+        already happened.
         """
         entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
         self._listeners.append(entry)
@@ -1188,8 +1190,8 @@ class BatonClient:
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
         `mail_session` is the result of `start_registration`, and `code` is the code in its mail. If the server requires
-        both and you give neither, it refuses with `verification_required`. Returns a `LoginStep` if the server requires
-        a second factor of this `client_id`: enrol a factor with the step.
+        both and you give neither, it refuses with `verification_required`. Returns a `LoginStep` if logins with this
+        `client_id` require a second factor: enrol a factor with the step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
@@ -1278,8 +1280,9 @@ class BatonClient:
 
         `sign_in` is a function. It gets a nonce, shows the sheet of the provider with it, and returns the id_token, or
         a dictionary with `id_token` and `authorization_code`. If you called `provider_nonce`, give as `sign_in` what
-        the sheet returned, not a function. After `Refused` with code `identity_unknown`, ask the person, and call this
-        again with `create`, which makes an account. The other arguments and the results are those of `login`.
+        the sheet returned, not a function. After `Refused` with code `identity_unknown`, ask the person whether to
+        create an account. If yes, call this again with `create=True`. The other arguments and the results are those of
+        `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1464,7 +1467,7 @@ class BatonClient:
         attempt: str | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> str:
-        """Prove the password, or a `Proof`, for one exact request. Return the grant: for one `call`, for five minutes.
+        """Send a proof for one exact request. Return the grant, which is valid for one `call` within five minutes.
 
         A code of an authenticator app counts once. With the same `attempt`, a repetition may send the same code.
         """
@@ -1530,7 +1533,9 @@ class BatonClient:
         return self._add_passkey(create(options), name)
 
     def upgrade_to_passkey(self, create: AskPlatform, name: str = "") -> dict[str, Any]:
-        """Add a passkey without asking the person, right after a login by password (conditional create).
+        """Add a passkey without asking the person (conditional create).
+
+        Call this right after a login by password or at an identity provider.
 
         Your app may ignore the errors of this method: the login stays active. The platform can refuse silently. Baton
         refuses a login that began more than five minutes ago (`step_up_required`).
@@ -1538,7 +1543,7 @@ class BatonClient:
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 
     def remove_passkey(self, passkey_id: str, *, confirm: "Confirm | None" = None) -> None:
-        """Remove a passkey. Then tell the platform with `signalAllAcceptedCredentials`."""
+        """Remove a passkey. Afterwards, call `signalAllAcceptedCredentials` with the arguments from `passkeys()`."""
         self._own("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
 
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
@@ -1579,7 +1584,10 @@ class BatonClient:
         return list(self._call("GET", "/me/devices", _with(devices=list))["devices"])
 
     def activity(self, before: str = "") -> dict[str, Any]:
-        """Read a page of the events of the account, the newest first. `next` is the `before` of the next page."""
+        """Read a page of the events of the account, the newest first.
+
+        To read the next page, give the member `next` of this page as `before`. The last page has no `next`.
+        """
         query = {"before": before} if before else None
         return dict(self._call("GET", "/me/activity", _with(events=list), query=query))
 
@@ -1591,7 +1599,7 @@ class BatonClient:
     def end_device(self, device_id: str, confirm: "Confirm | None" = None, *, password: Given | None = None) -> None:
         """End the login of one device. Needs a proof. A repetition is safe.
 
-        Give `password`, or `confirm`, a function that gets a proof from the person.
+        Give either `password` or `confirm`. `confirm` is a function that gets a proof from the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self._own("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
@@ -1646,8 +1654,8 @@ class BatonClient:
     ) -> str:
         """Send a code to a new address for the account. Return the `mail_session` for `change_address`.
 
-        The `mail_session` is valid for an hour. Give `password`, or `confirm`, a function that gets a proof from the
-        person.
+        The `mail_session` is valid for an hour. Give either `password` or `confirm`. `confirm` is a function that gets
+        a proof from the person.
         """
         body = {"new_email": new_email, **({"language": language} if language else {})}
         asked = _confirming(password, confirm)
@@ -2311,9 +2319,10 @@ class LoginStep:
         return self._send_code(self._patience(deadline_s))
 
     def prove_email(self, code: str, *, deadline_s: float | None = DEADLINE_S) -> None:
-        """Prove the mailbox with the code of `send_email_code`. Then `enrolment` is possible, and `factors` is empty.
+        """Prove the mailbox with the code of `send_email_code`, so that the login may enrol a factor.
 
-        After a wrong code (`Refused`, `invalid_code`) call this again.
+        After the right code, `factors` is empty: call `enrolment` or `enrol_passkey`. After a wrong code (`Refused`,
+        `invalid_code`), call this again.
         """
         try:
             self._prove({"email_code": code}, self._patience(deadline_s))
@@ -2343,7 +2352,8 @@ class LoginStep:
     ) -> Session:
         """Prove a factor, and return the session.
 
-        To enrol an authenticator app, `proof` has the value `enrolment` of `enrolment()`, and the first code.
+        To enrol an authenticator app, give a `proof` with two members: `enrolment`, from the result of `enrolment()`,
+        and `totp`, the first code of the app.
 
         After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
         """

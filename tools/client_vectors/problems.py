@@ -11,7 +11,10 @@ HTML: Final = "<html>Welcome to the hotel</html>"
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List answers. ``team`` is true for a route of the team's API: such a route may send any media type."""
+    """List answers, each with what a client must read from it.
+
+    ``team`` is true for a route of the team's API: such a route may send any media type.
+    """
     return [*_codes(), *_others(), *_successes(), *_foreign()]
 
 

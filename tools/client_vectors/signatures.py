@@ -128,7 +128,10 @@ def bases() -> list[dict[str, Any]]:
 
 
 def signatures() -> list[dict[str, Any]]:
-    """List signatures of four bases. A client must verify Ed25519 and P-256, and compute the same bytes with HMAC."""
+    """List the signatures of four signature bases, each by Ed25519, by P-256 and by HMAC.
+
+    A client must verify the signatures by Ed25519 and P-256. By HMAC, it must compute the same bytes.
+    """
     base = {one["name"]: one["base"] for one in bases()}
     edwards = ed25519.Ed25519PrivateKey.from_private_bytes(_unbase64(ED25519_PRIVATE))
     private = ec.derive_private_key(int.from_bytes(_unbase64(P256_PRIVATE)), ec.SECP256R1())
@@ -163,7 +166,7 @@ def thumbprints() -> list[dict[str, Any]]:
 
 
 def der() -> list[dict[str, Any]]:
-    """List signatures in DER (hexadecimal): with the 64 raw bytes, or with ``refused`` if a client must refuse it."""
+    """List DER signatures (hexadecimal), each with its 64 raw bytes, or with ``refused`` if a client must refuse it."""
     high, most = 1 << 255, (1 << 256) - 1
     pairs = [
         (1, 1),

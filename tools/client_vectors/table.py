@@ -53,7 +53,10 @@ TABLE: Final[tuple[tuple[str, Mapping[str, tuple[Any, ...]], str], ...]] = (
 
 
 def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the number of the row that applies, and the step. Row 14: no time is left to send again."""
+    """Return the number of the row that applies, and the step.
+
+    If the step of the row is ``AGAIN`` and no time is left, row 14 applies instead.
+    """
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:
         if all(facts[name] in allowed for name, allowed in condition.items()):

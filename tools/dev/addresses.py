@@ -41,7 +41,7 @@ def _addresses() -> Iterator[str]:
 
 
 def authorities(host: str, port: int, addresses: list[str]) -> list[str]:
-    """Return each ``host:port`` at which clients reach a server that listens on ``host``."""
+    """Return each authority, such as ``localhost:8000``, at which clients reach a server that listens on ``host``."""
     hosts = ["localhost", THIS_MACHINE]
     if host == EVERYWHERE:
         hosts += [*addresses, EMULATOR, MULTICAST_DNS]

@@ -91,7 +91,7 @@ def create_tables(tables: Tables) -> None:
 
 
 def create_own_tables(deployment: str) -> None:
-    """Create the missing tables of the team's ``tables.yaml``, with their indexes and TTL, if it has this file.
+    """Create the missing tables of ``tables.yaml``, with their indexes and TTL, if the team has this file.
 
     ``deployment`` (``Baton.deployment``) is the value for the template parameter ``Prefix``.
     """

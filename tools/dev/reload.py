@@ -54,7 +54,7 @@ def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
 
 
 def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequence[Path], root: Path = ROOT) -> None:
-    """Reload and print the result."""
+    """Load the environments again. Print the changed files and, if the new code does not load, the error."""
     names = ", ".join(str(file.relative_to(root)) for file in changed[:3]) + (", ..." if len(changed) > 3 else "")
     try:
         gateway.replace(lambda: load_anew(load))
@@ -79,7 +79,7 @@ def described(error: BaseException, root: Path = ROOT) -> str:
 def reloading(
     gateway: Gateway, load: Callable[[], Sequence[Any]], *, root: Path = ROOT, poll_s: float = POLL_S
 ) -> Iterator[None]:
-    """Watch the files within this context, and reload when they change."""
+    """While this context is open, watch the files and load the environments again when a file changes."""
     ended = threading.Event()
 
     def watch() -> None:

@@ -39,7 +39,7 @@ class Platform:
         return self._credential(clientDataJSON=client_data, attestationObject=attestation)
 
     def get(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Sign on the new phone (``GetRestoreCredentialOption``)."""
+        """Return the credential that the new phone signs with the restore key (``GetRestoreCredentialOption``)."""
         data, client_data = self._data(options["rpId"], _NOBODY), _client_data("webauthn.get", options)
         signature = self._key.sign(data + hashlib.sha256(client_data).digest(), ec.ECDSA(SHA256()))
         credential = self._credential(clientDataJSON=client_data, authenticatorData=data, signature=signature)

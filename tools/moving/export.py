@@ -53,7 +53,8 @@ def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:
 
 def written(line: Line) -> bytes:
     """Return a line as the bytes for the file. Members that are null, false or empty are left out."""
-    members = {name: value for name, value in msgspec.to_builtins(line).items() if value not in (None, False, [], "")}
+    named = msgspec.to_builtins(line).items()
+    members = {name: value for name, value in named if value is not False and value not in (None, [], "")}
     return msgspec.json.encode(members) + b"\n"
 
 
@@ -97,7 +98,7 @@ class Exported(msgspec.Struct):
 
 
 def export(file: Path, recipients: list[object], lines: Iterator[Line], exported: Exported) -> None:
-    """Write the lines to a new file. An unfinished file is deleted. Raises ``FileExistsError``."""
+    """Write the lines to a new file. After an error, delete this file. Raises ``FileExistsError``."""
     import pyrage  # noqa: PLC0415 - a tool of operators
 
     def counted() -> Iterator[bytes]:

@@ -28,7 +28,7 @@ class FirebaseParameters(NamedTuple):
 
 def read_parameters(file: Path) -> FirebaseParameters:
     """Read the block ``hash_config`` as the console of Firebase shows it. Raises ``BadParameters``."""
-    found = dict(_PARAMETER.findall(file.read_text("utf-8")))
+    found = dict(_PARAMETER.findall(file.read_text("utf-8", errors="replace")))
     if found.get("algorithm", "SCRYPT").upper() != "SCRYPT":
         message = f"the algorithm is {found['algorithm']}: only SCRYPT is read"
         raise BadParameters(message)

@@ -31,7 +31,7 @@ class BadIdentity(ValueError):
 
 
 def issuers_of(row: Provider) -> list[str]:
-    """Return the issuers of a provider, one spelling of each."""
+    """Return the issuers of a provider, sorted. Several spellings of the same issuer count as one issuer."""
     return sorted({canonical_issuer(row, issuer) for issuer in row.issuers})
 
 

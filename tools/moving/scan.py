@@ -36,7 +36,7 @@ class Stored(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True, kw_only=True):
-    """Read every account that is not deleted. ``read_units``: the read units of the tables per second."""
+    """Read every account that is not deleted. ``read_units``: the read units per second that the tables have."""
 
     dynamodb: AwsClient
     tables: Tables

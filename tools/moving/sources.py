@@ -32,10 +32,13 @@ class BadFile(ValueError):
 
 
 def read_records(file: Path, source: str, parameters: FirebaseParameters | None) -> Iterator[Record]:
-    """Return an iterator of the accounts of a file. Raises ``BadFile``."""
-    if source == "firebase":
-        return _firebase(file, parameters)
-    return SOURCES[source](file)
+    """Return an iterator of the accounts of a file. The iterator raises ``BadFile``."""
+    try:
+        yield from _firebase(file, parameters) if source == "firebase" else SOURCES[source](file)
+    except UnicodeDecodeError:
+        raise BadFile("not UTF-8") from None
+    except csv.Error as wrong:
+        raise BadFile(f"not CSV: {wrong}") from None
 
 
 def _baton(file: Path) -> Iterator[Record]:

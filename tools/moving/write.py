@@ -23,7 +23,7 @@ _THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """The outcome of a record. It is a line of ``FILE.result``, but without ``kind``, the kind of the hash."""
+    """The outcome of a record. ``kind`` is the kind of the hash. A line of ``FILE.result`` has the other members."""
 
     source_id: str
     outcome: str
@@ -34,7 +34,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 
 
 class Write(Struct, frozen=True, kw_only=True):
-    """Import records. Several threads may share it. ``dry_run`` reads the existing accounts, and writes nothing."""
+    """Import records. Several threads may share an instance. With ``dry_run``, it only reads existing accounts."""
 
     users: Users
     identities: Identities

@@ -65,7 +65,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     record: Record
 
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
-        """Return the options for any restore key of this phone. No account is read: the request names none.
+        """Return the options to prove any restore key on the new phone. The request names no account, so none is read.
 
         Raises ``SignatureRequired`` without a device key, ``RestoreRefused`` if the client does not offer restores, and
         ``NotFound`` if the client cannot use passkeys.

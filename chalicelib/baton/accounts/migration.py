@@ -34,7 +34,7 @@ class Migrated(Struct, frozen=True):
     """The password is right in the other system, and the account moves to Baton now.
 
     ``email_verified``: the person proved the address in the other system. ``source_id`` is the id of the account in
-    that system: the audit of the new account records this id. ``second_factor``: the other system also requires a
+    that system: the event ``account_migrated`` records this id. ``second_factor``: the other system also requires a
     second factor, which the person has not proved yet. Then the person must prove the mailbox and enrol a factor at
     Baton before the first token.
     """

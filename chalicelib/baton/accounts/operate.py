@@ -214,7 +214,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """``confirm`` is not the e-mail address of the account, or not its id if it has no address."""
+    """``confirm`` is wrong. It must be the account's e-mail address, or the id of an account without an address."""
 
 
 def _bound(lineage: Lineage) -> str:

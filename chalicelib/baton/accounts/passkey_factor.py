@@ -31,7 +31,8 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made`` are the recovery codes that an earlier request with the same enrolment made. ``None``: no earlier request.
+    ``made`` are the recovery codes that an earlier request with the same enrolment made. ``None``: no earlier request
+    has enrolled the factor.
     ``complete(by_new_key)`` checks the proof. It returns the change to store, and the new recovery codes, if any.
     ``by_new_key``: the device of this login has no login older than 7 days.
     """
@@ -51,8 +52,8 @@ class PasskeyEnrolment(PasskeyOptions, frozen=True, kw_only=True):
 class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     """Passkeys in the second step of a login.
 
-    A challenge is bound to the account, to the device key, and to the lineage that this login will begin. ``lineages``
-    are the ids of that lineage, one for each root secret.
+    A challenge is bound to the account, to the device key, and to the lineage that this login will begin. The argument
+    ``lineages`` has the possible ids of that lineage, one for each root secret of the key ring.
     """
 
     ceremonies: PasskeyCeremonies

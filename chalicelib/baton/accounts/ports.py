@@ -77,8 +77,8 @@ class Users(Passwords, Protocol):
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction. None of the three may exist.
 
-        ``AddressTaken`` has the account of the existing index entry. If only the user or the account state exists (an
-        account with this id was deleted), it has ``user.account``.
+        ``AddressTaken.account`` is the account of the existing index entry. If only the user or the account state
+        exists, ``AddressTaken.account`` is ``user.account``: an account with this id was deleted.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
@@ -100,11 +100,11 @@ class Users(Passwords, Protocol):
         """
 
     def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
-        """Delete the passkeys and identities, the user, then the e-mail index entry: the address becomes free.
+        """Delete passkeys, identities and user, then the e-mail index entries of the current and old addresses.
 
-        A repetition is safe.
+        The addresses become free. A repetition is safe.
 
-        The entry is deleted only if it belongs to ``account``: another person may have registered the address
+        An entry is deleted only if it belongs to ``account``: another person may have registered the address
         meanwhile.
         """
 
@@ -118,7 +118,7 @@ class ProvingUsers(Users, Protocol):
         """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
         This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
-        An unfinished login has no lineage yet. Its condition is that the account state is as when the password was
-        proved (`rules.may_go_on`). An address that was proved before keeps its first time of proof. ``Refused``: the
-        account has no user, or the unfinished login is no longer valid.
+        An unfinished login has no lineage that could be live. Instead, it must still be valid (`rules.may_go_on`). An
+        address that was proved before keeps its first time of proof. ``Refused``: the account has no user, or the
+        unfinished login is no longer valid.
         """

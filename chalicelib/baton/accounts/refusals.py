@@ -14,9 +14,9 @@ class InvalidEmail(InvalidRequest):
 class InvalidCode(Refusal):
     """The code is wrong, or the code or the link is not valid any more.
 
-    All these cases get the same answer: the code is late, was used, has no try left, or is of another key, login or
-    account, or the account has changed since the code was requested. At a reset and a registration, the answer does
-    not show whether an account has the address.
+    The answer is the same for each reason. The code has expired, was used, or has no try left. It belongs to another
+    device key, login or account. The account has changed since the request for the code. At a reset and a
+    registration, the answer does not show whether an account has the address.
     """
 
     status = 401

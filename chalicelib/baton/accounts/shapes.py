@@ -72,9 +72,9 @@ class Registration(Entry):
 class FactorShape(Body):
     """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
-    ``email_code`` is the code of ``POST /login/email-code``. With ``enrolment``, ``totp`` is the first code of the new
-    authenticator app, or ``passkey`` the registration of the new passkey. ``remember_device``: later logins with this
-    device's key need no second factor for some days.
+    ``email_code`` is the code that ``POST /login/email-code`` sent. With ``enrolment``, send one of two members:
+    ``totp`` is the first code of the new authenticator app, ``passkey`` is the registration of the new passkey.
+    ``remember_device``: later logins with this device's key need no second factor for some days.
     """
 
     auth_session: TicketText = ""
@@ -100,7 +100,7 @@ class EnrolShape(Body, kw_only=True):
 
 
 class FactorOptionsShape(Body):
-    """``POST /login/factor/options``: the unfinished login that proves a passkey."""
+    """``POST /login/factor/options``. ``auth_session`` is the unfinished login that will prove a passkey."""
 
     auth_session: TicketText = ""
 

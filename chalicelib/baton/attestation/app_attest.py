@@ -67,7 +67,8 @@ def verify_attestation(
 ) -> Accepted:
     """Verify the object that ``attestKey`` made, and return the proved facts. Raises ``EvidenceRefused``.
 
-    ``client_data_hash`` is the SHA-256 of `rules.client_data`. ``anchor`` is Apple's root certificate.
+    ``client_data_hash`` is the SHA-256 of the text that the function ``client_data`` returns. ``anchor`` is Apple's
+    root certificate.
     """
     chain, encoded = _read_object(attestation)
     leaf, intermediate = _checked_chain(chain, anchor, now=now)
@@ -100,8 +101,8 @@ def verify_attestation(
 def verify_assertion(assertion: bytes, *, point: bytes, app: str, client_data_hash: bytes) -> int:
     """Verify the object that ``generateAssertion`` made, and return its counter. Raises ``EvidenceRefused``.
 
-    ``point`` and ``app`` are those of the attestation of the key. The caller compares the counter with the stored
-    counter, in one conditional write.
+    ``point`` and ``app`` are the values that the attestation of the App Attest key proved. The caller must compare the
+    counter with the stored counter, in one conditional write.
     """
     with refusing("chain", "not an assertion"):
         read = read_cbor(assertion)

@@ -59,7 +59,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 class JudgeEvidence(Struct, kw_only=True):
-    """Judge evidence, and remember it. Each environment has one such object, with a copy of the list of revocations."""
+    """Judge evidence, and remember it. Each Lambda environment has one object, with a cache of the revoked serials."""
 
     key_ring: KeyRing
     store: Attestations
@@ -74,7 +74,7 @@ class JudgeEvidence(Struct, kw_only=True):
         """Return the verdict on the evidence of a login.
 
         Under ``report`` no evidence is refused. Under ``required``, raises ``AttestationRequired``,
-        ``AttestationChallengeInvalid`` and ``AttestationFailed``.
+        ``AttestationChallengeInvalid``, ``AttestationFailed`` and ``AttestationFailedOnce``.
         """
         rule = client.attestation.rule
         if rule == "off":
@@ -134,8 +134,8 @@ class JudgeEvidence(Struct, kw_only=True):
     ) -> Attestation:
         """Store the accepted evidence, or the counter of the assertion. Return the attestation for the login.
 
-        Call this only after the credentials of the request were checked. Raises ``AttestationFailed`` under
-        ``required`` if another assertion of the App Attest key was counted first.
+        Call this only after the credentials of the request were checked. If the store refuses the counter of the
+        assertion (`Attestations.count`): raises ``AttestationFailedOnce`` under ``required``, else returns ``NONE``.
         """
         if not isinstance(binding, KeyBinding):
             return Attestation.NONE

@@ -38,7 +38,7 @@ _LEVELS: Final[Mapping[int, Attestation]] = {1: Attestation.TEE, 2: Attestation.
 
 
 class AndroidRules(Struct, frozen=True):
-    """The packages of a client with the SHA-256 of their signing certificates, and the hardware that it requires.
+    """The packages of a client (name: SHA-256 of its signing certificates), and the lowest level of ``security``.
 
     ``boot_keys`` are the keys of accepted operating systems that are not the maker's, such as GrapheneOS.
     """

@@ -70,7 +70,7 @@ class RootOfTrust(Struct, frozen=True):
 
 
 class KeyDescription(Struct, frozen=True):
-    """The contents of the extension. ``level`` is the lower of the two security levels.
+    """The contents of the extension. ``level`` is the lower of the security levels of the attestation and of KeyMint.
 
     ``packages`` and ``digests`` are the apps that may use the key, and the SHA-256 of their signing certificates. The
     operating system states them. The hardware states all other facts. ``all_applications`` is also true if only the

@@ -72,9 +72,9 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The stored evidence of a device key.
 
-    ``at`` is when the app last sent evidence. Only an iOS app has the other facts: ``apple_key`` is the id of the App
-    Attest key, and ``point`` is its public key. ``counter`` is the highest counter of its assertions, and ``attempt``
-    is the digest of the attempt that sent this counter.
+    ``at`` is when the app last sent evidence. The last four members are only for an iOS app: ``apple_key`` is the id of
+    the App Attest key, and ``point`` is its public key. ``counter`` is the highest counter of its assertions, and
+    ``attempt`` is the digest of the attempt that sent this counter.
     """
 
     attestation: Attestation

@@ -58,8 +58,8 @@ class Attestations(Protocol):
     ) -> Done | Moved | Inactive | ProofOutdated:
         """Store an attestation in the actor's login, if `lineages.rules.may_act` permits the actor to write.
 
-        ``expected`` is the login as it was read. ``Moved``: its stored attestation has changed since then, and is not
-        the new attestation either.
+        ``expected`` is the login as it was read. ``Moved``: another request has changed the login's attestation since
+        then, to a value other than ``attestation``.
         """
 
     def revoked(self) -> RevokedList | None:

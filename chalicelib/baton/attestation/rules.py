@@ -50,7 +50,7 @@ class AppleRules(Struct, frozen=True):
     """The apps of a client, and the App Attest environments that it accepts.
 
     ``categories`` are the accepted numbers of Apple's validation categories. If it is empty, every category is
-    accepted. An attestation without a category (iOS up to 26) is always accepted.
+    accepted. An attestation without a category (iOS up to 26) always passes this check.
     """
 
     app_ids: tuple[str, ...]

@@ -21,7 +21,7 @@ _NONE: Final[dict[str, int]] = {}
 
 
 class ReadSwitches(Struct, kw_only=True):
-    """Read the switches, and cache them for the time for which the key ring is cached.
+    """Read the switches, and cache them for as long as the key ring (``KEY_RING_REFRESH_S``).
 
     Callers need the switches only if the rule of the client is ``required``.
     """

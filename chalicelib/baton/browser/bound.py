@@ -54,7 +54,7 @@ _SESSION_ID: Final = re.compile("[A-Za-z0-9_-]{32}")
 
 
 class BrowserOffer(Ticket, frozen=True):
-    """An offer to bind the cookies of a login. Its id is the challenge."""
+    """An offer to bind the cookies of a login to a key of the browser. The ``id`` of the offer is the challenge."""
 
     purpose = TICKET_PURPOSES["browser_offer"]
 
@@ -65,7 +65,7 @@ class BrowserOffer(Ticket, frozen=True):
 
 
 class BrowserBound(Ticket, frozen=True):
-    """The cookie that shows a recent proof."""
+    """The ticket in the cookie `BOUND`. It shows that the browser proved its key recently."""
 
     purpose = TICKET_PURPOSES["browser_bound"]
 
@@ -82,7 +82,7 @@ class BrowserChallenge(Ticket, frozen=True):
 
 
 class SessionScope(Struct, frozen=True, kw_only=True):
-    """The requests that need the cookie: all of this origin, except for public documents."""
+    """The requests that need the cookie `BOUND`: all requests to this origin, except for public documents."""
 
     include_site: bool
     scope_specification: tuple[dict[str, str], ...]

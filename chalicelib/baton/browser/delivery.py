@@ -38,7 +38,8 @@ from chalicelib.baton.tokens.token import Kind, Token
 class WebLogin(Struct, frozen=True, kw_only=True):
     """A login whose tokens are in cookies. ``expires_in``: seconds until the session ends if it is not used.
 
-    A browser that sends neither ``Origin`` nor ``Sec-Fetch-Site`` sends ``csrf_token`` in the header ``Baton-CSRF``.
+    If a browser sends neither ``Origin`` nor ``Sec-Fetch-Site``, the page must send ``csrf_token`` in the header
+    ``Baton-CSRF``.
     ``recovery_codes`` and ``recovery_codes_left`` are those of the answer to ``POST /login/factor``.
     """
 
@@ -57,7 +58,7 @@ class WebLogin(Struct, frozen=True, kw_only=True):
 
 
 class Offer(Protocol):
-    """Offer a browser to bind the cookies of a new login to its key."""
+    """Make the offer to bind the cookies of a new login to the key of the browser."""
 
     def __call__(self, account: AccountId, lineage: LineageId, client: Client) -> Mapping[str, str]:
         """Return the header field of the offer, or none."""
@@ -163,7 +164,7 @@ def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -
 
 
 def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
-    """Return the token of the login whose cookie a new login replaces. ``None``: no cookie of a login is genuine."""
+    """Return the token of the login in the cookies of a request. ``None``: no cookie of a login is genuine."""
     cookies: Mapping[str, str] = read_cookies(message)
     for name, kind in ((SESSION, Kind.ACCESS), (REMEMBER, Kind.REFRESH)):
         proved = genuine_cookie(proof, cookies[name], kind, now=now) if name in cookies else None

@@ -35,7 +35,7 @@ class BrowserProof(Struct, frozen=True):
 
 
 def bare(value: str) -> str:
-    """Return the text of a field without the quotes of a string of RFC 9651. Chromium sends no quotes."""
+    """Return the value of a field without quotes. RFC 9651 puts a string in quotes, but Chromium sends none."""
     value = value.strip(" \t")
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 

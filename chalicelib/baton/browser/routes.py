@@ -29,7 +29,10 @@ class ShownSession(Struct, frozen=True, kw_only=True):
 
 
 def routes(sessions: WebSessions | None, bound: BoundBrowsers) -> tuple[Route, ...]:
-    """List the routes of browsers. ``sessions`` is ``None`` if there is no cookie client: no browser is logged in."""
+    """List the routes of browsers.
+
+    ``sessions`` is ``None`` if there is no cookie client. Then no browser can be logged in.
+    """
 
     def show_session(message: Message) -> Answer:
         login, is_bound, cookies = sessions.show(message) if sessions is not None else (None, False, ())

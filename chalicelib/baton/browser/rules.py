@@ -36,7 +36,7 @@ def judge_session(lineage: Lineage, issued_at: int, *, now: int, mechanism: Mech
 
 
 def floor_of(lineage: Lineage) -> int:
-    """Return the issue time before which session ids are superseded."""
+    """Return the floor: a session id that was issued more than a minute before it is superseded."""
     return lineage.auth_time if lineage.in_use_since is None else lineage.in_use_since
 
 
@@ -48,7 +48,7 @@ def used(lineage: Lineage, issued_at: int, *, now: int) -> Lineage:
 
 
 def renewed(lineage: Lineage, *, now: int) -> Lineage:
-    """Return the lineage after a renewal with the remember token: every earlier id is superseded."""
+    """Return the lineage after a renewal with the remember token: the floor rises to ``now``."""
     return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=max(floor_of(lineage), now))
 
 

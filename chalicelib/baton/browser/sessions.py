@@ -60,7 +60,7 @@ class CookieCall(VerifiedCall, frozen=True):
 
 
 class LiveSession(Struct, frozen=True):
-    """A live login by cookie, and the cookies that its answer sets."""
+    """A live login by cookie, and the cookies that the answer to the request sets."""
 
     active: Active
     cookies: tuple[Cookie, ...] = ()
@@ -83,7 +83,8 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
         """Check the site and that the cookies are genuine. No database is read, except for the cached key ring.
 
-        ``bound``: the route requires a bound login. It refuses every login by cookie, even with a key of the browser.
+        ``bound``: the route requires a bound login. Such a route refuses every login by cookie, even if the cookies
+        are bound to a key of the browser.
 
         Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies` and
         `check_digest`.

@@ -19,8 +19,8 @@ class Event(Struct, frozen=True):
     ``notice`` is the name of the text of the mail that tells the owner. It is empty if no mail is sent.
     ``always_told``: the mail is sent even above the daily limit, because a thief could use up the limit first.
 
-    ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
-    one person can repeat the event deliberately.
+    ``per_account``: a second metric counts the accounts with this event, each account once a day. The alarm uses this
+    metric, because one person can repeat the event deliberately.
     """
 
     level: Level
@@ -144,5 +144,8 @@ OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
-    """Check the name of an event that a team defines. Its metric has the same name, so the name is short and plain."""
+    """Check that a team may give an event this name: ``app_`` and 1 to 60 letters, digits or ``_``.
+
+    The metric of the event has the same name.
+    """
     return _APP_EVENT.fullmatch(name) is not None

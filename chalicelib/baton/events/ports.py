@@ -24,9 +24,9 @@ class Told(Struct, frozen=True):
 
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
     ``language`` is the language of the account, for an account that is deleted before the mail is made. ``text`` is the
-    name of a text that replaces the text of the event. ``undo_since`` is a time before the change, in seconds: the mail
-    has a link that undoes changes since then. ``None``: there is no link. With a link, ``address`` is the address
-    at the time of the change: a thief can change the address of the account before the mail is sent.
+    name of a text that replaces the text of the event. ``undo_since`` is the time at which the change began, in
+    seconds: the mail has a link that undoes changes since then. If it is ``None``, there is no link. A link needs an
+    ``address``, as it was before the change: a thief can change the account's address before the mail is sent.
     """
 
     device: str = ""
@@ -97,4 +97,4 @@ class Counters(Protocol):
     """Counters of a time window. If they are lost, they begin at zero."""
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of ``name`` in the current window. Return ``Refused`` if the limit is reached."""
+        """Add one to the current count of ``name``, or return ``Refused`` if the count is ``limit`` already."""

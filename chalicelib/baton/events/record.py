@@ -13,9 +13,9 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table ``names.EVENTS`` lists the audited events.
+    """Record events. The table ``names.EVENTS`` says which events are audited.
 
-    ``moment`` returns the time in seconds and parts of a second, which orders the events of one second.
+    ``moment`` returns the time in seconds with a fraction. The fraction orders the events of one second.
     """
 
     clock: Clock

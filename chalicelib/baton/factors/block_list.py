@@ -64,7 +64,7 @@ def without_separators(text: str) -> str:
 def is_blocked(folded: str) -> bool:
     """Check whether a password is blocked. ``folded`` is the password after ``casefold``.
 
-    Before ``casefold``, the caller brings the password into the normal form (NFKC), or leaves it as typed.
+    The caller checks the normal form (NFKC) of the password and, if it differs, also the password as typed.
     """
     return any(_is_plain(text) or _is_repetition(text) for text in {folded, without_separators(folded)})
 

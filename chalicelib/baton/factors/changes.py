@@ -118,7 +118,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return begin_enrolment(user, caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now)
 
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
-        """Enrol the app if its first code is right. From now on, every login needs a second factor.
+        """Enrol the authenticator app if its first code is right. From now on, every login needs a second factor.
 
         Raises ``InvalidSession``, ``InvalidFactor``, ``EmailUnverified``, ``FactorExists``.
         """
@@ -145,7 +145,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return _shown(codes)
 
     def remove_totp(self, caller: Caller) -> None:
-        """Remove the authenticator app. If no factor is left, this also turns off the owner's switch.
+        """Remove the authenticator app. If the account has no passkey, ``SecondFactors.on`` becomes false too.
 
         Raises ``NotFound`` if the account has no authenticator app.
         """
@@ -180,7 +180,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def switch(self, caller: Caller, *, on: bool) -> NewRecoveryCodes:
         """Turn the second factor on or off for the logins of the account.
 
-        A switch to on makes recovery codes if none are left. A repetition with the same attempt returns them again.
+        Turning it on makes recovery codes if none are left. A repetition with the same attempt returns them again.
 
         Raises:
             FactorMissing: ``on``, but the account has neither an authenticator app nor a passkey.

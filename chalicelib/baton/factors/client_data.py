@@ -16,7 +16,7 @@ CLIENT_DATA_BYTES_MAX = 2048
 
 
 class ClientData(Struct, frozen=True):
-    """The data that the browser or the phone signed: ceremony (``type``), challenge, and origin."""
+    """What the browser or the phone states about a ceremony: its kind (``type``), the challenge and the origin."""
 
     type: str
     challenge: str
@@ -26,8 +26,8 @@ class ClientData(Struct, frozen=True):
 def read_client_data(value: bytes) -> ClientData:
     """Read client data.
 
-    Raises ``ValueError`` if the data are not a JSON object in UTF-8, if a member is given twice or has the wrong type,
-    or if the ceremony took place inside a page of another origin. The message is public.
+    Raises ``ValueError`` if the data are too long or not a JSON object in UTF-8, if a member is missing, given twice or
+    of the wrong type, or if the ceremony took place inside a page of another origin. The text of the error is public.
     """
     if len(value) > CLIENT_DATA_BYTES_MAX:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")

@@ -56,7 +56,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
         server error. The caller reads ``account_state``, and then this method reads the user. If the password changes
-        between the two reads, their credentials versions differ.
+        between the two reads, the credentials versions of both differ. Then a right password raises ``Unavailable``.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.

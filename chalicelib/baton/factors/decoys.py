@@ -99,7 +99,7 @@ def write_decoys(now: dict[str, float], before: Decoys) -> str:
 
     The shares after the import come from the old setting, unless the present share is larger. A kind that no account
     has any more stays in the setting with 0 percent: the other ranges must not move. After a later import, the ranges
-    may not fit into 100 percent. Then they begin anew, with the present shares.
+    can need more than 100 percent. Then all ranges begin anew: the present shares become the shares after the import.
     """
     shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}

@@ -91,7 +91,7 @@ def read_enrolment(
 
 
 def is_made(ticket: Enrolment, user: User) -> bool:
-    """Check whether an earlier request completed this enrolment, and nothing has changed since."""
+    """Check whether an earlier request completed this enrolment. After a later change of credentials: ``False``."""
     totp = user.factors.totp
     return totp is not None and totp.mark == ticket.mark and user.credentials_version == ticket.credentials_version + 1
 
@@ -101,7 +101,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 ) -> tuple[EnrolTotp, tuple[str, ...]]:
     """Check the first code. Return the change and the new recovery codes.
 
-    If the account still has unused recovery codes, the change makes no new codes, and the tuple is empty.
+    If the account still has unused recovery codes, it keeps them: the tuple of new codes is empty.
 
     Raises:
         FactorExists: an authenticator app is enrolled.

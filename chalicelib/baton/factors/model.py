@@ -108,12 +108,12 @@ class User(Struct, frozen=True):
     """A registered person.
 
     ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
-    password. If ``migrate`` is also true, the app's hook (``Baton.migrate_with``) may check the first password.
+    password. If ``migrate`` is also true, a login may set one: the hook of ``Baton.migrate_with`` checks the password.
 
     ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
     reset or undo that set the password, or a random value of an import. ``kept`` are old addresses. ``restore`` has the
     restore key of each device, by key id. ``identities`` are the identities at providers, by the code of the provider.
-    ``email`` and ``email_index`` are empty if the account has no address: then the account came from a provider.
+    ``email`` and ``email_index`` are empty if the account has no address: it began with an identity instead.
     """
 
     account: AccountId
@@ -178,7 +178,7 @@ class RemoveTotp(Struct, frozen=True):
     last: bool = True
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that this app is enrolled. A code that was used after the app was read makes no difference."""
+        """Check that this app is enrolled. ``step`` and ``mark`` may differ: each use of a code changes them."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -227,15 +227,15 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check for this switch and these recovery codes, if any. Only this request can have stored these codes."""
+        """Check whether the switch and any new recovery codes are stored. No other request makes the same codes."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
 class AddPasskey(Struct, frozen=True):
     """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
-    ``recovery`` are new recovery codes. It is ``None`` unless a login had to enrol the passkey, and the account had no
-    unused codes.
+    ``recovery`` are new recovery codes, if a login had to enrol the passkey and the account had no unused codes.
+    Otherwise, ``recovery`` is ``None``.
     """
 
     passkey: Passkey
@@ -251,7 +251,7 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check for this passkey and these recovery codes, if any. Only this login can have stored these codes."""
+        """Check whether the passkey and any new recovery codes are stored. No other login makes the same codes."""
         stored = factors.passkeys.get(self.passkey.id)
         ours = stored is not None and stored.public_key == self.passkey.public_key
         return ours and (self.recovery is None or factors.recovery == self.recovery)

@@ -107,9 +107,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        Raises ``StepUpRequired`` unless the login is at most ``UPGRADE_S`` old, and by a password or a provider. So the
-        thief of a device, which has an older login, cannot add a passkey. If the client or the account requires a
-        second factor, the login must also have proved one.
+        Raises ``StepUpRequired`` unless the login is at most ``UPGRADE_S`` old, and by a password or a provider. A
+        stolen device has only an older login, so its thief cannot add a passkey. If the client or the account requires
+        a second factor, the login must also have proved one.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on

@@ -53,8 +53,8 @@ def verify_password(
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.
-        Unavailable: the stored string is not a hash that Baton verifies, or its cost is out of bounds. The cost is read
-            from that string, so a wrong string is a server error.
+        Unavailable: the string to compare with is not a hash that Baton verifies, or its cost is out of bounds. The
+            string comes from the server, so the fault is not the caller's.
 
     """
     from chalicelib.baton.factors.hashes import kinds  # noqa: PLC0415 - cold start

@@ -24,11 +24,11 @@ class Passwords(Protocol):
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
+        """Store a new hash of the same password, if the stored hash and credentials version are as expected."""
 
 
 class RateLimits(Counters, Protocol):
-    """Counters of failed attempts."""
+    """Counters for rate limits: failed logins, registrations, notices and others."""
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count: the counted attempt succeeded. The count never becomes negative."""
@@ -150,10 +150,11 @@ class FactorStore(Protocol):
         """Change the factors on behalf of a login, and raise the credentials version in user and account state.
 
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
-        the stored factors (`model`), and the login is active (`rules.may_act`). An unfinished login has no lineage yet:
-        `rules.may_go_on` is then the last condition. The transaction forgets all remembered devices, except the device
-        of ``remember``. It also stores or deletes the item that assigns the credential of a passkey to the account.
+        the stored factors (`model`), and the login is active (`lineages.rules.may_act`). For an unfinished login, which
+        has no lineage yet, the last condition is `lineages.rules.may_go_on`. The transaction forgets all remembered
+        devices, except the device of ``remember``. It also stores or deletes the item that assigns the credential of a
+        passkey to the account.
 
-        Also returns ``Done`` if an earlier attempt made this change: the user has the next credentials version and the
+        Also returns ``Done`` if an earlier call made this change: the user has the next credentials version and the
         changed factors. ``Refused``: the passkey to add belongs to another account.
         """

@@ -54,9 +54,9 @@ def login_limits(
 def known_device(
     account_state: AccountState | None, binding: Binding, *, proved: LineageId | None = None
 ) -> str | None:
-    """Return the name of a device that had a login of this account before, for the names of its counters.
+    """Return the name of a known device: the thumbprint of its key, or the lineage id ``proved``.
 
-    The name is the thumbprint of its key, or the lineage id ``proved``. ``None``: the device is unknown.
+    The names of its counters contain this name. ``None``: the device had no login of this account before.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):

@@ -69,7 +69,7 @@ class InvalidCredentials(Refusal):
 
 
 class FactorRequired(Refusal):
-    """The password is right, and the login must prove a second factor.
+    """The password or the identity is right, and the login must prove a second factor.
 
     ``auth_session`` is the unfinished login, for ``POST /login/factor``. ``factors`` are the kinds that the account
     has.
@@ -86,7 +86,7 @@ class FactorRequired(Refusal):
 
 
 class EnrolmentRequired(Refusal):
-    """The password is right, and the login must prove a second factor, but the account has none.
+    """The password or the identity is right, and the login must prove a second factor, but the account has none.
 
     ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled. ``factors``, if present, is
     ``["email_code"]``: the login must prove the address first.
@@ -150,8 +150,9 @@ class SecondFactorRequired(Refusal):
 class InvalidPasskey(Refusal):
     """The signed data of the authenticator is not valid for this server and client.
 
-    ``hint`` names the check, the expected value and the received value. The ceremony belongs to this server and client
-    only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections 7.1 and 7.2).
+    ``hint`` names the failed check and, for some checks, the expected and the received value. The ceremony belongs to
+    this server and client only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections
+    7.1 and 7.2).
     """
 
     error = code = "invalid_passkey"
@@ -217,8 +218,8 @@ class LastCredential(Refusal):
 class RestoreRefused(Refusal):
     """The login cannot be restored on a new phone, for one of four reasons.
 
-    The client does not offer restores (``restore`` in the client registry). Or logins of the account are asked for a
-    second factor. Or the login of the old phone is of another client. Or the login is not bound to a key.
+    The client does not offer restores (``restore`` in the client registry). Or a login of the account needs a second
+    factor. Or the login of the old phone is of another client. Or the login of the old phone is not bound to a key.
     """
 
     status = 403
@@ -231,7 +232,7 @@ class RestoreRefused(Refusal):
 
 
 class EmailUnverified(Refusal):
-    """No second factor can be added before a code from the mailbox has proved the address of the account.
+    """No second factor can be added before the e-mail address of the account is proved.
 
     The rule holds if the deployment sends mail and the account has an address. Without this rule, a stranger could
     register the address of another person and add a passkey. With this passkey, the stranger could still log in after

@@ -69,7 +69,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
 
         Raises:
             StepUpRequired: the login is older than ``KEEP_S``, and the request has no step-up grant.
-            RestoreRefused: see `check_offered`.
+            RestoreRefused: see `check_offered`. Also for a login that is not bound to a key.
             NotFound: the client cannot use passkeys.
 
         """

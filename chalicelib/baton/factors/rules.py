@@ -74,7 +74,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password is right.
+    """Return the verdict on a login whose password or identity is right.
 
     ``enrol`` returns the kinds of factors that the login may enrol.
     """
@@ -93,8 +93,8 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use passkeys. Without this, a thief with only the password could
-    enrol a factor at such a client.
+    Passkeys are included even if the client cannot use passkeys. Otherwise an account with only passkeys would have no
+    factor at such a client, and a thief with the password could enrol one there.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -112,7 +112,10 @@ def is_remembered(
     now: int,
     not_before: int,
 ) -> bool:
-    """Check whether a device is remembered. The time counts from its last proof of a factor, not its last login."""
+    """Check whether a device is remembered.
+
+    ``remember_days`` count from the last proof of a factor on the device, not from its last login.
+    """
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:
         return False
@@ -129,10 +132,11 @@ def is_remembered(
 
 
 def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
-    """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
+    """Check whether a device is new: the account has no login older than ``NEW_KEY_S`` with the device's ``binding``.
 
-    A device with such a login is long-used: a thief of a mailbox cannot undo its changes. A login that ended for a
-    reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to a thief.
+    An HMAC secret belongs to one login: ``lineage``. An unbound device is always new. A device that is not new is
+    long-used: an undo keeps the factors and identities that it added, because a thief may use the undo. A login that
+    ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to a thief.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -153,9 +157,9 @@ def leaves_a_credential(user: User, *, passkeys: int = 0, identities: int = 0) -
 def remember(
     factors: SecondFactors, account_state: AccountState, binding: Binding, client: Client | None, *, now: int
 ) -> Remember | None:
-    """Return the value that remembers a device after a proved second factor. ``None``: the device is not remembered.
+    """Return the change that makes a device remembered, after it proved a second factor.
 
-    Only a device with a key is remembered, and only if ``remember_days`` of the client is above 0.
+    ``None``: the device is not remembered. It has no key, or its client has no ``remember_days`` above 0.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:

@@ -7,11 +7,12 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 
 
 class KeptAddress(Struct, frozen=True):
-    """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the change ``at`` (seconds).
+    """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the account changed to another address.
 
-    ``returns``: an undo may give the address back. This is false if a long-used device made the change with a second
-    factor: the owner may have changed the address because the mailbox was stolen. It is also false after the account
-    has returned to an older address: a thief may have set the newer address.
+    ``at`` is the time of this change, in seconds. ``returns``: an undo may give the address back to the account. This
+    is false if a long-used device made the change with a second factor: the owner may have changed the address because
+    the mailbox was stolen. It is also false if the account has returned to an older address than this one: a thief may
+    have set this one.
     """
 
     index: EmailIndex

@@ -82,8 +82,8 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        Also raises ``NotDone`` if the code is not of the person ``sub`` and of the app of ``client``. With the code of
-        another person, the deletion of the account would revoke the consent of that other person.
+        Also raises ``NotDone`` if the code belongs to another person than ``sub``, or to another app than that of
+        ``client``. With the code of another person, the deletion of the account would revoke that person's consent.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

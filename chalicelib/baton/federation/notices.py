@@ -50,7 +50,7 @@ class Forwarding(Protocol):
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """A notice that Apple signed. ``at`` is its time, in seconds. ``email`` is the address in it, or an empty text."""
+    """A notice that Apple signed. ``at`` is its claim ``iat``. ``email`` is the address in it, or an empty text."""
 
     id: bytes
     at: int
@@ -61,7 +61,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     @property
     def until(self) -> int:
-        """Return ``at`` with a leeway for Apple's clock. Later logins and later stored tokens are not affected."""
+        """Return ``at`` plus a leeway for Apple's clock. A ``consent-revoked`` affects no later login or token."""
         return self.at + EXPIRY_LEEWAY_S
 
 
@@ -156,7 +156,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
 
 
 def read_notice(claims: dict[str, Any], provider: Provider, *, now: int) -> Notice:
-    """Read the verified claims of a notice. ``events`` is one event, as a text of JSON. Raises ``IdTokenRefused``."""
+    """Read the verified claims of a notice. The claim ``events`` is one event as JSON. Raises ``IdTokenRefused``."""
     audiences = {audience for of_client in provider.audiences.values() for audience in of_client}
     if not (isinstance(claims.get("aud"), str) and claims["aud"] in audiences):
         raise IdTokenRefused("aud", "not an app of this service")

@@ -29,9 +29,9 @@ class Identities(Protocol):
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
-        None of these items may exist, except an expired e-mail index entry. Also returns ``IdentityTaken`` if the
-        user or the account state exists, but no identity: an account with this id was deleted. Also returns ``Done`` if
-        an earlier attempt of this call wrote the items.
+        None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier attempt
+        of this call wrote the items. Also returns ``IdentityTaken`` if an account with this id was deleted: its user or
+        account state still exists, but none of ``identities``.
         """
 
     def link(
@@ -76,15 +76,15 @@ class Identities(Protocol):
         """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider, and the time of the last request for it."""
+        """Return the sealed key set of a provider, and the time when the last fetch of the provider's keys began."""
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
         """Store that the keys of a provider are fetched now. ``Refused``: a fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now. A stored set that is as new or newer stays.
+        """Store a key set that was fetched now, unless the stored set is as new or newer.
 
-        A stored set whose time is more than a minute ahead of ``now`` is replaced.
+        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced.
         """
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
@@ -109,9 +109,9 @@ class ProviderTokens(Protocol):
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
-        """Store the token of an identity, in place of an earlier token. ``Refused``: it is not this account's identity.
+        """Store the token of an identity, in place of an earlier token. ``Refused``: the account has no such identity.
 
-        ``sealed`` has a random nonce.
+        ``sealed`` must have a random nonce, because the id of a waiting token is a digest of ``sealed``.
         """
 
     def of(self, index: str, account: AccountId) -> bytes:

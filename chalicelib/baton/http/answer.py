@@ -136,7 +136,7 @@ def _cookie(cookie: Cookie) -> str:
 
 
 def with_cookies(response: Response, cookies: Iterable[Cookie]) -> Response:
-    """Add ``Cookie`` to the ``Vary`` of a response, and add ``cookies``. If there are any, no cache may store it."""
+    """Add ``cookies`` to a response, and ``Cookie`` to its ``Vary``. With a cookie, no cache may store the response."""
     given = next((name for name in response.headers if name.lower() == "vary"), None)
     response.headers["Vary"] = BY_COOKIE if given is None else f"{response.headers.pop(given)}, {BY_COOKIE}"
     lines = [_cookie(cookie) for cookie in cookies]
@@ -259,10 +259,11 @@ PREFLIGHT_KEPT_S = 7200
 
 
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
-    """Return the header fields that allow a page of this origin to read an answer. Other origins get only ``Vary``.
+    """Return the header fields that allow a page of ``origin`` to read an answer. Without permission: only ``Vary``.
 
-    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: of all pages outside
-    the API's own origin, only theirs may send cookies. An origin that ends in ``:*`` includes every port of its host.
+    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: only pages of these
+    origins may send cookies to the API from another origin. An origin in either list may end in ``:*``: it includes
+    every explicit port of its host. If both lists are empty, there are no fields.
     """
     if not (origins or cookie_origins):
         return {}

@@ -114,7 +114,7 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
 
 
 def require_media_type(message: Message, wanted: str) -> None:
-    """Refuse a request whose media type is not ``wanted``, in upper or lower case.
+    """Refuse a request whose media type is not ``wanted``. The comparison ignores case.
 
     Well-formed parameters are ignored, because JSON (RFC 8259 section 11) and forms define none. There is one
     exception: JSON with a ``charset`` other than UTF-8 is refused, because Baton would misread the characters. The

@@ -97,8 +97,9 @@ class Dispatch(Struct, kw_only=True):
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
         """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of views outside Baton.
 
-        Such a view decides its own answers, and keeps the errors of Chalice that it raises. For any other exception,
-        the client gets Baton's server error.
+        Chalice's own errors are those without a view, such as a wrong method. A view outside Baton decides its own
+        answers. It may also raise an error class of Chalice, whose answer stays, except for ``MethodNotAllowedError``.
+        For any other exception of the view, the client gets Baton's server error.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:

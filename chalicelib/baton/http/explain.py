@@ -147,5 +147,5 @@ def _in_words(expected: str) -> str:
 
 
 def shown(name: str) -> str:
-    """Return the name of a member that a client sent, cut to 64 characters and printable."""
+    """Return the first 64 characters of a member name from a client, with ``?`` for each unprintable character."""
     return "".join(character if character.isprintable() else "?" for character in name[:64])

@@ -52,7 +52,7 @@ _installed: list[Jobs] = []
 def install(jobs: Jobs) -> None:
     """Set the functions of the jobs.
 
-    In a process with several environments, the functions of the last environment run.
+    A later call replaces them. So in a process with several environments, only the functions of the last call run.
     """
     _installed[:] = [jobs]
 
@@ -110,7 +110,7 @@ def android_revocations(event: CloudWatchEvent) -> None:
 
 @blueprint.schedule(Rate(1, unit=Rate.HOURS))
 def apple_revocations(event: CloudWatchEvent) -> None:
-    """Revoke Apple's refresh tokens of the identities that were removed."""
+    """Revoke the refresh tokens that Apple issued for Apple identities that were later removed from their accounts."""
     jobs = _jobs()
     jobs.run(event, jobs.revoke_tokens)
 

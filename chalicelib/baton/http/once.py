@@ -115,7 +115,8 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The result of ``view`` decides the answer to the next request with this key:
 
-        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
+        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored: the key
+        stays claimed without an answer.
         - ``view`` raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - ``view`` raises another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: ``render(refusal)``.
         - ``view`` raises any other exception, such as ``Unavailable``: the view may have changed something. The key
@@ -135,7 +136,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - ``IdempotencyKeyReused``: the key belongs to another request.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
-        - ``Unavailable`` of this method: the claim failed, or the stored answer does not decrypt.
+        - ``Unavailable``, if ``view`` did not raise it: the claim failed, or the stored answer does not decrypt.
         """
         key = once_key(account, message.method, route, required_key(message))
         sending = _Sending(key, request_digest(message), self.entropy(MARK_BYTES), self.clock())

@@ -37,8 +37,9 @@ def read_request(
 ) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    In ``development`` a request may come over plain http, so the default port 80 is removed from the host too.
-    ``origin_secret`` is the secret of a CDN. If a request has it, the viewer's address from the CDN is the source.
+    The default port 443 is removed from the host. In ``development`` a request may come over plain http, so port 80 is
+    removed too. ``origin_secret`` is the secret of a CDN. If a request has this secret, ``Message.source`` is the
+    address of the viewer, which the CDN sends.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """

@@ -41,7 +41,7 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class Web:
-    """The check and the delivery of browser logins. Each is made at the first request that needs it."""
+    """Two objects: one checks browser logins, one delivers them. Each is built at the first request that needs it."""
 
     def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
         """Store the functions that make the two parts. Each is called once."""
@@ -50,17 +50,17 @@ class Web:
 
     @cached_property
     def sessions(self) -> "WebSessions":
-        """The check of browser logins."""
+        """The object that checks the cookies of browser logins."""
         return self._make_sessions()
 
     @cached_property
     def deliver(self) -> "Deliver":
-        """The delivery of new browser logins."""
+        """The object that puts the tokens of a new browser login into cookies."""
         return self._make_delivery()
 
 
 class Views(Struct, frozen=True):
-    """Make views of Chalice from views and the requirements of their routes."""
+    """Make the functions that Chalice calls: each checks the requirements of a route, then runs its view."""
 
     dispatch: Dispatch
     call: Call
@@ -70,11 +70,11 @@ class Views(Struct, frozen=True):
     """The check and the delivery of browser logins. ``None``: no client delivers cookies."""
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
-        """Make the view of a route.
+        """Return the function that Chalice calls for a route. It checks the requirements in ``spec`` and runs ``view``.
 
-        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if a demand of the route cannot be
-        enforced, or if the client registry lacks its scope or role. Routes of ``Later`` raise it at the first request,
-        all other routes at import.
+        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if a requirement of the route
+        cannot be enforced, or if the client registry lacks a scope or role that the route requires. Routes of ``Later``
+        raise it at the first request, all other routes at import.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -221,7 +221,7 @@ class Later:
         return {(route.method, route.path): self._views.make(route.view, route) for route in self.routes}
 
     def view(self, method: str, path: str) -> Callable[..., Response]:
-        """Return the view of one of the routes. Its first request makes all the routes."""
+        """Return the view of one of the routes. The first request to any of them makes all the routes."""
 
         def later(**parameters: str) -> Response:
             return self._by_route[method, path](**parameters)
@@ -310,8 +310,8 @@ def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
 def refuse_key(message: Message) -> None:
     """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
 
-    A client that sends a key repeats its request. If Baton ignored the key, a payment could happen twice.
-    Raises ``IdempotencyUnsupported`` for a key of any form.
+    A client that sends a key may repeat its request. If Baton ignored the key, a payment could happen twice.
+    Raises ``IdempotencyUnsupported``, even if the key is malformed.
     """
     if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
         raise IdempotencyUnsupported

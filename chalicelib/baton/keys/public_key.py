@@ -104,8 +104,9 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        This check takes longer than the verification of a signature. So Baton makes it only when a device sends its key
-        at login. Other places do not need it: no signature verifies with a key that is not a point.
+        This check takes longer than the verification of a signature. So Baton makes it only for the
+        ``device.public_key`` of a request body, such as that of a login or registration. Other places do not need it:
+        no signature verifies with a key that is not a point.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

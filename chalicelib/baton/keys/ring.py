@@ -119,9 +119,9 @@ class Ring(Struct, frozen=True):
     def published(self) -> tuple[SigningKey, ...]:
         """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
-        The not-before time ended every login that began earlier. So a key is left out if all tokens that it may have
-        signed are older. The key may have leaked, and a resource server does not check the not-before time: it would
-        accept a forged token if this key were published.
+        Every login that began before the not-before time has ended. So a key is left out if all tokens that it may have
+        signed are from before that time. Such a key may have leaked. Resource servers do not check the not-before time:
+        they would accept a token that a thief signed with a published key.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -156,7 +156,8 @@ class Ring(Struct, frozen=True):
 
         ``email`` is the canonical address, or an identity index if the person has no address. ``source_id`` is the id
         in the other system. With these ids, a repeated import finds the account that it made. Two accounts of the other
-        system with one canonical address get different ids. So the second is a conflict, and not a repetition.
+        system with one canonical address get different ids. So the import of the second account is a conflict, and not
+        a repetition.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -170,15 +171,18 @@ class Ring(Struct, frozen=True):
         )
 
     def identity_index(self, provider: int, issuer: str, sub: str) -> str:
-        """Return the index of a person at a provider: HMAC-SHA256 with a key that never rotates."""
+        """Return the index of a person at a provider: the code of the provider, ``#``, and an HMAC-SHA256.
+
+        The key of the HMAC never rotates.
+        """
         mac = _mac(derive(self.email_key, b"identity index"), str(provider), issuer, sub)
         return f"{provider}#{encode_base64url(mac)}"
 
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 
-        The ids depend only on the account id, the attempt and the roots. So an attempt begins one lineage, whether or
-        not the login must prove a second factor.
+        The ids depend only on the account id, the attempt and the roots. So all requests of an attempt, including those
+        that prove a second factor, begin only one lineage.
         """
         return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 
@@ -198,9 +202,9 @@ class Ring(Struct, frozen=True):
     def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
         """Encrypt a stored secret: AES-256-GCM with a nonce of 12 random bytes.
 
-        Kind and account id are associated data.
+        ``kind`` and the account id are associated data.
 
-        The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
+        Values of ``kind``: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
         ``identity`` for the subject at a provider, ``apple token`` for a refresh token of Apple, ``provider key`` for
         the private key with which this deployment authenticates to Apple.
         """

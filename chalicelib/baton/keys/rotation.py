@@ -64,9 +64,12 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """End the period of every signing key in the ring: of the current key now, of the next key in ten minutes.
 
-    In these ten minutes the next key signs, because every environment has read it. If it was made less than ten minutes
-    ago, the current key signs until it is that old. An attacker who read the ring has the next key too. So a new key
-    signs after the ten minutes, when every environment has read the new key. A second new key becomes the next key.
+    In these ten minutes the next key signs, because every environment has read it. An attacker who read the ring has
+    the next key too. So after the ten minutes a new key signs, which every environment has read by then. A second new
+    key becomes the next key.
+
+    Exception: the next key was made less than ten minutes ago. Then the current key signs until the next key is ten
+    minutes old.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

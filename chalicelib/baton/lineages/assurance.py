@@ -111,5 +111,5 @@ def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
 
 
 def by_provider(assurance: Assurance) -> Assurance:
-    """Return the assurance with an identity provider in place of the password. Without a password, it is unchanged."""
+    """Replace the password of an assurance by an identity provider. An assurance without a password is unchanged."""
     return _BY_PROVIDER.get(assurance, assurance)

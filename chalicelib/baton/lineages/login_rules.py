@@ -59,8 +59,9 @@ def replaced_by_handover(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a handover ends.
 
-    These are the lineages that the same login of the app handed over to the same client as ``lineage``. The handover
-    also ends ``over``, the lineage whose cookies the browser sent. Lineages that have already ended are left out.
+    ``lineage`` is the new lineage. The handover ends the lineages that the same login of the app handed over earlier
+    to the same client. It also ends ``over``, the lineage whose cookies the browser sent. Lineages that have already
+    ended are left out.
     """
     return tuple(
         one
@@ -105,10 +106,10 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
     ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
     removed. A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of
-    its login request could begin the login again. For a lineage of a handover that is no longer live, the time is
-    ``HANDED_OVER_KEPT_S``. A lineage from before a password change or a reset can be removed at any age: the password
-    in its login request is no longer valid. ``parent`` is the parent of the new lineage, if any. It is kept. After a
-    restore, both phones are in use. After a handover, the new login depends on the parent.
+    its login request could begin the login again. A lineage that an app handed over and that is no longer live is kept
+    for ``HANDED_OVER_KEPT_S`` instead. A lineage from before a password change or a reset can be removed at any age:
+    the password in its login request is no longer valid. ``parent``, the parent of the new lineage, is never removed:
+    after a restore, both phones are in use, and after a handover, the new login depends on the parent.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

@@ -131,10 +131,10 @@ class Lineage(Struct, frozen=True):
 
     @property
     def app(self) -> LineageId | None:
-        """The login of the app that handed this login over. This login is live only while the login of the app is live.
+        """The app's login that handed this login over. This login is live only while the login of the app is live.
 
-        ``None``: no app handed this login over. A restored login has a parent too, but does not depend on it. It is
-        always bound to a key. A login that was handed over has no binding.
+        ``None``: no app handed this login over. A restored login has a parent too, but does not depend on the parent.
+        The binding distinguishes them: a restored login is bound to a key, a login that was handed over is unbound.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
@@ -157,7 +157,8 @@ NO_RIGHTS = Rights()
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password, a factor, a passkey, an identity or the address.
+    ``credentials_version`` rises with each change of the password, a factor, a passkey, a linked identity (such as
+    Apple) or the address.
     ``raised`` is when and why the epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is
     the login that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
     their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an operator requires a second factor

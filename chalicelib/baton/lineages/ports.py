@@ -47,13 +47,17 @@ class LineageStore(Protocol):
         If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage, and the binding of
         the parent is as in ``expected``. The caller must have checked the not-before time for the parent.
 
-        A lineage in both ``replaced`` and ``removed`` is deleted. ``Done`` also if the new lineage is already stored.
+        A lineage in both ``replaced`` and ``removed`` is deleted. If exactly the new lineage is already stored, the
+        result is ``Done``: an earlier try of this call wrote it.
         """
 
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage (`rules.record_use`), if the stored lineage equals ``expected`` and is active."""
+        """Store ``lineage``, with a new use recorded, if the stored lineage still equals ``expected`` and is active.
+
+        For example, `rules.record_use` returns such a lineage. ``Done`` also if ``lineage`` is already stored.
+        """
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. ``Refused``: the lineage has already ended and keeps its reason, or it does not exist."""
@@ -64,7 +68,7 @@ class LineageStore(Protocol):
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
         """Bind the actor's own login to the key of its browser, in one write. The login keeps its first browser key.
 
-        ``Done`` if the login is bound to this key, now or before. ``Refused``: it is bound to another key.
+        ``Done``: this call or an earlier call bound the login to this key. ``Refused``: it is bound to another key.
         """
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -83,8 +87,8 @@ class LineageStore(Protocol):
         """Disable, delete or enable an account, for the operator.
 
         Disabling and deleting end every lineage. Enabling revives no lineage. A deleted account stays deleted and has
-        no roles. Deleting it again is ``Done``. Any other status is ``Refused``. For an unknown account, every status
-        is ``Refused``.
+        no roles: deleting it again is ``Done``, disabling or enabling it is ``Refused``. For an unknown account, every
+        status is ``Refused``.
         """
 
     def set_roles(

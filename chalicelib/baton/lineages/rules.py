@@ -80,7 +80,7 @@ class Ahead(Struct, frozen=True):
 class Inactive(Struct, frozen=True):
     """E4: the login has ended, or the token does not match the stored login.
 
-    ``reason`` is the recorded end reason, if any.
+    ``reason`` is the reason that `ended_of` returns for an ended login. In any other case, it is ``None``.
     """
 
     reason: EndReason | None = None
@@ -150,7 +150,7 @@ def ended_of(
 
     A rise of the epoch ended every lineage of an older epoch. The result has the time and reason of the last rise,
     because only this rise is stored. A rise of the not-before time ended every lineage that began earlier, with reason
-    ``ended_everywhere``. A lineage that an app handed over ended with the lineage of the app.
+    ``ended_everywhere``. If the lineage of an app has ended, the lineages that the app handed over have ended too.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -181,7 +181,7 @@ def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_
 
 
 def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
-    """Return the lineage with its next generation, and with the attempt that exchanged the last generation (E5)."""
+    """Return the lineage after an exchange: the next generation is current, and the attempt is in its slot (E5)."""
     slots = list(lineage.attempts)
     slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
     return replace(
@@ -228,8 +228,8 @@ def judge_access(
 
     The current generation may be used until its own expiry. The previous generation may be used for
     ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. This limit also stops a copy of the
-    device: with the copied attempt, it gets only the token that the owner's next exchange replaces. A token of a
-    sliding mechanism is valid as long as the login is used without a gap of ``access_s``.
+    device. The copied attempt gives the copy only the owner's current token, which the owner's next exchange replaces.
+    A token of a sliding mechanism is valid as long as the login is used without a gap of ``access_s``.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -306,8 +306,8 @@ def check_attributes(attributes: bytes) -> None:
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    With a single-use mechanism, the result is ``None``: the exchange records the use. A sliding mechanism stores each
-    use as ``issued_at``. The others store ``last_used_day``: ``refresh`` at renewals only, ``long_lived`` at any use.
+    With a single-use mechanism, the result is ``None``: the exchange records the use. With a sliding one, see `slide`.
+    The mechanisms ``refresh`` (only renewals) and ``long_lived`` (every use) record the day, in ``last_used_day``.
     """
     if mechanism.single_use:
         return None
@@ -323,7 +323,7 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
     A renewal is always recorded, and sets ``in_use_since`` to ``now``: later use does not extend earlier session ids.
-    The first use after a gap of ``access_s`` or more sets it too: ids from before the gap stay expired.
+    The first use after a gap of ``access_s`` or more sets ``in_use_since`` too: ids from before the gap stay expired.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None

@@ -27,7 +27,7 @@ class Dropped(Exception):
 
 
 class DeliverMail(Struct, frozen=True, kw_only=True):
-    """Read the account of an order, and send its mail or drop it."""
+    """Read the account of an order. Then send or drop the mail."""
 
     clock: Clock
     key_ring: KeyRing

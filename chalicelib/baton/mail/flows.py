@@ -30,7 +30,7 @@ from chalicelib.baton.tokens.presented import RequestVerifier
 class MailFlows(Struct, frozen=True, kw_only=True):
     """The parts of the flows of mail. ``enabled``: the deployment sends mails.
 
-    ``claims_from`` (seconds): an account that was created earlier is from a time without mail. No reset claims it.
+    An account that was created before ``claims_from`` (seconds) is from a time without mail. No reset claims it.
     """
 
     clock: Clock

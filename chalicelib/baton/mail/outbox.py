@@ -46,14 +46,14 @@ class QueueForget(Struct, frozen=True, kw_only=True):
 
 
 class PendingOrders:
-    """The queue in development and tests. The environment carries out its orders after each answer."""
+    """The queue in development and tests. Baton carries out the orders of a request after the answer to the request."""
 
     def __init__(self) -> None:
         """Begin without an order."""
         self._orders: deque[str] = deque()
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an order. It is carried out after the answer, without a further delay."""
+        """Add an order. It is carried out after the answer to the request: ``delay_s`` has no effect."""
         del delay_s
         self._orders.append(order)
 

@@ -52,7 +52,7 @@ class Suppression(Struct, frozen=True, kw_only=True):
 
 
 class Suppressions(Protocol):
-    """The addresses that get no mails, by the HMAC of the address, whether an account has it or not."""
+    """The suppressions, each stored by the HMAC of its address. The address may have no account."""
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
         """Return the suppression of an address, even if it has ended."""
@@ -131,17 +131,16 @@ class MailUsers(ProvingUsers, Protocol):
 
         This is one transaction, with these conditions:
 
-        1. The new address has no e-mail index entry, or its time as an old address has passed, or it is an old address
-           of this account.
+        1. The new address is an old address of this account, or has no e-mail index entry, or its entry has expired.
         2. The stored user has the address of ``user``. If that address is unproved in ``user``, it is still unproved.
         3. User item and account state have the credentials version of ``actor``, and the login of ``actor`` is live.
 
-        ``kept`` has the old addresses of the account, each kept for ``ADDRESS_KEPT_S`` after its change. If the
-        replaced address was never proved, it is free immediately. No login ends.
+        ``kept`` has the old addresses of the account after the change. The account keeps the replaced address for
+        ``ADDRESS_KEPT_S``. If the replaced address was never proved, it is free immediately. No login ends.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Undo changes of an account, raise the credentials version, end every login, and use the link.
+        """Undo changes of an account, raise the credentials version, end every login, and mark the link as used.
 
         This is one transaction, with these conditions:
 

@@ -15,7 +15,7 @@ from chalicelib.baton.routing import Message
 class StartRegistration(Struct, frozen=True, kw_only=True):
     """Send a code to an address.
 
-    If the address has an account, the mail reports this account and has no code. The job that sends it checks this.
+    The job that sends the mail checks whether the address has an account. If so, the mail says this and has no code.
     """
 
     clock: Clock

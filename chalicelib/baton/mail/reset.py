@@ -64,7 +64,7 @@ class ForgotPassword(Struct, frozen=True, kw_only=True):
 
 
 class ResetPassword(Struct, frozen=True, kw_only=True):
-    """Check the code, set the new password and end every login."""
+    """Check the code or the link, set the new password and end every login."""
 
     clock: Clock
     entropy: Entropy

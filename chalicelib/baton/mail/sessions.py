@@ -55,8 +55,8 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    For every registration, and for any other request if no account has the address, ``account`` is an id that no
-    account has. ``account_state`` is then ``None``.
+    For a registration, and for a reset if no account has the address, ``account`` is an id that no account has.
+    ``account_state`` is then ``None``.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
     ``settled``: the old address cannot undo the change to this new address (``tickets.MailSession``).
@@ -105,7 +105,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def send(  # noqa: PLR0913 - the parts of a mail
         self, wanted: Wanted, *, session_id: bytes, root: Root, minutes: int, source: str, ring: Ring, now: int
     ) -> None:
-        """Count a mail against the rate limits, and queue it. Its code is valid for ``minutes``, with this session.
+        """Count a mail against the rate limits, and queue it. Its code is valid for ``minutes``, only with this session.
 
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
@@ -169,7 +169,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the id of the login or of the key that requests a code, if its device is known. Otherwise: an empty text.
+    """Return the login id or the key id of the device that requests a code. For an unknown device: an empty text.
 
     A known device has, or had, a login of the account. It has its own limit, which strangers cannot use up.
     """

@@ -33,7 +33,7 @@ LinkText = Annotated[
 
 
 class Reset(Body):
-    """``POST /password/reset``. The key that signed the request for the code must sign this request.
+    """``POST /password/reset``. If a key signed the request for the code, the same key must sign this request.
 
     With ``link`` in place of ``mail_session`` and ``code``, no signature is needed.
     """

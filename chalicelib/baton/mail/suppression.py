@@ -44,9 +44,9 @@ class ReadEmailStatus(Struct, frozen=True, kw_only=True):
 
 
 class NoteForwarding(Struct, frozen=True, kw_only=True):
-    """``federation.notices.Forwarding``, with suppressions.
+    """Stop or allow the mails to an address of Apple's relay, with a suppression (``federation.notices.Forwarding``).
 
-    If a person turns forwarding off, Apple's relay refuses the mails, as if the mailbox did not exist.
+    If a person turns forwarding off, the relay refuses the mails, as if the mailbox did not exist.
     """
 
     key_ring: KeyRing

@@ -43,8 +43,8 @@ class MailSession(Ticket, frozen=True):
     For every registration, and for any other request if no account has the address, ``account`` is an id that no
     account has. ``key`` is the raw public key that must sign the request with the code, or empty. ``lineage`` is the
     login that requested the code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version
-    of the root secret of the code. ``settled``: a long-used device requested a new address, after a step-up with a
-    second factor. So the old address cannot undo the change.
+    of the root secret that the code derives from. ``settled``: a long-used device requested a new address, after a
+    step-up with a second factor. So the old address cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -91,7 +91,8 @@ class MailOrder(Ticket, frozen=True):
 
     ``template`` is the name of the texts. If ``address`` is empty, the mail goes to the address of the account.
     ``index`` is the e-mail index of ``address``. ``version`` is the credentials version at the request for a code.
-    ``version`` and ``code`` are empty for a notice. ``device`` is the name of a device, which its holder chose.
+    A notice has an empty ``index``, ``version`` and ``code``. ``device`` is the name of a device, which its holder
+    chose.
     """
 
     purpose: ClassVar[TicketPurpose] = MAIL_ORDER

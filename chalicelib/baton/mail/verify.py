@@ -53,7 +53,7 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
 
 
 class VerifyAddress(Struct, frozen=True, kw_only=True):
-    """Check the code, and store that the address is proved."""
+    """Check the code or the link, and store that the address is proved."""
 
     clock: Clock
     users: MailUsers

@@ -47,8 +47,8 @@ MARK_BYTES = 16
 class OnceCall(Struct, frozen=True):
     """A call as it is stored. ``answer`` is encrypted, and ``None`` while the call is running.
 
-    ``started`` and ``expires_at`` are in seconds since the epoch; ``mark`` is that of the request which runs or ran the
-    view.
+    ``started`` and ``expires_at`` are in seconds since the epoch. ``mark`` is the mark of the request whose view runs
+    or ran last.
     """
 
     digest: bytes
@@ -69,7 +69,7 @@ class Replay(Struct, frozen=True):
 
 
 class Reused(Struct, frozen=True):
-    """The key belongs to another request of this account. Never return the stored answer."""
+    """The ``Idempotency-Key`` belongs to a call with another path, query or body. Never return the stored answer."""
 
 
 class InProgress(Struct, frozen=True):

@@ -31,7 +31,7 @@ class OnceStore(Protocol):
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
         """Store the encrypted answer for ``ONCE_KEPT_S``, if the call has this ``mark`` and no answer.
 
-        ``Refused``: another request has taken the call over, or the call has expired.
+        ``Refused``: another request has taken the call over, or the call is no longer stored.
         """
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:

@@ -39,7 +39,7 @@ class SignatureEncoding(InvalidSignature):
 
 
 class WrongKey(InvalidSignature):
-    """``keyid`` does not name the key of the login (E2) or, in a request for a new login, the key in its body."""
+    """``keyid`` does not name the key of the login (exchange.md, E2) or, for a new login, the key in the body."""
 
     code = "wrong_key"
     detail = (
@@ -56,7 +56,7 @@ class InvalidDigest(Refusal):
 
 
 class ClockSkew(Refusal):
-    """``created`` is outside the time window: the phone's clock is wrong, or the request is old (E3)."""
+    """``created`` is outside the time window, or ``expires`` has passed (exchange.md, E3). The clock may be wrong."""
 
     status = 401
     error = "stale_signature"

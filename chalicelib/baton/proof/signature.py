@@ -110,7 +110,8 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         SignatureDefective: the host of the request is not accepted.
         WrongKey: the keyid is not ``expected_keyid``, so Baton has no key to verify the signature. If the digest or the
             time is wrong too, ``InvalidDigest``, ``ClockSkew`` or ``SignatureDefective`` is raised instead.
-        SignatureDefective, SignatureEncoding: the signature does not verify, or is in DER.
+        SignatureDefective: ``alg`` is not the algorithm of the key, or the signature does not verify.
+        SignatureEncoding: the signature does not verify, because it is in DER.
         InvalidDigest: ``Content-Digest`` does not match the body.
         SignatureDefective: ``expires`` is too long after ``created``.
         ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
@@ -148,7 +149,8 @@ def verify_target(  # noqa: PLR0913 - verified against expectations, each of the
     """Verify a signature with the tag ``httpsig-oauth`` (draft-richer-oauth-httpsig), with the key of the token.
 
     ``@target-uri`` is built from ``scheme`` (that of the issuer), host and path. API Gateway does not pass the raw
-    query, so a request with a query is refused. Raises the errors of `verify_signature`, but never ``WrongKey``.
+    query, so a request with a query is refused. Raises the errors of `verify_signature`, but never ``WrongKey`` or
+    ``DuplicateField``.
     """
     if message.query:
         raise defective(

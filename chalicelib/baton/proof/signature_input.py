@@ -35,7 +35,7 @@ _MILLISECONDS_MIN = 10**11
 
 
 class Profile(Struct, frozen=True):
-    """The rules for a signature with a tag: its parameters with their types, and the required parameters."""
+    """The rules for signatures with one tag: the allowed parameters with their types, and the required parameters."""
 
     tag: str
     parameters: Mapping[str, type]
@@ -65,7 +65,7 @@ class SignatureInput(Struct, frozen=True):
 
 
 class InputDefective(ValueError):
-    """The member with the tag is not a signature input. ``reason`` is for the log, ``detail`` for the caller."""
+    """The tagged member of ``Signature-Input`` is unusable. ``reason`` is for the log, ``detail`` for the caller."""
 
     def __init__(self, reason: str, detail: str) -> None:
         """Keep the description for the log and the description for the caller."""
@@ -120,7 +120,8 @@ def read_signature(message: Message, profile: Profile = BATON) -> Signature | No
 def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
     """Return the error for a request that has no signature with the tag.
 
-    The detail names the missing tag, unless the profile is Baton's and the request has no ``Signature-Input``.
+    The detail says that no signature has the tag. If the profile is Baton's and the request has no ``Signature-Input``,
+    the detail says that the signature is missing.
     """
     if profile is BATON and not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)

@@ -91,7 +91,7 @@ class Phone:
 
     Before a call, it exchanges a token that has expired or expires within ``EARLY_S``. It repeats an exchange after a
     lost answer or a 503. After a lost answer, it also repeats a safe request or a call with an ``idempotency_key``.
-    It returns every other answer.
+    ``request`` returns any answer to a call, even a 503, without a retry.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:

@@ -104,7 +104,7 @@ class Caller(Struct, kw_only=True, eq=False):
 
     @property
     def actor(self) -> Actor:
-        """The login of the caller, for the condition of a write on its behalf."""
+        """The login of the caller, for a storage port that writes only while this login is active."""
         version, app = 0, None
         if self.account_state is not None:
             version, own = self.account_state.credentials_version, self.account_state.lineages.get(self.device_id)
@@ -116,7 +116,8 @@ class Caller(Struct, kw_only=True, eq=False):
 
         ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. For
         ``acr="account"``, an authenticator app without the password is never enough. The grant is used by one
-        conditional write. A second call in the same request checks the same grant. Call this method before any effect.
+        conditional write. If you call this method again in the same request, it checks the same grant. Call it before
+        any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -141,11 +142,12 @@ class Caller(Struct, kw_only=True, eq=False):
         return used
 
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
-        """Return the refusal: the level to prove, and the factors that prove it together.
+        """Return the refusal: the level to prove, ``factors`` that prove it together, and ``instead``.
 
-        A passkey proves every level without another factor. If other factors can prove the level too, the passkey is in
-        ``instead``. If the account has no password, an identity at a provider takes its place in ``factors``. If the
-        account has a password, the identity can replace it only at ``aal1``, and is in ``instead``.
+        Each entry of ``instead`` proves the level alone. A passkey proves every level alone. It is in ``instead``, or
+        in ``factors`` if the account's other factors cannot prove the level. If the account has no password, a linked
+        identity takes the place of the password in ``factors``. If it has a password, the identity is in ``instead``,
+        and only at ``aal1``. An identity is left out if the login is not bound to a key.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)

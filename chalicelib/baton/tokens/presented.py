@@ -63,7 +63,10 @@ class VerifiedToken(Struct, frozen=True):
 
 
 class Mismatches:
-    """Report genuine tokens of another configuration, at most once a minute: a client can repeat such a token."""
+    """Report genuine tokens whose issuer, audience or client is not in this configuration, at most once a minute.
+
+    A client can send such a token again and again.
+    """
 
     def __init__(self, log: Log) -> None:
         """Report to ``log``. Each environment has one object."""
@@ -135,8 +138,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
 
         Raises ``UnknownClient`` if no client has this id, ``UnauthorizedClient`` if the token is of another client. It
         does not raise ``TokenInvalid`` for a wrong id, because standard OAuth clients would then delete the session.
-        For a token of another configuration, it raises ``ConfigurationMismatch`` before it refuses the id (E1b): a
-        wrong configuration may lack the client too.
+        For a token of another configuration, it raises ``ConfigurationMismatch`` even if the id is unknown (E1b),
+        because a wrong configuration may lack the client too.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:
@@ -156,7 +159,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of a request with a bound token.
 
-        For an unbound token, check the digest and return ``None``.
+        For an unbound token, check only ``Content-Digest``, if it is present, and return ``None``.
         """
         if isinstance(proved.token.binding, NoBinding):
             check_digest(message)
@@ -287,11 +290,11 @@ _LINEAGE_ID = re.compile("[A-Za-z0-9_-]{16}")
 
 
 def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
-    """Verify and read a token of either form. The caller must check its expiry and its kind.
+    """Verify and read a token, either a JWT or opaque. The caller must check its expiry and its kind.
 
     Raises:
         FieldTooLarge: the text is longer than 8 KB. It is not parsed.
-        UnknownKey: the ring does not have its key.
+        UnknownKey: the ring does not have the key of the token.
         ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
         TokenInvalid: Baton did not issue the token, or its key signed it after the end of the period of the key.
 
@@ -310,9 +313,9 @@ _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTE
 
 
 def attempt_header(message: Message) -> str | None:
-    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without that header. ``"x"`` and ``x`` are the same.
+    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without that header. Quotes around it are removed.
 
-    Raises ``Malformed`` unless it has 16 to 128 visible ASCII characters without ``"`` and ``\``.
+    Raises ``Malformed`` unless the attempt has 16 to 128 visible ASCII characters without ``"`` and ``\``.
     """
     values = message.fields.get("idempotency-key")
     if values is None:

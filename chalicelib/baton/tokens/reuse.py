@@ -22,10 +22,10 @@ USER_AGENT_CHARACTERS_MAX = 200
 
 
 class ForeignKeys:
-    """Report exchanges that another key signed, for each account at most once in 15 minutes.
+    """Report exchanges whose signature names another key than that of the login, once in 15 minutes for each account.
 
-    Without this limit, one account could raise the metric at will: it can send one token many times, and log in many
-    times. Each environment has one object, and reads no database for it.
+    Without this limit, the owner of one account could raise the metric ``exchange_wrong_key`` at will, by sending one
+    token many times or logging in many times. Each environment has one object, and reads no database for it.
     """
 
     def __init__(self, log: Log) -> None:

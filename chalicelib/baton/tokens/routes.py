@@ -25,7 +25,8 @@ def routes(
 ) -> tuple[Route, ...]:
     """List the OAuth routes.
 
-    ``narrow`` returns the flow of a token exchange. It is ``None`` if no other server is registered as a resource.
+    ``narrow`` returns the flow that issues narrowed tokens (RFC 8693). ``narrow`` is ``None`` if no other server is
+    registered as a resource.
     """
 
     def token(message: Message, form: Form) -> Answer:

@@ -156,10 +156,10 @@ class Account:
         policy = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}]}
         self.kms.put_key_policy(KeyId=self.key, PolicyName="default", Policy=json.dumps(policy))
 
-    def audited(self) -> list[tuple[str, str]]:
-        """Run the audit, and return subject and problem of each finding."""
+    def audited(self, **replaced: Any) -> list[tuple[str, str]]:
+        """Run the audit, and return subject and problem of each finding. ``replaced``: other AWS services."""
         log = MemoryLog()
-        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", self.stage)}
+        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", self.stage)} | replaced
         deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
         findings = AuditConfiguration(deployment, log, EXPIRY)()
         assert all(finding.remedy for finding in findings)
@@ -292,6 +292,12 @@ def test_a_configuration_that_cannot_be_read_is_a_finding(account: Account) -> N
     found = dict(account.audited())
     assert found.keys() == {ISSUER, f"/aws/lambda/{PREFIX}"}
     assert "AccessDeniedException" in found[ISSUER]
+
+
+def test_if_the_key_cannot_be_read_the_tables_are_not_reported(account: Account) -> None:
+    """Bug: each table was reported as encrypted with another key, with a remedy that named no key."""
+    ((subject, problem),) = account.audited(kms=Refusing())
+    assert (subject, "cannot be read" in problem) == (account.key, True)
 
 
 def test_without_a_deployment_every_check_is_a_finding(embedded_engine: None) -> None:

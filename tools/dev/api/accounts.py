@@ -20,7 +20,7 @@ CHANGES: Final = ("disable", "enable", "end", "delete")
 
 
 def operate(**request: object) -> dict[str, Any]:
-    """Call the function ``operate`` in this process. Raises ``DevRefusal`` for its refusals."""
+    """Call the Lambda function ``operate`` in this process. Raises ``DevRefusal`` if it refuses the request."""
     answer = importlib.import_module("chalicelib.baton.http.jobs").operate({"operator": OPERATOR, **request}, None)
     error = answer.get("error")
     if error:
@@ -106,9 +106,11 @@ class DevAccounts:
         return str(user.email) if user else ""
 
     def exchange_as_copy(self, named: str) -> dict[str, object]:
-        """Exchange the token of an account's newest login, as a copy of its device would. This needs no device key.
+        """Exchange the token of an account's newest login, as a copy of the device would.
 
-        Raises ``DevRefusal`` if there is no such account, or if it has no active login whose tokens are exchanged.
+        ``named`` is the account's id or e-mail address. The lineage store makes the exchange: no device key is needed.
+        Return the account, the lineage and the generation of the used token. Raises ``DevRefusal`` if no account
+        matches, or if it has no active login whose mechanism exchanges tokens.
         """
         baton, now = self._baton(), int(self._clock.time())
         found = operate(op="find", q=named)["accounts"]

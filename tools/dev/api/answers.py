@@ -91,7 +91,10 @@ def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
 
 
 def integer(members: Mapping[str, Any], name: str, *, least: int, most: int, otherwise: int) -> int:
-    """Return a member as a whole number within limits. ``otherwise`` is the default. Raises ``DevRefusal``."""
+    """Return a member as a whole number. ``otherwise`` is the default.
+
+    Raises ``DevRefusal`` if the value is not a whole number from ``least`` to ``most``.
+    """
     value = members.get(name, otherwise)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         value = int(value)

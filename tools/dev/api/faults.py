@@ -97,7 +97,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def plan(self, members: Mapping[str, Any], routes: Callable[[], frozenset[str]]) -> tuple[Fault, int]:
-        """Return the fault that the members describe, and how often it is to happen. ``add`` plans it.
+        """Return the fault that the members describe, and how often it is to happen. Only ``add`` plans the fault.
 
         Raises ``DevRefusal`` if a member is wrong.
         """

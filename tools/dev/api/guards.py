@@ -16,7 +16,7 @@ def check(
 ) -> None:
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
-    A write must also have the media type ``media_type``.
+    A write must also have the media type ``media_type``, except a ``DELETE`` without a body.
 
     ``Host`` is checked because a page can point its own domain name to this machine (DNS rebinding). The browser then
     treats the request as same-origin, and only ``Host`` shows the foreign name.

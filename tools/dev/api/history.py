@@ -91,7 +91,7 @@ class History:
         return Noted(retry_of=earlier.request_id if repeats and earlier else None)
 
     def of(self, lineage: str) -> dict[int, Generation]:
-        """Return the generations of a login that the server saw."""
+        """Return those generations of a login that the server saw, each by its number."""
         with self._lock:
             return dict(self._lineages.get(lineage, {}))
 

@@ -92,7 +92,7 @@ class Record(Struct, gc=False):
 
 
 def worked_out(facts: Facts, authorities: Callable[[], frozenset[str]]) -> Shown:
-    """Mask the secrets of a request, and summarise the request."""
+    """Return the shown part of a request, without its secrets: the members of its event, and the details."""
     sent, response, seen = facts.sent, facts.response, facts.seen
     request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
     answer_body = (
@@ -243,7 +243,7 @@ def _total(calls: Sequence[EngineCall]) -> tuple[float, float, bool]:
 
 
 def shown_call(call: EngineCall) -> dict[str, Any]:
-    """Return a call for an answer of the development API."""
+    """Return an AWS call as the development API shows it, with its capacity units."""
     read, write = _units(call)
     known = [size for size in call.sizes if size is not None]
     return {

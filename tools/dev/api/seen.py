@@ -65,7 +65,7 @@ class SignatureSeen(Struct, gc=False):
     verdict: str
 
     def shown(self) -> dict[str, object]:
-        """Return the signature for an answer of the development API."""
+        """Return the signature as the development API shows it."""
         return {
             "base": self.base(),
             "components": list(self.components),
@@ -97,7 +97,7 @@ class Seen(Struct, gc=False):
 
     @property
     def skew_s(self) -> int:
-        """Return by how many seconds the clock is wrong for this request."""
+        """Return how many seconds the server's clock is ahead for this request. Negative: the clock is behind."""
         return sum(fault.seconds for fault in self.faults if fault.name == "clock_skew")
 
 

@@ -56,7 +56,7 @@ def read_units(size: int) -> int:
 
 
 def counted(consumed: object) -> float | None:
-    """Return the units in ``ConsumedCapacity`` of an answer. ``None``: the engine did not count them for each table."""
+    """Return the units in ``ConsumedCapacity``, summed over the tables. ``None``: the count of a table is missing."""
     listed = consumed if isinstance(consumed, list) else [consumed] if isinstance(consumed, dict) else []
     units = [float(one["CapacityUnits"]) for one in listed if "CapacityUnits" in one]
     return sum(units) if units and len(units) == len(listed) else None
@@ -71,8 +71,8 @@ def items_of(
 ) -> list[int | None]:
     """Return the sizes in bytes: one for each item read or written. ``None``: the size is not known.
 
-    A query or scan has one size, the sum of its items. ``stored`` is called after the call: the size of a deleted item
-    is ``None``.
+    A query or scan has one size, the sum of its items. ``stored`` is called after the request to the database. So the
+    size of an item that this request deleted is ``None``.
     """
     match operation:
         case "get_item":

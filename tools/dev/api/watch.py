@@ -33,7 +33,7 @@ _HOOKED: Final = "hooked_by_the_development_server"
 
 
 class Watch:
-    """Loads environments that are observed."""
+    """Loads environments of ``app.py``, and observes their requests."""
 
     def __init__(
         self,

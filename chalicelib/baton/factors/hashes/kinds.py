@@ -6,7 +6,7 @@ HASH_CHARACTERS_MAX = 512
 
 
 def read_hash(text: str) -> StoredHash:
-    """Check form and cost of a password hash. Raises ``HashRefused``, whose text has no part of the hash.
+    """Check form and cost of a password hash. Raises ``HashRefused``, whose text can name the cost, but no secret.
 
     Only the module of the kind is imported: a login with Baton's own hash needs no other module.
     """

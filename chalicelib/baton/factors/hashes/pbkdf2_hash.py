@@ -51,8 +51,8 @@ class Pbkdf2(Struct, frozen=True):
 def read(text: str) -> Pbkdf2:
     """Read a hash. Raises ``HashRefused``.
 
-    If the hash is longer than the digest, it has several blocks. Each block takes all the rounds, so the limits hold
-    also for their sum over the blocks.
+    If the hash is longer than the digest, it has several blocks. PBKDF2 computes all the rounds for each block. So the
+    limits also hold for the total number of rounds of all blocks.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -72,6 +72,6 @@ def _blocks(digest: str, tag: bytes) -> int:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. The cost comes from ``match``: a name that the pattern ``DECOY`` parsed."""
+    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
     tag = b"nobody's tag, which nothing hits, and which is for every digest."[: DIGEST_BYTES[match[1]]]
     return f"$pbkdf2-{match[1]}$i={match[2]}${b64(b'nobody' + b'-salt-....')}${b64(tag)}"

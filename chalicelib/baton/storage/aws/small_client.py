@@ -226,7 +226,7 @@ class SmallClient:
 
 
 class SmallDynamoDB(SmallClient):
-    """The operations of DynamoDB that requests use."""
+    """The operations of DynamoDB that Baton calls while it answers a request of a client."""
 
     _SERVICE = "dynamodb"
     _CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -270,7 +270,7 @@ class SmallKMS(SmallClient):
 
 
 class SmallSQS(SmallClient):
-    """The operation of SQS that requests use."""
+    """The operation of SQS that Baton calls while it answers a request of a client."""
 
     _SERVICE = "sqs"
     _CONTENT_TYPE = "application/x-amz-json-1.0"

@@ -60,7 +60,10 @@ class Users:
         return user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state in one transaction. None of the three may exist."""
+        """Write e-mail index entry, user and account state in one transaction.
+
+        None of these items may exist, except an expired e-mail index entry.
+        """
         tables = self._database.tables
         try:
             self._database.transact(
@@ -184,7 +187,7 @@ def put_free(
 
 
 def delete_entry(table: str, email_index: EmailIndex, account: AccountId) -> dict[str, dict[str, object]]:
-    """Build the deletion of an e-mail index entry, of a current or an old address. The entry must be the account's."""
+    """Build the deletion of the entry of a current or old address. Its condition: the entry belongs to ``account``."""
     condition = expression({":account": text(account)}, condition=CLAIMED_BY_ACCOUNT)
     return {"Delete": {"TableName": table, "Key": email_entry_key(email_index), **condition}}
 
@@ -297,7 +300,10 @@ def factor_values(factors: SecondFactors) -> Item:
 
 
 def remembered_value(remembered: Mapping[str, int]) -> Value:
-    """Return the value of the remembered devices. An empty map is stored too: a later write sets one entry of it."""
+    """Return the stored value of the remembered devices: a map from the key id to the time.
+
+    An empty map is stored too, because DynamoDB can add an entry only to a stored map.
+    """
     return {"M": {key: number(at) for key, at in remembered.items()}}
 
 

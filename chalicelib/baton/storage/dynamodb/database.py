@@ -37,7 +37,10 @@ SWEPT: Final = frozenset({"ephemeral", "audit"})
 
 
 class Tables(Struct, frozen=True):
-    """The four tables of a deployment: ``<prefix>-users`` and so on."""
+    """The names of the four tables of a deployment: ``<prefix>-users`` and so on.
+
+    The docstring of each property says what its table contains.
+    """
 
     prefix: str
 
@@ -57,7 +60,7 @@ class Tables(Struct, frozen=True):
 
     @property
     def ephemeral(self) -> str:
-        """Nonces, grants, used tickets, rate limits, exactly-once calls, evidence of device keys, and key sets."""
+        """Nonces, grants, used tickets, rate limits, exactly-once calls, device key evidence, key sets of providers."""
         return self.name("ephemeral")
 
     @property
@@ -117,9 +120,10 @@ class DynamoDB:
         raise Unavailable("dynamodb batch_write_item: items stayed unprocessed")
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
-        """Send a transaction. Raises ``TransactionFailed``, with one entry for each write.
+        """Send a transaction. Raises ``TransactionFailed`` if a condition failed, with one entry for each write.
 
-        The entry is the stored item if the condition of this write failed, otherwise ``None``.
+        The entry is the stored item if the condition of this write failed. It is ``None`` if the condition held, or if
+        no item is stored.
         """
         told = [
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}

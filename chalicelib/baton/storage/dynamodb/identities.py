@@ -64,7 +64,7 @@ class StoredIdentities:
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user and account state in one transaction, and the index entry if there is an address."""
+        """Write identities, user, account state and, if there is an address, its index entry, in one transaction."""
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
         try:
@@ -88,7 +88,7 @@ class StoredIdentities:
     def link(
         self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
     ) -> Done | Moved | IdentityTaken:
-        """Give the actor's account an identity, in one transaction: identity, user, account state."""
+        """Give the actor's account an identity. One transaction writes the identity, the user and the account state."""
         tables, identity = self._database.tables, new.identity
         values: Item = {
             **_versions(user, remember),

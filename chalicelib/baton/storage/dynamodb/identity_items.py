@@ -53,7 +53,11 @@ class RemoveIdentities:
             self.remove(account, index, now=now)
 
     def remove(self, account: AccountId, index: str, *, now: int) -> None:
-        """Remove one identity, as ``__call__`` does. Try again if its refresh token changes meanwhile."""
+        """Remove one identity, unless it now belongs to another account.
+
+        If its refresh token changes meanwhile, this method tries again. Raises ``Unavailable`` after
+        ``START_OVER_MAX`` tries.
+        """
         for _ in range(START_OVER_MAX):
             try:
                 self._database.transact(*removals(self._database, account, (index,), now=now))

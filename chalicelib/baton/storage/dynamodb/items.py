@@ -98,9 +98,9 @@ def of_account(account: AccountId) -> Item:
 def expression(
     values: Mapping[str, Value], names: Mapping[str, str] = ATTRIBUTES, /, *, condition: str, update: str = ""
 ) -> dict[str, object]:
-    """Build the arguments of a conditional write, with the names and values that the expressions use.
+    """Build the arguments of a conditional write, with only the names and values that the expressions use.
 
-    DynamoDB refuses a request with an unused name or value.
+    The reason: DynamoDB refuses a request with an unused name or value.
     """
     of_names, of_values = _mentioned(condition, update)
     return _parts(

@@ -23,10 +23,13 @@ class Wrapper(Protocol):
     """Whether a missing ring is made at first use. If not, a missing ring is a server error."""
 
     def wrap(self, ring: bytes) -> Item:
-        """Return the attributes to store."""
+        """Return the attributes that the item of the ring stores."""
 
     def unwrap(self, stored: Item) -> bytes:
-        """Return the ring that ``wrap`` encrypted. Raises ``Unavailable`` for anything else."""
+        """Return the ring from the attributes that ``wrap`` returned.
+
+        Raises ``Unavailable`` if another kind of wrapper made the attributes, or if the ring cannot be decrypted.
+        """
 
 
 class LocalWrapper:

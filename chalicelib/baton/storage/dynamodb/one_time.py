@@ -47,12 +47,12 @@ class Ephemeral:
         return self._put_once(key_of("N", keyid, nonce), expires_at=now + NONCE_KEPT_S, now=now, mark=mark)
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Consume a ticket, once: store its record, if there is none."""
+        """Consume a ticket, once: store that the ticket is consumed, if this is not stored yet."""
         key, kept_until = _ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether a ticket was consumed. DynamoDB deletes expired records late, so the expiry is checked."""
+        """Return whether a ticket was consumed. An expired item counts as absent, because DynamoDB deletes it late."""
         item = self._database.read(self._database.tables.ephemeral, _ticket_key(ticket_id))
         if item is None:
             return False
@@ -179,7 +179,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    The item stores the ticket id as its mark. The caller recognises a repetition by the other items of the transaction.
+    The mark in the item is the ticket id, which is the same in every transaction with this ticket. Therefore the caller
+    must recognise a repetition of its own transaction by the other items.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -33,6 +33,6 @@ def state_or_none(item: Item | None) -> AccountState | None:
 
 
 def done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
-    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored lineage is equal."""
+    """Return ``Done`` if the stored lineage equals ``lineage``: then an earlier attempt of this call wrote it."""
     account_state = state_or_none(item)
     return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

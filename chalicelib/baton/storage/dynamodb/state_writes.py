@@ -263,7 +263,7 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the write that marks an account as deleted and clears its item. The condition is that of ``end_logins``."""
+    """Build the write that marks an active account with ``expected_version`` as deleted, and clears its item."""
     update = state_update(
         table,
         account,
@@ -307,9 +307,9 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
 
 
 def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that raises the credentials version, if the account is active and as it was read.
+    """Build the part of a transaction that raises the credentials version of an active account.
 
-    ``demands`` requires a second factor at each login from now on.
+    Epoch and version must equal those in ``expected``. ``demands`` requires a second factor at each login from now on.
     """
     version = expected.credentials_version
     update = state_update(
@@ -337,7 +337,7 @@ def actor_live(actor: Actor) -> tuple[str, ...]:
 
 
 def actor_names(actor: Actor) -> dict[str, LineageId]:
-    """Return the lineage ids for the names in the condition of ``actor_live``."""
+    """Return the lineage id for each name in the conditions of ``actor_live``: ``#actor`` and, if given, ``#app``."""
     return {"#actor": actor.lineage} | ({"#app": actor.app} if actor.app is not None else {})
 
 

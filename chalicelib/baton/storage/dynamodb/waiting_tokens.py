@@ -28,9 +28,9 @@ class WaitingTokens:
         self._database = database
 
     def add(self, account: AccountId, sealed: bytes, *, now: int) -> dict[str, dict[str, object]] | None:
-        """Build the write of a token that waits, for the transaction that removes its identity.
+        """Build the write that adds a token to its shard, for the transaction that removes the token's identity.
 
-        If the item of the shard does not exist, this method makes it. ``None``: the item has no room.
+        If the item of the shard does not exist, this method writes an empty item first. ``None``: the item is full.
         """
         token = TokenToRevoke(account, sealed, now)
         table, key = self._database.tables.users, shard_key(token.shard)

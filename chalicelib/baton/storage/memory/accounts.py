@@ -29,7 +29,7 @@ class MemoryUsers:
         self._tables = tables
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
-        """Find the account of an e-mail index entry."""
+        """Return the account that has this e-mail address now, or ``None``."""
         with self._tables.lock:
             return None if email_index in self._tables.kept_until else self._tables.claims.get(email_index)
 
@@ -41,7 +41,7 @@ class MemoryUsers:
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one step, if none of the three exists.
 
-        An index entry that is no longer kept counts as missing.
+        An index entry whose time in ``kept_until`` has passed counts as missing.
         """
         tables = self._tables
         with tables.lock:

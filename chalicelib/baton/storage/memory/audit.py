@@ -26,7 +26,10 @@ class MemoryAudit:
             self._tables.events.setdefault((event.account, event.at, event_id), event)
 
     def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
-        """Return the newest events of an account that are older than the key ``before``."""
+        """Return at most ``limit`` events of an account, the newest first.
+
+        ``before`` is the key of an event: only older events are returned.
+        """
         with self._tables.lock:
             stored = [
                 StoredEvent(f"{at:010}#{event_id}", event)

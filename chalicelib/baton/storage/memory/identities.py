@@ -167,7 +167,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored key set is as new or newer."""
+        """Store a key set that was fetched now, unless the stored key set was fetched now or up to a minute later."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

@@ -55,7 +55,7 @@ class MemoryLineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Advance the lineage if `rules.judge` returns ``Current`` (E5)."""
+        """Advance the lineage to its next generation (rule E5) if `rules.judge` returns ``Current``."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(presented.account)
             verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)

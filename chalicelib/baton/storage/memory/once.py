@@ -25,7 +25,10 @@ class MemoryOnceCalls:
             return stored
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call, if the mark is ``old_mark``. Return the call stored now, or ``None``."""
+        """Replace the mark of a running call, if the mark is ``old_mark``.
+
+        Return the call stored now, changed or not. ``None``: no call is stored.
+        """
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == old_mark and stored.answer is None:

@@ -33,7 +33,7 @@ class MemoryProviderTokens:
                 del self._tables.refresh_tokens[index]
 
     def waiting(self, shard: int) -> tuple[TokenToRevoke, ...]:
-        """Return the tokens of a shard that wait for their revocation, the oldest removal first."""
+        """Return the tokens of a shard that wait for their revocation, in the order in which they began to wait."""
         with self._tables.lock:
             tokens = [token for token in self._tables.to_revoke.values() if token.shard == shard]
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))

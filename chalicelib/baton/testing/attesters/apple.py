@@ -90,7 +90,7 @@ class Apple:
         chain: list[bytes] | None = None,
         members: Mapping[str, Any] | None = None,
     ) -> AppleKey:
-        """Make a key and its attestation object.
+        """Make the attestation object of ``key`` (default: a new key).
 
         ``extras`` is the map that iOS 27 appends to the authenticator data. ``None`` makes an object of iOS up to 26.
         """

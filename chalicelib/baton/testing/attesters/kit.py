@@ -35,7 +35,7 @@ REVOKED_SERIAL: Final = 0xBAD0BAD0
 
 
 class Attester:
-    """Apple, Google, and the devices of people, with test roots."""
+    """The attestation authorities of Apple and Google, with test roots, and the devices that attest."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """Make an authority for Apple, one for Google, and two that no server trusts, for the defect ``chain``."""
@@ -57,12 +57,12 @@ class Attester:
         defect: str = "",
         strongbox: bool = False,
     ) -> dict[str, Any]:
-        """Make the member ``attestation``.
+        """Make the member ``attestation`` of a login.
 
         An assertion is signed with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
 
         Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
-        P-256. For a new attestation, it is also raised if the client has no app of the platform.
+        P-256. A new attestation also raises ``ValueError`` if the client has no app of the platform.
         """
         if defect and defect not in DEFECTS:
             raise ValueError(f"defect is one of {', '.join(DEFECTS)}")

@@ -58,7 +58,7 @@ class Deployment:
         }
 
     def key_arn(self) -> str:
-        """Return the ARN of the deployment's key."""
+        """Return the ARN of the deployment's KMS key, which encrypts the key ring."""
         return str(self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]["Arn"])
 
     def _call(self, service: str, operation: str, **request: object) -> dict[str, Any]:

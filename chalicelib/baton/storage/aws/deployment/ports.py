@@ -10,7 +10,7 @@ class Deployment(Protocol):
     """Read the configuration of the deployment."""
 
     def key_arn(self) -> str:
-        """Return the ARN of the deployment's key."""
+        """Return the ARN of the deployment's KMS key, which encrypts the key ring."""
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
         """Map the name of each part of the configuration to a function that reads this part.

@@ -107,8 +107,8 @@ class ObservedFunction(Struct, frozen=True):
     """An observed function.
 
     ``open_to`` describes each way past the API that is open to every caller: a policy statement or a function URL.
-    ``key_writes``: the actions of ``KEY_WRITES`` on key items (``K#``) that no inline policy of the function's role
-    denies.
+    ``key_writes`` has those actions of ``KEY_WRITES`` that no inline policy of the function's role denies for key items
+    (``K#``).
     """
 
     name: str
@@ -122,7 +122,8 @@ Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | Obse
 def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
     """Yield the findings about an observed part.
 
-    ``expected_key`` is the ARN of the deployment's key, and ``expected_expiry`` the name of the TTL attribute.
+    ``expected_key`` is the ARN of the deployment's KMS key. If it is empty, the key is unknown, and is not compared.
+    ``expected_expiry`` is the name of the TTL attribute.
     """
     match found:
         case ObservedTable():
@@ -145,11 +146,10 @@ def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterat
 def _table(found: ObservedTable, wanted: Required, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
     name = found.name
     update = f"aws dynamodb update-table --table-name {name}"
+    remedy = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key or 'KEY'}"
     if wanted.customer_key and found.key is None:
-        remedy = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
         yield Finding(name, "it is not encrypted with the customer key", remedy)
-    elif wanted.customer_key and found.key != expected_key:
-        remedy = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
+    elif wanted.customer_key and expected_key and found.key != expected_key:
         yield Finding(name, f"it is encrypted with another key, {found.key}", remedy)
     if wanted.recovery and not found.recovery:
         remedy = (
