@@ -105,8 +105,9 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def send(  # noqa: PLR0913 - the parts of a mail
         self, wanted: Wanted, *, session_id: bytes, root: Root, minutes: int, source: str, ring: Ring, now: int
     ) -> None:
-        """Count a mail against the rate limits, and queue it. Its code is valid for ``minutes``, only with this session.
+        """Count a mail against the rate limits, and queue it.
 
+        The code in the mail is valid for ``minutes``, and only together with the session ``session_id``.
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
         self._limit(wanted, source=source, ring=ring, now=now)
