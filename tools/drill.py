@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from baton_client import Answer, BatonClient, BatonError, MemoryStorage, Record, Refused, Request
 from chalicelib.baton.accounts.email import canonical_email
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 EVERYWHERE = {"everywhere": True}
+TABLE_PREFIX_MAX: Final = 64
+"""The maximum length of ``BATON_TABLE_PREFIX``, in characters."""
 
 
 class NotProved(Exception):
@@ -59,6 +61,12 @@ class Line:
         target = "/" + request.url.split("/", 3)[3]
         said = self.gateway.call(request.method, target, request.headers.items(), request.body)
         return Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
+
+
+def target_of(prefix: str) -> str:
+    """Return a new table prefix for the restored tables, of at most 64 characters. It is never the prefix itself."""
+    suffix = f"-drill-{secrets.token_hex(3)}"
+    return prefix[: TABLE_PREFIX_MAX - len(suffix)] + suffix
 
 
 class Person:
@@ -86,7 +94,7 @@ class Drill:
         settings = read_settings()
         self.dynamodb, self.clock, self.later = dynamodb, clock, later
         self.source = Tables(settings.table_prefix)
-        self.target = Tables(f"{settings.table_prefix}-drill-{secrets.token_hex(3)}"[:64])
+        self.target = Tables(target_of(settings.table_prefix))
         self.settings = settings
         self.deployment = Deployment(
             settings.deployment, self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer
@@ -102,7 +110,7 @@ class Drill:
         self.proved = 0
 
     def prove(self, claim: str, held: bool) -> None:  # noqa: FBT001 - a claim and whether it is true
-        """Print a claim that is true. Raises ``NotProved`` otherwise."""
+        """Print ``claim`` if ``held`` is true. Raises ``NotProved`` otherwise."""
         if not held:
             raise NotProved(claim)
         self.proved += 1

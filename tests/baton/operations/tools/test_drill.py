@@ -24,6 +24,16 @@ STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
 """A step of the restore, the function that replaces it, and words of the claim that fails without the step."""
 
 
+@pytest.mark.parametrize("length", [1, 9, 51, 52, 63, 64])
+def test_the_restored_tables_never_have_the_prefix_of_the_deployment(length: int) -> None:
+    """Bug: with a prefix of 64 characters they had, so a drill in AWS deleted the deployed tables at its end."""
+    prefix = "p" * length
+    targets = {drill.target_of(prefix) for _ in range(3)}
+    assert len(targets) == 3
+    assert prefix not in targets
+    assert all(len(target) <= 64 for target in targets)
+
+
 @pytest.fixture(autouse=True)
 def _own_settings() -> Iterator[None]:
     """Run the drill with its own environment, and restore that of the tests."""
