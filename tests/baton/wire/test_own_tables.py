@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 from botocore import xform_name
 from chalice.app import Blueprint, Chalice
-from moto.dynamodb.exceptions import TransactionCanceledException
+from moto.dynamodb.exceptions import ResourceNotFoundException, TransactionCanceledException
 from moto.dynamodb.responses import DynamoHandler
 
 from chalicelib.baton import Answer, Baton, Caller
@@ -455,3 +455,20 @@ def test_only_a_failure_without_a_callers_part_raises_the_alarm(
     monkeypatch.setattr(Log, "record", lambda _, event, /, **__: recorded.append(event))
     assert team.order(phone).status == 503
     assert recorded.count("unavailable_by_caller") == by_caller
+
+
+def test_an_order_that_cannot_be_read_is_a_503(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: the error of DynamoDB was an internal error of the page's second route."""
+    phone = registered(team)
+    path = f"/orders/{team.order(phone).members['order_id']}"
+    assert phone.get(path).members["item"] == 7
+    stock = DynamoHandler.call_action
+
+    def call_action(handler: DynamoHandler) -> object:
+        if "GetItem" in handler.headers["X-Amz-Target"] and team.table in handler.body:
+            raise ResourceNotFoundException
+        return stock(handler)
+
+    monkeypatch.setattr(DynamoHandler, "call_action", call_action)
+    refused = phone.get(path)
+    assert (refused.status, refused.code) == (503, "unavailable")
