@@ -75,7 +75,7 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 def read_time(text: str) -> int:
     """Read a time: seconds since the epoch, or ISO 8601 with an offset. Raises ``NotFound`` for any other text."""
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return int(text)
     try:
         time = datetime.fromisoformat(text)
@@ -87,9 +87,10 @@ def read_time(text: str) -> int:
 
 
 def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: int, mail: bool, now: int) -> Applied:
-    """Delete, disable and enable accounts as the events say, remove used recovery codes, then outdated passwords.
+    """Delete, disable and enable accounts as the events say. Remove used recovery codes and outdated passwords.
 
-    Without ``mail`` no password is removed: the owner of the account could not set a new password.
+    An event of ``CREDENTIALS`` makes the password of the account outdated. If ``mail`` is false, no password is
+    removed, because the owner of the account could not set a new password.
     """
     statuses = apply_since(events, database.tables, now=now)
     codes = sum(_use_code(database, one) for one in events if one.digest)

@@ -122,7 +122,7 @@ def _refused(error: BaseException) -> tuple[str, str]:
 
 
 def in_one_line(main: Callable[P, int]) -> Callable[P, int]:
-    """Print an error of AWS in one line and exit 1, instead of a traceback."""
+    """Decorate a ``main``: after an error of AWS, it prints one line instead of a traceback, and returns 1."""
 
     @functools.wraps(main)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> int:

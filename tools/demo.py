@@ -73,7 +73,7 @@ def shortened(token: str) -> str:
 
 
 class Wire:
-    """A transport of a client that prints requests and answers. It can lose an answer or change a body."""
+    """A client's transport that prints requests and answers. It can change a request or lose an answer."""
 
     def __init__(self, who: str) -> None:
         """Send the requests of one person."""
@@ -295,7 +295,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
 
 
 def newest_code(story: Story) -> str:
-    """Read the code of the newest mail in the development mailbox."""
+    """Read the code of the newest mail to this account in the development mailbox."""
     with urllib.request.urlopen(story.origin + MAILS_PATH, timeout=5) as answer:  # noqa: S310 - loopback
         mails = json.load(answer)["mails"]
     (mail, *_) = [mail for mail in mails if mail["to"] == story.email]
@@ -304,7 +304,10 @@ def newest_code(story: Story) -> str:
 
 
 def prove_address(story: Story, phone: BatonClient) -> None:
-    """Prove the address of the account: with mail on, a second factor requires this. With mail off, do nothing."""
+    """Prove the account's address: with mail on, the server requires this before it enrols a second factor.
+
+    With mail off, do nothing.
+    """
     try:
         session = phone.request_address_code()
     except Refused as refusal:
@@ -337,7 +340,7 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
 
 
 def move(story: Story, phone: BatonClient) -> None:
-    """Move to a new phone with a restore key. Skip this if the server has restore keys off."""
+    """Move to a new phone with a restore key. Skip this if the server refuses the restore key."""
     story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
     platform = Platform()
     try:

@@ -165,7 +165,7 @@ def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: st
 
 
 def fill(stage: Stage, place: Place, folder: Path) -> None:
-    """Fill in the configuration and every policy file of a stage, in a ``.chalice`` folder that has them."""
+    """Fill in the configuration and every policy file of a stage. ``folder`` is the ``.chalice`` folder to change."""
     config = folder / "config.json"
     filled = filled_config(json.loads(config.read_text("utf-8")), stage, place, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
@@ -407,7 +407,7 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 
 
 def tell(step: int, what: str) -> None:
-    """Print the next step."""
+    """Begin a step: print its number and what it does."""
     print(f"{step}/6 {what}", flush=True)
 
 

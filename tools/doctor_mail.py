@@ -22,7 +22,7 @@ Remedy = Callable[[str, str], str]
 
 
 def mail_rows(settings: Settings, *, deploy: str, remedy_for: Remedy) -> Iterator[Found]:
-    """Check the queue and, with ``BATON_MAIL=ses``, also Amazon SES. Without a queue, nothing is checked."""
+    """Check the queue, if the deployment has one. With ``BATON_MAIL=ses``, check Amazon SES too."""
     if settings.mail_queue:
         sqs, name = AwsClient("sqs"), settings.mail_queue.rpartition("/")[2]
         yield from _queue(sqs, name, deploy=deploy, remedy_for=remedy_for)

@@ -66,7 +66,10 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
 
 
 def main(words: list[str]) -> int:
-    """Try each mutant. Print the mutants that survive, and the number of killed mutants. Return the exit code."""
+    """Try the mutants that ``words`` select. Without words, try all. Return the exit code.
+
+    Print each mutant that survives or cannot be tried, with the problem, and the number of killed mutants.
+    """
     chosen = [
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
     ]

@@ -187,7 +187,7 @@ class Operator:
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Repeat the changes since a time on restored tables. The audit table records these changes.
+        """Repeat, on restored tables, the changes that the audit table recorded since a time.
 
         ``prefix`` is the table prefix of the audit table to read. The default is that of the deployment.
         """
@@ -255,8 +255,8 @@ class Operator:
     def lower_attestation(self, client_id: str, hours: str) -> str:
         """Lower the attestation rule of a client from ``required`` to ``report`` for some hours. 0 hours restore it.
 
-        Each login that the lowered rule judges logs an event. Raises ``NotFound`` for an unknown client, a client whose
-        rule is not ``required``, and hours out of range.
+        Baton logs an event each time it judges a login by the lowered rule. Raises ``NotFound`` for an unknown client,
+        a client whose rule is not ``required``, and hours out of range.
         """
         client = self._clients.get(client_id)
         if client is None:

@@ -88,7 +88,10 @@ _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 
 def runtime() -> str:
-    """Return the Lambda runtime. Chalice packages for the Python that runs it, so Lambda must have that version."""
+    """Return the Lambda runtime with the Python version of this process. Exit if Lambda does not have this version.
+
+    Chalice packages for the Python version that it runs on.
+    """
     import botocore.session  # noqa: PLC0415 - slow to import
 
     ours = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -42,7 +42,7 @@ _COLOURS: Mapping[Sign, str] = {"+": "32", "~": "33", "-": "31", "=": "2"}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One resource that a deployment would create, change, delete or keep."""
+    """One resource, setting or route that a deployment would create, change, delete or keep."""
 
     sign: Sign
     what: str
@@ -142,7 +142,7 @@ def _deployed_routes(api: str) -> set[str]:
 
 
 def show(changes: Iterator[Change]) -> int:
-    """Print all changes. Return how many of them create, change or delete a resource."""
+    """Print all changes. Return how many of them create, change or delete a resource, setting or route."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found, many = list(changes), 0
     for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):
@@ -152,7 +152,10 @@ def show(changes: Iterator[Change]) -> int:
 
 
 def plan(name: str, users: int, *, pause: Pause) -> None:
-    """Print the changes of a deployment and the monthly cost for this number of users. Raises ``NotDone``."""
+    """Print the changes of a deployment and the monthly cost for this number of users.
+
+    Raises ``NotDone`` if the stage is not valid, or if CloudFormation cannot change its data stack.
+    """
     config = package.configuration()
     stage, _ = stage_named(name, config), package.runtime()
     place = place_of_credentials()

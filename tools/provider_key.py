@@ -16,7 +16,7 @@ from chalicelib.baton.lineages.assurance import APPLE_CODE
 
 
 class SetProviderKey(Struct, frozen=True, kw_only=True):
-    """Store the private key for Apple from a file, encrypted with the key ring. Only the id of the key is printed."""
+    """Store the private key for Apple from a file, encrypted with the key ring. No output contains the private key."""
 
     key_ring: KeyRing
     tokens: ProviderTokens

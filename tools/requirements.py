@@ -68,7 +68,7 @@ def distribution_of(folder: str) -> str:
 
 
 def modules_of(records: Mapping[str, str], distributions: set[str]) -> set[str]:
-    """Return the top-level names that distributions installed, from their ``RECORD`` files.
+    """Return the names of the top-level files and folders that ``distributions`` installed.
 
     ``records`` maps the folder ``<name>-<version>.dist-info`` to the text of its ``RECORD``.
     """

@@ -56,9 +56,10 @@ class InTheWay(Exception):
 
 
 class Happened(Struct, frozen=True, order=True):
-    """An event of an account. ``place`` is its sort key in the audit table, which also orders events of one second.
+    """An event of an account. ``place`` is the sort key of the event in the audit table.
 
-    ``digest`` identifies the recovery code that a login used. It is empty for other events.
+    This sort key also orders the events of one second. ``digest`` identifies the recovery code that a login used. It is
+    empty for other events.
     """
 
     place: str
@@ -135,7 +136,7 @@ def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
 
 
 def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_arn: str) -> None:
-    """Make an empty table as in ``infra/data.yaml``."""
+    """Make an empty table with the primary key and encryption of ``infra/data.yaml``. ``protect`` sets the rest."""
     wanted = TABLES[table]
     dynamodb.create_table(
         TableName=tables.name(table),
@@ -192,7 +193,7 @@ def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None
 
 
 def key_ring_in(tables: Tables) -> KeyRing:
-    """Return the key ring of these tables, with the settings of the environment."""
+    """Return the key ring of these tables. The settings name its KMS key, if it has one."""
     key_id = read_settings().kms_key_id
     return KeyRing(DynamoDB(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
 
@@ -231,7 +232,7 @@ def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Hap
 
 
 def apply_since(events: Sequence[Happened], target: Tables, *, now: int) -> int:
-    """Repeat the deletions and status changes since the backup, and return the number of accounts."""
+    """Repeat the deletions and status changes among ``events``. Return the number of accounts that they concern."""
     users, lineage_store = Users(DynamoDB(target)), LineageStore(DynamoDB(target))
     changes = [one for one in events if one.event in STATUS_AFTER]
     for one in changes:

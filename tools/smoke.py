@@ -32,7 +32,7 @@ class NotServing(Exception):
 
 
 def exchanging(registry: Clients) -> str | None:
-    """Return the first client of a registry that the test can use: with mechanism `exchange` and a required binding."""
+    """Return the id of the first client with mechanism `exchange` and a required binding, or ``None``."""
     for client in registry:
         if client.mechanism.name == MechanismName.EXCHANGE and client.binding == "required":
             return client.id

@@ -23,7 +23,7 @@ from chalicelib.baton.ticket_purposes import FORGET_ORDER
 
 
 class Background(Struct, frozen=True, kw_only=True):
-    """The queue, and the flows of the Lambda functions other than the API's.
+    """The queue, and the flows of the Lambda functions ``jobs`` and ``mail_feedback``.
 
     ``pending``: the orders in the queue of a development server. ``forget_later`` is ``None`` if the deployment has no
     queue.

@@ -43,9 +43,9 @@ class Decorators:
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, if the view does not take the arguments above, the registry has no such scope or role,
-                ``acr`` does not exist, ``step_up`` and ``query`` are both given, ``scope`` or ``role`` is empty, or
-                ``body``, ``query``, ``step_up`` or ``once`` has the wrong type.
+            TypeError: at import, if the view does not take the arguments that its route passes, the registry has no
+                such scope or role, ``acr`` does not exist, ``step_up`` and ``query`` are both given, ``scope`` or
+                ``role`` is empty, or ``body``, ``query``, ``step_up`` or ``once`` has the wrong type.
 
         """
         spec = RouteSpec(

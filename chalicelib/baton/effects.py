@@ -21,7 +21,10 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """The write happened before: in an earlier try of this storage call, or in a request that this request repeats."""
+    """A ``Done`` without a new write.
+
+    An earlier try of this storage call made the write, or an earlier request that this request repeats.
+    """
 
 
 class Moved(Struct, frozen=True):

@@ -57,7 +57,7 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the app can do ``action`` without the person: the request may succeed when it is sent again."""
+        """Whether the app can do ``action`` without the person, and then send the request again."""
         return self.action in {"retry", "sync_clock", "exchange"}
 
 
@@ -130,9 +130,10 @@ class UnsupportedMediaType(InvalidRequest):
 class Superseded(InvalidRequest):
     """The answer to an earlier request with this attempt is out of date. This request ended no login.
 
-    An exchange: the child was exchanged too (E7). A registration or a login: the first token of the login that this
-    attempt began was exchanged. Or that login has ended, or its key or client is not that of this request. Or the
-    account was deleted, or the identity (such as Apple) of this login is no longer linked to it.
+    An exchange gets this error if the child of the token was exchanged too (E7). A registration or a login gets it if
+    the login that this attempt began has ended, or its first token was exchanged. The same applies if the key or the
+    client of that login is not that of this request. It also applies if the account was deleted, or if the identity
+    (such as Apple) of this login is no longer linked to the account.
     """
 
     status = 409
@@ -194,7 +195,10 @@ class InvalidToken(Refusal):
 
 
 class LoginRequired(InvalidToken):
-    """The login of this token has ended (E4, E9). The member ``reason`` is the recorded end reason, if any."""
+    """The login of this token has ended, or the token does not match the stored login (E4, E9).
+
+    The member ``reason`` is the recorded end reason, if any.
+    """
 
     code = "login_required"
     action = "log_in"

@@ -44,7 +44,10 @@ def federation_routes_of(
     prove: ProveIdentity,
     admit: Admit,
 ) -> tuple[Route, ...]:
-    """List the routes of federation. Without providers the routes exist too, and every provider name is unknown."""
+    """List the routes of federation.
+
+    If no provider is configured, the routes exist too, but every provider name is unknown.
+    """
     storage = parts.storage
     trade = TradeCode(
         entropy=parts.entropy,

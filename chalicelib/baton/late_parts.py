@@ -131,7 +131,7 @@ class LateParts:
         )
 
     def own_factors(self, account: AccountId, client_id: str) -> OwnFactors:
-        """Read which factors an account has. Name only the linked providers that a step-up with this client accepts."""
+        """Return which factors an account has, without linked providers that a step-up with this client refuses."""
         providers = self._settings.providers
         return self.credentials.own_factors(account, providers.for_step_up(client_id) if providers else {})
 

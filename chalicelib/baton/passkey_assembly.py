@@ -32,7 +32,7 @@ def passkey_ceremonies(parts: Parts) -> PasskeyCeremonies:
 
 
 def passkey_routes_of(parts: Parts) -> tuple[Route, ...]:
-    """List the routes of the passkeys of a caller."""
+    """Return the routes with which callers manage their passkeys."""
     return passkey_routes.routes(
         ManagePasskeys(
             clock=parts.clock,
@@ -46,7 +46,7 @@ def passkey_routes_of(parts: Parts) -> tuple[Route, ...]:
 
 
 def restore_routes_of(parts: Parts) -> tuple[Route, ...]:
-    """List the routes of the restore key of a caller."""
+    """Return the routes with which callers manage the restore key of their device."""
     return restore_routes.routes(
         ManageRestoreKey(
             clock=parts.clock,

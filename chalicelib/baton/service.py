@@ -144,9 +144,9 @@ class Baton(Decorators, TeamFunctions):
 
         Args:
             environ: used in place of the environment of the process.
-            claims: a pure function that returns the claims to add to a JWT and to an introspection, at most 1 KB of
-                JSON. It cannot set a registered claim. If the function raises, the answer is 503. No login is lost:
-                after the function is corrected, a repeated request gets the token.
+            claims: a pure function that returns the claims to add to a JWT and to an introspection answer. They have at
+                most 1 KB as JSON and no registered claim. If the function raises or breaks one of these rules, the
+                answer is 503. No login is lost: after the function is corrected, a repeated request gets the token.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.

@@ -63,7 +63,7 @@ class TeamFunctions:
         return function
 
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
-        """Call ``hook(email, password)`` for people of another system, until the day ``until`` begins (UTC).
+        """Register ``hook(email, password)`` for people of another system. Calls end at 00:00 UTC of the day ``until``.
 
         Baton calls the hook at a login in two cases: the address has no account here, or its account was imported with
         the member ``migrate`` and has no password yet. The hook returns ``Migrated`` if the password is right in the

@@ -158,9 +158,10 @@ class Offline(_Unanswered):
 class AnswerLost(_Unanswered):
     """The call was sent, and there is no answer that says whether it took effect. The session is kept.
 
-    A repetition could take effect twice: each sending has a new signature, so the server cannot recognise it. Check the
-    outcome first, or send an `idempotency_key` to a route that supports it. If the server answered `check_outcome`,
-    `__cause__` is its refusal. `last` is what came instead of an answer, for example the page of a firewall.
+    A repeated call could take effect twice: each sending has a new signature, so the server cannot recognise the
+    repetition. Check the outcome first, or send an `idempotency_key` to a route that supports it. If the server
+    answered `check_outcome`, `__cause__` is its refusal. `last` is what came instead of an answer, for example the page
+    of a firewall.
     """
 
     kind = "answer_lost"
@@ -301,7 +302,7 @@ class Pending:
     problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The refusal, without its `auth_session`.
 
     def same_login(self, other: "Pending") -> bool:
-        """Whether `other` has the same address, client and binding. If so, it continues with this attempt."""
+        """Whether `other` has the same address, client and binding. If so, this attempt is kept and sent again."""
         return (self.email, self.client_id, self.binding) == (other.email, other.client_id, other.binding)
 
 
@@ -384,7 +385,7 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login that has ended on this device. It is kept until the server has answered its revocation.
+    """A login that has ended on this device. It is kept until the server answers its revocation, at most 30 days.
 
     `key` is set if the record has dropped the device's key, because another device has a copy of it (rule 8). Only the
     revocation still needs the key.
@@ -427,7 +428,8 @@ class State:
 class Record:
     """All that a device stores. The key is kept after a session ends: the server recognises the device by its key.
 
-    `last` is kept after an HMAC session, until the next login. A revocation is kept until Baton has answered it.
+    `last` is kept after an HMAC session, until the next login. A revocation is kept until Baton has answered it, for at
+    most 30 days. The record has at most eight revocations: a further one replaces the oldest.
     """
 
     session: Session | None = None
@@ -1356,7 +1358,7 @@ class BatonClient:
         """Attest this login with evidence of the app. Return what is attested now: `app`, `tee` or `strongbox`.
 
         Call this if a route requires it (`attestation_required`), or if the login began without evidence. A repetition
-        after `Offline` is safe. After `Refused`, wait an hour.
+        after `Offline` is safe. After `Refused` with action `attest`, wait an hour before you call this again.
         """
         evidence = self._made_evidence(self._stored(), self._patience(deadline_s))
         sent = {"attestation": evidence}
@@ -1378,7 +1380,7 @@ class BatonClient:
         return self._exchange(self._current(), patience)
 
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
-        """End this session. The person is signed out here in one write, before anything is sent. It needs no network.
+        """End this session. First, one write removes the session from this device. This step needs no network.
 
         Then one request within `deadline_s` informs the server. Returns whether the server has answered. If not, the
         record keeps the revocation, and later calls of methods send it, also after a restart and another login.
@@ -1538,7 +1540,7 @@ class BatonClient:
         Call this right after a login by password or at an identity provider.
 
         Your app may ignore the errors of this method: the login stays active. The platform can refuse silently. Baton
-        refuses a login that began more than five minutes ago (`step_up_required`).
+        refuses the upgrade if the login began more than five minutes ago (`step_up_required`).
         """
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 

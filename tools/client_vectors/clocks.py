@@ -6,7 +6,7 @@ from tools.client_vectors.answers import TIME, answer
 
 
 def clock() -> list[dict[str, Any]]:
-    """List the device's time before and after a request, the known offset, the answer, and the resulting offset."""
+    """List requests: the device's time before and after, the known offset, the answer, and the resulting offset."""
     stated = TIME
     no_time = {"baton_time": ""}
     member = {"server_time": stated}

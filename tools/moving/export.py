@@ -98,7 +98,10 @@ class Exported(msgspec.Struct):
 
 
 def export(file: Path, recipients: list[object], lines: Iterator[Line], exported: Exported) -> None:
-    """Write the lines to a new file. After an error, delete this file. Raises ``FileExistsError``."""
+    """Write the lines, encrypted, to a new file. If this fails, delete the new file.
+
+    Raises ``FileExistsError`` if ``file`` exists: the existing file stays unchanged.
+    """
     import pyrage  # noqa: PLC0415 - a tool of operators
 
     def counted() -> Iterator[bytes]:

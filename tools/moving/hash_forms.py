@@ -45,7 +45,10 @@ def read_parameters(file: Path) -> FirebaseParameters:
 
 
 def firebase_hash(account: Mapping[str, Any], parameters: FirebaseParameters) -> str | None:
-    """Return the hash of an account. Raises ``ValueError`` for base64 that cannot be read."""
+    """Return the hash of an account in the form of Baton, or ``None`` if the account has none.
+
+    Raises ``ValueError`` for invalid base64.
+    """
     if not account.get("passwordHash"):
         return None
     return fbscrypt.write(

@@ -66,7 +66,7 @@ _LINES = msgspec.json.Decoder(Line)
 
 
 def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
-    """Read a line of JSON. A mapping is the already parsed line."""
+    """Read a line from JSON, or from a mapping of its members. Return ``Refused`` if the line is invalid."""
     if isinstance(body, bytes) and len(body) > LINE_BYTES_MAX:
         return Refused("line_too_long", f"more than {LINE_BYTES_MAX} bytes")
     try:

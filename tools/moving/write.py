@@ -23,7 +23,7 @@ _THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """The outcome of a record. ``kind`` is the kind of the hash. A line of ``FILE.result`` has the other members."""
+    """The outcome of a record. ``FILE.result`` has all members except ``kind``, the kind of the password hash."""
 
     source_id: str
     outcome: str

@@ -39,7 +39,7 @@ _OF_THE_EVIDENCE = frozenset(
 
 
 class FirstUse(Struct, frozen=True, kw_only=True):
-    """The first exchange of a token that was used twice. Its network and user agent are not stored."""
+    """The first exchange of a token that was used twice. The network and user agent of this exchange are not stored."""
 
     generation: int
     at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if the child was exchanged too.")] = UNSET

@@ -31,7 +31,7 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
 class FirstTokens(Struct, frozen=True, kw_only=True):
-    """Issue the first tokens of a lineage that the attempt of a login request began, now or in an earlier request."""
+    """Issue the first tokens of a lineage, in the request that begins it or in a retry with the same attempt."""
 
     issue: Issue
 
@@ -63,7 +63,8 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
 
         ``ids`` are the lineage ids that derive from the attempt, one for each root secret.
 
-        Raises ``Superseded`` if that lineage was exchanged, has ended, or has another binding or client.
+        Raises ``Superseded`` if that lineage has had an exchange, has ended, or differs from the login request in
+        binding or client.
         """
         for candidate in ids:
             lineage = account_state.lineages.get(candidate)

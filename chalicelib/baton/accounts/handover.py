@@ -90,7 +90,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
     deliver: Deliver | None
 
     def make(self, caller: Caller, *, client_id: str, next_page: str) -> HandoverCode:
-        """Return a code with which a browser can log in to this client. Nothing is written.
+        """Return a code with which a browser can log in to the client ``client_id``. Nothing is written.
 
         Raises:
             UnknownClient: ``client_id`` is not a client that delivers cookies, or the client is out of service.

@@ -16,7 +16,7 @@ _VISIBLE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 class HandoverShape(Body):
-    """``POST /session/handover``: the client of the browser, and the page that it opens.
+    """``POST /session/handover``: the client of the browser, and the page that the browser opens.
 
     ``next`` begins with one ``/``. It has at most 512 bytes.
     """
@@ -26,7 +26,7 @@ class HandoverShape(Body):
 
 
 class RedeemShape(Body):
-    """``POST /session/redeem``. Without ``confirm``, the code stays unused: the answer shows the account and device."""
+    """``POST /session/redeem``. ``confirm`` uses the code. Without it, the answer only shows the account and device."""
 
     code: TicketText
     confirm: bool = False
@@ -44,7 +44,7 @@ class Redeemed(Struct, frozen=True, kw_only=True):
 
 
 def handover_routes(hand_over: HandOver) -> tuple[Route, ...]:
-    """List the routes."""
+    """List the routes ``POST /session/handover``, ``GET /session/open`` and ``POST /session/redeem``."""
 
     def hand_over_login(caller: Caller, body: HandoverShape) -> Answer:
         return Answer(200, hand_over.make(caller, client_id=body.client_id, next_page=body.next))

@@ -77,7 +77,10 @@ class LoginRequest(Struct, frozen=True):
 
     @property
     def life_s(self) -> int:
-        """Return the life of the login in seconds: at a cookie client without ``remember``, ``WEB_LOGIN_S`` at most."""
+        """Return the absolute limit of the login in seconds.
+
+        The limit is that of the client. For a cookie login without ``remember``, it is at most ``WEB_LOGIN_S``.
+        """
         absolute_s = self.client.mechanism.absolute_s
         short = self.client.delivery == "cookie" and not self.remember
         return min(absolute_s, WEB_LOGIN_S) if short else absolute_s
@@ -199,7 +202,7 @@ def lineage_over(proof: RequestVerifier, message: Message, client: Client, *, no
 
 
 class Judge(Struct, frozen=True, kw_only=True):
-    """The second-factor verdict on a login request: calls `judge_login` with the values of the request."""
+    """Decide whether a login needs a second factor. This calls `judge_login` with the values of the login request."""
 
     clients: Clients
     enrollable: Enrollable
@@ -234,7 +237,7 @@ class Judge(Struct, frozen=True, kw_only=True):
 def attested(
     login_request: LoginRequest, judge_evidence: JudgeEvidence, judged: Judged, *, account: AccountId, now: int
 ) -> LoginRequest:
-    """Store the evidence, and return the login request with its attestation.
+    """Store the accepted evidence. Return the login request with ``attestation`` set.
 
     A login calls this after the check of its first factor. A registration calls this before it makes the account.
     """

@@ -31,10 +31,10 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made`` are the recovery codes that an earlier request with the same enrolment made. ``None``: no earlier request
-    has enrolled the factor.
+    ``made``: an earlier request with the same enrolment added the factor and made these recovery codes. The tuple is
+    empty if they cannot be returned again. ``None``: no earlier request has added the factor.
     ``complete(by_new_key)`` checks the proof. It returns the change to store, and the new recovery codes, if any.
-    ``by_new_key``: the device of this login has no login older than 7 days.
+    ``by_new_key``: the device of this login is new to the account (`factors.rules.is_new_key`).
     """
 
     kind: str

@@ -75,10 +75,11 @@ class Users(Passwords, Protocol):
         """Return the account of an e-mail address, or ``None``."""
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state in one transaction. None of the three may exist.
+        """Write e-mail index entry, user and account state in one transaction.
 
-        ``AddressTaken.account`` is the account of the existing index entry. If only the user or the account state
-        exists, ``AddressTaken.account`` is ``user.account``: an account with this id was deleted.
+        None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account of the
+        existing index entry. If only the user or the account state exists, ``AddressTaken.account`` is
+        ``user.account``: an account with this id was deleted.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
@@ -117,8 +118,8 @@ class ProvingUsers(Users, Protocol):
     ) -> Done | Refused | Inactive | ProofOutdated:
         """Store that the address of the login's account is proved, and the language of its mails, if it is given.
 
-        This is one transaction, with these conditions: the credentials version is as in ``by``, and the login is live.
-        An unfinished login has no lineage that could be live. Instead, it must still be valid (`rules.may_go_on`). An
-        address that was proved before keeps its first time of proof. ``Refused``: the account has no user, or the
+        This is one transaction, with two conditions. The credentials version is as in ``by``. The lineage of an
+        ``Actor`` is live, or the ``UnfinishedLogin``, which has no lineage yet, is still valid (`rules.may_go_on`).
+        An address that was proved before keeps its first time of proof. ``Refused``: the account has no user, or the
         unfinished login is no longer valid.
         """

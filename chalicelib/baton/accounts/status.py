@@ -23,7 +23,7 @@ STATUS_EVENTS = {
 
 
 class SetStatus(Struct, frozen=True, kw_only=True):
-    """Disable, enable or delete an account. Only the operator can do this: no route calls it."""
+    """Disable, enable or delete an account, for the operator. No route calls this: owners use `DeleteAccount`."""
 
     clock: Clock
     key_ring: KeyRing

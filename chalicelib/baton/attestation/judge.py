@@ -101,7 +101,8 @@ class JudgeEvidence(Struct, kw_only=True):
     ) -> Judged:
         """Judge the sent evidence. If the request has none, judge the stored evidence of the device key.
 
-        Raises the errors of `__call__` under every rule. ``required`` is only passed on to the verdict.
+        Raises the errors of `__call__`, also if the rule of the client is ``report``. ``required`` does not change
+        this: it is only copied to the verdict.
         """
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")

@@ -38,9 +38,10 @@ _LEVELS: Final[Mapping[int, Attestation]] = {1: Attestation.TEE, 2: Attestation.
 
 
 class AndroidRules(Struct, frozen=True):
-    """The packages of a client (name: SHA-256 of its signing certificates), and the lowest level of ``security``.
+    """The Android apps of a client, and its requirements of a phone.
 
-    ``boot_keys`` are the keys of accepted operating systems that are not the maker's, such as GrapheneOS.
+    ``packages``: for each package name, the SHA-256 of the signing certificates. ``security``: the lowest accepted
+    level. ``boot_keys``: the boot keys of accepted operating systems that are not from the maker, such as GrapheneOS.
     """
 
     packages: Mapping[str, tuple[bytes, ...]]

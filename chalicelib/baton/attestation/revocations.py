@@ -29,7 +29,7 @@ class NotAList(ValueError):
 
 
 class FetchRevocations(Struct, frozen=True, kw_only=True):
-    """If any client judges the evidence of Android apps, fetch the list and store it.
+    """Fetch the list and store it, if a client with Android apps has an attestation rule other than ``off``.
 
     A failed fetch keeps the old list: an outage of Google refuses no login.
     """

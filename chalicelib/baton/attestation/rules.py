@@ -49,7 +49,7 @@ class Accepted(Struct, frozen=True, kw_only=True):
 class AppleRules(Struct, frozen=True):
     """The apps of a client, and the App Attest environments that it accepts.
 
-    ``categories`` are the accepted numbers of Apple's validation categories. If it is empty, every category is
+    ``categories`` has the numbers of the accepted validation categories of Apple. If it is empty, every category is
     accepted. An attestation without a category (iOS up to 26) always passes this check.
     """
 

@@ -191,7 +191,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return _answer(200, instructions, cookies=(self._cookie(ticket.account, ticket.lineage, now=now),))
 
     def refresh(self, message: Message) -> Answer:
-        """Answer a browser whose cookie `BrowserBound` expired. One read, no write. Raises ``ProofInvalid``."""
+        """Answer a browser whose cookie `BOUND` has expired. One read, no write. Raises ``ProofInvalid``."""
         now, session = self.clock(), bare(_one(message, _SESSION))
         if not _SESSION_ID.fullmatch(session):
             hint = "`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."

@@ -59,9 +59,10 @@ LOGIN_CLEARED: Final = CLEARED[2]
 
 
 def read_cookies(message: Message) -> Mapping[str, str]:
-    """Return Baton's cookies of a request, by name. HTTP/2 may split the field (RFC 9113 section 8.2.3).
+    """Return Baton's cookies of a request, by name.
 
-    Raises ``DuplicateField`` for two cookies of one name, and ``CookiesTooLarge``.
+    HTTP/2 may split the field ``Cookie`` (RFC 9113 section 8.2.3), so its parts are joined first. Raises
+    ``DuplicateField`` for two cookies of one name, and ``CookiesTooLarge``.
     """
     text = "; ".join(message.fields.get("cookie", ()))
     if len(text) > COOKIE_BYTES_MAX:

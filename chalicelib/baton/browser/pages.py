@@ -28,10 +28,10 @@ def navigates(message: Message) -> bool:
 
 
 def comes_from_elsewhere(message: Message) -> bool:
-    """Check whether a link of another site, or no page at all, opened this page.
+    """Check whether a link of another origin, or no page at all, opened this page.
 
-    False for an old browser without ``Sec-Fetch-Site``, and for a reload that the page itself starts. So a page that
-    reloads itself if this check is true does so only once.
+    False for an old browser without ``Sec-Fetch-Site``, and for a reload that the page itself starts. If the check is
+    true, Baton may answer with `reloading_page`. For the reload of that page the check is false, so it reloads once.
     """
     return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
 

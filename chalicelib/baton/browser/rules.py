@@ -36,7 +36,7 @@ def judge_session(lineage: Lineage, issued_at: int, *, now: int, mechanism: Mech
 
 
 def floor_of(lineage: Lineage) -> int:
-    """Return the floor: a session id that was issued more than a minute before it is superseded."""
+    """Return the floor. A session id is superseded if it was issued more than a minute before the floor."""
     return lineage.auth_time if lineage.in_use_since is None else lineage.in_use_since
 
 
@@ -53,5 +53,5 @@ def renewed(lineage: Lineage, *, now: int) -> Lineage:
 
 
 def is_remembered(began_at: int, expires_at: int) -> bool:
-    """Check whether a login is remembered: only then it may live longer than half a day."""
+    """Check whether a login is remembered: only a remembered login can live longer than half a day."""
     return expires_at - began_at > WEB_LOGIN_S

@@ -101,7 +101,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return call
 
     def go_on(self, call: CookieCall) -> LiveSession:
-        """Compare the login with the account state, and store its use if that is due, in one conditional write.
+        """Check that the login is live. If its use must be stored, store the use in one conditional write.
 
         If the session id is missing, idle or superseded, a genuine remember token renews the session in this request.
 

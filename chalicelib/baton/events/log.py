@@ -170,7 +170,7 @@ def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
 
 
 def write_line(line: Mapping[str, object]) -> None:
-    """Write a line with one system call: an environment may be frozen or ended immediately after its answer."""
+    """Write a line immediately, without a buffer: Lambda may freeze or end the environment right after an answer."""
     if sys.stdout is None:  # in a process without standard output, descriptor 1 may be a socket
         return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

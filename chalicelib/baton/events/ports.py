@@ -23,10 +23,11 @@ class Told(Struct, frozen=True):
     """The values that the notice of an event needs in addition to the event. They are not logged and not in the audit.
 
     ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
-    ``language`` is the language of the account, for an account that is deleted before the mail is made. ``text`` is the
-    name of a text that replaces the text of the event. ``undo_since`` is the time at which the change began, in
-    seconds: the mail has a link that undoes changes since then. If it is ``None``, there is no link. A link needs an
-    ``address``, as it was before the change: a thief can change the account's address before the mail is sent.
+    ``language`` is the language of the account before the change, which may delete the account or set another language.
+    ``text`` is the name of a text that replaces the text of the event. ``undo_since`` is the time at which the change
+    began, in seconds: the mail has a link that undoes changes since then. If it is ``None``, there is no link. A link
+    needs ``address``. This must be the address before the change, because a thief can change the account's address
+    before the mail is sent.
     """
 
     device: str = ""

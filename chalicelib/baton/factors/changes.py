@@ -145,7 +145,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return _shown(codes)
 
     def remove_totp(self, caller: Caller) -> None:
-        """Remove the authenticator app. If the account has no passkey, ``SecondFactors.on`` becomes false too.
+        """Remove the authenticator app. If the account has no passkey, this also sets ``SecondFactors.on`` to false.
 
         Raises ``NotFound`` if the account has no authenticator app.
         """

@@ -27,7 +27,7 @@ def read_client_data(value: bytes) -> ClientData:
     """Read client data.
 
     Raises ``ValueError`` if the data are too long or not a JSON object in UTF-8, if a member is missing, given twice or
-    of the wrong type, or if the ceremony took place inside a page of another origin. The text of the error is public.
+    of the wrong type, or if the ceremony took place inside a page of another origin. The client gets the error text.
     """
     if len(value) > CLIENT_DATA_BYTES_MAX:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")

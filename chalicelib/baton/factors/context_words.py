@@ -45,7 +45,7 @@ def words_of(email: str, *, product: str = "") -> frozenset[str]:
 
 
 def is_made_of(password: str, words: frozenset[str]) -> bool:
-    """Check whether the whole of a password is made from ``words``. The caller has called ``casefold`` on it."""
+    """Check whether the whole of a password is made from ``words``. ``password`` is the password after ``casefold``."""
     return any(
         _is_two_in_a_row(whole, words) or any(_is_repetition(whole, word) or _is_near(whole, word) for word in words)
         for whole in set(_wholes(without_separators(password)))

@@ -54,14 +54,14 @@ class Credentials(Struct, frozen=True, kw_only=True):
         is right in the other system, and the user was just stored. The credentials version of the user can then be
         newer than that of ``account_state``.
 
-        The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
-        server error. The caller reads ``account_state``, and then this method reads the user. If the password changes
-        between the two reads, the credentials versions of both differ. Then a right password raises ``Unavailable``.
+        Each rate limit counts this check before the password is hashed. The check is uncounted on success and, if
+        possible, after a server error. The caller reads ``account_state``, and then this method reads the user. If the
+        credentials version rises between the two reads, a right password raises ``Unavailable``.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.
             InvalidCredentials: the password is wrong, or the account is unknown or disabled.
-            Unavailable: a store failed, the account is inconsistent, or the password was just changed.
+            Unavailable: a store failed, the account is inconsistent, or its credentials version has just risen.
 
         """
         secret = normalise(password)

@@ -27,8 +27,8 @@ PASSKEYS_MAX: Final = 10
 class Totp(Struct, frozen=True):
     """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_for`).
 
-    ``step`` is the last time step whose code was used, and ``mark`` (16 bytes) the request that used it.
-    ``enrolled_at`` is in seconds. ``by_new_key``: the device that enrolled it had no login older than 7 days.
+    ``step`` is the last time step whose code was used. ``mark`` (16 bytes) identifies the request that used the code.
+    ``enrolled_at`` is in seconds. ``by_new_key``: the device that enrolled the app had no login older than 7 days.
     """
 
     sealed: bytes
@@ -111,9 +111,10 @@ class User(Struct, frozen=True):
     password. If ``migrate`` is also true, a login may set one: the hook of ``Baton.migrate_with`` checks the password.
 
     ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
-    reset or undo that set the password, or a random value of an import. ``kept`` are old addresses. ``restore`` has the
-    restore key of each device, by key id. ``identities`` are the identities at providers, by the code of the provider.
-    ``email`` and ``email_index`` are empty if the account has no address: it began with an identity instead.
+    reset or undo that set the password. An import with neither a password nor an authenticator app sets it to a random
+    value. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id. ``identities`` are the
+    identities at providers, by the code of the provider. ``email`` and ``email_index`` are empty if the account has no
+    address: it began with an identity instead.
     """
 
     account: AccountId
@@ -140,8 +141,7 @@ class User(Struct, frozen=True):
 class Remember(Struct, frozen=True):
     """Remember a device that has just proved a second factor: its key id, and when, in seconds.
 
-    ``forgotten`` are the key ids that are deleted in the same write, because the account no longer has a login of these
-    devices.
+    ``forgotten`` are the key ids that the same write deletes: the account no longer has a login of these devices.
     """
 
     key: str
@@ -258,7 +258,7 @@ class AddPasskey(Struct, frozen=True):
 
 
 class RemovePasskey(Struct, frozen=True):
-    """Remove a passkey. ``last``: no app and no other passkey is left, so ``SecondFactors.on`` becomes false."""
+    """Remove a passkey. ``last``: no authenticator app or passkey is left, so ``SecondFactors.on`` becomes false."""
 
     passkey: Passkey
     last: bool

@@ -107,9 +107,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        Raises ``StepUpRequired`` unless the login is at most ``UPGRADE_S`` old, and by a password or a provider. A
-        stolen device has only an older login, so its thief cannot add a passkey. If the client or the account requires
-        a second factor, the login must also have proved one.
+        Raises ``StepUpRequired`` unless the person logged in with a password or at a provider, at most ``UPGRADE_S``
+        ago. If the client or the account requires a second factor, the login must also have proved one. A stolen device
+        has only an older login, so its thief cannot add a passkey.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -158,7 +158,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         return _new(change.passkey)
 
     def rename(self, caller: Caller, passkey: str, name: str) -> None:
-        """Name a passkey. Raises ``NotFound``, also for a passkey of another account."""
+        """Name a passkey. Raises ``NotFound`` if the account of the caller does not have this passkey."""
         now = self.clock()
         self._passkey(self._user(caller), passkey)
         renamed = self.store.rename_passkey(caller.actor, passkey, name, now=now)
@@ -168,7 +168,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def remove(self, caller: Caller, passkey: str) -> None:
         """Remove a passkey. If no passkey and no authenticator app is left, ``SecondFactors.on`` becomes false.
 
-        Raises ``LastCredential``. Raises ``NotFound``, also for a passkey of another account.
+        Raises ``LastCredential`` if the account has no password, no other passkey and no identity. Raises ``NotFound``
+        if the account of the caller does not have this passkey.
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)

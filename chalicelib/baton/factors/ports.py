@@ -104,9 +104,9 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
 
-        The condition: ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a later
-        step was used. ``mark`` (16 bytes) derives from the attempt of the request. Also returns ``Done`` if this step
-        was used with this mark, so a repeated request gets the same answer.
+        Returns ``Done`` if ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a
+        later step was used. ``mark`` (16 bytes) derives from the attempt of the request. Also returns ``Done`` if this
+        step was used with this mark, so a repeated request gets the same answer. Otherwise, returns ``Refused``.
         """
 
     def consume_recovery_code(
@@ -121,10 +121,10 @@ class FactorStore(Protocol):
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store the changes of an assertion in its passkey, and remember the device if ``remember`` is given.
+        """Store counter, flags and day of use after an assertion, and remember the device if ``remember`` is given.
 
-        The condition: the account has this passkey with this key, the stored counter is not larger than the new one,
-        and the credentials version is as given. A repetition changes nothing, and is ``Done`` again.
+        The condition: the account has this passkey with this public key, the stored counter is not larger than the new
+        counter, and the credentials version is as given. A repetition changes nothing, and is ``Done`` again.
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:

@@ -70,12 +70,12 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         return ProvedPasskey(user, challenge, use)
 
     def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> None:
-        """Use the challenge once, for this ``attempt`` and ``effect``. Then store the counter, the flags and the day.
+        """Use the challenge once, for this ``attempt`` and ``effect``. Then store counter, flags and day of use.
 
         Raises:
             ChallengeInvalid: another request used the challenge.
-            Unavailable: the passkey was removed or used again, or the credentials version has changed, since the user
-                was read.
+            Unavailable: since the user was read, the passkey was removed, another request stored a larger counter, or
+                the credentials version has changed.
 
         """
         user, challenge, use = proved.user, proved.challenge, proved.use

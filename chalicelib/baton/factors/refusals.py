@@ -29,8 +29,8 @@ class TooCommon(WeakPassword):
     """The whole password is among those that attackers try first.
 
     It is on the list of common passwords, has fewer than 5 different characters, or is made of one or two sequences of
-    the alphabet, the digits or a keyboard. Or it repeats a part that is short, or that these rules forbid. A common
-    word inside a longer password is allowed.
+    the alphabet, the digits or a keyboard. Or it consists of repetitions of one part, and this part is short or is
+    itself forbidden by these rules. A common word inside a longer password is allowed.
     """
 
     code = "too_common"
@@ -218,8 +218,8 @@ class LastCredential(Refusal):
 class RestoreRefused(Refusal):
     """The login cannot be restored on a new phone, for one of four reasons.
 
-    The client does not offer restores (``restore`` in the client registry). Or a login of the account needs a second
-    factor. Or the login of the old phone is of another client. Or the login of the old phone is not bound to a key.
+    The client does not offer restores (``restore`` in the client registry). Or the account requires a second factor.
+    Or the login of the old phone is of another client. Or the login of the old phone is not bound to a key.
     """
 
     status = 403

@@ -19,8 +19,9 @@ class RestoreKey(Struct, frozen=True):
 
 
 def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
-    """Return the key ids of useless restore keys: their devices have no login in the account state any more.
+    """Return the key ids of devices whose restore key is useless: no login of the device is left.
 
-    ``devices`` are the key ids of the devices that have a login.
+    ``restore`` has each restore key under the key id of its device. ``devices`` are the key ids of the devices that
+    have a login in the account state.
     """
     return tuple(sorted(restore.keys() - set(devices)))

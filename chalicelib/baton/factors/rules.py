@@ -135,8 +135,9 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     """Check whether a device is new: the account has no login older than ``NEW_KEY_S`` with the device's ``binding``.
 
     An HMAC secret belongs to one login: ``lineage``. An unbound device is always new. A device that is not new is
-    long-used: an undo keeps the factors and identities that it added, because a thief may use the undo. A login that
-    ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to a thief.
+    long-used. An undo keeps the factors and identities that a long-used device added: a thief could use the undo to
+    remove them. A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device
+    may belong to a thief.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding

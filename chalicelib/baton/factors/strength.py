@@ -29,8 +29,8 @@ def check_strength(
     code points.
 
     Raises:
-        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. One typed character can
-            become up to 18 characters in the normal form.
+        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. Both lengths are checked,
+            because one typed character can become up to 18 characters in the normal form.
         TooCommon: the whole password is on the block list, is a repetition or a sequence, or has too few different
             characters.
         ContainsContext: the whole password is made from the address or the name of the service.

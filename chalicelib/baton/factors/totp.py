@@ -22,7 +22,7 @@ def step_at(now: int) -> int:
 
 
 def code_at(secret: bytes, step: int) -> str:
-    """Return the code of a time step. ``secret`` has 20 bytes. A secret from another system has at least 10."""
+    """Return the code of a time step. ``secret`` has 20 bytes if Baton made it, at least 10 if it was imported."""
     from cryptography.hazmat.primitives.twofactor.totp import TOTP  # noqa: PLC0415 - cold start
 
     # SHA-1 is the hash of RFC 6238 that apps support. HMAC does not need its collision resistance (RFC 6194 3.3).

@@ -11,8 +11,8 @@ class KeptAddress(Struct, frozen=True):
 
     ``at`` is the time of this change, in seconds. ``returns``: an undo may give the address back to the account. This
     is false if a long-used device made the change with a second factor: the owner may have changed the address because
-    the mailbox was stolen. It is also false if the account has returned to an older address than this one: a thief may
-    have set this one.
+    the mailbox was stolen. It is also false if the account has since returned to an address that it had before this
+    address: a thief may have set this address.
     """
 
     index: EmailIndex

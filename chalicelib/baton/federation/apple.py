@@ -83,7 +83,7 @@ class Apple(Struct, frozen=True, kw_only=True):
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
         Also raises ``NotDone`` if the code belongs to another person than ``sub``, or to another app than that of
-        ``client``. With the code of another person, the deletion of the account would revoke that person's consent.
+        ``client``. Without this check, the deletion of the account could revoke the consent of another person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

@@ -180,7 +180,7 @@ def canonical_issuer(provider: Provider, issuer: str) -> str:
 
 
 def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
-    """Return the canonical address of a token.
+    """Return the canonical e-mail address in a token, or an empty text.
 
     The text is empty if the provider has not verified the address, or if Baton does not trust the provider for it.
     """

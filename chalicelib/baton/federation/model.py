@@ -53,7 +53,7 @@ class NewIdentity(Struct, frozen=True):
 
 
 class SealedKeys(Struct, frozen=True):
-    """The sealed key set of a provider, and the time of the last request for it (seconds). Empty bytes: no key set."""
+    """The sealed key set of a provider, and the time when the last fetch began (seconds). Empty bytes: no key set."""
 
     asked_at: int = 0
     sealed: bytes = b""

@@ -61,7 +61,10 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     @property
     def until(self) -> int:
-        """Return ``at`` plus a leeway for Apple's clock. A ``consent-revoked`` affects no later login or token."""
+        """Return ``at`` plus a leeway for Apple's clock.
+
+        A ``consent-revoked`` ends no login that began after this time, and deletes no token stored after it.
+        """
         return self.at + EXPIRY_LEEWAY_S
 
 

@@ -13,7 +13,7 @@ from chalicelib.baton.lineages.model import AccountState, Actor
 
 
 class IdentityTaken(Struct, frozen=True):
-    """The identity belongs to ``account``. Nothing was written."""
+    """``account`` has the identity, or had it before (see `Identities.sign_up`). Nothing was written."""
 
     account: AccountId
 
@@ -30,8 +30,8 @@ class Identities(Protocol):
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
         None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier attempt
-        of this call wrote the items. Also returns ``IdentityTaken`` if an account with this id was deleted: its user or
-        account state still exists, but none of ``identities``.
+        of this call wrote the items. Also returns ``IdentityTaken`` if the user or account state exists, but none of
+        ``identities``: the account of ``user`` was deleted, or has lost the identity.
         """
 
     def link(

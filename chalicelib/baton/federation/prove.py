@@ -19,7 +19,7 @@ from chalicelib.baton.routing import source_network
 
 
 class ProveIdentity(Struct, frozen=True, kw_only=True):
-    """Verify an id_token. The rate limit of the client's network counts only refused tokens."""
+    """Verify an id_token. The rate limit of a network counts only its refused tokens."""
 
     providers: Providers
     keys: ProviderKeys

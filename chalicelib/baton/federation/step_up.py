@@ -21,7 +21,10 @@ PROVED_WITHIN_S: Final = 300
 
 
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
-    """Verify the id_token of a step-up: its nonce is for this login and request, and the account has its identity."""
+    """Verify the id_token of a step-up.
+
+    Its nonce must be for this login and request. The account must have the identity that the token proves.
+    """
 
     prove: ProveIdentity
 

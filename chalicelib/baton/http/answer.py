@@ -177,7 +177,7 @@ def refused(
 ) -> Response:
     """Make the response of a refusal: what happened, what to do, never a secret.
 
-    ``resource_metadata`` is the URL that a 401 about a token names (RFC 9728 section 5.1).
+    ``resource_metadata`` is the URL that each 401 with a ``Bearer`` challenge names (RFC 9728 section 5.1).
     """
     status, error = status_and_error(refusal, dialect)
     detail = refusal.members.get("detail", refusal.detail)

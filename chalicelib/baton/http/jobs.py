@@ -134,8 +134,8 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function with the raw event, not with an event object of Chalice. The import of ``app`` registers
-    this function, so this module must define it before that import.
+    Lambda calls this function with the raw event, not with an event object of Chalice. The reason: Lambda looks it up
+    in this module before the import of ``app`` registers it with Chalice.
     """
     del context
     installed = _jobs()

@@ -126,13 +126,14 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         answer and its replays are equal to the byte. A failure to store the answer does not change the answer.
 
         ``account`` is the account of the caller, whose login is live. ``message`` is verified. ``view`` consumes the
-        grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the template
-        of the route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second
-        effect does no harm, so a call whose run stopped runs again.
+        grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the path
+        template of the route: the same ``Idempotency-Key`` on another route is another call. ``render`` renders a
+        refusal for this request. ``retry_safe``: a second effect does no harm, so ``view`` runs again if an earlier run
+        stopped.
 
         Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:
 
-        - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or has another form.
+        - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or it is malformed.
         - ``IdempotencyKeyReused``: the key belongs to another request.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.

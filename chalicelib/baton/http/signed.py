@@ -41,7 +41,10 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class Web:
-    """Two objects: one checks browser logins, one delivers them. Each is built at the first request that needs it."""
+    """Two objects for browser logins: one checks cookies, one puts new tokens into cookies.
+
+    Each is built at the first request that needs it.
+    """
 
     def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
         """Store the functions that make the two parts. Each is called once."""

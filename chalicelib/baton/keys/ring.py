@@ -120,8 +120,8 @@ class Ring(Struct, frozen=True):
         """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
 
         Every login that began before the not-before time has ended. So a key is left out if all tokens that it may have
-        signed are from before that time. Such a key may have leaked. Resource servers do not check the not-before time:
-        they would accept a token that a thief signed with a published key.
+        signed are from before that time. Such a key may have leaked, and resource servers do not check the not-before
+        time. If this key were published, they would accept a token that a thief signs with it.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -155,9 +155,9 @@ class Ring(Struct, frozen=True):
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
         ``email`` is the canonical address, or an identity index if the person has no address. ``source_id`` is the id
-        in the other system. With these ids, a repeated import finds the account that it made. Two accounts of the other
-        system with one canonical address get different ids. So the import of the second account is a conflict, and not
-        a repetition.
+        in the other system. With these ids, a repeated import finds the account that the first import made. Two
+        accounts of the other system with the same canonical address get different ids. So the import of the second
+        account is a conflict, and not a repetition.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -227,7 +227,7 @@ class Ring(Struct, frozen=True):
 
 
 def root_version(identity: AccountId | LineageId) -> int:
-    """Return the version of the root of an id: its first byte."""
+    """Return the version of the root from which an id derives: the first byte of the decoded id."""
     return decode_base64url(identity[:4])[0]
 
 

@@ -29,7 +29,7 @@ Entropy = Callable[[int], bytes]
 
 
 def make_ring(entropy: Entropy, *, now: int) -> Ring:
-    """Make the first ring. Its first signing key and its root can be used immediately, at any clock time."""
+    """Make the first ring. Its first signing key and its root can be used immediately, even if a clock is behind."""
     return Ring(
         revision=1,
         signing=(

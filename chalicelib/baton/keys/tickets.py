@@ -51,7 +51,7 @@ class UnknownRoot(TicketInvalid):
 
 
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The members of every ticket. A subclass has its purpose and further members.
+    """The members of every ticket. A subclass sets ``purpose`` and adds members of its own.
 
     ``id`` is 16 random bytes, ``issued_at`` is in seconds since the epoch.
     """

@@ -107,9 +107,9 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
     removed. A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of
     its login request could begin the login again. A lineage that an app handed over and that is no longer live is kept
-    for ``HANDED_OVER_KEPT_S`` instead. A lineage from before a password change or a reset can be removed at any age:
-    the password in its login request is no longer valid. ``parent``, the parent of the new lineage, is never removed:
-    after a restore, both phones are in use, and after a handover, the new login depends on the parent.
+    for ``HANDED_OVER_KEPT_S`` instead. A lineage from before a password change, a reset or an undo can be removed at
+    any age: the password in its login request is no longer valid. ``parent``, the parent of the new lineage, is never
+    removed: after a restore, both phones are in use, and after a handover, the new login depends on the parent.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

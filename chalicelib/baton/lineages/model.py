@@ -134,7 +134,7 @@ class Lineage(Struct, frozen=True):
         """The app's login that handed this login over. This login is live only while the login of the app is live.
 
         ``None``: no app handed this login over. A restored login has a parent too, but does not depend on the parent.
-        The binding distinguishes them: a restored login is bound to a key, a login that was handed over is unbound.
+        The two differ in their binding: a restored login is bound to a key, a login that was handed over is unbound.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 

@@ -42,10 +42,11 @@ class LineageStore(Protocol):
         active. Its epoch, credentials version and roles are as in ``expected``. (The first tokens contain these roles.)
         The new lineage does not exist yet. Each replaced lineage exists and has not ended. Each removed lineage is
         unchanged. After the write, the account has at most ``lineages_max`` lineages. If the new lineage is bound to a
-        key, the account has the same lineages as in ``expected``: an added lineage could have the same key.
+        key, the account has the same lineages as in ``expected``: a lineage added since then could have the same key.
 
-        If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage, and the binding of
-        the parent is as in ``expected``. The caller must have checked the not-before time for the parent.
+        If the new lineage has a parent, there are two more conditions. The parent is live at the ``auth_time`` of the
+        new lineage. The binding of the parent is as in ``expected``. The caller must have checked the not-before time
+        for the parent.
 
         A lineage in both ``replaced`` and ``removed`` is deleted. If exactly the new lineage is already stored, the
         result is ``Done``: an earlier try of this call wrote it.
@@ -54,9 +55,10 @@ class LineageStore(Protocol):
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store ``lineage``, with a new use recorded, if the stored lineage still equals ``expected`` and is active.
+        """Store ``lineage`` if the stored lineage still equals ``expected`` and is active.
 
-        For example, `rules.record_use` returns such a lineage. ``Done`` also if ``lineage`` is already stored.
+        ``lineage`` is ``expected`` with a new use recorded, for example by `rules.record_use`. ``Done`` also if
+        ``lineage`` is already stored.
         """
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:

@@ -43,7 +43,7 @@ class RelyingParty(Struct, frozen=True):
 class Apps(Struct, frozen=True):
     """The web origins of a client, the ids of its iOS apps, and the certificates of its Android packages.
 
-    A certificate is the SHA-256 of an app's signing certificate, 32 bytes.
+    ``packages`` maps the name of each package to the SHA-256 digests of its signing certificates, 32 bytes each.
     """
 
     web_origins: tuple[str, ...] = ()

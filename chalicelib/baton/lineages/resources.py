@@ -74,9 +74,10 @@ class Resources(Struct, frozen=True):
 def read_resources(
     text: str, *, clients: Collection[str], own: Collection[str], development: bool, file: str = "resources.toml"
 ) -> Resources:
-    """Read the file. ``clients`` are the registered clients, ``own`` the audiences of Baton's own tokens.
+    """Parse ``text``, the content of ``resources.toml``. ``file`` is the name that error messages use.
 
-    Raises ``ResourceProblems``, which lists every problem.
+    ``clients`` are the ids of the registered clients. ``own`` are the audiences of Baton's own tokens. Raises
+    ``ResourceProblems``, which lists every problem.
     """
     try:
         tables = tomllib.loads(text)

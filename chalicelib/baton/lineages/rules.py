@@ -202,8 +202,8 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    In a handover, a person proves nothing. If the result were the new lineage, each handover would give a thief with
-    the token of the app a new time of login and new rate limits.
+    In a handover, a person proves nothing. If the result were the new lineage, a thief with the token of the app would
+    get a new login time and new rate limits from each handover.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -227,9 +227,9 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     The current generation may be used until its own expiry. The previous generation may be used for
-    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. This limit also stops a copy of the
-    device. The copied attempt gives the copy only the owner's current token, which the owner's next exchange replaces.
-    A token of a sliding mechanism is valid as long as the login is used without a gap of ``access_s``.
+    ``PREVIOUS_GENERATION_S`` after its exchange: calls may be under way. This limit also stops a copy of the device.
+    By a retry, the copy gets only the owner's current token. This token expires soon after the owner's next exchange.
+    A token of a sliding mechanism is valid while the login is used without a gap of ``access_s``. See also `slide`.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):

@@ -57,7 +57,10 @@ class MailFlows(Struct, frozen=True, kw_only=True):
 
     @property
     def login_codes(self) -> LoginCodesByMail | None:
-        """Return the part that sends and checks the code before a first factor is enrolled. ``None`` without mail."""
+        """Return the part that sends and checks the code of a login that enrols a second factor.
+
+        ``None`` if mail is off.
+        """
         return LoginCodesByMail(start=self._start, ephemeral=self.ephemeral, log=self.log) if self.enabled else None
 
     def routes(self) -> tuple[Route, ...]:

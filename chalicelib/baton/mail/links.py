@@ -81,7 +81,7 @@ class MailProof(Struct, frozen=True, kw_only=True):
 
 
 class ReadMailLink(Struct, frozen=True, kw_only=True):
-    """Open a link that the app or a page sends."""
+    """Decrypt the ticket of a link, which the app or Baton's page sends in a request."""
 
     key_ring: KeyRing
 

@@ -43,7 +43,8 @@ class Outbox(Protocol):
 class Suppression(Struct, frozen=True, kw_only=True):
     """Why an address gets no mails: a mail to it bounced permanently, or its owner reported a mail as spam.
 
-    ``at`` and ``until`` are Unix times, in seconds. ``until`` is ``None`` for a complaint: an operator lifts it.
+    ``at`` and ``until`` are Unix times, in seconds. For a complaint, ``until`` is ``None``: the suppression lasts until
+    an operator lifts it.
     """
 
     why: Literal["bounce", "complaint"]

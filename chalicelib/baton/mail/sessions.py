@@ -184,7 +184,7 @@ def known_device(wanted: Wanted) -> str:
 
 
 class CheckMailCode(Struct, frozen=True, kw_only=True):
-    """Open a session, and check the code for it."""
+    """Decrypt the session that a request sends, and check the key and the code of the request against this session."""
 
     key_ring: KeyRing
     proof: RequestVerifier

@@ -18,7 +18,11 @@ Language = Annotated[
 
 
 class CodeRequest(Body):
-    """``POST /register/start`` and ``POST /password/forgot``. Send the same ``device`` as at registration and login."""
+    """``POST /register/start`` and ``POST /password/forgot``.
+
+    For a registration, ``device`` must have the same key as in the later ``POST /register``. For a forgotten password,
+    send ``device`` as in ``POST /login``.
+    """
 
     email: Text
     client_id: Name

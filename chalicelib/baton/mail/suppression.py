@@ -44,7 +44,7 @@ class ReadEmailStatus(Struct, frozen=True, kw_only=True):
 
 
 class NoteForwarding(Struct, frozen=True, kw_only=True):
-    """Stop or allow the mails to an address of Apple's relay, with a suppression (``federation.notices.Forwarding``).
+    """``federation.notices.Forwarding``: store or lift the suppression of an address of Apple's relay.
 
     If a person turns forwarding off, the relay refuses the mails, as if the mailbox did not exist.
     """

@@ -73,7 +73,7 @@ class Reused(Struct, frozen=True):
 
 
 class InProgress(Struct, frozen=True):
-    """Another request of this call is running."""
+    """Another request of this call may still be running."""
 
 
 class TakeOver(Struct, frozen=True):

@@ -10,8 +10,8 @@ class OnceStore(Protocol):
     """Store calls that run once. Each method is one atomic conditional write.
 
     ``mark`` is 16 random bytes that only one request has. It is safe to repeat a method with the same arguments: the
-    store recognises its own earlier write by the mark. Each method may raise ``errors.Unavailable``: it is then unknown
-    whether the write happened. ``now`` is in seconds since the epoch.
+    store recognises its own earlier write by the mark or the encrypted answer. Each method may raise
+    ``errors.Unavailable``: it is then unknown whether the write happened. ``now`` is in seconds since the epoch.
     """
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:

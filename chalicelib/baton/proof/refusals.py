@@ -94,7 +94,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class CallInProgress(InvalidRequest):
-    """An earlier request with the same ``Idempotency-Key`` is still running."""
+    """An earlier request with the same ``Idempotency-Key`` may still be running."""
 
     status = 409
     code = "in_progress"

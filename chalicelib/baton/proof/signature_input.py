@@ -120,8 +120,8 @@ def read_signature(message: Message, profile: Profile = BATON) -> Signature | No
 def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
     """Return the error for a request that has no signature with the tag.
 
-    The detail says that no signature has the tag. If the profile is Baton's and the request has no ``Signature-Input``,
-    the detail says that the signature is missing.
+    If the profile is Baton's and the request has no ``Signature-Input``, the detail says that the signature is missing.
+    Otherwise it says that no signature has the tag.
     """
     if profile is BATON and not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)

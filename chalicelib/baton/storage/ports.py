@@ -32,7 +32,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Every store of a deployment. Each store obeys four laws.
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
-       read began.
+       read began. The exception is the key ring, which a store may cache (``keys/ports.py``).
     2. Each verb that changes something is one atomic write. Its condition and its effect are one step, and the verb
        returns the outcome. No verb reads first and writes later without a condition. Only ``accounts.forget`` and
        ``audit.erase`` are several writes: they delete one item after another.

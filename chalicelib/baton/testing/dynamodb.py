@@ -72,7 +72,10 @@ def emulated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def tables(prefix: str) -> Iterator[None]:
-    """Create Baton's four tables within this context, without the settings that only AWS has."""
+    """Create Baton's four tables, and delete them at the end of this context.
+
+    The tables have keys, but no TTL, backups or deletion protection.
+    """
     dynamodb, names = AwsClient("dynamodb").client, Tables(prefix)
     for table, key in KEYS.items():
         dynamodb.create_table(TableName=names.name(table), BillingMode="PAY_PER_REQUEST", **_schema(key))

@@ -32,15 +32,15 @@ class Faults:
         *,
         verb: str | None = None,
     ) -> None:
-        """Make the next ``next`` calls of the storage fail, as if DynamoDB were unavailable; 0 ends the faults.
+        """Make the next calls of the storage fail, as if DynamoDB were unavailable.
 
         Args:
-            next: the number of calls.
+            next: the number of calls that fail. 0 ends the faults.
             when: ``before``: the call has no effect. ``after``: it takes effect, and its answer is lost.
-            verb: only calls of this method of a port, such as ``exchange`` of ``lineages/ports.py``.
+            verb: only calls of this method of a port fail, such as ``exchange`` of ``lineages/ports.py``.
 
         Raises:
-            ValueError: no store has such a method.
+            ValueError: no store has the method ``verb``.
 
         """
         if verb is not None and verb not in self._verbs:

@@ -78,7 +78,7 @@ class IdentityProvider:
         return None if self.outage else json.dumps(self.jwks()).encode()
 
     def claims(self, sub: str, nonce: str, client_id: str, /, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - claims
-        """Return the claims of a token. A claim that is ``None`` is left out."""
+        """Return the claims of an id_token. ``changed`` adds or replaces claims. A claim ``None`` is left out."""
         now = self._clock()
         claims = {
             "iss": self.provider.issuers[0],
@@ -96,7 +96,10 @@ class IdentityProvider:
         return self.sign(self.claims(sub, nonce, client_id, **changed))
 
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
-        """Sign claims, or a payload as it is. Header members that are ``None`` are left out."""
+        """Return a signed JWT of claims, or of an encoded payload. ``head`` adds or replaces header members.
+
+        A header member ``None`` is left out.
+        """
         members = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **head}
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         encoded = json.dumps({name: value for name, value in members.items() if value is not None}).encode()

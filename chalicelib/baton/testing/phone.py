@@ -172,7 +172,8 @@ class Phone:
             password: if the server requires a step-up, send this password and then the call again.
 
         Raises:
-            AnswerLost: the answer was lost and the call must not be repeated, or nothing arrived in five sendings.
+            AnswerLost: the phone received no answer to a call that must not be repeated, or no answer to any of five
+                sendings of another request.
 
         """
         refused = self._exchange_if_expired()

@@ -29,7 +29,7 @@ def world() -> "World":
 
 @pytest.fixture
 def moto_world() -> "Iterator[World]":
-    """Return your app in two environments, over moto's DynamoDB. boto3 uses it too, for your own tables."""
+    """Return your app in two environments, over moto's DynamoDB. Your own boto3 clients use this DynamoDB too."""
     from chalicelib.baton.testing.world import World  # noqa: PLC0415 - only for tests that use it
 
     with World(storage="moto") as made:

@@ -206,7 +206,8 @@ def refuse_inactive(outcome: object) -> None:
     """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
     ``outcome`` is the result of a conditional write or of ``may_act``. ``Inactive`` raises ``LoginRequired``, and
-    ``ProofOutdated`` raises ``GrantInvalid``: nothing was written. For every other outcome, this function returns.
+    ``ProofOutdated`` raises ``GrantInvalid``. In both cases, the change was not written. For every other outcome, this
+    function returns.
     """
     match outcome:
         case Inactive(reason):
@@ -225,7 +226,7 @@ def refuse_inactive(outcome: object) -> None:
 def presented_token(message: Message) -> tuple[bool, str]:
     """Return whether the scheme is ``HTTPSig`` (draft-richer-oauth-httpsig), and the token.
 
-    The only other scheme is ``Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid`` without one of the two.
+    The only other scheme is ``Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid`` if the request has neither.
     """
     values = message.fields.get("authorization")
     if values is None:

@@ -144,10 +144,10 @@ class Caller(Struct, kw_only=True, eq=False):
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
         """Return the refusal: the level to prove, ``factors`` that prove it together, and ``instead``.
 
-        Each entry of ``instead`` proves the level alone. A passkey proves every level alone. It is in ``instead``, or
-        in ``factors`` if the account's other factors cannot prove the level. If the account has no password, a linked
-        identity takes the place of the password in ``factors``. If it has a password, the identity is in ``instead``,
-        and only at ``aal1``. An identity is left out if the login is not bound to a key.
+        Each entry of ``instead`` proves the level alone. If only a passkey can prove the level, ``factors`` has only
+        ``passkey``. Otherwise the passkey of an account is in ``instead``. If the account has no password, a linked
+        identity replaces the password in ``factors``. If the account has a password, the identity is in ``instead``,
+        and only at ``aal1``. If the login is not bound to a key, the refusal names no identity.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
@@ -196,7 +196,7 @@ class Caller(Struct, kw_only=True, eq=False):
         return "aal2" if self.demands_second_factor or is_on() else "aal1"
 
     def require_scope(self, scope: str) -> None:
-        """Require all words of ``scope``. Raises ``InsufficientScope``."""
+        """Require that the scope of the client has all words of ``scope``. Raises ``InsufficientScope``."""
         missing = sorted(set(scope.split()) - self.scope)
         if missing:
             raise InsufficientScope(f"the client has no scope {' '.join(missing)}")

@@ -27,9 +27,10 @@ Only such a kid can cause a new read of the ring.
 
 
 class Binds(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """The claim ``cnf`` of a token, its binding (RFC 7800): the public key (``jwk``), or the id of an HMAC secret.
+    """The binding of a token to a public key or to an HMAC secret: the claim ``cnf`` (RFC 7800).
 
-    The public key is in the token, so the signature of a call is verified without a database.
+    ``jwk`` is the public key, and ``jkt`` is its thumbprint. ``kid`` is the id of the HMAC secret. The public key is
+    in the token, so the signature of a call is verified without a database.
     """
 
     jkt: str | UnsetType = UNSET

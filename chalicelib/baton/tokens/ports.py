@@ -11,7 +11,9 @@ class Nonces(Protocol):
     """The nonces of signed requests. If they are lost, a request can be replayed until its time window ends."""
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once. Return ``Again`` if the nonce was consumed with the same ``mark``.
+        """Consume a nonce of a key, once. If it was consumed before, return ``Again`` for the same ``mark``.
+
+        For another ``mark``, return ``Refused``.
 
         The mark is random for each request received. It distinguishes a retry of this write from a replayed request.
         """
@@ -45,7 +47,7 @@ class Grants(Protocol):
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant under the SHA-256 of its secret. It is valid only for this ``credentials_version``."""
+        """Store a step-up grant under the SHA-256 of ``grant``. It is valid only for this ``credentials_version``."""
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes

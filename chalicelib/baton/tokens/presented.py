@@ -65,7 +65,7 @@ class VerifiedToken(Struct, frozen=True):
 class Mismatches:
     """Report genuine tokens whose issuer, audience or client is not in this configuration, at most once a minute.
 
-    A client can send such a token again and again.
+    The limit is necessary because a client can send such a token many times.
     """
 
     def __init__(self, log: Log) -> None:
@@ -248,7 +248,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
         """Verify that a login is signed with the HMAC secret of the device's last login; ``None`` if it is not signed.
 
-        The ``keyid`` is the ``key_id`` of that login. The secret is derived, so no database is read.
+        The ``keyid`` is the ``key_id`` of the last login. Baton derives the secret from the key ring and this id, so
+        it does not read the last login from the database.
         """
         signature = read_signature(message)
         if signature is None:
@@ -296,7 +297,7 @@ def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Toke
         FieldTooLarge: the text is longer than 8 KB. It is not parsed.
         UnknownKey: the ring does not have the key of the token.
         ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
-        TokenInvalid: Baton did not issue the token, or its key signed it after the end of the period of the key.
+        TokenInvalid: Baton did not issue the token, or a key of the ring signed the token after the key's period.
 
     """
     if len(text) > TOKEN_BYTES_MAX:

@@ -125,7 +125,7 @@ class UnknownClient(Refusal):
 
 
 class UnauthorizedClient(Refusal):
-    """The client may not use this grant type or is out of service, or the token is of another client (RFC 6749 5.2)."""
+    """The client may not use this grant type, is out of service, or sent the token of another client (RFC 6749 5.2)."""
 
     error = code = "unauthorized_client"
     detail = "This client may not use this grant type or this token. Use the client_id of the login."

@@ -25,7 +25,7 @@ class ForeignKeys:
     """Report exchanges whose signature names another key than that of the login, once in 15 minutes for each account.
 
     Without this limit, the owner of one account could raise the metric ``exchange_wrong_key`` at will, by sending one
-    token many times or logging in many times. Each environment has one object, and reads no database for it.
+    token many times or logging in many times. Each execution environment applies the limit alone, in its memory.
     """
 
     def __init__(self, log: Log) -> None:

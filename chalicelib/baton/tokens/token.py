@@ -34,7 +34,7 @@ _ID = re.compile("[A-Za-z0-9_-]{16}")
 
 
 class UnknownKey(TokenInvalid):
-    """The cached ring does not have the key of the token. Read the ring again, and then the token, once."""
+    """The cached ring does not have the key of the token. Read the ring again, and verify the token once more."""
 
 
 class ConfigurationMismatch(Unavailable):
@@ -104,7 +104,7 @@ class Token(Struct, frozen=True):
 
 
 class KnownTokens:
-    """The tokens that this environment verified or issued, so that it verifies no signature of a JWT twice.
+    """The JWTs that this environment verified or issued, so that it need not verify their signatures again.
 
     The claims of a JWT depend only on its text and on the key ring. So the SHA-256 of the text identifies the token
     while the ring is the same. Expiry and kind are checked at each use. The oldest tokens are dropped first.

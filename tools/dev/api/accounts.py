@@ -48,7 +48,7 @@ class DevAccounts:
         self._baton, self._history, self._clock = baton, history, clock
 
     def find(self, request: DevRequest) -> GatewayResponse:
-        """List all accounts, or the accounts that match a text."""
+        """List at most 100 accounts. With the query parameter ``q``, list only accounts that match its text."""
         return as_json({"accounts": self.listed(request.parameters("q").get("q", "").strip())})
 
     def show(self, request: DevRequest) -> GatewayResponse:
@@ -108,9 +108,9 @@ class DevAccounts:
     def exchange_as_copy(self, named: str) -> dict[str, object]:
         """Exchange the token of an account's newest login, as a copy of the device would.
 
-        ``named`` is the account's id or e-mail address. The lineage store makes the exchange: no device key is needed.
-        Return the account, the lineage and the generation of the used token. Raises ``DevRefusal`` if no account
-        matches, or if it has no active login whose mechanism exchanges tokens.
+        ``named`` is the account's id or e-mail address. The call goes directly to the lineage store, so it needs no
+        device key. Return the account, the lineage and the generation of the used token. Raises ``DevRefusal`` if no
+        account matches, or if the account has no active login whose mechanism exchanges tokens.
         """
         baton, now = self._baton(), int(self._clock.time())
         found = operate(op="find", q=named)["accounts"]

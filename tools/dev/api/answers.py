@@ -65,7 +65,10 @@ Answered = TypeVar("Answered")
 
 
 def routed(routes: Mapping[str, Callable[[DevRequest], Answered]], request: DevRequest) -> Answered:
-    """Call the route of a request, such as ``GET requests/{}``. Raises ``DevRefusal`` if there is none."""
+    """Call the route that matches a request, and return its answer. Raises ``DevRefusal`` if no route matches.
+
+    The keys of ``routes`` have a method and a path, such as ``GET requests/{}``.
+    """
     fitting = {name: answer for name, answer in routes.items() if _fits(name.partition(" ")[2], request.path)}
     if not fitting:
         known = sorted({f"/_dev/{name.partition(' ')[2]}" for name in routes})

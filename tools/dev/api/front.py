@@ -169,9 +169,9 @@ def told_at(response: GatewayResponse, skew_s: int) -> GatewayResponse:
 
 
 def tokens_in(headers: Sequence[tuple[str, str]], body: bytes) -> tuple[list[str], str]:
-    """Return the values that can be tokens of a request, and the e-mail address in its JSON body.
+    """Return the possible tokens in a request, and the e-mail address in its JSON body.
 
-    The values are not verified. They come from ``Authorization``, the cookies and a form body.
+    The tokens are not verified. They come from ``Authorization``, Baton's cookies and a form body.
     """
     tokens: list[str] = []
     for name, value in headers:

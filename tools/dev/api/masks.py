@@ -144,7 +144,7 @@ def _field(name: str, value: str) -> str:
 
 
 def masked_target(target: str) -> str:
-    """Return the target of a request without the secrets of its query and its fragment."""
+    """Return the target of a request without the secrets in its path and query. The whole fragment is masked."""
     if "?" not in target and "#" not in target:
         return _TOKEN.sub(MASK, target)
     try:

@@ -28,7 +28,7 @@ Answer = GatewayResponse | Iterator[bytes]
 
 
 class DevApi:
-    """The development API. Its ``front`` receives the other requests: those to the API that the gateway serves."""
+    """The development API. Its ``front`` receives the requests to the API that the gateway serves."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class DevApi:
         return routed(self._routes, request)
 
     def mailed(self, to: str, subject: str) -> None:
-        """Publish a mail as an event without its text, which can have a code. ``GET mails`` returns the text."""
+        """Publish a mail as an event, without its text: the text can contain a code. ``GET mails`` returns the text."""
         self.events.publish("mail", to=to, subject=subject)
 
     def _attest(self, request: DevRequest) -> Answer:

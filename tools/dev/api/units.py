@@ -15,7 +15,7 @@ READS: Final = frozenset({"get_item", "query", "scan"})
 
 
 def size_of_item(item: Item) -> int:
-    """Add up the sizes of names and values."""
+    """Return the size of an item in bytes: the sum of its attribute names and values."""
     return sum(len(name.encode()) + size_of(value) for name, value in item.items())
 
 

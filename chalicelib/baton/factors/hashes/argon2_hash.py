@@ -68,7 +68,7 @@ def read(text: str) -> Argon2:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
+    """Return a hash that no password has. ``match``: the match of ``DECOY`` with an ``Argon2.name``."""
     variant, memory_kib, passes, lanes = match.groups()
     return (
         f"$argon2{variant}$v=19$m={memory_kib},t={passes},p={lanes}"

@@ -46,5 +46,5 @@ def read(text: str) -> Bcrypt:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
+    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Bcrypt.name``."""
     return f"$2b${int(match[1]):02}$bm9ib2R5J3Mgc2FsdC4uLeW5vdGhpbmcgaGl0cyB0aGlzIHRhZy4u"

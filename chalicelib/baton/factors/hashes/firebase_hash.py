@@ -83,7 +83,7 @@ def _padded(value: bytes) -> str:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
+    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Firebase.name``."""
     n, r, p = (int(number) for number in match.groups()) if match[1] else _USUAL
     key = b"nobody's signer key, which no project has and nothing can guess."
     return write(b"nobody's s", key, signer_key=key, separator=b"\x07", n=n, r=r, p=p)

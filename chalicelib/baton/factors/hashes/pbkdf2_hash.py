@@ -72,6 +72,6 @@ def _blocks(digest: str, tag: bytes) -> int:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
+    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Pbkdf2.name``."""
     tag = b"nobody's tag, which nothing hits, and which is for every digest."[: DIGEST_BYTES[match[1]]]
     return f"$pbkdf2-{match[1]}$i={match[2]}${b64(b'nobody' + b'-salt-....')}${b64(tag)}"

@@ -76,6 +76,6 @@ def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: ``DECOY``, matched against the name of a kind with its cost."""
+    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Scrypt.name``."""
     ln, r, p = (int(number) for number in match.groups())
     return write(b"nobody's salt...", b"nobody's tag, which nothing hits", ln=ln, r=r, p=p)

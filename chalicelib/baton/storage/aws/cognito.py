@@ -31,9 +31,9 @@ def cognito_hook(
     ``pool`` and ``client`` are the ids of the user pool and of an app client.
 
     The app client must allow ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people must sign in with their address. The role
-    of the function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. A person who must choose a new
-    password in the pool is refused. If the account was imported with the member ``migrate``, this person can reset the
-    password by mail.
+    of the function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. If a person must choose a new password
+    in the pool, the login is refused. This person can set a password at Baton by mail, if the account was imported into
+    Baton with the member ``migrate``.
     """
     service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
 

@@ -227,7 +227,7 @@ def _user_item(user: User) -> Item:
 
 
 def user_of(item: Item) -> User:
-    """Read a user."""
+    """Return the user that a stored item contains."""
     with reading("user"):
         password_hash, version = _password_hash_of(item)
         return User(
@@ -257,7 +257,8 @@ def user_of(item: Item) -> User:
 def kept_value(kept: Sequence[KeptAddress]) -> Value:
     """Return the stored value of an account's old addresses.
 
-    It has for each address its index, the time of the change, and whether an undo may give the address back.
+    For each address, it has the e-mail index, the time when the account changed to another address, and whether an undo
+    may give the old address back.
     """
     returns = {True: {"r": number(1)}, False: dict[str, Value]()}
     return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
@@ -300,7 +301,7 @@ def factor_values(factors: SecondFactors) -> Item:
 
 
 def remembered_value(remembered: Mapping[str, int]) -> Value:
-    """Return the stored value of the remembered devices: a map from the key id to the time.
+    """Return the stored value of the remembered devices. It maps key ids to the times when a second factor was proved.
 
     An empty map is stored too, because DynamoDB can add an entry only to a stored map.
     """

@@ -88,7 +88,7 @@ class StoredAttestations:
     ) -> Done | Refused:
         """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
-        A repeated request has the stored counter and the stored attempt. It returns ``Done`` too.
+        Return ``Done`` also for a repeated request, which has the stored counter and the stored attempt.
         """
         values = {
             ":apple_key": binary(known.apple_key),
@@ -122,7 +122,7 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store the attestation of a device in the actor's login, while the login is live."""
+        """Store a device's attestation in the actor's login, if the login is live and its attestation is as read."""
         attested = replace(expected, attestation=attestation)
         update = state_update(
             self._database.tables.lineages,

@@ -83,7 +83,10 @@ class DynamoDB:
         return item
 
     def holds(self, table: str, condition: str, values: Mapping[str, object]) -> bool:
-        """Check whether any item of a table satisfies a condition. It may read the whole table: for operators only."""
+        """Check whether any item of a table satisfies a condition.
+
+        This method may read the whole table, so only commands of operators and the development server use it.
+        """
         asked: dict[str, object] = {"TableName": table, "ConsistentRead": True, "Limit": HELD_PER_PAGE}
         asked |= {"FilterExpression": condition, "ExpressionAttributeValues": values}
         while True:

@@ -93,7 +93,7 @@ class Factors:
     def consume_recovery_code(
         self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
     ) -> Done | Refused:
-        """Use a recovery code, once: delete its digest, if it is one of the unused codes."""
+        """Use a recovery code, once: delete its ``digest``, if the account still has this digest."""
         values: dict[str, Value] = {
             ":digest": binary(digest),
             ":used": {"BS": [digest]},
@@ -111,7 +111,10 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store counter, flags and day of use after an assertion of a passkey, if the account still has the passkey."""
+        """Store counter, flags and day of use after an assertion of a passkey, if the account still has the passkey.
+
+        The stored counter must not be larger than the new counter.
+        """
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),

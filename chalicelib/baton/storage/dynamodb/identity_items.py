@@ -34,7 +34,7 @@ def removals(
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
     An identity that is already deleted does no harm. An identity of another account cancels the transaction. The
-    transaction is also cancelled if a refresh token of Apple is stored after this function has read the identity. The
+    transaction is also cancelled if the refresh token of Apple changes after this function has read the identity. The
     caller must then build the parts again.
     """
     return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
@@ -55,7 +55,7 @@ class RemoveIdentities:
     def remove(self, account: AccountId, index: str, *, now: int) -> None:
         """Remove one identity, unless it now belongs to another account.
 
-        If its refresh token changes meanwhile, this method tries again. Raises ``Unavailable`` after
+        If the refresh token of the identity changes meanwhile, this method tries again. Raises ``Unavailable`` after
         ``START_OVER_MAX`` tries.
         """
         for _ in range(START_OVER_MAX):
@@ -94,7 +94,7 @@ def identities_value(identities: Mapping[int, LinkedIdentity]) -> Value:
 
 
 def identities_of(item: Item) -> dict[int, LinkedIdentity]:
-    """Read the identities from the item of a user, by the code of the provider."""
+    """Read the identities from the item of a user: a map from the code of the provider to the identity."""
     return {int(code): _linked(value["M"]) for code, value in item["identities"]["M"].items()}
 
 

@@ -155,7 +155,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store ``lineage`` with its new use, if the stored lineage equals ``expected`` and is active."""
+        """Store ``lineage``, which records a new use, if the stored lineage equals ``expected`` and is active."""
         update = state_update(
             self._table,
             account,
@@ -313,7 +313,7 @@ class LineageStore:
         return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build a ``ConditionCheck``: the login is active, and the account has exactly ``roles`` (unless ``None``)."""
+        """Build a ``ConditionCheck``: the actor's login is live, and the roles are ``roles`` (``None``: any)."""
         condition, values = roles_condition(roles) if roles is not None else (None, {})
         check = state_update(
             self._table,

@@ -124,7 +124,7 @@ class Ephemeral:
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Add one to the count of this window, unless the limit is reached.
 
-        If the answer is lost, the repeated write counts twice. This is acceptable for a rate limit.
+        If the answer of DynamoDB is lost, the repeated write adds one again. This is acceptable for a rate limit.
         """
         if limit < 1:
             return Refused()
@@ -147,8 +147,8 @@ class Ephemeral:
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count, never below zero.
 
-        If the answer of DynamoDB is lost, the repeated write subtracts one again. This is rare. The AWS client sends a
-        write at most ``ATTEMPTS`` times.
+        If the answer of DynamoDB is lost, the repeated write subtracts one again. This is rare, and limited: the AWS
+        client sends a write at most ``ATTEMPTS`` times.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -179,8 +179,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    The mark in the item is the ticket id, which is the same in every transaction with this ticket. Therefore the caller
-    must recognise a repetition of its own transaction by the other items.
+    The stored mark is the ticket id, so it does not show which transaction consumed the ticket. If the ticket is
+    consumed already, the caller must check in another item of the transaction whether its own earlier try did this.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -263,7 +263,7 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the write that marks an active account with ``expected_version`` as deleted, and clears its item."""
+    """Build the write that deletes an account and clears its item, if the account is active at ``expected_version``."""
     update = state_update(
         table,
         account,
@@ -337,7 +337,7 @@ def actor_live(actor: Actor) -> tuple[str, ...]:
 
 
 def actor_names(actor: Actor) -> dict[str, LineageId]:
-    """Return the lineage id for each name in the conditions of ``actor_live``: ``#actor`` and, if given, ``#app``."""
+    """Return the lineage id for ``#actor`` in ``actor_live``, and for ``#app`` if an app handed the login over."""
     return {"#actor": actor.lineage} | ({"#app": actor.app} if actor.app is not None else {})
 
 

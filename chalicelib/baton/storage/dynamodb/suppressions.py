@@ -41,7 +41,7 @@ class SuppressedAddresses:
             )
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression, unless the stored suppression is a complaint or ends later."""
+        """Store a suppression. It replaces only a bounce that ends earlier. A complaint never ends."""
         item = {**_key(email_index), "why": text(suppression.why), "at": number(suppression.at)}
         condition, until = FOR_A_COMPLAINT, suppression.until
         if until is not None:

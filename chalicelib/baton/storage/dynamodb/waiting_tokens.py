@@ -21,7 +21,7 @@ def token_of(item: Item, account: AccountId) -> bytes:
 
 
 class WaitingTokens:
-    """Store tokens for their revocation, in the transaction that removes their identities."""
+    """The tokens that wait for revocation. The transaction that removes an identity also stores its token here."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""

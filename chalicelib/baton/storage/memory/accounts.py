@@ -120,7 +120,7 @@ class MemoryUsers:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a password hash by a hash with new parameters, if the stored hash is as expected."""
+        """Replace a password hash by a hash with new parameters, if stored hash and version are as expected."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):

@@ -151,7 +151,7 @@ class MemoryIdentities:
             remove_identities(self._tables, account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider."""
+        """Return the sealed key set of a provider, and the time when the last fetch of its keys began."""
         with self._tables.lock:
             return SealedKeys(
                 self._tables.keys_asked.get(provider, 0), self._tables.key_sets.get(provider, (0, b""))[1]
@@ -167,7 +167,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored key set was fetched now or up to a minute later."""
+        """Store a key set fetched at ``now``, unless the stored key set is as new, or newer by at most a minute."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

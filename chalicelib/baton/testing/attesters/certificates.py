@@ -75,7 +75,7 @@ def point_of(key: Key | ec.EllipticCurvePublicKey) -> bytes:
 
 
 def der(tag: int | bytes, *contents: bytes) -> bytes:
-    """Encode one value of DER."""
+    """Encode one DER value: ``tag``, the length, and ``contents`` joined."""
     content = b"".join(contents)
     length = len(content)
     if length < 0x80:

@@ -269,7 +269,7 @@ def test_chalice_local_serves_baton_with_the_engine() -> None:
 
 
 @pytest.mark.parametrize("main", [serve.main, engine.main, demo.main], ids=["dev", "engine", "demo"])
-@pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0"])
+@pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0", "0000801234"])
 def test_an_invalid_port_is_refused(main: Callable[[list[str]], int], port: str) -> None:
     """The command prints one sentence, and starts nothing."""
     with pytest.raises(SystemExit, match=f"A port is a number from 1 to 65535, not '{port}'."):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Required(Struct, frozen=True):
-    """What must be on for a table: encryption by a customer key, point-in-time recovery, deletion protection, TTL."""
+    """Which of these a table needs: encryption by a customer key, point-in-time recovery, deletion protection, TTL."""
 
     customer_key: bool
     recovery: bool
