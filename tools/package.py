@@ -219,7 +219,7 @@ def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bo
 
 
 def install(architecture: str, runtime_: str) -> None:
-    """Install the pinned requirements into the copy, from wheels whose hashes match. Exit if this is not possible."""
+    """Install the pinned requirements into ``vendor/`` of ``COPY``, from wheels with matching hashes, or exit."""
     pinned = (ROOT / requirements.PINNED).read_text("utf-8")
     if unclear := machine_markers(pinned):
         raise SystemExit(

@@ -47,11 +47,11 @@ from chalicelib.baton.tokens.source import source_of
 class AuthSession(Ticket, frozen=True):
     """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
 
-    ``hmac``: the device requests an HMAC secret. ``proved``: the last login of the device, if the HMAC secret of that
-    login signed the first step. ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it
-    again. ``email_proved``: this login has proved a code from the mailbox. ``attestation`` is what the device attested
-    at the first step. ``provider`` is the code of the identity provider that vouched for the person in place of a
-    password.
+    ``hmac``: the device requests an HMAC secret. ``proved``: the earlier login of this device, if the device signed the
+    first step with the HMAC secret of that login, otherwise ``None``. ``attempt_sent``: the attempt came in
+    ``Idempotency-Key``, so every step must send it again. ``email_proved``: this login has proved a code from the
+    mailbox. ``attestation`` is what the device attested at the first step. ``provider`` is the code of the identity
+    provider that vouched for the person in place of a password.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]

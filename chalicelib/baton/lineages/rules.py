@@ -226,10 +226,10 @@ def judge_access(
 ) -> AccessVerdict:
     """Return the verdict on a token that is sent on a call.
 
-    The current generation may be used until its own expiry. The previous generation may be used for
-    ``PREVIOUS_GENERATION_S`` after its exchange: calls may be under way. This limit also stops a copy of the device.
-    By a retry, the copy gets only the owner's current token. This token expires soon after the owner's next exchange.
-    A token of a sliding mechanism is valid while the login is used without a gap of ``access_s``. See also `slide`.
+    The current generation may be used until its own expiry, the previous one for ``PREVIOUS_GENERATION_S`` after its
+    exchange, since calls may be under way. This limit also stops a copy of the device: by repeating the owner's
+    exchange, the copy gets only the current token, which becomes the previous one at the owner's next exchange.
+    Exception: a token of a sliding mechanism is valid while the login is used without a gap of ``access_s`` (`slide`).
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):

@@ -32,7 +32,7 @@ def is_suppressed(suppression: Suppression | None, *, now: int) -> bool:
 
 
 class ReadEmailStatus(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.EmailStatus``, from the suppressions."""
+    """Implement ``accounts.ports.EmailStatus``: an address with a suppression now is ``bouncing``."""
 
     suppressions: Suppressions
 

@@ -7,7 +7,7 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 
 
 class OnceStore(Protocol):
-    """Store calls that run once. Each method is one atomic conditional write.
+    """The store of the calls of routes with ``once=True``. Each method is one atomic conditional write.
 
     ``mark`` is 16 random bytes that only one request has. It is safe to repeat a method with the same arguments: the
     store recognises its own earlier write by the mark or the encrypted answer. Each method may raise

@@ -75,7 +75,7 @@ class InputDefective(ValueError):
 
 
 class Signature(Struct, frozen=True):
-    """The signature with a tag, as it was sent. It is not verified.
+    """The signature of a message whose ``tag`` is that of the profile, as it was sent. It is not verified.
 
     ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the value of
     ``@signature-params``.
