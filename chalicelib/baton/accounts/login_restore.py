@@ -41,7 +41,7 @@ from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import AccountState, KeyBinding, Lineage, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
-from chalicelib.baton.policy import DAY_S, RESTORES_PER_DAY_MAX
+from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S, RESTORES_PER_DAY_MAX
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import TokenResponse
@@ -139,18 +139,25 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
         if account_state is None or user is None or kept is None:
             raise self._unknown(assertion, client)
         device, restore_key = kept
-        parent = self._live(account_state, device, ring, now=now)
+        parent = self._live(account_state, device, restore_key, ring, now=now)
         if parent is None:
             raise self._unknown(assertion, client)
         origins = origins_of(party, client)
         verify_silent_assertion(assertion, rp_id=party.rp_id, origins=origins, public_key=restore_key.public_key)
         return account_state, user, parent
 
-    def _live(self, account_state: AccountState, device: str, ring: Ring, *, now: int) -> Lineage | None:
-        """Return the live login whose device key has the key id ``device``, or ``None``."""
+    def _live(
+        self, account_state: AccountState, device: str, restore_key: RestoreKey, ring: Ring, *, now: int
+    ) -> Lineage | None:
+        """Return the live login whose device key has the key id ``device``, or ``None``.
+
+        The restore key is not of a login that began after it was made. The clocks of two servers may differ.
+        """
         for lineage in account_state.lineages.values():
             client = self.clients.of(lineage.client)
             if key_id(lineage.binding) != device or client is None or client.retired:
+                continue
+            if lineage.auth_time > restore_key.made_at + ISSUED_AHEAD_MAX_S:
                 continue
             idle_s, not_before = client.mechanism.idle_s, ring.not_before
             if ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s) is None:

@@ -103,6 +103,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         """
         now, client = self.clock(), self._client(caller)
         party = party_of(self.clients, client)
+        _device_of(caller)
         registration = read_registration(credential)
         challenge = self.challenges.open(
             registration.client_data.challenge,

@@ -15,7 +15,7 @@ from chalicelib.baton import settings
 from chalicelib.baton.factors.model import key_id
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
-from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX
+from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S, KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_MAX
 from chalicelib.baton.testing.world import World
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.factors.authenticator import BS, Authenticator
@@ -416,6 +416,26 @@ def test_a_restore_key_dies_with_its_login(
     assert said.members["rp_id"] == "example.com"
 
 
+@pytest.mark.parametrize("kill", [logged_out, stolen, removed, everywhere])
+def test_a_later_login_does_not_revive_a_restore_key(
+    make_device: MakeDevice,
+    phone: Device,
+    new_phone: Device,
+    platform: Authenticator,
+    kill: Callable[[Device, Device], None],
+    clock: DevelopmentClock,
+) -> None:
+    """Bug: after a login with the same device key, a copy of the old restore key worked again."""
+    other = make_device()
+    assert other.login(EMAIL).status == 200
+    kill(phone, other)
+    clock.skip(ISSUED_AHEAD_MAX_S + 1)
+    assert phone.login(EMAIL).status == 200
+    assert restore(new_phone, platform).code == "unknown_passkey"
+    assert keep(phone, platform).status == 204
+    assert restore(new_phone, platform).status == 200
+
+
 def test_a_password_change_keeps_the_restore_key_of_its_own_device(
     phone: Device, new_phone: Device, platform: Authenticator
 ) -> None:
@@ -676,8 +696,8 @@ def test_a_login_with_an_hmac_secret_has_no_restore_key(monkeypatch: pytest.Monk
     monkeypatch.setattr(settings, "_FOLDER", FOLDER)
     world = World(APP, settings={"BATON_CLIENTS": "clients-factors.toml"})
     phone = world.phone(binding="hmac")
-    for method, path in (("POST", f"{RESTORE_KEY}/options"), ("DELETE", RESTORE_KEY)):
-        refused = phone.request(method, path)
+    for method, path in (("POST", f"{RESTORE_KEY}/options"), ("PUT", RESTORE_KEY), ("DELETE", RESTORE_KEY)):
+        refused = phone.request(method, path, json={"credential": {}} if method == "PUT" else None)
         assert (refused.status, refused.code) == (403, "restore_refused")
     bound = world.phone()
     assert bound.request("POST", f"{RESTORE_KEY}/options").status == 200
