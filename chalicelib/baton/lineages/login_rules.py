@@ -107,9 +107,10 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
     removed. A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of
     its login request could begin the login again. A lineage that an app handed over and that is no longer live is kept
-    for ``HANDED_OVER_KEPT_S`` instead. A lineage from before a password change, a reset or an undo can be removed at
-    any age: the password in its login request is no longer valid. ``parent``, the parent of the new lineage, is never
-    removed: after a restore, both phones are in use, and after a handover, the new login depends on the parent.
+    for ``HANDED_OVER_KEPT_S`` instead. A lineage that began with the password, before a password change, a reset or an
+    undo, can be removed at any age: the password in its login request is no longer valid. ``parent``, the parent of the
+    new lineage, is never removed: after a restore, both phones are in use, and after a handover, the new login depends
+    on the parent.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
@@ -125,7 +126,7 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
         return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
     def age(lineage: Lineage) -> int:
-        if void and lineage.epoch != account_state.epoch:
+        if void and lineage.epoch != account_state.epoch and "pwd" in lineage.assurance.amr:
             return LINEAGE_KEPT_S
         ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s_of.get(lineage.client))
         if ended is None or ended.reason in {EndReason.EXPIRED, EndReason.IDLE}:

@@ -7,10 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import PASSKEY, PROVIDER, RESTORED
 from chalicelib.baton.lineages.login_rules import NoRoom, has_device, last_used, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
+    Assurance,
     Ended,
     EndReason,
     Lineage,
@@ -590,6 +592,15 @@ def test_lineages_from_before_a_password_change_are_removed_at_any_age() -> None
     assert isinstance(removed(replace(changed, lineages={since.id: since}), lineages_max=1), NoRoom)
     everywhere = replace(changed, raised=Ended(NOW, EndReason.ENDED_EVERYWHERE))
     assert isinstance(removed(everywhere, lineages_max=3), NoRoom)
+
+
+@pytest.mark.guarantee(7)
+@pytest.mark.parametrize("assurance", [PASSKEY, PROVIDER, RESTORED])
+def test_a_login_without_the_password_is_not_removed_by_a_password_change(assurance: Assurance) -> None:
+    """Bug: its request is still valid, for example with an id_token. A repetition would begin the ended login again."""
+    young = place(1, auth_time=NOW, assurance=assurance)
+    changed = replace(state_with(young), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED))
+    assert removed(changed, lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
 
 
 def test_the_last_use_decides_and_not_a_fixed_iat() -> None:
