@@ -110,7 +110,9 @@ class Register(Struct, frozen=True, kw_only=True):
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
             try:
-                issued = self._taken(outcome, login_request, password, ring=ring, now=now)
+                issued = self._taken(
+                    outcome, login_request, password, email_proved=proved is not None, ring=ring, now=now
+                )
             except AccountExists:
                 if self.verify_first:  # an answer must not reveal that the address has an account
                     raise InvalidCode("the address has an account") from None
@@ -171,7 +173,14 @@ class Register(Struct, frozen=True, kw_only=True):
         return user, account_state
 
     def _taken(
-        self, taken: AddressTaken, login_request: LoginRequest, password: str, *, ring: Ring, now: int
+        self,
+        taken: AddressTaken,
+        login_request: LoginRequest,
+        password: str,
+        *,
+        email_proved: bool,
+        ring: Ring,
+        now: int,
     ) -> TokenResponse | None:
         """Return the tokens to a retry of this attempt. Refuse any other registration of the address.
 
@@ -190,16 +199,23 @@ class Register(Struct, frozen=True, kw_only=True):
             raise errors.Unavailable("inconsistent account: the account state is missing")
         rate_limits = login_limits(taken.account, account_state, login_request.binding, source=login_request.source)
         return self._again(
-            login_request, password, account_state=account_state, rate_limits=rate_limits, ring=ring, now=now
+            login_request,
+            password,
+            account_state=account_state,
+            rate_limits=rate_limits,
+            email_proved=email_proved,
+            ring=ring,
+            now=now,
         )
 
-    def _again(
+    def _again(  # noqa: PLR0913 - what the first request had
         self,
         login_request: LoginRequest,
         password: str,
         *,
         account_state: AccountState,
         rate_limits: tuple[RateLimit, ...],
+        email_proved: bool,
         ring: Ring,
         now: int,
     ) -> TokenResponse:
@@ -216,7 +232,7 @@ class Register(Struct, frozen=True, kw_only=True):
             raise AccountExists from None
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
-            raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
+            raise self.ask(verdict, login_request, account_state, ring=ring, now=now, email_proved=email_proved)
         ids = ring.lineage_ids(account_state.account, login_request.attempt, now=now)
         lineage = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
         if lineage is None:

@@ -2,7 +2,8 @@
 
 The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
 session has five tries. A person with the password can make any number of sessions. So the tries are also limited for
-each known device of the account, and for all other devices together.
+each known device of the account, for all known devices together, and for all other devices together. A person with the
+password can also make any number of known devices, by a client that requires no second factor.
 """
 
 from msgspec import Struct
@@ -19,10 +20,19 @@ from chalicelib.baton.keys.ring import Root
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.mail.codes import code_of, is_code
 from chalicelib.baton.mail.sessions import StartMailSession, Wanted, known_device
-from chalicelib.baton.policy import HOUR_S, MAIL_CODE_TRIES_MAX, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S, MINUTE_S
+from chalicelib.baton.policy import (
+    HOUR_S,
+    MAIL_CODE_TRIES_MAX,
+    MAIL_SESSIONS_MAX,
+    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_WINDOW_S,
+    MINUTE_S,
+)
 
 _TRIES_MAX = MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
 """The maximum number of tries of a device in six hours: its five mails allow five tries each."""
+_TRIES_OF_DEVICES_MAX = MAIL_SESSIONS_PER_ACCOUNT_MAX * MAIL_CODE_TRIES_MAX
+"""The maximum number of tries of all known devices together: their twenty mails allow five tries each."""
 
 
 class LoginCodesByMail(Struct, frozen=True, kw_only=True):
@@ -47,15 +57,11 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
         return lives_s
 
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
-        """Count a try of the session and a try of the device, then compare the code."""
-        device = known_device(_wanted(user, account_state, session)) or "unknown"
-        name = f"mail:login:{user.account}:{device}"
-        of_device = self.ephemeral.count(name, limit=_TRIES_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
-        if isinstance(of_device, Refused):
-            self.log.record("throttled", limit="mail")
-            raise errors.TooManyRequests(
-                "too many codes of logins", retry_after=MAIL_SESSIONS_WINDOW_S - now % MAIL_SESSIONS_WINDOW_S
-            )
+        """Count a try of the session, of the device and of all known devices, then compare the code."""
+        device = known_device(_wanted(user, account_state, session))
+        self._count(f"{user.account}:{device or 'unknown'}", limit=_TRIES_MAX, now=now)
+        if device:
+            self._count(f"{user.account}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)
         ticket = session.ticket
         # The window is the hour in which the session ends, as in `CheckMailCode.check_code`.
         slot = self.ephemeral.count(
@@ -70,6 +76,14 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
         if not is_code(typed, code):
             self.log.record("mail_codes_guessed")
             raise InvalidCode("wrong code")
+
+    def _count(self, name: str, *, limit: int, now: int) -> None:
+        counted = self.ephemeral.count(f"mail:login:{name}", limit=limit, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
+        if isinstance(counted, Refused):
+            self.log.record("throttled", limit="mail")
+            raise errors.TooManyRequests(
+                "too many codes of logins", retry_after=MAIL_SESSIONS_WINDOW_S - now % MAIL_SESSIONS_WINDOW_S
+            )
 
 
 def _wanted(user: User, account_state: AccountState, session: OpenSession) -> Wanted:

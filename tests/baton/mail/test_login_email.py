@@ -11,7 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.baton.effects import Done
-from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S
+from chalicelib.baton.policy import (
+    MAIL_CODE_TRIES_MAX,
+    MAIL_SESSIONS_MAX,
+    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_WINDOW_S,
+)
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.mail.town import ADA, WRONG, Town
 from tests.baton.wire.conversation import Device, Said
@@ -152,6 +157,23 @@ def test_further_sessions_bring_no_further_guesses(town: Town) -> None:
     assert prove(thief, said, email_code=WRONG).code == "invalid_code"
 
 
+def test_many_known_devices_bring_no_further_guesses(town: Town) -> None:
+    """Bug: with the password, a thief logs in with any number of keys at another client. Each had tries of its own."""
+    town.registered(client_id="mobile")
+    tries = 0
+    for _ in range(MAIL_SESSIONS_PER_ACCOUNT_MAX // MAIL_SESSIONS_MAX + 1):
+        known = town.device(client_id="mobile")
+        assert known.login(ADA).status == 200
+        thief = Device(known.send, known.clock, "strict", key=known.key)
+        for _ in range(MAIL_SESSIONS_MAX):
+            said = ask(thief, ADA)
+            for _ in range(MAIL_CODE_TRIES_MAX):
+                guess = prove(thief, said, email_code=WRONG)
+                tries += guess.code == "invalid_code"
+    assert (guess.status, guess.code) == (429, "too_many_requests")
+    assert tries == MAIL_SESSIONS_PER_ACCOUNT_MAX * MAIL_CODE_TRIES_MAX
+
+
 def test_the_code_ends_with_its_session_and_with_the_credentials(town: Town) -> None:
     """The session is then void, and no code is sent for it."""
     phone = town.registered()
@@ -208,6 +230,21 @@ def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[.
     assert (said.status, said.code) == (403, "enrolment_required")
     assert "factors" not in said.members
     assert finish(town, device, said, enrol(device, said)).status == 200
+
+
+def test_a_repeated_registration_with_a_code_needs_no_second_code(make_town: Callable[..., Town]) -> None:
+    """Bug: after a lost answer, the repetition with the same code was asked for another mail code."""
+    town = make_town(clients="clients-mail.toml", registration="verify_first")
+    device = town.device(client_id="strict")
+    entry = device.entry(ADA)
+    del entry["password"]
+    session = device.post("/register/start", entry, token=None).members["mail_session"]
+    body = {**device.entry(ADA), "mail_session": session, "code": town.code()}
+    attempt = {"idempotency-key": "the-same-attempt-1"}
+    for _ in range(2):
+        said = device.post("/register", body, attempt, token=None)
+        assert (said.status, said.code) == (403, "enrolment_required")
+        assert "factors" not in said.members
 
 
 def test_without_mail_a_login_enrols_immediately(make_town: Callable[..., Town]) -> None:
