@@ -29,6 +29,9 @@ class MemoryLog:
     def start_request(self, *, request_id: str) -> None:
         """Clear the facts of the previous request."""
 
+    def end_request(self) -> None:
+        """Send nothing."""
+
     def set_lineage(self, *, lineage: str) -> None:
         """Add the lineage to all further events."""
 

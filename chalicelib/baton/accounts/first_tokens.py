@@ -180,12 +180,14 @@ class Admit(Struct, frozen=True, kw_only=True):
                     detail=f"This account has {LINEAGES_MAX} logins, and none of them can make room. Wait as "
                     "`Retry-After` says."
                     if isinstance(basis, HandingOver)
-                    else f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
+                    else f"This account has {LINEAGES_MAX} logins that began or ended within minutes. Wait as "
+                    "`Retry-After` says.",
                 )
             admitted = self.lineage_store.add_lineage(
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
+                self.log.set_lineage(lineage=lineage.id)  # not that of a login which this login replaced
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:

@@ -7,6 +7,7 @@ Baton uses no logging library. The format is one documented object, and a librar
 exchange and 6 ms of each cold start.
 """
 
+import contextlib
 import functools
 import os
 import sys
@@ -101,6 +102,12 @@ class Log:
         self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None
+
+    def end_request(self) -> None:
+        """Send the counts that no event has sent. The work may end without an event of ``_LAST``: a job that raised."""
+        with contextlib.suppress(Exception):  # a metric that cannot be written must not fail the work
+            if self._counted:
+                self._send()
 
     def set_lineage(self, *, lineage: str) -> None:
         """Add the lineage to all following lines of this request. Only the first call has an effect."""

@@ -87,6 +87,9 @@ class Log(Protocol):
     def start_request(self, *, request_id: str) -> None:
         """Begin a request: all following lines have this id, and no fact of the previous request."""
 
+    def end_request(self) -> None:
+        """End a request or a job: send the metrics that are not sent yet."""
+
     def set_lineage(self, *, lineage: LineageId) -> None:
         """Add the lineage to all following lines of this request. Only the first call has an effect."""
 

@@ -22,6 +22,13 @@ Event = TypeVar("Event")
 
 blueprint = Blueprint(__name__)
 
+_BY_HAND: dict[str, Any] = {
+    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), ""),
+    "detail": {},
+    "resources": [],
+}
+"""The members that Chalice reads of a scheduled event."""
+
 
 class Jobs(Struct, frozen=True, kw_only=True):
     """The functions that the jobs call, in one environment."""
@@ -63,7 +70,7 @@ def as_job(
     *,
     id_of: Callable[[Event], object] = lambda event: getattr(event, "event_id", ""),
 ) -> Callable[[Event], None]:
-    """Return a job that runs ``handler``. Its log lines have the id of the event, and its defects are logged.
+    """Return a job that runs ``handler``. Its log lines have the id of the event. Its defects and metrics are logged.
 
     An exception is raised again: Lambda counts the failure, and runs the job again.
     """
@@ -77,8 +84,20 @@ def as_job(
         except Exception as defect:
             dispatch.note_defect(defect)
             raise
+        finally:
+            dispatch.log.end_request()
 
     return job
+
+
+def _by_hand(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Accept an event without members too: ``aws lambda invoke`` without a payload starts the job by hand."""
+
+    @functools.wraps(handler)
+    def run(event: dict[str, Any] | None, context: object = None) -> None:
+        handler(_BY_HAND | (event or {}), context)
+
+    return run
 
 
 def _jobs() -> Jobs:
@@ -87,6 +106,7 @@ def _jobs() -> Jobs:
     return _installed[0]
 
 
+@_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def rotate_keys(event: CloudWatchEvent) -> None:
     """Rotate the keys that are due."""
@@ -94,6 +114,7 @@ def rotate_keys(event: CloudWatchEvent) -> None:
     jobs.run(event, jobs.rotate_keys)
 
 
+@_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def audit_configuration(event: CloudWatchEvent) -> None:
     """Check the configuration of tables, keys, logs and API, and report each difference from the requirements."""
@@ -101,6 +122,7 @@ def audit_configuration(event: CloudWatchEvent) -> None:
     jobs.run(event, jobs.audit_configuration)
 
 
+@_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def android_revocations(event: CloudWatchEvent) -> None:
     """Fetch Google's list of revoked certificates of Android devices."""
@@ -108,6 +130,7 @@ def android_revocations(event: CloudWatchEvent) -> None:
     jobs.run(event, jobs.fetch_revocations)
 
 
+@_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.HOURS))
 def apple_revocations(event: CloudWatchEvent) -> None:
     """Revoke the refresh tokens that Apple issued for Apple identities that were later removed from their accounts."""
@@ -129,6 +152,8 @@ def operate(event: object, context: object = None) -> dict[str, object]:
     except Exception as defect:
         installed.dispatch.note_defect(defect)
         raise
+    finally:
+        installed.dispatch.log.end_request()
 
 
 def jobs(event: dict[str, Any], context: object = None) -> None:

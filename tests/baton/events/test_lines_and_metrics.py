@@ -213,6 +213,24 @@ def test_the_scheduled_rotation_runs_as_in_lambda(
     assert len(module.baton.key_ring.current(now=int(clock.time())).signing) == 3
 
 
+@pytest.mark.parametrize("event", [{}, None])
+@pytest.mark.parametrize("job", [jobs.rotate_keys, jobs.apple_revocations, jobs.android_revocations])
+def test_a_scheduled_job_can_be_started_by_hand(
+    tables: Tables,
+    clock: DevelopmentClock,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Callable[[], list[dict[str, Any]]],
+    job: Callable[[Any, LambdaContext], None],
+    event: dict[str, Any] | None,
+) -> None:
+    """Bug: `aws lambda invoke` of the runbooks has no payload, and Chalice failed to read an event without members."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_LOG_LEVEL", "INFO")
+    load_environment(clock)
+    job(event, LambdaContext("by-hand"))
+    assert [name for name in events(lines()) if name.endswith("_checked")] != []
+
+
 def test_no_line_contains_a_secret(make_device: Callable[..., Device], capfd: pytest.CaptureFixture[str]) -> None:
     """At DEBUG with metrics, no line has a token, password, address, attempt, nonce, grant or signature."""
     phone = make_device()
@@ -243,6 +261,20 @@ def test_no_line_contains_a_secret(make_device: Callable[..., Device], capfd: py
     assert len(sent) > 20
     for secret in sent | {PASSWORD, NEW_PASSWORD, "ada@example.com", "Bob Builder", "a wrong one that is long"}:
         assert secret not in said
+
+
+def test_the_lines_of_a_login_name_the_new_login(
+    make_device: Callable[..., Device], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: they named the earlier login of the device, because its end was recorded first."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    before = phone.tokens["device_id"]
+    capfd.readouterr()
+    assert phone.login("ada@example.com").status == 200
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    named = {line["message"]: line["lineage"] for line in lines if "message" in line}
+    assert (named["login_replaced"], named["answered"]) == (before, phone.tokens["device_id"])
 
 
 def test_a_fact_that_is_not_listed_is_not_written(capfd: pytest.CaptureFixture[str]) -> None:

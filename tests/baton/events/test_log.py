@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +12,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from chalicelib.baton.events.log import Log
+from chalicelib.baton.http.jobs import as_job
 
 
 class Metric(Struct, forbid_unknown_fields=True):
@@ -108,6 +111,27 @@ def test_a_request_without_a_duration_does_not_report_the_previous_one(
     [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["exchanged"], document["refused_malformed"]) == (1, 1)
     assert "exchange_ms" not in document
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_sends_its_metrics_also_if_it_raises(log: Log, capfd: pytest.CaptureFixture[str], *, fails: bool) -> None:
+    """Bug: only some events sent the metrics. The functions for mail and for operators never record such an event."""
+
+    def note_defect(defect: Exception) -> None:
+        log.record("internal_error", kind=type(defect).__name__, where="here")
+
+    def carry_out(_: object) -> None:
+        log.record("mail_sent", mail="verify")
+        if fails:
+            raise LookupError
+
+    dispatch: Any = SimpleNamespace(log=log, entropy=os.urandom, note_defect=note_defect)
+    with pytest.raises(LookupError) if fails else nullcontext():
+        as_job(dispatch, carry_out)(object())
+    [document] = [line for line in written(capfd) if "_aws" in line]
+    assert (document["mail_sent"], document.get("internal_error")) == (1, 1 if fails else None)
+    log.end_request()
+    assert written(capfd) == []
 
 
 def test_a_metric_is_sent_as_its_sum(log: Log, capfd: pytest.CaptureFixture[str]) -> None:

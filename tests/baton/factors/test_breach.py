@@ -37,6 +37,9 @@ class Service:
     def start_request(self, *, request_id: str) -> None:
         """Log nothing."""
 
+    def end_request(self) -> None:
+        """Log nothing."""
+
     def set_lineage(self, *, lineage: str) -> None:
         """Log nothing."""
 
