@@ -126,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             port=self.server.server_port,
             has_body=bool(body),
             media_type=media_type,
+            secure=isinstance(self.connection, ssl.SSLSocket),
         )
 
     def _is_gone(self) -> bool:

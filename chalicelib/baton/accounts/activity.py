@@ -143,7 +143,7 @@ def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
         # The audit stores strings. With `strict=False` the conversion makes numbers of them.
         second = {name: told[name] for name in SecondUse.__struct_fields__ if name in told}
         return Evidence(first=first, second=msgspec.convert({**second, "at": stored.event.at}, SecondUse, strict=False))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, msgspec.ValidationError):
         return UNSET
 
 

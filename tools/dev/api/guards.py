@@ -12,11 +12,19 @@ _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 def check(
-    method: str, headers: Iterable[tuple[str, str]], *, source: str, port: int, has_body: bool, media_type: str = JSON
+    method: str,
+    headers: Iterable[tuple[str, str]],
+    *,
+    source: str,
+    port: int,
+    has_body: bool,
+    media_type: str = JSON,
+    secure: bool = False,
 ) -> None:
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
-    A write must also have the media type ``media_type``, except a ``DELETE`` without a body.
+    A write must also have the media type ``media_type``, except a ``DELETE`` without a body. ``secure``: the request
+    came over TLS, so the server's own pages have https.
 
     ``Host`` is checked because a page can point its own domain name to this machine (DNS rebinding). The browser then
     treats the request as same-origin, and only ``Host`` shows the foreign name.
@@ -29,7 +37,7 @@ def check(
     hosts = own_hosts(port)
     if len(fields.get("host", ())) != 1 or fields["host"][0].lower() not in hosts:
         raise DevRefusal(403, "forbidden", f"The host must be one of {', '.join(hosts)}.")
-    origins = {f"http://{host}" for host in hosts}
+    origins = {f"{'https' if secure else 'http'}://{host}" for host in hosts}
     if any(origin not in origins for origin in fields.get("origin", ())):
         raise DevRefusal(403, "forbidden", "A page of another origin may not open this.")
     if any(site.lower() not in _SITES for site in fields.get("sec-fetch-site", ())):

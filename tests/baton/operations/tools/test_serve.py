@@ -116,6 +116,16 @@ def test_make_dev_serves_over_https(capsys: pytest.CaptureFixture[str]) -> None:
             assert answer.headers["Secure-Session-Registration"].startswith('(ES256);path="/api/session/bind";')
         with pytest.raises(urllib.error.URLError, match="certificate"):
             urllib.request.urlopen(request, timeout=20)
+
+        # The console of this server is a page of this origin. A page of http://localhost is another server's.
+        def clock(page: str) -> urllib.request.Request:
+            fields = {"Content-Type": "application/json", "Origin": page}
+            return urllib.request.Request(f"{origin}/_dev/clock", data=b'{"skip": 0}', headers=fields)
+
+        with urllib.request.urlopen(clock(origin), timeout=20, context=context) as answer:
+            assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(clock(origin.replace("https", "http")), timeout=20, context=context)
         printed = serve.table(running, sys.stdout)
         assert f"--cacert {running.authority} {running.url}/login" in printed
         assert "certutil" in printed
