@@ -21,7 +21,7 @@ LISTED: Final[list[Mutant]] = [
         ("an entry is removed a second before the minimum age", "if waits[one.id] <= 0)", "if waits[one.id] <= 1)"),
         ("the age of an ended login counts from its login, not from its end", "return now - max(lineage.auth_time, min(ended.at, now))", "return now - lineage.auth_time"),
         ("an end by a clock that is ahead makes the age negative", "min(ended.at, now))", "ended.at)"),
-        ("entries from before a password change keep the owner out", "        if void and lineage.epoch != account_state.epoch:\n", "        if False:\n"),
+        ("entries from before a password change keep the owner out", '        if void and lineage.epoch != account_state.epoch and "pwd" in lineage.assurance.amr:\n', "        if False:\n"),
         ("the time until there is room is too short", "later[missing - 1] if", "later[0] if"),
         ("a recorded day of use counts from the start of the day", "(lineage.last_used_day + 1) * DAY_S - 1", "lineage.last_used_day * DAY_S"),
         ("a recorded day of use counts as a time in the future", "max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))", "max(lineage.issued_at, (lineage.last_used_day + 1) * DAY_S - 1)"),
@@ -855,6 +855,7 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/accounts/login_restore.py",
         ("a restore by a challenge of any key", "Ceremony.RESTORE, client=client, now=now, key=key\n", "Ceremony.RESTORE, client=client, now=now\n"),
+        ("a later login revives a restore key", "            if lineage.auth_time > restore_key.made_at + ISSUED_AHEAD_MAX_S:\n", "            if False:\n"),
         ("a challenge restores twice", '            raise ChallengeInvalid("challenge: used by another request")\n', "            pass\n"),
         ("a sixth restore of a day", '            raise errors.TooManyRequests(\n                "restores limit is reached",', '            errors.TooManyRequests(\n                "restores limit is reached",'),
         ("a retry counts as a restore", "        if account_state.lineages.keys().isdisjoint(ids):  # else it is a retry\n", "        if True:\n"),
@@ -954,7 +955,8 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/mail/login_code.py",
         ("a session of a login has any number of tries", "        if isinstance(slot, Refused):\n", "        if False:\n"),
-        ("each session brings new guesses", "        if isinstance(of_device, Refused):\n", "        if False:\n"),
+        ("each session brings new guesses", "        if isinstance(counted, Refused):\n", "        if False:\n"),
+        ("each known device brings new guesses", "        if device:\n", "        if False:\n"),
         ("any code of a login will do", "if not is_code(typed, code):", "if False:"),
     ),
     *_of(

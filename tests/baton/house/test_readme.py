@@ -85,9 +85,8 @@ def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
     (origin,) = registry["webauthn"]["origins"]
     on = [name for name, row in registry["client"].items() if origin in row.get("webauthn_origins", [])]
     page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8").replace("\n", " ")
-    named = f"{', '.join(f'`{name}`' for name in on[:-1])} and `{on[-1]}`"
-    assert f"passkeys are on for the clients {named}." in page
-    assert f"`rp_id` is `{registry['webauthn']['rp_id']}`, and the only origin is `{origin}`" in page
+    assert f"passkeys are on for the clients {', '.join(f'`{name}`' for name in on)} and" in page
+    assert f"`rp_id` is `{registry['webauthn']['rp_id']}`, and the only web origin is `{origin}`" in page
     assert f"pages of `{origin}`" in README
 
 
