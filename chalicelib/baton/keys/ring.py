@@ -139,6 +139,11 @@ class Ring(Struct, frozen=True):
                 return root
         return None
 
+    def was_in_use(self, root: Root, at: int) -> bool:
+        """Check that a root was the newest usable one at a time (seconds), or was that at most ten minutes before."""
+        later = [one.used_from for one in self.roots if one.version > root.version]
+        return all(at <= used_from + ISSUED_AFTER_KEY_MAX_S for used_from in later)
+
     def email_index(self, email: str) -> EmailIndex:
         """Return the index of a canonical e-mail address: HMAC-SHA256 with a key that never rotates."""
         return EmailIndex(encode_base64url(_mac(derive(self.email_key, b"email index"), email)))

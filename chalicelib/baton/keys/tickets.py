@@ -102,7 +102,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.
         TicketInvalid: the text is not a ticket, or the ticket was altered, has another purpose, expired, was issued
-            before the not-before time, or is bound to other values.
+            before the not-before time or after the period of its root, or is bound to other values.
         Unavailable: a genuine ticket from the future. The clocks of this deployment disagree.
 
     """
@@ -125,6 +125,8 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
         raise TicketInvalid("expired")
     if ticket.issued_at < ring.not_before:
         raise TicketInvalid("issued before the not-before time")
+    if not ring.was_in_use(root, ticket.issued_at):  # a thief with an earlier root must not make new tickets
+        raise TicketInvalid("issued after the period of its root")
     for name, value_here in bound_to.items():
         if getattr(ticket, name) != value_here:
             raise TicketInvalid(f"bound to another {name}")

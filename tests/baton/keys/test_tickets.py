@@ -19,7 +19,12 @@ from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Root
 from chalicelib.baton.keys.rotation import KEY_KEPT_AFTER_USE_S, make_ring, raise_not_before, rotate_root
 from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
-from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TICKET_BYTES_MAX
+from chalicelib.baton.policy import (
+    ISSUED_AFTER_KEY_MAX_S,
+    ISSUED_AHEAD_MAX_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+    TICKET_BYTES_MAX,
+)
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 from tests.baton.keys.test_key_ring import counted_entropy
 from tests.vectors import load
@@ -201,6 +206,18 @@ def test_a_ticket_opens_after_a_rotation_of_the_root() -> None:
     under_the_new = seal_ticket(later, rotated, now=used)
     assert decode_base64url(under_the_new.removeprefix("as."))[0] == 2
     assert opened(under_the_new, ring=rotated, now=used) == later
+
+
+def test_an_earlier_root_makes_no_new_ticket() -> None:
+    """Bug: after a rotation, a thief with the earlier root could make tickets, such as the link of a reset."""
+    rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
+    ends = rotated.roots[1].used_from
+    for issued_at in (ends - 1, ends + ISSUED_AFTER_KEY_MAX_S):
+        late = seal_ticket(replace(SESSION, issued_at=issued_at), RING, now=NOW)
+        assert opened(late, ring=rotated, now=issued_at).issued_at == issued_at
+    forged = seal_ticket(replace(SESSION, issued_at=issued_at + 1), RING, now=NOW)
+    with pytest.raises(TicketInvalid, match="after the period of its root"):
+        opened(forged, ring=rotated, now=issued_at + 1)
 
 
 def test_a_ticket_with_an_unknown_root_has_its_own_error() -> None:
