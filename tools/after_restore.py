@@ -136,7 +136,7 @@ def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since:
     nothing was replaced: the account does not exist, is disabled, or has no address for a reset by mail.
     """
     user = users.get(account)
-    mark = hashlib.sha256(f"after-restore {since}".encode()).digest()[:16]
+    mark = hashlib.sha256(f"after-restore {since} {account}".encode()).digest()[:16]
     if user is None or user.reset_mark == mark:
         return user is not None
     if not user.email:
