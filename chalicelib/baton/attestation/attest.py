@@ -62,6 +62,8 @@ class AttestLogin(Struct, frozen=True, kw_only=True):
         lineage = caller.account_state.lineages[caller.device_id]
         try:
             judged = self.judge.evidence(client, lineage.binding, evidence, now=now)
+        except errors.Unavailable:  # no verdict on the evidence
+            raise
         except Refusal as refused:
             self.judge.log.record("attestation_refused", client=client.id, reason=refused.reason)
             raise

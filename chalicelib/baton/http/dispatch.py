@@ -192,7 +192,7 @@ class Dispatch(Struct, kw_only=True):
             "refused" if refusal else "answered",
             route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",
             status=response.status_code,
-            **({"code": refusal.code, "reason": refusal.reason} if refusal else {}),
+            **({"code": refusal.code, "reason": _reason_of(refusal)} if refusal else {}),
         )
         return response
 
@@ -207,6 +207,11 @@ class Dispatch(Struct, kw_only=True):
         self.log.start_request(request_id=request_id)
         self.begin()
         return event, request_id
+
+
+def _reason_of(refusal: errors.Refusal) -> str:
+    """Return the private reason for the log, or else the end reason that the answer has too."""
+    return refusal.reason or str(refusal.members.get("reason", ""))
 
 
 def may_repeat(method: str, spec: RouteSpec) -> bool:

@@ -95,7 +95,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
             # Baton does not have the key that signed, so it cannot verify the signature. All other checks have passed.
-            self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
+            self.foreign_keys.report(proved.token.account, proved.token.lineage, client=proved.client.id, now=now)
             if self.revoke_on_wrong_key:
                 ended = self.end_reused(
                     proved,

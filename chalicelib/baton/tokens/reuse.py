@@ -33,7 +33,7 @@ class ForeignKeys:
         self._log = log
         self._told: dict[AccountId, int] = {}
 
-    def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
+    def report(self, account: AccountId, lineage: LineageId, *, client: str, now: int) -> None:
         """Record ``exchange_wrong_key``, unless that was done for this account within 15 minutes."""
         told_at = self._told.get(account)
         if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
@@ -41,7 +41,7 @@ class ForeignKeys:
         self._told[account] = now
         if len(self._told) > FOREIGN_KEYS_REMEMBERED:
             del self._told[next(iter(self._told))]
-        self._log.record("exchange_wrong_key", account=account, lineage=lineage)
+        self._log.record("exchange_wrong_key", account=account, lineage=lineage, client=client)
 
 
 class EndReused(Struct, frozen=True, kw_only=True):

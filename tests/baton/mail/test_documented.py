@@ -67,7 +67,7 @@ def test_every_setting_and_every_notice_is_on_the_page() -> None:
     told = set(re.findall(r"^\| `(\w+)`[^|]* \| [A-Z]", PAGE.partition("## Notices")[2], re.MULTILINE))
     assert told == {event for event, kind in EVENTS.items() if kind.notice}
     for name in re.findall(r"`\$(\w+)`", PAGE):
-        assert name in {"product", "code", "minutes", "device", "time", "link", "undo", "not_me"}
+        assert name in {"product", "code", "minutes", "device", "time", "link", "undo", "not_me", "url"}
     assert templates.LANGUAGES == ("en", "zh")
 
 
