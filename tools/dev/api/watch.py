@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec.structs import replace
 
+from chalicelib.baton.testing import gateway
 from chalicelib.baton.testing.clock import DevelopmentClock
-from chalicelib.baton.testing.gateway import APP, load_app
 from tools.dev.api import units
 from tools.dev.api.conditions import name_of
 from tools.dev.api.masks import masked_base
@@ -54,7 +54,7 @@ class Watch:
 
     def load(self) -> ModuleType:
         """Load ``app.py`` as a new environment, with the current modules of Baton."""
-        module = load_app(APP, self._effects())
+        module = gateway.load_app(gateway.APP, self._effects())
         _hook(importlib.import_module("chalicelib.baton.tokens.presented"))
         for baton in batons(module):
             baton._dispatch.after = _unwatched(baton._dispatch.after)

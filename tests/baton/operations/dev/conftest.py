@@ -12,11 +12,9 @@ from unittest import mock
 import pytest
 
 from baton_testing import Development
-from tests.baton.fixture import APP
 from tests.baton.wire import conversation
 from tests.baton.wire.conversation import Device, Said
 from tools.dev import serve
-from tools.dev.api import watch
 
 _NUMBERS = itertools.count()
 
@@ -97,7 +95,6 @@ def server() -> Iterator[Server]:
         mock.patch.dict(
             os.environ, {**kept, "BATON_LOG_LEVEL": "ERROR", "BATON_TABLE_PREFIX": "development"}, clear=True
         ),
-        mock.patch.object(watch, "APP", APP),  # in the tree of a team, app.py is the team's
         serve.development(0) as running,
         mock.patch.object(conversation, "HOST", f"localhost:{running.server.server_port}"),
     ):
