@@ -148,7 +148,12 @@ class TestUnlink:
 
         with ThreadPoolExecutor(2) as pool:
             said = list(pool.map(remove, grants))
-        assert sorted(one.status for one in said) == [204, 401]
+        # The loser finds its login ended, or reads first that one credential is left.
+        done, refused = sorted(said, key=lambda one: one.status)
+        assert (done.status, refused.status, refused.code) in {
+            (204, 401, "login_required"),
+            (204, 409, "last_credential"),
+        }
         assert len(scene.tables.users[account].identities) == 1
 
 
