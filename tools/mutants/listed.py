@@ -107,6 +107,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/keys/tickets.py",
+        ("an earlier root makes new tickets", "    if not ring.was_in_use(root, ticket.issued_at):", "    if False:"),
         ("tickets of every purpose have the same key", 'b"ticket " + purpose.encode()', 'b"ticket"'),
         ("the purpose of a ticket is not authenticated", "[_DOMAIN, purpose.name.encode(), version]", "[_DOMAIN, version]"),
         ("the version of a ticket is not authenticated", "[_DOMAIN, purpose.name.encode(), version]", "[_DOMAIN, purpose.name.encode()]"),

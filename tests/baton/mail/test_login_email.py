@@ -219,14 +219,20 @@ def test_an_account_with_a_factor_gets_no_code(town: Town) -> None:
     assert len(town.mails()) == before
 
 
-def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[..., Town]) -> None:
-    """At a client that requires a factor, the app enrols it next, without another mail code."""
+def with_a_code(make_town: Callable[..., Town]) -> tuple[Town, Device, dict[str, str]]:
+    """Return a device of the client that requires a factor, and the members that prove the mailbox."""
     town = make_town(clients="clients-mail.toml", registration="verify_first")
     device = town.device(client_id="strict")
     entry = device.entry(ADA)
     del entry["password"]
     session = device.post("/register/start", entry, token=None).members["mail_session"]
-    said = device.register(ADA, mail_session=session, code=town.code())
+    return town, device, {"mail_session": session, "code": town.code()}
+
+
+def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[..., Town]) -> None:
+    """At a client that requires a factor, the app enrols it next, without another mail code."""
+    town, device, proof = with_a_code(make_town)
+    said = device.register(ADA, **proof)
     assert (said.status, said.code) == (403, "enrolment_required")
     assert "factors" not in said.members
     assert finish(town, device, said, enrol(device, said)).status == 200
@@ -234,12 +240,8 @@ def test_a_registration_with_a_code_has_proved_the_mailbox(make_town: Callable[.
 
 def test_a_repeated_registration_with_a_code_needs_no_second_code(make_town: Callable[..., Town]) -> None:
     """Bug: after a lost answer, the repetition with the same code was asked for another mail code."""
-    town = make_town(clients="clients-mail.toml", registration="verify_first")
-    device = town.device(client_id="strict")
-    entry = device.entry(ADA)
-    del entry["password"]
-    session = device.post("/register/start", entry, token=None).members["mail_session"]
-    body = {**device.entry(ADA), "mail_session": session, "code": town.code()}
+    _, device, proof = with_a_code(make_town)
+    body = {**device.entry(ADA), **proof}
     attempt = {"idempotency-key": "the-same-attempt-1"}
     for _ in range(2):
         said = device.post("/register", body, attempt, token=None)
