@@ -475,10 +475,8 @@ def main(arguments: Sequence[str]) -> int:
                 arn = key_arn(stage, client("kms"))
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
                 print(f"ok: filled in .chalice/config.json, {', '.join(stage.policies.values())}")
-                again = (
-                    "" if deployed_api(name) else "; then run both commands again: before, the API has no id and no URL"
-                )
-                print(f"next: chalice deploy --stage {name}{again}")
+                again = "" if deployed_api(name) else ". Then run all three again: now the API has no id and no URL"
+                print(f"next: make package STAGE={name}, then in build/source: chalice deploy --stage {name}{again}")
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2

@@ -175,10 +175,11 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Whether refusals are written as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
     """The shape of the answer by status, for the description."""
-    session: Literal["kept", "renewed", "ended"] = "kept"
+    session: Literal["kept", "renewed", "replaced", "ended"] = "kept"
     """The effect of a success on the cookies of the caller.
 
     ``renewed``: the person was proved, so the session id changes. A request with a used grant does the same.
+    ``replaced``: all other logins ended, so the earlier cookies of this login stop working too.
     """
     login_page: str = ""
     """The login page to which a browser without a login is sent."""

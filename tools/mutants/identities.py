@@ -48,7 +48,7 @@ IDENTITIES: Final[list[Mutant]] = [
             "body=LinkShape, bound=True, step_up=proved, takes_attempt=True",
             "body=LinkShape, bound=True, takes_attempt=True",
         ),
-        ("an unlink needs no step-up", "unlink, step_up=proved)", "unlink)"),
+        ("an unlink needs no step-up", "unlink, step_up=proved, ", "unlink, "),
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/identities.py",

@@ -11,6 +11,7 @@ BROWSER = (
     "tests/baton/browser/test_sites.py",
     "tests/baton/browser/test_sessions.py",
     "tests/baton/browser/test_pages.py",
+    "tests/baton/browser/test_replaced_cookies.py",
 )
 ATTESTED = ("tests/baton/attestation/test_logins.py", "tests/baton/attestation/test_operations.py")
 APPLE = ("tests/baton/federation/test_apple.py", "tests/baton/federation/test_apple_deletion.py")

@@ -51,7 +51,7 @@ class ExportedFactor(Struct, frozen=True, kw_only=True):
     """A factor. The export does not contain its secret.
 
     A ``remembered_device`` has proved a second factor, so its logins need no second factor for some days. With a
-    ``restore_key``, the owner can log in on the next phone while the login that made it is live.
+    ``restore_key``, the owner can log in on the next phone while the login that made the key is live.
     """
 
     kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey", "restore_key"]

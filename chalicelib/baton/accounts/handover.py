@@ -75,7 +75,7 @@ class Offered(Struct, frozen=True):
 
 
 class HandOver(Struct, frozen=True, kw_only=True):
-    """Make a code for a browser, and redeem a code. ``deliver`` is ``None`` if no client delivers cookies."""
+    """Make a code for a browser, and redeem a code. ``deliver`` is ``None`` if there is no cookie client."""
 
     clock: Clock
     entropy: Entropy
@@ -93,7 +93,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         """Return a code with which a browser can log in to the client ``client_id``. Nothing is written.
 
         Raises:
-            UnknownClient: ``client_id`` is not a client that delivers cookies, or the client is out of service.
+            UnknownClient: ``client_id`` is not a cookie client, or the client is out of service.
             NextInvalid: ``next_page`` is not a path of this site.
             InsufficientAcr: a login at this client needs a second factor, and the login of the app has proved none.
 

@@ -26,7 +26,10 @@ class HandoverShape(Body):
 
 
 class RedeemShape(Body):
-    """``POST /session/redeem``. ``confirm`` uses the code. Without it, the answer only shows the account and device."""
+    """``POST /session/redeem``. ``confirm`` uses the code.
+
+    Without ``confirm``, the answer only shows the account and the device.
+    """
 
     code: TicketText
     confirm: bool = False

@@ -33,7 +33,7 @@ class CodeSent(Struct, frozen=True):
 
 
 class ProveLoginEmail(Struct, frozen=True, kw_only=True):
-    """Send a code to the address of the account that logs in, and check the code. ``codes``: ``None`` without mail."""
+    """Send a code to the address of the account, and check the code. ``codes`` is ``None`` if mail is off."""
 
     clock: Clock
     read_session: ReadSession
@@ -47,8 +47,8 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``InvalidSession``, ``TooManyRequests``, ``FactorRequired`` if the account has a factor, and ``NotFound``
-        if mail is off or the account has no address.
+        Raises ``InvalidSession``, ``TooManyRequests``, ``FactorRequired`` if the account has a second factor, and
+        ``NotFound`` if mail is off or the account has no address.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)

@@ -43,7 +43,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
     admit: Admit
 
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
-        """Return the options for any passkey of this server. No account is read: the request names none.
+        """Return the options to prove any passkey. The request names no account, so none is read.
 
         Raises ``NotFound`` if the client cannot use passkeys.
         """

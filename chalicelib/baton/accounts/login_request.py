@@ -40,7 +40,7 @@ _RETIRED = "This client_id is out of service. Update the app, or use the client_
 
 
 class Device(Struct, frozen=True):
-    """The device in a request: its name, and its public key, or ``hmac`` if it requests an HMAC secret."""
+    """The device in a request. ``hmac``: the device requests an HMAC secret instead of sending a public key."""
 
     name: str = ""
     public_key: PublicKey | None = None
@@ -48,7 +48,7 @@ class Device(Struct, frozen=True):
 
 
 class LoginRequest(Struct, frozen=True):
-    """A verified request for a lineage. ``email`` is canonical. It is empty if the request has none."""
+    """A verified request for a lineage. ``email`` is canonical, or empty if the request has no address."""
 
     email: str
     client: Client
@@ -107,7 +107,7 @@ class LoginRequest(Struct, frozen=True):
 
 
 class ReadLoginRequest(Struct, frozen=True, kw_only=True):
-    """Check the common part of a registration or a login. No database is read, except for the cached key ring."""
+    """Check what registrations and logins have in common. No account is read."""
 
     entropy: Entropy
     clients: Clients

@@ -35,8 +35,8 @@ class Migrated(Struct, frozen=True):
 
     ``email_verified``: the person proved the address in the other system. ``source_id`` is the id of the account in
     that system: the event ``account_migrated`` records this id. ``second_factor``: the other system also requires a
-    second factor, which the person has not proved yet. Then the person must prove the mailbox and enrol a factor at
-    Baton before the first token.
+    second factor, which the person has not proved yet. In this case, the person must send back a mailed code and enrol
+    a factor at Baton before the first token.
     """
 
     email_verified: bool = False

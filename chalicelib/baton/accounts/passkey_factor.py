@@ -31,8 +31,9 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made``: an earlier request with the same enrolment added the factor and made these recovery codes. The tuple is
-    empty if they cannot be returned again. ``None``: no earlier request has added the factor.
+    ``made`` is ``None`` until a request has added the factor. For a repeated request, ``made`` has the recovery codes
+    of the first request. It is empty if these codes cannot be returned again.
+
     ``complete(by_new_key)`` checks the proof. It returns the change to store, and the new recovery codes, if any.
     ``by_new_key``: the device of this login is new to the account (`factors.rules.is_new_key`).
     """

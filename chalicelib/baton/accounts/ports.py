@@ -31,16 +31,16 @@ class AddressProof(Protocol):
 
 
 class LoginCodes(Protocol):
-    """Codes by mail. A login must prove such a code before it enrols a second factor for an account that has none."""
+    """Codes by mail. A login needs such a code before it enrols a second factor for an account that has none."""
 
     def send(self, user: User, account_state: AccountState, session: "OpenSession", *, source: str, now: int) -> int:
-        """Send the code of a session to the address of its account. Return for how many seconds it is valid.
+        """Send the code of the session to the address of the user. Return for how many seconds the code is valid.
 
         Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued.
         """
 
     def check(self, user: User, account_state: AccountState, session: "OpenSession", typed: str, *, now: int) -> None:
-        """Compare the code that a person typed. Raises ``InvalidCode`` and ``TooManyRequests``."""
+        """Check the code that a person typed. Raises ``InvalidCode`` and ``TooManyRequests``."""
 
 
 class ForgetLater(Protocol):
@@ -78,8 +78,8 @@ class Users(Passwords, Protocol):
         """Write e-mail index entry, user and account state in one transaction.
 
         None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account of the
-        existing index entry. If only the user or the account state exists, ``AddressTaken.account`` is
-        ``user.account``: an account with this id was deleted.
+        existing index entry. If the address is free, ``AddressTaken.account`` is ``user.account``: an account with this
+        id was deleted.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
@@ -87,6 +87,7 @@ class Users(Passwords, Protocol):
 
         This is one transaction, with these conditions: the epoch is as in ``expected``, the credentials version is as
         in ``actor``, and the actor's lineage is active. Every other lineage ends with reason ``password_changed``.
+        If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
         """
 
     def set_first_password(
@@ -94,10 +95,11 @@ class Users(Passwords, Protocol):
     ) -> Done | Moved:
         """Set the first password of an account that waits for it (``User.migrate``), and store that it no longer waits.
 
-        ``verified``: store that the address is proved. ``demands``: require a second factor from now on. This is one
-        transaction, with these conditions: the account has no password and waits, the credentials version is as in
-        ``user``, and the account state is active, with status, epoch and credentials version as in ``expected``. The
-        credentials version rises in both items. No login ends.
+        ``verified``: store that the address is proved. ``demands``: require a second factor from now on. The
+        credentials version rises in the user and in the account state. No login ends.
+
+        This is one transaction, with two conditions. The user waits, has no password, and has the credentials version
+        of ``user``. The account state is active, and has the epoch and the credentials version of ``expected``.
         """
 
     def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
@@ -116,10 +118,10 @@ class ProvingUsers(Users, Protocol):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address of the login's account is proved, and the language of its mails, if it is given.
+        """Store that the address of the account is proved. Store ``language`` for its mails, unless it is empty.
 
-        This is one transaction, with two conditions. The credentials version is as in ``by``. The lineage of an
-        ``Actor`` is live, or the ``UnfinishedLogin``, which has no lineage yet, is still valid (`rules.may_go_on`).
-        An address that was proved before keeps its first time of proof. ``Refused``: the account has no user, or the
-        unfinished login is no longer valid.
+        This is one transaction, with two conditions. The credentials version is as in ``by``. The lineage of the
+        ``Actor`` is live, or the ``UnfinishedLogin`` is still valid (`rules.may_go_on`). An address that was proved
+        before keeps its first time of proof. ``Refused``: the account has no user, or the unfinished login is no longer
+        valid.
         """

@@ -93,7 +93,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
         *_second_steps(finish_login, prove_email),
         *_login_by_key(login_with_passkey, restore_login),
         Route("DELETE", "/me", delete_account, step_up=StepUp(), session="ended"),
-        Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp()),
+        Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp(), session="replaced"),
         Route("DELETE", "/me/devices/{device_id}", end, step_up=StepUp()),
     )
 

@@ -72,8 +72,8 @@ class Registration(Entry):
 class FactorShape(Body):
     """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
-    ``email_code`` is the code that ``POST /login/email-code`` sent. With ``enrolment``, send one of two members:
-    ``totp`` is the first code of the new authenticator app, ``passkey`` is the registration of the new passkey.
+    ``email_code`` is the code that ``POST /login/email-code`` sent. With ``enrolment``, send ``totp`` (the first code
+    of the new authenticator app) or ``passkey`` (the registration of the new passkey).
     ``remember_device``: later logins with this device's key need no second factor for some days.
     """
 

@@ -81,5 +81,5 @@ def apple_root() -> x509.Certificate:
 
 @cache
 def google_roots() -> tuple[x509.Certificate, ...]:
-    """Return the roots of Key Attestation: RSA, and P-384 since 2026."""
+    """Return the two roots of Key Attestation: one with an RSA key, and one with a P-384 key (since 2026)."""
     return tuple(x509.load_pem_x509_certificates(_GOOGLE))

@@ -41,7 +41,7 @@ class AndroidRules(Struct, frozen=True):
     """The Android apps of a client, and its requirements of a phone.
 
     ``packages``: for each package name, the SHA-256 of the signing certificates. ``security``: the lowest accepted
-    level. ``boot_keys``: the boot keys of accepted operating systems that are not from the maker, such as GrapheneOS.
+    level. ``boot_keys``: the boot keys of accepted operating systems other than the phone maker's, such as GrapheneOS.
     """
 
     packages: Mapping[str, tuple[bytes, ...]]
@@ -61,8 +61,8 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
 ) -> Accepted:
     """Verify a chain of certificates (DER, the leaf first), and return the facts. Raises ``EvidenceRefused``.
 
-    ``thumbprint`` is that of the key of the device (RFC 7638, 32 bytes). ``anchors`` are Google's root certificates,
-    and ``revoked`` the digests of revoked serials.
+    ``thumbprint`` is the RFC 7638 thumbprint of the device key (32 bytes). ``anchors`` are Google's root certificates.
+    ``revoked`` has the digests of revoked serials.
     """
     certificates = read_certificates(chain)
     below = _checked_chain(certificates, anchors, now=now)

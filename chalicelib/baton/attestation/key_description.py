@@ -72,9 +72,9 @@ class RootOfTrust(Struct, frozen=True):
 class KeyDescription(Struct, frozen=True):
     """The contents of the extension. ``level`` is the lower of the security levels of the attestation and of KeyMint.
 
-    ``packages`` and ``digests`` are the apps that may use the key, and the SHA-256 of their signing certificates. The
-    operating system states them. The hardware states all other facts. ``all_applications`` is also true if only the
-    operating system states it.
+    ``packages`` are the apps that may use the key. ``digests`` are the SHA-256 of their signing certificates. The
+    operating system states both. The hardware states the other members. ``all_applications`` is true if either of
+    the two states it.
     """
 
     level: int

@@ -102,8 +102,9 @@ def is_of_apple(attestation: Attestation) -> bool:
 def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
     """Return why remembered evidence does not suffice for a client, or an empty text if it suffices.
 
-    The evidence is compared with what the client accepts now: its apps, the environment ``development`` and the
-    security level. Other requirements, such as ``categories`` and ``boot_keys``, are not checked again.
+    This checks that the client still accepts the app, the security level (Android) and, for an app in development,
+    the environment ``development``. Evidence of App Attest must also be at most 90 days old. Other requirements, such
+    as ``categories`` and ``boot_keys``, are not checked again.
     """
     policy, apps = client.attestation, client.apps
     if is_of_apple(known.attestation):

@@ -33,7 +33,7 @@ class AttestationFailedOnce(Refusal):
 
 
 def failed(reason: Reason, why: str) -> Refusal:
-    """Return the refusal of evidence. ``why`` is private."""
+    """Return the refusal of evidence. ``why`` is only for the log."""
     if reason in {"key", "counter"}:
         return AttestationFailedOnce(why, reason=reason)
     return AttestationFailed(why, reason=reason)

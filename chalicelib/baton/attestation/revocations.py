@@ -63,7 +63,7 @@ class FetchRevocations(Struct, frozen=True, kw_only=True):
 
 
 def read_list(answer: object) -> frozenset[bytes]:
-    """Read the list: the digests of the serials that are revoked or suspended. Raises ``NotAList``."""
+    """Return the digests of all revoked or suspended serials in the answer of Google. Raises ``NotAList``."""
     if not isinstance(answer, bytes):
         raise NotAList("no answer")
     try:

@@ -34,10 +34,11 @@ ChallengeText = Annotated[
 
 
 class EvidenceShape(Body, kw_only=True):
-    """Evidence of the app and its device.
+    """Evidence of the app and its device. The other members depend on ``format``.
 
-    ``apple-attestation`` and ``apple-assertion`` have ``challenge``, ``key_id`` and ``object``; ``android-key`` has
-    ``challenge`` and ``chain``, the leaf first; ``none`` has ``reason``, and counts as no evidence.
+    Formats ``apple-attestation`` and ``apple-assertion`` have ``challenge``, ``key_id`` and ``object``. Format
+    ``android-key`` has ``challenge``, and ``chain`` with the leaf certificate first. Format ``none`` has ``reason``,
+    and counts as no evidence.
     """
 
     format: Format

@@ -115,7 +115,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
     https: bool
 
     def offers(self, client: Client) -> bool:
-        """Check whether logins of this client are offered a binding. Over plain http no browser binds."""
+        """Check whether Baton offers a binding to logins of this client. Over plain http, Baton offers none."""
         return client.device_bound == "offer" and self.https
 
     def offer(

@@ -40,7 +40,7 @@ class WebLogin(Struct, frozen=True, kw_only=True):
 
     If a browser sends neither ``Origin`` nor ``Sec-Fetch-Site``, the page must send ``csrf_token`` in the header
     ``Baton-CSRF``.
-    ``recovery_codes`` and ``recovery_codes_left`` are those of the answer to ``POST /login/factor``.
+    Only an answer to ``POST /login/factor`` can have ``recovery_codes`` or ``recovery_codes_left``.
     """
 
     account_id: AccountId
@@ -132,7 +132,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
             return
         account_state = self.lineage_store.get(other.account)
         lineage = account_state.lineages.get(other.lineage) if account_state else None
-        if lineage is None:
+        if lineage is None or lineage.generation != other.generation:
             return
         try:
             self.check(message, other.account, lineage, now=now)
@@ -155,7 +155,7 @@ def web_login(token: Token, ring: Ring, entropy: Entropy, *, expires_in: int, re
 
 
 def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -> VerifiedToken | None:
-    """Verify a token of a cookie. ``None``: Baton did not make it for a cookie of this kind."""
+    """Verify the token in a cookie. ``None``: Baton did not issue it as a cookie token of this ``kind``."""
     try:
         proved = proof.token(text, now=now, cookie=True)
     except (TokenInvalid, errors.FieldTooLarge):
@@ -164,7 +164,7 @@ def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -
 
 
 def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
-    """Return the token of the login in the cookies of a request. ``None``: no cookie of a login is genuine."""
+    """Return the session id in the cookies of a request, or else the remember token. ``None``: neither is genuine."""
     cookies: Mapping[str, str] = read_cookies(message)
     for name, kind in ((SESSION, Kind.ACCESS), (REMEMBER, Kind.REFRESH)):
         proved = genuine_cookie(proof, cookies[name], kind, now=now) if name in cookies else None

@@ -28,10 +28,10 @@ def navigates(message: Message) -> bool:
 
 
 def comes_from_elsewhere(message: Message) -> bool:
-    """Check whether a link of another origin, or no page at all, opened this page.
+    """Check whether a page of another origin opened this page, or the person did (such as from a bookmark).
 
-    False for an old browser without ``Sec-Fetch-Site``, and for a reload that the page itself starts. If the check is
-    true, Baton may answer with `reloading_page`. For the reload of that page the check is false, so it reloads once.
+    If so, Baton may answer with `reloading_page`. That page reloads only once, because the check is false for a reload
+    that the page itself starts. It is also false for an old browser without ``Sec-Fetch-Site``.
     """
     return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
 

@@ -3,6 +3,9 @@
 An id is a token that Baton made. Its issue time decides: the *floor* of the lineage (``in_use_since``) is the issue
 time of the last id that was presented when a use was stored. An id that is more than a minute older than the floor is
 superseded. A newer id whose answer was lost was never presented, so it supersedes nothing.
+
+A change of the password and an unlink replace the cookies of the login that makes the change. They raise its
+generation, and each cookie of an earlier generation is superseded at that moment.
 """
 
 from enum import Enum
@@ -11,6 +14,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.lineages.model import Lineage
 from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOGIN_S, Mechanism
+from chalicelib.baton.tokens.token import Token
 
 
 class SessionVerdict(Enum):
@@ -25,9 +29,9 @@ class SessionVerdict(Enum):
     IDLE = "idle"
 
 
-def judge_session(lineage: Lineage, issued_at: int, *, now: int, mechanism: Mechanism) -> SessionVerdict:
-    """Return the verdict on a session id that was issued at ``issued_at``."""
-    if issued_at < floor_of(lineage) - FLOOR_GRACE_S:
+def judge_session(lineage: Lineage, token: Token, *, now: int, mechanism: Mechanism) -> SessionVerdict:
+    """Return the verdict on a session id of this lineage."""
+    if token.generation != lineage.generation or token.issued_at < floor_of(lineage) - FLOOR_GRACE_S:
         return SessionVerdict.SUPERSEDED
     if now >= lineage.issued_at + mechanism.access_s:
         return SessionVerdict.IDLE

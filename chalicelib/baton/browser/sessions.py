@@ -48,10 +48,10 @@ NO_SESSION = "No session cookie of this site was sent, or it is not valid. Log i
 class CookieCall(VerifiedCall, frozen=True):
     """A call with genuine cookies. ``proved`` is the session id, or the remember token if no id is genuine.
 
-    ``remember``: a genuine remember token of the same login was sent.
+    ``remember`` is the generation of a genuine remember token of the same login. ``None``: the request has none.
     """
 
-    remember: bool = False
+    remember: int | None = None
 
     @property
     def issued_at(self) -> int | None:
@@ -116,14 +116,14 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             self.bound.check(call.message, account_state.account, lineage, now=now)
             active = Active(account_state, lineage)
             verdict = SessionVerdict.IDLE
-            if call.issued_at is not None:
-                verdict = judge_session(lineage, call.issued_at, now=now, mechanism=proved.client.mechanism)
+            if call.issued_at is not None or proved.token.generation != lineage.generation:
+                verdict = judge_session(lineage, proved.token, now=now, mechanism=proved.client.mechanism)
             if verdict is SessionVerdict.USABLE:
                 return LiveSession(active)
             if verdict is SessionVerdict.DUE:
                 assert call.issued_at is not None
                 after = used(lineage, call.issued_at, now=now)
-            elif call.remember:
+            elif call.remember == lineage.generation:
                 after = renewed(lineage, now=now)
             else:
                 raise self._over(verdict, proved)
@@ -135,15 +135,16 @@ class WebSessions(Struct, frozen=True, kw_only=True):
                 return LiveSession(active)  # another request stored a use of the login, and sets the new id
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
-    def cookies(self, lineage: Lineage, call: CookieCall) -> tuple[Cookie, ...]:
-        """Return the cookie of a new session id and, if the request had a remember token, the cookie of this token.
+    def cookies(self, lineage: Lineage, call: CookieCall, *, replaced: bool = False) -> tuple[Cookie, ...]:
+        """Return the cookie of a new session id and, if the request had the remember token, a cookie of this token too.
 
         The browser then keeps the remember token longer: the ``Max-Age`` of its cookie begins again. As soon as a use
-        of the new id is stored, the new id supersedes the old id.
+        of the new id is stored, the new id supersedes the old id. ``replaced``: this request has raised the generation
+        of ``lineage`` by one, so both old cookies are superseded already.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
-        if not call.remember:
+        if call.remember != (lineage.generation - 1 if replaced else lineage.generation):
             return (made,)
         token = Token(
             kind=Kind.REFRESH,
@@ -214,12 +215,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
 
         self.site.check(message, proved.client.origins, changes=changes, has_token=has_token)
         self.log.set_lineage(lineage=token.lineage)
-        same = remember is not None and (remember.token.account, remember.token.lineage) == (
-            token.account,
-            token.lineage,
-        )
         check_digest(message)
-        return CookieCall(message, proved, None, now, same)
+        if remember is None or (remember.token.account, remember.token.lineage) != (token.account, token.lineage):
+            return CookieCall(message, proved, None, now)
+        return CookieCall(message, proved, None, now, remember.token.generation)
 
     def _genuine(self, text: str | None, kind: Kind, *, now: int) -> VerifiedToken | None:
         """Verify a cookie. ``None``: it is missing, of another deployment, or another server of this host set it."""

@@ -67,7 +67,8 @@ class Identities(Protocol):
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
         - The epoch is as in ``expected``.
 
-        Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. Only the device
+        Credentials version and epoch rise. If ``actor.in_cookies`` is true, the generation of the actor's lineage rises
+        by one. The other logins end with reason ``identity_unlinked``. Only the device
         ``remember`` stays remembered. Also returns ``Done`` if an earlier attempt of this call made the change: the
         user has the next credentials version, and no identity of the provider.
         """

@@ -48,6 +48,6 @@ def routes(*, log_in: LogInFederated, manage: ManageIdentities, take_notice: Tak
         Route("POST", "/login/federated", enter, signed=False, body=FederatedLoginShape, takes_attempt=True),
         Route("GET", mine, show),
         Route("POST", mine, link, body=LinkShape, bound=True, step_up=proved, takes_attempt=True),
-        Route("DELETE", f"{mine}/{{provider}}", unlink, step_up=proved),
+        Route("DELETE", f"{mine}/{{provider}}", unlink, step_up=proved, session="replaced"),
         Route("POST", "/federation/apple/notifications", notice, signed=False, body=NoticeShape, repeatable=True),
     )

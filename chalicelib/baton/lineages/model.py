@@ -197,7 +197,8 @@ class Actor(Struct, frozen=True):
 
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
     authenticated. If the person proved a password for this operation, it is the version at the time of that proof.
-    ``app`` is the login of the app that handed this login over. It must be active too.
+    ``app`` is the login of the app that handed this login over. It must be active too. ``in_cookies``: the tokens of
+    this login are in cookies. A write that ends all other logins then raises the generation of this login.
     """
 
     account: AccountId
@@ -205,6 +206,7 @@ class Actor(Struct, frozen=True):
     not_before: int
     credentials_version: int
     app: LineageId | None = None
+    in_cookies: bool = False
 
 
 class UnfinishedLogin(Struct, frozen=True):

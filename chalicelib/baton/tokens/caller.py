@@ -109,7 +109,14 @@ class Caller(Struct, kw_only=True, eq=False):
         if self.account_state is not None:
             version, own = self.account_state.credentials_version, self.account_state.lineages.get(self.device_id)
             app = own.app if own else None
-        return Actor(self.account, self.device_id, self.not_before, credentials_version=version, app=app)
+        return Actor(
+            self.account,
+            self.device_id,
+            self.not_before,
+            credentials_version=version,
+            app=app,
+            in_cookies=bool(self.csrf_token),
+        )
 
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.

@@ -2,13 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.factors.user_parts import LinkedIdentity
 from chalicelib.baton.policy import DAY_S, NEW_KEY_S
+from tests.baton.browser.browser import SESSION, Browser
 from tests.baton.federation.linking import (
     ADA,
     MINE,
@@ -27,6 +28,9 @@ from tests.baton.federation.scene import Scene
 from tests.baton.mail.town import find_link
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Said
 from tests.baton.wire.passkeys import PASSKEYS, with_passkey
+
+if TYPE_CHECKING:
+    from chalicelib.baton.testing.world import World
 
 
 @pytest.fixture
@@ -63,6 +67,22 @@ class TestUnlink:
             {"provider": "google"},
         )
         assert link(phone).status == 201
+
+    def test_an_unlink_in_a_browser_replaces_its_cookies(self) -> None:
+        """A copy of the earlier cookies stops working, as after a password change."""
+        scene = Scene(environ={"BATON_CLIENTS": "clients-web.toml"})
+        browser = Browser(cast("World", scene))
+        account = browser.register(remember=True).members["account_id"]
+        user = scene.tables.users[account]
+        scene.tables.users[account] = replace(user, identities={9: LinkedIdentity("9#x", 1)})
+        copy = browser.copy()
+        path = f"{MINE}/9".removeprefix("/api")
+        grant = browser.step_up("DELETE", path)
+        assert browser.request("DELETE", path, extra=[("baton-grant", grant)]).status == 204
+        assert copy.request("GET", "/me").code == "session_superseded"
+        assert browser.request("GET", "/me").status == 200
+        del browser.cookies[SESSION]
+        assert browser.request("GET", "/me").status == 200
 
     def test_an_identity_that_the_account_does_not_have(self, scene: Scene) -> None:
         """The answer is 404, also for a provider that does not exist."""

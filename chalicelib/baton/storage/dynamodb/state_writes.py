@@ -147,7 +147,10 @@ SET_ATTRIBUTES: Final = "SET #team_attributes = :attributes"
 REMOVE_ATTRIBUTES: Final = "REMOVE #team_attributes"
 CLAIM: Final = f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}, #team_attributes"
 RAISE_CREDENTIALS_VERSION: Final = "SET #credentials_version = :next_credentials_version"
-RAISE_EPOCH_AND_KEEP_ONE: Final = f"{RAISE_VERSION_AND_EPOCH}, #lineages.#actor.#epoch = :next_epoch"
+RAISE_EPOCH_AND_KEEP_ONE: Final = (
+    f"{RAISE_VERSION_AND_EPOCH}, #lineages.#actor.#epoch = :next_epoch,"
+    " #lineages.#actor.#generation = #lineages.#actor.#generation + :generations"
+)
 
 
 def add_one(
@@ -212,7 +215,10 @@ def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, ob
 
 
 def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) -> dict[str, dict[str, object]]:
-    """Build the part of a transaction that ends all lineages except the actor's, and raises the credentials version."""
+    """Build the part of a transaction that ends all lineages except the actor's, and raises the credentials version.
+
+    If the actor's tokens are in cookies, its generation rises too: earlier cookies are refused from then on.
+    """
     update = state_update(
         table,
         actor.account,
@@ -224,6 +230,7 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) 
             **end_values(ended),
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
+            ":generations": number(int(actor.in_cookies)),
             ":next_credentials_version": number(actor.credentials_version + 1),
         },
     )
@@ -281,28 +288,14 @@ def delete_active(
 
 def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
     """Build the write that raises the credentials version, as a part of the transaction that changes a credential."""
-    next_version = {":next_credentials_version": number(by.credentials_version + 1)}
+    conditions: tuple[str, ...] = AS_PROVED
+    names: dict[str, LineageId] = {}
     if isinstance(by, Actor):
-        update = state_update(
-            table,
-            by.account,
-            RAISE_CREDENTIALS_VERSION,
-            actor_live(by),
-            names=actor_names(by),
-            values={**actor_values(by), **next_version, ":now": number(now)},
-        )
+        conditions, names, values = actor_live(by), actor_names(by), {**actor_values(by), ":now": number(now)}
     else:
-        update = state_update(
-            table,
-            by.account,
-            RAISE_CREDENTIALS_VERSION,
-            AS_PROVED,
-            values={
-                ":epoch": number(by.epoch),
-                ":credentials_version": number(by.credentials_version),
-                **next_version,
-            },
-        )
+        values = {":epoch": number(by.epoch), ":credentials_version": number(by.credentials_version)}
+    values[":next_credentials_version"] = number(by.credentials_version + 1)
+    update = state_update(table, by.account, RAISE_CREDENTIALS_VERSION, conditions, names=names, values=values)
     return {"Update": update}
 
 

@@ -18,7 +18,7 @@ from chalicelib.baton.lineages.rules import (
     may_act,
 )
 from chalicelib.baton.storage.memory.identities import remove_identities
-from chalicelib.baton.storage.memory.tables import MemoryTables
+from chalicelib.baton.storage.memory.tables import MemoryTables, kept
 
 
 class MemoryUsers:
@@ -70,8 +70,8 @@ class MemoryUsers:
                 return Moved()
             if (user.password_hash, user.credentials_version) == (password_hash, actor.credentials_version + 1):
                 return Done()
-            kept = may_act(account_state, actor, now=now)
-            if not isinstance(kept, Lineage) or account_state.epoch != expected.epoch:
+            own = may_act(account_state, actor, now=now)
+            if not isinstance(own, Lineage) or account_state.epoch != expected.epoch:
                 return Moved()
             if user.credentials_version != actor.credentials_version:
                 return Moved()
@@ -81,11 +81,12 @@ class MemoryUsers:
                 credentials_version=user.credentials_version + 1,
                 factors=replace(user.factors, remembered={}),
             )
+            epoch = account_state.epoch + 1
             tables.lineages[account] = replace(
                 account_state,
-                epoch=account_state.epoch + 1,
+                epoch=epoch,
                 credentials_version=account_state.credentials_version + 1,
-                lineages={**account_state.lineages, kept.id: replace(kept, epoch=account_state.epoch + 1)},
+                lineages={**account_state.lineages, own.id: kept(own, actor, epoch=epoch)},
                 raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
             )
             return Done()

@@ -21,7 +21,7 @@ from chalicelib.baton.federation.ports import IdentityTaken
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, Lineage, Status
 from chalicelib.baton.lineages.rules import may_act
-from chalicelib.baton.storage.memory.tables import MemoryTables
+from chalicelib.baton.storage.memory.tables import MemoryTables, kept
 
 
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
@@ -128,12 +128,12 @@ class MemoryIdentities:
             left = {code: linked for code, linked in stored.identities.items() if code != provider}
             remove_identities(tables, account, (stored.identities[provider].index,), now=now)
             tables.users[account] = replace(_forgetting(stored, remember), identities=left)
-            kept, epoch = account_state.lineages[actor.lineage], account_state.epoch + 1
+            own, epoch = account_state.lineages[actor.lineage], account_state.epoch + 1
             tables.lineages[account] = replace(
                 account_state,
                 epoch=epoch,
                 credentials_version=version + 1,
-                lineages={**account_state.lineages, kept.id: replace(kept, epoch=epoch)},
+                lineages={**account_state.lineages, own.id: kept(own, actor, epoch=epoch)},
                 raised=Ended(at=now, reason=EndReason.IDENTITY_UNLINKED),
             )
             return Done()

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Final
 
+from msgspec.structs import replace
+
 from chalicelib.baton.attestation.model import AttestedKey, RevokedList
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.federation.model import Identity, TokenToRevoke
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.model import AccountState, Actor, Lineage
 from chalicelib.baton.mail.ports import Suppression
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
@@ -100,3 +102,8 @@ class MemoryTables:
 
 OF_THIS_PROCESS: Final = MemoryTables()
 """The tables that an environment of this process uses if it gets no other tables."""
+
+
+def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:
+    """Return the actor's lineage after the write that raised the account's epoch to ``epoch`` and ended all others."""
+    return replace(lineage, epoch=epoch, generation=lineage.generation + actor.in_cookies)

@@ -135,6 +135,18 @@ class AccountsContract(Contract):
         ended = ended_of(account_state, account_state.lineages[OTHER], now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         assert ended == Ended(at=NOW, reason=EndReason.PASSWORD_CHANGED)
 
+    def test_the_cookies_of_the_actor_get_the_next_generation(self, storage: StorageUnderTest) -> None:
+        """If the actor's tokens are in cookies, its earlier cookies are refused after the password change."""
+        expected = self.register(storage)
+        actor = replace(ACTOR, credentials_version=expected.credentials_version, in_cookies=True)
+        for _ in range(2):  # a repetition changes nothing
+            changed = storage.accounts.change_password(actor, NEW_PASSWORD_HASH, expected=expected, now=NOW)
+            assert changed == Done()
+        account_state = storage.lineages.get(ACCOUNT)
+        assert account_state is not None
+        after = replace(MINE_LIVE, epoch=EPOCH + 1, generation=MINE_LIVE.generation + 1)
+        assert account_state.lineages == {MINE: after, OTHER: OTHER_LIVE}
+
     def test_an_exchange_in_between_does_not_stop_a_password_change(self, storage: StorageUnderTest) -> None:
         """The actor's lineage may have a newer generation. The condition requires only that the lineage is live."""
         expected = self.register(storage)

@@ -219,6 +219,14 @@ class LinkedIdentitiesContract(LineagesUnderTest):
             MINE_LIVE.id: EPOCH + 1,
             OTHER_LIVE.id: EPOCH,
         }
+        assert state.lineages[MINE_LIVE.id].generation == MINE_LIVE.generation
+
+    def test_an_unlink_raises_the_generation_of_cookies(self, storage: StorageUnderTest) -> None:
+        """If the actor's tokens are in cookies, its earlier cookies are refused after the unlink."""
+        self.registered_with_both(storage)
+        assert self.unlink(storage, actor=replace(ACTOR, in_cookies=True)) == Done()
+        after = self.account_state(storage).lineages[MINE_LIVE.id]
+        assert after == replace(MINE_LIVE, epoch=EPOCH + 1, generation=MINE_LIVE.generation + 1)
 
     @pytest.mark.parametrize(
         ("user", "unlinked"),
