@@ -547,6 +547,14 @@ def test_a_queue_without_mail_has_the_jobs_and_nothing_of_ses() -> None:
     assert not {name for name in made if DATA["Resources"][name]["Type"].startswith("AWS::SES::")}
 
 
+def test_mail_can_be_switched_off_and_on_again() -> None:
+    """CloudFormation keeps such a resource and forgets it. It could not make a second one with the same name."""
+    kept = {name: one for name, one in DATA["Resources"].items() if one.get("DeletionPolicy") == "Retain"}
+    named = {name for name, one in kept.items() if any(key.endswith("Name") for key in one["Properties"])}
+    assert {"JobsLogGroup", "MailFeedbackLogGroup", "LogGroup"} <= named
+    assert not [name for name in named if "Condition" in kept[name]]
+
+
 @pytest.mark.parametrize(
     ("known", "before", "made"),
     [
