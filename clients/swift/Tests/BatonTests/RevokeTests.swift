@@ -92,6 +92,18 @@ import Testing
         #expect(server.sent("/oauth/revoke").isEmpty)
     }
 
+    @Test func logoutWithoutTheKeyOfTheLoginIsNotConfirmed() async throws {
+        let device = try await Device(server).login()
+        _ = try device.storage.update { now in
+            var later = now
+            later.key = nil
+            return later
+        }
+        #expect(try await !device.client.logout().confirmed)
+        #expect(try device.record.revocations.isEmpty)
+        #expect(server.sent("/oauth/revoke").isEmpty)
+    }
+
     @Test func atMostEightRevocationsWait() async throws {
         let storage = MemoryStorage()
         for _ in 0..<10 {

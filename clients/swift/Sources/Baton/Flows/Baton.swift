@@ -17,7 +17,7 @@ public actor Baton: CustomReflectable {
     let updates = Box(0)
     // An actor runs other callers while one of them waits. Work that must not begin twice is a stored `Task`.
     var flight: Flight?
-    var revoking: Task<Void, any Error>?
+    var revoking: Task<Bool, any Error>?
     var revokeAfter: TimeInterval = -.infinity
     var refusedRevocations: Set<String> = []
     var listeners: [UUID: AsyncStream<State>.Continuation] = [:]
@@ -66,14 +66,16 @@ public actor Baton: CustomReflectable {
     public func logout() async throws -> LogoutResult {
         let at = second
         try await update { revoked($0, "logout", at: at) }
+        let possible: Bool
         do {
-            try await revokeWaiting(patience(revocationWait), now: true)
+            possible = try await revokeWaiting(patience(revocationWait), now: true)
         } catch let error as CancellationError {
             throw error
         } catch {
-            // The revocation is stored, and sent again.
+            possible = false // The revocation is stored, and sent again.
         }
-        return LogoutResult(confirmed: try await record().revocations.isEmpty)
+        let waiting = try await record().revocations
+        return LogoutResult(confirmed: possible && waiting.isEmpty)
     }
 
     /// Drop the session on this device without a request.

@@ -10,22 +10,26 @@ private enum Signing {
 
 extension Baton {
     /// Send the revocations that wait. None of their errors concerns the caller. Without `now`, a revocation that was not
-    /// answered is sent again after half a minute at the earliest.
-    func revokeWaiting(_ patience: Patience, now: Bool = false) async throws {
-        if !now && options.clock() < revokeAfter { return }
-        if revoking == nil, try await record().revocations.isEmpty { return }
+    /// answered is sent again after half a minute at the earliest. Return false if one was given up: its key does not exist
+    /// any more, or it is too old.
+    @discardableResult
+    func revokeWaiting(_ patience: Patience, now: Bool = false) async throws -> Bool {
+        if !now && options.clock() < revokeAfter { return true }
+        if revoking == nil, try await record().revocations.isEmpty { return true }
         let work = revoking ?? Task {
             defer { revoking = nil }
-            try await sendRevocations()
+            return try await sendRevocations()
         }
         revoking = work
-        try await patience.wait(for: work)
+        return try await patience.wait(for: work)
     }
 
-    private func sendRevocations() async throws {
+    private func sendRevocations() async throws -> Bool {
+        var possible = true
         for one in try await record().revocations where !refusedRevocations.contains(one.token) {
             let old = one.since > 0 && now() - one.since > revocationLife
             guard !old, case .by(let signer) = try await signing(one) else {
+                possible = false
                 try await forgetRevocation(one)
                 continue
             }
@@ -39,9 +43,10 @@ extension Baton {
                 }
             } catch let error as BatonError where error.kind == "offline" || error.kind == "answer_lost" {
                 revokeAfter = options.clock() + revocationRest
-                return
+                return possible
             }
         }
+        return possible
     }
 
     private func signing(_ one: Revocation) async throws -> Signing {

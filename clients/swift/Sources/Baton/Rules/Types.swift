@@ -227,7 +227,8 @@ public enum Login: Sendable {
     case step(LoginStep)
 }
 
-/// `confirmed` is false if the server has not answered yet. The revocation is stored and sent again.
+/// `confirmed` is false if the server has not answered yet. The revocation is stored and sent again. `confirmed` is also
+/// false if the key of the login does not exist any more: then no request can revoke the login.
 public struct LogoutResult: Sendable, Hashable {
     public let confirmed: Bool
 }

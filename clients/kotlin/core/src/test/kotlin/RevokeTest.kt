@@ -88,6 +88,16 @@ class RevokeTest {
     }
 
     @Test
+    fun `logout without the key of the login is not confirmed - no request can revoke it`() = test {
+        val device = Device(server).login()
+        device.storage.update { it.copy(key = null) }
+        assertFalse(device.client.logout().confirmed)
+        assertTrue(device.client.state() is State.SignedOut)
+        assertEquals(0, waiting(device))
+        assertEquals(listOf<String?>(null), server.lineages.values.map { it.ended })
+    }
+
+    @Test
     fun `at most eight revocations wait`() = test {
         val storage = MemoryStorage()
         repeat(10) {

@@ -54,14 +54,14 @@ public class Baton(
     public suspend fun logout(): LogoutResult {
         val at = core.second()
         core.update { now -> revoked(now, "logout", at) }
-        try {
+        val possible = try {
             revokeWaiting(core, core.patience(REVOCATION.seconds), now = true)
         } catch (error: CancellationException) {
             throw error
         } catch (_: Exception) {
-            // The revocation is stored, and sent again.
+            false // The revocation is stored, and sent again.
         }
-        return LogoutResult(core.read().revocations.isEmpty())
+        return LogoutResult(possible && core.read().revocations.isEmpty())
     }
 
     /** Drop the session on this device without a request. */

@@ -55,7 +55,7 @@ internal class Core(
     val base = readBaseUrl(baseUrl, options.plainHttp)
     val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     val exchanging = Shared<String, Session>()
-    val revoking = Shared<Unit, Unit>()
+    val revoking = Shared<Unit, Boolean>()
     val refusedRevocations: MutableSet<String> = Collections.newSetFromMap(ConcurrentHashMap())
     val listeners = CopyOnWriteArrayList<(State) -> Unit>()
 

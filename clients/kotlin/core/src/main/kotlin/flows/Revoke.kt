@@ -6,19 +6,22 @@ import kotlin.time.Duration.Companion.seconds
 
 /**
  * Send the revocations that wait. None of their errors concerns the caller. Without [now], a revocation that was not
- * answered is sent again after half a minute at the earliest.
+ * answered is sent again after half a minute at the earliest. Return false if one was given up: its key does not exist
+ * any more, or it is too old.
  */
-internal suspend fun revokeWaiting(core: Core, patience: Patience, now: Boolean = false) {
-    if (!now && core.options.clock() < core.revokeAfter) return
-    patience.wait(core.revoking.join(core.scope, Unit) { sendAll(core) }.second)
+internal suspend fun revokeWaiting(core: Core, patience: Patience, now: Boolean = false): Boolean {
+    if (!now && core.options.clock() < core.revokeAfter) return true
+    return patience.wait(core.revoking.join(core.scope, Unit) { sendAll(core) }.second)
 }
 
-private suspend fun sendAll(core: Core) {
+private suspend fun sendAll(core: Core): Boolean {
+    var possible = true
     for (one in core.read().revocations) {
         if (one.token in core.refusedRevocations) continue
         val old = one.since > 0 && core.now() - one.since > REVOCATION_LIFE
         val signer = if (old) null else signerOf(core, one)
         if (signer == null) {
+            possible = false
             forgetRevocation(core, one) // Its key does not exist any more: no request can revoke this login.
             continue
         }
@@ -29,13 +32,15 @@ private suspend fun sendAll(core: Core) {
             if (asked.step == Step.DONE) forgetRevocation(core, one)
             else core.refusedRevocations += one.token // Until the app starts again.
         } catch (_: KeyLost) {
+            possible = false
             forgetRevocation(core, one)
         } catch (error: BatonException) {
             if (error !is Offline && error !is AnswerLost) throw error
             core.revokeAfter = core.options.clock() + REVOCATION_REST
-            return
+            return possible
         }
     }
+    return possible
 }
 
 /** The signer of a revocation, null for an unbound login. */

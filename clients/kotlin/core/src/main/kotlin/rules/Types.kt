@@ -157,7 +157,10 @@ public class LoginDone internal constructor(
     override fun toString(): String = "LoginDone(deviceId=$deviceId)"
 }
 
-/** `confirmed` is false if the server has not answered yet. The revocation is stored and sent again. */
+/**
+ * `confirmed` is false if the server has not answered yet. The revocation is stored and sent again. `confirmed` is also
+ * false if the key of the login does not exist any more: then no request can revoke the login.
+ */
 public class LogoutResult internal constructor(public val confirmed: Boolean) {
     override fun toString(): String = "LogoutResult(confirmed=$confirmed)"
 }
