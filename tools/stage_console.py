@@ -37,8 +37,8 @@ KEY_FIELD: Final = "baton-console-key"
 IDLE_MAX_S: Final = 30 * 60
 BODY_BYTES_MAX: Final = 16 * 1024
 INVOKE_MAX_S: Final = 20
-SEARCHED_S: Final = 7 * 24 * 60 * 60
-"""How far back the log lines of the API are searched, in seconds."""
+SEARCHED_S: Final = (60 * 60, 24 * 60 * 60, 7 * 24 * 60 * 60)
+"""How far back the log lines of the API are searched, in seconds, in this order."""
 LINES_MAX: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """The id of an account, a login or a request. Only such a text may be part of the filter of a search."""
@@ -67,7 +67,7 @@ class Stage:
         }
 
     def answer(self, request: DevRequest) -> GatewayResponse:
-        """Answer a request that passed the checks. Raises ``DevRefusal``."""
+        """Answer a request, which the HTTP handler has already checked. Raises ``DevRefusal``."""
         return routed(self._routes, request)
 
     def _operate(self, **request: object) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class ConsoleServer(ThreadingHTTPServer):
         self._last_request = monotonic()
 
     def touch(self) -> None:
-        """Store the current time as that of the last request. Only a request that has the key counts."""
+        """Restart the idle time. The caller has checked that the request has the key."""
         self._last_request = self._monotonic()
 
     def is_idle(self) -> bool:
@@ -217,10 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def redirecting_file(folder: Path, port: int, key: str) -> Path:
-    """Write the file that opens the console with its key, readable by this user only.
+    """Write a file that opens the console with its key. Only this user can read the file.
 
-    The command line of the browser has only the path of this file. If it had the URL, every user of this machine could
-    read the key there. The key is in the fragment of the URL, which a browser never sends to a server.
+    The browser is started with the path of the file, not with the URL: every user of this machine can read command
+    lines. The key is in the fragment of the URL. A browser never sends the fragment to a server.
     """
     file = folder / "baton-console.html"
     url = f"http://127.0.0.1:{port}/#key={key}"
@@ -255,15 +255,26 @@ def invoke(functions: AwsClient, name: str, request: dict[str, object]) -> dict[
 
 
 def search(logs: AwsClient, group: str, name: str) -> list[dict[str, Any]]:
-    """Return the log lines of the last 7 days in which ``name`` is the id of the account, the login or the request.
+    """Return log lines whose account, login or request has the id ``name``.
 
-    At most ``LINES_MAX`` lines are returned.
+    The newest ``LINES_MAX`` lines of the last 7 days are returned, in their order.
     """
     wanted = " || ".join(f'$.{fact} = "{name}"' for fact in ("request_id", "lineage", "account"))
-    since = int((time.time() - SEARCHED_S) * 1000)
-    asked: dict[str, object] = {"logGroupName": group, "filterPattern": f"{{ {wanted} }}", "startTime": since}
+    asked: dict[str, object] = {"logGroupName": group, "filterPattern": f"{{ {wanted} }}"}
+    now, lines = time.time(), list[dict[str, Any]]()
+    for searched_s in SEARCHED_S:  # CloudWatch returns the oldest lines first, so the newest period is searched first.
+        since = int((now - searched_s) * 1000)
+        lines = [*_found(logs, {**asked, "startTime": since}), *lines]
+        if len(lines) >= LINES_MAX:
+            break
+        asked["endTime"] = since - 1
+    return lines[-LINES_MAX:]
+
+
+def _found(logs: AwsClient, asked: dict[str, object]) -> list[dict[str, Any]]:
+    """Return the lines of one period, from all pages of the answer."""
     lines: list[dict[str, Any]] = []
-    while len(lines) < LINES_MAX:
+    while True:
         page = logs.call("filter_log_events", **asked)
         for event in page.get("events", ()):
             try:
@@ -272,9 +283,8 @@ def search(logs: AwsClient, group: str, name: str) -> list[dict[str, Any]]:
                 continue  # a line of the platform
             lines.append(line)
         if not page.get("nextToken"):
-            break
+            return lines
         asked["nextToken"] = page["nextToken"]
-    return lines[:LINES_MAX]
 
 
 def serve(server: ConsoleServer, *, poll_s: float = 5) -> None:

@@ -6,9 +6,10 @@ import io
 import json
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -240,20 +241,25 @@ def test_the_function_is_invoked_and_its_failure_noticed() -> None:
         stage_console.invoke(Planned(answer), "baton-prod-operate", {"op": "find"})
 
 
-def test_a_search_reads_every_page_of_log_lines() -> None:
-    """The lines of Lambda itself are left out."""
+@pytest.mark.parametrize(("each_hour", "calls"), [(0, 3), (1, 4), (300, 3)])
+def test_a_search_finds_the_newest_log_lines(each_hour: int, calls: int) -> None:
+    """CloudWatch returns the oldest lines first, in pages. The lines of Lambda itself are left out."""
+    now = time.time()
+    written = [int((now - hour * 3600 - second) * 1000) for hour in range(168) for second in range(each_hour)][::-1]
     asked: list[dict[str, object]] = []
 
     def answer(operation: str, request: dict[str, object]) -> dict[str, Any]:
         assert operation == "filter_log_events"
         asked.append(request)
-        number = len(asked)
-        events = [{"message": "START RequestId"}, {"message": json.dumps({"n": number})}]
-        return {"events": events * 60, "nextToken": str(number)}
+        first, last = cast("int", request["startTime"]), cast("int", request.get("endTime", int(now * 1000)))
+        found, skipped = [at for at in written if first <= at <= last], int(str(request.get("nextToken", 0)))
+        events = [{"message": json.dumps({"at": at})} for at in found[skipped : skipped + 100]]
+        rest = {"nextToken": str(skipped + 100)} if len(found) > skipped + 100 else {}
+        return {"events": [{"message": "START RequestId"}, *events], **rest}
 
     found = stage_console.search(Planned(answer), "/aws/lambda/baton-prod", "AbdRE2mntPfFeBMB")
-    assert len(found) == LINES_MAX
-    assert len(asked) == 4
+    assert [line["at"] for line in found] == written[-LINES_MAX:]
+    assert len(asked) == calls
     assert asked[0]["filterPattern"] == (
         '{ $.request_id = "AbdRE2mntPfFeBMB" || $.lineage = "AbdRE2mntPfFeBMB" || $.account = "AbdRE2mntPfFeBMB" }'
     )
