@@ -36,7 +36,7 @@ def made(attester: Attester, body: bytes) -> dict[str, Any]:
     if not isinstance(asked, Mapping) or not {"format", "client_id", "challenge", "public_key"} <= asked.keys():
         raise WrongRequest(
             'Send {"format", "client_id", "challenge", "public_key"}, for an assertion "key_id" too, and "defect" '
-            f"if you want one of {', '.join(DEFECTS)}."
+            f"if you want one of {', '.join(sorted(frozenset().union(*DEFECTS.values())))}."
         )
     if unknown := sorted(asked.keys() - _MEMBERS):
         raise WrongRequest(f"{unknown[0]} is not a member.")

@@ -84,6 +84,7 @@ def development(port: int, host: str = THIS_MACHINE, *, tls: bool = False) -> It
         providers = DevelopmentProviders(url.removesuffix("/api"), lambda: int(clock.time()))
         watch = Watch(clock, mailed, counts=ENDPOINT in os.environ, anchors=attester.anchors, providers=providers)
         loaded = environments(watch)
+        watch.revoke_test_certificate()
         gateway = Gateway([one.app for one in loaded], clock=clock)
         api = DevApi(
             gateway,

@@ -32,3 +32,4 @@ def _empty_memory() -> None:
             held = getattr(tables, field.name)
             if isinstance(held, dict):
                 held.clear()
+        tables.revoked, tables.switches, tables.apple_key = None, "", b""

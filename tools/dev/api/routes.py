@@ -28,7 +28,7 @@ Answer = GatewayResponse | Iterator[bytes]
 
 
 class DevApi:
-    """The development API. Its ``front`` receives the requests to the API that the gateway serves."""
+    """The development API. Its ``front`` sends the requests of apps through the gateway."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class DevApi:
         }
 
     def answer(self, request: DevRequest) -> Answer:
-        """Answer a request that passed the guards. Raises ``DevRefusal``."""
+        """Answer a request that ``guards.check`` accepted. Raises ``DevRefusal``."""
         return routed(self._routes, request)
 
     def mailed(self, to: str, subject: str) -> None:
@@ -189,6 +189,8 @@ class DevApi:
         self.faults.remove()
         self.clock.skipped_s = 0.0
         reset.empty(baton)
+        if self._watch is not None:
+            self._watch.revoke_test_certificate()
         importlib.import_module("chalicelib.baton.mail.outbox").OF_THIS_PROCESS._mails.clear()
         self.history.clear()
         self.records.clear()

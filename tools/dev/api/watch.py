@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from msgspec.structs import replace
 
 from chalicelib.baton.testing import gateway
+from chalicelib.baton.testing.attesters.kit import REVOKED_SERIAL
 from chalicelib.baton.testing.clock import DevelopmentClock
 from tools.dev.api import units
 from tools.dev.api.conditions import name_of
@@ -33,7 +34,7 @@ _HOOKED: Final = "hooked_by_the_development_server"
 
 
 class Watch:
-    """Loads environments of ``app.py``, and observes their requests."""
+    """Loads Lambda environments of ``app.py``, and observes their requests."""
 
     def __init__(
         self,
@@ -67,6 +68,14 @@ class Watch:
     def baton(self) -> "Baton":
         """Return the ``Baton`` of the environment that was loaded last."""
         return cast("Baton", self._baton)
+
+    def revoke_test_certificate(self) -> None:
+        """Store a list of revoked certificates: it has the certificate of test evidence with the defect ``revoked``."""
+        from chalicelib.baton.attestation.model import RevokedList  # noqa: PLC0415 - `make dev` reloads it
+        from chalicelib.baton.attestation.rules import revoked_digest  # noqa: PLC0415 - as above
+
+        listed = RevokedList(int(self._clock.time()), frozenset({revoked_digest(f"{REVOKED_SERIAL:x}")}))
+        self._baton.storage.attestations.replace_revoked(listed)
 
     def _effects(self) -> "Effects":
         from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it

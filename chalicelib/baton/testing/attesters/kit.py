@@ -29,7 +29,12 @@ ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "device": {"locked": b"\0"},
     "key": {"origin": 2},
 }
-DEFECTS: Final = sorted({*APPLE_DEFECTS, *ANDROID_DEFECTS, "app", "chain", "challenge", "device_key", "revoked"})
+DEFECTS: Final[Mapping[str, frozenset[str]]] = {
+    "apple-attestation": frozenset({*APPLE_DEFECTS, "app", "chain", "device_key"}),
+    "apple-assertion": frozenset({"app", "counter", "device_key", "key"}),
+    "android-key": frozenset({*ANDROID_DEFECTS, "chain", "challenge", "device_key", "revoked"}),
+}
+"""The defects of each format."""
 REVOKED_SERIAL: Final = 0xBAD0BAD0
 """The serial of a revoked certificate. The revocation list of the test must have ``revoked_digest("bad0bad0")``."""
 
@@ -57,15 +62,18 @@ class Attester:
         defect: str = "",
         strongbox: bool = False,
     ) -> dict[str, Any]:
-        """Make the member ``attestation`` of a login.
+        """Make the member ``attestation`` of a login, in the format ``form``.
 
-        An assertion is signed with the key ``key_id`` of an earlier attestation. ``defect`` is a name of ``DEFECTS``.
+        An ``apple-assertion`` is signed with the key of an earlier attestation, which ``key_id`` names. ``defect`` is
+        one of the format's ``DEFECTS``.
 
         Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
         P-256. A new attestation also raises ``ValueError`` if the client has no app of the platform.
         """
-        if defect and defect not in DEFECTS:
-            raise ValueError(f"defect is one of {', '.join(DEFECTS)}")
+        if form not in DEFECTS:
+            raise ValueError(f"format is one of {', '.join(DEFECTS)}")
+        if defect and defect not in DEFECTS[form]:
+            raise ValueError(f"the defect of an {form} is one of {', '.join(sorted(DEFECTS[form]))}")
         self._apple.now = self._android.now = self._clock()
         keyid = _other_keyid() if defect == "device_key" else public_key.keyid
         text_hash = sha256(client_data(client.id, challenge, keyid)).digest()
@@ -74,11 +82,9 @@ class Attester:
                 return {"format": form, "challenge": challenge, **self._attest(client, text_hash, defect)}
             case "apple-assertion":
                 return {"format": form, "challenge": challenge, **self._assert(key_id, text_hash, defect)}
-            case "android-key":
+            case _:
                 chain = self._chain(client, challenge, public_key, defect, strongbox=strongbox)
                 return {"format": form, "challenge": challenge, "chain": [_base64(one) for one in chain]}
-            case _:
-                raise ValueError("format is apple-attestation, apple-assertion or android-key")
 
     def _attest(self, client: Client, text_hash: bytes, defect: str) -> dict[str, str]:
         app = _first(client.apps.app_ids, "apple.app_ids")

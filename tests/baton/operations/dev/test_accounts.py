@@ -122,6 +122,23 @@ def test_the_clock_is_read_and_moved(server: Server) -> None:
         assert server.dev("POST", "/clock", wrong)[0] == 400
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_evidence_of_a_revoked_phone_is_refused(server: Server, reset: bool) -> None:  # noqa: FBT001 - a case
+    """The server lists the certificate of the defect ``revoked``, also after a reset. `genuine` only reports."""
+    if reset:
+        server.dev("POST", "/reset", {})
+    for defect, recorded in (("", {"registered", "attested"}), ("revoked", {"registered"})):
+        phone = server.phone(client_id="genuine")
+        said = phone.post("/attestation-challenge", {"client_id": "genuine"}, token=None)
+        challenge = said.members["attestation_challenge"]
+        asked = {"format": "android-key", "client_id": "genuine", "challenge": challenge, "defect": defect}
+        status, evidence = server.dev("POST", "/attestation", {**asked, "public_key": phone.key.jwk()})
+        assert status == 200
+        assert phone.register(f"{defect}{reset}@example.com", attestation=evidence).status == 201
+        events = phone.get("/me/activity").members["events"]
+        assert {one["event"] for one in events} == recorded
+
+
 def test_reset_deletes_everything_and_registers_the_demo_account(server: Server) -> None:
     """Earlier tokens belong to no account. The key ring stays, so the environments need not start again."""
     phone, email = server.registered()
