@@ -64,7 +64,7 @@ class Line:
 
 
 def target_of(prefix: str) -> str:
-    """Return a new table prefix for the restored tables, of at most 64 characters. It is never the prefix itself."""
+    """Return a prefix for the restored tables: at most 64 characters, and never equal to ``prefix``."""
     suffix = f"-drill-{secrets.token_hex(3)}"
     return prefix[: TABLE_PREFIX_MAX - len(suffix)] + suffix
 
@@ -192,10 +192,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store two one-time values in the live table: a nonce, and an item with the key prefix ``M`` (mail token).
+        """Store a nonce and an item with the key prefix ``M`` in the live table. Baton itself does not use this prefix.
 
-        Baton itself stores no item with this prefix. ``one_time`` gets the DynamoDB keys of these two items and of
-        ``grant``, which Baton has already stored.
+        ``one_time`` gets the DynamoDB keys of these two items and of ``grant``, which Baton has already stored.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -205,7 +204,7 @@ class Drill:
         self.one_time = {
             "the nonce": key_of("N", "drill", secret),
             "the grant": key_of("G", grant),
-            "the item under a mail token's key": mail_token,
+            "an item that Baton does not use": mail_token,
         }
         for name, key in self.one_time.items():
             self.prove(f"{name} is in the live table", self.stands(self.source, key))
@@ -217,7 +216,7 @@ class Drill:
     def restore(self, since: int) -> None:
         """Restore and protect the tables, and raise the not-before time.
 
-        Then repeat the account deletions and status changes that followed the backup. ``since`` is its time.
+        Then repeat the account deletions and status changes since the backup. ``since`` is the time of the backup.
         """
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):

@@ -59,10 +59,10 @@ def written(line: Line) -> bytes:
 
 
 class _Stream(io.RawIOBase):
-    """The lines as a file object for age. ``count`` is the number of lines that age has read."""
+    """The lines as a file object for age."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines, self._rest, self.count = lines, b"", 0
+        self._lines, self._rest = lines, b""
 
     def readable(self) -> bool:
         return True
@@ -74,7 +74,6 @@ class _Stream(io.RawIOBase):
             if line is None:
                 return 0
             self._rest = line
-            self.count += 1
         taken = self._rest[: len(view)]
         view[: len(taken)] = taken
         self._rest = self._rest[len(taken) :]

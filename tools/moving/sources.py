@@ -32,13 +32,21 @@ class BadFile(ValueError):
 
 
 def read_records(file: Path, source: str, parameters: FirebaseParameters | None) -> Iterator[Record]:
-    """Return an iterator of the accounts of a file. The iterator raises ``BadFile``."""
+    """Yield the accounts of a file. Raises ``BadFile``."""
+    records = _firebase(file, parameters) if source == "firebase" else SOURCES[source](file)
+    read = 0
     try:
-        yield from _firebase(file, parameters) if source == "firebase" else SOURCES[source](file)
+        for record in records:
+            read += 1
+            yield record
+    except BadFile:
+        raise
     except UnicodeDecodeError:
         raise BadFile("not UTF-8") from None
     except csv.Error as wrong:
         raise BadFile(f"not CSV: {wrong}") from None
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as wrong:
+        raise BadFile(f"account {read + 1} is not as {source} exports it: {type(wrong).__name__}: {wrong}") from None
 
 
 def _baton(file: Path) -> Iterator[Record]:

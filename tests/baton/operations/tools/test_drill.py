@@ -96,7 +96,7 @@ def test_a_restore_without_a_step_is_not_proved(
     [
         ("N", "the nonce is not in the restored table"),
         ("G", "the grant is not in the restored table"),
-        ("M", "the item under a mail token's key is not in the restored table"),
+        ("M", "an item that Baton does not use is not in the restored table"),
         ("T", "the restored table has no other one-time value"),
     ],
 )

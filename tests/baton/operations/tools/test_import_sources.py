@@ -190,6 +190,17 @@ class TestFirebase:
             read("firebase", "users.json", "[]", FIREBASE_PARAMETERS)
         with pytest.raises(BadFile, match="not a JSON object"):
             read("firebase", "users.json", '{"users": ["a@example.com"]}', FIREBASE_PARAMETERS)
+        damaged: tuple[dict[str, object], ...] = (
+            {"createdAt": "soon"},
+            {"providerUserInfo": [{}]},
+            {"providerUserInfo": 1},
+        )
+        for members in damaged:
+            users = json.dumps({"users": [{"localId": "1"}, {"localId": "2", **members}]})
+            with pytest.raises(BadFile, match="account 2 is not as firebase exports it"):
+                read("firebase", "users.json", users, FIREBASE_PARAMETERS)
+        with pytest.raises(BadFile, match="account 1 is not as firebase exports it"):
+            read("firebase", "users.json", '{"users": null}', FIREBASE_PARAMETERS)
 
     @pytest.mark.parametrize(
         "text", ["", "algorithm: HMAC_SHA256", FIREBASE_PARAMETERS.replace("rounds: 8", "rounds: x")]
