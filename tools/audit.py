@@ -154,7 +154,7 @@ def syntax() -> Iterator[Finding]:
 
 
 def infrastructure() -> Iterator[Finding]:
-    """Check the templates with checkov, offline. One run reads them all, because its start takes most of the time.
+    """Check the templates with checkov, offline. One run reads all templates, because checkov starts slowly.
 
     Checkov skips a template that it cannot read, without an error. So each template must have a result.
     """

@@ -186,7 +186,7 @@ class Story:
         )
 
     def evidence(self, challenge: str, key: DeviceKey | None, defect: str) -> dict[str, object]:
-        """Make evidence, as Android does for the app on this device."""
+        """Return the evidence of a simulated Android device with this key."""
         self.expect(key is not None, "the device has no key")
         assert key is not None
         asked = {"format": "android-key", "client_id": "genuine", "challenge": challenge, "public_key": key.jwk()}
@@ -295,7 +295,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
 
 
 def newest_code(story: Story) -> str:
-    """Read the code of the newest mail to this account in the development mailbox."""
+    """Return the code from the newest mail to ``story.email`` in the development mailbox."""
     with urllib.request.urlopen(story.origin + MAILS_PATH, timeout=5) as answer:  # noqa: S310 - loopback
         mails = json.load(answer)["mails"]
     (mail, *_) = [mail for mail in mails if mail["to"] == story.email]

@@ -73,7 +73,7 @@ class Stage:
 
     @property
     def prefix(self) -> str:
-        """The prefix of all names of the stage. Only restored tables have another prefix."""
+        """The prefix of the names of the stage's AWS resources. Only restored tables have another prefix."""
         return self.settings.deployment
 
     @property
@@ -88,7 +88,7 @@ class Stage:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of the data stack that the settings of the stage determine."""
+        """The parameters that the stage's settings determine for its data stack."""
         return {"Prefix": self.prefix, "Tables": self.tables.prefix, "Mail": mail_of(self.variables)}
 
 
@@ -96,7 +96,7 @@ class Stage:
 
 
 def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
-    """Return a stage with valid settings. Raises ``NotDone``."""
+    """Find a stage by its name, and check its settings. Raises ``NotDone``."""
     stages = {one: described for one, described in config["stages"].items() if "iam_policy_file" in described}
     if name not in stages:
         raise NotDone(f"the stage {name!r} does not exist: STAGE is one of {', '.join(sorted(stages))}")
@@ -248,9 +248,8 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of the data stack.
 
-    ``MailDomain`` is the domain of the sender if this stack creates, or has created, the Amazon SES identity of that
-    domain. Otherwise it is empty: the stack does not use Amazon SES, or an identity of the domain or the address was
-    created elsewhere. The stack does not change such an identity.
+    ``MailDomain`` is the sender's domain if this stack manages the Amazon SES identity of the domain. It is empty if
+    the stage does not use Amazon SES, or if an identity of the sender's domain or address exists outside the stack.
     """
     domain, address = "", mail_address(stage.variables)
     if stage.parameters["Mail"] == "ses":

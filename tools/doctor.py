@@ -103,8 +103,8 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server with that of this machine.
 
-    Baton refuses a token issued more than 1 minute after the time of its own clock. It also refuses a signature made
-    more than 5 minutes before or after that time.
+    By its own clock, Baton refuses a token from more than 1 minute in the future. It refuses a signature from more
+    than 5 minutes in the past or in the future.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")

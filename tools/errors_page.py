@@ -41,7 +41,7 @@ The quoted line is the `detail`. An answer may have a more exact `detail`.
 
 
 def leaves() -> Iterator[type[errors.Refusal]]:
-    """Return the classes that have a code, in the order of the modules."""
+    """Return the classes of refusals that define a ``code``, in the order of ``MODULES``."""
     for module in MODULES:
         for member in vars(module).values():
             ours = isinstance(member, type) and issubclass(member, errors.Refusal)

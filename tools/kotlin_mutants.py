@@ -40,7 +40,7 @@ def maven(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def path_of(copy: Path, file: str) -> Path:
-    """Return the path in ``copy`` of a source file. ``file`` begins with the module: ``core/flows/Exchange.kt``."""
+    """Return the path of a source file in ``copy``. ``file`` begins with the module: ``core/flows/Exchange.kt``."""
     module, name = file.split("/", 1)
     return copy / module / "src/main/kotlin" / name
 
@@ -68,7 +68,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
 def main(words: list[str]) -> int:
     """Try the mutants that ``words`` select. Without words, try all. Return the exit code.
 
-    Print each mutant that survives or cannot be tried, with the problem, and the number of killed mutants.
+    Print the problem of each mutant that survives or cannot be tried. Then print the number of killed mutants.
     """
     chosen = [
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)

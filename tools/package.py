@@ -183,7 +183,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
 
 
 def machine_markers(pinned: str) -> list[str]:
-    """List the requirements whose marker depends on the machine. pip evaluates it for this machine, not for Lambda."""
+    """List the requirements whose marker depends on the machine. pip evaluates markers for this machine, not Lambda."""
     lines = [line for line in pinned.splitlines() if not line.lstrip().startswith("#")]
     return [line.rstrip(" \\") for line in lines if MACHINE_MARKER.search(line.partition(";")[2])]
 
@@ -476,7 +476,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
 def top_level(name: str) -> str:
     """Return the top-level part of the zip that has this file: a folder, a ``.py`` module, or a native module.
 
-    A native module is returned without its suffix (such as ``.so``), and bytecode as its ``.py`` module.
+    Examples: ``a/b.pyc`` -> ``a``, ``m.pyc`` -> ``m.py``, ``n.abi3.so`` -> ``n``.
     """
     parts_ = name.split("/")
     if parts_[0] == "__pycache__":
@@ -543,7 +543,7 @@ def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
 
 
 def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bool:
-    """Return whether a wheel with this tag (PEP 425, PEP 600) works with a Python, machine and glibc 2.``glibc``."""
+    """Return whether a wheel with this tag (PEP 425, PEP 600) fits a runtime. ``glibc``: the x of its glibc 2.x."""
     interpreter, abi, platform_ = wheel_tag.split("-")
     if (abi, platform_) == ("none", "any"):
         return "py3" in interpreter or interpreter == python_tag

@@ -69,7 +69,7 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
 
 
 def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) -> Iterator[Change]:
-    """List the changes of one function of the stage and of its role."""
+    """List the changes of one Lambda function, and of its IAM role."""
     lambda_, policy_file = client("lambda"), stage.policies[name]
     try:
         function = lambda_.get_function_configuration(FunctionName=name)
@@ -142,7 +142,7 @@ def _deployed_routes(api: str) -> set[str]:
 
 
 def show(changes: Iterator[Change]) -> int:
-    """Print all changes. Return how many of them create, change or delete a resource, setting or route."""
+    """Print all changes, also those that keep something as it is (``=``). Return the number of the others."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found, many = list(changes), 0
     for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):

@@ -43,7 +43,7 @@ class SetProviderKey(Struct, frozen=True, kw_only=True):
 
 
 def key_problem(tokens: ProviderTokens, key_ring: KeyRing, key_id: str, *, now: int) -> str:
-    """Return why Apple's stored key cannot be used, or an empty text. ``key_id``: the id in ``providers.toml``."""
+    """Return why the stored Apple key cannot be used, or an empty text. ``key_id``: the id in ``providers.toml``."""
     try:
         key = stored_key(tokens, ring=key_ring.current(now=now))
     except NoKey as missing:

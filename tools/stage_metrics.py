@@ -17,7 +17,7 @@ PERIODS_S: Final[Mapping[int, int]] = {3: 5 * 60, 24: 30 * 60, 168: 3 * 3600}
 class Metric(NamedTuple):
     """One metric that the console draws as a line.
 
-    If CloudWatch has no value for a time, the line of a count is at zero. The line of a duration has a gap.
+    Where CloudWatch has no value, the line of a count is at zero, and the line of a duration has a gap.
     """
 
     name: str

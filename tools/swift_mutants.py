@@ -29,7 +29,7 @@ def listed() -> list[Mutant]:
 
 
 def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.CompletedProcess[str]:
-    """Run the tests of a copy of the Swift client. The next run uses the compiled files again."""
+    """Run the tests of a copy of the Swift client. The compiled files are kept for the next run."""
     place = str(copy.parent.parent / "build")
     command = [SWIFT, "run", str(copy), "swift", "test", "--scratch-path", place, *arguments]
     with subprocess.Popen(
@@ -49,7 +49,7 @@ def path_of(copy: Path, file: str) -> Path:
 
 
 def fate(copy: Path, mutant: Mutant) -> str | None:
-    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must."""
+    """Try a mutant. Return ``None`` if a test detects the mutant, or else the problem."""
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:

@@ -87,7 +87,7 @@ def _listed(names: list[str], whose: str, what: str) -> str:
 
 
 def carry_out(planned: Steps, release: Path, root: Path) -> None:
-    """Write and delete. The manifest comes last, so that an interrupted upgrade can be run again."""
+    """Write and delete the planned files. The manifest comes last, so that an interrupted upgrade can be run again."""
     for name in [*planned.write, MANIFEST]:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -185,7 +185,7 @@ def wire(old: Json, new: Json, state: Literal["error", "warning"]) -> Iterator[F
 
 
 def formats(old: Json, new: Json, versions: tuple[str, str]) -> Iterator[Finding]:
-    """Return the stored formats that the new release cannot read, and those that prevent a rollback."""
+    """Return the stored formats that the new release cannot read, and its new formats that prevent a rollback."""
     before, after = versions
     for kind, formats_ in old.items():
         reads, writes = new.get(kind, {}).get("reads", []), new.get(kind, {}).get("writes")
@@ -226,7 +226,7 @@ def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Fi
 
 
 def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
-    """Compare settings and IAM actions of one stage, or of all. Raises ``UnknownStage``."""
+    """Compare settings and IAM actions of one stage, or of all, with the release. Raises ``UnknownStage``."""
     config = json.loads((root / CONFIG).read_text("utf-8"))
     if only is not None and only not in config["stages"]:
         raise UnknownStage(f"STAGE is one of {', '.join(config['stages'])}, not {only!r}")
@@ -267,7 +267,7 @@ def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
 
 
 def findings(root: Path, stage: str | None, read: Read | NoOldRelease) -> Iterator[Finding]:
-    """Compare everything. Raises ``UnknownStage``."""
+    """Return the findings of all comparisons. Raises ``UnknownStage``."""
     try:
         yield from local_changes(manifest.differences(manifest.read(root), root))
     except manifest.NoManifest as problem:
@@ -290,7 +290,7 @@ def laid_out(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def main(root: Path, environ: Mapping[str, str]) -> int:
-    """Compare, print, and exit 1 if something must be corrected."""
+    """Print the findings. Return the exit code: 1 if a finding is an error, or 2 if the stage is unknown."""
     since = environ.get("SINCE") or "HEAD"
     read: Read | NoOldRelease
     try:

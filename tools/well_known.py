@@ -31,7 +31,7 @@ class Public(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One public file. ``problem`` is empty if phones and browsers can use it."""
+    """One public file. ``problem`` is empty if phones and browsers can use the file."""
 
     url: str
     problem: str
@@ -49,7 +49,7 @@ def write(clients: Clients, folder: Path) -> list[Path]:
 
 
 def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> Iterator[Finding]:
-    """Compare each public file with the content for ``clients``.
+    """Check that each public file has the content that the client registry requires.
 
     A public file may have further entries, because the site may have other apps.
     """

@@ -23,7 +23,7 @@ class Done(Struct, frozen=True):
 class Again(Done, frozen=True):
     """A ``Done`` without a new write.
 
-    An earlier try of this storage call made the write, or an earlier request that this request repeats.
+    The write was made by an earlier try of this storage call, or by an earlier request that this request repeats.
     """
 
 

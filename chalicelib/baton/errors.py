@@ -130,10 +130,9 @@ class UnsupportedMediaType(InvalidRequest):
 class Superseded(InvalidRequest):
     """The answer to an earlier request with this attempt is out of date. This request ended no login.
 
-    An exchange gets this error if the child of the token was exchanged too (E7). A registration or a login gets it if
-    the login that this attempt began has ended, or its first token was exchanged. The same applies if the key or the
-    client of that login is not that of this request. It also applies if the account was deleted, or if the identity
-    (such as Apple) of this login is no longer linked to the account.
+    An exchange gets this error if the child of the token was exchanged too (E7). A retry of a registration or login
+    gets it if the login has ended, its first token was exchanged, or the retry has another key or client. The retry
+    also gets it if the account was deleted, or its identity (such as Apple) was unlinked.
     """
 
     status = 409
@@ -208,7 +207,7 @@ class LoginRequired(InvalidToken):
 class TooManyRequests(Refusal):
     """A rate limit is reached, or the account has no room for another login.
 
-    A rate limit is checked before the password or the code, so this answer does not show whether they are right.
+    Rate limits are checked before the password or the code, so this error does not show whether either is right.
     """
 
     status = 429

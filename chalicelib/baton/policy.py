@@ -29,8 +29,8 @@ class Mechanism(Struct, frozen=True):
     ``access_s``: the life of the token that is sent on calls, in seconds. ``idle_s``: a login ends if it is not renewed
     for this many seconds. ``absolute_s``: a login always ends after this many seconds. ``renewable``: the token for
     calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation. So each token can be used
-    for renewal only once. Without ``single_use``, the same token can renew repeatedly. ``one_token``: the same token is
-    sent on calls and exchanged (``token_use`` is ``both``). ``slides``: use extends the login.
+    for renewal only once. Without ``single_use``, a token can be used for renewal repeatedly. ``one_token``: the same
+    token is sent on calls and exchanged (``token_use`` is ``both``). ``slides``: use extends the login.
     """
 
     name: MechanismName

@@ -24,9 +24,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
-    ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
-    names to the values received, in order. ``source`` is the address that the gateway saw. If the request came through
-    a CDN that has ``BATON_ORIGIN_SECRET``, ``source`` is the address of the viewer.
+    ``path`` is not decoded and includes the stage prefix. ``query`` has the decoded names and values, in order.
+    ``fields`` maps the name of each header field, in lower case, to its values in order. ``source`` is the address that
+    the gateway saw. If the request has the secret of a CDN (``BATON_ORIGIN_SECRET``), ``source`` is the address of the
+    viewer.
     """
 
     method: str
@@ -43,7 +44,7 @@ class Message(Struct, frozen=True):
 
 
 class Body(Struct, forbid_unknown_fields=True):
-    """A JSON object whose members are all known. Derive the bodies of your own routes from it."""
+    """The JSON body of a request. Unknown members are refused. Derive the bodies of your own routes from it."""
 
     def __repr__(self) -> str:
         """Mask: bodies hold passwords."""
@@ -53,7 +54,7 @@ class Body(Struct, forbid_unknown_fields=True):
 class Query(Struct, forbid_unknown_fields=True):
     """The query parameters that a route takes, each at most once. Derive the queries of your own routes from it.
 
-    The texts of the query are converted: ``page: int`` takes ``page=2``.
+    Each value is converted to the type of its member: ``page: int`` takes ``page=2``.
     """
 
 
@@ -75,8 +76,8 @@ class Answer(Struct, frozen=True):
     """The return value of a view.
 
     ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
-    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. Shared caches keep
-    only answers of public routes without cookies.
+    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. A shared cache may
+    keep an answer only if the route is public and the answer sets no cookie.
 
     A header with a line break, or a header that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
     ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``X-Content-Type-Options``, ``Content-Length``,
@@ -123,7 +124,7 @@ class StepUp(Struct, frozen=True):
 
 
 class Once(Struct, frozen=True):
-    """Run the view exactly once for an ``Idempotency-Key``.
+    """Run the view once for each ``Idempotency-Key``. A repeated request gets the stored answer.
 
     If a run stopped without an answer, ``retry_safe`` decides about the next request with this key. True: a second run
     does no harm, so the view runs again. False: Baton answers 409 ``outcome_unknown``.

@@ -37,8 +37,8 @@ class TeamFunctions:
     def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
 
-        The function gets the id of the account. The export has the result, as JSON, in the member ``app``. Raises
-        ``RuntimeError`` if a function is already registered.
+        The function gets the id of the account. The member ``app`` of the export is the function's result, as JSON.
+        Raises ``RuntimeError`` if a function is already registered.
         """
         if self._on_export is not None:
             raise RuntimeError("on_export was called before: one function returns all that your app stores")
@@ -63,12 +63,12 @@ class TeamFunctions:
         return function
 
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
-        """Register ``hook(email, password)`` for people of another system. Calls end at 00:00 UTC of the day ``until``.
+        """Register ``hook(email, password)``, which checks a password in another system when a person first logs in.
 
         Baton calls the hook at a login in two cases: the address has no account here, or its account was imported with
-        the member ``migrate`` and has no password yet. The hook returns ``Migrated`` if the password is right in the
-        other system, otherwise ``None``. If the hook raises, or takes more than three seconds, the login
-        is answered with 503. docs/baton/moving.md describes the hook.
+        the member ``migrate`` and has no password yet. From 00:00 UTC of the day ``until``, Baton no longer calls the
+        hook. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``. If the
+        hook raises or takes more than three seconds, the login gets 503. docs/baton/moving.md describes the hook.
 
         Raises ``RuntimeError`` if a hook is already registered, and ``ValueError`` if ``until`` is more than 366 days
         ahead.

@@ -51,7 +51,7 @@ def canonical_authority(authority: str) -> str | None:
 
 
 def is_origin(origin: str, *, development: bool) -> bool:
-    """Check an origin: exactly as a browser sends it in ``Origin``. In development the port may be ``*`` for http."""
+    """Check that an origin has the exact form of the field ``Origin``. In development the port of http may be ``*``."""
     match = _ORIGIN.match(origin)
     if match is None:
         return False
@@ -69,7 +69,7 @@ def is_origin(origin: str, *, development: bool) -> bool:
 def is_page_origin(origin: str) -> bool:
     """Check an origin of a page that may use cookies: https, or http on loopback.
 
-    This check does not depend on the environment: outside development, ``settings`` refuses the origins with http.
+    This check allows http on loopback in every environment. Outside development, ``settings`` refuses http later.
     """
     match = _ORIGIN.match(origin)
     if match is None or not is_origin(origin, development=True):

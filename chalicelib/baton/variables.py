@@ -147,7 +147,7 @@ def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[st
 
 
 def decoys_of(environ: Mapping[str, str], problems: list[str]) -> Decoys:
-    """Read the decoys: for each kind of imported hash, its percentage of the accounts now, and after the import."""
+    """Read the decoys: the kinds of imported hashes, and the percentage of accounts with each kind."""
     try:
         return read_decoys(words_of(environ, "BATON_DECOYS"))
     except DecoyProblem as wrong:

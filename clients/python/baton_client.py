@@ -326,8 +326,8 @@ class Identity:
 class Proof:
     """What a person proves for a step-up, or for a login that needs a second factor.
 
-    A step-up needs one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. `identity` takes
-    the place of the password, alone or with `totp`. If the account has a second factor, the password alone is not
+    A step-up needs one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. `identity` can
+    replace `password`: set it alone or with `totp`. If the account has a second factor, the password alone is not
     sufficient. A login needs only the second factor.
 
     An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. `passkey`
@@ -448,23 +448,23 @@ class Record:
 
     @property
     def state(self) -> State:
-        """What an app shows."""
+        """Whether there is a session. If not: why and when the last one ended."""
         if self.session:
             return State(signed_in=True, device_id=self.session.device_id)
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Return the record without the session. A copied or lost key is dropped. Any other key or secret is kept.
+        """Return the record without the session. The key is kept, except after `reuse`, `replaced` and `key_lost`.
 
-        After `reuse` and after `replaced`, another device has a copy of the key. `replaced` means: another record used
-        this key for a new login, and the new login ended this session.
+        After `reuse` and `replaced`, another device has a copy of the key. `replaced` means that the other device used
+        this key for a new login, which ended this session.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
         return replace(self, session=None, key=key, last=self.last_secret, ended=ended)
 
     def revoked(self, reason: str, at: int) -> "Record":
-        """Return the record without the session, and with its revocation. So one write stores both changes."""
+        """Return the record with a revocation in place of the session."""
         session = self.session
         if session is None:
             return self
@@ -629,8 +629,8 @@ class Storage(Protocol):
     def update(self, change: Callable[[Record], Record], /) -> Record:
         """Replace the record by `change(record)` and return the stored record.
 
-        The update is atomic, durable, and exclusive among all threads and processes. `change` is quick and has no other
-        effect.
+        The update is atomic, durable, and exclusive among all threads and processes. `change` is quick and has no side
+        effects.
         """
 
 
@@ -757,7 +757,7 @@ class Answer:
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
-        """Return the server's time: `Baton-Time`, or `server_time` of an answer that no cache may store.
+        """Return the server's time: header `Baton-Time`, or member `server_time` if no cache may store the answer.
 
         Return `None` for an answer with `Age`: it comes from a cache, so its time is not the present time (rule 9).
         """
@@ -1172,8 +1172,7 @@ class BatonClient:
         """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
 
         If another process changes the record, this client finds the change at the next call of a method that reads the
-        record. A listener must be quick. An error of a listener goes to `sys.excepthook`, because the change has
-        already happened.
+        record. A listener must be quick. An error of a listener goes to `sys.excepthook`, not to the caller.
         """
         entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
         self._listeners.append(entry)
@@ -1264,7 +1263,7 @@ class BatonClient:
     def provider_nonce(self, provider: str) -> str:
         """Store the attempt of a login, then return its nonce for the sheet of an identity provider.
 
-        Use this only if your app may end while the sheet is open. Then give the id_token to `login_federated`.
+        Use this only if your app may end while the sheet is open. Afterwards, give the id_token to `login_federated`.
         """
         return self._provider_nonce(provider, self._federated())
 
@@ -1382,8 +1381,8 @@ class BatonClient:
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
         """End this session. First, one write removes the session from this device. This step needs no network.
 
-        Then one request within `deadline_s` informs the server. Returns whether the server has answered. If not, the
-        record keeps the revocation, and later calls of methods send it, also after a restart and another login.
+        Then one request within `deadline_s` revokes the login at the server. Returns whether the server has answered.
+        If not, the record keeps this revocation, and a later method call sends it, also after a restart.
         """
         at = int(self.now())
         self._change(lambda now: now.revoked("logout", at))
@@ -1400,7 +1399,7 @@ class BatonClient:
     ) -> None:
         """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
-        After `Offline` this device keeps its session, but the server may have ended it: a repetition is safe.
+        After `Offline` this device keeps its session, but the server may have ended it. A repetition is safe.
         `LoggedOut`: this session had already ended for another reason, so this call did not end the other sessions.
         """
         ended = self.session
@@ -1438,12 +1437,13 @@ class BatonClient:
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Answer:
-        """Send a signed call and return its 2xx answer. `path` follows `base_url`: give it percent-encoded.
+        """Send a signed call and return its 2xx answer. `path` must be percent-encoded. It is appended to `base_url`.
 
-        `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant. If there is
-        no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` states that two
-        executions do no harm, or you give an `idempotency_key` (16 to 128 visible characters) to a route that supports
-        it.
+        `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant.
+
+        If there is no answer, the client repeats a safe method, and any call with `repeat=True` or `idempotency_key`.
+        Other calls raise `AnswerLost`. Give `repeat=True` only if two executions do no harm. Give an `idempotency_key`
+        (16 to 128 visible characters) only to a route that supports it.
         """
         return self._call(
             method,
@@ -1471,7 +1471,7 @@ class BatonClient:
     ) -> str:
         """Send a proof for one exact request. Return the grant, which is valid for one `call` within five minutes.
 
-        A code of an authenticator app counts once. With the same `attempt`, a repetition may send the same code.
+        The server accepts a code of an authenticator app once. A repetition with the same `attempt` may send it again.
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
@@ -1499,13 +1499,13 @@ class BatonClient:
     # Identities
 
     def identities(self) -> dict[str, Any]:
-        """Read the identities at providers that can log in to the account, and whether it has a password."""
+        """Read which identities at providers are linked to the account, and whether the account has a password."""
         return dict(self._call("GET", "/me/identities", _with(identities=list)))
 
     def link_identity(self, provider: str, sign_in: "SignIn", *, confirm: "Confirm | None" = None) -> None:
-        """Link an identity to the account. `sign_in` is a function, as for `login_federated`. Needs a proof.
+        """Link an identity at `provider` to the account. Needs a proof. A repetition is safe.
 
-        A repetition is safe.
+        `sign_in` is a function, as for `login_federated`.
         """
         attempt = _random_name()
         nonce = _hashed("baton-nonce-v1", provider, self._client_id, self._key_id(), attempt)
@@ -1513,7 +1513,7 @@ class BatonClient:
         self._own("POST", "/me/identities", json=linked, confirm=confirm, idempotency_key=attempt)
 
     def unlink_identity(self, provider: str, *, confirm: "Confirm | None" = None) -> None:
-        """Unlink an identity. Needs a proof. Every other login of the account ends."""
+        """Unlink the identity at `provider`. Needs a proof. Every other login of the account ends."""
         self._own("DELETE", f"/me/identities/{quote(provider, safe='')}", confirm=confirm)
 
     def _key_id(self) -> str:
@@ -1708,13 +1708,13 @@ class BatonClient:
     # Time
 
     def now(self) -> float:
-        """Return the server's time by the clock of this device and its known offset, in seconds."""
+        """Return the server's time in seconds: the clock of this device plus the known offset."""
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
         """Read the server's time, set the offset that `now` adds, and return this offset in seconds.
 
-        Every other answer with a time also sets the offset.
+        Answers to other requests also correct the offset.
         """
         patience = self._patience(DEADLINE_S)
         self._revoke_waiting(patience.left_s())
@@ -2341,7 +2341,7 @@ class LoginStep:
     def enrol_passkey(
         self, create: AskPlatform, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Enrol a passkey as the first factor, and return the session: `create` calls the platform to register one."""
+        """Enrol a passkey, and return the session. `create` calls the platform to register the passkey."""
         patience = self._patience(deadline_s)
         begun = self._enrol("passkey", patience)
         with patience.person():

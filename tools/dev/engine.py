@@ -118,7 +118,7 @@ def _create(tables: Mapping[str, Mapping[str, Any]]) -> None:
 def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str]:
     """Serve the embedded database, and the other services of moto, on loopback within this context.
 
-    With a ``certificate`` (PEM, with its key), the server uses TLS.
+    Yield the URL. With a ``certificate`` (PEM, with its key), the server uses TLS.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only needed here

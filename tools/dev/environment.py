@@ -245,7 +245,7 @@ class Packaged:
 
     @property
     def api(self) -> Self:
-        """Stand-in for the attribute in which Chalice keeps its binary types."""
+        """Return this object, because ``Gateway`` reads ``api.binary_types``."""
         return self
 
     def __call__(self, event: Mapping[str, Any], _: object) -> dict[str, Any]:

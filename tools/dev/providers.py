@@ -141,13 +141,13 @@ class DevelopmentProviders:
         self._lock = threading.Lock()
 
     def serve(self, rows: "Providers | None", baton: "Baton | None" = None) -> None:
-        """Serve the rows of the app that was loaded last."""
+        """Serve these rows from now on. Each load of the app calls this."""
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
-        """Store a new private key for Apple, as the operator does, unless the stored key has the key id of the row.
+        """Store a new private key for Apple, if the stored key is missing or does not have the key id of the row.
 
-        Without this key, Baton could not trade an authorization code.
+        Baton needs this key to trade an authorization code. For other providers, do nothing.
         """
         from chalicelib.baton.federation.apple_key import NoKey, keep_key, stored_key  # noqa: PLC0415 - as in fetch
         from chalicelib.baton.ids import Secret  # noqa: PLC0415

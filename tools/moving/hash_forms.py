@@ -45,7 +45,7 @@ def read_parameters(file: Path) -> FirebaseParameters:
 
 
 def firebase_hash(account: Mapping[str, Any], parameters: FirebaseParameters) -> str | None:
-    """Return the hash of an account in the form of Baton, or ``None`` if the account has none.
+    """Convert the password hash of an account to the form of Baton. Return ``None`` if the account has no hash.
 
     Raises ``ValueError`` for invalid base64.
     """
@@ -81,9 +81,9 @@ def better_auth_hash(stored: str) -> str | None:
 
 
 def auth0_hash(account: Mapping[str, Any]) -> str | None:
-    """Return the hash of ``custom_password_hash``, or ``None`` if the account has none.
+    """Return the password hash from the member ``custom_password_hash``, or ``None`` without this member.
 
-    Instead of a hash that Baton cannot read, return the name of its algorithm, which is refused later.
+    If this function cannot convert the hash, it returns the name of the algorithm. The import then refuses the account.
     """
     custom = account.get("custom_password_hash")
     if not isinstance(custom, dict):

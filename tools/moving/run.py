@@ -29,11 +29,11 @@ PRINT_EVERY_S = 5.0
 
 
 class OtherFile(ValueError):
-    """``FILE.progress`` belongs to a file with a different beginning, or to a different source."""
+    """``FILE.progress`` is of another import: the beginning of ``FILE``, or the source (``--from``), was different."""
 
 
 class Progress(Struct, kw_only=True):
-    """The contents of ``FILE.progress``. ``kinds`` counts the created and unchanged accounts by their kind of hash."""
+    """The contents of ``FILE.progress``. ``kinds``: kind of password hash -> number of accounts."""
 
     head: str
     source: str

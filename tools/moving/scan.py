@@ -28,7 +28,7 @@ SHARE = 0.25
 
 
 class Stored(Struct, frozen=True):
-    """An account as it is stored. ``identities`` are the items of its identities, by index."""
+    """An account as it is stored. ``identities``: index of an identity -> the identity."""
 
     user: User
     account_state: AccountState

@@ -162,7 +162,7 @@ def unchanged(tree: Path, tests: Sequence[str]) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Run all mutants, or with ``--short`` a dozen.
 
-    Every other argument is a word. With words, a mutant runs only if its name contains at least one of them.
+    With other arguments, run only the mutants whose name contains at least one of them.
     Return 1 if a mutant survives, or if the tests fail without a mutant.
     """
     words = [word for word in arguments if word != "--short"]

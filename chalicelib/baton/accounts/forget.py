@@ -54,7 +54,7 @@ class Forget(Struct, frozen=True, kw_only=True):
 
 
 class ForgetDeleted(Struct, frozen=True, kw_only=True):
-    """Carry out a ``ForgetOrder`` from the queue. The Lambda function ``jobs`` runs this, never a request."""
+    """Carry out a ``ForgetOrder`` from the queue. The Lambda function ``jobs`` runs this."""
 
     clock: Clock
     key_ring: KeyRing

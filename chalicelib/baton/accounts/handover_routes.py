@@ -26,9 +26,9 @@ class HandoverShape(Body):
 
 
 class RedeemShape(Body):
-    """``POST /session/redeem``. ``confirm`` uses the code.
+    """``POST /session/redeem``. If ``confirm`` is true, the request uses the code and logs the browser in.
 
-    Without ``confirm``, the answer only shows the account and the device.
+    Otherwise, the answer only shows the account and the device.
     """
 
     code: TicketText

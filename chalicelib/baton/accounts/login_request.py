@@ -48,7 +48,7 @@ class Device(Struct, frozen=True):
 
 
 class LoginRequest(Struct, frozen=True):
-    """A verified request for a lineage. ``email`` is canonical, or empty if the request has no address."""
+    """A verified request to begin a lineage. ``email`` is canonical, or empty if the request has no address."""
 
     email: str
     client: Client
@@ -107,7 +107,7 @@ class LoginRequest(Struct, frozen=True):
 
 
 class ReadLoginRequest(Struct, frozen=True, kw_only=True):
-    """Check what registrations and logins have in common. No account is read."""
+    """Check the client, the device and any address of a registration or login. No account is read."""
 
     entropy: Entropy
     clients: Clients

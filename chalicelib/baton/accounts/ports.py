@@ -78,8 +78,8 @@ class Users(Passwords, Protocol):
         """Write e-mail index entry, user and account state in one transaction.
 
         None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account of the
-        existing index entry. If the address is free, ``AddressTaken.account`` is ``user.account``: an account with this
-        id was deleted.
+        existing index entry. If the address is free, ``AddressTaken.account`` is ``user.account``: this id is already
+        in use, for example by a deleted account.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:

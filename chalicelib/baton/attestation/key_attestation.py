@@ -38,7 +38,7 @@ _LEVELS: Final[Mapping[int, Attestation]] = {1: Attestation.TEE, 2: Attestation.
 
 
 class AndroidRules(Struct, frozen=True):
-    """The Android apps of a client, and its requirements of a phone.
+    """The accepted Android apps and phones of a client.
 
     ``packages``: for each package name, the SHA-256 of the signing certificates. ``security``: the lowest accepted
     level. ``boot_keys``: the boot keys of accepted operating systems other than the phone maker's, such as GrapheneOS.

@@ -73,8 +73,8 @@ class KeyDescription(Struct, frozen=True):
     """The contents of the extension. ``level`` is the lower of the security levels of the attestation and of KeyMint.
 
     ``packages`` are the apps that may use the key. ``digests`` are the SHA-256 of their signing certificates. The
-    operating system states both. The hardware states the other members. ``all_applications`` is true if either of
-    the two states it.
+    operating system states both. The hardware states the other members. ``all_applications`` is true if the hardware or
+    the operating system states it.
     """
 
     level: int

@@ -34,9 +34,9 @@ class EvidenceRefused(Exception):
 class Accepted(Struct, frozen=True, kw_only=True):
     """The facts that good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
 
-    ``serials`` are the serials of the device's certificates, in hex. With them, an operator finds the logins of a
-    certificate that is revoked later. ``apple_key`` is the id of the App Attest key. ``point`` is its public key, 65
-    bytes (SEC 1, uncompressed). Both are empty for an Android app.
+    ``serials`` are the serials of the device's certificates, in hex. If a certificate is revoked later, the serials
+    show which logins used it. ``apple_key`` is the id of the App Attest key. ``point`` is its public key, 65 bytes
+    (SEC 1, uncompressed). Both are empty for an Android app.
     """
 
     attestation: Attestation

@@ -35,7 +35,7 @@ class BrowserProof(Struct, frozen=True):
 
 
 def bare(value: str) -> str:
-    """Return the value of a field without quotes. RFC 9651 puts a string in quotes, but Chromium sends none."""
+    """Remove the quotes around the value of a field, if any. RFC 9651 requires quotes, but Chromium sends none."""
     value = value.strip(" \t")
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
@@ -43,7 +43,7 @@ def bare(value: str) -> str:
 def read_proof(value: str, *, registers: bool) -> BrowserProof:
     """Read the field ``Secure-Session-Response``. Raises ``ProofInvalid``, whose ``hint`` names the error.
 
-    If ``registers`` is true, the header of the JWT must have the public key (``jwk``). Otherwise it must not have it.
+    If ``registers`` is true, the header of the JWT must have the public key (``jwk``). Otherwise ``jwk`` is refused.
     """
     text = bare(value)
     if len(text) > BROWSER_PROOF_BYTES_MAX:

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
 
 class CrossSite(Refusal):
-    """A page of another site sent the request with cookies, or nothing shows which page sent the request."""
+    """A page of another site sent the request, or nothing shows which page sent the request."""
 
     status = 403
     error = code = "cross_site"

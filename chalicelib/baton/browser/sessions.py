@@ -81,7 +81,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     record: Record
 
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
-        """Check the site and that the cookies are genuine. No database is read, except for the cached key ring.
+        """Check the site and that the cookies are genuine. This reads only the key ring, which is cached.
 
         ``bound``: the route requires a bound login. Such a route refuses every login by cookie, even if the cookies
         are bound to a key of the browser.

@@ -78,7 +78,7 @@ _CHARACTERS_MAX: Final = 200
 class Log:
     """``ports.Log`` on standard output, which Lambda sends to the log group.
 
-    Each environment has one log, and answers one request at a time. So the facts of the current request are attributes.
+    A Lambda environment answers one request at a time. So its ``Log`` stores the facts of the current request.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Log:
         self._timed = None
 
     def end_request(self) -> None:
-        """Send the counts that no event has sent. The work may end without an event of ``_LAST``: a job that raised."""
+        """Send the metrics that are not sent yet, for example those of a job that raised."""
         with contextlib.suppress(Exception):  # a metric that cannot be written must not fail the work
             if self._counted:
                 self._send()

@@ -22,12 +22,11 @@ class AuditEvent(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """The values that the notice of an event needs in addition to the event. They are not logged and not in the audit.
 
-    ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
-    ``language`` is the language of the account before the change, which may delete the account or set another language.
-    ``text`` is the name of a text that replaces the text of the event. ``undo_since`` is the time at which the change
-    began, in seconds: the mail has a link that undoes changes since then. If it is ``None``, there is no link. A link
-    needs ``address``. This must be the address before the change, because a thief can change the account's address
-    before the mail is sent.
+    ``device`` is the name of the device. If given, ``address`` and ``language`` replace those of the account, and
+    ``text`` replaces the mail text of the event (``Event.notice``).
+
+    If ``undo_since`` (seconds) is given, the mail has a link that undoes changes since this time. Then ``address`` must
+    be the address before the change, because a thief can change the account's address before the mail is sent.
     """
 
     device: str = ""
@@ -65,7 +64,7 @@ class StoredEvent(Struct, frozen=True):
 
 
 class Audit(Protocol):
-    """The audit of all accounts. Rows are only added, until the account is deleted."""
+    """The audit of all accounts. Rows never change. They are deleted after ``AUDIT_KEPT_S``, or with the account."""
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
         """Write an event. Never raises: the audited action has already succeeded. A failure is logged and counted."""

@@ -14,7 +14,10 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Enrollable(Struct, frozen=True, kw_only=True):
-    """The kinds of factors that a login without a factor may enrol. ``mail``: this deployment sends mail."""
+    """The kinds of factors that a person may enrol if a login requires a second factor and the account has none.
+
+    ``mail``: this deployment sends mail.
+    """
 
     clients: Clients
     mail: bool
@@ -26,14 +29,14 @@ class Enrollable(Struct, frozen=True, kw_only=True):
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
         """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
-        A stranger can register the address of another person, who can later take the account over by a password reset.
-        No passkey of the stranger may remain then, so the account gets no passkey before its address is proved.
+        A stranger can register the address of another person. If this person later claims the account, no passkey of
+        the stranger may remain. So the account gets no passkey before its address is proved.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)
 
     def is_proved(self, *, verified: bool) -> bool:
-        """Check that the address is proved, if the deployment sends mail."""
+        """Check that the address is proved. A deployment without mail requires no proof."""
         return verified or not self.mail
 
 
@@ -58,7 +61,7 @@ def complete_registration(  # noqa: PLR0913 - the parts of a change
     by_new_key: bool,
     now: int,
 ) -> AddPasskey:
-    """Verify a registration, and return the change.
+    """Verify a registration, and return the change that adds its passkey.
 
     Raises:
         InvalidPasskey: a check failed.

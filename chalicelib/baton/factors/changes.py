@@ -48,7 +48,7 @@ from chalicelib.baton.tokens.issue import Seconds
 class NewRecoveryCodes(Struct, frozen=True, kw_only=True):
     """The recovery codes that this request made. They are shown once.
 
-    If the request made none, the member is missing.
+    If the request made no codes, ``recovery_codes`` is missing.
     """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET
@@ -118,7 +118,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return begin_enrolment(user, caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now)
 
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
-        """Enrol the authenticator app if its first code is right. From now on, every login needs a second factor.
+        """Enrol the authenticator app if its first code is right. This turns the second factor on for the account.
 
         Raises ``InvalidSession``, ``InvalidFactor``, ``EmailUnverified``, ``FactorExists``.
         """
@@ -266,8 +266,8 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
     """Return the values for the notice of a change of factors.
 
-    With ``since`` (seconds), the notice has a link. The link removes what a new device added at that time or later, and
-    ends every login (module ``mail.undo``). An account without an address gets no link.
+    With ``since`` (seconds), the notice has a link that undoes changes since this time (module ``mail.undo``). An
+    account without an address gets no link.
     """
     return Told(
         device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None

@@ -50,18 +50,18 @@ class Credentials(Struct, frozen=True, kw_only=True):
     ) -> User:
         """Check the password and return the user.
 
-        ``elsewhere`` is called if this deployment refuses the password. If ``elsewhere`` returns a user, the password
-        is right in the other system, and the user was just stored. The credentials version of the user can then be
-        newer than that of ``account_state``.
+        If this deployment refuses the password, ``elsewhere`` checks it in another system. If ``elsewhere`` accepts the
+        password, it stores and returns the user. Then the credentials version of the user can be newer than that of
+        ``account_state``.
 
         Each rate limit counts this check before the password is hashed. The check is uncounted on success and, if
-        possible, after a server error. The caller reads ``account_state``, and then this method reads the user. If the
-        credentials version rises between the two reads, a right password raises ``Unavailable``.
+        possible, after a server error.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.
             InvalidCredentials: the password is wrong, or the account is unknown or disabled.
-            Unavailable: a store failed, the account is inconsistent, or its credentials version has just risen.
+            Unavailable: a store failed, the account is inconsistent, or its credentials version has risen since the
+                caller read ``account_state``.
 
         """
         secret = normalise(password)

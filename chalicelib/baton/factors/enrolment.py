@@ -126,7 +126,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
-    """Return the recovery codes of this enrolment again. Empty: it made none, or the stored codes have changed."""
+    """Return the recovery codes that this enrolment made. Empty: it made none, or the stored codes have changed."""
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:
         return ()
@@ -141,5 +141,5 @@ def mark_of_ticket(ticket_id: bytes) -> bytes:
 def new_recovery(
     account: AccountId, codes: tuple[str, ...], *, mark: bytes, by_new_key: bool, now: int
 ) -> RecoveryCodes:
-    """Return new recovery codes in their stored form."""
+    """Return the stored form of new recovery codes: the digests of ``codes``."""
     return RecoveryCodes(digests=digests_of(account, codes), made_at=now, mark=mark, by_new_key=by_new_key)

@@ -57,9 +57,9 @@ class Passkey(Struct, frozen=True):
     """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
 
     ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey can be synced.
-    ``backed_up``: it is synced. ``added_at`` is in seconds, ``used_day`` in days since 1970-01-01. ``by_new_key``: the
-    device that added it had no login older than 7 days. ``aaguid`` is the model of the authenticator, 16 bytes, or
-    zeros.
+    ``backed_up``: it is synced. ``added_at`` is in seconds. ``used_day`` is the day of the last use, in days since
+    1970-01-01. ``by_new_key``: the device that added it had no login older than 7 days. ``aaguid`` is the model of the
+    authenticator, 16 bytes, or zeros.
     """
 
     credential_id: bytes
@@ -108,13 +108,12 @@ class User(Struct, frozen=True):
     """A registered person.
 
     ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
-    password. If ``migrate`` is also true, a login may set one: the hook of ``Baton.migrate_with`` checks the password.
+    password. If ``migrate`` is also true, a login sets one if the hook of ``Baton.migrate_with`` accepts it.
 
     ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
-    reset or undo that set the password. An import with neither a password nor an authenticator app sets it to a random
-    value. ``kept`` are old addresses. ``restore`` has the restore key of each device, by key id. ``identities`` are the
-    identities at providers, by the code of the provider. ``email`` and ``email_index`` are empty if the account has no
-    address: it began with an identity instead.
+    latest reset or undo. In an imported account, it can be a random value. ``kept`` are old addresses. ``restore`` has
+    the restore key of each device, by key id. ``identities`` are the identities at providers, by the code of the
+    provider. ``email`` and ``email_index`` are empty if the account began with an identity and has no address.
     """
 
     account: AccountId
@@ -227,7 +226,7 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the switch and any new recovery codes are stored. No other request makes the same codes."""
+        """Check whether the stored factors have this value of ``on``, and the new recovery codes if there are any."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
@@ -251,7 +250,7 @@ class AddPasskey(Struct, frozen=True):
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the passkey and any new recovery codes are stored. No other login makes the same codes."""
+        """Check whether the stored factors have the passkey, and the new recovery codes if there are any."""
         stored = factors.passkeys.get(self.passkey.id)
         ours = stored is not None and stored.public_key == self.passkey.public_key
         return ours and (self.recovery is None or factors.recovery == self.recovery)
@@ -345,5 +344,5 @@ def passkey_id(credential_id: bytes) -> str:
 
 
 def key_id(binding: Binding) -> str | None:
-    """Return the id under which a device is remembered: 12 bytes of its thumbprint, in base64url. ``None``: no key."""
+    """Return the id of a device key: 12 bytes of its thumbprint, in base64url. ``None``: the device has no key."""
     return encode_base64url(binding.thumbprint[:KEY_ID_BYTES]) if isinstance(binding, KeyBinding) else None

@@ -23,7 +23,7 @@ class NewPassword(Struct, frozen=True, kw_only=True):
     def check_strength(self, password: str, *, email: str) -> None:
         """Refuse a weak password. Raises ``WeakPassword``.
 
-        ``password`` is as typed. The caller has already passed it to ``normalise``, which accepted it.
+        ``password`` is as typed. The caller has checked that ``normalise`` accepts it.
         """
         strength.check_strength(password, email=email, product=self.product, characters_min=self.characters_min)
 

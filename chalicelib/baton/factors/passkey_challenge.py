@@ -49,8 +49,8 @@ class Challenge(Ticket, frozen=True):
     """The contents of a challenge. Members that a ceremony does not use are empty.
 
     ``key`` is the thumbprint of the device key of the login that fetched the challenge. ``operation`` is the digest of
-    the operation of a step-up (`digest_of`). ``proved`` has one meaning for each kind of registration. For a passkey:
-    the login or its step-up had proved a second factor. For a restore key: the caller had stepped up.
+    the operation of a step-up (`digest_of`). ``proved`` depends on what is registered. For a passkey, it means that the
+    login or a step-up proved a second factor. For a restore key, it means that the caller stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]

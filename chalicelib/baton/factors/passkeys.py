@@ -98,7 +98,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def options(self, caller: Caller) -> PasskeyOptions:
         """Return the options to register a passkey, for a caller who stepped up.
 
-        Raises ``EmailUnverified`` and ``TooManyPasskeys``, or ``NotFound`` if the client cannot use passkeys.
+        Raises ``EmailUnverified`` or ``TooManyPasskeys``. Raises ``NotFound`` if the client cannot use passkeys.
         """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
@@ -168,8 +168,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def remove(self, caller: Caller, passkey: str) -> None:
         """Remove a passkey. If no passkey and no authenticator app is left, ``SecondFactors.on`` becomes false.
 
-        Raises ``LastCredential`` if the account has no password, no other passkey and no identity. Raises ``NotFound``
-        if the account of the caller does not have this passkey.
+        Raises ``LastCredential`` if the account has no password, no other passkey and no linked identity. Raises
+        ``NotFound`` if the account of the caller does not have this passkey.
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)

@@ -26,7 +26,7 @@ _NOBODYS_PASSWORD_HASH = (
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: the stored hash must be replaced by a hash as Baton makes it now."""
+    """The password is right. ``rehash``: the caller must hash the password again and replace the stored hash."""
 
     rehash: bool
 
@@ -49,7 +49,7 @@ def verify_password(
 
     Another system may have hashed the password as the person typed it. So if ``password`` does not match, ``as_sent``
     (the bytes before the normal form) is tried too, unless both are equal. For a wrong password, the number of tries
-    depends only on the password. So it reveals nothing about an account.
+    depends only on the password. So this number reveals nothing about an account.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

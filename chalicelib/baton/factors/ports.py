@@ -105,8 +105,8 @@ class FactorStore(Protocol):
         """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
 
         Returns ``Done`` if ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a
-        later step was used. ``mark`` (16 bytes) derives from the attempt of the request. Also returns ``Done`` if this
-        step was used with this mark, so a repeated request gets the same answer. Otherwise, returns ``Refused``.
+        later step was used. Also returns ``Done`` if this step was used with this ``mark``, so a repeated request gets
+        the same answer. Otherwise, returns ``Refused``. ``mark`` (16 bytes) identifies the request.
         """
 
     def consume_recovery_code(
@@ -128,7 +128,7 @@ class FactorStore(Protocol):
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Name the passkey with this id. The credentials version stays.
+        """Change the name of a passkey to ``name``. ``passkey`` is its id. The credentials version stays.
 
         This is one transaction, with these conditions: the account has the passkey, the credentials version is as in
         ``actor``, and the actor's login is live.
@@ -152,8 +152,8 @@ class FactorStore(Protocol):
         This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
         the stored factors (`model`), and the login is active (`lineages.rules.may_act`). For an unfinished login, which
         has no lineage yet, the last condition is `lineages.rules.may_go_on`. The transaction forgets all remembered
-        devices, except the device of ``remember``. It also stores or deletes the item that assigns the credential of a
-        passkey to the account.
+        devices, except the device of ``remember``. It also stores or deletes the item that maps the credential id of an
+        added or removed passkey to the account.
 
         Also returns ``Done`` if an earlier call made this change: the user has the next credentials version and the
         changed factors. ``Refused``: the passkey to add belongs to another account.

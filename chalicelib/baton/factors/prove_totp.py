@@ -33,7 +33,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
     A device that proved a second factor before has a rate limit of its own. All other devices share a limit of the
     account: 30 wrong codes a day, and 100 in a row. A right code or recovery code starts a new count of wrong codes in
-    a row: the name of the counter contains the step of the last used code and the mark of the recovery codes.
+    a row, because it changes the name of the counter.
     """
 
     store: FactorStore
@@ -133,9 +133,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
     """Return the step that has this code: a step after the last used step, or the last used step itself.
 
-    ``None``: the code is wrong. The code of the last used step also counts as wrong if this step is older than an
-    ``auth_session`` can be. The store accepts the last used step only from the attempt and for the effect that used
-    it: such a request repeats a request whose answer was lost.
+    The last used step is for a request that is repeated because its answer was lost. So it must not be older than an
+    ``auth_session`` can be. The store accepts it only with the same attempt and effect.
+
+    ``None``: no such step has this code.
     """
     totp = user.factors.totp
     if totp is None:
@@ -149,7 +150,7 @@ def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
 
 
 def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
-    """Decrypt the secret of an authenticator app. Raises ``Unavailable`` if it does not belong to the account."""
+    """Decrypt the secret of an account's authenticator app. Raises ``Unavailable`` if the decryption fails."""
     try:
         return ring.decrypt_for(totp.sealed, account=account, kind="totp")
     except CannotDecrypt:

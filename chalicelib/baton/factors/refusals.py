@@ -69,7 +69,7 @@ class InvalidCredentials(Refusal):
 
 
 class FactorRequired(Refusal):
-    """The password or the identity is right, and the login must prove a second factor.
+    """The password or the id_token of the login is right, but the login must also prove a second factor.
 
     ``auth_session`` is the unfinished login, for ``POST /login/factor``. ``factors`` are the kinds that the account
     has.
@@ -86,7 +86,7 @@ class FactorRequired(Refusal):
 
 
 class EnrolmentRequired(Refusal):
-    """The password or the identity is right, and the login must prove a second factor, but the account has none.
+    """The login must prove a second factor, but the account has none. The password or the id_token is right.
 
     ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled. ``factors``, if present, is
     ``["email_code"]``: the login must prove the address first.
@@ -106,7 +106,7 @@ class EnrolmentRequired(Refusal):
 class InvalidSession(Refusal):
     """The ``auth_session`` or the ``enrolment`` is not valid. The answer is the same for each reason.
 
-    The value was altered, has expired, or belongs to another device key, attempt or login, or the account has
+    The value was altered or has expired. Or it belongs to another device key, attempt or login. Or the account has
     changed since the value was issued.
     """
 
@@ -150,9 +150,8 @@ class SecondFactorRequired(Refusal):
 class InvalidPasskey(Refusal):
     """The signed data of the authenticator is not valid for this server and client.
 
-    ``hint`` names the failed check and, for some checks, the expected and the received value. The ceremony belongs to
-    this server and client only if origin, RP ID, challenge, flags and signature are correct (WebAuthn Level 3, sections
-    7.1 and 7.2).
+    ``hint`` names the failed check and, for some checks, the expected and the received value. Origin, RP ID, challenge,
+    flags and signature must be correct (WebAuthn Level 3, sections 7.1 and 7.2).
     """
 
     error = code = "invalid_passkey"
@@ -208,7 +207,7 @@ class TooManyPasskeys(Refusal):
 
 
 class LastCredential(Refusal):
-    """Without this identity or passkey, the person could not log in any more."""
+    """Without this linked identity or passkey, the person could not log in any more."""
 
     status = 409
     error = code = "last_credential"

@@ -97,7 +97,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         If the login is older than ``KEEP_S``, the caller must step up for the options or for this request.
 
         Raises:
-            InvalidPasskey, ChallengeInvalid: the answer of the platform is not valid here.
+            InvalidPasskey, ChallengeInvalid: the ``credential`` or its challenge is not valid.
             StepUpRequired, RestoreRefused, NotFound: see `options`.
 
         """

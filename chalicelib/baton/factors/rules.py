@@ -134,10 +134,11 @@ def is_remembered(
 def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
     """Check whether a device is new: the account has no login older than ``NEW_KEY_S`` with the device's ``binding``.
 
-    An HMAC secret belongs to one login: ``lineage``. An unbound device is always new. A device that is not new is
-    long-used. An undo keeps the factors and identities that a long-used device added: a thief could use the undo to
-    remove them. A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device
-    may belong to a thief.
+    A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to
+    a thief. For an HMAC secret, only the login ``lineage`` counts. An unbound device is always new.
+
+    A device that is not new is long-used. An undo keeps the factors and identities that a long-used device added.
+    Otherwise a thief could use the undo to remove them.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -160,7 +161,7 @@ def remember(
 ) -> Remember | None:
     """Return the change that makes a device remembered, after it proved a second factor.
 
-    ``None``: the device is not remembered. It has no key, or its client has no ``remember_days`` above 0.
+    ``None``: the device has no key, or its client remembers no devices.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:

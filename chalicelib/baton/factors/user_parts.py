@@ -9,10 +9,11 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the account changed to another address.
 
-    ``at`` is the time of this change, in seconds. ``returns``: an undo may give the address back to the account. This
-    is false if a long-used device made the change with a second factor: the owner may have changed the address because
-    the mailbox was stolen. It is also false if the account has since returned to an address that it had before this
-    address: a thief may have set this address.
+    ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the address. It is false in two
+    cases:
+
+    1. A long-used device made the change with a second factor. A thief may have the mailbox of the old address.
+    2. The account returned to an address that it had before this one. A thief may have set this one.
     """
 
     index: EmailIndex

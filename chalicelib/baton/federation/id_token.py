@@ -169,7 +169,7 @@ def check_times(claims: dict[str, Any], *, now: int) -> None:
 
 
 def is_subject(text: str) -> bool:
-    """Check that a subject has 1 to 255 printable characters. So half of a surrogate pair (from JSON) is refused."""
+    """Check that a subject has 1 to 255 printable characters. A lone surrogate (JSON can have one) is refused."""
     return 1 <= len(text) <= SUB_CHARACTERS_MAX and text.isprintable()
 
 

@@ -30,8 +30,8 @@ class Identities(Protocol):
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
         None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier attempt
-        of this call wrote the items. Also returns ``IdentityTaken`` if the user or account state exists, but none of
-        ``identities``: the account of ``user`` was deleted, or has lost the identity.
+        of this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of
+        ``user`` had them before: it was deleted, or lost them.
         """
 
     def link(
@@ -74,7 +74,7 @@ class Identities(Protocol):
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
-        """Delete an identity if it belongs to this account, which was deleted. A repetition is safe."""
+        """Delete an identity of this deleted account, unless another account has it now. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:
         """Return the sealed key set of a provider, and the time when the last fetch of the provider's keys began."""
@@ -89,7 +89,7 @@ class Identities(Protocol):
         """
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:
-        """Take from an account an identity that its provider has deleted, and end every login of the account.
+        """Remove an identity that its provider has deleted, and end every login of its account.
 
         This is one transaction, with these conditions:
         - The account is active, and has the identity that ``user`` has at this provider.

@@ -58,10 +58,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     """An identity provider.
 
     ``code`` is stored, so another provider must never get it. ``audiences`` has the audiences of each client. ``azp``
-    has the accepted authorized parties, and ``hosted_domains`` the accepted Google Workspace domains. If one of the
-    two is empty, any value is accepted. Only an ``oidc`` provider can have ``trusts_email`` and ``step_up``. With
-    ``trusts_email``, Baton trusts the addresses that the provider verified. With ``step_up``, Baton trusts the
-    ``auth_time`` of the provider.
+    has the accepted authorized parties, and ``hosted_domains`` the accepted Google Workspace domains. An empty
+    ``azp`` or ``hosted_domains`` accepts any value. Only an ``oidc`` provider can have ``trusts_email`` and
+    ``step_up``. With ``trusts_email``, Baton trusts the addresses that the provider verified. With ``step_up``, Baton
+    trusts the ``auth_time`` of the provider.
     """
 
     name: str

@@ -158,7 +158,7 @@ def rendered(response: Response) -> RenderedAnswer:
 
 
 def response_of(answer: RenderedAnswer) -> Response:
-    """Make the response of a stored answer. Its body is always bytes."""
+    """Make the response of a rendered answer. Its body is always bytes."""
     headers: Fields = {**answer.headers, **({"Set-Cookie": list(answer.cookies)} if answer.cookies else {})}
     return Response(body=answer.body, status_code=answer.status, headers=headers)
 
@@ -261,9 +261,9 @@ PREFLIGHT_KEPT_S = 7200
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
     """Return the header fields that allow a page of ``origin`` to read an answer. Without permission: only ``Vary``.
 
-    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: only pages of these
-    origins may send cookies to the API from another origin. An origin in either list may end in ``:*``: it includes
-    every explicit port of its host. If both lists are empty, there are no fields.
+    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: only their pages may
+    send cookies cross-origin. An origin in either list may end in ``:*``, which allows every explicit port of its host.
+    If both lists are empty, there are no fields.
     """
     if not (origins or cookie_origins):
         return {}

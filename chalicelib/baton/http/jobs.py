@@ -133,7 +133,7 @@ def android_revocations(event: CloudWatchEvent) -> None:
 @_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.HOURS))
 def apple_revocations(event: CloudWatchEvent) -> None:
-    """Revoke the refresh tokens that Apple issued for Apple identities that were later removed from their accounts."""
+    """Revoke the refresh tokens of Apple identities that were removed from their accounts."""
     jobs = _jobs()
     jobs.run(event, jobs.revoke_tokens)
 
@@ -159,8 +159,8 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function with the raw event, not with an event object of Chalice. The reason: Lambda looks it up
-    in this module before the import of ``app`` registers it with Chalice.
+    Lambda calls this function with the raw event, not with an event object of Chalice. The reason: Lambda looks up the
+    function in this module, before the import of ``app`` registers the function with Chalice.
     """
     del context
     installed = _jobs()
@@ -193,7 +193,7 @@ def mail_feedback(event: dict[str, Any], context: object = None) -> None:
 
 
 def register_feedback(app: Chalice, topic: str) -> None:
-    """Register ``mail_feedback`` for the topic with this name, as ``register_queue`` does for the queue."""
+    """Register ``mail_feedback`` for the SNS topic with this name (see ``register_queue``)."""
     own = Blueprint(__name__)
     own.on_sns_message(topic=topic)(mail_feedback)
     app.register_blueprint(own)

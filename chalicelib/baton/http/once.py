@@ -128,7 +128,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         ``account`` is the account of the caller, whose login is live. ``message`` is verified. ``view`` consumes the
         grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the path
         template of the route: the same ``Idempotency-Key`` on another route is another call. ``render`` renders a
-        refusal for this request. ``retry_safe``: a second effect does no harm, so ``view`` runs again if an earlier run
+        refusal for this request. ``retry_safe``: a second run does no harm, so ``view`` runs again if an earlier run
         stopped.
 
         Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:

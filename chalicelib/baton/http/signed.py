@@ -277,7 +277,7 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 
 
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
-    """Compare the arguments of a view with those of its route, as `arguments.check` does. Raises ``TypeError``.
+    """Check that the arguments of a view are those of its route. Raises ``TypeError`` if they are not.
 
     The arguments of an ordinary view are read from its code object, so a cold start need not import ``inspect``.
     """

@@ -9,10 +9,9 @@ _SECRET, _VIEWER = "baton-origin-secret", "cloudfront-viewer-address"
 
 
 def viewer_of(fields: Mapping[str, Sequence[str]], secret: Secret) -> str:
-    """Return the address in ``CloudFront-Viewer-Address``. It is empty without the right ``Baton-Origin-Secret``.
+    """Return the IP address in ``CloudFront-Viewer-Address``, or ``""`` without the right ``Baton-Origin-Secret``.
 
-    Every client that finds the gateway's own address can send ``CloudFront-Viewer-Address``. Only the CDN has the
-    secret.
+    A client that bypasses the CDN can send any ``CloudFront-Viewer-Address``. Only the CDN has the secret.
     """
     sent, viewer = fields.get(_SECRET), fields.get(_VIEWER)
     if sent is None or viewer is None or len(sent) != 1 or len(viewer) != 1:

@@ -1,7 +1,7 @@
 """Encryption of the stored answers of exactly-once calls.
 
-Each answer has an encryption key of its own, HKDF(root, "once", item key). The item key is the primary key of the item
-that stores the answer. It is also the associated data. An answer that was copied to the item of another account, or of
+Each item has its own encryption key, HKDF(root, "once", item key). The item key is the primary key of the item that
+stores the answer. It is also in the associated data. An answer that was copied to the item of another account, or of
 another call, therefore does not decrypt.
 
 Format 1: one byte 1, one byte root version, 12 bytes nonce, AES-256-GCM ciphertext with its 16-byte tag.
@@ -21,7 +21,7 @@ _HEAD_BYTES: Final = 2
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
     """Encrypt an answer. ``item`` is the item key, ``nonce`` is 12 bytes.
 
-    The nonce must be random: an item can get more than one answer, and all of them are encrypted with the same key.
+    The nonce must be random: all answers that an item ever stores use the same encryption key.
     """
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")

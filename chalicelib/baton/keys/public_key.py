@@ -44,8 +44,8 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` has 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Each key has one accepted encoding. Any other encoding raises ``InvalidKey``. ``check_point`` completes the check of
-    an Ed25519 key.
+    Each key has one accepted encoding. Any other encoding raises ``InvalidKey``. Only ``check_point`` checks that an
+    Ed25519 key is a point of the curve.
     """
 
     curve: Curve
@@ -104,9 +104,8 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        This check takes longer than the verification of a signature. So Baton makes it only for the
-        ``device.public_key`` of a request body, such as that of a login or registration. Other places do not need it:
-        no signature verifies with a key that is not a point.
+        This check takes longer than the verification of a signature. So Baton checks only the ``device.public_key`` of
+        a request body. Other places do not need the check: no signature verifies with a key that is not a point.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

@@ -117,7 +117,7 @@ class Ring(Struct, frozen=True):
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
 
     def published(self) -> tuple[SigningKey, ...]:
-        """Return the keys that resource servers may trust: the keys that may have signed a token of an active login.
+        """Return the signing keys that resource servers may trust, including the next key.
 
         Every login that began before the not-before time has ended. So a key is left out if all tokens that it may have
         signed are from before that time. Such a key may have leaked, and resource servers do not check the not-before
@@ -140,7 +140,7 @@ class Ring(Struct, frozen=True):
         return None
 
     def was_in_use(self, root: Root, at: int) -> bool:
-        """Check that a root was the newest usable one at a time (seconds), or was that at most ten minutes before."""
+        """Check that, at the time ``at`` (seconds), no newer root had been in use for more than ten minutes."""
         later = [one.used_from for one in self.roots if one.version > root.version]
         return all(at <= used_from + ISSUED_AFTER_KEY_MAX_S for used_from in later)
 

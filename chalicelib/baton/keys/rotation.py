@@ -46,8 +46,8 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
 
-    If no other key follows the next key, add one. Every environment has read the new time before it comes. So the
-    current key and the next key never sign at the same time.
+    Every environment has read the new time by then, so the current key and the next key never sign at the same time.
+    If no other key follows the next key, add one.
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
@@ -64,9 +64,9 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """End the period of every signing key in the ring: of the current key now, of the next key in ten minutes.
 
-    In these ten minutes the next key signs, because every environment has read it. An attacker who read the ring has
-    the next key too. So after the ten minutes a new key signs, which every environment has read by then. A second new
-    key becomes the next key.
+    An attacker who read the ring has both keys. So this function adds two new keys. The first signs after the ten
+    minutes: every environment has read it by then. Until then, the next key signs. The second new key follows the
+    first.
 
     Exception: the next key was made less than ten minutes ago. Then the current key signs until the next key is ten
     minutes old.

@@ -96,8 +96,7 @@ def seal_ticket(ticket: Ticket, ring: Ring, *, now: int) -> str:
 def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Mapping[str, object]) -> T:
     """Decrypt a ticket and return its contents.
 
-    ``bound_to`` maps the name of a member of the ticket to the value of the request that the member must equal. If it
-    is empty, no member is compared.
+    ``bound_to`` maps names of ticket members to the values that these members must have.
 
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.

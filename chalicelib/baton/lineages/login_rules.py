@@ -36,7 +36,7 @@ def has_device(account_state: AccountState, binding: Binding, *, proved: Lineage
 def restored(lineage: Lineage, parent: Lineage) -> Lineage:
     """Return the lineage of a restored login. It expires no later than the login of the old phone.
 
-    Both logins have the same provider: a person who revokes the consent at the provider ends both.
+    Both logins have the same identity provider, so both end if the person revokes the consent at Apple.
     """
     expires_at = min(lineage.expires_at, parent.expires_at)
     return replace(lineage, parent=parent.id, expires_at=expires_at, provider=parent.provider)
@@ -45,8 +45,8 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s`` is the idle limit of the app's login. If the app's current token reaches this limit first, the new
-    lineage expires at that time. Therefore no other rule checks this limit for the new lineage.
+    ``idle_s`` is the idle limit of the app's login. The new lineage expires no later than ``idle_s`` seconds after
+    ``app.issued_at``.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -105,12 +105,12 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
     Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
     ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
-    removed. A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of
-    its login request could begin the login again. A lineage that an app handed over and that is no longer live is kept
-    for ``HANDED_OVER_KEPT_S`` instead. A lineage that began with the password, before a password change, a reset or an
-    undo, can be removed at any age: the password in its login request is no longer valid. ``parent``, the parent of the
-    new lineage, is never removed: after a restore, both phones are in use, and after a handover, the new login depends
-    on the parent.
+    removed. ``parent``, the parent of the new lineage, is never removed: it is still in use.
+
+    A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
+    request could begin the login again. There are two exceptions. A lineage that an app handed over, and
+    that is no longer live, is kept only for ``HANDED_OVER_KEPT_S``. A lineage that began with a password that is no
+    longer valid can be removed at any age.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

@@ -102,7 +102,8 @@ class Lineage(Struct, frozen=True):
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
     4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
     lineage is idle if ``issued_at`` is older than the idle limit. Only mechanism ``session`` has ``in_use_since``: use
-    does not extend a session id that was issued before this time. ``last_used_day`` (days since the epoch) belongs to
+    does not extend a token that was issued before this time. For a cookie client, this time is the floor
+    (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to
     the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
     device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from it, or the login
     of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which the cookies of the
@@ -158,9 +159,8 @@ class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
     ``credentials_version`` rises with each change of the password, a factor, a passkey, a linked identity (such as
-    Apple) or the address.
-    ``raised`` is when and why the epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is
-    the login that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
+    Apple) or the address. ``raised`` is when and why the epoch was last raised. ``deleted_by`` is the login, or the
+    mailed link, that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
     their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an operator requires a second factor
     at each login of this account.
     """
@@ -198,7 +198,7 @@ class Actor(Struct, frozen=True):
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
     authenticated. If the person proved a password for this operation, it is the version at the time of that proof.
     ``app`` is the login of the app that handed this login over. It must be active too. ``in_cookies``: the tokens of
-    this login are in cookies. A write that ends all other logins then raises the generation of this login.
+    this login are in cookies. In this case, a write that ends all other logins raises the generation of this login.
     """
 
     account: AccountId
@@ -212,8 +212,8 @@ class Actor(Struct, frozen=True):
 class UnfinishedLogin(Struct, frozen=True):
     """A login that has proved a first factor (a password, or an identity at a provider) and has no lineage yet.
 
-    A write on its behalf happens only while the account is active, with the epoch and the credentials version of the
-    moment when the first factor was proved.
+    A write on its behalf happens only if the account is active. The epoch and the credentials version must not have
+    changed since the first factor was proved.
     """
 
     account: AccountId

@@ -38,15 +38,16 @@ class LineageStore(Protocol):
     ) -> Done | Moved:
         """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
-        This is one write. ``Moved``: one of the following conditions is false, and nothing is written. The account is
-        active. Its epoch, credentials version and roles are as in ``expected``. (The first tokens contain these roles.)
-        The new lineage does not exist yet. Each replaced lineage exists and has not ended. Each removed lineage is
-        unchanged. After the write, the account has at most ``lineages_max`` lineages. If the new lineage is bound to a
-        key, the account has the same lineages as in ``expected``: a lineage added since then could have the same key.
+        This is one write. ``Moved``: one of these conditions is false, and nothing is written.
 
-        If the new lineage has a parent, there are two more conditions. The parent is live at the ``auth_time`` of the
-        new lineage. The binding of the parent is as in ``expected``. The caller must have checked the not-before time
-        for the parent.
+        - The account is active. Its epoch, credentials version and roles are as in ``expected``.
+        - The new lineage does not exist yet.
+        - Each replaced lineage exists and has not ended. Each removed lineage is unchanged.
+        - After the write, the account has at most ``lineages_max`` lineages.
+        - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
+          since then could have the same key.
+        - If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage. The binding of
+          the parent is as in ``expected``. The caller must have checked the not-before time for the parent.
 
         A lineage in both ``replaced`` and ``removed`` is deleted. If exactly the new lineage is already stored, the
         result is ``Done``: an earlier try of this call wrote it.
@@ -98,8 +99,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Done`` also if the account is active or disabled and already has the new roles. Otherwise ``Refused`` if the
-        account is not active or does not exist, and ``Moved`` if its roles are not ``expected``.
+        ``Done`` also if the account already has the new roles and is not deleted. Otherwise ``Refused`` if the account
+        does not exist or is not active, and ``Moved`` if its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
@@ -122,9 +123,9 @@ class LineageStore(Protocol):
         """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
         This method sends nothing: a view adds the element to its own transaction. The element has the form of boto3's
-        low-level client. If the route requires no role, ``roles`` is ``None``. If it requires a role, ``roles`` are all
-        roles of the account, as they were read. The roles are stored as one number, and DynamoDB cannot compare one bit
-        of a number. Therefore the element also fails if any other role has changed.
+        low-level client. ``roles`` is ``None`` if the route requires no role. Otherwise ``roles`` are all roles of the
+        account, as they were read. The element then also fails if any role has changed: the roles are stored as one
+        number, and DynamoDB cannot compare one bit of a number.
 
         Raises:
             NotImplementedError: the storage has no transactions.

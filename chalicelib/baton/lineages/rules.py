@@ -226,9 +226,9 @@ def judge_access(
 ) -> AccessVerdict:
     """Return the verdict on a token that is sent on a call.
 
-    The current generation may be used until its own expiry, the previous one for ``PREVIOUS_GENERATION_S`` after its
-    exchange, since calls may be under way. This limit also stops a copy of the device: by repeating the owner's
-    exchange, the copy gets only the current token, which becomes the previous one at the owner's next exchange.
+    The current token may be used until it expires. The previous token may be used for ``PREVIOUS_GENERATION_S`` after
+    its exchange, since calls may be under way. A copy of the device can repeat the owner's exchange and get the current
+    token. This limit ends the use of that token soon after the owner's next exchange.
     Exception: a token of a sliding mechanism is valid while the login is used without a gap of ``access_s`` (`slide`).
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
@@ -307,7 +307,7 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
     With a single-use mechanism, the result is ``None``: the exchange records the use. With a sliding one, see `slide`.
-    The mechanisms ``refresh`` (only renewals) and ``long_lived`` (every use) record the day, in ``last_used_day``.
+    ``last_used_day`` is the day of the last renewal (mechanism ``refresh``), or of the last use (``long_lived``).
     """
     if mechanism.single_use:
         return None
@@ -322,8 +322,8 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
-    A renewal is always recorded, and sets ``in_use_since`` to ``now``: later use does not extend earlier session ids.
-    The first use after a gap of ``access_s`` or more sets ``in_use_since`` too: ids from before the gap stay expired.
+    A renewal is always recorded. A renewal, or the first use after a gap of ``access_s`` or more, sets ``in_use_since``
+    to ``now``. Use does not extend tokens that were issued before ``in_use_since``.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None
@@ -340,7 +340,7 @@ def attempt_digest(attempt: str) -> bytes:
 
 
 def used_by(lineage: Lineage, generation: int) -> bytes | None:
-    """Return the digest of the attempt that exchanged a generation, or ``None`` if it is no longer stored."""
+    """Return the digest of the attempt that exchanged a generation, or ``None`` if no digest is stored."""
     behind = lineage.generation - generation
     return lineage.attempts[generation % ATTEMPT_SLOTS] if 0 < behind <= ATTEMPT_SLOTS else None
 

@@ -57,7 +57,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
         return lives_s
 
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
-        """Count a try of the session, of the device and of all known devices, then compare the code."""
+        """Count the try against the limits of the session and of the devices. Then compare the code."""
         device = known_device(_wanted(user, account_state, session))
         self._count(f"{user.account}:{device or 'unknown'}", limit=_TRIES_MAX, now=now)
         if device:

@@ -119,7 +119,7 @@ class MailUsers(ProvingUsers, Protocol):
 
         This is one transaction. The account must be active, and user item and account state must still have the
         credentials version of ``user``. The transaction deletes remembered devices and restore keys, and stores
-        ``mark`` with the password. Without ``claim``, the logins end with reason ``password_reset``.
+        ``mark``, the id of the mail session or link. Without ``claim``, the logins end with reason ``password_reset``.
 
         With ``claim``, the address must also be unproved. The transaction then stores that the address is proved. It
         removes the identities, roles and attributes of the account. The logins end with reason ``claimed``.
@@ -133,7 +133,7 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions:
 
         1. The new address is an old address of this account, or has no e-mail index entry, or its entry has expired.
-        2. The stored user has the address of ``user``. If that address is unproved in ``user``, it is still unproved.
+        2. The stored user still has the address of ``user``. This address was not proved meanwhile.
         3. User item and account state have the credentials version of ``actor``, and the login of ``actor`` is live.
 
         ``kept`` has the old addresses of the account after the change. The account keeps the replaced address for
@@ -163,6 +163,6 @@ class MailUsers(ProvingUsers, Protocol):
         2. Its address is as in ``user``, and was never proved.
         3. User item and account state still have the credentials version of ``user``.
 
-        ``mark`` is stored with the deleted account state (``deleted_by``). The identities are deleted too. The user has
-        no second factor, so no other item belongs to the user.
+        ``mark``, the id of the link, is stored with the deleted account state (``deleted_by``). The identities are
+        deleted too. The user has no second factor, so no other item belongs to the user.
         """

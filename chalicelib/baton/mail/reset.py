@@ -36,7 +36,7 @@ RESET: frozenset[LinkUse] = frozenset({"reset"})
 
 
 class ForgotPassword(Struct, frozen=True, kw_only=True):
-    """Send a code to an address, if an account has it."""
+    """Send a code to an address, if an account has this address."""
 
     clock: Clock
     key_ring: KeyRing

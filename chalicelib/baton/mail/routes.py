@@ -82,7 +82,7 @@ def change_routes(
     undo: UndoChanges,
     not_me: DeleteUnproved,
 ) -> tuple[Route, ...]:
-    """List the routes that change the address, and those of the page for links in mails. Without mail: all are 404."""
+    """List the routes that change the address, and the routes of the page for links. Without mail, all answer 404."""
 
     def request_new_address(caller: Caller, body: NewAddress) -> Answer:
         _require_mail(enabled=enabled)

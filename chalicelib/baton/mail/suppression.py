@@ -32,7 +32,7 @@ def is_suppressed(suppression: Suppression | None, *, now: int) -> bool:
 
 
 class ReadEmailStatus(Struct, frozen=True, kw_only=True):
-    """Implement ``accounts.ports.EmailStatus``: an address with a suppression now is ``bouncing``."""
+    """Implement ``accounts.ports.EmailStatus``: the status of a suppressed address is ``bouncing``."""
 
     suppressions: Suppressions
 
@@ -44,7 +44,7 @@ class ReadEmailStatus(Struct, frozen=True, kw_only=True):
 
 
 class NoteForwarding(Struct, frozen=True, kw_only=True):
-    """``federation.notices.Forwarding``: store or lift the suppression of an address of Apple's relay.
+    """Implement ``federation.notices.Forwarding``: store or lift the suppression of an address of Apple's relay.
 
     If a person turns forwarding off, the relay refuses the mails, as if the mailbox did not exist.
     """

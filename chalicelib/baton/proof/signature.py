@@ -65,7 +65,7 @@ def signature_base(
     ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown.
 
     Raises:
-        SignatureDefective: the request does not have a covered component, or its value cannot be signed.
+        SignatureDefective: a covered component is not supported or not in the request, or its value cannot be signed.
         DuplicateField: a covered query parameter is repeated.
 
     """
@@ -102,16 +102,17 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     """Verify that this key signed this request recently. ``key`` is a public key or an HMAC secret.
 
     The algorithm follows from the key, never from the message. ``now`` is in seconds since the epoch. In development
-    ``expected_authorities`` may have ``*.local``, and ``tell_authorities`` lists the hosts in the error.
+    ``expected_authorities`` may have ``*.local``, and ``tell_authorities`` lists the accepted hosts in the error.
 
     Raises, in this order:
         InsufficientCoverage: the signature does not cover a required component.
         DuplicateField: a query parameter is repeated, so it cannot be signed.
         SignatureDefective: the host of the request is not accepted.
-        WrongKey: the keyid is not ``expected_keyid``, so Baton has no key to verify the signature. If the digest or the
-            time is wrong too, ``InvalidDigest``, ``ClockSkew`` or ``SignatureDefective`` is raised instead.
-        SignatureDefective: ``alg`` is not the algorithm of the key, or the signature does not verify.
-        SignatureEncoding: the signature does not verify, because it is in DER.
+        WrongKey: the keyid is not ``expected_keyid``. If the digest or the time is wrong too, ``InvalidDigest``,
+            ``ClockSkew`` or ``SignatureDefective`` is raised instead.
+        SignatureDefective: ``alg`` is not the algorithm of the key, or the signature base cannot be built.
+        SignatureEncoding: the signature does not verify, and it is in DER.
+        SignatureDefective: the signature does not verify, and it is not in DER.
         InvalidDigest: ``Content-Digest`` does not match the body.
         SignatureDefective: ``expires`` is too long after ``created``.
         ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
@@ -283,8 +284,8 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 def check_digest(message: Message) -> None:
     """Compare ``Content-Digest`` with the body (RFC 9530 section 2). A request without this header passes.
 
-    Every sha-256 and sha-512 digest in the header must match. Raises ``InvalidDigest`` if one does not match, if the
-    header has neither of them, or if it is not a dictionary.
+    Raises ``InvalidDigest`` if a sha-256 or sha-512 digest in the header does not match, if the header has neither
+    sha-256 nor sha-512, or if the header is not a dictionary.
     """
     if "content-digest" not in message.fields:
         return
@@ -306,7 +307,7 @@ def check_digest(message: Message) -> None:
 
 
 def content_digest(body: bytes) -> str:
-    """Return the ``Content-Digest`` of a body with sha-256 (RFC 9530 section 2)."""
+    """Return the value of ``Content-Digest`` for a body: its sha-256 digest (RFC 9530 section 2)."""
     return digest_value("sha-256", body)
 
 

@@ -75,7 +75,7 @@ class InputDefective(ValueError):
 
 
 class Signature(Struct, frozen=True):
-    """The signature of a message whose ``tag`` is that of the profile, as it was sent. It is not verified.
+    """A signature with the tag of a profile, as the client sent it. It is not verified.
 
     ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the value of
     ``@signature-params``.
@@ -95,8 +95,8 @@ class Signature(Struct, frozen=True):
 def read_signature(message: Message, profile: Profile = BATON) -> Signature | None:
     """Return the signature with the tag of a profile, or ``None`` if there is none. Other tags are ignored.
 
-    Raises ``SignatureDefective`` if a field cannot be read, if two signatures have the tag, or if the signature is not
-    of this profile.
+    Raises ``SignatureDefective`` if a field cannot be read, if two signatures have the tag, or if the signature breaks
+    a rule of the profile.
     """
     given = message.fields.get("signature-input")
     if given is None:
@@ -118,7 +118,7 @@ def read_signature(message: Message, profile: Profile = BATON) -> Signature | No
 
 
 def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
-    """Return the error for a request that has no signature with the tag.
+    """Return the error for a request that has no signature with the tag of ``profile``.
 
     If the profile is Baton's and the request has no ``Signature-Input``, the detail says that the signature is missing.
     Otherwise it says that no signature has the tag.
@@ -138,8 +138,8 @@ def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
 
     Raises:
         NotStructured: the field is not a dictionary.
-        InputDefective: two members have the tag, or the member has no list of components. Or one of its components or
-            parameters has a form that Baton does not support.
+        InputDefective: two members have the tag, the member has no list of components, or Baton does not support the
+            form of a component or parameter.
 
     """
     plain = _find_plain(text, tag)
@@ -187,7 +187,7 @@ def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) 
 
 
 def defective(message: Message, reason: str, detail: str) -> SignatureDefective:
-    """Return the error for a signature. ``reason`` is for the log, in fixed words; ``detail`` is for the caller."""
+    """Return the error for a defective signature: ``reason`` (fixed words) for the log, ``detail`` for the caller."""
     return SignatureDefective(reason, detail=detail, hint=detail, path=message.path)
 
 

@@ -33,9 +33,9 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
        read began. The exception is the key ring, which a store may cache (``keys/ports.py``).
-    2. Each verb that changes something is one atomic write. Its condition and its effect are one step, and the verb
-       returns the outcome. No verb reads first and writes later without a condition. Only ``accounts.forget`` and
-       ``audit.erase`` are several writes: they delete one item after another.
+    2. Each verb that changes something is one atomic write: its condition and its effect are one step. No verb reads
+       first and writes later without a condition. Only ``accounts.forget`` and ``audit.erase`` are several writes: they
+       delete one item after another.
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
        repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
        ``uncount`` of a rate limit may count twice.

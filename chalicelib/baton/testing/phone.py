@@ -172,8 +172,8 @@ class Phone:
             password: if the server requires a step-up, send this password and then the call again.
 
         Raises:
-            AnswerLost: the phone received no answer to a call that must not be repeated, or no answer to any of five
-                sendings of another request.
+            AnswerLost: no answer arrived. The phone sends a request up to five times if it may be repeated, otherwise
+                once.
 
         """
         refused = self._exchange_if_expired()

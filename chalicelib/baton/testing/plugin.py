@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def world() -> "World":
-    """Return your app in two environments, over a storage in memory. See docs/baton/testing.md."""
+    """Return a ``World``: your app in two Lambda environments, over a storage in memory. See docs/baton/testing.md."""
     from chalicelib.baton.testing.world import World  # noqa: PLC0415 - only for tests that use it
 
     return World()
@@ -29,7 +29,7 @@ def world() -> "World":
 
 @pytest.fixture
 def moto_world() -> "Iterator[World]":
-    """Return your app in two environments, over moto's DynamoDB. Your own boto3 clients use this DynamoDB too."""
+    """Return a ``World`` over moto's DynamoDB. Your own boto3 clients use this DynamoDB too."""
     from chalicelib.baton.testing.world import World  # noqa: PLC0415 - only for tests that use it
 
     with World(storage="moto") as made:
@@ -38,7 +38,7 @@ def moto_world() -> "Iterator[World]":
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the log lines of the worlds of a failed test to its report: they contain the reason of each refusal."""
+    """Add the log lines of each ``World`` to the report of a failed test: they contain the reason of each refusal."""
     report = yield
     if report.when == "call" and report.failed:
         for lines in _lines(getattr(item, "funcargs", {})):

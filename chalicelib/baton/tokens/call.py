@@ -94,9 +94,9 @@ class Call(Struct, frozen=True, kw_only=True):
         Order of checks: the login is live; scope, role, acr and attestation are sufficient; a required grant was sent;
         the nonce is new; the grant is valid. Before the view runs, one conditional write consumes the nonce, and
         another consumes a required grant. A safe request (GET, HEAD, OPTIONS) consumes no nonce. With ``once``, this
-        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and ``http/once.py`` consumes the grant
-        right before the view runs. ``live``: the result of an earlier read of the account state. Without ``live``, this
-        method reads the account state.
+        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and ``http/signed.py`` consumes the grant
+        later. ``live``: the result of an earlier read of the account state. Without ``live``, this method reads the
+        account state.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``AttestationRequired``, ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
@@ -206,8 +206,7 @@ def refuse_inactive(outcome: object) -> None:
     """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
     ``outcome`` is the result of a conditional write or of ``may_act``. ``Inactive`` raises ``LoginRequired``, and
-    ``ProofOutdated`` raises ``GrantInvalid``. In both cases, the change was not written. For every other outcome, this
-    function returns.
+    ``ProofOutdated`` raises ``GrantInvalid``. For every other outcome, this function returns.
     """
     match outcome:
         case Inactive(reason):

@@ -149,12 +149,12 @@ class Caller(Struct, kw_only=True, eq=False):
         return used
 
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
-        """Return the refusal: the level to prove, ``factors`` that prove it together, and ``instead``.
+        """Return the refusal. It names the required level and the factors that prove this level.
 
-        Each entry of ``instead`` proves the level alone. If only a passkey can prove the level, ``factors`` has only
-        ``passkey``. Otherwise the passkey of an account is in ``instead``. If the account has no password, a linked
-        identity replaces the password in ``factors``. If the account has a password, the identity is in ``instead``,
-        and only at ``aal1``. If the login is not bound to a key, the refusal names no identity.
+        All entries of ``factors`` together prove the level. Each entry of ``instead`` proves the level alone. A passkey
+        is in ``instead``, or is the only factor if nothing else proves the level. If the account has no password, a
+        linked identity takes the place of the password in ``factors``. If the account has a password, the identity is
+        in ``instead`` if the level is ``aal1``. If the login is not bound to a key, the refusal names no identity.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)

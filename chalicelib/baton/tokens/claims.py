@@ -53,9 +53,8 @@ def claims_of_team(
 ) -> bytes:
     """Return the claims of the team as an object in JSON.
 
-    Raises ``Unavailable`` if the function raises, or if its result cannot be encoded as JSON, is larger than 1 KB, or
-    has a name of ``REGISTERED``. No login is lost: after the function is corrected, the repeated exchange gets the
-    child.
+    Raises ``Unavailable`` if ``add_claims`` raises, or if its result cannot be encoded as JSON, is larger than 1 KB, or
+    has a name of ``REGISTERED``. No login is lost: after the team corrects the function, a repeated exchange succeeds.
     """
     about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
     try:
@@ -73,7 +72,7 @@ def claims_of_team(
 def encode_attributes(attributes: Mapping[str, object]) -> bytes:
     """Encode attributes as MessagePack, sorted by name. Without attributes, the result is empty bytes.
 
-    Raises ``TypeError`` for a value that MessagePack does not have.
+    Raises ``TypeError`` for a value of a type that cannot be encoded.
     """
     return msgspec.msgpack.encode(dict(attributes), order="deterministic") if attributes else b""
 

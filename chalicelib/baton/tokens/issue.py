@@ -166,7 +166,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
     ``auth_time``, ``assurance``, ``attestation``, ``provider`` and ``roles`` are those of the login. An opaque token
-    contains none of these, and not ``added``.
+    contains neither these nor ``added``.
     """
     if form == "opaque":
         return mint_opaque(token, ring)

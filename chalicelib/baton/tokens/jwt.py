@@ -179,7 +179,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
 
 
 def verified_payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
-    """Verify a JWT with the key of the ring that its header names. Return the payload, byte for byte, and this key.
+    """Verify a JWT with the key that its header names. Return the payload, byte for byte, and this key.
 
     The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
     """

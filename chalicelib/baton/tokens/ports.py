@@ -11,9 +11,9 @@ class Nonces(Protocol):
     """The nonces of signed requests. If they are lost, a request can be replayed until its time window ends."""
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once. If it was consumed before, return ``Again`` for the same ``mark``.
+        """Consume a nonce of a key, once.
 
-        For another ``mark``, return ``Refused``.
+        A repeated call with the same ``mark`` returns ``Again``. A call with another ``mark`` returns ``Refused``.
 
         The mark is random for each request received. It distinguishes a retry of this write from a replayed request.
         """
@@ -25,13 +25,13 @@ class Tickets(Protocol):
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
-        Returns ``Again`` if the ticket was consumed with the same ``mark`` (16 bytes). A flow derives the mark from the
-        attempt, if a repeated request must get the same answer. The record is kept for ``TICKET_CONSUMED_KEPT_S``
-        after ``expires_at``.
+        A repeated call with the same ``mark`` (16 bytes) returns ``Again``. A later call with another ``mark`` returns
+        ``Refused``. If a repeated request must get the same answer, the flow derives the mark from the attempt. The
+        record of the use is kept for ``TICKET_CONSUMED_KEPT_S`` after ``expires_at``.
         """
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether there is a record, not yet expired, that this ticket was consumed."""
+        """Return whether a record exists that this ticket was consumed. An expired record does not count."""
 
 
 class Grants(Protocol):

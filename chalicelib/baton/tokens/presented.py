@@ -45,7 +45,7 @@ class VerifiedToken(Struct, frozen=True):
     ring: Ring
 
     def check_in_service(self) -> None:
-        """Refuse a token of a client that is out of service (``retired = true`` in the registry): E4."""
+        """Refuse a token (E4) if its client is out of service: ``retired = true`` in the registry."""
         if self.client.retired:
             raise errors.LoginRequired("the client of the login is out of service")
 
@@ -96,7 +96,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify a token and find its client. ``cookie``: the token came in a cookie.
 
         The token of a cookie client is valid only in a cookie, and every other token only in a header or body. Without
-        this rule, a thief could send a stolen cookie as a header, without the checks of a browser's request.
+        this rule, a thief could send a stolen cookie as a header, and so avoid the checks of browser requests.
 
         Raises ``TokenInvalid`` if Baton did not issue the token, or if this rule refuses it. Raises ``Unavailable`` if
         the token is from the future, or if its issuer, audience or client is not in this configuration (E1b).
@@ -136,10 +136,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
         """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
 
-        Raises ``UnknownClient`` if no client has this id, ``UnauthorizedClient`` if the token is of another client. It
-        does not raise ``TokenInvalid`` for a wrong id, because standard OAuth clients would then delete the session.
-        For a token of another configuration, it raises ``ConfigurationMismatch`` even if the id is unknown (E1b),
-        because a wrong configuration may lack the client too.
+        Raises ``UnknownClient`` if no client has this id, or ``UnauthorizedClient`` if the token is of another client.
+        It does not raise ``TokenInvalid`` for a wrong id, because standard OAuth clients would then delete the session.
+        ``ConfigurationMismatch`` (E1b) takes precedence over ``UnknownClient``: a wrong configuration can cause both.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:

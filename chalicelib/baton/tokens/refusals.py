@@ -28,7 +28,7 @@ class TokenReused(InvalidToken):
 
 
 class ReplayedNonce(Refusal):
-    """The nonce of the signature was used before: this signed request was sent twice."""
+    """The nonce of the signature was used before, for example because this signed request was sent twice."""
 
     status = 401
     error = code = "replayed_nonce"

@@ -22,10 +22,10 @@ USER_AGENT_CHARACTERS_MAX = 200
 
 
 class ForeignKeys:
-    """Report exchanges whose signature names another key than that of the login, once in 15 minutes for each account.
+    """Report exchanges whose signature names the wrong key, at most once in 15 minutes for each account.
 
-    Without this limit, the owner of one account could raise the metric ``exchange_wrong_key`` at will, by sending one
-    token many times or logging in many times. Each execution environment applies the limit alone, in its memory.
+    Without this limit, the owner of one account could raise the metric ``exchange_wrong_key`` at will. Each execution
+    environment of Lambda has its own limit, in memory.
     """
 
     def __init__(self, log: Log) -> None:

@@ -13,7 +13,7 @@ TokenUse = Literal["access", "refresh", "both", "narrowed"]
 
 
 class TokenForm(msgspec.Struct):
-    """``POST /oauth/token`` (RFC 6749 section 6), and the members of a token exchange (RFC 8693 section 2.1)."""
+    """``POST /oauth/token``: renew a token (RFC 6749 section 6), or get a narrowed token (RFC 8693 section 2.1)."""
 
     grant_type: Literal["refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]
     refresh_token: str = ""

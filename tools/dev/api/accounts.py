@@ -84,7 +84,7 @@ class DevAccounts:
         return as_json(operate(**change_of(request)))
 
     def listed(self, text: str) -> list[dict[str, object]]:
-        """Return at most 100 accounts whose id, e-mail address or lineage id contains a text."""
+        """Return at most 100 accounts whose id, e-mail address or lineage id contains ``text``."""
         baton, found = self._baton(), []
         for account in self._ids(baton):
             user, state = baton.users.get(account), baton.lineage_store.get(account)

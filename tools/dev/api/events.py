@@ -43,7 +43,7 @@ class Given(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """An event that the server keeps. ``source`` has its members, and may compute them only when they are read."""
+    """An event that the server keeps. ``source`` can compute its members when they are first read."""
 
     n: int
     at: float

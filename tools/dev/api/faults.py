@@ -97,7 +97,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def plan(self, members: Mapping[str, Any], routes: Callable[[], frozenset[str]]) -> tuple[Fault, int]:
-        """Return the fault that the members describe, and how often it is to happen. Only ``add`` plans the fault.
+        """Return the arguments for ``add``: the fault that the members describe, and how often it is to happen.
 
         Raises ``DevRefusal`` if a member is wrong.
         """
@@ -124,7 +124,7 @@ class Faults:
         return fault, integer(members, "times", least=1, most=TIMES_MAX, otherwise=1)
 
     def add(self, fault: Fault, times: int) -> None:
-        """Plan a fault. Raises ``DevRefusal`` if there are 50."""
+        """Plan a fault. Raises ``DevRefusal`` if 50 faults are planned already."""
         with self._lock:
             if len(self._planned) >= FAULTS_MAX:
                 raise DevRefusal(409, "too_many_faults", f"{FAULTS_MAX} faults are planned. Delete some of them.")

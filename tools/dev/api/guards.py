@@ -24,7 +24,7 @@ def check(
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
     A write must also have the media type ``media_type``, except a ``DELETE`` without a body. ``secure``: the request
-    came over TLS, so the server's own pages have https.
+    came over TLS, so the server's own origins begin with ``https``.
 
     ``Host`` is checked because a page can point its own domain name to this machine (DNS rebinding). The browser then
     treats the request as same-origin, and only ``Host`` shows the foreign name.

@@ -11,7 +11,7 @@ _SEGMENTS: Final = 3
 
 
 def inspected(baton: Any, text: str) -> dict[str, object]:  # noqa: ANN401 - of the current modules
-    """Return header and claims of a JWT, and the login of a genuine token, but not the value of the signature."""
+    """Return the header and the claims of a token if it is a JWT, and its login if it is genuine."""
     jwt = text.count(".") == _SEGMENTS - 1
     parts: list[object | None] = [_decoded(part) for part in text.split(".")[:2]] if jwt else [None, None]
     token, reason = _read(baton, text)

@@ -56,8 +56,8 @@ class Shown(Struct, frozen=True):
 class Record(Struct, gc=False):
     """One request. Its secrets are masked when the record is first read, because most records are never read.
 
-    A masked record has no secret. The garbage collector does not track records, so a record must be in no cycle of
-    references.
+    The masking deletes the unmasked request. The garbage collector does not track records, so a record must be in no
+    cycle of references.
     """
 
     facts: Facts | None
@@ -77,7 +77,7 @@ class Record(Struct, gc=False):
         return self.worked
 
     def members(self) -> dict[str, Any]:
-        """Return the members of the event."""
+        """Return the members of the event of the request."""
         return self.shown.members
 
     @property

@@ -39,7 +39,7 @@ class Pbkdf2(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind of the hash with its number of rounds: the rounds of all its blocks, added up."""
+        """The kind of the hash, with the total number of rounds, such as ``pbkdf2-sha256-600000``."""
         return f"pbkdf2-{self.digest}-{self.rounds * _blocks(self.digest, self.tag)}"
 
     def matches(self, password: bytes) -> bool:

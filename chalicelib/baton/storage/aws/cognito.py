@@ -31,9 +31,9 @@ def cognito_hook(
     ``pool`` and ``client`` are the ids of the user pool and of an app client.
 
     The app client must allow ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people must sign in with their address. The role
-    of the function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. If a person must choose a new password
-    in the pool, the login is refused. This person can set a password at Baton by mail, if the account was imported into
-    Baton with the member ``migrate``.
+    of the Lambda function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. If a person must choose a new
+    password in the pool, the login is refused. After an import of the account into Baton, this person can set a
+    password by mail.
     """
     service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
 

@@ -70,7 +70,7 @@ class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
     Only the time of calls to AWS and to other services (``storage/fetch.py``) counts. The time of your own view does
-    not count: it may take longer, and its answer must still be stored.
+    not count: even after a slow view, Baton must store its answer.
     """
 
     def __init__(self) -> None:

@@ -255,11 +255,7 @@ def user_of(item: Item) -> User:
 
 
 def kept_value(kept: Sequence[KeptAddress]) -> Value:
-    """Return the stored value of an account's old addresses.
-
-    For each address, it has the e-mail index, the time when the account changed to another address, and whether an undo
-    may give the old address back.
-    """
+    """Return the stored value of an account's old addresses: a list with the fields of each ``KeptAddress``."""
     returns = {True: {"r": number(1)}, False: dict[str, Value]()}
     return {"L": [{"M": {"i": text(one.index), "at": number(one.at), **returns[one.returns]}} for one in kept]}
 

@@ -122,7 +122,7 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store a device's attestation in the actor's login, if the login is live and its attestation is as read."""
+        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``."""
         attested = replace(expected, attestation=attestation)
         update = state_update(
             self._database.tables.lineages,

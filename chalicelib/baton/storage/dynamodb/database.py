@@ -123,10 +123,10 @@ class DynamoDB:
         raise Unavailable("dynamodb batch_write_item: items stayed unprocessed")
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
-        """Send a transaction. Raises ``TransactionFailed`` if a condition failed, with one entry for each write.
+        """Send a transaction. Raises ``TransactionFailed`` if a condition failed.
 
-        The entry is the stored item if the condition of this write failed. It is ``None`` if the condition held, or if
-        no item is stored.
+        ``TransactionFailed.items`` has one entry for each write: the stored item if the condition of this write failed.
+        The entry is ``None`` if the condition held, or if no item is stored.
         """
         told = [
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
@@ -142,7 +142,7 @@ class DynamoDB:
     def write(self, operation: str, **request: object) -> "Item":
         """Send one conditional write. Return the item that ``ReturnValues`` requests, otherwise an empty item.
 
-        Raises ``ConditionFailed`` with the item at that moment, so no second read is needed.
+        Raises ``ConditionFailed`` with the stored item, so the caller need not read it.
         """
         answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})

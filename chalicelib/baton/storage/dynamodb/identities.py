@@ -64,7 +64,10 @@ class StoredIdentities:
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state and, if there is an address, its index entry, in one transaction."""
+        """Write the identities, user, account state and index entry of a new account in one transaction.
+
+        A user without an address has no index entry.
+        """
         tables = self._database.tables
         address = (put_free(tables.users, user.email_index, user.account, now=user.created_at),) if user.email else ()
         try:
@@ -129,9 +132,9 @@ class StoredIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account, and end every login except the actor's.
+        """Remove the identity at a provider from the actor's account, and end every login except the actor's.
 
-        All this is one transaction.
+        One transaction makes both changes.
         """
         tables, removed, update = self._database.tables, user.identities[provider], _without(user, provider, remember)
         try:

@@ -23,7 +23,7 @@ class Wrapper(Protocol):
     """Whether a missing ring is made at first use. If not, a missing ring is a server error."""
 
     def wrap(self, ring: bytes) -> Item:
-        """Return the attributes that the item of the ring stores."""
+        """Return the ring as attributes for its item."""
 
     def unwrap(self, stored: Item) -> bytes:
         """Return the ring from the attributes that ``wrap`` returned.
@@ -69,7 +69,7 @@ class KmsWrapper:
         return {"ring": binary(sealed), "data_key": binary(data_key["CiphertextBlob"])}
 
     def unwrap(self, stored: Item) -> bytes:
-        """Decrypt the data key with KMS, for this key id and encryption context only, then decrypt the ring."""
+        """Decrypt the data key with KMS, then decrypt the ring with the data key."""
         if "data_key" not in stored:
             raise Unavailable("the key ring is not encrypted with KMS: an attacker can have written such a ring")
         opened = self._kms.call(

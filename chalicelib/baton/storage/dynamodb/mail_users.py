@@ -146,10 +146,10 @@ class MailUsers(Users):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address of an account by a proved address, in one transaction.
+        """Give an account a new, proved address, in one transaction.
 
         The transaction writes the new index entry, the user and the account state. If the account has an old address,
-        the transaction also writes the index entry of the old address.
+        the transaction also updates or deletes the index entry of the old address.
         """
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
         as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS

@@ -179,8 +179,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    The stored mark is the ticket id, so it does not show which transaction consumed the ticket. If the ticket is
-    consumed already, the caller must check in another item of the transaction whether its own earlier try did this.
+    The item of the ticket does not show which transaction consumed it. If the ticket is already consumed, the caller
+    must read the effect: if it is stored, an earlier try of the same call succeeded.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -21,7 +21,7 @@ def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) ->
 
 
 def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
-    """Return ``Done`` if the stored lineage has exactly the end ``ended``: an earlier attempt of this call wrote it."""
+    """Return ``Done`` if the stored end of the lineage equals ``ended``: an earlier attempt of this call wrote it."""
     account_state = state_or_none(item)
     stored = account_state.lineages.get(lineage) if account_state else None
     return Done() if stored is not None and stored.ended == ended else Refused()

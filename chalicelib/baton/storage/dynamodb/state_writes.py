@@ -270,7 +270,10 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the write that deletes an account and clears its item, if the account is active at ``expected_version``."""
+    """Build the write that deletes an account and clears its item, if the account is active.
+
+    Its credentials version must be ``expected_version``.
+    """
     update = state_update(
         table,
         account,
@@ -325,12 +328,12 @@ def end_values(ended: Ended) -> dict[str, Value]:
 
 
 def actor_live(actor: Actor) -> tuple[str, ...]:
-    """Return the conditions for a live login. If an app handed it over, the login of the app must be live too."""
+    """Return the conditions for a live login. If an app handed the login over, the app's login must be live too."""
     return (*ACTOR_LIVE, NOT_HANDED_OVER) if actor.app is None else (*ACTOR_LIVE, *HANDED_OVER, *APP_LIVE)
 
 
 def actor_names(actor: Actor) -> dict[str, LineageId]:
-    """Return the lineage id for ``#actor`` in ``actor_live``, and for ``#app`` if an app handed the login over."""
+    """Map the names in ``actor_live`` to lineage ids: ``#actor`` and, if an app handed the login over, ``#app``."""
     return {"#actor": actor.lineage} | ({"#app": actor.app} if actor.app is not None else {})
 
 

@@ -41,7 +41,7 @@ class SuppressedAddresses:
             )
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression. It replaces only a bounce that ends earlier. A complaint never ends."""
+        """Store a suppression. A bounce replaces only a bounce that ends earlier. A complaint replaces every bounce."""
         item = {**_key(email_index), "why": text(suppression.why), "at": number(suppression.at)}
         condition, until = FOR_A_COMPLAINT, suppression.until
         if until is not None:

@@ -43,7 +43,7 @@ def all_of(*conditions: str) -> str:
 
 
 class reading:  # noqa: N801 - a context, as those of contextlib
-    """A context that raises ``Unavailable`` for an item that is not as Baton writes it."""
+    """A context in which reading a malformed item raises ``Unavailable``."""
 
     def __init__(self, what: str) -> None:
         """Name the item."""

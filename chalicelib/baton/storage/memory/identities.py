@@ -25,11 +25,10 @@ from chalicelib.baton.storage.memory.tables import MemoryTables, kept
 
 
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-    """Delete those identities of ``indexes`` that belong to the account. The caller has the lock.
+    """Delete the identities with these indexes, if they belong to the account. The caller has the lock.
 
-    Every removal of an identity uses this function: an unlink, a claim, an undo, a loss at the provider, and a
-    deletion. From ``now`` (seconds), the refresh tokens of the identities wait for their revocation. A token is dropped
-    if its shard has no room.
+    Every removal of an identity uses this function. From ``now`` (seconds), the refresh tokens of the identities wait
+    for their revocation. A token is dropped if its shard has no room.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -113,7 +112,7 @@ class MemoryIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account, and end every login except the actor's."""
+        """Remove the account's identity at a provider, and end every login of the account except the actor's."""
         tables, account, version = self._tables, actor.account, user.credentials_version
         with tables.lock:
             there = tables.users.get(account)
@@ -167,7 +166,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set fetched at ``now``, unless the stored key set is as new, or newer by at most a minute."""
+        """Store a key set fetched at ``now``, unless the stored set was fetched at ``now`` or up to a minute later."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

@@ -31,7 +31,7 @@ SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
 
 
 class Deployment:
-    """``ports.Deployment`` in an AWS account."""
+    """The implementation of ``ports.Deployment`` that reads from AWS."""
 
     def __init__(
         self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, AwsClient] | None = None

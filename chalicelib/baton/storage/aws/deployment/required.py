@@ -122,7 +122,7 @@ Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | Obse
 def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
     """Yield the findings about an observed part.
 
-    ``expected_key`` is the ARN of the deployment's KMS key. If it is empty, the key is unknown, and is not compared.
+    ``expected_key`` is the ARN of the deployment's KMS key. If it is empty (unknown), a table may use any KMS key.
     ``expected_expiry`` is the name of the TTL attribute.
     """
     match found:
