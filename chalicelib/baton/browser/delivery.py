@@ -1,6 +1,6 @@
 """Deliver a login to a browser: its tokens go into cookies, and the body has none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from msgspec import UNSET, Struct, UnsetType
@@ -19,7 +19,7 @@ from chalicelib.baton.browser.cookies import (
 )
 from chalicelib.baton.browser.csrf import csrf_token
 from chalicelib.baton.browser.refusals import DeviceProofRequired
-from chalicelib.baton.browser.rules import is_remembered
+from chalicelib.baton.browser.rules import is_remembered, is_superseded
 from chalicelib.baton.effects import Done, Entropy
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
@@ -127,19 +127,20 @@ class Deliver(Struct, frozen=True, kw_only=True):
         A thief of bound cookies could send them with a login of his own, to end the login of the owner. So the cookies
         must have the proof of the key.
         """
-        other = replaced_login(self.proof, message, now=now)
-        if other is None or other.account == token.account:
+        for other in login_tokens(self.proof, message, now=now):
+            if other.account == token.account:
+                return
+            account_state = self.lineage_store.get(other.account)
+            lineage = account_state.lineages.get(other.lineage) if account_state else None
+            if lineage is None or is_superseded(lineage, other):
+                continue
+            try:
+                self.check(message, other.account, lineage, now=now)
+            except DeviceProofRequired:
+                return
+            if isinstance(self.lineage_store.end(other.account, other.lineage, EndReason.REPLACED, now=now), Done):
+                self.record("login_replaced", account=other.account, lineage=other.lineage)
             return
-        account_state = self.lineage_store.get(other.account)
-        lineage = account_state.lineages.get(other.lineage) if account_state else None
-        if lineage is None or lineage.generation != other.generation:
-            return
-        try:
-            self.check(message, other.account, lineage, now=now)
-        except DeviceProofRequired:
-            return
-        if isinstance(self.lineage_store.end(other.account, other.lineage, EndReason.REPLACED, now=now), Done):
-            self.record("login_replaced", account=other.account, lineage=other.lineage)
 
 
 def web_login(token: Token, ring: Ring, entropy: Entropy, *, expires_in: int, remembered: bool, now: int) -> WebLogin:
@@ -165,9 +166,13 @@ def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -
 
 def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
     """Return the session id in the cookies of a request, or else the remember token. ``None``: neither is genuine."""
+    return next(login_tokens(proof, message, now=now), None)
+
+
+def login_tokens(proof: RequestVerifier, message: Message, *, now: int) -> Iterator[Token]:
+    """Yield the genuine session id and the genuine remember token in the cookies of a request."""
     cookies: Mapping[str, str] = read_cookies(message)
     for name, kind in ((SESSION, Kind.ACCESS), (REMEMBER, Kind.REFRESH)):
         proved = genuine_cookie(proof, cookies[name], kind, now=now) if name in cookies else None
         if proved is not None:
-            return proved.token
-    return None
+            yield proved.token

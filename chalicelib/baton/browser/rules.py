@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.lineages.model import Lineage
 from chalicelib.baton.policy import FLOOR_GRACE_S, SLIDE_AFTER_FRACTION, WEB_LOGIN_S, Mechanism
-from chalicelib.baton.tokens.token import Token
+from chalicelib.baton.tokens.token import Kind, Token
 
 
 class SessionVerdict(Enum):
@@ -31,12 +31,19 @@ class SessionVerdict(Enum):
 
 def judge_session(lineage: Lineage, token: Token, *, now: int, mechanism: Mechanism) -> SessionVerdict:
     """Return the verdict on a session id of this lineage."""
-    if token.generation != lineage.generation or token.issued_at < floor_of(lineage) - FLOOR_GRACE_S:
+    if is_superseded(lineage, token):
         return SessionVerdict.SUPERSEDED
     if now >= lineage.issued_at + mechanism.access_s:
         return SessionVerdict.IDLE
     due = now - lineage.issued_at >= mechanism.access_s // SLIDE_AFTER_FRACTION
     return SessionVerdict.DUE if due else SessionVerdict.USABLE
+
+
+def is_superseded(lineage: Lineage, token: Token) -> bool:
+    """Check whether a newer cookie replaced this session id or remember token. The floor holds for session ids only."""
+    if token.generation != lineage.generation:
+        return True
+    return token.kind is Kind.ACCESS and token.issued_at < floor_of(lineage) - FLOOR_GRACE_S
 
 
 def floor_of(lineage: Lineage) -> int:

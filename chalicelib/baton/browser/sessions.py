@@ -14,6 +14,7 @@ Baton accepts only session ids that it made, and each login begins a new lineage
 import hashlib
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.browser.bound import BoundBrowsers
@@ -60,10 +61,14 @@ class CookieCall(VerifiedCall, frozen=True):
 
 
 class LiveSession(Struct, frozen=True):
-    """A live login by cookie, and the cookies that the answer to the request sets."""
+    """A live login by cookie, and the cookies that the answer to the request sets.
+
+    ``renewed``: the remember token of the request has renewed the session.
+    """
 
     active: Active
     cookies: tuple[Cookie, ...] = ()
+    renewed: bool = False
 
 
 class WebSessions(Struct, frozen=True, kw_only=True):
@@ -128,23 +133,30 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             else:
                 raise self._over(verdict, proved)
             if after == lineage or self._stored(after, lineage, proved, now=now):
-                if verdict is not SessionVerdict.DUE:
+                anew = verdict is not SessionVerdict.DUE
+                if anew:
                     self.log.record("renewed", lineage=lineage.id)
-                return LiveSession(Active(account_state, after), self.cookies(after, call))
+                return LiveSession(Active(account_state, after), self.cookies(after, call, remember=anew), anew)
             if verdict is SessionVerdict.DUE:
                 return LiveSession(active)  # another request stored a use of the login, and sets the new id
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
-    def cookies(self, lineage: Lineage, call: CookieCall, *, replaced: bool = False) -> tuple[Cookie, ...]:
-        """Return the cookie of a new session id and, if the request had the remember token, a cookie of this token too.
+    def replaced(self, session: LiveSession, call: CookieCall) -> tuple[Cookie, ...]:
+        """Return the cookies of the next generation. A write of this request has raised the generation by one."""
+        before = session.active.lineage
+        after = replace(before, generation=before.generation + 1)
+        return self.cookies(after, call, remember=call.remember == before.generation)
 
-        The browser then keeps the remember token longer: the ``Max-Age`` of its cookie begins again. As soon as a use
-        of the new id is stored, the new id supersedes the old id. ``replaced``: this request has raised the generation
-        of ``lineage`` by one, so both old cookies are superseded already.
+    def cookies(self, lineage: Lineage, call: CookieCall, *, remember: bool) -> tuple[Cookie, ...]:
+        """Return the cookie of a new session id and, with ``remember``, a cookie of the remember token too.
+
+        As soon as a use of the new id is stored, the new id supersedes the old id. ``remember``: the remember token has
+        renewed the session, or is replaced. The ``Max-Age`` of its cookie begins again. Any other answer leaves this
+        cookie as it is: such an answer may arrive after that of a password change, which has replaced the cookie.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
-        if call.remember != (lineage.generation - 1 if replaced else lineage.generation):
+        if not remember:
             return (made,)
         token = Token(
             kind=Kind.REFRESH,

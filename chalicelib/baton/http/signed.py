@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from chalice.app import Response
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.browser.refusals import DeviceProofRequired
@@ -156,11 +155,10 @@ class Views(Struct, frozen=True):
         if spec.session == "renewed":
             response.headers.update(sessions.offer(session, call.proved.client))
         if spec.session == "replaced":
-            lineage = session.active.lineage
-            after = replace(lineage, generation=lineage.generation + 1)
-            return with_cookies(response, sessions.cookies(after, call, replaced=True))
+            return with_cookies(response, sessions.replaced(session, call))
         if spec.session == "renewed" or caller.stepped_up is not None:
-            return with_cookies(response, sessions.cookies(session.active.lineage, call))
+            anew = sessions.cookies(session.active.lineage, call, remember=session.renewed)
+            return with_cookies(response, anew)
         return with_cookies(response, session.cookies)
 
     def _arguments(self, spec: RouteSpec, message: Message) -> list[Any]:

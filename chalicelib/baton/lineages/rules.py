@@ -341,8 +341,8 @@ def attempt_digest(attempt: str) -> bytes:
 
 def used_by(lineage: Lineage, generation: int) -> bytes | None:
     """Return the digest of the attempt that exchanged a generation, or ``None`` if no digest is stored."""
-    behind = lineage.generation - generation
-    return lineage.attempts[generation % ATTEMPT_SLOTS] if 0 < behind <= ATTEMPT_SLOTS else None
+    digest = lineage.attempts[generation % ATTEMPT_SLOTS]
+    return digest if 0 < lineage.generation - generation <= ATTEMPT_SLOTS and digest != NO_ATTEMPT else None
 
 
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:

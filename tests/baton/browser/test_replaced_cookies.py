@@ -63,3 +63,38 @@ def test_an_old_cookie_ends_no_login_of_its_owner(browser: Browser, world: World
     change_password(browser)
     thief.register("eve@example.com")
     assert browser.request("GET", "/me").members["email"] == EMAIL
+
+
+def test_a_late_answer_overwrites_no_remember_token(browser: Browser, world: World) -> None:
+    """A request that ran before the password change may be answered after it, with a session id of that time."""
+    browser.register(remember=True)
+    world.clock.skip(seconds=HOUR // 6)
+    late = [browser.request("GET", "/me", keeps=False), browser.request("POST", "/step-up", {}, keeps=False)]
+    assert [line.partition("=")[0] for line in late[0].set_cookies] == [SESSION]
+    change_password(browser)
+    for answer in late:
+        browser.keep(answer)
+    assert browser.request("GET", "/me").status == 200
+
+
+def test_a_superseded_id_ends_no_login(browser: Browser, world: World) -> None:
+    """A thief registers over a copied session id that is older than the floor. The owner stays logged in."""
+    browser.register()
+    thief = browser.copy()
+    for _ in range(2):
+        world.clock.skip(seconds=HOUR // 10)
+        assert browser.request("GET", "/me").status == 200
+    assert thief.request("GET", "/me").code == "session_superseded"
+    thief.register("eve@example.com")
+    assert browser.request("GET", "/me").members["email"] == EMAIL
+
+
+def test_a_login_over_an_old_session_id_ends_the_login_of_the_remember_token(browser: Browser, world: World) -> None:
+    """The browser lost the newest session id, but has the remember token of the same login."""
+    browser.register(remember=True)
+    old = browser.cookies[SESSION]
+    change_password(browser)
+    other = Browser(world, cookies={SESSION: old, REMEMBER: browser.cookies[REMEMBER]})
+    other.register("bob@example.com")
+    refused = browser.request("GET", "/me")
+    assert (refused.code, refused.members["reason"]) == ("login_required", "replaced")

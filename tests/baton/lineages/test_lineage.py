@@ -725,3 +725,8 @@ def test_the_attempt_of_a_generation_is_kept_for_four_generations() -> None:
     assert known == {4: None, 5: None, 10: None, 11: None} | {
         generation: slots[generation % ATTEMPT_SLOTS] for generation in range(6, 10)
     }
+
+
+def test_a_generation_that_nothing_exchanged_has_no_attempt() -> None:
+    """A password change in a browser raises the generation of its login without an exchange."""
+    assert used_by(replace(MINE_LIVE, generation=1, attempts=(NO_ATTEMPT,) * ATTEMPT_SLOTS), 0) is None
