@@ -20,7 +20,7 @@ class Accounts(Struct, frozen=True):
         """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
 
         Your claims function can add them to the next token: it reads them in ``Claims.attributes``. A repetition is
-        safe. ``set_attributes`` does not check who asks for the change. Your own code must decide this first, for
+        safe. ``set_attributes`` does not check who requests the change. Your own code must decide this first, for
         example after a payment.
 
         Raises:

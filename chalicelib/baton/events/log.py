@@ -44,7 +44,7 @@ FACTS: Final[Mapping[str, str]] = {
     "finding": "the difference from the required configuration",
     "configuration_findings": "the number of findings",
     "revoked_certificates": "the number of revoked certificates in the list of Android",
-    "revoked_tokens": "the number of refresh tokens of Apple that the job revoked or dropped",
+    "revoked_tokens": "the number of refresh tokens of Apple that the hourly job revoked, or dropped after 30 days",
     "waiting_tokens": "the number of refresh tokens of Apple that wait for their revocation",
 }
 """Every fact that a line may have. No fact is a secret, an address or the name of a person."""
