@@ -71,7 +71,7 @@ def run(words: Sequence[str], place: Callable[[], Place]) -> int:
                 return _export(options, where)
             case _:
                 return _hashes(options, where)
-    except (BadFile, BadParameters, BadRecipient, OtherFile, FileNotFoundError, FileExistsError) as wrong:
+    except (BadFile, BadParameters, BadRecipient, OtherFile, OSError) as wrong:
         raise errors.NotFound(str(wrong)) from None
 
 
@@ -158,6 +158,9 @@ def _export(options: argparse.Namespace, place: Place) -> int:
     if options.to.exists():
         message = f"{options.to} exists: name a new file"
         raise FileExistsError(message)
+    if not options.to.parent.is_dir():
+        message = f"{options.to.parent} is no folder: make it first"
+        raise FileNotFoundError(message)
     caller = AwsClient("sts").call("get_caller_identity").get("Arn", "unknown")
     AwsClient("cloudwatch").call(
         "put_metric_data",

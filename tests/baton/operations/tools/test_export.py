@@ -175,6 +175,10 @@ def test_a_file_is_for_its_owner_alone_and_never_replaced(
     assert take(identity, file) == 1
     assert "exists: name a new file" in capsys.readouterr().err
     assert file.read_bytes() == content
+    assert take(identity, tmp_path / "nowhere" / "two.age") == 1
+    assert "nowhere is no folder: make it first" in capsys.readouterr().err
+    assert main(["import", "--from", "baton", str(tmp_path)]) == 1
+    assert "Is a directory" in capsys.readouterr().err
     assert main(["export", "--to", str(tmp_path / "two.age"), "--recipient", "age1wrong"]) == 1
     assert "is a public key of age" in capsys.readouterr().err
     with pytest.raises(SystemExit):
