@@ -47,7 +47,7 @@ RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_fa
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """The applied changes, and the changes that the operator must repeat."""
+    """The number of applied changes, and the accounts that need an action of the operator or the owner."""
 
     statuses: int
     codes: int

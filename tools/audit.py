@@ -71,7 +71,7 @@ CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
 
 
 class Unreached(Exception):
-    """A tool, or a service that it needs, could not be reached. The check has no result."""
+    """A check could not run, so it has no result. The message says why."""
 
 
 def run(command: list[str]) -> str:
@@ -313,7 +313,7 @@ def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool
 
 @aws.in_one_line
 def main(stage: str | None, *, offline: bool = False) -> int:
-    """Run every check, write build/audit/report.json, and print the findings and the checks that did not run."""
+    """Run the checks, write build/audit/report.json, and print the findings and the checks that did not run."""
     if stage and offline:
         print(
             "error: a live account cannot be audited offline. remedy: set STAGE or OFFLINE, not both", file=sys.stderr

@@ -151,7 +151,7 @@ class Story:
     def refused(self, code: str, act: Callable[[], object]) -> None:
         """Call ``act``, which must fail with ``code``.
 
-        If ``act`` raises ``LoggedOut``, which has no code, check only that ``code`` is one that ends a login.
+        If ``act`` raises ``LoggedOut``, check only that ``code`` ends a login: ``LoggedOut`` has no code.
         """
         try:
             act()
@@ -215,7 +215,7 @@ class Story:
 
 
 def prove_app(story: Story) -> None:
-    """Attest the app of a phone, and refuse a tampered app."""
+    """Attest the app of a phone, and show that the server refuses a tampered app."""
     story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
     phone = story.client("attested", client_id="genuine")
     phone.login(story.email, PASSWORD, "a genuine app")
@@ -235,7 +235,7 @@ def prove_app(story: Story) -> None:
 
 
 def sign_up_at_providers(story: Story) -> None:
-    """Sign up with Google and Apple, try a stolen id_token, and prove the person again at the provider."""
+    """Sign up with Google and Apple, try a stolen id_token, and delete an account after a new proof by Apple."""
     dev = Development(story.origin)
     rows = {one["kind"]: one for one in dev.providers() if "mobile" in one["audiences"]}
 
@@ -340,7 +340,7 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
 
 
 def move(story: Story, phone: BatonClient) -> None:
-    """Move to a new phone with a restore key. Skip this if the server refuses the restore key."""
+    """Use a restore key to log in on a new phone. Skip this if the server refuses the restore key."""
     story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
     platform = Platform()
     try:

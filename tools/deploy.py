@@ -52,7 +52,7 @@ class NotDone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Account, region and key of a stage. The key exists after the data stack was deployed."""
+    """Account, region and KMS key of a stage. ``key_arn`` is empty until the key is looked up."""
 
     account: str
     region: str
@@ -284,7 +284,7 @@ def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN4
 
 
 def apply_data_stack(stage: Stage, pause: Pause) -> str:
-    """Deploy tables, keys and backups of ``infra/data.yaml``, and return a description of the changes."""
+    """Deploy the data stack, ``infra/data.yaml``, and return a description of the changes."""
     cloudformation = client("cloudformation")
     there = stack_named(stage.data_stack, cloudformation).get("StackStatus")
     opened = open_change_set(cloudformation, stage, pause)
@@ -336,8 +336,8 @@ def refuse_hardened(stage: Stage) -> None:
 def refuse_second_api(stage: Stage) -> None:
     """Refuse a stage that was deployed from another checkout. Raises ``NotDone``.
 
-    Chalice finds its API by a file of the checkout. Without that file it makes a second API, and the function gets the
-    URL of that API as its issuer: every app would be logged out.
+    Chalice finds a stage's API in ``.chalice/deployed`` of the checkout. Without this record, it makes a second API.
+    If the stage has no domain of its own, its issuer then changes, and every app is logged out.
     """
     if deployed_url(stage.name) is not None:
         return
@@ -380,7 +380,7 @@ def make_ring(stage: Stage, arn: str) -> str:
 
 
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
-    """Build the package and run ``chalice deploy``. Return the URL and a line with the package's total size.
+    """Build the package and run ``chalice deploy``. Return the API's URL and a line with the package's total size.
 
     Raises ``NotDone`` if the package cannot be used.
 

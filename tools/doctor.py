@@ -88,7 +88,7 @@ def versions() -> Iterator[Row]:
 
 
 def settings_rows(settings: Settings) -> Iterator[Row]:
-    """List the settings. Of resource servers only the names are shown."""
+    """List the settings, without secrets. For resource servers, clients and providers, list only the names."""
     shown = msgspec.structs.asdict(settings) | {
         "resource_servers": ", ".join(settings.resource_servers),
         "registry": ", ".join(client.id for client in settings.registry),
@@ -103,8 +103,8 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server with that of this machine.
 
-    By its own clock, Baton refuses a token from more than 1 minute in the future. It refuses a signature from more
-    than 5 minutes in the past or in the future.
+    Baton refuses a token whose issue time is more than 1 minute ahead of Baton's clock. It refuses a signature whose
+    time differs from this clock by more than 5 minutes.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
@@ -141,7 +141,7 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 
 
 def public_files(settings: Settings) -> Iterator[Row]:
-    """Compare the site's files in ``/.well-known/`` with the client registry.
+    """Fetch the files in ``/.well-known/`` of the apps' websites, and compare them with the client registry.
 
     Phones and browsers read these files before they offer a passkey. Phones also read them for links to the app.
     """
@@ -181,7 +181,7 @@ def body_member(body: str, name: str) -> int | None:
 
 
 def fetch(url: str) -> tuple[int, str, int | None]:
-    """Get a URL. Return status, body and the time of the Date field. Without an answer: status 0 and the reason."""
+    """Get a URL. Return status, body and the time of the Date field. No answer: status 0, and the reason as body."""
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310 - https, or localhost: settings.py
             return answer.status, answer.read(65_536).decode(errors="replace"), _date(answer.headers)
@@ -282,7 +282,7 @@ def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now:
 def examine(stage: str | None) -> Iterator[Row]:
     """Run all checks. If the settings are invalid, report only the versions and the problems of the settings.
 
-    With neither a stage nor ``BATON_ISSUER``, check only versions, names of settings and the development server.
+    With no stage and no ``BATON_ISSUER``, check only versions, unknown ``BATON_`` variables and the development server.
     """
     yield from versions()
     if stage is None and "BATON_ISSUER" not in os.environ:

@@ -192,9 +192,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store a nonce and an item with the key prefix ``M`` in the live table. Baton itself does not use this prefix.
+        """Store a nonce in the live table, and an item with a key prefix that Baton does not use (``M``).
 
-        ``one_time`` gets the DynamoDB keys of these two items and of ``grant``, which Baton has already stored.
+        ``one_time`` gets the DynamoDB keys of both and of ``grant``. Prove that the table has all three items.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -230,9 +230,9 @@ class Drill:
     def look(
         self, line: Line, first: Record, before: Record, after: Record, grant: str, captured: Request, old_password: str
     ) -> None:
-        """Prove that the restored deployment accepts no earlier token, signed request or grant.
+        """Prove that the restored deployment accepts no token, signed request or grant from before the restore.
 
-        Also prove that it has no earlier one-time value, and that people can log in.
+        Also prove that its table of one-time values is empty, and that people can log in.
         """
         for name, key in self.one_time.items():
             self.prove(f"{name} is not in the restored table, read by the same key", not self.stands(self.target, key))

@@ -46,7 +46,7 @@ def path_of(copy: Path, file: str) -> Path:
 
 
 def fate(copy: Path, mutant: Mutant) -> str | None:
-    """Try a mutant. Return the problem, or ``None`` if a test fails, as it must. The tests are not compiled again."""
+    """Run the compiled tests with a mutant. Return the problem, or ``None`` if a test fails, as it must."""
     path = path_of(copy, mutant.file)
     source = path.read_text("utf-8")
     if source.count(mutant.text) != 1:

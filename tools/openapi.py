@@ -220,7 +220,7 @@ class OAuthProblem(msgspec.Struct, kw_only=True):
 
 
 class BegunEnrolment(msgspec.Struct, kw_only=True):
-    """An enrolment in the middle of a login: an authenticator app (``secret``) or a passkey (``options``)."""
+    """The enrolment of a factor, begun in a login: ``secret`` for an authenticator app, ``options`` for a passkey."""
 
     enrolment: str
     expires_in: int
@@ -283,8 +283,8 @@ ENTRY: Refusals = (
 class Row:
     """The description of a route: its ``operationId``, its summary, its answers, and its refusals.
 
-    ``proof``: a route without login whose request may be signed. ``cached``: a cache may keep its answers, so they have
-    no header with the time.
+    ``proof``: the route needs no access token, but its request may be signed. ``cached``: a cache may keep the answers,
+    so they have no header ``Baton-Time``.
     """
 
     name: str

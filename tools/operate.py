@@ -201,7 +201,7 @@ class Operator:
         return str(applied)
 
     def forget(self, account: AccountId) -> str:
-        """Delete the events of a deleted account. With a mail queue, also queue the call of the app's ``on_delete``."""
+        """Delete the events of a deleted account. If there is a mail queue, queue a call of the hook ``on_delete``."""
         lineage_store = LineageStore(self._database)
         if lineage_store.get(account) is None:
             raise errors.NotFound("no account has this id")
@@ -243,7 +243,7 @@ class Operator:
         return f"ok: no operator requires a second factor from account {account}"
 
     def show_mail(self, email: str) -> str:
-        """Describe whether mails to an address are sent. The address may have no account."""
+        """Describe whether mails to an address are sent. The address needs no account."""
         stored = SuppressedAddresses(self._database).get(self._index_of(email))
         if stored is None or not is_suppressed(stored, now=clock()):
             return "ok: mails to this address are sent"
@@ -418,7 +418,7 @@ def write_well_known(folder: str) -> str:
 def main(
     arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input
 ) -> int:
-    """Run one command. Exit 2 for wrong arguments, 1 for a failure."""
+    """Run one command. Return 2 for wrong arguments, 1 for a failure, 3 for an import with refusals or conflicts."""
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)

@@ -157,8 +157,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Make ``COPY``, a folder with the files that Chalice needs, and return it.
 
     Chalice would pack all of chalicelib/ in the checkout, with old bytecode and the test kit. It therefore runs on this
-    copy, which has neither. The test kit imports pytest, which Lambda does not have. The copy links to the record of
-    deployments in the checkout.
+    copy, which has neither. The copy has a link to the folder ``stages.DEPLOYED``, where Chalice records deployments.
     ``clients`` replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
@@ -387,8 +386,8 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
     The policies name the tables and log groups of one stage. Each template parameter in ``names`` therefore accepts
-    only the value that ``names`` has for it. ``infra/edge.yaml`` has properties for Lambda functions. If a stage lacks
-    such a function, Chalice writes a resource without a type, and ``hardened`` removes that resource.
+    only the value that ``names`` has for it. Resources without a type are removed: Chalice writes one for each Lambda
+    function that ``infra/edge.yaml`` names and the stage lacks.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
@@ -543,7 +542,7 @@ def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
 
 
 def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bool:
-    """Return whether a wheel with this tag (PEP 425, PEP 600) fits a runtime. ``glibc``: the x of its glibc 2.x."""
+    """Return whether a wheel with this tag (PEP 425, PEP 600) fits a runtime with glibc 2.x. ``glibc`` is this x."""
     interpreter, abi, platform_ = wheel_tag.split("-")
     if (abi, platform_) == ("none", "any"):
         return "py3" in interpreter or interpreter == python_tag

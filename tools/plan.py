@@ -50,7 +50,7 @@ class Change:
 
 
 def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
-    """List the changes of tables, keys and backups, from a change set that is deleted again."""
+    """List the changes of tables, keys and backups. If the stack exists, read them from a temporary change set."""
     cloudformation = client("cloudformation")
     if not stack_named(stage.data_stack, cloudformation):
         template, parameters = read(DATA), parameters_of(stage, {})

@@ -56,10 +56,9 @@ class InTheWay(Exception):
 
 
 class Happened(Struct, frozen=True, order=True):
-    """An event of an account. ``place`` is the sort key of the event in the audit table.
+    """An event of an account. ``place`` is its sort key in the audit table, and orders even events of the same second.
 
-    This sort key also orders the events of one second. ``digest`` identifies the recovery code that a login used. It is
-    empty for other events.
+    ``digest`` identifies the recovery code that a login used. It is empty for other events.
     """
 
     place: str
@@ -128,8 +127,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
     """Return the Unix time of the restored data. If the tables differ, this is the earliest time.
 
-    A repeated run keeps the tables that an earlier run restored. Their data is older than the time that the repeated
-    run computes from its argument ``SECONDS``.
+    A run keeps the tables that an earlier run restored. This time can therefore be earlier than ``SECONDS`` ago.
     """
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
@@ -281,7 +279,7 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         if described(dynamodb, source.audit):
             events = events_since(dynamodb, source.audit, since)
             touched = apply_since(events, target, now=int(time.time()))
-            print(f"4/5 deleted or disabled again: {counted(touched, 'account')}")
+            print(f"4/5 deleted, disabled or enabled again: {counted(touched, 'account')}")
             changed = len({one.account for one in events if one.event == "password_changed"})
             print(f"5/5 have an earlier password again: {counted(changed, 'account')}; inform their owners")
         else:

@@ -49,7 +49,7 @@ Measure = Callable[[int], dict[str, Any]]
 
 
 class Stage:
-    """A deployment. Each call uses the operator's own AWS credentials."""
+    """A deployment. Each call to AWS uses the operator's own credentials."""
 
     def __init__(self, stage: str, operator: str, invoke: Invoke, search: Search, measure: Measure) -> None:
         """Use the function ``operate``, the log lines and the metrics of a stage. ``operator``: the caller's ARN."""
@@ -153,7 +153,7 @@ class ConsoleServer(ThreadingHTTPServer):
         self._last_request = monotonic()
 
     def touch(self) -> None:
-        """Restart the idle time. The caller has checked that the request has the key."""
+        """Restart the idle time. The caller has received a request with the key of the console."""
         self._last_request = self._monotonic()
 
     def is_idle(self) -> bool:
@@ -219,8 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 def redirecting_file(folder: Path, port: int, key: str) -> Path:
     """Write a file that opens the console with its key. Only this user can read the file.
 
-    The browser is started with the path of the file, not with the URL: every user of this machine can read command
-    lines. The key is in the fragment of the URL. A browser never sends the fragment to a server.
+    The key is in the fragment of the URL, which a browser never sends to a server. The browser is started with the
+    path of the file, not with the URL: every user of this machine can read command lines.
     """
     file = folder / "baton-console.html"
     url = f"http://127.0.0.1:{port}/#key={key}"
@@ -257,7 +257,7 @@ def invoke(functions: AwsClient, name: str, request: dict[str, object]) -> dict[
 def search(logs: AwsClient, group: str, name: str) -> list[dict[str, Any]]:
     """Return log lines whose account, login or request has the id ``name``.
 
-    The newest ``LINES_MAX`` lines of the last 7 days are returned, in their order.
+    The newest ``LINES_MAX`` lines of the last 7 days are returned, the oldest of them first.
     """
     wanted = " || ".join(f'$.{fact} = "{name}"' for fact in ("request_id", "lineage", "account"))
     asked: dict[str, object] = {"logGroupName": group, "filterPattern": f"{{ {wanted} }}"}

@@ -44,7 +44,7 @@ DRAWN: Final = (
 
 
 def read(cloudwatch: AwsClient, service: str, hours: int, *, now: float | None = None) -> dict[str, Any]:
-    """Return the points of each metric of a deployment. Raises ``Unavailable``."""
+    """Return the JSON for the page Metrics: the points of each metric of a deployment. Raises ``Unavailable``."""
     period = PERIODS_S[hours]
     end = int((time.time() if now is None else now) // period + 1) * period
     asked: dict[str, Any] = {

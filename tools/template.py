@@ -104,7 +104,7 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
 
 
 def tables(prefix: str, path: Path = DATA) -> dict[str, dict[str, Any]]:
-    """Return the tables of a template, by their names in AWS: the four of Baton, unless another ``path`` is given."""
+    """Return the properties of a template's tables, by their names in AWS."""
     declared = of_type(read(path), "AWS::DynamoDB::Table").values()
     return {table["TableName"]: table for table in resolve(list(declared), {"Prefix": prefix})}
 

@@ -109,12 +109,12 @@ def local_changes(found: Differences) -> Iterator[Finding]:
 
 
 def pins(root: Path) -> Iterator[Finding]:
-    """Return the requirements that ``requirements.txt`` does not satisfy."""
+    """Return the requirements that the pinned versions in ``requirements.txt`` do not satisfy."""
     yield from (Finding("error", "pins", problem, "make lock") for problem in requirements.unsatisfied(root))
 
 
 def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[Finding]:
-    """Compare the settings of a stage with those of the release."""
+    """Return the renamed, unknown and missing settings of a stage."""
     renamed: Mapping[str, str] = needs["settings"]["renamed"]
     for old in sorted(renamed.keys() & variables.keys()):
         yield Finding("error", "settings", f"{stage}: {old} was renamed", f"write {renamed[old]} in {CONFIG}")

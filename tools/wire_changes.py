@@ -23,7 +23,7 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
 
 
 def wire_changes(old: Json, new: Json) -> list[str]:
-    """Return one sentence for each change of the description that breaks calls of an old app."""
+    """Return one sentence for each change from ``old`` to ``new`` that breaks calls of an old app."""
     return list(dict.fromkeys(_Comparison(old, new).changes()))
 
 

@@ -47,7 +47,7 @@ from chalicelib.baton.routing import Route
 
 
 def routes_of(parts: Parts, web: Web | None) -> tuple[Route, ...]:
-    """Make the routes of ``later_routes.py``."""
+    """Make the routes that ``later_routes.py`` lists."""
     judge_evidence, prove = judge_evidence_of(parts), prove_identity_of(parts)
     return (
         *browser_routes_of(parts, web, _admit(parts)),

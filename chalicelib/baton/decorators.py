@@ -39,13 +39,13 @@ class Decorators:
             step_up: require that the person proves a factor again for this request; otherwise 401 ``step_up_required``.
             bound: require a login that is bound to a key or a secret; otherwise 401 ``signature_required``.
             attested: refuse logins without evidence of a genuine app; otherwise 403 ``attestation_required``.
-            once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
+            once: run the view once for each ``Idempotency-Key``. For 24 hours, a retry gets the stored answer.
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, if the view does not take the arguments that its route passes, the registry has no
-                such scope or role, ``acr`` does not exist, ``step_up`` and ``query`` are both given, ``scope`` or
-                ``role`` is empty, or ``body``, ``query``, ``step_up`` or ``once`` has the wrong type.
+            TypeError: at import, if the view does not take the arguments that its route passes, or if an argument here
+                is invalid: for example, the client registry does not have the scope or role, or ``step_up`` and
+                ``query`` are both given.
 
         """
         spec = RouteSpec(

@@ -130,9 +130,9 @@ class UnsupportedMediaType(InvalidRequest):
 class Superseded(InvalidRequest):
     """The answer to an earlier request with this attempt is out of date. This request ended no login.
 
-    An exchange gets this error if the child of the token was exchanged too (E7). A retry of a registration or login
+    An exchange gets this error if the child of its token was exchanged too (E7). A retry of a registration or login
     gets it if the login has ended, its first token was exchanged, or the retry has another key or client. The retry
-    also gets it if the account was deleted, or its identity (such as Apple) was unlinked.
+    also gets it if the account was deleted, or if the identity of the login (such as Apple) was unlinked.
     """
 
     status = 409
@@ -177,8 +177,7 @@ class Conflict(Refusal):
 class MethodNotAllowed(Refusal):
     """The route exists, but not with this method.
 
-    Only a local server sends this error. On AWS, API Gateway answers unknown methods and unknown routes itself, with
-    403 or 404, and does not call Baton.
+    Only a local server sends this error. On AWS, API Gateway refuses an unknown method itself, and does not call Baton.
     """
 
     status = 405
@@ -207,7 +206,7 @@ class LoginRequired(InvalidToken):
 class TooManyRequests(Refusal):
     """A rate limit is reached, or the account has no room for another login.
 
-    Rate limits are checked before the password or the code, so this error does not show whether either is right.
+    Rate limits are checked before the password or the code, so a reached limit does not show whether either is right.
     """
 
     status = 429
@@ -242,8 +241,8 @@ class Unavailable(Refusal):
 class TryAgain(Unavailable):
     """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    A view may raise `TryAgain` only before it has any effect. If the route has ``once=True``, the repetition runs the
-    view again.
+    A view may raise `TryAgain` only before it has any effect: the repetition runs the view again, also on a route with
+    ``once=True``.
     """
 
     code = "unavailable"

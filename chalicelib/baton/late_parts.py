@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LateParts:
-    """The order queue and its flows, the check of passwords, attestation, and requests to services of other parties."""
+    """The queue of orders, the check of passwords, attestation, and requests to services of other parties."""
 
     def __init__(  # noqa: PLR0913 - parts of the deployment
         self,
@@ -49,7 +49,7 @@ class LateParts:
 
     @cached_property
     def background(self) -> "Background":
-        """The queue of orders, and the flows for orders and for feedback of Amazon SES."""
+        """The queue of orders, and the functions that carry out orders and process reports of Amazon SES."""
         from chalicelib.baton.background import MakeBackground  # noqa: PLC0415 - cold start
 
         return MakeBackground(
@@ -131,12 +131,12 @@ class LateParts:
         )
 
     def own_factors(self, account: AccountId, client_id: str) -> OwnFactors:
-        """Return which factors an account has, without linked providers that a step-up with this client refuses."""
+        """Return which factors an account has. Leave out linked providers that this client cannot use for a step-up."""
         providers = self._settings.providers
         return self.credentials.own_factors(account, providers.for_step_up(client_id) if providers else {})
 
     def carry_out(self, order: str) -> None:
-        """Carry out an order of the queue. Every exception leaves the order in the queue."""
+        """Carry out an order of the queue. After an exception, SQS keeps the order."""
         self.background.carry_out(order)
 
     def take_feedback(self, report: str) -> None:

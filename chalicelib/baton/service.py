@@ -140,13 +140,13 @@ class Baton(Decorators, TeamFunctions):
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, *, claims: Callable[[Claims], Mapping[str, object]] | None = None
     ) -> Self:
-        """Read the settings and join the packages. This makes no network call.
+        """Build Baton from the settings in the environment. This makes no network call.
 
         Args:
             environ: used in place of the environment of the process.
-            claims: a pure function that returns the claims to add to a JWT and to an introspection answer. They have at
-                most 1 KB as JSON and no registered claim. If the function raises or breaks one of these rules, the
-                answer is 503. No login is lost: after the function is corrected, a repeated request gets the token.
+            claims: a pure function that returns the claims to add to a JWT and to an introspection answer. They must be
+                at most 1 KB as JSON, without registered claims. If the function raises or breaks one of these rules,
+                the answer is 503. No login is lost: after you correct the function, a repeated request gets the token.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.

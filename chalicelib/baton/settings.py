@@ -179,7 +179,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def has_queue(self) -> bool:
-        """Whether orders can be queued. Always true in development: there the server itself carries out the orders."""
+        """Whether orders can be queued. In development this is always true: the server has a queue of its own."""
         return self.development or (self.mail_queue != "" and self.mail != "mailbox")
 
 

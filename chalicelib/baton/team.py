@@ -65,10 +65,10 @@ class TeamFunctions:
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
         """Register ``hook(email, password)``, which checks a password in another system when a person first logs in.
 
-        Baton calls the hook at a login in two cases: the address has no account here, or its account was imported with
-        the member ``migrate`` and has no password yet. From 00:00 UTC of the day ``until``, Baton no longer calls the
-        hook. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``. If the
-        hook raises or takes more than three seconds, the login gets 503. docs/baton/moving.md describes the hook.
+        Baton calls the hook at a login in two cases: the address has no account here, or it has an account that was
+        imported with ``"migrate": true`` and has no password yet. From 00:00 UTC of the day ``until``, Baton no longer
+        calls the hook. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``.
+        If the hook raises or takes more than three seconds, the login gets 503. docs/baton/moving.md has the details.
 
         Raises ``RuntimeError`` if a hook is already registered, and ``ValueError`` if ``until`` is more than 366 days
         ahead.

@@ -51,7 +51,7 @@ def canonical_authority(authority: str) -> str | None:
 
 
 def is_origin(origin: str, *, development: bool) -> bool:
-    """Check that an origin has the exact form of the field ``Origin``. In development the port of http may be ``*``."""
+    """Check that an origin has the exact form of the field ``Origin``. In development, an http port may be ``*``."""
     match = _ORIGIN.match(origin)
     if match is None:
         return False

@@ -201,7 +201,7 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
-    """Read a time in seconds. Only an account that was created at this time or later can be claimed by mail."""
+    """Read a time in seconds since the epoch. Only accounts created at this time or later can be claimed by mail."""
     value = environ.get("BATON_MAIL_CLAIMS_FROM") or "0"
     if not (value.isascii() and value.isdecimal() and len(value) <= _SECONDS_DIGITS_MAX):
         problems.append("BATON_MAIL_CLAIMS_FROM is a time in seconds since the epoch, such as 1795910400")
@@ -210,7 +210,7 @@ def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
 
 
 def verify_first(environ: Mapping[str, str], problems: list[str]) -> bool:
-    """Read whether a registration needs a code from the mailbox."""
+    """Read whether a registration needs a code that Baton has mailed to the address."""
     registration = environ.get("BATON_REGISTRATION") or "open"
     if registration not in {"open", "verify_first"}:
         problems.append("BATON_REGISTRATION must be open or verify_first")

@@ -240,9 +240,9 @@ class DeviceKey:
         return cls(base64.b64encode(encoded).decode())
 
     def jwk(self) -> dict[str, str]:
-        """Return the public key, with the members that RFC 7638 requires, in its order."""
+        """Return the public key as a JWK: the members that RFC 7638 requires, in the order of that RFC."""
         if not self.opens:
-            return dict(self.public or {})
+            return dict(sorted((self.public or {}).items()))
         private = _private_key(self.data)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -266,10 +266,11 @@ class DeviceKey:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login: its tokens, and the attempt for their exchange, which was created with them (rule 1).
+    """One login: its tokens, and the attempt for the exchange of these tokens (rule 1).
 
-    `expires_at` is in seconds of the server's clock. For mechanism `exchange` both tokens are the same string.
-    `long_lived` has no `refresh_token`. An unbound login has no `key_id`. Only an HMAC login has a `secret`.
+    `expires_at` is in seconds of the server's clock. With the mechanism `exchange`, both tokens are the same string.
+    With the mechanism `long_lived`, `refresh_token` is `None`. An unbound login has no `key_id`. Only an HMAC login has
+    a `secret`.
     """
 
     device_id: str
@@ -308,7 +309,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An identity at a provider, as a proof. `sign_in` shows the sheet of the provider."""
+    """An identity at a provider, as a proof. `sign_in` shows the provider's sign-in sheet and returns the id_token."""
 
     provider: str
     sign_in: "SignIn" = field(repr=False)
@@ -326,9 +327,9 @@ class Identity:
 class Proof:
     """What a person proves for a step-up, or for a login that needs a second factor.
 
-    A step-up needs one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. `identity` can
-    replace `password`: set it alone or with `totp`. If the account has a second factor, the password alone is not
-    sufficient. A login needs only the second factor.
+    For a step-up, set one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. Or set
+    `identity`, alone or with `totp`. If the account has a second factor, the password alone is not sufficient. For a
+    login, set only the second factor.
 
     An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. `passkey`
     is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON. If your
@@ -398,7 +399,7 @@ class Revocation:
     key: DeviceKey | None = None
 
     def signer(self, current: DeviceKey | None) -> "Signer | None":
-        """Return the signer of the login. `current` is the key of the device."""
+        """Return the signer of the revocation. `current` is the record's key, which signs if `key` is `None`."""
         return _signer_of(self.key_id, self.secret, self.key or current)
 
 
@@ -454,9 +455,9 @@ class Record:
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Return the record without the session. The key is kept, except after `reuse`, `replaced` and `key_lost`.
+        """Return the record without the session. Keep the key, unless `reason` is `reuse`, `replaced` or `key_lost`.
 
-        After `reuse` and `replaced`, another device has a copy of the key. `replaced` means that the other device used
+        `reuse` and `replaced`: another device has a copy of the key. `replaced` means that the other device used
         this key for a new login, which ended this session.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
@@ -757,9 +758,9 @@ class Answer:
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
-        """Return the server's time: header `Baton-Time`, or member `server_time` if no cache may store the answer.
+        """Return the server's time: header `Baton-Time`. If it is missing: member `server_time` of a `no-store` answer.
 
-        Return `None` for an answer with `Age`: it comes from a cache, so its time is not the present time (rule 9).
+        Return `None` for an answer with header `Age`: a cache stored this answer, so its time is too old (rule 9).
         """
         if "age" in self.headers:
             return None
@@ -1208,11 +1209,12 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
-        A `Session` and a `LoginStep` both mean that the password was right. A `LoginStep` waits for a second factor,
-        also after a restart (`pending_step`). `second_factor` is a function that gets the step, and returns a `Proof`
-        from the person. After a wrong proof it is called again, and `step.refusal` is the refusal. The fifth wrong
-        proof raises its refusal. To cancel, the function returns `None`, and `login` returns the step. An error of the
-        function is passed on. `deadline_s` is for all requests together, without the time of the function.
+        A `Session` and a `LoginStep` both mean that the password was right. A `LoginStep` waits for a second factor.
+        After a restart, `pending_step` returns it. `second_factor` is a function that gets the step and returns a
+        `Proof` from the person. After a wrong proof, the client calls the function again: `step.refusal` is then the
+        refusal of this proof. After the fifth wrong proof, `login` raises the refusal. If the function returns `None`,
+        `login` returns the step. `login` raises the errors of the function. `deadline_s` is for all requests together,
+        without the time of the function.
         """
         patience = self._patience(deadline_s)
         step = self._begin("/login", email, password, device_name, patience)
@@ -1373,7 +1375,7 @@ class BatonClient:
         return None if over else self._step(pending)
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
+        """Exchange the token now. Do not call this on a timer: `call` exchanges the token when necessary (rule 7)."""
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())
         return self._exchange(self._current(), patience)
@@ -1381,8 +1383,9 @@ class BatonClient:
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
         """End this session. First, one write removes the session from this device. This step needs no network.
 
-        Then one request within `deadline_s` revokes the login at the server. Returns whether the server has answered.
-        If not, the record keeps this revocation, and a later method call sends it, also after a restart.
+        Then one request within `deadline_s` revokes the login at the server. Returns whether the server has confirmed
+        the end. After a lost answer, the record keeps the revocation, and a later method call sends it, also after a
+        restart.
         """
         at = int(self.now())
         self._change(lambda now: now.revoked("logout", at))
@@ -1400,7 +1403,7 @@ class BatonClient:
         """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
         After `Offline` this device keeps its session, but the server may have ended it. A repetition is safe.
-        `LoggedOut`: this session had already ended for another reason, so this call did not end the other sessions.
+        `LoggedOut` means that this session had already ended, so this call did not end the other sessions.
         """
         ended = self.session
         try:
@@ -1439,7 +1442,7 @@ class BatonClient:
     ) -> Answer:
         """Send a signed call and return its 2xx answer. `path` must be percent-encoded. It is appended to `base_url`.
 
-        `confirm` is called for a proof if the operation requires a step-up. `grant` is an existing grant.
+        `confirm` is called for a proof if the operation requires a step-up. `grant` is a grant from `step_up`.
 
         If there is no answer, the client repeats a safe method, and any call with `repeat=True` or `idempotency_key`.
         Other calls raise `AnswerLost`. Give `repeat=True` only if two executions do no harm. Give an `idempotency_key`
@@ -1471,7 +1474,8 @@ class BatonClient:
     ) -> str:
         """Send a proof for one exact request. Return the grant, which is valid for one `call` within five minutes.
 
-        The server accepts a code of an authenticator app once. A repetition with the same `attempt` may send it again.
+        The server accepts a code of an authenticator app once. To send the code again after a lost answer, give the
+        same `attempt`.
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
@@ -1657,7 +1661,7 @@ class BatonClient:
         """Send a code to a new address for the account. Return the `mail_session` for `change_address`.
 
         The `mail_session` is valid for an hour. Give either `password` or `confirm`. `confirm` is a function that gets
-        a proof from the person.
+        a `Proof` from the person.
         """
         body = {"new_email": new_email, **({"language": language} if language else {})}
         asked = _confirming(password, confirm)
@@ -2335,7 +2339,7 @@ class LoginStep:
             self.factors, self.refusal = (), None
 
     def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
-        """Return what enrols an authenticator app: `secret`, `otpauth_uri` for a QR code, `enrolment` for a `Proof`."""
+        """Return the data for an authenticator app: `secret`, `otpauth_uri` for a QR code, `enrolment` for `Proof`."""
         return self._enrol("totp", self._patience(deadline_s))
 
     def enrol_passkey(

@@ -93,7 +93,7 @@ SIMPLE: Final[tuple[tuple[str, Any], ...]] = (
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List the situations that the rows of the table distinguish."""
+    """List situations, each with its row in the table of rules, the next step and a script."""
     made: dict[str, dict[str, Any]] = {}
     for verb in VERBS:
         for name, answers in (*_everywhere(), *_of_calls(verb), *_of_logins(verb), *_of_exchanges(verb)):

@@ -130,7 +130,7 @@ def bases() -> list[dict[str, Any]]:
 def signatures() -> list[dict[str, Any]]:
     """List the signatures of four signature bases, each by Ed25519, by P-256 and by HMAC.
 
-    A client must verify the signatures by Ed25519 and P-256. By HMAC, it must compute the same bytes.
+    A client must verify the Ed25519 and P-256 signatures, and must compute the same HMAC.
     """
     base = {one["name"]: one["base"] for one in bases()}
     edwards = ed25519.Ed25519PrivateKey.from_private_bytes(_unbase64(ED25519_PRIVATE))

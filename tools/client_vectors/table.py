@@ -55,8 +55,8 @@ TABLE: Final[tuple[tuple[str, Mapping[str, tuple[Any, ...]], str], ...]] = (
 def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
     """Return the number of the row that applies, and the step.
 
-    For ``AGAIN``, the step is ``pause``. If the pause does not fit into the time that is left, the number is 14, and
-    the step is ``refused`` after a 429, or else ``offline``.
+    ``AGAIN`` becomes the step ``pause``, if enough time is left for the pause. Otherwise the number is 14, and the step
+    is ``refused`` (after a 429) or ``offline``.
     """
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:

@@ -16,7 +16,7 @@ _DOCUMENTATION = ("192.0.2.1", 9)
 
 
 def read_host(said: str) -> str:
-    """Return the address to listen on, or exit with an error message."""
+    """Return the value of ``HOST``, the address to listen on. Exit with an error message if the value is wrong."""
     if said in {THIS_MACHINE, EVERYWHERE}:
         return said
     raise SystemExit(

@@ -15,7 +15,7 @@ class WrongRequest(ValueError):
 
 
 def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
-    """Answer a request for evidence: 200 with the value of the member ``attestation``, or 400 with what to change."""
+    """Answer a request for evidence: 200 with the evidence, or 400 with what to change in the request."""
     try:
         return _answer(200, made(attester, body))
     except WrongRequest as wrong:
@@ -23,7 +23,7 @@ def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
 
 
 def made(attester: Attester, body: bytes) -> dict[str, Any]:
-    """Make the value of the member ``attestation`` of a login. Raises ``WrongRequest``."""
+    """Make the evidence that ``body`` describes: the member ``attestation`` of a login. Raises ``WrongRequest``."""
     # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
     from chalicelib.baton.keys.public_key import PublicKey  # noqa: PLC0415
     from chalicelib.baton.keys.refusals import InvalidKey  # noqa: PLC0415

@@ -32,10 +32,10 @@ def self_signed(folder: Path) -> Path:
 
 
 def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
-    """Write a file with a certificate for host names and its key, and a file with the certificate of its authority.
+    """Write and return two files: a server certificate with its key, and the certificate of its authority.
 
-    Returns both files, in this order. The key of the authority is never written, so no other certificate can be issued.
-    Both certificates expire after 30 days.
+    ``names`` are the host names of the server. The authority's key is not written, so it can issue no other
+    certificate. Both certificates expire after 30 days.
     """
     now = dt.datetime.now(dt.UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

@@ -72,7 +72,7 @@ def _client(*_endpoints: str | None) -> "DynamoDBClient":
 
 
 def stored_size(table: str, key: Item) -> int | None:
-    """Return the size of an item of the embedded database by DynamoDB's rules, without a request. ``None``: no item."""
+    """Return the size in bytes of an item in the embedded database, without a request. ``None``: no such item."""
     from moto.core.models import DEFAULT_ACCOUNT_ID  # noqa: PLC0415 - moto is slow to import
     from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415
     from moto.dynamodb.models.dynamo_type import DynamoType  # noqa: PLC0415

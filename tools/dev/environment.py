@@ -40,7 +40,7 @@ _INVOCATION = "/2018-06-01/runtime/invocation/"
 
 
 class InvocationFailed(Exception):
-    """The function raised, did not start, or did not answer. The message has its output."""
+    """The function raised, did not start, or did not answer. The message contains the output of the function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 class Environment:
-    """One environment: a process that starts with this object, and ends with ``end`` or with the ``with`` block."""
+    """The process of one Lambda environment. The constructor starts it. ``end``, or the end of ``with``, kills it."""
 
     def __init__(
         self, task: Path, variables: Mapping[str, str], *, handler: str = "app.app", options: Iterable[str] = ()

@@ -219,7 +219,7 @@ def without_body(response: GatewayResponse) -> GatewayResponse:
 
 
 class GatewayServer(ThreadingHTTPServer):
-    """The gateway over HTTP, on loopback only, or for the phones on the network too."""
+    """The gateway over HTTP. By default, only programs on this machine can reach it."""
 
     daemon_threads = True
     request_queue_size = 128

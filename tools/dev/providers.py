@@ -145,7 +145,7 @@ class DevelopmentProviders:
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
-        """Store a new private key for Apple, if the stored key is missing or does not have the key id of the row.
+        """Store a new private key for Apple, unless a key with the key id of the row is stored.
 
         Baton needs this key to trade an authorization code. For other providers, do nothing.
         """

@@ -14,7 +14,7 @@ _PARAMETER = re.compile(r"^\s*\"?(\w+)\"?\s*[:=]\s*\"?([^\s\",}]+)", re.MULTILIN
 
 
 class BadParameters(ValueError):
-    """The file has no hash parameters of Firebase."""
+    """The file has no hash parameters of Firebase, or names an algorithm other than SCRYPT."""
 
 
 class FirebaseParameters(NamedTuple):

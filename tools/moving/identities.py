@@ -77,9 +77,8 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
     """Return a stored identity as a member of a line. Raises ``CannotDecrypt``.
 
-    If providers.toml has no row of the provider, the returned ``provider`` is ``code``. Baton does not store the
-    issuer. So if the provider has several issuers, this function tries each of them until one gives
-    ``identity.index``.
+    If providers.toml has no row with this ``code``, the member ``provider`` is the code. Baton stores the issuer only
+    in an HMAC, ``identity.index``. So if the provider has several issuers, this function tries each of them.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

@@ -48,7 +48,7 @@ class TotpMember(Struct, forbid_unknown_fields=True):
 
 
 class Line(Struct, forbid_unknown_fields=True, kw_only=True):
-    """One line of the file."""
+    """One line of an import or export file: an account."""
 
     v: Literal[1]
     source_id: str = ""
@@ -78,7 +78,7 @@ def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
 
 
 def judge(line: Line, *, providers: Providers, now: int) -> Arrival | Refused:
-    """Decide whether Baton accepts the account, without reading a table."""
+    """Return the account of a line as an ``Arrival``, or why Baton refuses it. This reads no table."""
     refused = _refused(line, now=now)
     if refused is not None:
         return refused

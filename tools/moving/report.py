@@ -22,7 +22,7 @@ REMEDIES: Mapping[str, str] = {
 
 
 def report(progress: Progress, *, file: Path, pace: Pace, seconds: float, written: int, dry_run: bool) -> str:
-    """Return the report. ``written`` is the number of records that this run processed."""
+    """Return the report of an import as text. ``written`` is the number of records that this run processed."""
     verb = "would be imported" if dry_run else "done"
     rate = f"{written / seconds:,.0f}/s" if seconds > 0 else "-"
     head = f"{'dry run: ' if dry_run else ''}{progress.done:,} records {verb}, {written:,} of them in this run, {rate}"

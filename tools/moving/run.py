@@ -29,7 +29,7 @@ PRINT_EVERY_S = 5.0
 
 
 class OtherFile(ValueError):
-    """``FILE.progress`` is of another import: the beginning of ``FILE``, or the source (``--from``), was different."""
+    """``FILE.progress`` belongs to another import: with another beginning of ``FILE``, or another ``--from``."""
 
 
 class Progress(Struct, kw_only=True):
@@ -45,7 +45,7 @@ class Progress(Struct, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One import of a file."""
+    """One run of the import of a file."""
 
     file: Path
     source: str
@@ -79,7 +79,7 @@ class Run(Struct, frozen=True, kw_only=True):
         return progress
 
     def done_before(self) -> int:
-        """Return the number of records that an earlier run has done."""
+        """Return the number of records that earlier runs have done. A dry run returns 0."""
         return 0 if self.write.dry_run or not self._progress.is_file() else self._resumed().done
 
     def _count(self, progress: Progress, outcomes: list[Outcome]) -> None:

@@ -28,7 +28,7 @@ SHARE = 0.25
 
 
 class Stored(Struct, frozen=True):
-    """An account as it is stored. ``identities``: index of an identity -> the identity."""
+    """An account as it is stored. ``identities``: `Identity.index` -> the identity."""
 
     user: User
     account_state: AccountState
@@ -36,7 +36,7 @@ class Stored(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True, kw_only=True):
-    """Read every account that is not deleted. ``read_units``: the read units per second that the tables have."""
+    """Read every account that is not deleted. ``read_units``: the read units per second that the tables can serve."""
 
     dynamodb: AwsClient
     tables: Tables

@@ -71,7 +71,7 @@ def copied(to: Path) -> Path:
 def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_max_s: int = CPU_MAX_S) -> None:
     """Run tests in a tree, and end this process with the exit code of pytest.
 
-    Call this only in a forked child, because it also removes imported modules.
+    Call this only in a forked child, because it also removes modules from ``sys.modules``.
     """
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     os.chdir(tree)
@@ -112,7 +112,7 @@ class Laboratory:
         self._fork = multiprocessing.get_context("fork")
 
     def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-        """Run the tests of each mutant. When they end, yield the mutant and whether it survived."""
+        """Run the tests of each mutant. Yield each mutant when its tests end, and whether it survived."""
         waiting = list(mutants)
         while waiting or self._running:
             while waiting and self._free:

@@ -61,7 +61,7 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """Both uses of a token. They show whether a copy of the device or a faulty app used the token again."""
+    """Both uses of a token. They help to distinguish a copy of the device from a faulty app."""
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse

@@ -52,9 +52,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 def account_ids(arrival: Arrival, ring: Ring, *, now: int) -> tuple[AccountId, ...]:
-    """Return the ids that the account may have, one for each root secret. A new account gets the first id.
+    """Return the possible ids of the account, one for each root secret. A new account gets the first id.
 
-    An account that arrived under an older root secret has one of the other ids.
+    An account that Baton created with an older root secret has one of the other ids.
     """
     name = arrival.email
     if not name:

@@ -45,7 +45,7 @@ from chalicelib.baton.tokens.source import source_of
 
 
 class AuthSession(Ticket, frozen=True):
-    """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
+    """The contents of an ``auth_session``. ``key`` is the device's public key, raw, or ``None``.
 
     ``hmac``: the device requests an HMAC secret. ``proved``: the earlier login of this device, if the device signed the
     first step with the HMAC secret of that login, otherwise ``None``. ``attempt_sent``: the attempt came in

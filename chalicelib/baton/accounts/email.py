@@ -33,8 +33,8 @@ def canonical_email(email: str) -> str:
     Raises ``InvalidEmail`` unless the canonical form is a dot-atom, ``@`` and a domain of at least two labels
     (RFC 5321 4.1.2, RFC 6531 3.3). It must have at most 254 bytes of UTF-8. An internationalised domain is mapped as
     for DNS (UTS 46 nontransitional, RFC 5891). Quoted local parts and address literals are refused. Outside ASCII, only
-    visible letters, marks and numbers are accepted, and in a domain also ``_IN_DOMAINS_BESIDES``. With other
-    characters, one address could have two canonical forms.
+    visible letters, marks and numbers are accepted: with other characters, one address could have two canonical forms.
+    A domain may also have the characters ``_IN_DOMAINS_BESIDES``.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)

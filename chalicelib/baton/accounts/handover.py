@@ -40,7 +40,7 @@ from chalicelib.baton.tokens.refusals import InsufficientAcr, UnknownClient
 
 
 class Handover(Ticket, frozen=True):
-    """The contents of a code: the login of the app, the client of the browser, and the page to open."""
+    """The contents of a handover code: the login of the app, the client of the browser, and the page to open."""
 
     purpose = TICKET_PURPOSES["handover"]
 

@@ -42,7 +42,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 class Proof(Struct, frozen=True):
     """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
-    With an ``enrolment``, ``totp`` is the first code of the new authenticator app, or ``passkey`` is the registration
+    If ``enrolment`` is set, ``totp`` is the first code of the new authenticator app, or ``passkey`` is the registration
     of the new passkey.
     """
 

@@ -107,7 +107,7 @@ class LoginRequest(Struct, frozen=True):
 
 
 class ReadLoginRequest(Struct, frozen=True, kw_only=True):
-    """Check the client, the device and any address of a registration or login. No account is read."""
+    """Check the client and device of a registration or login, and its e-mail address, if any. No account is read."""
 
     entropy: Entropy
     clients: Clients

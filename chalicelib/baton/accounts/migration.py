@@ -56,7 +56,7 @@ class Migration(Struct, frozen=True):
 
 
 class Migrate(Struct, frozen=True, kw_only=True):
-    """Call the app's function, and make the account or set its first password."""
+    """Check a password with the app's function. If it is right, set it in a new account or one without a password."""
 
     entropy: Entropy
     users: Users

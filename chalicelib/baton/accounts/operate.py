@@ -214,7 +214,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """``confirm`` is wrong. It must be the account's e-mail address, or the id of an account without an address."""
+    """``confirm`` must be the e-mail address of the account or, if the account has no address, its id."""
 
 
 def _bound(lineage: Lineage) -> str:

@@ -110,7 +110,10 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         *,
         now: int,
     ) -> Enrolling:
-        """Return the enrolment of the passkey in ``credential``. Raises ``InvalidSession``, ``ChallengeInvalid``."""
+        """Return the passkey in ``credential`` as a factor to enrol.
+
+        Raises ``InvalidPasskey``, ``InvalidSession`` and ``ChallengeInvalid``.
+        """
         registration = read_registration(credential)
         if registration.client_data.challenge != enrolment:
             raise InvalidSession("enrolment: the passkey was registered for another enrolment")

@@ -77,9 +77,8 @@ class Users(Passwords, Protocol):
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction.
 
-        None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account of the
-        existing index entry. If the address is free, ``AddressTaken.account`` is ``user.account``: this id is already
-        in use, for example by a deleted account.
+        None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account that has
+        the address. If the address is free but the id ``user.account`` is in use, ``AddressTaken.account`` is this id.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:

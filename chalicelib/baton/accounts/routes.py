@@ -184,7 +184,7 @@ def _login_by_key(login: LoginWithPasskey, restore: RestoreLogin) -> tuple[Route
 
 
 def device_of(shape: DeviceShape) -> Device:
-    """Read the device of a body. Raises ``InvalidKey``."""
+    """Return the device that a request body describes. Raises ``InvalidKey``."""
     key = None
     if shape.public_key is not None:
         key = PublicKey.from_jwk(shape.public_key)

@@ -40,7 +40,7 @@ MailSessionText = Annotated[
 
 
 class DeviceShape(Body):
-    """A device: its name, and its public key (JWK) or its request for an HMAC secret."""
+    """A device: its name and its public key (JWK). Without a key, ``binding`` can request an HMAC secret."""
 
     name: Name = ""
     public_key: PublicJwk | None = None
@@ -63,7 +63,7 @@ class Entry(Body):
 
 
 class Registration(Entry):
-    """``POST /register``. ``mail_session`` comes from ``POST /register/start``, and ``code`` from its mail."""
+    """``POST /register``. ``POST /register/start`` returns ``mail_session`` and sends ``code`` by mail."""
 
     mail_session: MailSessionText = ""
     code: OptionalCode = ""
@@ -72,8 +72,8 @@ class Registration(Entry):
 class FactorShape(Body):
     """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
-    ``email_code`` is the code that ``POST /login/email-code`` sent. With ``enrolment``, send ``totp`` (the first code
-    of the new authenticator app) or ``passkey`` (the registration of the new passkey).
+    ``email_code`` is the code that ``POST /login/email-code`` sent. ``enrolment`` comes from ``POST /login/enrol``:
+    send it with ``totp`` (the first code of the new authenticator app) or ``passkey`` (the new passkey's registration).
     ``remember_device``: later logins with this device's key need no second factor for some days.
     """
 
@@ -100,7 +100,7 @@ class EnrolShape(Body, kw_only=True):
 
 
 class FactorOptionsShape(Body):
-    """``POST /login/factor/options``. ``auth_session`` is the unfinished login that will prove a passkey."""
+    """``POST /login/factor/options``: get the options to prove a passkey as the second factor of a login."""
 
     auth_session: TicketText = ""
 
@@ -113,14 +113,14 @@ class PasskeyLoginOptionsShape(Body):
 
 
 class RestoreLoginShape(PasskeyLoginOptionsShape, kw_only=True):
-    """``POST /login/restore``. ``device`` must have the same key as in the request for the options."""
+    """``POST /login/restore``. ``device`` must have the same key as at ``POST /login/restore/options``."""
 
     credential: Credential
     attestation: EvidenceShape | None = None
 
 
 class PasskeyLoginShape(RestoreLoginShape, kw_only=True):
-    """``POST /login/passkey``. ``device`` must have the same key as in the request for the options.
+    """``POST /login/passkey``. ``device`` must have the same key as at ``POST /login/passkey/options``.
 
     ``remember``: see ``POST /login``.
     """

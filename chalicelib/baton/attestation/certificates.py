@@ -21,7 +21,7 @@ UNREADABLE = (
 
 
 def read_certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:
-    """Read a chain of certificates (DER). A certificate with an unreadable name, time or extension is refused here."""
+    """Read a chain of certificates (DER). Refuse it if a name, time or extension in a certificate cannot be read."""
     with refusing("chain", "a certificate cannot be read", *UNREADABLE):
         certificates = [x509.load_der_x509_certificate(one) for one in chain]
         for one in certificates:

@@ -47,8 +47,8 @@ _ATTEMPT_BYTES = 8
 class Judged(Struct, frozen=True, kw_only=True):
     """The verdict on the evidence of a request. ``known`` is the stored evidence of the device key.
 
-    ``accepted`` is new evidence to remember. ``counter`` is the counter of an assertion. `JudgeEvidence.remember`
-    stores both. ``required``: without good evidence the request is refused.
+    `JudgeEvidence.remember` stores ``accepted`` (new evidence) or ``counter`` (the counter of an assertion).
+    ``required``: without good evidence the request is refused.
     """
 
     attestation: Attestation = Attestation.NONE
@@ -246,7 +246,7 @@ def _client_data_hash(client: Client, binding: KeyBinding, evidence: Evidence) -
 
 
 def pinned_anchors() -> Anchors:
-    """Return the certificates of Apple and Google. They are read at the first evidence."""
+    """Return the pinned root certificates of Apple and Google. Each is loaded at its first use."""
 
     def apple() -> "Certificate":
         from chalicelib.baton.attestation.anchors import apple_root  # noqa: PLC0415 - cold start

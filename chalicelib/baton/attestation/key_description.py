@@ -72,9 +72,9 @@ class RootOfTrust(Struct, frozen=True):
 class KeyDescription(Struct, frozen=True):
     """The contents of the extension. ``level`` is the lower of the security levels of the attestation and of KeyMint.
 
-    ``packages`` are the apps that may use the key. ``digests`` are the SHA-256 of their signing certificates. The
-    operating system states both. The hardware states the other members. ``all_applications`` is true if the hardware or
-    the operating system states it.
+    ``packages`` are the apps that may use the key, and ``digests`` are the SHA-256 of their signing certificates. The
+    operating system states these two. ``all_applications``: the hardware or the operating system states that every app
+    may use the key. The hardware states the other members.
     """
 
     level: int

@@ -46,8 +46,8 @@ class Attestations(Protocol):
         """Store the counter of an assertion, its attempt and its time, in one write.
 
         ``known`` is the evidence as it was read. ``Done``: the stored counter was lower, or the stored counter and
-        attempt are the same (a repeated request). ``Refused``: nothing is stored, because the counter is not higher, or
-        because no evidence of the App Attest key of ``known`` is stored.
+        attempt are the same (a repeated request). ``Refused``, and nothing is stored: the counter is not higher, or the
+        stored evidence is gone or has another App Attest key than ``known``.
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:

@@ -25,13 +25,14 @@ class _Status(Struct):
 
 
 class NotAList(ValueError):
-    """The answer is not a list that this job can store. The message is a reason for the operator."""
+    """The answer is not a list that this job can store. The message tells the operator why."""
 
 
 class FetchRevocations(Struct, frozen=True, kw_only=True):
-    """Fetch the list and store it, if a client with Android apps has an attestation rule other than ``off``.
+    """Fetch Google's list of revoked certificates, and store it.
 
-    A failed fetch keeps the old list: an outage of Google refuses no login.
+    The job fetches nothing unless a client with Android apps has an attestation rule other than ``off``. If a fetch
+    fails, the old list remains in use.
     """
 
     clock: Clock

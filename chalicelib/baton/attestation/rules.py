@@ -50,7 +50,7 @@ class AppleRules(Struct, frozen=True):
     """The apps of a client, and the App Attest environments that it accepts.
 
     ``categories`` has the numbers of the accepted validation categories of Apple. If it is empty, every category is
-    accepted. An attestation without a category (iOS up to 26) always passes this check.
+    accepted. An attestation without a category (before iOS 27) always passes this check.
     """
 
     app_ids: tuple[str, ...]
@@ -69,13 +69,13 @@ def revoked_digest(serial: str) -> bytes:
 
 
 def is_revoked(serials: Sequence[str], revoked: frozenset[bytes]) -> bool:
-    """Check whether any of these certificates is revoked."""
+    """Check whether ``revoked`` has the digest of any of these serials."""
     return any(revoked_digest(serial) in revoked for serial in serials)
 
 
 @contextmanager
 def refusing(reason: Reason, why: str, *errors: type[Exception]) -> Iterator[None]:
-    """Refuse for ``reason`` if the block raises one of ``errors``, or ``ValueError`` or ``TypeError``."""
+    """Raise ``EvidenceRefused`` if the ``with`` block raises ``ValueError``, ``TypeError`` or one of ``errors``."""
     unreadable: tuple[type[Exception], ...] = (ValueError, TypeError, *errors)
     try:
         yield
@@ -84,6 +84,6 @@ def refusing(reason: Reason, why: str, *errors: type[Exception]) -> Iterator[Non
 
 
 def require(fact: object, reason: Reason, why: str) -> None:
-    """Refuse unless ``fact`` is true."""
+    """Raise ``EvidenceRefused`` unless ``fact`` is true."""
     if not fact:
         raise EvidenceRefused(reason, why)

@@ -69,7 +69,7 @@ class ChallengeAnswer(msgspec.Struct):
 
 
 class AttestedAnswer(msgspec.Struct):
-    """The present attestation of the login."""
+    """The attestation that the caller's login now has."""
 
     attested: Attested
 

@@ -21,9 +21,9 @@ _NONE: Final[dict[str, int]] = {}
 
 
 class ReadSwitches(Struct, kw_only=True):
-    """Read the switches, and cache them for as long as the key ring (``KEY_RING_REFRESH_S``).
+    """Read the operator's switches, and cache them for ``KEY_RING_REFRESH_S`` seconds.
 
-    Callers need the switches only if the rule of the client is ``required``.
+    A switch has an effect only on a client with the rule ``required``.
     """
 
     key_ring: KeyRing
@@ -45,7 +45,7 @@ class ReadSwitches(Struct, kw_only=True):
 def stored_switches(store: Attestations, key_ring: KeyRing, *, now: int) -> dict[str, int]:
     """Return the end of each switch (Unix time), by client id.
 
-    A switch that has ended can be among them. An altered or expired value in the store counts as no switches.
+    A switch that has ended can be among them. If the stored value is altered or expired, the result is empty.
     """
     sealed = store.switches()
     if not sealed:

@@ -54,7 +54,7 @@ _SESSION_ID: Final = re.compile("[A-Za-z0-9_-]{32}")
 
 
 class BrowserOffer(Ticket, frozen=True):
-    """An offer to bind the cookies of a login to a key of the browser. The ``id`` of the offer is the challenge."""
+    """An offer to bind the cookies of a login to a key of the browser. Its ``id`` is the challenge to sign."""
 
     purpose = TICKET_PURPOSES["browser_offer"]
 
@@ -74,7 +74,7 @@ class BrowserBound(Ticket, frozen=True):
 
 
 class BrowserChallenge(Ticket, frozen=True):
-    """A challenge. It expires, but can be used more than once: single use would cost a write for each refresh."""
+    """The challenge of a refresh. It can be used again until it expires: single use would cost a write each time."""
 
     purpose = TICKET_PURPOSES["browser_challenge"]
 
@@ -89,7 +89,7 @@ class SessionScope(Struct, frozen=True, kw_only=True):
 
 
 class Instructions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The instructions that the browser stores for a binding. ``continue`` false: the browser forgets the binding."""
+    """The instructions for the browser about a binding. If ``continue`` is false, the browser forgets the binding."""
 
     session_identifier: str
     refresh_url: str = ""
@@ -123,8 +123,8 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
     ) -> dict[str, str]:
         """Return the header field that offers to bind a login.
 
-        It is empty if the login is missing or already bound, or if the client offers no binding. Send it only when the
-        person has just proved a factor. Otherwise a thief with copied cookies could bind his own key.
+        It is empty if the login is missing or already bound, or if `offers` is false. Send it only when the person has
+        just proved a factor. Otherwise a thief with copied cookies could bind his own key.
         """
         if lineage is None or lineage.browser_key is not None or not self.offers(client):
             return {}
@@ -156,9 +156,9 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return self.offer(account, account_state.lineages.get(lineage), client, credentials_version=version)
 
     def bind(self, message: Message) -> Answer:
-        """Bind a login to the key of the browser, in one write. The login stays bound to its first key.
+        """Bind a login to the key of the browser, in one write.
 
-        Raises ``ProofInvalid``.
+        Raises ``ProofInvalid``, also if the login is already bound to another key.
         """
         now = self.clock()
         proof = read_proof(_one(message, _PROOF), registers=True)

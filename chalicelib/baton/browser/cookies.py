@@ -26,22 +26,22 @@ _OURS: Final = frozenset({SESSION, REMEMBER, LOGIN, BOUND})
 
 
 def session_cookie(token: str) -> Cookie:
-    """Set the session id."""
+    """Return the cookie with the session id."""
     return Cookie(SESSION, token, same_site="Lax")
 
 
 def remember_cookie(token: str, *, max_age: int) -> Cookie:
-    """Set the remember token, for ``max_age`` seconds."""
+    """Return the cookie with the remember token. The browser keeps it for ``max_age`` seconds."""
     return Cookie(REMEMBER, token, max_age=max_age, same_site="Lax")
 
 
 def login_cookie(auth_session: str) -> Cookie:
-    """Set the ``auth_session``. It is ``SameSite=Strict``, because no link from another site needs it."""
+    """Return the cookie with the ``auth_session``. No link from another site needs it, so it is ``SameSite=Strict``."""
     return Cookie(LOGIN, auth_session, max_age=TICKET_PURPOSES["auth_session"].life_s, same_site="Strict")
 
 
 def bound_cookie(ticket: str) -> Cookie:
-    """Set the proof of the browser's key.
+    """Return the cookie with the proof of the browser's key.
 
     Baton accepts the proof for one minute longer than the browser keeps it, for requests that are already on their way.
     """

@@ -12,7 +12,7 @@ _NEXT: Final = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*\Z")
 
 
 def is_next(text: str) -> bool:
-    """Check a path to which a browser may be sent: it must lead to this site."""
+    """Check whether a browser may be sent to this path. It must be a path of this site, of at most 512 bytes."""
     return _NEXT.match(text) is not None and len(text.encode(errors="replace")) <= NEXT_BYTES_MAX
 
 
@@ -28,7 +28,7 @@ def navigates(message: Message) -> bool:
 
 
 def comes_from_elsewhere(message: Message) -> bool:
-    """Check whether a page of another origin opened this page, or the person did (such as from a bookmark).
+    """Check whether the request comes from a page of another origin, or from the person (such as from a bookmark).
 
     If so, Baton may answer with `reloading_page`. That page reloads only once, because the check is false for a reload
     that the page itself starts. It is also false for an old browser without ``Sec-Fetch-Site``.

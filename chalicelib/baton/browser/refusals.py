@@ -15,7 +15,7 @@ class CrossSite(Refusal):
 
 
 class SessionSuperseded(InvalidToken):
-    """The request has an old session id, and a newer session id of the same login is in use. No login ended."""
+    """A newer cookie of the same login has replaced the cookie of this request. The login stays active."""
 
     code = "session_superseded"
     action = "log_in"
@@ -38,7 +38,7 @@ class DeviceProofRequired(Refusal):
 
 
 class ProofInvalid(Refusal):
-    """A browser did not prove that it has the key of its cookies (DBSC). The login stays active."""
+    """The proof of the key of a browser (DBSC) is not valid. This request ended no login."""
 
     error = code = "proof_invalid"
     action = "log_in"
@@ -49,7 +49,7 @@ class ProofInvalid(Refusal):
 
 
 class HandoverInvalid(Refusal):
-    """The code of a handover is late or used, the login of the app has ended, or the credentials have changed."""
+    """A handover code has expired or was used, the login of the app has ended, or the credentials have changed."""
 
     error = code = "handover_invalid"
     action = "log_in"
@@ -64,7 +64,7 @@ class NextInvalid(Refusal):
 
 
 class CookiesTooLarge(InvalidRequest):
-    """The cookies of a request are longer than 4,096 bytes."""
+    """The header ``Cookie`` is longer than 4,096 bytes."""
 
     status = 431
     code = "too_large"

@@ -47,7 +47,7 @@ NO_SESSION = "No session cookie of this site was sent, or it is not valid. Log i
 
 
 class CookieCall(VerifiedCall, frozen=True):
-    """A call with genuine cookies. ``proved`` is the session id, or the remember token if no id is genuine.
+    """A call with genuine cookies. ``proved`` is the genuine session id, or else the genuine remember token.
 
     ``remember`` is the generation of a genuine remember token of the same login. ``None``: the request has none.
     """
@@ -86,7 +86,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     record: Record
 
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
-        """Check the site and that the cookies are genuine. This reads only the key ring, which is cached.
+        """Check which site sent the request, and that a cookie is genuine. This reads only the key ring (cached).
 
         ``bound``: the route requires a bound login. Such a route refuses every login by cookie, even if the cookies
         are bound to a key of the browser.
@@ -148,11 +148,11 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return self.cookies(after, call, remember=call.remember == before.generation)
 
     def cookies(self, lineage: Lineage, call: CookieCall, *, remember: bool) -> tuple[Cookie, ...]:
-        """Return the cookie of a new session id and, with ``remember``, a cookie of the remember token too.
+        """Return the cookie of a new session id and, if ``remember`` is true, the cookie of a new remember token.
 
-        As soon as a use of the new id is stored, the new id supersedes the old id. ``remember``: the remember token has
-        renewed the session, or is replaced. The ``Max-Age`` of its cookie begins again. Any other answer leaves this
-        cookie as it is: such an answer may arrive after that of a password change, which has replaced the cookie.
+        As soon as a use of the new id is stored, the new id supersedes the old id. Set ``remember`` only if the
+        remember token has renewed the session, or if this request replaces the token. In other answers, the cookie
+        could overwrite a newer cookie, which a password change has set at the same time.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))

@@ -26,7 +26,7 @@ class Told(Struct, frozen=True):
     ``text`` replaces the mail text of the event (``Event.notice``).
 
     If ``undo_since`` (seconds) is given, the mail has a link that undoes changes since this time. Then ``address`` must
-    be the address before the change, because a thief can change the account's address before the mail is sent.
+    be the address before these changes, because a thief can change the account's address before the mail is sent.
     """
 
     device: str = ""
@@ -93,7 +93,7 @@ class Log(Protocol):
         """Add the lineage to all following lines of this request. Only the first call has an effect."""
 
     def record(self, event: str, /, **facts: str | int) -> None:
-        """Write a log line and a metric for an event of `names.EVENTS`."""
+        """Write a log line and a metric for an event of `names.EVENTS` or of the team (``app_...``)."""
 
 
 class Counters(Protocol):

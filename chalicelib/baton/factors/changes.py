@@ -46,7 +46,7 @@ from chalicelib.baton.tokens.issue import Seconds
 
 
 class NewRecoveryCodes(Struct, frozen=True, kw_only=True):
-    """The recovery codes that this request made. They are shown once.
+    """The recovery codes that this request made. Only a repetition of the request returns them again.
 
     If the request made no codes, ``recovery_codes`` is missing.
     """
@@ -120,7 +120,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
         """Enrol the authenticator app if its first code is right. This turns the second factor on for the account.
 
-        Raises ``InvalidSession``, ``InvalidFactor``, ``EmailUnverified``, ``FactorExists``.
+        Raises ``InvalidSession`` if ``enrolment`` is not valid, and ``InvalidFactor`` if the code is wrong. Also raises
+        ``EmailUnverified`` and ``FactorExists``.
         """
         now = self.clock()
         ring = self.key_ring.current(now=now)

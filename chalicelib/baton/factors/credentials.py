@@ -88,7 +88,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return user
 
     def own_factors(self, account: AccountId, providers: Mapping[int, str]) -> OwnFactors:
-        """Return which factors an account has. ``providers``: code and name of each provider that a step-up accepts."""
+        """Return which factors an account has. ``providers`` has the providers that a step-up accepts: code -> name."""
         user = self.users.get(account)
         if user is None:
             return OwnFactors()

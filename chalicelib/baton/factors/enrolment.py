@@ -37,7 +37,7 @@ class Enrolment(Ticket, frozen=True):
 
     @property
     def mark(self) -> bytes:
-        """Return the mark of this enrolment, 16 bytes."""
+        """Return the mark (16 bytes) that is stored with the app."""
         return mark_of_ticket(self.id)
 
 
@@ -126,7 +126,10 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 
 
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
-    """Return the recovery codes that this enrolment made. Empty: it made none, or the stored codes have changed."""
+    """Return the recovery codes that this enrolment made.
+
+    The tuple is empty if it made none, or if codes were used or replaced since.
+    """
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:
         return ()

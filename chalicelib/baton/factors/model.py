@@ -81,10 +81,10 @@ class Passkey(Struct, frozen=True):
 
 
 class SecondFactors(Struct, frozen=True):
-    """The second factors of an account. ``on``: each login needs a second factor.
+    """The second factors of an account. ``on``: each login needs a second factor, except on a remembered device.
 
-    ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds. ``passkeys`` has
-    the passkeys by their id (`passkey_id`).
+    ``remembered`` maps the key id (`key_id`) of a device to the time of its latest proof of a second factor, in
+    seconds. ``passkeys`` has the passkeys by their id (`passkey_id`).
     """
 
     on: bool = False
@@ -95,7 +95,7 @@ class SecondFactors(Struct, frozen=True):
 
     @property
     def is_provable(self) -> bool:
-        """Check for a factor that a login can prove. Recovery codes do not count: they only replace another factor."""
+        """Check whether the account has an authenticator app or a passkey. Recovery codes alone do not count."""
         return self.totp is not None or bool(self.passkeys)
 
     @property
@@ -108,12 +108,13 @@ class User(Struct, frozen=True):
     """A registered person.
 
     ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
-    password. If ``migrate`` is also true, a login sets one if the hook of ``Baton.migrate_with`` accepts it.
+    password. If ``migrate`` is also true, the hook of ``Baton.migrate_with`` checks the password at a login. If the
+    hook accepts the password, Baton stores it.
 
-    ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` is the id of the
-    latest reset or undo. In an imported account, it can be a random value. ``kept`` are old addresses. ``restore`` has
-    the restore key of each device, by key id. ``identities`` are the identities at providers, by the code of the
-    provider. ``email`` and ``email_index`` are empty if the account began with an identity and has no address.
+    ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` identifies the
+    latest password reset, undo of changes, or import. ``kept`` are old addresses. ``restore`` has the restore key of
+    each device, by key id. ``identities`` are the identities at providers, by the code of the provider. ``email`` and
+    ``email_index`` are empty if the account has no address.
     """
 
     account: AccountId
@@ -149,7 +150,7 @@ class Remember(Struct, frozen=True):
 
 
 class EnrolTotp(Struct, frozen=True):
-    """Enrol an authenticator app, and use its first code. From now on, every login needs a second factor.
+    """Enrol an authenticator app, and use its first code. ``SecondFactors.on`` becomes true.
 
     ``recovery`` are new recovery codes, or ``None`` if the account has unused codes.
     """
@@ -166,7 +167,7 @@ class EnrolTotp(Struct, frozen=True):
         return replace(factors, on=True, totp=self.totp, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether this app is enrolled. Each enrolment has its own nonce, so its encrypted secret is unique."""
+        """Check whether this app is enrolled. No two enrolments have the same ``sealed``."""
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
 
@@ -218,7 +219,7 @@ class SwitchSecondFactor(Struct, frozen=True):
     recovery: RecoveryCodes | None = None
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that the stored switch differs from ``on``."""
+        """Check that the stored ``on`` differs from the new value."""
         return factors.on is not self.on
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -226,15 +227,15 @@ class SwitchSecondFactor(Struct, frozen=True):
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether the stored factors have this value of ``on``, and the new recovery codes if there are any."""
+        """Check whether the new value of ``on`` is stored, and the new recovery codes if there are any."""
         return factors.on is self.on and (self.recovery is None or factors.recovery == self.recovery)
 
 
 class AddPasskey(Struct, frozen=True):
     """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
-    ``recovery`` are new recovery codes, if a login had to enrol the passkey and the account had no unused codes.
-    Otherwise, ``recovery`` is ``None``.
+    ``recovery`` are new recovery codes. It is ``None`` if the account has unused codes, or if the person is already
+    logged in.
     """
 
     passkey: Passkey

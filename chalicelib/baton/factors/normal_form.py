@@ -57,5 +57,5 @@ def is_assigned(character: str) -> bool:
 
 
 def category(character: str) -> str:
-    """Return the general category of a character in Unicode 3.2.0. ``Cn`` means that it is not assigned."""
+    """Return the general category of a character in Unicode 3.2.0. ``Cn``: the character is not assigned."""
     return unicodedata.ucd_3_2_0.category(character)

@@ -9,7 +9,7 @@ from chalicelib.baton.lineages.clients import Clients
 
 
 class PasskeyCeremonies(Struct, frozen=True, kw_only=True):
-    """The ceremonies of passkeys: registration and proof."""
+    """The parts that all flows with a passkey share."""
 
     clients: Clients
     challenges: Challenges

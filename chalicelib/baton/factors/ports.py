@@ -31,7 +31,7 @@ class RateLimits(Counters, Protocol):
     """Counters for rate limits: failed logins, registrations, notices and others."""
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Subtract one from the count: the counted attempt succeeded. The count never becomes negative."""
+        """Subtract one from the count: the counted request was not a failure. The count never becomes negative."""
 
 
 class NotFetched(Struct, frozen=True):
@@ -114,7 +114,7 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
 
-        ``digest`` are 16 bytes (`recovery_codes.digest_of`). Also returns ``Done`` if the last used code has
+        ``digest`` has 16 bytes (`recovery_codes.digest_of`). Also returns ``Done`` if the last used code has
         this digest and this ``mark``.
         """
 

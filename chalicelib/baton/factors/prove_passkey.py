@@ -28,7 +28,8 @@ class ProvedPasskey(Struct, frozen=True):
 class ProvePasskey(Struct, frozen=True, kw_only=True):
     """Check an assertion against the passkeys of a user, and use it.
 
-    There is no rate limit: an assertion cannot be guessed. So a stranger with the password cannot lock the owner out.
+    There is no rate limit, because an assertion cannot be guessed. With a limit, a stranger with the password could
+    lock the owner out.
     """
 
     clients: Clients
@@ -71,6 +72,8 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
 
     def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> None:
         """Use the challenge once, for this ``attempt`` and ``effect``. Then store counter, flags and day of use.
+
+        ``effect`` names what the assertion is used for.
 
         Raises:
             ChallengeInvalid: another request used the challenge.

@@ -31,9 +31,8 @@ _MARK_BYTES: Final = 16
 class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
-    A device that proved a second factor before has a rate limit of its own. All other devices share a limit of the
-    account: 30 wrong codes a day, and 100 in a row. A right code or recovery code starts a new count of wrong codes in
-    a row, because it changes the name of the counter.
+    A device that proved a second factor before has a rate limit of its own. All other devices share two limits of the
+    account: 30 wrong codes a day, and 100 wrong codes in a row. A right code or recovery code resets the second count.
     """
 
     store: FactorStore
@@ -131,10 +130,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
 
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
-    """Return the step that has this code: a step after the last used step, or the last used step itself.
+    """Return the time step that has this code: a step after the last used step, or the last used step itself.
 
-    The last used step is for a request that is repeated because its answer was lost. So it must not be older than an
-    ``auth_session`` can be. The store accepts it only with the same attempt and effect.
+    The last used step is for a request that is repeated because its answer was lost. This step may be at most as old
+    as the lifetime of an ``auth_session``. The store accepts it only with the same attempt and effect.
 
     ``None``: no such step has this code.
     """

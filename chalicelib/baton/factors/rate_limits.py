@@ -36,8 +36,8 @@ def login_limits(
 
     For an unknown address, ``account`` is an id that no account has. The failures of this id are counted too.
 
-    A known device has a rate limit of its own, which other devices cannot use up. Such a device has the key of any
-    lineage of the account, or signed the login with the HMAC secret of the lineage ``proved``.
+    A known device has a rate limit of its own, which other devices cannot use up. A device is known if a lineage of the
+    account is bound to its key, or if it signed the login with the HMAC secret of the lineage ``proved``.
     ``attested``: the client requires evidence of each device key. The limit of a known device is then higher, because
     an attacker cannot make many keys.
     """
@@ -56,7 +56,7 @@ def known_device(
 ) -> str | None:
     """Return the name of a known device: the thumbprint of its key, or the lineage id ``proved``.
 
-    The names of its counters contain this name. ``None``: the device had no login of this account before.
+    The names of its counters contain this name. ``None``: the device is not known.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):

@@ -30,7 +30,7 @@ def make_codes(ring: Ring, account: AccountId, seed: bytes, *, now: int) -> tupl
 
 
 def same_codes(ring: Ring, account: AccountId, seed: bytes, stored: RecoveryCodes) -> tuple[str, ...] | None:
-    """Return the codes of an earlier request again. ``None``: these codes are not stored, or one was used."""
+    """Return the codes that an earlier request made with ``seed``. ``None``: they are not stored, or one was used."""
     for codes in (_codes(root, account, seed) for root in ring.roots):
         if digests_of(account, codes) == stored.digests:
             return codes

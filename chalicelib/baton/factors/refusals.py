@@ -19,7 +19,10 @@ class WeakPassword(Refusal):
 
 
 class TooShort(WeakPassword):
-    """The password has fewer characters than the policy requires, as typed or in its normal form (NFKC)."""
+    """The password has fewer characters than the policy requires, as typed or in its normal form (NFKC).
+
+    The member ``characters_min`` of the answer is the required number.
+    """
 
     code = "too_short"
     detail = "The password has fewer than `characters_min` characters. Choose a longer one."
@@ -179,7 +182,7 @@ class UnknownPasskey(Refusal):
 class ChallengeInvalid(Refusal):
     """The challenge has expired, was used, or is of another route, client, device or account.
 
-    All these cases get the same answer.
+    Or the credentials of the account have changed since Baton issued the challenge. All cases get the same answer.
     """
 
     status = 409

@@ -29,14 +29,14 @@ class OperationShape(Body):
 
 
 class IdentityShape(Body):
-    """An id_token of a provider that ``step_up_required`` lists. The nonce of the token names the operation."""
+    """An id_token of a provider that ``step_up_required`` lists. The nonce of the token covers the operation."""
 
     provider: ProviderName
     id_token: IdToken
 
 
 class StepUpShape(Body):
-    """``POST /step-up``. Send the factors that ``factors`` of ``step_up_required`` lists, or one factor of ``instead``.
+    """``POST /step-up``. Send all ``factors`` of the error ``step_up_required``, or one factor of its ``instead``.
 
     A ``passkey`` signs options of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or
     with ``totp``.

@@ -67,7 +67,10 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     log: Log
 
     def options(self, caller: Caller, operation: Operation) -> PasskeyOptions:
-        """Return the options to prove a passkey for this operation. Raises ``NotFound`` if the account has none."""
+        """Return the options to prove a passkey for this operation.
+
+        Raises ``NotFound`` if the account has no passkey, or if the client cannot use passkeys.
+        """
         now, client = self.clock(), self._client(caller)
         party = party_of(self.passkeys.clients, client)
         user = self._user(caller, None, now=now)

@@ -38,7 +38,7 @@ def is_code_at(secret: bytes, step: int, code: str) -> bool:
 def matching_step(secret: bytes, code: str, *, after: int, now: int) -> int | None:
     """Return the newest accepted step that has this code and is later than ``after``.
 
-    ``after``: the step of the last used code. ``None``: the code is wrong or was used.
+    ``after`` is the step of the last used code. Return ``None`` if no step matches: the code is wrong or was used.
     """
     current = step_at(now)
     steps = range(current + TOTP_STEPS_AROUND, current - TOTP_STEPS_AROUND - 1, -1)

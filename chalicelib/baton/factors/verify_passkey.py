@@ -108,7 +108,7 @@ def read_assertion(credential: Mapping[str, Any]) -> Assertion:
 
 
 def read_registration(credential: Mapping[str, Any]) -> Registration:
-    """Read a registration in WebAuthn JSON. Unknown members and transports are ignored. Raises ``InvalidPasskey``."""
+    """Read a registration in WebAuthn JSON. Every unknown member or transport is ignored. Raises ``InvalidPasskey``."""
     credential_id, response = _credential(credential)
     client_data_json = _bytes(response, "clientDataJSON")
     transports = response.get("transports", [])
@@ -125,7 +125,7 @@ def read_registration(credential: Mapping[str, Any]) -> Registration:
 def verify_assertion(
     assertion: Assertion, *, rp_id: str, origins: Sequence[str], public_key: bytes, user_verified: bool
 ) -> Asserted:
-    """Verify an assertion by the passkey with this COSE key. ``user_verified``: require a PIN or biometry.
+    """Verify an assertion with the COSE key of a passkey. ``user_verified``: require a PIN or biometry.
 
     Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
     """

@@ -74,7 +74,7 @@ class AppleClient(Struct, frozen=True, kw_only=True):
 
 
 class Apple(Struct, frozen=True, kw_only=True):
-    """Apple's server. ``url`` is the address of this server, except in tests."""
+    """Apple's server. ``url`` is ``APPLE_URL``, except in tests."""
 
     post: Post
     url: str = APPLE_URL

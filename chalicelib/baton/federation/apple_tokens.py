@@ -71,7 +71,7 @@ class TradeCode(Struct, frozen=True, kw_only=True):
 
 
 class RevokeTokens(Struct, frozen=True, kw_only=True):
-    """Revoke the refresh tokens of removed identities: right after a deletion, or in the hourly job."""
+    """Revoke the refresh tokens of removed identities: right after an account is deleted, or in the hourly job."""
 
     clock: Clock
     key_ring: KeyRing
@@ -81,7 +81,7 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
     log: Log
 
     def before_deletion(self, user: User) -> Callable[[], None]:
-        """Read the token of an account before its deletion.
+        """Read the refresh token of an account that will be deleted.
 
         Return a function to call after the deletion: it tries once to revoke the token. Neither this method nor the
         function raises, because the hourly job revokes the tokens that are left.

@@ -174,7 +174,7 @@ def is_subject(text: str) -> bool:
 
 
 def canonical_issuer(provider: Provider, issuer: str) -> str:
-    """Return one spelling of an issuer. Google's issuer has two spellings, but a person has one identity at Google."""
+    """Return the issuer. For Google, it always begins with ``https://``, although Google uses two spellings."""
     plain = provider.kind == "google" and not issuer.startswith(_GOOGLE_SCHEME)
     return _GOOGLE_SCHEME + issuer if plain else issuer
 
@@ -182,7 +182,8 @@ def canonical_issuer(provider: Provider, issuer: str) -> str:
 def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
     """Return the canonical e-mail address in a token, or an empty text.
 
-    The text is empty if the provider has not verified the address, or if Baton does not trust the provider for it.
+    The text is empty if the provider has not verified the address, or if Baton does not trust the provider for this
+    address.
     """
     email, says = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (says is True or (provider.kind == "apple" and says == "true")):

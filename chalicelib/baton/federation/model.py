@@ -90,7 +90,7 @@ class TokenToRevoke(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return the name of the token in its item: a digest of the ciphertext, which a random nonce makes unique."""
+        """Return the id of the token: a digest of ``sealed``. The random nonce in ``sealed`` makes the id unique."""
         return encode_base64url(_digest(self.sealed)[:12])
 
     @property

@@ -63,7 +63,8 @@ class Notice(Struct, frozen=True, kw_only=True):
     def until(self) -> int:
         """Return ``at`` plus a leeway for Apple's clock.
 
-        A ``consent-revoked`` ends no login that began after this time, and deletes no token stored after it.
+        A ``consent-revoked`` notice ends no login that began after this time. It deletes no refresh token that was
+        stored after this time.
         """
         return self.at + EXPIRY_LEEWAY_S
 

@@ -29,9 +29,9 @@ class Identities(Protocol):
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
-        None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier attempt
-        of this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of
-        ``user`` had them before: it was deleted, or lost them.
+        None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier try of
+        this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of ``user``
+        exists already. Such an account was deleted, or has lost its identities.
         """
 
     def link(
@@ -45,7 +45,7 @@ class Identities(Protocol):
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
 
         With ``new.verified``, the identity proves the address of ``user``. An earlier time of proof is kept. Only the
-        device ``remember`` stays remembered. No login ends. Also returns ``Done`` if an earlier attempt of this call
+        device ``remember`` stays remembered. No login ends. Also returns ``Done`` if an earlier try of this call
         stored the identity. ``IdentityTaken``: another account has the identity.
         """
 
@@ -68,9 +68,8 @@ class Identities(Protocol):
         - The epoch is as in ``expected``.
 
         Credentials version and epoch rise. If ``actor.in_cookies`` is true, the generation of the actor's lineage rises
-        by one. The other logins end with reason ``identity_unlinked``. Only the device
-        ``remember`` stays remembered. Also returns ``Done`` if an earlier attempt of this call made the change: the
-        user has the next credentials version, and no identity of the provider.
+        by one. The other logins end with reason ``identity_unlinked``. Only the device ``remember`` stays remembered.
+        Also returns ``Done`` if the user already has the next credentials version and no identity of the provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -97,16 +96,16 @@ class Identities(Protocol):
         - The credentials version in the user's item and in the account state is as in ``user``.
 
         Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. No device stays
-        remembered. Also returns ``Done`` if an earlier attempt of this call made the change: the user has the next
-        credentials version, and no identity of the provider.
+        remembered. Also returns ``Done`` if the user already has the next credentials version and no identity of the
+        provider.
         """
 
 
 class ProviderTokens(Protocol):
     """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
-    Every removal of an identity, by any method of any port, also moves its token to the waiting tokens. Both are one
-    write. If the shard of the token is full, the token is dropped.
+    Every method of any port that removes an identity also moves its token to the tokens that wait, in the same write.
+    If the shard of the token is full, the token is dropped.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:

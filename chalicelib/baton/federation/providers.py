@@ -46,7 +46,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 
 
 class ProviderProblems(ValueError):
-    """The file is invalid. ``problems`` lists every problem."""
+    """The file ``providers.toml`` is invalid. ``problems`` lists every problem."""
 
     def __init__(self, problems: list[str]) -> None:
         """Keep the list."""
@@ -82,8 +82,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     def counts_for_step_up(self) -> bool:
         """Whether a token proves that the person is present at this moment.
 
-        The sheet of Apple requires face, finger or code each time. A token of Google can come without a tap, and its
-        ``auth_time`` is that of the session at Google.
+        Apple's sign-in dialog requires face, finger or code each time. Google can issue a token without a tap. The
+        ``auth_time`` of such a token is the time of an earlier login at Google.
         """
         return self.kind == "apple" or self.step_up
 
@@ -102,7 +102,7 @@ class Providers(Struct, frozen=True):
         return self.by_name.get(name)
 
     def for_step_up(self, client_id: str) -> dict[int, str]:
-        """Map code to name, for the providers at which a person of this client can prove a step-up."""
+        """Map code to name, for each provider whose id_token this client can use for a step-up."""
         rows = self.by_name.values()
         return {row.code: row.name for row in rows if row.counts_for_step_up and client_id in row.audiences}
 
@@ -115,7 +115,7 @@ class Providers(Struct, frozen=True):
 def read_providers(
     text: str, *, clients: Collection[str], development: bool, file: str = "providers.toml"
 ) -> Providers:
-    """Read the file. ``clients`` are the registered clients. Raises ``ProviderProblems``, which lists every problem."""
+    """Parse the text of ``providers.toml``. ``clients`` has the registered client ids. Raises ``ProviderProblems``."""
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import Refusal
 
 
 class IdentityTokenInvalid(Refusal):
-    """The id_token is no valid proof of the person for this device and request. ``reason`` names the failed check."""
+    """The id_token is no proof of the person for this device and request. The member ``reason`` names the check."""
 
     status = 401
     error = code = "identity_token_invalid"

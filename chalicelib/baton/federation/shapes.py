@@ -34,7 +34,7 @@ class FederatedLoginShape(Body, kw_only=True):
 
 
 class LinkShape(Body):
-    """``POST /me/identities``. ``authorization_code`` is for Apple."""
+    """``POST /me/identities``. ``authorization_code`` is only for Apple: Baton ignores it for any other provider."""
 
     provider: ProviderName
     id_token: IdToken

@@ -23,8 +23,8 @@ PROVED_WITHIN_S: Final = 300
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
     """Verify the id_token of a step-up.
 
-    Its nonce must be for this login and for the request that the step-up permits. The account must have the identity
-    that the token proves.
+    Its nonce must be for the caller's login and for the request that the step-up permits. The account must have the
+    identity that the token proves.
     """
 
     prove: ProveIdentity

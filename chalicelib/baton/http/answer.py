@@ -136,7 +136,10 @@ def _cookie(cookie: Cookie) -> str:
 
 
 def with_cookies(response: Response, cookies: Iterable[Cookie]) -> Response:
-    """Add ``cookies`` to a response, and ``Cookie`` to its ``Vary``. With a cookie, no cache may store the response."""
+    """Add ``cookies`` to a response, and ``Cookie`` to its ``Vary``.
+
+    If ``cookies`` is not empty, no cache may store the response.
+    """
     given = next((name for name in response.headers if name.lower() == "vary"), None)
     response.headers["Vary"] = BY_COOKIE if given is None else f"{response.headers.pop(given)}, {BY_COOKIE}"
     lines = [_cookie(cookie) for cookie in cookies]
@@ -259,11 +262,12 @@ PREFLIGHT_KEPT_S = 7200
 
 
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
-    """Return the header fields that allow a page of ``origin`` to read an answer. Without permission: only ``Vary``.
+    """Return the header fields that allow a page of ``origin`` to read an answer.
+
+    If ``origin`` is in neither list, return only ``Vary``. If both lists are empty, return no fields.
 
     ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: only their pages may
     send cookies cross-origin. An origin in either list may end in ``:*``, which allows every explicit port of its host.
-    If both lists are empty, there are no fields.
     """
     if not (origins or cookie_origins):
         return {}

@@ -98,8 +98,8 @@ class Dispatch(Struct, kw_only=True):
         """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of views outside Baton.
 
         Chalice's own errors are those that no view raised, such as for a wrong method. If a view outside Baton raises
-        an error class of Chalice, Chalice's answer is not rewritten, except for ``MethodNotAllowedError``. For any
-        other exception of such a view, the client gets Baton's server error.
+        an error class of Chalice, Chalice's answer is not rewritten, except for ``MethodNotAllowedError``. If the view
+        raises an exception of another kind, the client gets Baton's server error.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
@@ -135,9 +135,9 @@ class Dispatch(Struct, kw_only=True):
         return preflight
 
     def carried(self, response: Response) -> Response:
-        """Convert the body for the gateway: bytes for the binary types of ``app.api``, otherwise text.
+        """Convert a body of bytes to text, unless its media type is one of ``app.api.binary_types``.
 
-        Raises ``ValueError`` for bytes of another type that are not UTF-8.
+        Raises ``ValueError`` if the bytes to convert are not UTF-8.
         """
         media_type = str(response.headers.get("Content-Type", ""))
         binary = self.app.api.binary_types if self.app is not None else ()

@@ -133,7 +133,7 @@ def android_revocations(event: CloudWatchEvent) -> None:
 @_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.HOURS))
 def apple_revocations(event: CloudWatchEvent) -> None:
-    """Revoke the refresh tokens of Apple identities that were removed from their accounts."""
+    """Revoke Apple's refresh tokens of identities that were removed from their accounts."""
     jobs = _jobs()
     jobs.run(event, jobs.revoke_tokens)
 
@@ -159,8 +159,7 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function with the raw event, not with an event object of Chalice. The reason: Lambda looks up the
-    function in this module, before the import of ``app`` registers the function with Chalice.
+    Lambda calls this function and not a wrapper of Chalice, so ``event`` is the raw event.
     """
     del context
     installed = _jobs()
@@ -175,7 +174,7 @@ def jobs(event: dict[str, Any], context: object = None) -> None:
 def mail_feedback(event: dict[str, Any], context: object = None) -> None:
     """Process the bounces and complaints of Amazon SES (SNS). A message of another source or topic is ignored.
 
-    Lambda calls this function with a raw event, as for ``jobs``.
+    ``event`` is the raw event, as for ``jobs``.
     """
     del context
     installed = _jobs()

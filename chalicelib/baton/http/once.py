@@ -134,7 +134,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:
 
         - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or it is malformed.
-        - ``IdempotencyKeyReused``: the key belongs to another request.
+        - ``IdempotencyKeyReused``: an earlier request with this key had another path, query or body.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
         - ``Unavailable``, if ``view`` did not raise it: the claim failed, or the stored answer does not decrypt.

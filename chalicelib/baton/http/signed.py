@@ -75,9 +75,9 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Return the function that Chalice calls for a route. It checks the requirements in ``spec`` and runs ``view``.
 
-        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if a requirement of the route
-        cannot be enforced, or if the client registry lacks a scope or role that the route requires. Routes of ``Later``
-        raise it at the first request, all other routes at import.
+        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if ``spec`` is not valid, or if
+        the client registry lacks a scope or role that the route requires. For the routes of ``Later``, this happens at
+        the first request. For all other routes, it happens at import.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -219,7 +219,7 @@ class Later:
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
-        """The routes. Reading this makes them, once."""
+        """The routes. The first read of this attribute makes them."""
         return tuple(self._make())
 
     @cached_property
@@ -227,7 +227,7 @@ class Later:
         return {(route.method, route.path): self._views.make(route.view, route) for route in self.routes}
 
     def view(self, method: str, path: str) -> Callable[..., Response]:
-        """Return the view of one of the routes. The first request to any of them makes all the routes."""
+        """Return the view of this method and path. The first request to any of the routes makes all of them."""
 
         def later(**parameters: str) -> Response:
             return self._by_route[method, path](**parameters)

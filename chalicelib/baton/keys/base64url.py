@@ -17,7 +17,8 @@ def encode_base64url(value: bytes) -> str:
 def decode_base64url(text: str) -> bytes:
     """Decode the one canonical spelling.
 
-    Raises ``ValueError`` for padding, other characters, impossible lengths and unused bits that are not zero.
+    Raises ``ValueError`` for padding, characters outside the alphabet, impossible lengths and unused bits that are not
+    zero.
     """
     over = len(text) % 4
     if over not in _LAST or not text.isascii():

@@ -62,8 +62,8 @@ class PublicKey(Struct, frozen=True):
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
         """Read a JWK. Raises ``InvalidKey`` unless it is a public P-256 or Ed25519 key in canonical form.
 
-        A member of a private key, such as ``d``, is refused. Members that are not required are ignored (RFC 7517
-        section 4).
+        A member of a private key, such as ``d``, is refused. All other members that are not required are ignored
+        (RFC 7517 section 4).
         """
         for name in _PRIVATE:
             if name in jwk:
@@ -96,7 +96,7 @@ class PublicKey(Struct, frozen=True):
         return cls("Ed25519" if len(raw) == _COORDINATE_BYTES else "P-256", raw)
 
     def to_jwk(self) -> dict[str, str]:
-        """Return the required members in the order of RFC 7638."""
+        """Return the JWK: only the required members, in the order of RFC 7638."""
         if self.curve == "Ed25519":
             return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
         return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": _y(self.raw)}

@@ -119,9 +119,9 @@ class Ring(Struct, frozen=True):
     def published(self) -> tuple[SigningKey, ...]:
         """Return the signing keys that resource servers may trust, including the next key.
 
-        Every login that began before the not-before time has ended. So a key is left out if all tokens that it may have
-        signed are from before that time. Such a key may have leaked, and resource servers do not check the not-before
-        time. If this key were published, they would accept a token that a thief signs with it.
+        A key is left out if all tokens that it may have signed are from before the not-before time. Such a key may have
+        leaked. Resource servers do not check the not-before time, so they would accept a token that a thief signs with
+        the key.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -140,7 +140,7 @@ class Ring(Struct, frozen=True):
         return None
 
     def was_in_use(self, root: Root, at: int) -> bool:
-        """Check that, at the time ``at`` (seconds), no newer root had been in use for more than ten minutes."""
+        """Return whether the period of a root still ran at ``at`` (seconds), or ended at most ten minutes before."""
         later = [one.used_from for one in self.roots if one.version > root.version]
         return all(at <= used_from + ISSUED_AFTER_KEY_MAX_S for used_from in later)
 
@@ -159,10 +159,10 @@ class Ring(Struct, frozen=True):
     def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
-        ``email`` is the canonical address, or an identity index if the person has no address. ``source_id`` is the id
-        in the other system. With these ids, a repeated import finds the account that the first import made. Two
-        accounts of the other system with the same canonical address get different ids. So the import of the second
-        account is a conflict, and not a repetition.
+        ``email`` is the canonical address, or the result of ``identity_index`` if the person has no address.
+        ``source_id`` is the id in the other system. With the returned ids, a repeated import finds the account that the
+        first import made. Two accounts of the other system with the same canonical address get different ids. So the
+        import of the second account is a conflict, and not a repetition.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -176,9 +176,9 @@ class Ring(Struct, frozen=True):
         )
 
     def identity_index(self, provider: int, issuer: str, sub: str) -> str:
-        """Return the index of a person at a provider: the code of the provider, ``#``, and an HMAC-SHA256.
+        """Return the index of a person at a provider: its code ``provider``, ``#``, and an HMAC-SHA256.
 
-        The key of the HMAC never rotates.
+        The HMAC covers all three arguments. Its key never rotates.
         """
         mac = _mac(derive(self.email_key, b"identity index"), str(provider), issuer, sub)
         return f"{provider}#{encode_base64url(mac)}"

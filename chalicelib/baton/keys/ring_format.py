@@ -44,7 +44,7 @@ _FORMATS: dict[int, type[_Stored]] = {1: _FirstFormat, _FORMAT: _Stored}
 
 
 def ring_to_bytes(ring: Ring) -> bytes:
-    """Write a ring in the current format. The result is as secret as the keys: a store encrypts it."""
+    """Write a ring in the current format. The bytes contain the secret keys, not encrypted."""
     return _written(ring, _FORMAT)
 
 

@@ -62,14 +62,13 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """End the period of every signing key in the ring: of the current key now, of the next key in ten minutes.
+    """Within ten minutes, end the period of every signing key in the ring. An attacker who read the ring has them all.
 
-    An attacker who read the ring has both keys. So this function adds two new keys. The first signs after the ten
-    minutes: every environment has read it by then. Until then, the next key signs. The second new key follows the
-    first.
+    The next key signs from now, for ten minutes. This function adds two new keys. The first signs after these ten
+    minutes: every environment has read it by then. The second new key follows the first.
 
-    Exception: the next key was made less than ten minutes ago. Then the current key signs until the next key is ten
-    minutes old.
+    If the next key was made less than ten minutes ago, the current key still signs until the next key is ten minutes
+    old.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

@@ -35,8 +35,8 @@ class AttestationPolicy(Struct, frozen=True):
 def read_attestation(row: Any, apps: Apps, problems: list[str]) -> AttestationPolicy:  # noqa: ANN401 - any TOML value
     """Read ``attestation`` of a client, and the members for attestation in its tables ``apple`` and ``android``.
 
-    If ``problems`` has an entry before the call, read nothing and return the default policy. Otherwise, add each
-    problem of these members to ``problems``. If they have a problem, return the default policy too.
+    Add each problem of these members to ``problems``. If they have a problem, return the default policy.
+    If ``problems`` has an entry before the call, only return the default policy.
     """
     if problems or not isinstance(row, dict):
         return AttestationPolicy()

@@ -101,10 +101,10 @@ class Lineage(Struct, frozen=True):
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
     4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
-    lineage is idle if ``issued_at`` is older than the idle limit. Only mechanism ``session`` has ``in_use_since``: use
-    does not extend a token that was issued before this time. For a cookie client, this time is the floor
-    (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to
-    the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
+    lineage is idle if ``issued_at`` is older than the idle limit. Only mechanism ``session`` has ``in_use_since``. The
+    use of the login does not extend tokens that were issued before this time. For a cookie client, this time is the
+    floor (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to the mechanisms whose ``issued_at``
+    never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
     device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from it, or the login
     of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which the cookies of the
     browser are bound, if any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the
@@ -135,7 +135,7 @@ class Lineage(Struct, frozen=True):
         """The app's login that handed this login over. This login is live only while the login of the app is live.
 
         ``None``: no app handed this login over. A restored login has a parent too, but does not depend on the parent.
-        The two differ in their binding: a restored login is bound to a key, a login that was handed over is unbound.
+        A restored login is bound to a key, but a login that an app handed over is unbound.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
@@ -159,10 +159,10 @@ class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
     ``credentials_version`` rises with each change of the password, a factor, a passkey, a linked identity (such as
-    Apple) or the address. ``raised`` is when and why the epoch was last raised. ``deleted_by`` is the login, or the
-    mailed link, that deleted the account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns
-    their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an operator requires a second factor
-    at each login of this account.
+    Apple) or the address. ``raised`` is when and why the epoch was last raised. ``deleted_by`` is the id of the login,
+    or of the mailed link, that deleted the account. ``roles`` are the codes of the account's roles.
+    `Clients.role_names` returns their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an
+    operator requires a second factor at each login of this account.
     """
 
     account: AccountId
@@ -196,9 +196,9 @@ class Actor(Struct, frozen=True):
     """The login that requests a write. The write happens only while this login is active.
 
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
-    authenticated. If the person proved a password for this operation, it is the version at the time of that proof.
-    ``app`` is the login of the app that handed this login over. It must be active too. ``in_cookies``: the tokens of
-    this login are in cookies. In this case, a write that ends all other logins raises the generation of this login.
+    authenticated. ``app`` is the login of the app that handed this login over. It must be active too. ``in_cookies``:
+    the tokens of this login are in cookies. In this case, a write that ends all other logins raises the generation of
+    this login.
     """
 
     account: AccountId

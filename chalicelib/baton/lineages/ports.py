@@ -47,10 +47,11 @@ class LineageStore(Protocol):
         - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
           since then could have the same key.
         - If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage. The binding of
-          the parent is as in ``expected``. The caller must have checked the not-before time for the parent.
+          the parent is as in ``expected``.
 
-        A lineage in both ``replaced`` and ``removed`` is deleted. If exactly the new lineage is already stored, the
-        result is ``Done``: an earlier try of this call wrote it.
+        This method does not compare the parent with the not-before time: the caller must do this before.
+        A lineage in both ``replaced`` and ``removed`` is deleted. If the stored lineage with the new id equals
+        ``lineage``, the result is ``Done`` and not ``Moved``: an earlier try of this call wrote it.
         """
 
     def record_use(
@@ -99,8 +100,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Done`` also if the account already has the new roles and is not deleted. Otherwise ``Refused`` if the account
-        does not exist or is not active, and ``Moved`` if its roles are not ``expected``.
+        ``Refused``: the account does not exist, or is not active. ``Moved``: its roles are not ``expected``. If an
+        active or disabled account already has the new roles, the result is always ``Done``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:

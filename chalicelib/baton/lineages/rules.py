@@ -148,8 +148,8 @@ def ended_of(
 ) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    A rise of the epoch ended every lineage of an older epoch. The result has the time and reason of the last rise,
-    because only this rise is stored. A rise of the not-before time ended every lineage that began earlier, with reason
+    Every lineage of an older epoch has ended. For it, the result has the time and reason of the last rise of the epoch:
+    earlier rises are not stored. A rise of the not-before time ended every lineage that began earlier, with reason
     ``ended_everywhere``. If the lineage of an app has ended, the lineages that the app handed over have ended too.
     """
     if lineage.ended is not None:
@@ -227,9 +227,9 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     The current token may be used until it expires. The previous token may be used for ``PREVIOUS_GENERATION_S`` after
-    its exchange, since calls may be under way. A copy of the device can repeat the owner's exchange and get the current
-    token. This limit ends the use of that token soon after the owner's next exchange.
-    Exception: a token of a sliding mechanism is valid while the login is used without a gap of ``access_s`` (`slide`).
+    its exchange, since calls may be under way. It may not be used longer, because a copy of the device can get the same
+    token by repeating the owner's exchange. A token of a sliding mechanism does not expire while the login is used
+    without a gap of ``access_s`` (`slide`).
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -252,7 +252,7 @@ def judge_access(
 
 
 class ProofOutdated(Struct, frozen=True):
-    """The credentials version was raised after the caller was authenticated, or after the proof (see ``Actor``)."""
+    """The credentials version was raised after the caller was authenticated."""
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
@@ -307,7 +307,7 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
     With a single-use mechanism, the result is ``None``: the exchange records the use. With a sliding one, see `slide`.
-    ``last_used_day`` is the day of the last renewal (mechanism ``refresh``), or of the last use (``long_lived``).
+    Any other mechanism sets ``last_used_day``: ``refresh`` at a renewal, and ``long_lived`` at the first use of a day.
     """
     if mechanism.single_use:
         return None
@@ -334,7 +334,7 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
 
 
 def attempt_digest(attempt: str) -> bytes:
-    """Return the 8-byte digest of an attempt, as a slot stores it. It never equals ``NO_ATTEMPT``."""
+    """Return the 8-byte digest of an attempt, as ``Lineage.attempts`` stores it. It never equals ``NO_ATTEMPT``."""
     digest = hashlib.sha256(b"baton attempt\0" + attempt.encode()).digest()[: len(NO_ATTEMPT)]
     return digest if digest != NO_ATTEMPT else b"\1" * len(NO_ATTEMPT)
 

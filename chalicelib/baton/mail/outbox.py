@@ -53,7 +53,7 @@ class PendingOrders:
         self._orders: deque[str] = deque()
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an order. It is carried out after the answer to the request: ``delay_s`` has no effect."""
+        """Add an order. ``delay_s`` has no effect."""
         del delay_s
         self._orders.append(order)
 

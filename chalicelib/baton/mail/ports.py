@@ -37,7 +37,7 @@ class Outbox(Protocol):
     """The queue of orders. An order may be delivered more than once."""
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an encrypted order, which is delivered after ``delay_s`` seconds or later. Raises ``Unavailable``."""
+        """Add an encrypted order. The queue delivers it at least ``delay_s`` seconds later. Raises ``Unavailable``."""
 
 
 class Suppression(Struct, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ class MailUsers(ProvingUsers, Protocol):
         1. The account is active.
         2. User item and account state still have the credentials version of ``user``.
         3. The link is not used.
-        4. ``undo.address``, if any, is still kept for the account, and ``undo.freed`` still belong to the account.
+        4. The account still keeps ``undo.address``, if any, and still has each address in ``undo.freed``.
 
         The logins end with reason ``undone``. Remembered devices and restore keys are deleted. ``Refused``: the link
         was used before.
@@ -160,9 +160,9 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions:
 
         1. The account is active.
-        2. Its address is as in ``user``, and was never proved.
+        2. The account still has the address of ``user``, and this address was never proved.
         3. User item and account state still have the credentials version of ``user``.
 
         ``mark``, the id of the link, is stored with the deleted account state (``deleted_by``). The identities are
-        deleted too. The user has no second factor, so no other item belongs to the user.
+        deleted too. The user has no other items: the caller has checked that there is no second factor.
         """

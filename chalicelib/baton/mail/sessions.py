@@ -55,11 +55,11 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    For a registration, and for a reset if no account has the address, ``account`` is an id that no account has.
-    ``account_state`` is then ``None``.
+    For a registration, ``account`` is an id that no account has, and ``account_state`` is ``None``. The same applies to
+    a reset if no account has the address.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
-    ``settled``: the old address cannot undo the change to this new address (``tickets.MailSession``).
+    ``settled``, for a new address: no link in the old mailbox can undo the change (``tickets.MailSession``).
     """
 
     use: Use
@@ -170,7 +170,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the login id or the key id of the device that requests a code. For an unknown device: an empty text.
+    """Return the id of the login that requests a code, or the key id of a known device, or an empty text.
 
     A known device has, or had, a login of the account. It has its own limit, which strangers cannot use up.
     """
@@ -192,7 +192,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
     log: Log
 
     def open(self, text: str, *, use: Use, now: int) -> MailSession:
-        """Decrypt a session for this use. Raises ``InvalidCode``."""
+        """Decrypt a session. Raises ``InvalidCode`` unless it is valid for this ``use``."""
         try:
             try:
                 return open_ticket(MailSession, text, self.key_ring.current(now=now), now=now, bound_to={"use": use})
@@ -212,7 +212,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
             raise InvalidCode("the session of another key") from None
 
     def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
-        """Count a try of the session, then compare the code. Raises ``InvalidCode``."""
+        """Count a try, then compare the code. Raises ``InvalidCode`` if the code is wrong or no try is left."""
         # The window is the hour in which the session ends, not that of `now`, so all tries count in one window.
         slot = self.ephemeral.count(
             f"mail:code:{encode_base64url(session.id)}",

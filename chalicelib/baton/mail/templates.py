@@ -65,7 +65,7 @@ def render(
 ) -> Mail:
     """Write a mail, in English if ``language`` has no texts. Raises ``KeyError`` if a text has an unknown ``$name``.
 
-    ``urls`` has the URL of each part that this mail has. A part without a URL is left out.
+    ``urls`` maps names of ``PARTS`` to URLs. A part without a URL is left out of the mail.
     """
     chosen = language if language in LANGUAGES else DEFAULT_LANGUAGE
     plain = {key: _printable(value) for key, value in values.items()}

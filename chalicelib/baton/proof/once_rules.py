@@ -47,8 +47,8 @@ MARK_BYTES = 16
 class OnceCall(Struct, frozen=True):
     """A call as it is stored. ``answer`` is encrypted, and ``None`` while the call is running.
 
-    ``started`` and ``expires_at`` are in seconds since the epoch. ``mark`` is the mark of the request whose view runs
-    or ran last.
+    ``started`` and ``expires_at`` are in seconds since the epoch. ``mark`` is the mark of the last request that claimed
+    the call or took it over.
     """
 
     digest: bytes
@@ -110,7 +110,7 @@ def is_free(stored: OnceCall | None, *, now: int) -> bool:
 
 
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
-    """Return the verdict on the stored call, after a claim with this ``mark`` at the time ``now``."""
+    """Return the verdict for the request with this ``mark``. ``stored`` is the call that is stored after the claim."""
     if stored.mark == mark:
         return Claimed()
     if stored.digest != digest:

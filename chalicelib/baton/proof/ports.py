@@ -17,8 +17,8 @@ class OnceStore(Protocol):
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call if no call is stored, or if the stored call has expired.
 
-        Return the call that is stored now. If this call has ``mark``, the claim succeeded, now or in an earlier run of
-        this method with the same arguments. If it has another mark, it prevented the claim.
+        Return the call that is stored now. If it has this ``mark``, the claim succeeded. Otherwise another request has
+        claimed the call.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:

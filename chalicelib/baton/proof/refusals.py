@@ -11,7 +11,7 @@ class InvalidSignature(Refusal):
 
 
 class SignatureRequired(InvalidSignature):
-    """The signature with the required tag is missing, or the login is unbound and the request requires a binding."""
+    """No signature has the required tag, or the request requires a bound login and this login is unbound."""
 
     code = "signature_required"
     detail = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
@@ -86,7 +86,7 @@ class IdempotencyUnsupported(InvalidRequest):
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The ``Idempotency-Key`` of an earlier call was sent to the same route with another path, query or body."""
+    """An earlier call to this route had the same ``Idempotency-Key``, but other path parameters, query or body."""
 
     status = 422
     code = "idempotency_key_reused"

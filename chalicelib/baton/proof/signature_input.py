@@ -54,8 +54,8 @@ HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str
 class SignatureInput(Struct, frozen=True):
     """One member of a Signature-Input field.
 
-    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the whole member
-    in canonical form, without its label: the value of ``@signature-params`` in the signature base.
+    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the member
+    without its label, in canonical form: the value of ``@signature-params`` in the signature base.
     """
 
     label: str
@@ -65,7 +65,7 @@ class SignatureInput(Struct, frozen=True):
 
 
 class InputDefective(ValueError):
-    """The tagged member of ``Signature-Input`` is unusable. ``reason`` is for the log, ``detail`` for the caller."""
+    """``Signature-Input`` is unusable. ``reason`` is for the log, ``detail`` for the caller."""
 
     def __init__(self, reason: str, detail: str) -> None:
         """Keep the description for the log and the description for the caller."""
@@ -179,7 +179,7 @@ def component(name: str, parameter: str | None = None) -> str:
 
 
 def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) -> str:
-    """Return a member of Signature-Input in canonical form (RFC 9421 section 2.3)."""
+    """Return a member of Signature-Input without its label, in canonical form (RFC 9421 section 2.3)."""
     written = "".join(
         [f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()]
     )

@@ -47,7 +47,7 @@ InnerList: TypeAlias = tuple[list[Item], Parameters]
 class NotStructured(ValueError):
     """The text is not the structured field that the caller expected.
 
-    The message has the place of the error, counted from 1, and fixed words: never a part of the text.
+    The message has the place of the error, counted from 1. It never quotes the text.
     """
 
     def __init__(self, at: int, problem: str) -> None:

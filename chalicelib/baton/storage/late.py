@@ -5,7 +5,7 @@ from functools import cached_property
 
 
 class LateStore:
-    """A store that passes each verb (method) to the real store. ``make`` imports and makes the real store."""
+    """A store that passes each call to the real store. At the first call, ``make`` imports and builds that store."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         """Keep the function that makes the real store."""
@@ -16,5 +16,5 @@ class LateStore:
         return self._make()
 
     def __getattr__(self, name: str) -> object:
-        """Return a verb of the real store."""
+        """Return a method of the real store."""
         return getattr(self._store, name)

@@ -71,7 +71,7 @@ def load_environment(
 ) -> ModuleType:
     """Import ``app`` (default: ``app.py``) as a new Lambda environment does.
 
-    If there is a ``clock``, the app uses it and the ``anchors``. Without a ``clock``, the ``anchors`` are ignored.
+    The app uses this ``clock`` and these ``anchors``. Without a ``clock``, it ignores the ``anchors``.
     """
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 

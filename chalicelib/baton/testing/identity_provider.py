@@ -78,7 +78,7 @@ class IdentityProvider:
         return None if self.outage else json.dumps(self.jwks()).encode()
 
     def claims(self, sub: str, nonce: str, client_id: str, /, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - claims
-        """Return the claims of an id_token. ``changed`` adds or replaces claims. A claim ``None`` is left out."""
+        """Return the claims of an id_token. ``changed`` adds or replaces claims. The value ``None`` omits a claim."""
         now = self._clock()
         claims = {
             "iss": self.provider.issuers[0],
@@ -98,7 +98,7 @@ class IdentityProvider:
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head
         """Return a signed JWT of claims, or of an encoded payload. ``head`` adds or replaces header members.
 
-        A header member ``None`` is left out.
+        The value ``None`` omits a header member.
         """
         members = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **head}
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()

@@ -172,8 +172,8 @@ class Phone:
             password: if the server requires a step-up, send this password and then the call again.
 
         Raises:
-            AnswerLost: no answer arrived. The phone sends a request up to five times if it may be repeated, otherwise
-                once.
+            AnswerLost: no answer arrived. The phone sends a safe request, or a request with ``idempotency_key``, up to
+                five times. It sends any other request once.
 
         """
         refused = self._exchange_if_expired()
@@ -203,11 +203,11 @@ class Phone:
         self._lost_answers = times
 
     def restart(self) -> None:
-        """End the app and start it again. It keeps its session, and the planned losses are cleared."""
+        """End the app and start it again. The phone keeps its session, and loses no further requests or answers."""
         self._lost_requests = self._lost_answers = 0
 
     def log_in(self, route: Literal["/register", "/login"], password: str, device: Mapping[str, object]) -> Reply:
-        """Register or log in, and store the tokens and the account."""
+        """Register or log in, and return the reply. After a success, store the tokens and the account id."""
         entry = {"email": self.email, "password": password, "client_id": self._session.client_id, "device": device}
         fields = {"content-type": "application/json", "idempotency-key": secrets.token_urlsafe(16)}
         reply = self._ask("POST", route, json_codec.dumps(entry).encode(), fields, token=False)

@@ -151,7 +151,7 @@ class World:
 
     @property
     def events(self) -> list[str]:
-        """The names of the events of ``lines``, in order."""
+        """The names of the events in the log lines (``lines``), in order."""
         return [str(line["message"]) for line in self.lines if "message" in line]
 
     @property

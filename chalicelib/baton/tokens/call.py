@@ -61,7 +61,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """Read which factors an account has, for a client. Called for a refusal only."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
-        """Check token, signature, digest and time. The only database read is a refresh of the cached key ring.
+        """Check the token and the signature. This reads the database only to refresh the cached key ring.
 
         ``bound`` refuses tokens without a binding.
         """
@@ -92,11 +92,10 @@ class Call(Struct, frozen=True, kw_only=True):
         """Compare a verified call with the account state and with the requirements of its route, and return the caller.
 
         Order of checks: the login is live; scope, role, acr and attestation are sufficient; a required grant was sent;
-        the nonce is new; the grant is valid. Before the view runs, one conditional write consumes the nonce, and
-        another consumes a required grant. A safe request (GET, HEAD, OPTIONS) consumes no nonce. With ``once``, this
-        method consumes neither: the ``Idempotency-Key`` replaces the nonce, and ``http/signed.py`` consumes the grant
-        later. ``live``: the result of an earlier read of the account state. Without ``live``, this method reads the
-        account state.
+        the nonce is new; the grant is valid. One conditional write consumes the nonce, except for a safe request (GET,
+        HEAD, OPTIONS). Another consumes a required grant. With ``once``, this method consumes neither nonce nor grant:
+        the ``Idempotency-Key`` replaces the nonce, and ``http/signed.py`` consumes the grant later. ``live``: the
+        result of an earlier read of the account state. Without ``live``, this method reads the account state.
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``AttestationRequired``, ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.

@@ -122,9 +122,9 @@ class Caller(Struct, kw_only=True, eq=False):
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
         ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. For
-        ``acr="account"``, an authenticator app without the password is never enough. The grant is used by one
-        conditional write. If you call this method again in the same request, it checks the same grant. Call it before
-        any effect.
+        ``acr="account"``, an authenticator app without the password is never enough. One conditional write consumes
+        the grant. If you call this method again in the same request, it checks the same grant. Call this method before
+        your view changes anything.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -152,9 +152,9 @@ class Caller(Struct, kw_only=True, eq=False):
         """Return the refusal. It names the required level and the factors that prove this level.
 
         All entries of ``factors`` together prove the level. Each entry of ``instead`` proves the level alone. A passkey
-        is in ``instead``, or is the only factor if nothing else proves the level. If the account has no password, a
-        linked identity takes the place of the password in ``factors``. If the account has a password, the identity is
-        in ``instead`` if the level is ``aal1``. If the login is not bound to a key, the refusal names no identity.
+        is in ``instead``, or is the only entry of ``factors`` if nothing else proves the level. Only a login that is
+        bound to a key can use a linked identity. If the account has no password, the identity takes its place in
+        ``factors``. If the account has a password, the identity is in ``instead``, and only for ``aal1``.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
@@ -238,9 +238,9 @@ class Caller(Struct, kw_only=True, eq=False):
 
         If the route required a role, the account must still have exactly the roles that this request read. If the check
         fails, raise ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason,
-        such as ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
-        ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions, or if this ``Caller`` was not
-        made for a request.
+        such as ``login_required``. The IAM policy of your Lambda function must allow ``dynamodb:ConditionCheckItem`` on
+        the table ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions, or if this ``Caller``
+        was not made for a request.
         """
         if self._liveness is None:
             raise NotImplementedError("this caller comes from no request")

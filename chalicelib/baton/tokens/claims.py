@@ -29,7 +29,7 @@ REGISTERED = frozenset(
 
 
 class Claims(Struct, frozen=True):
-    """The argument of a team's function: the facts of the token to which the function adds claims.
+    """The argument of the team's claims function: facts about the token that is to get the claims.
 
     ``client`` is the id of the client. ``roles`` are the roles that this login has. ``attributes`` are those that
     ``baton.accounts.set_attributes`` stored for the account.
@@ -54,7 +54,7 @@ def claims_of_team(
     """Return the claims of the team as an object in JSON.
 
     Raises ``Unavailable`` if ``add_claims`` raises, or if its result cannot be encoded as JSON, is larger than 1 KB, or
-    has a name of ``REGISTERED``. No login is lost: after the team corrects the function, a repeated exchange succeeds.
+    has a claim of ``REGISTERED``. No login is lost: after the team corrects the function, a repeated exchange succeeds.
     """
     about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
     try:

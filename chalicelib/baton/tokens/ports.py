@@ -20,18 +20,18 @@ class Nonces(Protocol):
 
 
 class Tickets(Protocol):
-    """The record of consumed tickets. If it is lost, a ticket can be used again until it expires."""
+    """The records of consumed tickets. If they are lost, a ticket can be used again until it expires."""
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
         A repeated call with the same ``mark`` (16 bytes) returns ``Again``. A later call with another ``mark`` returns
-        ``Refused``. If a repeated request must get the same answer, the flow derives the mark from the attempt. The
-        record of the use is kept for ``TICKET_CONSUMED_KEPT_S`` after ``expires_at``.
+        ``Refused``. To answer a retry of the client as before, derive the mark from the attempt of the request. The
+        record that the ticket is consumed is kept until ``TICKET_CONSUMED_KEPT_S`` seconds after ``expires_at``.
         """
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether a record exists that this ticket was consumed. An expired record does not count."""
+        """Return whether this ticket is recorded as consumed. An expired record does not count."""
 
 
 class Grants(Protocol):
@@ -47,7 +47,7 @@ class Grants(Protocol):
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant under the SHA-256 of ``grant``. It is valid only for this ``credentials_version``."""
+        """Store a step-up grant. It is valid only for this lineage, operation and credentials version."""
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes

@@ -245,10 +245,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             ) from None
 
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
-        """Verify that a login is signed with the HMAC secret of the device's last login; ``None`` if it is not signed.
+        """Verify the signature of a login with the HMAC secret of the device's last login. ``None``: no signature.
 
-        The ``keyid`` is the ``key_id`` of the last login. Baton derives the secret from the key ring and this id, so
-        it does not read the last login from the database.
+        The ``keyid`` of the signature is the ``key_id`` in the answer of the last login. Baton derives the secret from
+        the key ring and this id, so it does not read the last login from the database.
         """
         signature = read_signature(message)
         if signature is None:

@@ -48,8 +48,8 @@ class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
     ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
-    factors: any one of them replaces all of ``factors``. ``providers`` are the identity providers of the factor
-    ``identity``.
+    factors: any one of them replaces all of ``factors``. ``providers`` are the linked identity providers with which
+    the person can prove the factor ``identity``.
     """
 
     code = "step_up_required"
@@ -86,7 +86,7 @@ class InsufficientScope(Refusal):
 class InsufficientRole(Refusal):
     """The login has none of the roles that this route requires.
 
-    A role with ``second_factor = "required"`` needs a login with a second factor.
+    A role with ``second_factor = "required"`` counts only in a login with a second factor.
     """
 
     status = 403
@@ -146,7 +146,7 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The request names a scope that the login does not have."""
+    """The login, or the server of a narrowed token, does not have the requested scope."""
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."

@@ -51,7 +51,10 @@ class Confirmation(msgspec.Struct, kw_only=True):
 
 
 class Introspection(msgspec.Struct, kw_only=True):
-    """The facts of an active token (RFC 7662 section 2.2). For any other token the only member is ``active``, false."""
+    """The facts of an active token (RFC 7662 section 2.2).
+
+    For any other token, the only member is ``active``, and it is ``false``.
+    """
 
     active: bool
     token_type: Literal["Bearer"] | UnsetType = UNSET

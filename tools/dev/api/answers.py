@@ -51,7 +51,10 @@ class DevRequest(Struct, frozen=True):
         return members
 
     def any_members(self, *known: str) -> dict[str, Any]:
-        """Return the members of the body, also unknown ones. Raises ``DevRefusal`` if the body is not a JSON object."""
+        """Return all members of the body. Raises ``DevRefusal`` if the body is not a JSON object.
+
+        ``known``: names of members that this refusal can list.
+        """
         try:
             members = json.loads(self.body or b"{}")
         except ValueError:

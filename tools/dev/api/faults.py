@@ -19,7 +19,7 @@ Takes = Literal["ms", "seconds", "account"]
 
 
 class Kind(Struct, frozen=True):
-    """A kind of fault: its effect, and the member that it needs."""
+    """A kind of fault: its effect, and the member that must be given to plan such a fault, if any."""
 
     does: str
     takes: Takes | None = None

@@ -46,7 +46,7 @@ class Facts(Struct, frozen=True, gc=False):
 
 
 class Shown(Struct, frozen=True):
-    """The shown part of a request, without its secrets. ``members`` are the members of its event."""
+    """A request without its secrets. Its event has only ``members``. ``Record.full`` returns ``details`` too."""
 
     members: dict[str, Any]
     email: str | None
@@ -87,12 +87,12 @@ class Record(Struct, gc=False):
         return {"n": n, "at": round(at, 3), "kind": KIND, **self.members()}
 
     def full(self) -> dict[str, Any]:
-        """Return the request in full."""
+        """Return the event and the details of the request."""
         return {**self.summary, **self.shown.details}
 
 
 def worked_out(facts: Facts, authorities: Callable[[], frozenset[str]]) -> Shown:
-    """Return the shown part of a request, without its secrets: the members of its event, and the details."""
+    """Return a request without its secrets."""
     sent, response, seen = facts.sent, facts.response, facts.seen
     request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
     answer_body = (
@@ -169,7 +169,7 @@ class Records:
                 self._records.popitem(last=False)
 
     def get(self, request_id: str) -> dict[str, Any] | None:
-        """Return a request in full."""
+        """Return a request with its details, or ``None`` if no kept request has this id."""
         with self._lock:
             record = self._records.get(request_id)
         return record.full() if record else None

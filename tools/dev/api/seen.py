@@ -24,8 +24,8 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 class EngineCall(Struct, gc=False):
     """One call to an AWS service.
 
-    ``counted``: the capacity units, if the database counts them. Otherwise they are computed from ``sizes``, the sizes
-    of the items in bytes.
+    ``counted``: the capacity units, or ``None`` if the database does not count them. ``sizes``: the sizes of the items
+    in bytes, to compute the units if ``counted`` is ``None``.
     """
 
     service: str

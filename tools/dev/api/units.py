@@ -56,7 +56,7 @@ def read_units(size: int) -> int:
 
 
 def counted(consumed: object) -> float | None:
-    """Return the units in ``ConsumedCapacity``, summed over the tables. ``None``: the count of a table is missing."""
+    """Return the units in ``ConsumedCapacity``, summed over the tables. ``None``: the units of a table are missing."""
     listed = consumed if isinstance(consumed, list) else [consumed] if isinstance(consumed, dict) else []
     units = [float(one["CapacityUnits"]) for one in listed if "CapacityUnits" in one]
     return sum(units) if units and len(units) == len(listed) else None
@@ -69,10 +69,9 @@ Stored = Callable[[str, Item], int | None]
 def items_of(
     operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], stored: Stored | None
 ) -> list[int | None]:
-    """Return the sizes in bytes: one for each item read or written. ``None``: the size is not known.
+    """Return the size in bytes of each item that a call read or wrote. ``None``: the size is not known.
 
-    A query or scan has one size, the sum of its items. ``stored`` is called after the request to the database. So the
-    size of an item that this request deleted is ``None``.
+    A query or scan has only one size, the sum of its items. The size of a deleted item is ``None``.
     """
     match operation:
         case "get_item":

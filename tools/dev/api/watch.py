@@ -54,7 +54,7 @@ class Watch:
         self._baton: Any = None
 
     def load(self) -> ModuleType:
-        """Load ``app.py`` as a new environment, with the current modules of Baton."""
+        """Load ``app.py`` as a new environment, and return its module."""
         module = gateway.load_app(gateway.APP, self._effects())
         _hook(importlib.import_module("chalicelib.baton.tokens.presented"))
         for baton in batons(module):
@@ -70,7 +70,7 @@ class Watch:
         return cast("Baton", self._baton)
 
     def revoke_test_certificate(self) -> None:
-        """Store a list of revoked certificates: it has the certificate of test evidence with the defect ``revoked``."""
+        """Revoke the certificate in the test evidence that has the defect ``revoked``."""
         from chalicelib.baton.attestation.model import RevokedList  # noqa: PLC0415 - `make dev` reloads it
         from chalicelib.baton.attestation.rules import revoked_digest  # noqa: PLC0415 - as above
 

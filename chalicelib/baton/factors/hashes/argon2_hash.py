@@ -23,7 +23,7 @@ DECOY = re.compile(r"argon2(id|i|d)-m([0-9]{1,8})-t([0-9]{1,3})-p([0-9]{1,3})")
 
 
 class Argon2(Struct, frozen=True):
-    """A checked Argon2 string. ``cost`` is memory in KiB, passes and lanes."""
+    """An Argon2 string whose form and cost are valid. ``cost`` is memory in KiB, passes and lanes."""
 
     text: str
     variant: str
@@ -68,7 +68,7 @@ def read(text: str) -> Argon2:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: the match of ``DECOY`` with an ``Argon2.name``."""
+    """Return a hash that no password has. Its kind and cost are in ``match``, a match of the pattern ``DECOY``."""
     variant, memory_kib, passes, lanes = match.groups()
     return (
         f"$argon2{variant}$v=19$m={memory_kib},t={passes},p={lanes}"

@@ -19,7 +19,7 @@ DECOY = re.compile(r"bcrypt([0-9]{1,2})")
 
 
 class Bcrypt(Struct, frozen=True):
-    """A checked bcrypt string."""
+    """A bcrypt string whose form and cost are valid."""
 
     text: str
     cost: int
@@ -46,5 +46,5 @@ def read(text: str) -> Bcrypt:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Bcrypt.name``."""
+    """Return a hash that no password has. Its cost is in ``match``, a match of the pattern ``DECOY``."""
     return f"$2b${int(match[1]):02}$bm9ib2R5J3Mgc2FsdC4uLeW5vdGhpbmcgaGl0cyB0aGlzIHRhZy4u"

@@ -29,7 +29,7 @@ _USUAL = (14, 8, 1)
 
 
 class Firebase(Struct, frozen=True):
-    """A checked hash of Firebase. ``cost`` is n, r and p: the N of scrypt is 2 to the power of n."""
+    """A hash of Firebase whose form and cost are valid. ``cost`` is n, r and p. scrypt's N is 2**n."""
 
     cost: tuple[int, int, int]
     salt: bytes
@@ -83,7 +83,7 @@ def _padded(value: bytes) -> str:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Firebase.name``."""
+    """Return a hash that no password has. Its cost is in ``match``, a match of the pattern ``DECOY``."""
     n, r, p = (int(number) for number in match.groups()) if match[1] else _USUAL
     key = b"nobody's signer key, which no project has and nothing can guess."
     return write(b"nobody's s", key, signer_key=key, separator=b"\x07", n=n, r=r, p=p)

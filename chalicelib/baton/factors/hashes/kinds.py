@@ -6,9 +6,9 @@ HASH_CHARACTERS_MAX = 512
 
 
 def read_hash(text: str) -> StoredHash:
-    """Check form and cost of a password hash. Raises ``HashRefused``, whose text can name the cost, but no secret.
+    """Read a password hash, and check its form and cost. Raises ``HashRefused``.
 
-    Only the module of the kind is imported: a login with Baton's own hash needs no other module.
+    For a faster cold start, this imports only the module for this kind of hash.
     """
     if len(text) > HASH_CHARACTERS_MAX:
         raise unknown(f"more than {HASH_CHARACTERS_MAX} characters")

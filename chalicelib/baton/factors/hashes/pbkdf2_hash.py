@@ -30,7 +30,7 @@ DECOY = re.compile(r"pbkdf2-(sha1|sha256|sha512)-([0-9]{1,9})")
 
 
 class Pbkdf2(Struct, frozen=True):
-    """A checked PBKDF2 string."""
+    """A PBKDF2 hash whose form and cost are valid."""
 
     digest: str
     rounds: int
@@ -51,8 +51,8 @@ class Pbkdf2(Struct, frozen=True):
 def read(text: str) -> Pbkdf2:
     """Read a hash. Raises ``HashRefused``.
 
-    If the hash is longer than the digest, it has several blocks. PBKDF2 computes all the rounds for each block. So the
-    limits also hold for the total number of rounds of all blocks.
+    If the hash is longer than the digest, it has several blocks. PBKDF2 computes all the rounds for each block. So
+    ``ROUNDS_MAX`` also limits the total number of rounds of all blocks.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -72,6 +72,6 @@ def _blocks(digest: str, tag: bytes) -> int:
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Pbkdf2.name``."""
+    """Return a hash that no password has. Its digest and rounds are in ``match``, a match of the pattern ``DECOY``."""
     tag = b"nobody's tag, which nothing hits, and which is for every digest."[: DIGEST_BYTES[match[1]]]
     return f"$pbkdf2-{match[1]}$i={match[2]}${b64(b'nobody' + b'-salt-....')}${b64(tag)}"

@@ -24,14 +24,14 @@ class StoredHash(Protocol):
 
     @property
     def name(self) -> str:
-        """The kind with its cost, such as ``bcrypt12``. Hashes of one name take the same time."""
+        """The kind with its cost, such as ``bcrypt12``. Hashes with the same name take the same time to check."""
 
     def matches(self, password: bytes) -> bool:
         """Check a password, with one computation of the hash."""
 
 
 def unknown(text: str) -> HashRefused:
-    """Return the refusal of a hash that has no known form."""
+    """Return the refusal of a hash that has no known form. ``text`` says what is wrong."""
     return HashRefused("hash_unknown", text)
 
 

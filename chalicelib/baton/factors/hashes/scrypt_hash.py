@@ -28,7 +28,7 @@ DECOY = re.compile(r"scrypt-n([0-9]{1,2})-r([0-9]{1,3})-p([0-9]{1,6})")
 
 
 class Scrypt(Struct, frozen=True):
-    """A checked scrypt string. ``cost`` is ln, r and p."""
+    """A scrypt hash whose form and cost are valid. ``cost`` is ln, r and p."""
 
     cost: tuple[int, int, int]
     salt: bytes
@@ -69,13 +69,13 @@ def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
 
 
 def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
-    """Compute scrypt. It needs 128·r·(N + p + 2) bytes. OpenSSL refuses to use more than ``maxmem``."""
+    """Compute scrypt. It needs 128·r·(N + p + 2) bytes of memory. By default, OpenSSL refuses more than 32 MiB."""
     ln, r, p = cost
     memory = 128 * r * (2**ln + p + 2)
     return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)
 
 
 def decoy(match: re.Match[str]) -> str:
-    """Return a hash that no password has. ``match``: the match of ``DECOY`` with a ``Scrypt.name``."""
+    """Return a hash that no password has. Its cost is in ``match``, a match of the pattern ``DECOY``."""
     ln, r, p = (int(number) for number in match.groups())
     return write(b"nobody's salt...", b"nobody's tag, which nothing hits", ln=ln, r=r, p=p)

@@ -69,8 +69,8 @@ class TransactionFailed(Exception):
 class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    Only the time of calls to AWS and to other services (``storage/fetch.py``) counts. The time of your own view does
-    not count: even after a slow view, Baton must store its answer.
+    Only the time of calls to AWS and to other services (``storage/fetch.py``) counts. The time of a team's view does
+    not count, because Baton must store the answer of a slow view too.
     """
 
     def __init__(self) -> None:

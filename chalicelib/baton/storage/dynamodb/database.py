@@ -140,9 +140,9 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the item that ``ReturnValues`` requests, otherwise an empty item.
+        """Send one conditional write. Return the item that ``ReturnValues`` requests. Without it, return an empty item.
 
-        Raises ``ConditionFailed`` with the stored item, so the caller need not read it.
+        Raises ``ConditionFailed``, which has the stored item, if the condition failed.
         """
         answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})

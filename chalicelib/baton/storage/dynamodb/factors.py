@@ -111,9 +111,10 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store counter, flags and day of use after an assertion of a passkey, if the account still has the passkey.
+        """Store counter, flags and day of use after an assertion of a passkey.
 
-        The stored counter must not be larger than the new counter.
+        ``Refused``: the account no longer has the passkey, the stored counter is larger than the new counter, or the
+        credentials version changed.
         """
         after = use.after
         values: Item = {

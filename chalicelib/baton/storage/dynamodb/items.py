@@ -181,10 +181,9 @@ def stored_rights(item: Item) -> Rights:
 
 
 def lineage_value(lineage: Lineage) -> Value:
-    """Return the stored value of a lineage. Conditions compare whole values: equal lineages must have equal values.
+    """Return the stored value of a lineage. Conditions compare whole values, so equal lineages must have equal values.
 
-    The value of an ended lineage has no attempts, because no rule reads them. Six ended lineages with device names
-    of up to 16 bytes therefore fit one write unit.
+    The value of an ended lineage has no attempts: no rule reads them, and the value stays small.
     """
     if len(lineage.label.encode()) > LABEL_BYTES_MAX:
         message = f"a label is at most {LABEL_BYTES_MAX} bytes: cut it before the lineage is made"

@@ -48,9 +48,9 @@ class KeyRing:
         self._asked_at: int | None = None
 
     def current(self, *, now: int) -> Ring:
-        """Return the cached ring, which is read again after five minutes.
+        """Return the cached ring. If it was read five minutes ago or earlier, read the ring again.
 
-        If this read fails, ``Unavailable`` is raised, and the older ring is not used.
+        Raises ``Unavailable`` if this read fails: the cached ring is then too old to be used.
         """
         cached = self._cached
         if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
@@ -70,9 +70,9 @@ class KeyRing:
     def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
         """Make the ring if there is none: at deployment, or at first use in development.
 
-        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts``. ``Moved``: a
-        ring exists, or another process makes a ring at the same time. That ring stays. No account can appear between
-        the check for accounts and the write, because a registration needs a ring.
+        ``Moved``: a ring exists already, or another process made one meanwhile. This method never replaces a ring.
+        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts``. A registration
+        needs a ring, so no account can appear between the check for accounts and the write of the ring.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:

@@ -155,7 +155,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store ``lineage``, which records a new use, if the stored lineage equals ``expected`` and is active."""
+        """Replace the stored lineage by ``lineage``, if the stored lineage equals ``expected`` and is active."""
         update = state_update(
             self._table,
             account,

@@ -102,8 +102,8 @@ class MailUsers(Users):
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, end every login and forget the remembered devices, in one transaction.
 
-        ``claim``: the account never verified its address, so the reset also removes the identities, the roles and the
-        team's attributes.
+        ``claim`` is true if the address of the account was never proved. The reset then also removes the identities,
+        the roles and the team's attributes.
         """
         tables, account, expected_version = self._database.tables, user.account, user.credentials_version
         claimed = [linked.index for linked in user.identities.values()] if claim else []
@@ -197,7 +197,7 @@ class MailUsers(Users):
         return {"Update": {**key, **expression(values, KEPT, condition=CURRENT_OF_ACCOUNT, update=KEEP)}}
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Undo changes of an account, and consume the ticket of the undo link, in one transaction."""
+        """Change an account as ``undo`` states, and consume the ticket of the undo link, in one transaction."""
         tables, account, back = self._database.tables, user.account, undo.address
         stays = undo.factors
         removed = [

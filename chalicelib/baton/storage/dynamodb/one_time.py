@@ -122,7 +122,7 @@ class Ephemeral:
             return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of this window, unless the limit is reached.
+        """Add one to the count of ``name`` in the current window, unless the limit is reached.
 
         If the answer of DynamoDB is lost, the repeated write adds one again. This is acceptable for a rate limit.
         """
@@ -145,7 +145,7 @@ class Ephemeral:
         return Done()
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Subtract one from the count, never below zero.
+        """Subtract one from the count of ``name`` in the current window, never below zero.
 
         If the answer of DynamoDB is lost, the repeated write subtracts one again. This is rare, and limited: the AWS
         client sends a write at most ``ATTEMPTS`` times.
@@ -179,8 +179,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    The item of the ticket does not show which transaction consumed it. If the ticket is already consumed, the caller
-    must read the effect: if it is stored, an earlier try of the same call succeeded.
+    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect, which shows
+    whether this call or another call consumed the ticket.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -217,7 +217,7 @@ def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, ob
 def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that ends all lineages except the actor's, and raises the credentials version.
 
-    If the actor's tokens are in cookies, its generation rises too: earlier cookies are refused from then on.
+    If the actor's tokens are in cookies, the generation of its lineage rises too. Baton then refuses the old cookies.
     """
     update = state_update(
         table,
@@ -251,7 +251,7 @@ def end_logins(
 ) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that ends every login and raises the credentials version.
 
-    The account must be active, with the version ``expected_version``. ``clear`` removes roles and attributes too.
+    The account must be active, with credentials version ``expected_version``. ``clear`` removes roles and attributes.
     """
     update = state_update(
         table,
@@ -270,9 +270,9 @@ def end_logins(
 def delete_active(
     table: str, account: AccountId, *, expected_version: int, deleted_by: LineageId, now: int
 ) -> dict[str, dict[str, object]]:
-    """Build the write that deletes an account and clears its item, if the account is active.
+    """Build the write that marks an account as deleted and clears its account state.
 
-    Its credentials version must be ``expected_version``.
+    The account must be active, with the credentials version ``expected_version``.
     """
     update = state_update(
         table,
@@ -328,7 +328,7 @@ def end_values(ended: Ended) -> dict[str, Value]:
 
 
 def actor_live(actor: Actor) -> tuple[str, ...]:
-    """Return the conditions for a live login. If an app handed the login over, the app's login must be live too."""
+    """Return the conditions for a live login. If an app handed it to a browser, the app's login must be live too."""
     return (*ACTOR_LIVE, NOT_HANDED_OVER) if actor.app is None else (*ACTOR_LIVE, *HANDED_OVER, *APP_LIVE)
 
 
@@ -338,7 +338,7 @@ def actor_names(actor: Actor) -> dict[str, LineageId]:
 
 
 def actor_values(actor: Actor) -> dict[str, Value]:
-    """Return the values that ``actor_live`` compares, except the time."""
+    """Return the values for the conditions of ``actor_live``, except ``:now``."""
     return {
         ":not_before": number(actor.not_before),
         ":credentials_version": number(actor.credentials_version),

@@ -47,7 +47,7 @@ class WaitingTokens:
 
 
 def read_token(stored: Item) -> TokenToRevoke:
-    """Read a token that waits."""
+    """Decode a waiting token from its entry in the map of a shard."""
     return TokenToRevoke(AccountId(stored["a"]["S"]), stored["s"]["B"], int(stored["t"]["N"]))
 
 

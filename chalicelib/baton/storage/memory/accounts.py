@@ -41,7 +41,7 @@ class MemoryUsers:
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one step, if none of the three exists.
 
-        An index entry whose time in ``kept_until`` has passed counts as missing.
+        An expired index entry counts as missing.
         """
         tables = self._tables
         with tables.lock:

@@ -86,7 +86,7 @@ class MemoryAttestations:
             return Done()
 
     def switches(self) -> str:
-        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
+        """Return the encrypted ``attestation.model.Switches``, or an empty text if the operator never set a switch."""
         with self._tables.lock:
             return self._tables.switches
 

@@ -21,7 +21,7 @@ class MemoryMailUsers(MemoryUsers):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, if ``by`` is a live login, or an unfinished login that may continue."""
+        """Store that the address is proved, if ``by`` is a live login or a valid unfinished login."""
         tables = self._tables
         with tables.lock:
             account_state = tables.lineages.get(by.account)

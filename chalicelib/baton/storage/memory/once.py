@@ -16,7 +16,7 @@ class MemoryOnceCalls:
         self._tables = tables
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, if no call is stored or the stored call has expired. Return the call stored now."""
+        """Store a running call, if no call or an expired call is stored. Return the call that is stored afterwards."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self._tables.calls.get(key)
@@ -27,7 +27,7 @@ class MemoryOnceCalls:
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Replace the mark of a running call, if the mark is ``old_mark``.
 
-        Return the call stored now, changed or not. ``None``: no call is stored.
+        Return the call that is stored afterwards, or ``None`` if no call is stored.
         """
         with self._tables.lock:
             stored = self._tables.calls.get(key)

@@ -105,5 +105,5 @@ OF_THIS_PROCESS: Final = MemoryTables()
 
 
 def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:
-    """Return the actor's lineage after the write that raised the account's epoch to ``epoch`` and ended all others."""
+    """Return the actor's lineage as it continues in the new ``epoch``. All other lineages of the account end."""
     return replace(lineage, epoch=epoch, generation=lineage.generation + actor.in_cookies)

@@ -134,10 +134,10 @@ class Android:
     ) -> list[bytes]:
         """Return the certificate chain of a phone, the leaf first.
 
-        With ``remote``, the phone has remote provisioning, otherwise a key from the factory. A place is a number: the
-        leaf has 0, its issuer 1. ``expired``, ``wrong_signer`` and ``wrong_issuer`` each give the place of a
-        certificate with that defect. The certificates at the places ``described_at`` contain ``description``.
-        ``serials`` maps places to serial numbers.
+        ``remote``: the phone has remote provisioning, otherwise a key from the factory. Indexes count from the leaf,
+        which has 0. ``expired``, ``wrong_signer`` and ``wrong_issuer`` are each the index of a certificate with that
+        defect. ``described_at`` has the indexes of the certificates that contain ``description``. ``serials`` maps
+        indexes to serial numbers.
         """
         if remote:
             names = [

@@ -92,7 +92,7 @@ class Apple:
     ) -> AppleKey:
         """Make the attestation object of ``key`` (default: a new key).
 
-        ``extras`` is the map that iOS 27 appends to the authenticator data. ``None`` makes an object of iOS up to 26.
+        ``extras`` is the map that iOS 27 appends to the authenticator data. ``None``: no map, as before iOS 27.
         """
         key = key or new_key()
         point = point_of(key)

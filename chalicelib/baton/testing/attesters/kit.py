@@ -64,11 +64,11 @@ class Attester:
     ) -> dict[str, Any]:
         """Make the member ``attestation`` of a login, in the format ``form``.
 
-        An ``apple-assertion`` is signed with the key of an earlier attestation, which ``key_id`` names. ``defect`` is
-        one of the format's ``DEFECTS``.
+        ``key_id`` is only for an ``apple-assertion``: the id of the key that signs it, from an earlier attestation.
+        ``defect`` is one of the format's ``DEFECTS``.
 
         Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
-        P-256. A new attestation also raises ``ValueError`` if the client has no app of the platform.
+        P-256. Except for an assertion, it also raises ``ValueError`` if the client has no app of the platform.
         """
         if form not in DEFECTS:
             raise ValueError(f"format is one of {', '.join(DEFECTS)}")
