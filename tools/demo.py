@@ -151,7 +151,7 @@ class Story:
     def refused(self, code: str, act: Callable[[], object]) -> None:
         """Call ``act``, which must fail with ``code``.
 
-        If ``act`` raises ``LoggedOut``, check only that ``code`` ends a login: ``LoggedOut`` has no code.
+        ``LoggedOut`` has no code. If ``act`` raises it, ``code`` must be one of the codes that end a login.
         """
         try:
             act()
@@ -215,7 +215,7 @@ class Story:
 
 
 def prove_app(story: Story) -> None:
-    """Attest the app of a phone, and show that the server refuses a tampered app."""
+    """Attest the app of a phone, and show that the server refuses the evidence of a tampered app."""
     story.tell("A phone proves that the app is genuine and that its key is in hardware (Android Key Attestation)")
     phone = story.client("attested", client_id="genuine")
     phone.login(story.email, PASSWORD, "a genuine app")
@@ -340,7 +340,7 @@ def forget(story: Story, phone: BatonClient, app: Callable[[], str]) -> None:
 
 
 def move(story: Story, phone: BatonClient) -> None:
-    """Use a restore key to log in on a new phone. Skip this if the server refuses the restore key."""
+    """Use a restore key to log in on a new phone. Skip this if the server does not offer restore keys."""
     story.tell("Ada moves to a new phone: its app logs her in with the restore key that Android copied")
     platform = Platform()
     try:

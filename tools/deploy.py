@@ -384,7 +384,8 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 
     Raises ``NotDone`` if the package cannot be used.
 
-    The first deployment creates the API. Its id and URL are then filled in, so a new stage is deployed twice.
+    A new stage is deployed twice: its policies and settings need the id and URL of the API, which the first deployment
+    creates.
     """
     with package.alone():
         archive = package.build(stage.name)

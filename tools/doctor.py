@@ -104,7 +104,7 @@ def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server with that of this machine.
 
     Baton refuses a token whose issue time is more than 1 minute ahead of Baton's clock. It refuses a signature whose
-    time differs from this clock by more than 5 minutes.
+    time differs from Baton's clock by more than 5 minutes.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")

@@ -194,7 +194,7 @@ class Drill:
     def plant(self, grant: str) -> None:
         """Store a nonce in the live table, and an item with a key prefix that Baton does not use (``M``).
 
-        ``one_time`` gets the DynamoDB keys of both and of ``grant``. Prove that the table has all three items.
+        Prove that the table has these two items and the item of ``grant``. Keep their DynamoDB keys in ``one_time``.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))

@@ -125,7 +125,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Return the Unix time of the restored data. If the tables differ, this is the earliest time.
+    """Return the Unix time of the data in the restored tables. If their times differ, return the earliest.
 
     A run keeps the tables that an earlier run restored. This time can therefore be earlier than ``SECONDS`` ago.
     """

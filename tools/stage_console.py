@@ -153,7 +153,7 @@ class ConsoleServer(ThreadingHTTPServer):
         self._last_request = monotonic()
 
     def touch(self) -> None:
-        """Restart the idle time. The caller has received a request with the key of the console."""
+        """Restart the idle time. Call this for each request with the key of the console."""
         self._last_request = self._monotonic()
 
     def is_idle(self) -> bool:

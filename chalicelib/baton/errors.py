@@ -206,7 +206,8 @@ class LoginRequired(InvalidToken):
 class TooManyRequests(Refusal):
     """A rate limit is reached, or the account has no room for another login.
 
-    Rate limits are checked before the password or the code, so a reached limit does not show whether either is right.
+    Rate limits are checked before the password or code. So a reached limit does not show whether the password or code
+    is right.
     """
 
     status = 429

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LateParts:
-    """The queue of orders, the check of passwords, attestation, and requests to services of other parties."""
+    """The parts made at their first use: order queue, password check, attestation, requests to other services."""
 
     def __init__(  # noqa: PLR0913 - parts of the deployment
         self,

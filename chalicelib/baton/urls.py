@@ -51,7 +51,10 @@ def canonical_authority(authority: str) -> str | None:
 
 
 def is_origin(origin: str, *, development: bool) -> bool:
-    """Check that an origin has the exact form of the field ``Origin``. In development, an http port may be ``*``."""
+    """Check an origin in the exact form of the field ``Origin``: https, http on loopback, or the scheme of an app.
+
+    In development, the port of an http origin may be ``*``.
+    """
     match = _ORIGIN.match(origin)
     if match is None:
         return False

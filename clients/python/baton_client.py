@@ -399,7 +399,7 @@ class Revocation:
     key: DeviceKey | None = None
 
     def signer(self, current: DeviceKey | None) -> "Signer | None":
-        """Return the signer of the revocation. `current` is the record's key, which signs if `key` is `None`."""
+        """Return the signer of the revocation, or `None` for an unbound login. `current` is the key of the record."""
         return _signer_of(self.key_id, self.secret, self.key or current)
 
 
@@ -1213,8 +1213,8 @@ class BatonClient:
         After a restart, `pending_step` returns it. `second_factor` is a function that gets the step and returns a
         `Proof` from the person. After a wrong proof, the client calls the function again: `step.refusal` is then the
         refusal of this proof. After the fifth wrong proof, `login` raises the refusal. If the function returns `None`,
-        `login` returns the step. `login` raises the errors of the function. `deadline_s` is for all requests together,
-        without the time of the function.
+        `login` returns the step. If the function raises an error, `login` raises it too. `deadline_s` is for all
+        requests together. The time that the function takes does not count.
         """
         patience = self._patience(deadline_s)
         step = self._begin("/login", email, password, device_name, patience)
@@ -1474,8 +1474,8 @@ class BatonClient:
     ) -> str:
         """Send a proof for one exact request. Return the grant, which is valid for one `call` within five minutes.
 
-        The server accepts a code of an authenticator app once. To send the code again after a lost answer, give the
-        same `attempt`.
+        The server accepts a code of an authenticator app once. To be able to send the code again after a lost answer,
+        give your own `attempt` in the first call, and the same `attempt` again.
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}

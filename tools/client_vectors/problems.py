@@ -13,7 +13,7 @@ HTML: Final = "<html>Welcome to the hotel</html>"
 def vectors() -> list[dict[str, Any]]:
     """List answers, each with what a client must read from it.
 
-    The member ``team`` is true for an answer of the team's API, which may send any media type.
+    The member ``team`` is true if the request was for a route of the team, whose answers may have any media type.
     """
     return [*_codes(), *_others(), *_successes(), *_foreign()]
 

@@ -55,8 +55,8 @@ TABLE: Final[tuple[tuple[str, Mapping[str, tuple[Any, ...]], str], ...]] = (
 def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
     """Return the number of the row that applies, and the step.
 
-    ``AGAIN`` becomes the step ``pause``, if enough time is left for the pause. Otherwise the number is 14, and the step
-    is ``refused`` (after a 429) or ``offline``.
+    If the step is ``AGAIN``, return ``pause`` instead. But if too little time is left for the pause, return row 14,
+    and ``refused`` (after a 429) or ``offline``.
     """
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:

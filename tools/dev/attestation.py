@@ -23,7 +23,7 @@ def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
 
 
 def made(attester: Attester, body: bytes) -> dict[str, Any]:
-    """Make the evidence that ``body`` describes: the member ``attestation`` of a login. Raises ``WrongRequest``."""
+    """Make the evidence that ``body`` describes, for the member ``attestation`` of a login. Raises ``WrongRequest``."""
     # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
     from chalicelib.baton.keys.public_key import PublicKey  # noqa: PLC0415
     from chalicelib.baton.keys.refusals import InvalidKey  # noqa: PLC0415

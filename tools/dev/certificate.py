@@ -34,7 +34,7 @@ def self_signed(folder: Path) -> Path:
 def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     """Write and return two files: a server certificate with its key, and the certificate of its authority.
 
-    ``names`` are the host names of the server. The authority's key is not written, so it can issue no other
+    ``names`` are the host names of the server. The authority's key is not stored, so it can sign no further
     certificate. Both certificates expire after 30 days.
     """
     now = dt.datetime.now(dt.UTC)

@@ -145,7 +145,7 @@ class DevelopmentProviders:
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
-        """Store a new private key for Apple, unless a key with the key id of the row is stored.
+        """Store a new private key for Apple, unless the stored key has the key id of ``provider.row``.
 
         Baton needs this key to trade an authorization code. For other providers, do nothing.
         """

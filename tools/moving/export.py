@@ -81,7 +81,7 @@ class _Stream(io.RawIOBase):
 
 
 def recipients_of(words: list[str]) -> list[object]:
-    """Parse the public keys of age. Raises ``BadRecipient`` if a word is not a public key."""
+    """Parse public keys of the program ``age``. Raises ``BadRecipient`` if a word is not a public key."""
     import pyrage  # type: ignore[import-untyped] # noqa: PLC0415 - a tool of operators
 
     try:

@@ -75,7 +75,7 @@ def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> t
 
 
 def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -> IdentityMember:
-    """Return a stored identity as a member of a line. Raises ``CannotDecrypt``.
+    """Return a stored identity as an entry of ``Line.identities``. Raises ``CannotDecrypt``.
 
     If providers.toml has no row with this ``code``, the member ``provider`` is the code. Baton stores the issuer only
     in an HMAC, ``identity.index``. So if the provider has several issuers, this function tries each of them.

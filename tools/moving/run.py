@@ -29,7 +29,7 @@ PRINT_EVERY_S = 5.0
 
 
 class OtherFile(ValueError):
-    """``FILE.progress`` belongs to another import: with another beginning of ``FILE``, or another ``--from``."""
+    """``FILE.progress`` belongs to another import: the first 64 KiB of ``FILE`` or the option ``--from`` differs."""
 
 
 class Progress(Struct, kw_only=True):

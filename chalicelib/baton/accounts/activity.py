@@ -61,7 +61,7 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """Both uses of a token. They help to distinguish a copy of the device from a faulty app."""
+    """The two uses of a reused token. They help to distinguish a copy of the device from a faulty app."""
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse

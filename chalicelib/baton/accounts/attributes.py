@@ -20,8 +20,7 @@ class Accounts(Struct, frozen=True):
         """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
 
         Your claims function can add them to the next token: it reads them in ``Claims.attributes``. A repetition is
-        safe. ``set_attributes`` does not check who requests the change. Your own code must decide this first, for
-        example after a payment.
+        safe. ``set_attributes`` does not check who requests the change: your code must check this before the call.
 
         Raises:
             ValueError: the attributes have more than 32 bytes as MessagePack, so shorten the names.

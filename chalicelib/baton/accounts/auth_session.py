@@ -49,9 +49,9 @@ class AuthSession(Ticket, frozen=True):
 
     ``hmac``: the device requests an HMAC secret. ``proved``: the earlier login of this device, if the device signed the
     first step with the HMAC secret of that login, otherwise ``None``. ``attempt_sent``: the attempt came in
-    ``Idempotency-Key``, so every step must send it again. ``email_proved``: this login has proved a code from the
-    mailbox. ``attestation`` is what the device attested at the first step. ``provider`` is the code of the identity
-    provider that vouched for the person in place of a password.
+    ``Idempotency-Key``, so every step must send it again. ``email_proved``: the person has sent back a mailed code in
+    this login, or the account has no address. ``attestation`` is what the device attested at the first step.
+    ``provider`` is the code of the identity provider that vouched for the person in place of a password, or 0.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -108,8 +108,8 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
         """Return the refusal of a verdict that is not ``Admitted``.
 
         ``began_at`` is the start time of the ``auth_session`` that the new one replaces, so a further step does not
-        extend the lifetime. Only a new check of the password starts a new lifetime. ``email_proved``: this login has
-        proved a code from the mailbox.
+        extend the lifetime. Only a new check of the password starts a new lifetime. ``email_proved``: see
+        ``AuthSession``.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()

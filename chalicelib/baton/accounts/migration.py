@@ -56,7 +56,10 @@ class Migration(Struct, frozen=True):
 
 
 class Migrate(Struct, frozen=True, kw_only=True):
-    """Check a password with the app's function. If it is right, set it in a new account or one without a password."""
+    """Check a password with the app's function, and store it if it is right.
+
+    The password is stored in a new account, or in an existing account that has none.
+    """
 
     entropy: Entropy
     users: Users

@@ -74,7 +74,7 @@ class KeyDescription(Struct, frozen=True):
 
     ``packages`` are the apps that may use the key, and ``digests`` are the SHA-256 of their signing certificates. The
     operating system states these two. ``all_applications``: the hardware or the operating system states that every app
-    may use the key. The hardware states the other members.
+    may use the key. The hardware states ``purposes``, ``algorithm``, ``origin`` and ``root_of_trust``.
     """
 
     level: int

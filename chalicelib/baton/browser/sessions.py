@@ -142,7 +142,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
     def replaced(self, session: LiveSession, call: CookieCall) -> tuple[Cookie, ...]:
-        """Return the cookies of the next generation. A write of this request has raised the generation by one."""
+        """Return the cookies of the new generation. This request has already raised the stored generation by one."""
         before = session.active.lineage
         after = replace(before, generation=before.generation + 1)
         return self.cookies(after, call, remember=call.remember == before.generation)
@@ -150,9 +150,8 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def cookies(self, lineage: Lineage, call: CookieCall, *, remember: bool) -> tuple[Cookie, ...]:
         """Return the cookie of a new session id and, if ``remember`` is true, the cookie of a new remember token.
 
-        As soon as a use of the new id is stored, the new id supersedes the old id. Set ``remember`` only if the
-        remember token has renewed the session, or if this request replaces the token. In other answers, the cookie
-        could overwrite a newer cookie, which a password change has set at the same time.
+        Set ``remember`` only if the remember token has renewed the session, or if this request replaces that token.
+        Otherwise the new remember cookie could overwrite the cookie that a password change sets at the same time.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))

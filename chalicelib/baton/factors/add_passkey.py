@@ -43,8 +43,8 @@ class Enrollable(Struct, frozen=True, kw_only=True):
 def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
     """Return the passkey that an earlier request added with this challenge, if no credential has changed since.
 
-    Use the passkey only to answer a repeated request. The registration is not verified here, so the passkey alone must
-    not admit a login.
+    Use the returned passkey only to answer a repeated request. It is no proof for a login, because the registration is
+    not verified here.
     """
     ours = user.credentials_version == challenge.credentials_version + 1
     return user.factors.passkeys.get(passkey_id(registration.credential_id)) if ours else None

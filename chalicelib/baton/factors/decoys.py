@@ -97,9 +97,9 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
     """Return the new setting. ``now``: kind -> its present share in percent. ``before``: the old setting.
 
-    The share of a kind after the import is kept from the old setting, unless the present share is larger. A kind that
-    no account has any more stays in the setting with 0 percent, so that the other ranges do not move. If the shares
-    after the import exceed 100 percent in all, the present shares replace them.
+    The old setting gives the share of each kind after the import. If the present share is larger, it replaces that
+    share. A kind that no account has any more stays in the setting with 0 percent, so that the other ranges do not
+    move. If the shares after the import exceed 100 percent in all, the present shares replace them.
     """
     shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}

@@ -107,14 +107,14 @@ class SecondFactors(Struct, frozen=True):
 class User(Struct, frozen=True):
     """A registered person.
 
-    ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, the account has no
-    password. If ``migrate`` is also true, the hook of ``Baton.migrate_with`` checks the password at a login. If the
-    hook accepts the password, Baton stores it.
+    ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, Baton has no password
+    for the account. If ``migrate`` is also true, the hook of ``Baton.migrate_with`` checks the password at a login. If
+    the hook accepts the password, Baton stores a hash of it.
 
     ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` identifies the
-    latest password reset, undo of changes, or import. ``kept`` are old addresses. ``restore`` has the restore key of
-    each device, by key id. ``identities`` are the identities at providers, by the code of the provider. ``email`` and
-    ``email_index`` are empty if the account has no address.
+    latest password reset, undo of changes, or import. ``kept`` are old addresses. ``restore`` maps the key id of a
+    device to its restore key. ``identities`` are the identities at providers, by the code of the provider. ``email``
+    and ``email_index`` are empty if the account has no address.
     """
 
     account: AccountId

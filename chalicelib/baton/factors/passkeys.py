@@ -108,8 +108,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
         Raises ``StepUpRequired`` unless the person logged in with a password or at a provider, at most ``UPGRADE_S``
-        ago. If the client or the account requires a second factor, the login must also have proved one. So a
-        person who later steals the device cannot add a passkey.
+        ago. So a person who later steals the device cannot add a passkey. If the client or the account requires a
+        second factor, the login must also have proved one.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on

@@ -114,8 +114,8 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
 
-        ``digest`` has 16 bytes (`recovery_codes.digest_of`). Also returns ``Done`` if the last used code has
-        this digest and this ``mark``.
+        ``digest`` has 16 bytes (`recovery_codes.digest_of`). ``mark`` identifies the request. Also returns ``Done`` if
+        an earlier call with this digest and mark was the latest use of a code.
         """
 
     def use_passkey(

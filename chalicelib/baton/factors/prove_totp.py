@@ -132,8 +132,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
     """Return the time step that has this code: a step after the last used step, or the last used step itself.
 
-    The last used step is for a request that is repeated because its answer was lost. This step may be at most as old
-    as the lifetime of an ``auth_session``. The store accepts it only with the same attempt and effect.
+    A client that got no answer repeats its request with the code of the last used step. This step may be at most as old
+    as the lifetime of an ``auth_session``. The store accepts it again only with the same attempt and effect.
 
     ``None``: no such step has this code.
     """

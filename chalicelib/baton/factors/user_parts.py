@@ -13,7 +13,7 @@ class KeptAddress(Struct, frozen=True):
     cases:
 
     1. A long-used device made the change with a second factor. A thief may have the mailbox of the old address.
-    2. The account went back from this address to an earlier address. A thief may have set this address.
+    2. The account went back to an address that it had before this address. A thief may have set this address.
     """
 
     index: EmailIndex

@@ -31,7 +31,7 @@ class Identities(Protocol):
 
         None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier try of
         this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of ``user``
-        exists already. Such an account was deleted, or has lost its identities.
+        exists already without them, because it was deleted or has lost its identities.
         """
 
     def link(

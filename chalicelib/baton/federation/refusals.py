@@ -4,7 +4,10 @@ from chalicelib.baton.errors import Refusal
 
 
 class IdentityTokenInvalid(Refusal):
-    """The id_token is no proof of the person for this device and request. The member ``reason`` names the check."""
+    """The id_token does not prove the person's identity for this device and request.
+
+    The member ``reason`` names the check that failed.
+    """
 
     status = 401
     error = code = "identity_token_invalid"

@@ -131,7 +131,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         refusal for this request. ``retry_safe``: a second run does no harm, so ``view`` runs again if an earlier run
         stopped.
 
-        Raises the exceptions of ``view``, or one of these errors, which mean that the view did not run:
+        Raises the exceptions of ``view``, or one of these errors, which mean that this request did not run ``view``:
 
         - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or it is malformed.
         - ``IdempotencyKeyReused``: an earlier request with this key had another path, query or body.

@@ -176,7 +176,7 @@ class Ring(Struct, frozen=True):
         )
 
     def identity_index(self, provider: int, issuer: str, sub: str) -> str:
-        """Return the index of a person at a provider: its code ``provider``, ``#``, and an HMAC-SHA256.
+        """Return the index of a person at a provider: the code of the provider, ``#``, and an HMAC-SHA256.
 
         The HMAC covers all three arguments. Its key never rotates.
         """

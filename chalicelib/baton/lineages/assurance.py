@@ -100,7 +100,7 @@ def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
 
 
 def attested_as(attestation: Attestation) -> Attested | None:
-    """Return the word that tokens and introspections have for an attestation. ``None``: nothing is attested."""
+    """Return the value of the claim ``attested`` for an attestation. ``None``: nothing is attested."""
     return _ATTESTED.get(attestation)
 
 

@@ -101,14 +101,14 @@ class Lineage(Struct, frozen=True):
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
     4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
-    lineage is idle if ``issued_at`` is older than the idle limit. Only mechanism ``session`` has ``in_use_since``. The
-    use of the login does not extend tokens that were issued before this time. For a cookie client, this time is the
-    floor (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to the mechanisms whose ``issued_at``
-    never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
-    device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from it, or the login
-    of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which the cookies of the
-    browser are bound, if any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the
-    identity provider that the person logged in with, or 0 if there was none.
+    lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` is a time that only mechanism
+    ``session`` has: the use of the login does not extend tokens that were issued before this time. For a cookie client,
+    it is the floor (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to the mechanisms whose
+    ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
+    ``parent`` is the login of the old phone, if this login was restored from it, or the login of the app, if an app
+    handed this login over to a browser. ``browser_key`` is the key to which the cookies of the browser are bound, if
+    any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the identity provider that
+    the person logged in with, or 0 if there was none.
     """
 
     id: LineageId

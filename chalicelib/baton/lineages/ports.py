@@ -100,8 +100,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Refused``: the account does not exist, or is not active. ``Moved``: its roles are not ``expected``. If an
-        active or disabled account already has the new roles, the result is always ``Done``.
+        ``Done`` also if an active or disabled account already has the new roles. Otherwise: ``Refused`` if the account
+        does not exist or is not active, ``Moved`` if its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:

@@ -148,9 +148,10 @@ def ended_of(
 ) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    Every lineage of an older epoch has ended. For it, the result has the time and reason of the last rise of the epoch:
-    earlier rises are not stored. A rise of the not-before time ended every lineage that began earlier, with reason
-    ``ended_everywhere``. If the lineage of an app has ended, the lineages that the app handed over have ended too.
+    Every lineage of an older epoch has ended. If it has no end of its own, the result has the time and reason of the
+    last rise of the epoch: earlier rises are not stored. A rise of the not-before time ended every lineage that began
+    earlier, with reason ``ended_everywhere``. If the lineage of an app has ended, the lineages that the app handed over
+    have ended too.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -227,9 +228,8 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     The current token may be used until it expires. The previous token may be used for ``PREVIOUS_GENERATION_S`` after
-    its exchange, since calls may be under way. It may not be used longer, because a copy of the device can get the same
-    token by repeating the owner's exchange. A token of a sliding mechanism does not expire while the login is used
-    without a gap of ``access_s`` (`slide`).
+    its exchange, since calls may be under way. It may not be used longer, because a copy of the device may have it too.
+    A token of a sliding mechanism does not expire while the login is used without a gap of ``access_s`` (`slide`).
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):

@@ -163,6 +163,6 @@ class MailUsers(ProvingUsers, Protocol):
         2. The account still has the address of ``user``, and this address was never proved.
         3. User item and account state still have the credentials version of ``user``.
 
-        ``mark``, the id of the link, is stored with the deleted account state (``deleted_by``). The identities are
-        deleted too. The user has no other items: the caller has checked that there is no second factor.
+        ``mark`` is the id of the link. The account state keeps it as ``deleted_by``. The identities are deleted too.
+        The user has no other items: the caller has checked that there is no second factor.
         """

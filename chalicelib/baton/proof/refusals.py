@@ -11,7 +11,7 @@ class InvalidSignature(Refusal):
 
 
 class SignatureRequired(InvalidSignature):
-    """No signature has the required tag, or the request requires a bound login and this login is unbound."""
+    """No signature has the required tag, or a bound login is required and the login is unbound."""
 
     code = "signature_required"
     detail = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."

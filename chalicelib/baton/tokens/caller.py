@@ -153,7 +153,7 @@ class Caller(Struct, kw_only=True, eq=False):
 
         All entries of ``factors`` together prove the level. Each entry of ``instead`` proves the level alone. A passkey
         is in ``instead``, or is the only entry of ``factors`` if nothing else proves the level. Only a login that is
-        bound to a key can use a linked identity. If the account has no password, the identity takes its place in
+        bound to a key can use a linked identity. If the account has no password, the identity replaces the password in
         ``factors``. If the account has a password, the identity is in ``instead``, and only for ``aal1``.
         """
         own = self._own_factors()

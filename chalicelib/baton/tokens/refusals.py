@@ -146,7 +146,7 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The login, or the server of a narrowed token, does not have the requested scope."""
+    """The login does not have the requested scope, or the server for which a token is requested does not have it."""
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."

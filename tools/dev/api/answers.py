@@ -53,7 +53,7 @@ class DevRequest(Struct, frozen=True):
     def any_members(self, *known: str) -> dict[str, Any]:
         """Return all members of the body. Raises ``DevRefusal`` if the body is not a JSON object.
 
-        ``known``: names of members that this refusal can list.
+        ``known``: the names of members that the refusal lists.
         """
         try:
             members = json.loads(self.body or b"{}")

@@ -43,7 +43,7 @@ class Given(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """An event that the server keeps. ``source`` can compute the members when they are first read."""
+    """An event that the server keeps. ``source`` has its members, or computes them when they are first read."""
 
     n: int
     at: float

@@ -19,7 +19,7 @@ Takes = Literal["ms", "seconds", "account"]
 
 
 class Kind(Struct, frozen=True):
-    """A kind of fault: its effect, and the member that must be given to plan such a fault, if any."""
+    """A kind of fault: its effect (``does``), and the parameter that such a fault needs, if any (``takes``)."""
 
     does: str
     takes: Takes | None = None

@@ -34,7 +34,7 @@ class Generation(Struct):
     def shown(self, g: int, *, stored: str | None) -> dict[str, object]:
         """Return generation ``g`` as the development API shows it.
 
-        ``stored``: the attempt of this generation, if the account state still has it.
+        ``stored``: the attempt that exchanged this generation, if the account state still has it.
         """
         first = self.first
         return {

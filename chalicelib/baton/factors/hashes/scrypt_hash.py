@@ -69,7 +69,7 @@ def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
 
 
 def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
-    """Compute scrypt. It needs 128·r·(N + p + 2) bytes of memory. By default, OpenSSL refuses more than 32 MiB."""
+    """Compute scrypt. It needs 128·r·(N + p + 2) bytes, so this replaces OpenSSL's memory limit of 32 MiB."""
     ln, r, p = cost
     memory = 128 * r * (2**ln + p + 2)
     return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)

@@ -54,7 +54,7 @@ class OnceCalls:
         return call
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark ``old_mark`` of a running call by ``mark``. Return the call stored afterwards, if any."""
+        """Replace the mark of a running call, if it is ``old_mark``. Return the call stored afterwards, if any."""
         values = {
             ":old_mark": binary(old_mark),
             ":mark": binary(mark),

@@ -28,7 +28,8 @@ def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterabl
     """Delete the identities with these indexes, if they belong to the account. The caller has the lock.
 
     Every removal of an identity uses this function. It stores the refresh tokens of the identities for revocation, with
-    ``now`` (seconds) as the time of removal. If the shard of a token is full, the token is dropped.
+    ``now`` (seconds) as the time of removal. A shard has at most ``TOKENS_PER_SHARD_MAX`` tokens: further tokens are
+    dropped.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -166,7 +167,10 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set fetched at ``now``, unless the stored set is as new, or up to a minute newer."""
+        """Store a key set fetched at ``now``, unless the stored set was fetched at ``now`` or up to a minute later.
+
+        A stored set whose time is more than a minute ahead of ``now`` is replaced.
+        """
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

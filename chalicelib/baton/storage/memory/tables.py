@@ -105,5 +105,5 @@ OF_THIS_PROCESS: Final = MemoryTables()
 
 
 def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:
-    """Return the actor's lineage as it continues in the new ``epoch``. All other lineages of the account end."""
+    """Return the actor's lineage with the new ``epoch``, so that it stays active while the other lineages end."""
     return replace(lineage, epoch=epoch, generation=lineage.generation + actor.in_cookies)
