@@ -172,7 +172,10 @@ class Story:
         wrong_by_s: int = 0,
         defect: str = "",
     ) -> BatonClient:
-        """Make a device. Its clock may be wrong by some seconds, and its app may have a defect."""
+        """Make a device. Its clock is wrong by ``wrong_by_s`` seconds.
+
+        ``defect`` names what is wrong with its evidence, such as ``app``: the evidence of a tampered app.
+        """
         wire = Wire(who)
         self.wires.append(wire)
         return BatonClient(

@@ -101,10 +101,11 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
-    """Compare the clock of a server with that of this machine.
+    """Compare the clock of a server (Baton or DynamoDB) with that of this machine.
 
-    Baton refuses a token whose issue time is more than 1 minute ahead of Baton's clock. It refuses a signature whose
-    time differs from Baton's clock by more than 5 minutes.
+    The row has a remedy if the clocks differ by more than 1 minute. Baton refuses a token whose issue time is more
+    than 1 minute ahead of Baton's clock. It refuses a signature whose time differs from Baton's clock by more than 5
+    minutes.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")

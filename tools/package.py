@@ -383,11 +383,12 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 
 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
-    """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
+    """Point every route at the alias ``live``, and replace placeholders in the policies by CloudFormation references.
 
-    The policies name the tables and log groups of one stage. Each template parameter in ``names`` therefore accepts
-    only the value that ``names`` has for it. Resources without a type are removed: Chalice writes one for each Lambda
-    function that ``infra/edge.yaml`` names and the stage lacks.
+    The placeholders are, for example, the region and the account. The names of tables and log groups in the policies
+    stay: they belong to one stage. Each template parameter in ``names`` therefore accepts only the value that ``names``
+    has for it. Resources without a type are removed: Chalice writes one for each Lambda function that
+    ``infra/edge.yaml`` names and the stage lacks.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}

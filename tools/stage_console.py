@@ -230,7 +230,11 @@ def redirecting_file(folder: Path, port: int, key: str) -> Path:
 
 
 def connected(stage: str) -> Stage:
-    """Return a stage of .chalice/config.json. Raises ``UnknownStage`` and ``Unavailable``."""
+    """Return the deployment of a stage, and put the settings of the stage into the environment.
+
+    Raises ``UnknownStage`` if .chalice/config.json has no such stage, and ``Unavailable`` if AWS does not return the
+    operator's identity.
+    """
     enter(stage)
     deployment = os.environ.get("BATON_DEPLOYMENT") or os.environ["BATON_TABLE_PREFIX"]
     functions, logs = AwsClient("lambda", read_timeout_s=INVOKE_MAX_S), AwsClient("logs", read_timeout_s=INVOKE_MAX_S)

@@ -111,7 +111,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
 
 
 def audit_of(settings: Settings, tables: Tables, log: Log) -> AuditConfiguration:
-    """Make the daily audit of the configuration of this deployment."""
+    """Return an object that audits the configuration of this deployment each time it is called."""
     key_id = settings.kms_key_id or ""
     return AuditConfiguration(
         Deployment(settings.deployment, tables, key_id=key_id, issuer=settings.issuer), log, EXPIRY

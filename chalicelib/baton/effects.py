@@ -21,9 +21,10 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """A ``Done`` without a new write.
+    """A ``Done`` without a new write. Only ``consume_nonce`` and ``consume_ticket`` return it.
 
-    The write was made by an earlier try of this storage call, or by an earlier request that this request repeats.
+    The value was consumed before, with the same ``mark``: by an earlier try of this storage call, or by an earlier
+    request that this request repeats. After an earlier try, all other methods return a plain ``Done``.
     """
 
 

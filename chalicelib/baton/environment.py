@@ -1,4 +1,4 @@
-"""The effects of an environment: time, random bytes, settings, storage, and a function that writes log lines."""
+"""The effects of a Lambda environment: time, random bytes, settings, storage, and a function that writes log lines."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Effects(Struct, frozen=True):
-    """The effects that one environment uses."""
+    """What one Lambda environment uses to reach the outside: clock, random bytes, settings, storage, log and others.
+
+    Tests and ``make dev`` imitate a Lambda environment with other effects.
+    """
 
     clock: Clock
     entropy: Entropy

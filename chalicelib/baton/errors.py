@@ -242,8 +242,8 @@ class Unavailable(Refusal):
 class TryAgain(Unavailable):
     """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    A view may raise `TryAgain` only before it has any effect: the repetition runs the view again, also on a route with
-    ``once=True``.
+    A view raises `TryAgain` to give this answer. The view must do this before it has any effect, because the repetition
+    runs the view again, also on a route with ``once=True``.
     """
 
     code = "unavailable"

@@ -107,13 +107,13 @@ class BatonError(Exception):
     BatonError
     ├── NotLoggedIn            there is no session: show the login screen
     │   └── LoggedOut          the session has just ended; `reason` says why
-    ├── Offline                no answer in time; nothing ended, and the next call continues
+    ├── Offline                no answer in time; the session is kept: try again when there is a network
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
     ├── StorageUnavailable     the record cannot be read or written now; the session is kept
     ├── BrokenStorage          the record cannot be parsed, or a newer client wrote it: nothing was sent, nothing ended
     └── Refused                the server returned an error: switch on `code`
 
-    `kind` is the name of the error in every language.
+    `kind` is the name of the error in Baton's clients for all programming languages.
     """
 
     kind = "error"
@@ -268,9 +268,9 @@ class DeviceKey:
 class Session:
     """One login: its tokens, and the attempt for the exchange of these tokens (rule 1).
 
-    `expires_at` is in seconds of the server's clock. With the mechanism `exchange`, both tokens are the same string.
-    With the mechanism `long_lived`, `refresh_token` is `None`. An unbound login has no `key_id`. Only an HMAC login has
-    a `secret`.
+    `expires_at` is when the access token expires, in seconds of the server's clock. With the mechanism `exchange`, both
+    tokens are the same string. With the mechanism `long_lived`, `refresh_token` is `None`. An unbound login has no
+    `key_id`. Only an HMAC login has a `secret`.
     """
 
     device_id: str
@@ -1125,7 +1125,10 @@ class _StorageMovedError(Exception):
 
 
 class BatonClient:
-    """One device of one person at one Baton server. It is thread-safe, and several clients may share a storage."""
+    """One device of one person at one Baton server. Threads may share an object of this class.
+
+    Several objects with the same `base_url` and `client_id` may share a storage: they then share its session.
+    """
 
     def __init__(  # noqa: PLR0913 - four are for tests
         self,
@@ -1281,11 +1284,11 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
 
-        `sign_in` is a function. It gets a nonce, shows the sheet of the provider with it, and returns the id_token, or
-        a dictionary with `id_token` and `authorization_code`. If you called `provider_nonce`, give as `sign_in` what
-        the sheet returned, not a function. After `Refused` with code `identity_unknown`, ask the person whether to
-        create an account. If yes, call this again with `create=True`. The other arguments and the results are those of
-        `login`.
+        Usually, `sign_in` is a function. It gets a nonce, shows the sheet of the provider with this nonce, and returns
+        the id_token, or a dictionary with `id_token` and `authorization_code`. If your app called `provider_nonce` and
+        showed the sheet itself, `sign_in` is the id_token or the dictionary, not a function. After `Refused` with code
+        `identity_unknown`, ask the person whether to create an account. If yes, call this again with `create=True`. The
+        other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1402,8 +1405,9 @@ class BatonClient:
     ) -> None:
         """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
-        After `Offline` this device keeps its session, but the server may have ended it. A repetition is safe.
-        `LoggedOut` means that this session had already ended, so this call did not end the other sessions.
+        After `Offline` this device keeps its session, but the server may have ended all sessions. It is safe to call
+        this method again: if an earlier call ended all sessions, it returns as usual. `LoggedOut` means that this
+        session has ended for another reason, so this call did not end the other sessions.
         """
         ended = self.session
         try:
@@ -1507,9 +1511,9 @@ class BatonClient:
         return dict(self._call("GET", "/me/identities", _with(identities=list)))
 
     def link_identity(self, provider: str, sign_in: "SignIn", *, confirm: "Confirm | None" = None) -> None:
-        """Link an identity at `provider` to the account. Needs a proof. A repetition is safe.
+        """Link an identity at `provider` to the account. Needs a proof: give `confirm`. A repetition is safe.
 
-        `sign_in` is a function, as for `login_federated`.
+        `sign_in` is a function, as for `login_federated`. It signs in to the identity to link: this is not the proof.
         """
         attempt = _random_name()
         nonce = _hashed("baton-nonce-v1", provider, self._client_id, self._key_id(), attempt)
@@ -1517,7 +1521,7 @@ class BatonClient:
         self._own("POST", "/me/identities", json=linked, confirm=confirm, idempotency_key=attempt)
 
     def unlink_identity(self, provider: str, *, confirm: "Confirm | None" = None) -> None:
-        """Unlink the identity at `provider`. Needs a proof. Every other login of the account ends."""
+        """Unlink the identity at `provider`. Needs a proof: give `confirm`. Every other login of the account ends."""
         self._own("DELETE", f"/me/identities/{quote(provider, safe='')}", confirm=confirm)
 
     def _key_id(self) -> str:
@@ -1543,8 +1547,9 @@ class BatonClient:
 
         Call this right after a login by password or at an identity provider.
 
-        Your app may ignore the errors of this method: the login stays active. The platform can refuse silently. Baton
-        refuses the upgrade if the login began more than five minutes ago (`step_up_required`).
+        Your app may ignore the errors of this method: the login stays active. The platform can refuse without a message
+        to the person: this method then raises the error of `create`. Baton refuses the upgrade if the login began more
+        than five minutes ago (`step_up_required`).
         """
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 
@@ -1553,16 +1558,20 @@ class BatonClient:
         self._own("DELETE", f"/me/passkeys/{quote(passkey_id, safe='')}", confirm=confirm)
 
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
-        """Keep a restore key of this device, right after a login: `create` calls the platform to make one.
+        """Make a restore key for this device, and register it at the server.
 
-        Your app may ignore the errors of this method: the login stays active. A login that is older than five minutes
-        needs `confirm`.
+        `create` calls the platform to make the key. Call this method right after a login. Your app may ignore the
+        errors of this method: the login stays active. A login that is older than five minutes needs `confirm`.
         """
         credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
         self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)
 
     def forget_restore_key(self) -> None:
-        """Delete the restore key at the server. After this call, or after a logout, let the platform clear the key."""
+        """Delete the restore key at the server.
+
+        After this call, and after each logout, also clear the key on the device: on Android, with
+        `ClearCredentialStateRequest`.
+        """
         self.call("DELETE", "/me/restore-key", repeat=True)
 
     def _add_passkey(self, credential: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -1598,7 +1607,7 @@ class BatonClient:
         return dict(self._call("GET", "/me/activity", _with(events=list), query=query))
 
     def export_account(self, password: Given) -> dict[str, Any]:
-        """Read everything that is stored about the account. It contains no secret."""
+        """Read everything that is stored about the account, without secrets."""
         read = _with(account=dict, events=list)
         return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
 

@@ -1,4 +1,4 @@
-"""Export every account with its password hash, encrypted to recipients of age. Nothing is written unencrypted."""
+"""Export every account with its password hash, encrypted with the tool ``age``. Nothing is written unencrypted."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from tools.moving.scan import Stored
 
 
 class BadRecipient(ValueError):
-    """A recipient is not a public key of age."""
+    """A recipient is not a public key of the encryption tool ``age``."""
 
 
 def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:

@@ -107,8 +107,9 @@ class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
 
 
 class Export(Struct, frozen=True, kw_only=True):
-    """Everything that is stored about an account. ``app`` is the data that the app stores about the account.
+    """Everything that is stored about an account.
 
+    ``app`` is what the deployment's own export function (``Baton.on_export``) returned about the account.
     ``truncated``: the account has older events, which are not in ``events``.
     """
 

@@ -18,7 +18,8 @@ _VISIBLE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 class HandoverShape(Body):
     """``POST /session/handover``: the client of the browser, and the page that the browser opens.
 
-    ``next`` begins with one ``/``. It has at most 512 bytes.
+    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes. A text within
+    ``max_length`` that is no such path gets the error ``next_invalid``.
     """
 
     client_id: Annotated[str, Meta(max_length=256)]

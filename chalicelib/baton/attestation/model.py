@@ -48,7 +48,10 @@ class Challenge(Ticket, frozen=True):
 
 
 class Switches(Ticket, frozen=True):
-    """The switches of an operator: until when each client is judged as ``report`` in place of ``required``."""
+    """The switches of an operator. A switch lowers the attestation rule of a client from ``required`` to ``report``.
+
+    ``reported_until``: client id -> when the switch of this client ends or has ended (Unix time).
+    """
 
     purpose: ClassVar[TicketPurpose] = SWITCHES_PURPOSE
 

@@ -35,9 +35,10 @@ class Attestations(Protocol):
         """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, in place of any other evidence of the device key.
+        """Store ``known`` in place of the earlier evidence of the device key.
 
-        Stored evidence of the same App Attest key stays unchanged, because new evidence would reset its counter.
+        Exception: unexpired evidence with the App Attest key of ``known`` stays unchanged, because ``known`` would
+        reset the counter of this App Attest key.
         """
 
     def count(
@@ -45,9 +46,9 @@ class Attestations(Protocol):
     ) -> Done | Refused:
         """Store the counter of an assertion, its attempt and its time, in one write.
 
-        ``known`` is the evidence as it was read. ``Done``: the stored counter was lower, or the stored counter and
-        attempt are the same (a repeated request). ``Refused``, and nothing is stored: the counter is not higher, or the
-        stored evidence is gone or has another App Attest key than ``known``.
+        ``known`` is the evidence as it was read. ``Done``: ``counter`` is higher than the stored counter, or
+        ``counter`` and ``attempt`` equal the stored values (a repeated request). ``Refused``, and nothing is stored: in
+        every other case, and always if the stored evidence is deleted or has another App Attest key than ``known``.
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
@@ -69,7 +70,7 @@ class Attestations(Protocol):
         """Replace the list, for the daily job. ``Refused``: the stored list is newer."""
 
     def switches(self) -> str:
-        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
+        """Return the operator's switches (`model.Switches`), encrypted, or an empty text if none was ever set."""
 
     def replace_switches(self, sealed: str) -> None:
         """Replace the operator's switches."""

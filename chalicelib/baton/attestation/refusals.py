@@ -24,7 +24,10 @@ class AttestationFailed(Refusal):
 
 
 class AttestationFailedOnce(Refusal):
-    """The evidence is refused, but evidence with a new key can be accepted (``reason`` is ``key`` or ``counter``)."""
+    """The evidence is refused, but evidence with a new key can be accepted (``reason`` is ``key`` or ``counter``).
+
+    On iOS, make a new App Attest key. On Android, make a new device key.
+    """
 
     status = 403
     error = code = "attestation_failed"

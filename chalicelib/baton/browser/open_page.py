@@ -26,7 +26,11 @@ def open_page() -> Answer:
 
 
 def inline_source(html: str, element: str) -> str:
-    """Return the source expression of the only inline script or style (Content Security Policy Level 3)."""
+    """Return the source expression (``'sha256-…'``) with which a Content-Security-Policy allows an inline element.
+
+    ``element`` is ``script`` or ``style``. The page ``html`` has only one such element.
+    Source: Content Security Policy Level 3.
+    """
     from base64 import b64encode  # noqa: PLC0415 - cold start
 
     (text,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)

@@ -15,7 +15,10 @@ class CrossSite(Refusal):
 
 
 class SessionSuperseded(InvalidToken):
-    """A newer cookie of the same login has replaced the cookie of this request. The login stays active."""
+    """A newer cookie of the same login has replaced the cookie of this request.
+
+    The login stays active with the newer cookie. A browser that has only the old cookie must log in again.
+    """
 
     code = "session_superseded"
     action = "log_in"

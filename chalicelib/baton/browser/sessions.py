@@ -151,7 +151,8 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         """Return the cookie of a new session id and, if ``remember`` is true, the cookie of a new remember token.
 
         Set ``remember`` only if the remember token has renewed the session, or if this request replaces that token.
-        Otherwise the new remember cookie could overwrite the cookie that a password change sets at the same time.
+        Otherwise the cookie could overwrite a newer remember cookie, which a password change in another request sets at
+        the same time.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))

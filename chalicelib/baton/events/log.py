@@ -36,7 +36,10 @@ FACTS: Final[Mapping[str, str]] = {
     "event": "the event that could not be written",
     "kind": "the type of an unplanned exception",
     "where": "the functions and lines of an unplanned exception",
-    "first_of_account": "1 for an account's first event of this name in a day, 0 for later ones; alarms use the sum",
+    "first_of_account": (
+        "1 for an account's first event of this name in a day, else 0. Only `token_reused` and `throttled` have this "
+        "fact: Baton adds it to the metric `token_reused_accounts` or `throttled_accounts`"
+    ),
     "mail": "the name of the text of a mail",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",

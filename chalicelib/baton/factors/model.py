@@ -28,7 +28,7 @@ class Totp(Struct, frozen=True):
     """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_for`).
 
     ``step`` is the last time step whose code was used. ``mark`` (16 bytes) identifies the request that used the code.
-    ``enrolled_at`` is in seconds. ``by_new_key``: the device that enrolled the app had no login older than 7 days.
+    ``enrolled_at`` is in seconds. ``by_new_key``: the device was new (`rules.is_new_key`) when it enrolled the app.
     """
 
     sealed: bytes
@@ -42,8 +42,8 @@ class RecoveryCodes(Struct, frozen=True):
     """The recovery codes that are left: the digests of unused codes (16 bytes each).
 
     ``made_at`` is in seconds. ``mark`` (16 bytes) identifies the latest request that made the codes or used one.
-    ``used`` is the digest of the code that was used most recently. ``by_new_key``: the device that made the codes had
-    no login older than 7 days.
+    ``used`` is the digest of the code that was used most recently. ``by_new_key``: the device was new
+    (`rules.is_new_key`) when it made the codes.
     """
 
     digests: frozenset[bytes]
@@ -58,8 +58,8 @@ class Passkey(Struct, frozen=True):
 
     ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey can be synced.
     ``backed_up``: it is synced. ``added_at`` is in seconds. ``used_day`` is the day of the last use, in days since
-    1970-01-01. ``by_new_key``: the device that added it had no login older than 7 days. ``aaguid`` is the model of the
-    authenticator, 16 bytes, or zeros.
+    1970-01-01. ``by_new_key``: the device was new (`rules.is_new_key`) when it added the passkey. ``aaguid`` is the
+    model of the authenticator, 16 bytes, or zeros.
     """
 
     credential_id: bytes

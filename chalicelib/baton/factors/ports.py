@@ -41,7 +41,7 @@ class NotFetched(Struct, frozen=True):
 
 
 class Fetch(Protocol):
-    """HTTPS requests to other services."""
+    """The function that sends ``GET`` requests to other services over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
         """Return the body of a ``GET`` that was answered with 200. It never raises.
@@ -64,7 +64,7 @@ class PresentedIdentity(Struct, frozen=True):
 
 
 class ProveLinkedIdentity(Protocol):
-    """The check of a person at an identity provider, for a step-up (`federation`)."""
+    """The check of an id_token that an app sends for a step-up. `federation.step_up` implements the check."""
 
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
@@ -83,7 +83,7 @@ class Posted(Struct, frozen=True):
 
 
 class Post(Protocol):
-    """Forms that are sent to other services over HTTPS."""
+    """The function that sends forms to other services over HTTPS."""
 
     def __call__(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> Posted | NotFetched:
         """Return the answer to a ``POST``, of any status. It never raises. The limits are those of ``Fetch``."""
@@ -114,8 +114,10 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
 
-        ``digest`` has 16 bytes (`recovery_codes.digest_of`). ``mark`` identifies the request. Also returns ``Done`` if
-        an earlier call with this digest and mark was the latest use of a code.
+        ``digest`` has 16 bytes (`recovery_codes.digest_of`). ``mark`` identifies the request.
+
+        Returns ``Done`` if this call used the code. Also returns ``Done`` for a repetition: the code that the account
+        used last is this code, with this ``mark``. Otherwise, returns ``Refused``.
         """
 
     def use_passkey(

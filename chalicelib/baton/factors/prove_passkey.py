@@ -77,8 +77,8 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
 
         Raises:
             ChallengeInvalid: another request used the challenge.
-            Unavailable: since the user was read, the passkey was removed, another request stored a larger counter, or
-                the credentials version has changed.
+            Unavailable: after the user was read, the passkey was removed, another request stored a larger counter, or
+                the credentials version changed.
 
         """
         user, challenge, use = proved.user, proved.challenge, proved.use

@@ -159,7 +159,7 @@ def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
 def mark_of(attempt: str, effect: str) -> bytes:
     """Return the mark of a request that uses a one-time value: 16 bytes that derive from ``attempt`` and ``effect``.
 
-    A repeated request has the same mark.
+    ``effect`` names what the value is used for, such as ``login``. A repeated request has the same mark.
     """
     return hashlib.sha256(f"baton mark\0{effect}\0{attempt}".encode()).digest()[:_MARK_BYTES]
 

@@ -39,7 +39,7 @@ def login_limits(
     A known device has a rate limit of its own, which other devices cannot use up. A device is known if a lineage of the
     account is bound to its key, or if it signed the login with the HMAC secret of the lineage ``proved``.
     ``attested``: the client requires evidence of each device key. The limit of a known device is then higher, because
-    an attacker cannot make many keys.
+    an attacker needs a genuine phone to try passwords.
     """
     device = known_device(account_state, binding, proved=proved)
     if device is not None:

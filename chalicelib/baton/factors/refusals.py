@@ -107,10 +107,10 @@ class EnrolmentRequired(Refusal):
 
 
 class InvalidSession(Refusal):
-    """The ``auth_session`` or the ``enrolment`` is not valid. The answer is the same for each reason.
+    """The ``auth_session`` or the ``enrolment`` is not valid.
 
-    The value was altered or has expired. Or it belongs to another device key, attempt or login. Or the account has
-    changed since the value was issued.
+    The value was altered, has expired, or belongs to another device key, attempt or login. Or the account has changed
+    since the value was issued. The answer is the same in each of these cases.
     """
 
     error = code = "invalid_session"

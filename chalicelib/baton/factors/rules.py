@@ -1,10 +1,10 @@
 """The rules of second factors: which login needs a second factor, and which device is remembered. No I/O.
 
-`judge_login` decides on a login whose password is right:
+`judge_login` decides on a login that has proved the password, or an identity at an identity provider:
 
 | the login needs a second factor | the account has | verdict |
 |---|---|---|
-| no | anything | ``Admitted``: the password is enough |
+| no | anything | ``Admitted`` |
 | yes, and its client cannot ask (``second_factor = "off"``) | anything | ``CannotAsk`` |
 | yes, on a remembered device | anything | ``Admitted`` |
 | yes | an authenticator app, passkeys or recovery codes | ``FactorAsked`` |
@@ -74,7 +74,7 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
     now: int,
     not_before: int,
 ) -> Verdict:
-    """Return the verdict on a login whose password or identity is right.
+    """Return the verdict on a login that has proved the password, or an identity at an identity provider.
 
     ``enrol`` returns the kinds of factors that the login may enrol.
     """
@@ -138,7 +138,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     a thief. If the binding is an HMAC secret, only the login ``lineage`` counts. An unbound device is always new.
 
     A device that is not new is long-used. An undo keeps the factors and identities that a long-used device added.
-    Otherwise a thief could use the undo to remove them.
+    Otherwise a thief who reads the owner's mail could remove them with an undo link.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding

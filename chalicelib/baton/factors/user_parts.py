@@ -9,11 +9,12 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the account changed to another address.
 
-    ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the address. It is false in two
+    ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. It is false in two
     cases:
 
     1. A long-used device made the change with a second factor. A thief may have the mailbox of the old address.
-    2. The account went back to an address that it had before this address. A thief may have set this address.
+    2. With this change or a later change, the account went back to an address that it had even earlier. A thief may
+       have set the old address.
     """
 
     index: EmailIndex
@@ -30,7 +31,8 @@ class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider. The owner of the account can log in with it.
 
     ``index`` is the key of the item of the identity. ``linked_at`` is a Unix time, in seconds. ``email`` is the address
-    that the provider verified. ``by_new_key``: the device that linked it had no login older than 7 days.
+    that the provider verified. ``by_new_key``: the device was new (`rules.is_new_key`) when it linked the
+    identity.
     """
 
     index: str

@@ -53,7 +53,11 @@ class _Refused(Struct, frozen=True):
 
 
 class AppleClient(Struct, frozen=True, kw_only=True):
-    """The client with which Baton calls Apple: key and id of the developer team, and the audience of one app."""
+    """The OAuth client as which Baton authenticates to Apple, for one app.
+
+    ``key`` and ``team_id`` are those of the developer team. ``audience`` is the client id, and also the ``aud`` of the
+    app's id_tokens.
+    """
 
     key: SigningKey
     team_id: str

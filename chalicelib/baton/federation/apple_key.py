@@ -21,7 +21,10 @@ _KIND: Final = "provider key"
 
 
 class NoKey(Exception):
-    """No private key can be used. The message is a reason for the operator, and quotes no key."""
+    """The private key for Apple is missing or invalid, or cannot be decrypted.
+
+    The message is a reason for the operator, and quotes no key.
+    """
 
 
 class _Stored(Struct, frozen=True, array_like=True):

@@ -13,13 +13,16 @@ from chalicelib.baton.lineages.model import AccountState, Actor
 
 
 class IdentityTaken(Struct, frozen=True):
-    """``account`` has the identity, or had it before (see `Identities.sign_up`). Nothing was written."""
+    """``account`` has the identity, or exists already (see `Identities.sign_up`). Nothing was written."""
 
     account: AccountId
 
 
 class Identities(Protocol):
-    """Identities by their index, and the sealed key sets by the code of the provider."""
+    """The storage of identities, and of the sealed (encrypted) key sets of providers.
+
+    ``Identity.index`` identifies an identity. The code of a provider identifies its key set.
+    """
 
     def get(self, index: str) -> Identity | None:
         """Return an identity, or ``None``."""
@@ -31,7 +34,7 @@ class Identities(Protocol):
 
         None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier try of
         this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of ``user``
-        exists already without them, because it was deleted or has lost its identities.
+        already has a user item or an account state. For example, a deleted account keeps its account state.
         """
 
     def link(
@@ -69,7 +72,8 @@ class Identities(Protocol):
 
         Credentials version and epoch rise. If ``actor.in_cookies`` is true, the generation of the actor's lineage rises
         by one. The other logins end with reason ``identity_unlinked``. Only the device ``remember`` stays remembered.
-        Also returns ``Done`` if the user already has the next credentials version and no identity of the provider.
+        Also returns ``Done`` if an earlier try of this call made the change: the stored credentials version is one
+        higher than in ``user``, and the stored user has no identity of the provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -96,16 +100,17 @@ class Identities(Protocol):
         - The credentials version in the user's item and in the account state is as in ``user``.
 
         Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. No device stays
-        remembered. Also returns ``Done`` if the user already has the next credentials version and no identity of the
-        provider.
+        remembered. Also returns ``Done`` if an earlier try of this call made the change: the stored credentials version
+        is one higher than in ``user``, and the stored user has no identity of the provider.
         """
 
 
 class ProviderTokens(Protocol):
     """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
-    Every method of any port that removes an identity also moves its token to the tokens that wait, in the same write.
-    If the shard of the token is full, the token is dropped.
+    Every method of any port that removes an identity also moves the identity's token to the tokens that wait, in the
+    same write. The tokens that wait are divided into ``TOKEN_SHARDS`` shards. If the shard of a token already has
+    ``TOKENS_PER_SHARD_MAX`` tokens, the token is deleted, not moved.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:

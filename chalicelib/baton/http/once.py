@@ -115,12 +115,14 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The result of ``view`` decides the answer to the next request with this key:
 
-        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored: the key
-        stays claimed without an answer.
+        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored: the
+        key stays claimed without an answer, as in the last item.
         - ``view`` raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - ``view`` raises another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: ``render(refusal)``.
-        - ``view`` raises any other exception, such as ``Unavailable``: the view may have changed something. The key
-        stays claimed without an answer, as after a run that stopped.
+        - ``view`` raises any other exception, such as ``Unavailable``, or the run stops: the view may have changed
+        something. The key stays claimed without an answer. The next request raises ``CallInProgress`` until
+        ``ONCE_RUN_MAX_S`` after the start of the run. After that, it raises ``CallOutcomeUnknown`` or, if
+        ``retry_safe`` is true, runs ``view`` again.
 
         A refusal is raised again after it is stored. The caller of this method renders it with ``render``, so that this
         answer and its replays are equal to the byte. A failure to store the answer does not change the answer.
@@ -129,14 +131,14 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the path
         template of the route: the same ``Idempotency-Key`` on another route is another call. ``render`` renders a
         refusal for this request. ``retry_safe``: a second run does no harm, so ``view`` runs again if an earlier run
-        stopped.
+        left no answer.
 
         Raises the exceptions of ``view``, or one of these errors, which mean that this request did not run ``view``:
 
         - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or it is malformed.
         - ``IdempotencyKeyReused``: an earlier request with this key had another path, query or body.
-        - ``CallInProgress``: an earlier request of this call is still running.
-        - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
+        - ``CallInProgress``: an earlier request of this call may still be running.
+        - ``CallOutcomeUnknown``: an earlier run left no answer, and ``retry_safe`` is false.
         - ``Unavailable``, if ``view`` did not raise it: the claim failed, or the stored answer does not decrypt.
         """
         key = once_key(account, message.method, route, required_key(message))

@@ -104,8 +104,9 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        This check takes longer than the verification of a signature. So Baton checks only the ``device.public_key`` of
-        a request body. Other places do not need the check: no signature verifies with a key that is not a point.
+        Baton checks only the ``device.public_key`` of a request body: the app then gets ``InvalidKey`` in place of a
+        signature error. Elsewhere the check changes no result, because no signature verifies with a key that is not a
+        point. The check takes longer than the verification of a signature.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

@@ -64,8 +64,8 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Within ten minutes, end the period of every signing key in the ring. An attacker who read the ring has them all.
 
-    The next key signs from now, for ten minutes. This function adds two new keys. The first signs after these ten
-    minutes: every environment has read it by then. The second new key follows the first.
+    This function adds two new keys. The first new key signs after ten minutes: every environment has read it by then.
+    Until then, the next key signs, which was in the ring before. The second new key follows the first.
 
     If the next key was made less than ten minutes ago, the current key still signs until the next key is ten minutes
     old.

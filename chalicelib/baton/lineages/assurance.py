@@ -111,5 +111,8 @@ def amr_of(assurance: Assurance, attestation: Attestation) -> tuple[str, ...]:
 
 
 def by_provider(assurance: Assurance) -> Assurance:
-    """Replace the password of an assurance by an identity provider. An assurance without a password is unchanged."""
+    """Return ``assurance`` with an identity provider in place of the password.
+
+    An assurance without a password is returned unchanged.
+    """
     return _BY_PROVIDER.get(assurance, assurance)

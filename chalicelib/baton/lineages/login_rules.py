@@ -59,9 +59,9 @@ def replaced_by_handover(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a handover ends.
 
-    ``lineage`` is the new lineage. The handover ends the lineages that the same login of the app handed over earlier
-    to the same client. It also ends ``over``, the lineage whose cookies the browser sent. Lineages that have already
-    ended are left out.
+    ``lineage`` is the new lineage. The handover ends the lineages that have the ``app`` and the ``client`` of
+    ``lineage``: they began with earlier handovers. The handover also ends ``over``, the lineage whose cookies the
+    browser sent. Lineages that have already ended are left out.
     """
     return tuple(
         one
@@ -105,11 +105,12 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
     Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
     ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
-    removed. ``parent``, the parent of the new lineage, is never removed: it is still in use.
+    removed. ``parent`` is the login of the old phone, if the new lineage is restored from it, or the login of the app,
+    if an app hands over the new lineage. This login is never removed: it is still in use.
 
     A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
-    request could begin the login again. There are two exceptions. A lineage that an app handed over, and
-    that is no longer live, is kept only for ``HANDED_OVER_KEPT_S``. A lineage that began with a password that is no
+    request could begin the login again. There are two exceptions. A browser's lineage that began with a handover is
+    kept only for ``HANDED_OVER_KEPT_S`` if it is no longer live. A lineage that began with a password that is no
     longer valid can be removed at any age.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max

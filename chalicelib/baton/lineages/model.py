@@ -101,10 +101,12 @@ class Lineage(Struct, frozen=True):
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
     4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
-    lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` is a time that only mechanism
-    ``session`` has: the use of the login does not extend tokens that were issued before this time. For a cookie client,
-    it is the floor (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to the mechanisms whose
-    ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
+    lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` (only with mechanism
+    ``session``) is the latest of these times: the login, a renewal, and the first use after a gap of ``access_s``. A
+    token that was issued at this time or later stays valid while the login is used without such a gap. For a cookie
+    client, ``in_use_since`` is the floor instead (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to
+    the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
+    device, at most 32 bytes.
     ``parent`` is the login of the old phone, if this login was restored from it, or the login of the app, if an app
     handed this login over to a browser. ``browser_key`` is the key to which the cookies of the browser are bound, if
     any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the identity provider that
@@ -132,10 +134,10 @@ class Lineage(Struct, frozen=True):
 
     @property
     def app(self) -> LineageId | None:
-        """The app's login that handed this login over. This login is live only while the login of the app is live.
+        """The login of the app that handed this login over to a browser. ``None``: no app handed this login over.
 
-        ``None``: no app handed this login over. A restored login has a parent too, but does not depend on the parent.
-        A restored login is bound to a key, but a login that an app handed over is unbound.
+        This login is live only while the login of the app is live. A restored login has a parent too, but does not
+        depend on the parent. A restored login is bound to a key, but a login that an app handed over is unbound.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
@@ -196,9 +198,9 @@ class Actor(Struct, frozen=True):
     """The login that requests a write. The write happens only while this login is active.
 
     ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
-    authenticated. ``app`` is the login of the app that handed this login over. It must be active too. ``in_cookies``:
-    the tokens of this login are in cookies. In this case, a write that ends all other logins raises the generation of
-    this login.
+    authenticated. If an app handed this login over to a browser, ``app`` is the login of that app, and must be active
+    too. ``in_cookies``: the tokens of this login are in cookies. In this case, a write that ends all other logins
+    raises the generation of this login.
     """
 
     account: AccountId

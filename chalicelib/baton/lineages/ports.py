@@ -46,8 +46,8 @@ class LineageStore(Protocol):
         - After the write, the account has at most ``lineages_max`` lineages.
         - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
           since then could have the same key.
-        - If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage. The binding of
-          the parent is as in ``expected``.
+        - If the new lineage has a parent (the login that it was restored or handed over from), the parent is live at
+          the ``auth_time`` of the new lineage. The binding of the parent is as in ``expected``.
 
         This method does not compare the parent with the not-before time: the caller must do this before.
         A lineage in both ``replaced`` and ``removed`` is deleted. If the stored lineage with the new id equals
@@ -100,8 +100,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        ``Done`` also if an active or disabled account already has the new roles. Otherwise: ``Refused`` if the account
-        does not exist or is not active, ``Moved`` if its roles are not ``expected``.
+        The checks have this order. ``Refused``: the account does not exist, or is deleted. ``Done``: it already has the
+        new roles, even if it is disabled. ``Refused``: it is disabled. ``Moved``: its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
@@ -125,8 +125,8 @@ class LineageStore(Protocol):
 
         This method sends nothing: a view adds the element to its own transaction. The element has the form of boto3's
         low-level client. ``roles`` is ``None`` if the route requires no role. Otherwise ``roles`` are all roles of the
-        account, as they were read. The element then also fails if any role has changed: the roles are stored as one
-        number, and DynamoDB cannot compare one bit of a number.
+        account, as they were read. The element then also fails if any role has changed, even a role that the route
+        does not require: the roles are stored as one number, and DynamoDB cannot compare a single bit of a number.
 
         Raises:
             NotImplementedError: the storage has no transactions.

@@ -227,9 +227,9 @@ def judge_access(
 ) -> AccessVerdict:
     """Return the verdict on a token that is sent on a call.
 
-    The current token may be used until it expires. The previous token may be used for ``PREVIOUS_GENERATION_S`` after
-    its exchange, since calls may be under way. It may not be used longer, because a copy of the device may have it too.
-    A token of a sliding mechanism does not expire while the login is used without a gap of ``access_s`` (`slide`).
+    The current token may be used until it expires. With a sliding mechanism, it expires when the login was not used
+    for ``access_s`` seconds (`slide`). The previous token may be used for ``PREVIOUS_GENERATION_S`` after its exchange,
+    since calls may be under way. It may not be used longer: a copy of the device may have the previous token too.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -323,7 +323,7 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
     A renewal is always recorded. A renewal, or the first use after a gap of ``access_s`` or more, sets ``in_use_since``
-    to ``now``. Use does not extend tokens that were issued before ``in_use_since``.
+    to ``now``. Later uses do not extend a token that was issued before this time: this token keeps its own expiry.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None

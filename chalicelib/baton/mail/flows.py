@@ -52,12 +52,12 @@ class MailFlows(Struct, frozen=True, kw_only=True):
 
     @property
     def prove_address(self) -> ProveAddress:
-        """Return the check of the code of a registration."""
+        """Return the part that checks the mail code of a registration."""
         return ProveAddress(codes=self._codes, enabled=self.enabled)
 
     @property
     def login_codes(self) -> LoginCodesByMail | None:
-        """Return the part that sends and checks the code of a login that enrols a second factor.
+        """Return the part that sends and checks the mail code that a login needs before it enrols a second factor.
 
         ``None`` if mail is off.
         """

@@ -32,7 +32,7 @@ class QueueMail(Struct, frozen=True, kw_only=True):
 
 
 class QueueForget(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.ForgetLater`` with the queue of mails."""
+    """Encrypt the order to finish a deletion, and put it into the queue. Implements `accounts.ports.ForgetLater`."""
 
     entropy: Entropy
     key_ring: KeyRing

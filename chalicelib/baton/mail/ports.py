@@ -155,7 +155,7 @@ class MailUsers(ProvingUsers, Protocol):
         """
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
-        """Delete an account whose address was never proved: the user, its e-mail index entry and its logins.
+        """Delete an account whose address was never proved: the user, its e-mail index entry, identities and logins.
 
         This is one transaction, with these conditions:
 
@@ -163,6 +163,6 @@ class MailUsers(ProvingUsers, Protocol):
         2. The account still has the address of ``user``, and this address was never proved.
         3. User item and account state still have the credentials version of ``user``.
 
-        ``mark`` is the id of the link. The account state keeps it as ``deleted_by``. The identities are deleted too.
-        The user has no other items: the caller has checked that there is no second factor.
+        ``mark`` is the id of the mailed link "this was not me" (``mail/not_me.py``). The account state keeps this id as
+        ``deleted_by``. The user has no other items: the caller has checked that there is no second factor.
         """

@@ -32,7 +32,10 @@ def routes(
     request_code: RequestAddressCode,
     verify: VerifyAddress,
 ) -> tuple[Route, ...]:
-    """List the routes of codes. Every deployment has them. With ``BATON_MAIL=off`` they answer 404 ``not_found``."""
+    """List the routes that start a registration with a code, reset a password, or prove the address of an account.
+
+    With ``BATON_MAIL=off`` these routes exist too, and answer 404 ``not_found``.
+    """
 
     def start(flow: StartRegistration | ForgotPassword, message: Message, body: CodeRequest) -> Answer:
         _require_mail(enabled=enabled)
@@ -82,7 +85,10 @@ def change_routes(
     undo: UndoChanges,
     not_me: DeleteUnproved,
 ) -> tuple[Route, ...]:
-    """List the routes that change the address, and the routes of the page for links. Without mail, all answer 404."""
+    """List the routes that change the address, and the routes of undo and not-me links: the page and its requests.
+
+    Without mail, all routes answer 404.
+    """
 
     def request_new_address(caller: Caller, body: NewAddress) -> Answer:
         _require_mail(enabled=enabled)

@@ -59,7 +59,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     a reset if no account has the address.
 
     ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
-    ``settled``, for a new address: no link in the old mailbox can undo the change (``tickets.MailSession``).
+    ``settled`` is only for a change of the address. If it is true, no link in a mail to the old address can undo this
+    change (``tickets.MailSession`` says when).
     """
 
     use: Use

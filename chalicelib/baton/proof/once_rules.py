@@ -110,7 +110,11 @@ def is_free(stored: OnceCall | None, *, now: int) -> bool:
 
 
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
-    """Return the verdict for the request with this ``mark``. ``stored`` is the call that is stored after the claim."""
+    """Return the verdict for the request with this ``mark``.
+
+    ``stored`` is the call that is stored after this request has tried to claim the call or to take it over. The stored
+    call may belong to this request or to another request.
+    """
     if stored.mark == mark:
         return Claimed()
     if stored.digest != digest:

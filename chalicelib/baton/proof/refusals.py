@@ -18,7 +18,7 @@ class SignatureRequired(InvalidSignature):
 
 
 class SignatureDefective(InvalidSignature):
-    """The signature does not verify, or cannot be verified."""
+    """The signature does not verify, or it breaks a rule, such as the format of ``Signature-Input``."""
 
     code = "invalid_signature"
     detail = "The signature does not verify. Compare `signature_base` with the signature base that your app built."

@@ -35,7 +35,10 @@ _MILLISECONDS_MIN = 10**11
 
 
 class Profile(Struct, frozen=True):
-    """The rules for signatures with one tag: the allowed parameters with their types, and the required parameters."""
+    """The rules for signatures with the tag ``tag``.
+
+    ``parameters`` has the allowed parameters with their types, and ``required`` the names of the required parameters.
+    """
 
     tag: str
     parameters: Mapping[str, type]

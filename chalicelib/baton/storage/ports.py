@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class OneTimeStore(OneTime, RateLimits, Protocol):
-    """One-time values and counts, which expire: nonces, tickets, step-up grants, rate limits."""
+    """Records that expire: used nonces, consumed tickets, step-up grants, counts for rate limits."""
 
 
 class Storage(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Errors of tokens, grants and OAuth requests."""
+"""Errors of tokens, grants and OAuth requests. E1 and E8 are rules of the exchange (docs/baton/exchange.md)."""
 
 from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
@@ -162,7 +162,10 @@ class InvalidTarget(Refusal):
 
 
 class SubjectTokenInvalid(InvalidRequest):
-    """The ``subject_token`` of a token exchange is not valid on calls (RFC 8693 section 2.2.2)."""
+    """A request for a narrowed token has a ``subject_token`` that Baton refuses on calls (RFC 8693 section 2.2.2).
+
+    For example, it is a refresh token, it has expired, or its login has ended.
+    """
 
     code = "subject_token_invalid"
     action = "exchange"

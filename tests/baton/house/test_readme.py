@@ -85,8 +85,9 @@ def test_passkeys_are_on_in_make_dev_for_the_origin_of_the_pages() -> None:
     (origin,) = registry["webauthn"]["origins"]
     on = [name for name, row in registry["client"].items() if origin in row.get("webauthn_origins", [])]
     page = (ROOT / "docs" / "baton" / "passkeys.md").read_text("utf-8").replace("\n", " ")
-    assert f"passkeys are on for the clients {', '.join(f'`{name}`' for name in on)} and" in page
-    assert f"`rp_id` is `{registry['webauthn']['rp_id']}`, and the only web origin is `{origin}`" in page
+    *others, last = (f"`{name}`" for name in on)
+    assert f"passkeys are on for the clients {', '.join(others)} and {last}, which have a web origin" in page
+    assert f"`rp_id` is `{registry['webauthn']['rp_id']}`, and the only web origin for passkeys is `{origin}`" in page
     assert f"pages of `{origin}`" in README
 
 

@@ -29,7 +29,10 @@ def operate(**request: object) -> dict[str, Any]:
 
 
 def change_of(request: DevRequest) -> dict[str, object]:
-    """Return the request to ``operate`` for ``POST accounts/{account}/{change}``. Raises ``DevRefusal``."""
+    """Return the keyword arguments of `operate` for the request ``POST accounts/{account}/{change}``.
+
+    Raises ``DevRefusal`` for an unknown change or an invalid body.
+    """
     _, account, change = request.path
     if change not in CHANGES:
         raise DevRefusal(404, "not_found", "There is no such change of an account.", known=list(CHANGES))

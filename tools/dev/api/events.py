@@ -23,9 +23,10 @@ Event = dict[str, Any]
 
 
 class Source(Protocol):
-    """An object that has the members of an event.
+    """An object that has the members of a `Kept` event.
 
-    It must not refer to the event: the garbage collector tracks neither of the two, so a cycle would never be freed.
+    It must not refer to this `Kept`. The garbage collector does not track a `Kept` (``gc=False``), so a cycle of the
+    two would never be freed.
     """
 
     def members(self) -> dict[str, Any]:

@@ -48,7 +48,11 @@ class Generation(Struct):
 
 
 class Noted(Struct, frozen=True):
-    """What an exchange adds to the record of its request."""
+    """What an exchange adds to the `Record` of its request (``records.py``).
+
+    ``retry_of`` is the id of the earlier request that this request repeats. ``reuse`` has both presentations of a
+    reused token.
+    """
 
     retry_of: str | None = None
     reuse: dict[str, object] | None = None

@@ -41,7 +41,7 @@ _DIGEST: Final = re.compile("sha-256=:[A-Za-z0-9+/]{43}=:")
 
 
 class Body(Struct, frozen=True):
-    """A body as it is kept. ``text`` is ``None`` for a body that is neither JSON nor a form."""
+    """The masked and cut body of a request or answer. ``text`` is ``None`` if the body is neither JSON nor a form."""
 
     text: str | None
     bytes: int
@@ -51,7 +51,7 @@ class Body(Struct, frozen=True):
     """The members of a JSON object, masked."""
 
     def shown(self) -> dict[str, object]:
-        """Return the body for an answer of the development API."""
+        """Return the members ``body``, ``bytes`` and ``cut``, with which the development API shows this body."""
         return {"body": self.text, "bytes": self.bytes, "cut": self.cut}
 
 

@@ -46,7 +46,11 @@ class Facts(Struct, frozen=True, gc=False):
 
 
 class Shown(Struct, frozen=True):
-    """A request without its secrets. Its event has only ``members``. ``Record.full`` returns ``details`` too."""
+    """A request without its secrets.
+
+    The development server publishes an event for each request. The event has ``members``, but not ``details``.
+    ``Record.full`` returns both.
+    """
 
     members: dict[str, Any]
     email: str | None

@@ -70,7 +70,7 @@ class Watch:
         return cast("Baton", self._baton)
 
     def revoke_test_certificate(self) -> None:
-        """Revoke the certificate that test evidence with the defect ``revoked`` contains."""
+        """Revoke the certificate in the evidence that `Attester` makes with ``defect="revoked"``."""
         from chalicelib.baton.attestation.model import RevokedList  # noqa: PLC0415 - `make dev` reloads it
         from chalicelib.baton.attestation.rules import revoked_digest  # noqa: PLC0415 - as above
 

@@ -174,7 +174,7 @@ class StoredAttestations:
         return Done()
 
     def switches(self) -> str:
-        """Return the operator's switches, encrypted, or an empty text if none was ever set."""
+        """Return the encrypted ``attestation.model.Switches``, or an empty text if the operator never set a switch."""
         item = self._database.read(self._database.tables.users, _SWITCHES)
         if item is None:
             return ""

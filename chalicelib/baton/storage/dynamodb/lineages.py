@@ -99,7 +99,7 @@ class LineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Advance the lineage to its next generation (rule E5) if `rules.judge` returns ``Current``, in one write."""
+        """Advance the lineage to its next generation (rule E5), in one write whose condition is the rule of `judge`."""
         update = state_update(
             self._table,
             presented.account,
@@ -234,7 +234,7 @@ class LineageStore:
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Mark the actor's account as deleted, raise its epoch, and remove its lineages and rights, in one write."""
+        """Delete the actor's account in one write: raise its epoch, and remove its lineages, roles and attributes."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
             self._act(

@@ -10,7 +10,7 @@ from chalicelib.baton.storage.dynamodb.values import Item
 
 
 def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
-    """Find out with `rules.may_act` why the condition of a write on behalf of a login failed.
+    """Return why a write on behalf of a login did not meet its condition. `rules.may_act` decides this.
 
     Raises ``Unavailable`` if the rule permits the write.
     """

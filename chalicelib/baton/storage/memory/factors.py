@@ -109,7 +109,7 @@ class MemoryFactors:
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """Store the restore key of a device, or delete it if ``key`` is ``None``, while the actor's login is live.
+        """If the actor's login is live, store the restore key of a device, or delete it if ``key`` is ``None``.
 
         The restore keys of the devices in ``forgotten`` are deleted too.
         """

@@ -167,9 +167,9 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set fetched at ``now``, unless the stored set was fetched at ``now`` or up to a minute later.
+        """Store a key set that was fetched at ``now``, unless the stored set is as new or newer.
 
-        A stored set whose time is more than a minute ahead of ``now`` is replaced.
+        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced. Its clock was wrong.
         """
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:

@@ -107,7 +107,7 @@ class MemoryLineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage, if the stored lineage equals ``expected`` and is active."""
+        """Replace the stored lineage by ``lineage``, if the stored lineage equals ``expected`` and is active."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage.id) if account_state else None

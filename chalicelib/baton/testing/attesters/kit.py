@@ -68,7 +68,8 @@ class Attester:
         ``defect`` is one of the format's ``DEFECTS``.
 
         Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
-        P-256. Except for an assertion, it also raises ``ValueError`` if the client has no app of the platform.
+        P-256. It also raises ``ValueError`` for an ``apple-attestation`` if the client has no Apple app, and for an
+        ``android-key`` if the client has no Android app.
         """
         if form not in DEFECTS:
             raise ValueError(f"format is one of {', '.join(DEFECTS)}")

@@ -106,9 +106,9 @@ class ObservedStage(Struct, frozen=True):
 class ObservedFunction(Struct, frozen=True):
     """An observed function.
 
-    ``open_to`` describes each way past the API that is open to every caller: a policy statement or a function URL.
-    ``key_writes`` has those actions of ``KEY_WRITES`` that no inline policy of the function's role denies for key items
-    (``K#``).
+    ``open_to`` describes the policy statements and function URLs that allow every caller to call the function without
+    the API. ``key_writes`` has the actions of ``KEY_WRITES`` that no inline policy of the function's role denies for
+    key items (``K#``). Both must be empty.
     """
 
     name: str
