@@ -16,7 +16,7 @@ from chalicelib.baton.testing.contract.values import ACCOUNT, NOW
 from tests.baton.memory import MemoryLog
 from tests.baton.repository import ours_only
 from tests.baton.wire.conversation import PASSWORD, Device
-from tests.baton.witness import POLICIES, Use, Witness, _answering, allowed, unlike, uses
+from tests.baton.witness import POLICIES, Use, Witness, _answering, allowed, unlike, uses, verdict
 
 ATTEMPT = "an-attempt-that-nobody-else-has"
 
@@ -85,6 +85,14 @@ def test_an_unused_right_and_a_missing_right_are_detected() -> None:
         assert unlike(used | {scan}, allowed(policy)) == ["not allowed, and used: dynamodb:Scan users"]
         elsewhere = used | {Use("dynamodb:DeleteItem", "lineages")}
         assert unlike(elsewhere, allowed(policy)) == ["not allowed, and used: dynamodb:DeleteItem lineages"]
+
+
+@ours_only
+def test_a_run_of_the_guarantees_alone_may_leave_a_right_unused() -> None:
+    """``make prove`` failed although every test had passed. A right that is not allowed still fails it."""
+    assert any(verdict((), every_test=True).values())
+    assert not any(verdict((), every_test=False).values())
+    assert all(verdict((Use("dynamodb:Scan", "users"),), every_test=False).values())
 
 
 def test_a_transaction_needs_the_rights_of_its_writes() -> None:

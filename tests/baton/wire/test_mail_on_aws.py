@@ -136,6 +136,7 @@ def test_the_function_of_the_queue_has_exactly_the_rights_that_it_uses(
     assert unlike(post.used | BY_LAMBDA, allowed(policy)) == []
 
 
+@pytest.mark.guarantee(10)
 def test_an_order_in_the_queue_is_encrypted(post: Post) -> None:
     """The message does not contain the address in readable form."""
     ada = post.device()
