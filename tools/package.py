@@ -383,12 +383,13 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 
 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
-    """Point every route at the alias ``live``, and replace placeholders in the policies by CloudFormation references.
+    """Point every route at the alias ``live``, and make these other changes to the template of a stage.
 
-    The placeholders are, for example, the region and the account. The names of tables and log groups in the policies
-    stay: they belong to one stage. Each template parameter in ``names`` therefore accepts only the value that ``names``
-    has for it. Resources without a type are removed: Chalice writes one for each Lambda function that
-    ``infra/edge.yaml`` names and the stage lacks.
+    1. CloudFormation references replace the placeholders in the policies, such as the region and the account.
+    2. Each template parameter in ``names`` accepts only its value in ``names``, which is the result of `names_of`. The
+       reason: the template has values of this stage, such as the names of tables in the policies.
+    3. Resources without a type are removed. Chalice writes one for each Lambda function that ``infra/edge.yaml`` names
+       and the stage lacks.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}

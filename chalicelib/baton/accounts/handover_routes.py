@@ -18,8 +18,8 @@ _VISIBLE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 class HandoverShape(Body):
     """``POST /session/handover``: the client of the browser, and the page that the browser opens.
 
-    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes. A text within
-    ``max_length`` that is no such path gets the error ``next_invalid``.
+    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes. Otherwise the answer is the
+    error ``next_invalid``, and ``wrong_type`` for more than 4,096 characters.
     """
 
     client_id: Annotated[str, Meta(max_length=256)]

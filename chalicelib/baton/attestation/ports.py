@@ -35,10 +35,10 @@ class Attestations(Protocol):
         """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store ``known`` in place of the earlier evidence of the device key.
+        """Store the evidence ``known`` of a device key, in place of the stored evidence.
 
-        Exception: unexpired evidence with the App Attest key of ``known`` stays unchanged, because ``known`` would
-        reset the counter of this App Attest key.
+        Do nothing if the stored evidence has the same App Attest key as ``known``, and has not expired. So the stored
+        counter of this App Attest key is not reset.
         """
 
     def count(

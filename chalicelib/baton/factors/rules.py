@@ -135,7 +135,10 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     """Check whether a device is new: the account has no login older than ``NEW_KEY_S`` with the device's ``binding``.
 
     A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to
-    a thief. If the binding is an HMAC secret, only the login ``lineage`` counts. An unbound device is always new.
+    a thief. An unbound device is always new.
+
+    The bindings of all HMAC devices are equal. So for an HMAC device, only the login with the id ``lineage`` counts:
+    the device's present login or, during a login, its last login. ``None``: it has proved no such login.
 
     A device that is not new is long-used. An undo keeps the factors and identities that a long-used device added.
     Otherwise a thief who reads the owner's mail could remove them with an undo link.

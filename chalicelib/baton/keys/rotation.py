@@ -64,11 +64,12 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Within ten minutes, end the period of every signing key in the ring. An attacker who read the ring has them all.
 
-    This function adds two new keys. The first new key signs after ten minutes: every environment has read it by then.
-    Until then, the next key signs, which was in the ring before. The second new key follows the first.
+    From ``now`` on, these keys sign in turn:
 
-    If the next key was made less than ten minutes ago, the current key still signs until the next key is ten minutes
-    old.
+    1. The current key, only if the next key is less than ten minutes old: until the next key is ten minutes old.
+    2. The next key, which is already in the ring: until ten minutes after ``now``.
+    3. A key that this function adds: every environment has read it by then.
+    4. A second key that this function adds: ``SIGNING_KEY_ROTATED_AFTER_S`` later.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

@@ -100,17 +100,16 @@ class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
     ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
-    4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use. A
-    lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` (only with mechanism
-    ``session``) is the latest of these times: the login, a renewal, and the first use after a gap of ``access_s``. A
-    token that was issued at this time or later stays valid while the login is used without such a gap. For a cookie
-    client, ``in_use_since`` is the floor instead (``browser/rules.py``). ``last_used_day`` (days since 1970) belongs to
-    the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the name of the
-    device, at most 32 bytes.
-    ``parent`` is the login of the old phone, if this login was restored from it, or the login of the app, if an app
-    handed this login over to a browser. ``browser_key`` is the key to which the cookies of the browser are bound, if
-    any. ``attestation`` is what the device proved about itself. ``provider`` is the code of the identity provider that
-    the person logged in with, or 0 if there was none.
+    4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use.
+    A lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` (only with mechanism
+    ``session``) is the beginning of the present period of use, without a pause of ``access_s`` or more. A token that
+    was issued in this period stays valid until the next such pause. A renewal begins a new period. For a cookie
+    client, ``in_use_since`` is the floor instead (``browser/rules.py``). ``last_used_day`` (days since 1970)
+    belongs to the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the
+    name of the device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from
+    it, or the login of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which
+    the cookies of the browser are bound, if any. ``attestation`` is what the device proved about itself.
+    ``provider`` is the code of the identity provider that the person logged in with, or 0 if there was none.
     """
 
     id: LineageId

@@ -164,5 +164,5 @@ class MailUsers(ProvingUsers, Protocol):
         3. User item and account state still have the credentials version of ``user``.
 
         ``mark`` is the id of the mailed link "this was not me" (``mail/not_me.py``). The account state keeps this id as
-        ``deleted_by``. The user has no other items: the caller has checked that there is no second factor.
+        ``deleted_by``. The caller must first check that the account has no passkey: this method deletes no passkeys.
         """

@@ -40,12 +40,12 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid.
 
-    The length of the encrypted ticket does not show whether an account has the address. For a registration, and for a
-    reset if no account has the address, ``account`` is an id that no account has. ``key`` is the raw public key that
-    must sign the request that contains the code, or empty. ``lineage`` is the login that requested the code, or empty.
-    ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the root secret that the code derives
-    from. ``settled``: a long-used device requested a new address, after a step-up with a second factor. So the old
-    address cannot undo the change.
+    ``account`` is never empty, so the length of the encrypted ticket does not show whether an account has the address.
+    For a registration, it is an unused id. For a reset, it is an unused id if no account has the address. ``key``
+    is the raw public key that must sign the request that contains the code, or empty. ``lineage`` is the login that
+    requested the code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the
+    root secret that the code derives from. ``settled``: a long-used device requested a new address, after a step-up
+    with a second factor. So the old address cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]

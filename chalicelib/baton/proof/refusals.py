@@ -110,5 +110,5 @@ class CallOutcomeUnknown(InvalidRequest):
     action = "check_outcome"
     detail = (
         "An earlier request with this `Idempotency-Key` has no stored answer, and it may have taken effect. Read the "
-        "current state before you repeat the operation with a new value."
+        "current state first. If you then repeat the operation, use a new `Idempotency-Key`."
     )

@@ -74,7 +74,7 @@ def _blocks(digest: str, tag: bytes) -> int:
 def decoy(match: re.Match[str]) -> str:
     """Return a hash that no password has.
 
-    ``match``, a match of the pattern ``DECOY``, has the name of its hash function, such as ``sha256``, and its rounds.
+    The hash function and the number of rounds are in ``match``, a match of the pattern ``DECOY``.
     """
     tag = b"nobody's tag, which nothing hits, and which is for every digest."[: DIGEST_BYTES[match[1]]]
     return f"$pbkdf2-{match[1]}$i={match[2]}${b64(b'nobody' + b'-salt-....')}${b64(tag)}"

@@ -169,7 +169,7 @@ class MemoryIdentities:
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched at ``now``, unless the stored set is as new or newer.
 
-        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced. Its clock was wrong.
+        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced.
         """
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
