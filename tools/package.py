@@ -137,7 +137,7 @@ def origins_of(stage: str) -> tuple[str, ...]:
 
 
 def this_architecture() -> str | None:
-    """Return Lambda's name for the architecture of this Linux machine. ``None`` for any other machine."""
+    """Return Lambda's name for the architecture of this machine. ``None``: not Linux, or not one of ``MACHINES``."""
     here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
     return here.get(platform.machine())
 

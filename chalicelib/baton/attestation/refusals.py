@@ -32,7 +32,10 @@ class AttestationFailedOnce(Refusal):
     status = 403
     error = code = "attestation_failed"
     action = "attest"
-    detail = "The evidence is refused: `reason` names the check. Make evidence with a new key, and send this evidence."
+    detail = (
+        "The evidence is refused: `reason` names the check. Make a new key (iOS: App Attest key, Android: device key), "
+        "make evidence of this key, and send it."
+    )
 
 
 def failed(reason: Reason, why: str) -> Refusal:

@@ -46,8 +46,8 @@ class ProofInvalid(Refusal):
     error = code = "proof_invalid"
     action = "log_in"
     detail = (
-        "The proof of the key of this browser is not valid. No login ended: log in again to bind the cookies to a "
-        "new key."
+        "The proof of the key of this browser is not valid. This request ended no login. To bind the cookies to a new "
+        "key, log in again."
     )
 
 

@@ -117,7 +117,7 @@ class InvalidSession(Refusal):
     action = "log_in"
     detail = (
         "The `auth_session` or the `enrolment` is not valid for this request: altered, expired, or of another device, "
-        "attempt or login. Begin again with `POST /login` or with the enrolment."
+        "attempt or login. For an `auth_session`, begin again with `POST /login`. For an `enrolment`, enrol again."
     )
 
 
@@ -146,7 +146,7 @@ class SecondFactorRequired(Refusal):
     status = 403
     error = code = "second_factor_required"
     detail = (
-        "This account requires a second factor: by its client, a role or an operator. The owner cannot switch it off."
+        "The client, a role of this account or an operator requires a second factor. The owner cannot switch it off."
     )
 
 
@@ -228,8 +228,8 @@ class RestoreRefused(Refusal):
     error = code = "restore_refused"
     action = "log_in"
     detail = (
-        "This login cannot be restored on a new phone. The client does not offer it, the account is asked for a second "
-        "factor, or the login is of another client or not bound to a key. Log in."
+        "This login cannot be restored on a new phone. The client does not offer it, the account requires a second "
+        "factor, or the login of the old phone is of another client or not bound to a key. Log in."
     )
 
 

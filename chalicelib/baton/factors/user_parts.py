@@ -12,7 +12,8 @@ class KeptAddress(Struct, frozen=True):
     ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. It is false in two
     cases:
 
-    1. A thief may have the mailbox of the old address: a long-used device made the change with a second factor.
+    1. A long-used device made the change with a second factor. So the owner made it, perhaps because a thief has the
+       mailbox of the old address.
     2. A thief may have set the old address: the account changed to it, and then back to an address that an undo could
        restore. Example: after the changes from A to B and back to A, ``returns`` is false for B.
     """

@@ -12,8 +12,8 @@ class IdentityTokenInvalid(Refusal):
     status = 401
     error = code = "identity_token_invalid"
     detail = (
-        "The id_token is refused: `reason` names the check. Sign in at the provider again, with a nonce for this "
-        "device key and a new attempt."
+        "The id_token is refused: `reason` names the check. Make a new attempt, compute the nonce from it and from the "
+        "device key, and sign in at the provider again."
     )
 
 

@@ -55,7 +55,7 @@ class StepUpRequired(InsufficientUserAuthentication):
     code = "step_up_required"
     detail = (
         "This operation requires a new proof by the person. Prove all of `factors` at `POST /step-up`, or one of "
-        "`instead` if present. Then repeat this request with the grant of that answer in `Baton-Grant`."
+        "`instead` if present. Then repeat this request with the grant from `POST /step-up` in `Baton-Grant`."
     )
 
 
@@ -105,7 +105,7 @@ class AttestationRequired(Refusal):
     action = "attest"
     detail = (
         "This request requires evidence of the app. Get a challenge at `POST /attestation-challenge`, and make "
-        "evidence. Send this evidence as `attestation`, or at `POST /attest` for a login that has begun."
+        "evidence. Send it in the member `attestation`. If the person is logged in already, send it to `POST /attest`."
     )
 
 
@@ -170,6 +170,6 @@ class SubjectTokenInvalid(InvalidRequest):
     code = "subject_token_invalid"
     action = "exchange"
     detail = (
-        "`subject_token` cannot be used on calls. Exchange the token of the login, and repeat the request with the "
-        "next token."
+        "The token in `subject_token` is not valid on calls. Exchange the token of the login, and repeat this request "
+        "with the new token for calls."
     )

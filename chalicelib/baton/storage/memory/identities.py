@@ -28,8 +28,8 @@ def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterabl
     """Delete the identities with these indexes, if they belong to the account. The caller has the lock.
 
     Every removal of an identity uses this function. It stores the refresh tokens of the identities for revocation, with
-    ``now`` (seconds) as the time of removal. A shard has at most ``TOKENS_PER_SHARD_MAX`` tokens: further tokens are
-    dropped.
+    ``now`` (seconds) as the time of removal. If ``TOKENS_PER_SHARD_MAX`` tokens of the same
+    shard already wait, a token is not stored, and is never revoked.
     """
     for index in indexes:
         stored = tables.identities.get(index)
