@@ -19,7 +19,7 @@ from chalicelib.baton.browser.cookies import (
 )
 from chalicelib.baton.browser.csrf import csrf_token
 from chalicelib.baton.browser.refusals import DeviceProofRequired
-from chalicelib.baton.browser.rules import is_remembered, is_superseded
+from chalicelib.baton.browser.rules import can_continue, is_remembered
 from chalicelib.baton.effects import Done, Entropy
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
@@ -102,8 +102,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
         self._end_other(message, token, now=issued.server_time)
         cookies = [session_cookie(issued.access_token)]
         if remembered:
-            idle_s = client.mechanism.idle_s
-            cookies.append(remember_cookie(issued.refresh_token, max_age=min(idle_s, issued.authorization_expires_in)))
+            cookies.append(remember_cookie(issued.refresh_token, max_age=issued.authorization_expires_in))
         else:
             cookies.append(CLEARED[1])  # delete the remember token of an earlier login
         if LOGIN in read_cookies(message):
@@ -129,18 +128,19 @@ class Deliver(Struct, frozen=True, kw_only=True):
         """
         for other in login_tokens(self.proof, message, now=now):
             if other.account == token.account:
-                return
-            account_state = self.lineage_store.get(other.account)
+                continue
+            account_state, client = self.lineage_store.get(other.account), self.clients.of(other.client)
             lineage = account_state.lineages.get(other.lineage) if account_state else None
-            if lineage is None or is_superseded(lineage, other):
+            if lineage is None or client is None:
+                continue
+            if not can_continue(lineage, other, now=now, mechanism=client.mechanism):
                 continue
             try:
                 self.check(message, other.account, lineage, now=now)
             except DeviceProofRequired:
-                return
+                continue
             if isinstance(self.lineage_store.end(other.account, other.lineage, EndReason.REPLACED, now=now), Done):
                 self.record("login_replaced", account=other.account, lineage=other.lineage)
-            return
 
 
 def web_login(token: Token, ring: Ring, entropy: Entropy, *, expires_in: int, remembered: bool, now: int) -> WebLogin:

@@ -46,6 +46,13 @@ def is_superseded(lineage: Lineage, token: Token) -> bool:
     return token.kind is Kind.ACCESS and token.issued_at < floor_of(lineage) - FLOOR_GRACE_S
 
 
+def can_continue(lineage: Lineage, token: Token, *, now: int, mechanism: Mechanism) -> bool:
+    """Check whether this session id or remember token can still continue its login, if the login is live."""
+    if token.kind is Kind.REFRESH:
+        return not is_superseded(lineage, token)
+    return judge_session(lineage, token, now=now, mechanism=mechanism) in {SessionVerdict.USABLE, SessionVerdict.DUE}
+
+
 def floor_of(lineage: Lineage) -> int:
     """Return the floor. A session id is superseded if it was issued more than a minute before the floor."""
     return lineage.auth_time if lineage.in_use_since is None else lineage.in_use_since

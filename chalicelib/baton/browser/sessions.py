@@ -168,8 +168,9 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             client=proved.client.code,
             binding=NoBinding(),
         )
-        max_age = min(proved.client.mechanism.idle_s, max(0, lineage.expires_at - now))
-        return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max_age)
+        # The server enforces the idle limit. A cookie with this limit would be lost by a page that is in use all the
+        # time, because its answers do not set the cookie again.
+        return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max(0, lineage.expires_at - now))
 
     def show(self, message: Message) -> tuple[WebLogin | None, bool, tuple[Cookie, ...]]:
         """Return the login of a browser (or ``None``), whether the login is bound to a key, and the cookies to set.

@@ -98,3 +98,34 @@ def test_a_login_over_an_old_session_id_ends_the_login_of_the_remember_token(bro
     other.register("bob@example.com")
     refused = browser.request("GET", "/me")
     assert (refused.code, refused.members["reason"]) == ("login_required", "replaced")
+
+
+def test_a_remember_token_lasts_as_long_as_its_login(browser: Browser, world: World) -> None:
+    """A page that is in use all the time gets no new remember cookie. It must not lose the cookie after 30 days."""
+    registered = browser.register(remember=True)
+    assert f"Max-Age={180 * 24 * HOUR};" in registered.set_cookies[1]
+    world.clock.skip(seconds=HOUR)
+    renewed = browser.request("GET", "/me")
+    assert f"Max-Age={180 * 24 * HOUR - HOUR};" in renewed.set_cookies[1]
+
+
+def test_an_idle_session_id_ends_no_login(browser: Browser, world: World) -> None:
+    """A thief registers over a copied session id that has expired. The remembered login of the owner goes on."""
+    browser.register(remember=True)
+    thief = Browser(world, cookies={SESSION: browser.cookies[SESSION]})
+    world.clock.skip(seconds=HOUR)
+    assert thief.request("GET", "/me", keeps=False).code == "login_required"
+    thief.register("eve@example.com")
+    assert browser.request("GET", "/me").members["email"] == EMAIL
+
+
+def test_a_login_ends_the_logins_of_both_cookies(browser: Browser, world: World) -> None:
+    """The cookies may be of two logins, after answers that arrived late."""
+    browser.register(remember=True)
+    other = Browser(world)
+    other.register("bob@example.com")
+    mixed = Browser(world, cookies={SESSION: other.cookies[SESSION], REMEMBER: browser.cookies[REMEMBER]})
+    mixed.register("eve@example.com")
+    for ended in (browser, other):
+        refused = ended.request("GET", "/me")
+        assert (refused.code, refused.members["reason"]) == ("login_required", "replaced")

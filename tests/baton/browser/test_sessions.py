@@ -38,7 +38,7 @@ def test_a_login_is_in_cookies_and_in_no_body(browser: Browser) -> None:
     remembered = browser.login(remember=True)
     assert remembered.members["remembered"] is True
     (_, kept) = remembered.set_cookies
-    assert re.fullmatch(rf"{REMEMBER}=baton_[\w-]+; Path=/; Max-Age=2592000; Secure; HttpOnly; SameSite=Lax", kept)
+    assert re.fullmatch(rf"{REMEMBER}=baton_[\w-]+; Path=/; Max-Age=15552000; Secure; HttpOnly; SameSite=Lax", kept)
     assert browser.request("GET", "/me").members["email"] == EMAIL
 
 
