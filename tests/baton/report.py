@@ -64,7 +64,7 @@ def whole(config: pytest.Config) -> bool:
 
 
 def has_every_test(config: pytest.Config) -> bool:
-    """Return whether tests without a guarantee run too. `make prove` leaves them out."""
+    """Return whether the run includes the tests that prove no guarantee. `make prove` excludes them."""
     return "guarantee" not in config.option.markexpr
 
 

@@ -61,14 +61,10 @@ class CookieCall(VerifiedCall, frozen=True):
 
 
 class LiveSession(Struct, frozen=True):
-    """A live login by cookie, and the cookies that the answer to the request sets.
-
-    ``renewed``: the remember token of the request has renewed the session.
-    """
+    """A live login by cookie, and the cookies that the answer to the request sets."""
 
     active: Active
     cookies: tuple[Cookie, ...] = ()
-    renewed: bool = False
 
 
 class WebSessions(Struct, frozen=True, kw_only=True):
@@ -136,7 +132,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
                 anew = verdict is not SessionVerdict.DUE
                 if anew:
                     self.log.record("renewed", lineage=lineage.id)
-                return LiveSession(Active(account_state, after), self.cookies(after, call, remember=anew), anew)
+                return LiveSession(Active(account_state, after), self.cookies(after, call, remember=anew))
             if verdict is SessionVerdict.DUE:
                 return LiveSession(active)  # another request stored a use of the login, and sets the new id
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)

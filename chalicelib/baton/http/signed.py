@@ -157,7 +157,7 @@ class Views(Struct, frozen=True):
         if spec.session == "replaced":
             return with_cookies(response, sessions.replaced(session, call))
         if spec.session == "renewed" or caller.stepped_up is not None:
-            anew = sessions.cookies(session.active.lineage, call, remember=session.renewed)
+            anew = session.cookies or sessions.cookies(session.active.lineage, call, remember=False)
             return with_cookies(response, anew)
         return with_cookies(response, session.cookies)
 
