@@ -1,10 +1,12 @@
 """A password change in a browser replaces the cookies of its login: copies of the old ones stop working."""
 
+from baton_client import content_digest
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, REMEMBER, SESSION, Browser, Shown, cleared
-from tests.baton.wire.conversation import NEW_PASSWORD
+from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD
 
 HOUR = 3600
+OPERATION = {"method": "POST", "path": "/api/logout", "digest": content_digest(b"{}")}
 
 
 def change_password(browser: Browser, *, keeps: bool = True) -> Shown:
@@ -107,6 +109,9 @@ def test_a_remember_token_lasts_as_long_as_its_login(browser: Browser, world: Wo
     world.clock.skip(seconds=HOUR)
     renewed = browser.request("GET", "/me")
     assert f"Max-Age={180 * 24 * HOUR - HOUR};" in renewed.set_cookies[1]
+    world.clock.skip(seconds=HOUR)
+    proved = browser.request("POST", "/step-up", {"password": PASSWORD, "operation": OPERATION})  # a renewal too
+    assert (proved.status, len(proved.set_cookies)) == (200, 2)
 
 
 def test_an_idle_session_id_ends_no_login(browser: Browser, world: World) -> None:
