@@ -28,7 +28,7 @@ from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws
 from tools.printed import counted, widths
-from tools.stages import CONFIG, UnknownStage, enter, policies
+from tools.stages import CONFIG, UnknownStage, enter, policies, read_config
 
 ROOT: Final = Path(__file__).parents[1]
 REPORT: Final = ROOT / "build" / "audit"
@@ -202,7 +202,7 @@ def configuration() -> Iterator[Finding]:
         Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), log, EXPIRY
     )()
     yield from key_ages(KeyRing(DynamoDB(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
-    described = json.loads(CONFIG.read_text("utf-8"))["stages"][os.environ["STAGE"]]
+    described = read_config()["stages"][os.environ["STAGE"]]
     for function, policy in policies(settings.deployment, described).items():
         yield from drift(function, policy)
 

@@ -30,7 +30,7 @@ from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyR
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws, package, smoke
 from tools.printed import counted
-from tools.stages import PLACEHOLDER, SENDER, deployed_api, deployed_url, mail_address, mail_of, policies
+from tools.stages import PLACEHOLDER, SENDER, deployed_api, deployed_url, mail_address, mail_of, policies, read_config
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: st
 def fill(stage: Stage, place: Place, folder: Path) -> None:
     """Fill in the configuration and every policy file of a stage. ``folder`` is the ``.chalice`` folder to change."""
     config = folder / "config.json"
-    filled = filled_config(json.loads(config.read_text("utf-8")), stage, place, deployed_url(stage.name))
+    filled = filled_config(read_config(config), stage, place, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
     variables = filled["stages"][stage.name]["environment_variables"]
     for policy in (folder / name for name in stage.policies.values()):

@@ -112,8 +112,7 @@ def glibc_of(runtime_: str) -> int:
 
 def configuration() -> dict[str, Any]:
     """Read ``.chalice/config.json``."""
-    read: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
-    return read
+    return stages.read_config(ROOT / ".chalice" / "config.json")
 
 
 def configured_architecture() -> str:

@@ -26,9 +26,21 @@ class UnknownStage(ValueError):
     """The stage does not exist. The message lists the stages."""
 
 
+def read_config(file: Path = CONFIG) -> dict[str, Any]:
+    """Read a ``config.json`` of Chalice.
+
+    As in Chalice, each stage also has the environment variables of the top level. Those of the stage take precedence.
+    """
+    config: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    for described in config["stages"].values():
+        own = described.get("environment_variables", {})
+        described["environment_variables"] = config.get("environment_variables", {}) | own
+    return config
+
+
 def enter(stage: str) -> None:
     """Put the settings of a stage into the environment. Existing variables are kept. Raises ``UnknownStage``."""
-    stages: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))["stages"]
+    stages = read_config()["stages"]
     if stage not in stages:
         raise UnknownStage(f"STAGE is one of {', '.join(stages)}, not {stage!r}")
     for name, value in stages[stage]["environment_variables"].items():

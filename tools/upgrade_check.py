@@ -23,7 +23,7 @@ from chalicelib.baton.settings import unknown_settings
 from tools import manifest, openapi, requirements
 from tools.manifest import DESCRIPTION, MANIFEST, ROOT, VERSION, Differences
 from tools.printed import aligned, counted
-from tools.stages import QUEUE_JOBS, mail_of
+from tools.stages import QUEUE_JOBS, mail_of, read_config
 from tools.wire_changes import wire_changes
 
 NEEDS: Final = "chalicelib/baton/needs.toml"
@@ -227,7 +227,7 @@ def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Fi
 
 def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
     """Compare settings and IAM actions of one stage, or of all, with the release. Raises ``UnknownStage``."""
-    config = json.loads((root / CONFIG).read_text("utf-8"))
+    config = read_config(root / CONFIG)
     if only is not None and only not in config["stages"]:
         raise UnknownStage(f"STAGE is one of {', '.join(config['stages'])}, not {only!r}")
 
@@ -237,8 +237,8 @@ def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
         return read
 
     for stage in [only] if only else config["stages"]:
-        variables = config.get("environment_variables", {}) | config["stages"][stage].get("environment_variables", {})
-        described = config["stages"][stage] | {"environment_variables": variables}
+        described = config["stages"][stage]
+        variables = described["environment_variables"]
         yield from settings(stage, variables, needs)
         if variables.get("BATON_DEVELOPMENT") not in _ON:
             yield from rights(stage, described, needs, policy)

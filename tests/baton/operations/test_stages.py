@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from chalice.config import Config
 
 from chalicelib.baton.policy import REQUEST_MAX_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
@@ -44,6 +45,20 @@ def test_a_stage_without_a_domain_uses_the_deployed_url(monkeypatch: pytest.Monk
     (tmp_path / "dev.json").write_text(json.dumps(record), "utf-8")
     stages.enter("dev")
     assert os.environ["BATON_ISSUER"] == "https://abc.execute-api.x.amazonaws.com/api"
+
+
+def test_a_stage_has_the_variables_of_the_top_level_as_in_chalice(tmp_path: Path) -> None:
+    """Bug: `make doctor` and `make deploy` did not read settings that a team had written once for all stages."""
+    config = {
+        "environment_variables": {"BATON_LOG_LEVEL": "INFO", "BATON_RATE_LIMITS": "on"},
+        "stages": {"dev": {"environment_variables": {"BATON_LOG_LEVEL": "DEBUG"}}, "prod": {}},
+    }
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config), "utf-8")
+    read = stages.read_config(file)["stages"]
+    assert read["dev"]["environment_variables"] == {"BATON_LOG_LEVEL": "DEBUG", "BATON_RATE_LIMITS": "on"}
+    for stage, described in read.items():
+        assert described["environment_variables"] == Config(stage, config_from_disk=config).environment_variables
 
 
 def environment(stage: str) -> dict[str, str]:
