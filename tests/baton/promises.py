@@ -21,7 +21,7 @@ PROMISES: Final = {
     2: "a lost answer never logs out an honest app",
     3: "a used token with another attempt ends its login",
     4: "a token without the key of its login is useless",
-    5: "a complete copy of a device ends in 60 seconds",
+    5: "a complete copy of a device loses access",
     6: "after a logout, no call of its login succeeds",
     7: "an ended login never becomes active again",
     8: "one conditional write for each one-time value",

@@ -276,6 +276,25 @@ test("the own verbs", async () => {
   assert.deepEqual(await client.state(), { signedIn: false, reason: null, at: null });
 });
 
+test("a logout everywhere whose answer was lost returns as usual", async () => {
+  const server = new FakeServer();
+  const { client } = await loggedIn(server);
+  await client.logoutEverywhere(() => {
+    server.faults.push(() => null, server.loseAnswer); // the step-up is answered
+    return { password: PASSWORD };
+  });
+  assert.equal(server.sent("/logout").length, 3);
+  assert.equal((await client.state()).signedIn, false);
+});
+
+test("a logout everywhere of a login that ended before reports this end", async () => {
+  const server = new FakeServer();
+  const { client } = await loggedIn(server);
+  for (const one of server.lineages.values()) one.ended = "password_changed";
+  const over = await failure(client.logoutEverywhere(confirm));
+  assert.deepEqual([over.kind, over.reason], ["logged_out", "password_changed"]);
+});
+
 test("a call with a key has one effect, whatever is lost; without a key its answer is lost", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);

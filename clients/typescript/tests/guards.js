@@ -32,6 +32,8 @@ export const GUARDS = [
   ["flows/step.js", "a problem shows its session", "this.problem = shown;", "this.problem = problem;", FLOWS],
   ["flows/call.js", "a step-up without a proof is sent", "  checkProof(proof);\n  const json", "  const json", FLOWS],
   ["flows/call.js", "the person is asked twice", "proof ??= await", "proof = await", FLOWS],
+  ["flows/baton.js", "a repeated logout everywhere throws", 'over instanceof LoggedOut && over.confirmed && over.reason === "ended_everywhere"', "false", FLOWS],
+  ["flows/baton.js", "a logout everywhere hides another end of the login", 'over.confirmed && over.reason === "ended_everywhere"', "over.confirmed", FLOWS],
   ["flows/baton.js", "a deleted account stays logged in", "await work();\n    await this.#core.update(", "await work();\n    await (async (_) => {})(", FLOWS],
   ["edges/indexed-db.js", "a write that is not durable", '"strict"', '"relaxed"', ["browser"]],
   ["edges/indexed-db.js", "a named key is swept", "old && !named.includes(String(cursor.key))", "old", ["browser"]],

@@ -69,6 +69,8 @@ final class FakeServer: Transport, @unchecked Sendable {
 
     func account(_ email: String, factor: String? = nil) { alone { accounts[email] = Account(password: password, factor: factor) } }
 
+    func end(_ reason: String) { alone { for at in all.indices where all[at].ended == nil { all[at].ended = reason } } }
+
     func sent(_ path: String) -> [Logged] { log.filter { $0.path == path } }
 
     /// Each request takes one fault: a function that throws, or that returns an answer.

@@ -61,6 +61,22 @@ import Testing
         #expect(try await client.state() == .signedOut(reason: nil, at: nil))
     }
 
+    @Test func aLogoutEverywhereWhoseAnswerWasLostReturnsAsUsual() async throws {
+        let device = try await Device(server).login()
+        try await device.client.logoutEverywhere(confirm: { [server] _ in
+            server.fault(server.usual, server.loseAnswer) // The step-up is answered.
+            return Proof(password: password)
+        })
+        #expect(server.sent("/logout").count == 3)
+        #expect(try device.record.session == nil)
+    }
+
+    @Test func aLogoutEverywhereOfALoginThatEndedBeforeReportsThisEnd() async throws {
+        let client = try await Device(server).login().client
+        server.end("password_changed")
+        #expect(try await loggedOutOf { try await client.logoutEverywhere(confirm: confirm) }.reason == "password_changed")
+    }
+
     @Test func aCallWithAKeyHasOneEffect() async throws {
         let client = try await Device(server).login().client
         server.fault(server.loseAnswer, server.loseRequest, server.loseAnswer)

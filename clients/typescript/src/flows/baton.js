@@ -8,7 +8,7 @@ import { fetchTransport } from "../edges/fetch.js";
 import { ask, having } from "./ask.js";
 import { bodyOf, call, stepUp } from "./call.js";
 import { Core, stateOf } from "./core.js";
-import { NoAnswer } from "./errors.js";
+import { LoggedOut, NoAnswer } from "./errors.js";
 import { begin, pendingStep } from "./login.js";
 import { byKey, mailCode } from "./mail.js";
 import { revokeWaiting } from "./revoke.js";
@@ -131,9 +131,16 @@ export class Baton {
     return this.#own("POST", "/me/password", { json: { new_password: newPassword }, confirm });
   }
 
-  /** End the logins of all devices. @param {Confirm} confirm */
+  /** End the logins of all devices. After `Offline` it is safe to call this again. @param {Confirm} confirm */
   async logoutEverywhere(confirm) {
-    await this.#ending(() => this.#own("POST", "/logout", { json: { everywhere: true }, confirm, repeat: true }));
+    await this.#ending(async () => {
+      try {
+        await this.#own("POST", "/logout", { json: { everywhere: true }, confirm, repeat: true });
+      } catch (over) {
+        // A repetition finds the login ended by the first sending, whose answer was lost.
+        if (!(over instanceof LoggedOut && over.confirmed && over.reason === "ended_everywhere")) throw over;
+      }
+    });
   }
 
   /** Delete the account. @param {Confirm} confirm */

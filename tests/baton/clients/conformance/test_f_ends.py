@@ -76,6 +76,18 @@ def test_60_logout_everywhere(scene: Scene) -> None:
     assert not agent("state")["signed_in"]
 
 
+@scenarios(60)
+def test_60_the_answer_to_a_logout_everywhere_is_lost(scene: Scene) -> None:
+    """The repetition finds the login ended. The method returns as usual, because the logins have ended as required."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    scene.line.fault("POST", "/logout", "lose_answer", skip=1)  # the first sending has no grant yet
+    agent("logout_everywhere", password=PASSWORD)
+    assert len(scene.line.sent("/logout")) == 3
+    assert not agent("state")["signed_in"]
+    assert other.fails("me").reason == "ended_everywhere"
+
+
 @scenarios(61)
 def test_61_ended_elsewhere(scene: Scene) -> None:
     """The app gets the end reason, which survives a restart."""

@@ -142,10 +142,15 @@ public actor Baton: CustomReflectable {
         try await own(Wish(method: "POST", path: "/me/password", body: body, confirm: confirm))
     }
 
-    /// End the logins of all devices.
+    /// End the logins of all devices. After `offline` it is safe to call this again.
     public func logoutEverywhere(confirm: @escaping Confirm) async throws {
         let body = try JSON.object(["everywhere": true]).written()
-        try await ending(Wish(method: "POST", path: "/logout", body: body, confirm: confirm, repeats: true), known: true)
+        let wish = Wish(method: "POST", path: "/logout", body: body, confirm: confirm, repeats: true)
+        do {
+            try await ending(wish, known: true)
+        } catch BatonError.loggedOut(reason: "ended_everywhere", confirmed: true) {
+            // A repetition finds the login ended by the first sending, whose answer was lost.
+        }
     }
 
     /// Delete the account.

@@ -60,6 +60,24 @@ class LoginTest {
     }
 
     @Test
+    fun `a logout everywhere whose answer was lost returns as usual`() = test {
+        val device = Device(server).login()
+        device.client.logoutEverywhere {
+            server.faults += listOf(server.usual, server.loseAnswer) // the step-up is answered
+            Proof(password = PASSWORD)
+        }
+        assertEquals(3, server.sent("/logout").size)
+        assertNull(device.storage.read().session)
+    }
+
+    @Test
+    fun `a logout everywhere of a login that ended before reports this end`() = test {
+        val client = Device(server).login().client
+        server.lineage().ended = "password_changed"
+        assertEquals("password_changed", (failure { client.logoutEverywhere(confirm) } as LoggedOut).reason)
+    }
+
+    @Test
     fun `a call with a key has one effect, whatever is lost - without a key its answer is lost`() = test {
         val client = Device(server).login().client
         server.faults += listOf(server.loseAnswer, server.loseRequest, server.loseAnswer)

@@ -127,9 +127,14 @@ public class Baton(
     public suspend fun changePassword(newPassword: String, confirm: Confirm): Unit =
         own("POST", "/me/password", CallOptions(json = mapOf("new_password" to newPassword), confirm = confirm))
 
-    /** End the logins of all devices. */
+    /** End the logins of all devices. After [Offline] it is safe to call this again. */
     public suspend fun logoutEverywhere(confirm: Confirm): Unit = ending {
-        own("POST", "/logout", CallOptions(json = mapOf("everywhere" to true), confirm = confirm, repeat = true))
+        try {
+            own("POST", "/logout", CallOptions(json = mapOf("everywhere" to true), confirm = confirm, repeat = true))
+        } catch (over: LoggedOut) {
+            // A repetition finds the login ended by the first sending, whose answer was lost.
+            if (!over.confirmed || over.reason != "ended_everywhere") throw over
+        }
     }
 
     /** Delete the account. */
