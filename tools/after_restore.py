@@ -22,14 +22,11 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from tools.printed import counted
-from tools.restore import Happened, apply_since
+from tools.restore import PASSWORD_CHANGES, Happened, apply_since
 
 CREDENTIALS: Final = frozenset(
     {
-        "password_changed",
-        "password_reset",
-        "account_claimed",
-        "changes_undone",
+        *PASSWORD_CHANGES,
         "address_changed",
         "factor_added",
         "factor_removed",

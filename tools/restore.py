@@ -45,6 +45,9 @@ STATUS_AFTER: Final[Mapping[str, Status]] = {
     "account_enabled": Status.ACTIVE,
 }
 
+PASSWORD_CHANGES: Final = frozenset({"password_changed", "password_reset", "account_claimed", "changes_undone"})
+"""The events that set another password, or remove it."""
+
 BACKUPS_BEGIN_S: Final = 300
 """How long AWS may take until it accepts point-in-time recovery for a new table, in seconds."""
 
@@ -280,7 +283,7 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
             events = events_since(dynamodb, source.audit, since)
             touched = apply_since(events, target, now=int(time.time()))
             print(f"4/5 deleted, disabled or enabled again: {counted(touched, 'account')}")
-            changed = len({one.account for one in events if one.event == "password_changed"})
+            changed = len({one.account for one in events if one.event in PASSWORD_CHANGES})
             print(f"5/5 have an earlier password again: {counted(changed, 'account')}; inform their owners")
         else:
             print(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.storage.aws.deployment.required import TABLES
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Tables
 from tools import restore
@@ -79,6 +80,17 @@ def test_a_continued_restore_repeats_every_deletion(deployed: Tables, monkeypatc
     monkeypatch.setattr(restore, "events_since", noted)
     assert restored(deployed) == 0
     assert since == [1_700_000_000]
+
+
+def test_every_account_whose_password_changed_is_counted(
+    deployed: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: a reset by mail, a claim and an undo were not counted, so the number of owners to inform was too low."""
+    events = ["password_changed", "password_reset", "account_claimed", "changes_undone", "factor_added"]
+    happened = [restore.Happened(f"{at}", event, AccountId(event)) for at, event in enumerate([*events, events[0]])]
+    monkeypatch.setattr(restore, "events_since", lambda *_: happened)
+    assert restored(deployed) == 0
+    assert "5/5 have an earlier password again: 4 accounts" in capsys.readouterr().out
 
 
 def test_without_an_old_audit_the_command_prints_the_manual_steps(
