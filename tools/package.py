@@ -218,7 +218,7 @@ def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bo
 
 def install(architecture: str, runtime_: str) -> None:
     """Install the pinned requirements into ``vendor/`` of ``COPY``, from wheels with matching hashes, or exit."""
-    pinned = (ROOT / requirements.PINNED).read_text("utf-8")
+    pinned = (ROOT / "requirements.txt").read_text("utf-8")
     if unclear := machine_markers(pinned):
         raise SystemExit(
             f"error: requirements.txt has a requirement for one kind of machine only: {'; '.join(unclear)}\n"
@@ -333,7 +333,7 @@ def _digest(file: Path) -> str:
 
 def _rewrite(archive: Path) -> None:
     """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
-    pinned = (ROOT / requirements.PINNED).read_text("utf-8")
+    pinned = (ROOT / "requirements.txt").read_text("utf-8")
     teams = requirements.brought_by("requirements-app.in", pinned)
     # The team's packages may import any part of the packages that they require, so those stay complete.
     left_out = [pattern for package, pattern in LEFT_OUT.items() if package not in teams]
@@ -500,7 +500,7 @@ def strangers(archive: Path, pinned: str | None = None) -> set[str]:
 
     ``pinned`` is the text of ``requirements.txt``.
     """
-    pinned = (ROOT / requirements.PINNED).read_text("utf-8") if pinned is None else pinned
+    pinned = (ROOT / "requirements.txt").read_text("utf-8") if pinned is None else pinned
     records = {
         name.removesuffix("/RECORD"): content.decode()
         for name, content in _entries(archive)

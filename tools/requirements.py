@@ -1,7 +1,7 @@
 """Read the requirements files: the required packages and the pins.
 
-``requirements.in`` is Baton's, ``requirements-app.in`` is the team's, and ``make lock`` pins both in
-``requirements.txt``. No network.
+``make lock`` pins ``requirements.in`` (Baton's) and ``requirements-app.in`` (the team's) in ``requirements.txt``. It
+pins ``requirements-dev.in``, which includes both, in ``requirements-dev.txt``. No network.
 """
 
 import re
@@ -12,8 +12,12 @@ from typing import Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-SOURCES: Final = ("requirements.in", "requirements-app.in")
-PINNED: Final = "requirements.txt"
+SOURCES: Final = {
+    "requirements.in": "requirements.txt",
+    "requirements-app.in": "requirements.txt",
+    "requirements-dev.in": "requirements-dev.txt",
+}
+"""Each file with requirements -> the file with its pins."""
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 
 
@@ -24,12 +28,12 @@ def pins(text: str) -> dict[str, str]:
 
 
 def unsatisfied(root: Path) -> Iterator[str]:
-    """Yield a message for each line of the files ``SOURCES`` that the pins of ``PINNED`` do not satisfy."""
-    pinned = pins((root / PINNED).read_text("utf-8"))
-    for source in SOURCES:
-        file = root / source
-        lines = file.read_text("utf-8").splitlines() if file.exists() else []
-        for line in filter(None, (line.partition("#")[0].strip() for line in lines)):
+    """Yield a message for each line of ``SOURCES`` that the pins do not satisfy. A missing file is an empty file."""
+    for source, file in SOURCES.items():
+        pinned = pins(_text(root / file))
+        for line in filter(None, (line.partition("#")[0].strip() for line in _text(root / source).splitlines())):
+            if line.removeprefix("-r ") in SOURCES:
+                continue
             try:
                 wanted = Requirement(line)
             except InvalidRequirement:
@@ -37,9 +41,13 @@ def unsatisfied(root: Path) -> Iterator[str]:
                 continue
             version = pinned.get(canonicalize_name(wanted.name))
             if version is None:
-                yield f"{PINNED} has no pin for {wanted.name}, which {source} names"
+                yield f"{file} has no pin for {wanted.name}, which {source} names"
             elif not wanted.specifier.contains(version, prereleases=True):
-                yield f"{PINNED} pins {wanted.name} {version}, and {source} requires {wanted.specifier}"
+                yield f"{file} pins {wanted.name} {version}, and {source} requires {wanted.specifier}"
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8") if file.exists() else ""
 
 
 def brought_by(source: str, pinned: str) -> set[str]:

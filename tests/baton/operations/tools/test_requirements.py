@@ -58,6 +58,17 @@ def test_each_unsatisfied_requirement_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_the_pins_of_the_development_packages_are_compared_too(tmp_path: Path) -> None:
+    """Bug: `make upgrade-check` did not say that a release with a new development package needs `make lock`."""
+    both = tree(tmp_path, batons="cryptography\n", teams="")
+    (both / "requirements-dev.in").write_text("-r requirements.in\n-r requirements-app.in\npytest>=9\nmoto\n", "utf-8")
+    (both / "requirements-dev.txt").write_text("cryptography==46.0.1\npytest==8.4.2\n", "utf-8")
+    assert list(requirements.unsatisfied(both)) == [
+        "requirements-dev.txt pins pytest 8.4.2, and requirements-dev.in requires >=9",
+        "requirements-dev.txt has no pin for moto, which requirements-dev.in names",
+    ]
+
+
 def test_the_packages_of_the_team_are_those_that_its_file_needs() -> None:
     """They are the named packages and their dependencies. A package that Baton needs too is in both lists."""
     of_the_team = {"some-payments", "jwcrypto", "cryptography", "cffi"}
