@@ -27,25 +27,24 @@ class Decorators:
     ) -> Decorator:
         """Decorate a view below ``@app.route``: it runs only for a verified caller whose login is live.
 
-        The view gets the caller, the body if ``body`` is given, the query if ``query`` is given, then the path
-        parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
+        The view gets the caller, the body and the query (each if declared here), then the path parameters by name. It
+        returns an ``Answer`` or raises a refusal of ``errors``.
 
         Args:
-            body: the shape of the JSON. Without it the body must be empty or ``{}``.
-            query: the query parameters. Without it the query must be empty.
-            scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
-            role: one role, or several roles, of which the login must have one; otherwise 403 ``insufficient_role``.
-            acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
-            step_up: require that the person proves a factor again for this request; otherwise 401 ``step_up_required``.
-            bound: require a login that is bound to a key or a secret; otherwise 401 ``signature_required``.
-            attested: refuse logins without evidence of a genuine app; otherwise 403 ``attestation_required``.
+            body: the shape of the JSON. Without it, the body must be empty or ``{}``.
+            query: the query parameters. Without it, the query must be empty.
+            scope: the required words of the client's scope, else 403 ``insufficient_scope``.
+            role: one or several roles. The login must have one of them, else 403 ``insufficient_role``.
+            acr: the lowest accepted level of the login, else 401 ``insufficient_acr``.
+            step_up: require a factor, proved again for this request, else 401 ``step_up_required``.
+            bound: require a login that is bound to a key or a secret, else 401 ``signature_required``.
+            attested: require evidence of a genuine app, else 403 ``attestation_required``.
             once: run the view once for each ``Idempotency-Key``. For 24 hours, a retry gets the stored answer.
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, if the view does not take the arguments that its route passes, or if an argument here
-                is invalid: for example, the client registry does not have the scope or role, or ``step_up`` and
-                ``query`` are both given.
+            TypeError: at import, if an argument is invalid or the view does not match its route. docs/baton/routes.md
+                lists the mistakes.
 
         """
         spec = RouteSpec(
@@ -74,12 +73,11 @@ class Decorators:
     ) -> Decorator:
         """Decorate the view of a page, below ``@app.route``, as ``signed`` does.
 
-        A browser that opens the page without a login is sent to the login page: 303 to ``login?next=...``. Every other
-        request without a login gets 401.
+        Without a login, a browser that opens the page gets 303 to ``login?next=...``. Any other request gets 401.
 
         Args:
-            login: the path of your login page on this site, such as ``/login``. The login page must check the
-                parameter ``next`` before it uses the value.
+            login: the path of your login page on this site, such as ``/login``. That page must check the parameter
+                ``next`` before it uses the value.
             form: the fields of an HTML form, all ``str``. The view gets a dict of the fields that are not empty.
             query: as for ``signed``.
             scope: as for ``signed``.

@@ -21,10 +21,10 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """A ``Done`` without a new write. Only ``consume_nonce`` and ``consume_ticket`` return it.
+    """A ``Done`` without a new write: the value was consumed before, with the same ``mark``.
 
-    The value was consumed before, with the same ``mark``: by an earlier try of this storage call, or by an earlier
-    request that this request repeats. After an earlier try, all other methods return a plain ``Done``.
+    An earlier try of this storage call consumed the value, or an earlier request that this request repeats. Only
+    ``consume_nonce`` and ``consume_ticket`` return this.
     """
 
 

@@ -128,11 +128,11 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """The answer to an earlier request with this attempt is out of date. This request ended no login.
+    """The answer to an earlier request with this attempt is out of date.
 
     An exchange gets this error if the child of its token was exchanged too (E7). A retry of a registration or login
-    gets it if the login has ended, its first token was exchanged, or the retry has another key or client. The retry
-    also gets it if the account was deleted, or if the identity of the login (such as Apple) was unlinked.
+    gets it if the login has ended, its first token was exchanged, or its identity (such as Apple) was unlinked. The
+    retry also gets it if its key or client differs.
     """
 
     status = 409
@@ -145,7 +145,7 @@ class Superseded(InvalidRequest):
 
 
 class NotFound(Refusal):
-    """The resource does not exist, or it belongs to another account. Both cases give the same answer.
+    """The resource does not exist, or it belongs to another account.
 
     This is also the answer if the deployment, the client or the account does not have the feature of the route.
     """
@@ -206,8 +206,7 @@ class LoginRequired(InvalidToken):
 class TooManyRequests(Refusal):
     """A rate limit is reached, or the account has no room for another login.
 
-    Rate limits are checked before the password or code. So a reached limit does not show whether the password or code
-    is right.
+    Baton checks a rate limit before the password or code that the limit protects.
     """
 
     status = 429
@@ -242,8 +241,8 @@ class Unavailable(Refusal):
 class TryAgain(Unavailable):
     """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    A view raises `TryAgain` to give this answer. The view must do this before it has any effect, because the repetition
-    runs the view again, also on a route with ``once=True``.
+    A view may raise `TryAgain` only before it has any effect. The repetition runs the view again, even with
+    ``once=True``.
     """
 
     code = "unavailable"

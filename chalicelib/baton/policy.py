@@ -26,11 +26,13 @@ class MechanismName(StrEnum):
 class Mechanism(Struct, frozen=True):
     """The lifetimes and the renewal rule of the tokens of one login.
 
-    ``access_s``: the life of the token that is sent on calls, in seconds. ``idle_s``: a login ends if it is not renewed
-    for this many seconds. ``absolute_s``: a login always ends after this many seconds. ``renewable``: the token for
-    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation. So each token can be used
-    for renewal only once. Without ``single_use``, a token can be used for renewal repeatedly. ``one_token``: the same
-    token is sent on calls and exchanged (``token_use`` is ``both``). ``slides``: use extends the login.
+    - ``access_s``: the life of the token that is sent on calls, in seconds.
+    - ``idle_s``: the idle limit. A login ends if it is not renewed for this many seconds.
+    - ``absolute_s``: the absolute limit. A login always ends after this many seconds.
+    - ``renewable``: the token for calls can be renewed.
+    - ``single_use``: renewal is an exchange, so each token can be used for renewal only once.
+    - ``one_token``: the same token is sent on calls and exchanged (``token_use`` is ``both``).
+    - ``slides``: use extends the login.
     """
 
     name: MechanismName

@@ -24,10 +24,11 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
-    ``path`` is not decoded and includes the stage prefix. ``query`` has the decoded names and values, in order.
-    ``fields`` maps the name of each header field, in lower case, to its values in order. ``source`` is the address that
-    the gateway saw. If the request has the secret of a CDN (``BATON_ORIGIN_SECRET``), ``source`` is the address of the
-    viewer.
+    - ``path``: not decoded, with the stage prefix.
+    - ``query``: the decoded names and values, in order.
+    - ``fields``: the name of each header field, in lower case, with its values in order.
+    - ``source``: if the request has the secret of a CDN (``BATON_ORIGIN_SECRET``), the address of the viewer.
+      Otherwise the address that the gateway saw.
     """
 
     method: str
@@ -75,14 +76,16 @@ class Cookie(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """The return value of a view.
 
-    ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
-    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. A shared cache may
-    keep an answer only if the route is public and the answer sets no cookie.
+    - ``body``: ``None``, or a struct, dict or list, which is written as JSON. ``str`` and ``bytes`` need
+      ``media_type``.
+    - ``cache_s``: how long a cache may keep the answer, in seconds; 0 is ``no-store``. A shared cache may keep the
+      answer only if the route is public and the answer sets no cookie.
 
-    A header with a line break, or a header that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
-    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``X-Content-Type-Options``, ``Content-Length``,
-    ``Connection``, ``Transfer-Encoding``), is a defect: the answer is 500. A status that is not from 200 to 599 is a
-    defect too, and so is a body with 204, 205 or 304.
+    Each of these is a defect, and the client gets 500:
+
+    - a header with a line break, or a header that Baton or the gateway sets (docs/baton/routes.md lists them)
+    - a status that is not from 200 to 599
+    - a body with status 204, 205 or 304
     """
 
     status: int = 200
@@ -108,8 +111,9 @@ class Answer(Struct, frozen=True):
 class StepUp(Struct, frozen=True):
     """How recently, and at which level, a person must have proved a factor again (RFC 9470).
 
-    ``max_age`` is the maximum age of the proof in seconds. ``acr`` is its lowest accepted level. ``"account"`` means
-    ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``.
+    - ``max_age``: the maximum age of the proof, in seconds.
+    - ``acr``: the lowest accepted level. ``"account"`` means ``aal2`` if the logins of the account need a second
+      factor, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S
@@ -126,8 +130,8 @@ class StepUp(Struct, frozen=True):
 class Once(Struct, frozen=True):
     """Run the view once for each ``Idempotency-Key``. A repeated request gets the stored answer.
 
-    If a run stopped without an answer, ``retry_safe`` decides about the next request with this key. True: a second run
-    does no harm, so the view runs again. False: Baton answers 409 ``outcome_unknown``.
+    If a run stopped without an answer, a repeated request gets 409 ``outcome_unknown``. With ``retry_safe``, the view
+    runs again instead. Set ``retry_safe`` only if a second run does no harm.
     """
 
     retry_safe: bool = False
@@ -189,8 +193,12 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
 class Route(RouteSpec, frozen=True):
     """A route of Baton's own.
 
-    ``view`` gets the caller (or the message, where ``signed`` is false), the body if ``body`` or ``form`` is given, the
-    query if ``query`` is given, then the path parameters by name.
+    ``view`` gets, in this order:
+
+    - the caller, or the message if ``signed`` is false
+    - the body, if ``body`` or ``form`` is given
+    - the query, if ``query`` is given
+    - the path parameters, by name
     """
 
     method: str
@@ -201,7 +209,7 @@ class Route(RouteSpec, frozen=True):
 def source_network(source: str) -> str:
     """Return the source of a request: an IPv4 address, or the /64 network of an IPv6 address (one subscriber).
 
-    A source that is not an IP address is returned unchanged: a gateway may write sources in its own form.
+    A source that is not an IP address is returned unchanged.
     """
     if ":" not in source:
         return source

@@ -144,9 +144,9 @@ class Baton(Decorators, TeamFunctions):
 
         Args:
             environ: used in place of the environment of the process.
-            claims: a pure function that returns the claims to add to a JWT and to an introspection answer. They must be
-                at most 1 KB as JSON, without registered claims. If the function raises or breaks one of these rules,
-                the answer is 503. No login is lost: after you correct the function, a repeated request gets the token.
+            claims: a pure function that returns the claims to add to a JWT and to an introspection answer: at most 1 KB
+                as JSON, without registered claims. If the function raises or breaks one of these rules, the answer is
+                503.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.
@@ -200,8 +200,8 @@ class Baton(Decorators, TeamFunctions):
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. A failure is only logged.
 
-        The name of the event is ``app_`` and 1 to 60 letters, digits or ``_``; otherwise ``ValueError``. ``facts`` are
-        in the audit row only. They must not contain a secret.
+        - ``event``: ``app_`` and 1 to 60 letters, digits or ``_``. Any other name raises ``ValueError``.
+        - ``facts``: in the audit row only. They must not contain a secret.
         """
         if not is_app_event(event):
             raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")

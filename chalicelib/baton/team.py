@@ -37,7 +37,8 @@ class TeamFunctions:
     def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
 
-        The function gets the id of the account. The member ``app`` of the export is the function's result, as JSON.
+        The export has the function's result, as JSON, in the member ``app``.
+
         Raises ``RuntimeError`` if a function is already registered.
         """
         if self._on_export is not None:
@@ -48,10 +49,12 @@ class TeamFunctions:
     def on_delete(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that deletes what your app stores about an account.
 
-        The Lambda function ``jobs`` calls your function after the deletion of the account. A second call for the same
-        account is possible, even after a success. If your function raises, ``jobs`` calls it again, up to three calls
-        in all. After the third failure an alarm fires. Raises ``RuntimeError`` if a function is already registered, or
-        if the deployment has no queue (``BATON_MAIL_QUEUE``).
+        After the deletion of an account, the Lambda function ``jobs`` calls your function at least once: a second call
+        for the same account must succeed. If your function raises, ``jobs`` calls it again. After three failures, an
+        alarm fires.
+
+        Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
+        (``BATON_MAIL_QUEUE``).
         """
         if self._on_delete is not None:
             raise RuntimeError("on_delete was called before: one function deletes all that your app stores")
@@ -65,10 +68,11 @@ class TeamFunctions:
     def migrate_with(self, hook: "Callable[[str, str], Migrated | None]", *, until: "date") -> None:
         """Register ``hook(email, password)``, which checks a password in another system when a person first logs in.
 
-        Baton calls the hook at a login in two cases: the address has no account here, or it has an account that was
-        imported with ``"migrate": true`` and has no password yet. From 00:00 UTC of the day ``until``, Baton no longer
-        calls the hook. The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``.
-        If the hook raises or takes more than three seconds, the login gets 503. docs/baton/moving.md has the details.
+        The hook returns ``Migrated`` if the password is right in the other system, otherwise ``None``. If the hook
+        raises or takes more than three seconds, the login gets 503. From 00:00 UTC of the day ``until``, Baton no
+        longer calls the hook.
+
+        docs/baton/moving.md lists the logins that call the hook.
 
         Raises ``RuntimeError`` if a hook is already registered, and ``ValueError`` if ``until`` is more than 366 days
         ahead.

@@ -23,8 +23,8 @@ from chalicelib.baton.policy import (
 class TicketPurpose(Struct, frozen=True):
     """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
 
-    ``prefix`` begins the text of a ticket, so secret scanners can find a leaked ticket. ``life_s`` is the longest life
-    of a ticket: a single ticket may have a shorter life.
+    ``prefix`` begins the text of a ticket: secret scanners can search for it. ``life_s`` is the longest life of a
+    ticket, in seconds.
     """
 
     name: str

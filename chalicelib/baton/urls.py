@@ -84,7 +84,7 @@ def is_page_origin(origin: str) -> bool:
 def may_be_same_site(origin: str, issuer: str) -> bool:
     """Check whether two hosts can be of one site: their last two labels are equal.
 
-    Only the Public Suffix List can decide whether they are of one site. This check finds obvious mistakes.
+    This check finds obvious mistakes. Only the Public Suffix List can decide.
     """
     host, own = urlsplit(origin).hostname or "", urlsplit(issuer).hostname or ""
     return host == own or (len(host.split(".")) > 1 and host.split(".")[-2:] == own.split(".")[-2:])

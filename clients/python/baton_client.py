@@ -106,14 +106,14 @@ class BatonError(Exception):
 
     BatonError
     ├── NotLoggedIn            there is no session: show the login screen
-    │   └── LoggedOut          the session has just ended; `reason` says why
-    ├── Offline                no answer in time; the session is kept: try again when there is a network
-    ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
-    ├── StorageUnavailable     the record cannot be read or written now; the session is kept
-    ├── BrokenStorage          the record cannot be parsed, or a newer client wrote it: nothing was sent, nothing ended
+    │   └── LoggedOut          the session has just ended: show `reason` and the login screen
+    ├── Offline                no answer in time; the session is kept: try again later
+    ├── AnswerLost             the outcome of a call is unknown: check it before you repeat the call
+    ├── StorageUnavailable     the record cannot be read or written now; the session is kept: try again later
+    ├── BrokenStorage          the record cannot be parsed, or a newer client wrote it
     └── Refused                the server returned an error: switch on `code`
 
-    `kind` is the name of the error in Baton's clients for all programming languages.
+    `kind` is the name of the error in Baton's clients for all languages.
     """
 
     kind = "error"
@@ -128,9 +128,9 @@ class NotLoggedIn(BatonError):
 class LoggedOut(NotLoggedIn):
     """The session has ended and has been removed from the storage.
 
-    `reason` is the server's end reason (`reuse`, `logout`, `password_changed`, ...), or its error code if it gave no
-    reason. This client itself sets `reuse` if it detected a copy of the device (rule 8), and `key_lost` if the key of
-    the device does not exist any more. `confirmed` is false if the server has not yet confirmed the end of the login.
+    - `reason`: the server's end reason, such as `password_changed`, or its error code if it gave no reason. This client
+      sets `reuse` if it detected a copy of the device (rule 8), and `key_lost` if the device's key is missing.
+    - `confirmed`: false if the server has not yet confirmed the end of the login.
     """
 
     kind = "logged_out"
@@ -158,10 +158,11 @@ class Offline(_Unanswered):
 class AnswerLost(_Unanswered):
     """The call was sent, and there is no answer that says whether it took effect. The session is kept.
 
-    A repeated call could take effect twice: each sending has a new signature, so the server cannot recognise the
-    repetition. Check the outcome first, or send an `idempotency_key` to a route that supports it. If the server
-    answered `check_outcome`, `__cause__` is its refusal. `last` is what came instead of an answer, for example the page
-    of a firewall.
+    A repeated call could take effect twice. Check the outcome first, or send an `idempotency_key` with the call if the
+    route supports it.
+
+    - `__cause__`: the refusal, if the server answered `check_outcome`.
+    - `last`: describes what came instead of an answer, such as the page of a firewall.
     """
 
     kind = "answer_lost"
@@ -170,8 +171,8 @@ class AnswerLost(_Unanswered):
 class StorageUnavailable(BatonError):
     """The record cannot be read or written at this moment: the disk is full, or locked. The session is kept.
 
-    A request may have been sent before, for example an exchange whose answer could not be stored. The next call repeats
-    this exchange with the same attempt. `__cause__` is the error of the storage.
+    A request may already have been sent. If it was an exchange, the next call repeats it with the same attempt.
+    `__cause__` is the error of the storage.
     """
 
     kind = "storage_unavailable"
@@ -213,8 +214,7 @@ class Refused(BatonError):
 class DeviceKey:
     """A device's private key. `data` is PKCS #8 in base64.
 
-    If `store` is not `pkcs8`, another library of Baton made the key, and `data` is the handle of the key in that store.
-    This client cannot use the key.
+    If `store` is not `pkcs8`, `data` is only a handle of the key, and this client cannot use the key.
     """
 
     data: str = field(repr=False)
@@ -268,9 +268,10 @@ class DeviceKey:
 class Session:
     """One login: its tokens, and the attempt for the exchange of these tokens (rule 1).
 
-    `expires_at` is when the access token expires, in seconds of the server's clock. With the mechanism `exchange`, both
-    tokens are the same string. With the mechanism `long_lived`, `refresh_token` is `None`. An unbound login has no
-    `key_id`. Only an HMAC login has a `secret`.
+    - `refresh_token`: with the mechanism `exchange`, the same string as `access_token`. With `long_lived`, `None`.
+    - `expires_at`: when the access token expires, in seconds of the server's clock.
+    - `key_id`: `None` for an unbound login.
+    - `secret`: only for an HMAC login.
     """
 
     device_id: str
@@ -327,13 +328,13 @@ class Identity:
 class Proof:
     """What a person proves for a step-up, or for a login that needs a second factor.
 
-    For a step-up, set one or two of `password`, `totp` (the code of an authenticator app) and `passkey`. Or set
-    `identity`, alone or with `totp`. If the account has a second factor, the password alone is not sufficient. For a
-    login, set only the second factor.
+    - For a step-up, set one or two of `password`, `totp` and `passkey`, or set `identity`, alone or with `totp`. If the
+      account has a second factor, the password alone is not sufficient.
+    - For a login, set only the second factor.
 
-    An argument of the type `Given` is the password, a `Proof`, or a dictionary with the members of a `Proof`. `passkey`
-    is a function that calls the platform: it gets the options and returns the answer, both as WebAuthn JSON. If your
-    app has already fetched the options and called the platform, `passkey` is the answer.
+    - `totp`: the code of an authenticator app.
+    - `passkey`: a function that gets the WebAuthn options and returns the answer of the platform. If your app already
+      has this answer, `passkey` is the answer.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -356,9 +357,10 @@ class Proof:
     def members(
         self, options: Callable[[], dict[str, Any]], nonce: Callable[[str], str] | None = None
     ) -> dict[str, Any]:
-        """Return this proof as members of the request body. `options` fetches the options for a passkey.
+        """Return this proof as members of the request body.
 
-        `nonce` makes the nonce for a provider. It is `None` at a login, which does not accept an identity.
+        - `options`: fetches the options for a passkey.
+        - `nonce`: makes the nonce for a provider. It is `None` at a login, which does not accept an identity.
         """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         if self.passkey is not None:
@@ -376,8 +378,7 @@ class Proof:
 class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
-    The signature shows the server that this is a known device. Wrong passwords of strangers therefore cannot block the
-    device. The signature also names the last login: if that login is still active, the server ends it.
+    By the signature, the server recognises the device. If the last login is still active, the server ends it.
     """
 
     key_id: str
@@ -388,8 +389,7 @@ class LastSecret:
 class Revocation:
     """A login that has ended on this device. It is kept until the server answers its revocation, at most 30 days.
 
-    `key` is set if the record has dropped the device's key, because another device has a copy of it (rule 8). Only the
-    revocation still needs the key.
+    `key` is the device's key, if the record no longer has it because another device has a copy (rule 8).
     """
 
     token: str = field(repr=False)
@@ -415,8 +415,7 @@ class Ended:
 class State:
     """What an app shows. Until the next login, `reason` and `at` say why and when the last session ended.
 
-    `reason` has the values of `LoggedOut.reason`. `None`: there was no login, a session is active, or your app has
-    ended the login by `forget`, `logout_everywhere` or `delete_account`.
+    `reason` has the values of `LoggedOut.reason`. It is `None` if there is no end to explain, such as after `forget`.
     """
 
     signed_in: bool
@@ -427,10 +426,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that a device stores. The key is kept after a session ends: the server recognises the device by its key.
+    """All that a device stores.
 
-    `last` is kept after an HMAC session, until the next login. A revocation is kept until Baton has answered it, for at
-    most 30 days. The record has at most eight revocations: a further one replaces the oldest.
+    - `key`: kept after a session ends, because the server recognises the device by its key.
+    - `last`: kept from the end of an HMAC session until the next login.
+    - `revocations`: at most eight. A further revocation replaces the oldest.
     """
 
     session: Session | None = None
@@ -457,8 +457,7 @@ class Record:
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
         """Return the record without the session. Keep the key, unless `reason` is `reuse`, `replaced` or `key_lost`.
 
-        `reuse` and `replaced`: another device has a copy of the key. `replaced` means that the other device used
-        this key for a new login, which ended this session.
+        `reuse` and `replaced` mean that another device has a copy of the key.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
@@ -657,8 +656,7 @@ class MemoryStorage:
 class FileStorage:
     """A record in a file that only its owner can read. Several processes can share it.
 
-    A lock file is held while the record is read or replaced, never while a process waits for the network: a process
-    that is suspended during an exchange must not block the others.
+    A lock file is held while the record is read or replaced, never while a process waits for the network.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -758,9 +756,9 @@ class Answer:
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
-        """Return the server's time: header `Baton-Time`. If it is missing: member `server_time` of a `no-store` answer.
+        """Return the server's time: header `Baton-Time`, else member `server_time` of a `no-store` answer.
 
-        Return `None` for an answer with header `Age`: a cache stored this answer, so its time is too old (rule 9).
+        Return `None` for an answer from a cache (header `Age`): its time is too old (rule 9).
         """
         if "age" in self.headers:
             return None
@@ -1175,8 +1173,8 @@ class BatonClient:
     def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
         """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
 
-        If another process changes the record, this client finds the change at the next call of a method that reads the
-        record. A listener must be quick. An error of a listener goes to `sys.excepthook`, not to the caller.
+        A listener must be quick. Its errors go to `sys.excepthook`. The client finds a change by another process when a
+        method next reads the record.
         """
         entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
         self._listeners.append(entry)
@@ -1194,9 +1192,9 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
-        `mail_session` is the result of `start_registration`, and `code` is the code in its mail. If the server requires
-        both and you give neither, it refuses with `verification_required`. Returns a `LoginStep` if logins with this
-        `client_id` require a second factor: enrol a factor with the step.
+        - If the server refuses with `verification_required`, give `mail_session`, the result of `start_registration`,
+          and `code` from its mail.
+        - If the result is a `LoginStep`, enrol a second factor with this step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
@@ -1212,12 +1210,14 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
 
-        A `Session` and a `LoginStep` both mean that the password was right. A `LoginStep` waits for a second factor.
-        After a restart, `pending_step` returns it. `second_factor` is a function that gets the step and returns a
-        `Proof` from the person. After a wrong proof, the client calls the function again: `step.refusal` is then the
-        refusal of this proof. After the fifth wrong proof, `login` raises the refusal. If the function returns `None`,
-        `login` returns the step. If the function raises an error, `login` raises it too. `deadline_s` is for all
-        requests together. The time that the function takes does not count.
+        If the login needs a second factor, the client calls `second_factor` with a `LoginStep`:
+
+        - The function returns a `Proof` from the person. After a wrong code, the client calls the function again, and
+          `step.refusal` is the refusal of this code. After the fifth wrong code, `login` raises the refusal.
+        - If the function returns `None`, `login` returns the step, as it does without the function. After a restart,
+          `pending_step` returns the step.
+
+        `deadline_s` limits all requests together, without the time that the function takes.
         """
         patience = self._patience(deadline_s)
         step = self._begin("/login", email, password, device_name, patience)
@@ -1260,8 +1260,9 @@ class BatonClient:
     def restore(self, get: AskPlatform, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Restore a login on this new phone: `get` calls the platform for the restore key of the old phone.
 
-        A repetition after `Offline` or a crash is safe. After `Refused`, let the person log in. If its code is
-        `unknown_passkey`, the old login has ended: let the platform clear the restore key.
+        - A repetition after `Offline` or a crash is safe.
+        - After `Refused`, let the person log in.
+        - If the code of `Refused` is `unknown_passkey`, also let the platform clear the restore key.
         """
         return self._begin_by_credential("/login/restore", get, device_name, deadline_s)
 
@@ -1284,11 +1285,14 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Log in with an account at an identity provider. A repetition after `Offline` or a crash is safe.
 
-        Usually, `sign_in` is a function. It gets a nonce, shows the sheet of the provider with this nonce, and returns
-        the id_token, or a dictionary with `id_token` and `authorization_code`. If your app called `provider_nonce` and
-        showed the sheet itself, `sign_in` is the id_token or the dictionary, not a function. After `Refused` with code
-        `identity_unknown`, ask the person whether to create an account. If yes, call this again with `create=True`. The
-        other arguments and the results are those of `login`.
+        `sign_in` is a function: it gets a nonce, shows the sheet of the provider with this nonce, and returns the
+        id_token, or a dictionary with `id_token` and `authorization_code`. If your app called `provider_nonce`,
+        `sign_in` is the id_token or this dictionary.
+
+        After `Refused` with code `identity_unknown`, ask the person whether to create an account. If yes, call this
+        again with `create=True`.
+
+        The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
@@ -1361,8 +1365,10 @@ class BatonClient:
     def attest(self, *, deadline_s: float | None = DEADLINE_S) -> str:
         """Attest this login with evidence of the app. Return what is attested now: `app`, `tee` or `strongbox`.
 
-        Call this if a route requires it (`attestation_required`), or if the login began without evidence. A repetition
-        after `Offline` is safe. After `Refused` with action `attest`, wait an hour before you call this again.
+        Call this if a route answers `attestation_required`, or if the login began without evidence.
+
+        - After `Offline`, a repetition is safe.
+        - If `attest` raises `Refused` with action `attest`, wait an hour before you call it again.
         """
         evidence = self._made_evidence(self._stored(), self._patience(deadline_s))
         sent = {"attestation": evidence}
@@ -1384,11 +1390,10 @@ class BatonClient:
         return self._exchange(self._current(), patience)
 
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
-        """End this session. First, one write removes the session from this device. This step needs no network.
+        """End this session, also without a network. Return whether the server has confirmed the end.
 
-        Then one request within `deadline_s` revokes the login at the server. Returns whether the server has confirmed
-        the end. After a lost answer, the record keeps the revocation, and a later method call sends it, also after a
-        restart.
+        `deadline_s` limits the wait for the server. After `False`, your app needs to do nothing: a later method call
+        sends the revocation, also after a restart.
         """
         at = int(self.now())
         self._change(lambda now: now.revoked("logout", at))
@@ -1405,9 +1410,9 @@ class BatonClient:
     ) -> None:
         """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
-        After `Offline` this device keeps its session, but the server may have ended all sessions. It is safe to call
-        this method again: if an earlier call ended all sessions, it returns as usual. `LoggedOut` means that this
-        session has ended for another reason, so this call did not end the other sessions.
+        - After `Offline`, this device keeps its session, but the server may have ended all sessions. A repetition is
+          safe.
+        - After `LoggedOut`, this session has ended for another reason. The call did not end the other sessions.
         """
         ended = self.session
         try:
@@ -1444,13 +1449,16 @@ class BatonClient:
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Answer:
-        """Send a signed call and return its 2xx answer. `path` must be percent-encoded. It is appended to `base_url`.
+        """Send a signed call and return its 2xx answer.
 
-        `confirm` is called for a proof if the operation requires a step-up. `grant` is a grant from `step_up`.
+        - `path`: percent-encoded, appended to `base_url`.
+        - `confirm`: called for a proof if the operation requires a step-up.
+        - `grant`: a grant from `step_up`.
+        - `repeat`: give `True` only if two executions do no harm.
+        - `idempotency_key`: 16 to 128 visible characters. Give it only to a route that supports it.
 
-        If there is no answer, the client repeats a safe method, and any call with `repeat=True` or `idempotency_key`.
-        Other calls raise `AnswerLost`. Give `repeat=True` only if two executions do no harm. Give an `idempotency_key`
-        (16 to 128 visible characters) only to a route that supports it.
+        If the answer is lost, the client repeats a safe method, and any call with `repeat=True` or `idempotency_key`.
+        Every other call raises `AnswerLost`.
         """
         return self._call(
             method,
@@ -1478,8 +1486,8 @@ class BatonClient:
     ) -> str:
         """Send a proof for one exact request. Return the grant, which is valid for one `call` within five minutes.
 
-        The server accepts a code of an authenticator app once. To be able to send the code again after a lost answer,
-        give your own `attempt` in the first call, and the same `attempt` again.
+        After a lost answer, the server accepts the same code of an authenticator app only with the same `attempt`.
+        Therefore, give your own `attempt` in the first call, and the same `attempt` in the repetition.
         """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
@@ -1545,11 +1553,8 @@ class BatonClient:
     def upgrade_to_passkey(self, create: AskPlatform, name: str = "") -> dict[str, Any]:
         """Add a passkey without asking the person (conditional create).
 
-        Call this right after a login by password or at an identity provider.
-
-        Your app may ignore the errors of this method: the login stays active. The platform can refuse without a message
-        to the person: this method then raises the error of `create`. Baton refuses the upgrade if the login began more
-        than five minutes ago (`step_up_required`).
+        Call this right after a login by password or at an identity provider. After five minutes, Baton refuses the
+        upgrade (`step_up_required`). Your app may ignore every error, also of `create`: the login stays active.
         """
         return self._add_passkey(create(self._options("/me/passkeys/upgrade-options")), name)
 
@@ -1560,8 +1565,8 @@ class BatonClient:
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
         """Make a restore key for this device, and register it at the server.
 
-        `create` calls the platform to make the key. Call this method right after a login. Your app may ignore the
-        errors of this method: the login stays active. A login that is older than five minutes needs `confirm`.
+        `create` calls the platform to make the key. Call this right after a login: after five minutes, it needs
+        `confirm`. Your app may ignore every error: the login stays active.
         """
         credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
         self.call("PUT", "/me/restore-key", json={"credential": credential}, confirm=confirm, repeat=True)
@@ -1622,8 +1627,9 @@ class BatonClient:
     def handover(self, client_id: str, next_page: str = "/") -> str:
         """Return a code that logs a browser in to the client `client_id`. It is valid for one minute and one use.
 
-        In the system browser, open `<base URL>/session/open#<code>`: the person confirms with a button on this page.
-        In an embedded view, send the code as header `Baton-Handover` with the first request, `GET /session/open`.
+        - System browser: open `<base URL>/session/open#<code>`. The person confirms with a button on this page.
+        - Embedded view: load `<base URL>/session/open` with the header `Baton-Handover: <code>`.
+
         `next_page` is the path that the browser opens afterwards.
         """
         asked = {"client_id": client_id, "next": next_page}
@@ -1669,8 +1675,7 @@ class BatonClient:
     ) -> str:
         """Send a code to a new address for the account. Return the `mail_session` for `change_address`.
 
-        The `mail_session` is valid for an hour. Give either `password` or `confirm`. `confirm` is a function that gets
-        a `Proof` from the person.
+        The `mail_session` is valid for an hour. Needs a proof: give `confirm` or `password`, as for `end_device`.
         """
         body = {"new_email": new_email, **({"language": language} if language else {})}
         asked = _confirming(password, confirm)
@@ -1696,10 +1701,12 @@ class BatonClient:
         self._ask(request, lambda answer: answer, self._patience(deadline_s))
 
     def use_link(self, link: str, *, new_password: str | None = None, deadline_s: float | None = DEADLINE_S) -> None:
-        """Reset the password with the link of a mail, or, without `new_password`, prove the address of the account.
+        """Reset the password, or prove the address of the account, with the link of a mail.
 
-        `link` is the URL, or its part after `#t=`. The link works on any device. To prove the address, the person must
-        be logged in to the account. `Refused` with code `invalid_code`: the link cannot be used any more.
+        - With `new_password`, this resets the password.
+        - Without `new_password`, this proves the address: the person must be logged in to the account.
+        - `link` is the URL, or its part after `#t=`. It works on any device.
+        - After `Refused` with code `invalid_code`, the link cannot be used any more.
         """
         ticket = link.rpartition("#t=")[2]
         if new_password is None:
@@ -2300,10 +2307,12 @@ class BatonClient:
 class LoginStep:
     """The second step of a login: it proves a second factor, or enrols one. It survives a restart, until `expires_at`.
 
-    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `expires_at` is the
-    time by the server's clock at which this unfinished login expires. `problem` is the answer that asked for a factor.
-    `refusal` is the refusal of the last proof, `None` before the first proof and after a restart. `recovery_codes` are
-    the codes that an enrolment made: show them once.
+    - `factors`: the kinds of factors that the account can prove.
+    - `enrol`: the kinds of factors that the account can enrol.
+    - `expires_at`: when this unfinished login expires, in seconds of the server's clock.
+    - `problem`: the answer that asked for a factor.
+    - `refusal`: the refusal of the last proof. `None` before the first proof and after a restart.
+    - `recovery_codes`: the codes that an enrolment made. Show them once.
     """
 
     done = False  # A `Session`, the other result of `login`, has `done = True`.
@@ -2370,7 +2379,8 @@ class LoginStep:
         To enrol an authenticator app, give a `proof` with two members: `enrolment`, from the result of `enrolment()`,
         and `totp`, the first code of the app.
 
-        After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
+        - After `Refused` with code `invalid_factor`, ask the person for the code again, then call this again.
+        - After `Refused` with code `invalid_session`, log in again.
         """
         return self._prove_within(self._patience(deadline_s), proof, remember_device=remember_device)
 

@@ -26,13 +26,15 @@ class ArrivingIdentity(Struct, frozen=True):
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """The account of a person in another system. ``email`` is canonical. It may be empty if there is an identity.
+    """The account of a person in another system.
 
-    ``source_id`` is the id of the account in the other system. ``password_hash`` is a hash that Baton verifies
-    (``factors/hashes``). ``totp`` is the secret of an authenticator app. ``migrate``: at the first login, the app's
-    function (``Baton.migrate_with``) checks the password. ``second_factor_required``: the person had a second factor
-    that cannot be moved, so the new account requires one. ``identities`` are the identities at providers, by the code
-    of the provider.
+    - ``email``: canonical. It may be empty if there is an identity.
+    - ``source_id``: the id of the account in the other system.
+    - ``password_hash``: a hash that Baton verifies (``factors/hashes``).
+    - ``totp``: the secret of an authenticator app.
+    - ``migrate``: at the first login, the app's function (``Baton.migrate_with``) checks the password.
+    - ``second_factor_required``: the person had a second factor that cannot be moved.
+    - ``identities``: the identities at providers, by the code of the provider.
     """
 
     email: str

@@ -19,11 +19,11 @@ class Accounts(Struct, frozen=True):
     def set_attributes(self, account: AccountId, attributes: Mapping[str, object]) -> None:
         """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
 
-        Your claims function can add them to the next token: it reads them in ``Claims.attributes``. A repetition is
-        safe. ``set_attributes`` does not check who requests the change: your code must check this before the call.
+        Your claims function reads them in ``Claims.attributes``. ``set_attributes`` does not check who requests the
+        change: your code must check this before the call.
 
         Raises:
-            ValueError: the attributes have more than 32 bytes as MessagePack, so shorten the names.
+            ValueError: the attributes have more than 32 bytes as MessagePack.
             TypeError: a value has a type that MessagePack does not have.
             NotFound: the account does not exist, or is not active.
 

@@ -45,13 +45,15 @@ from chalicelib.baton.tokens.source import source_of
 
 
 class AuthSession(Ticket, frozen=True):
-    """The contents of an ``auth_session``. ``key`` is the device's public key, raw, or ``None``.
+    """The contents of an ``auth_session``.
 
-    ``hmac``: the device requests an HMAC secret. ``proved``: the earlier login of this device, if the device signed the
-    first step with the HMAC secret of that login, otherwise ``None``. ``attempt_sent``: the attempt came in
-    ``Idempotency-Key``, so every step must send it again. ``email_proved``: the person has sent back a mailed code in
-    this login, or the account has no address. ``attestation`` is what the device attested at the first step.
-    ``provider`` is the code of the identity provider that vouched for the person in place of a password, or 0.
+    - ``key``: the device's public key, raw.
+    - ``hmac``: the device requests an HMAC secret.
+    - ``proved``: the earlier login of this device whose HMAC secret signed the first step.
+    - ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again.
+    - ``email_proved``: the person has sent back a mailed code in this login, or the account has no address.
+    - ``attestation``: what the device attested at the first step.
+    - ``provider``: the code of the identity provider that vouched for the person in place of a password, or 0.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]

@@ -19,10 +19,12 @@ from chalicelib.baton.tokens.issue import Seconds
 class ListedDevice(Struct, frozen=True, kw_only=True):
     """One login of the account, active or ended.
 
-    ``current``: this login sent the request. ``bound``: the login has a key or an HMAC secret. ``last_exchange_at`` is
-    null before the first exchange. ``restored_from`` is the login of the old phone from which this login was restored.
-    If an app handed this login over to a browser, ``handed_over_from`` is the login of the app. When the login of the
-    app ends, this login ends too.
+    - ``current``: this login sent the request.
+    - ``bound``: the login has a key or an HMAC secret.
+    - ``last_exchange_at``: null before the first exchange.
+    - ``restored_from``: the login of the old phone from which this login was restored.
+    - ``handed_over_from``: the login of the app that handed this login over to a browser. When the login of the app
+      ends, this login ends too.
     """
 
     device_id: str

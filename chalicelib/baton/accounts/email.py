@@ -30,11 +30,14 @@ _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200
 def canonical_email(email: str) -> str:
     """Return the canonical form of an address: NFKC, trimmed, lower case, the domain as A-labels.
 
-    Raises ``InvalidEmail`` unless the canonical form is a dot-atom, ``@`` and a domain of at least two labels
-    (RFC 5321 4.1.2, RFC 6531 3.3). It must have at most 254 bytes of UTF-8. An internationalised domain is mapped as
-    for DNS (UTS 46 nontransitional, RFC 5891). Quoted local parts and address literals are refused. Outside ASCII, only
-    visible letters, marks and numbers are accepted: with other characters, one address could have two canonical forms.
-    A domain may also have the characters ``_IN_DOMAINS_BESIDES``.
+    Raises ``InvalidEmail`` if one of these conditions is false:
+
+    - The canonical form is a dot-atom, ``@`` and a domain of at least two labels.
+    - It has at most 254 bytes of UTF-8.
+    - Outside ASCII, the address has only visible letters, marks and numbers, so it has only one canonical form. Its
+      domain may also have the characters ``_IN_DOMAINS_BESIDES``.
+
+    Source: RFC 5321 4.1.2, RFC 6531 3.3. For domains: UTS 46 (nontransitional), RFC 5891.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)

@@ -50,8 +50,8 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
 class ExportedFactor(Struct, frozen=True, kw_only=True):
     """A factor. The export does not contain its secret.
 
-    A ``remembered_device`` has proved a second factor, so its logins need no second factor for some days. With a
-    ``restore_key``, the owner can log in on the next phone while the login that made the key is live.
+    - ``remembered_device``: logins on this device need no second factor for some days.
+    - ``restore_key``: the owner can log in with it on the next phone.
     """
 
     kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey", "restore_key"]

@@ -85,8 +85,8 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
 class Restoring(Struct, frozen=True):
     """A login that is restored from ``parent``, the login of the old phone.
 
-    ``refusal`` is raised if ``parent`` has ended before the write that adds the restored login.
-    The notice about the restored login goes to ``address``, which is empty if the account has no address.
+    - ``refusal``: the error if ``parent`` has ended.
+    - ``address``: the address for the notice to the owner, or empty if the account has none.
     """
 
     parent: Lineage

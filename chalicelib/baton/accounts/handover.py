@@ -90,7 +90,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
     deliver: Deliver | None
 
     def make(self, caller: Caller, *, client_id: str, next_page: str) -> HandoverCode:
-        """Return a code with which a browser can log in to the client ``client_id``. Nothing is written.
+        """Return a code with which a browser can log in to the client ``client_id``.
 
         Raises:
             UnknownClient: ``client_id`` is not a cookie client, or the client is out of service.
@@ -134,8 +134,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
         ``by_app``: the code came in the header ``Baton-Handover``, which only an app can send.
 
-        Raises ``CrossSite``, ``HandoverInvalid`` and ``InsufficientAcr``. Raises ``TooManyRequests`` if the account has
-        no room for another login: a handover removes no live login to make room.
+        Raises the errors of ``show``, and ``TooManyRequests`` if the account has no room for another login.
         """
         check_digest(message)
         offered = self._opened(message, code, changes=not by_app)

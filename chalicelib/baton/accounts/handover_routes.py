@@ -18,8 +18,10 @@ _VISIBLE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 class HandoverShape(Body):
     """``POST /session/handover``: the client of the browser, and the page that the browser opens.
 
-    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes. Otherwise the answer is the
-    error ``next_invalid``, and ``wrong_type`` for more than 4,096 characters.
+    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes.
+
+    - ``next_invalid``: ``next`` is no such path.
+    - ``wrong_type``: ``next`` has more than 4,096 characters.
     """
 
     client_id: Annotated[str, Meta(max_length=256)]
@@ -37,9 +39,11 @@ class RedeemShape(Body):
 
 
 class Redeemed(Struct, frozen=True, kw_only=True):
-    """The login that a code hands over. ``account`` is the masked e-mail address, ``device`` the name of the device.
+    """The login that a code hands over.
 
-    ``next`` is the page to open. It is missing if the code was not used.
+    - ``account``: the masked e-mail address.
+    - ``device``: the name of the app's device.
+    - ``next``: the page to open. It is missing if the code was not used.
     """
 
     account: str

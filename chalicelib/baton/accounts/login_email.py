@@ -55,9 +55,7 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return CodeSent(codes.send(user, account_state, session, source=session.login_request.source, now=now))
 
     def prove(self, message: Message, auth_session: str, code: str) -> Refusal:
-        """Check the code, and return ``EnrolmentRequired``: the next step of the login is the enrolment of a factor.
-
-        The new ``auth_session`` of this refusal permits the enrolment.
+        """Check the code, and return ``EnrolmentRequired``: its new ``auth_session`` permits the enrolment of a factor.
 
         A repetition is answered in the same way. Raises ``InvalidCode``, and the errors of ``send``.
         """

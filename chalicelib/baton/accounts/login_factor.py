@@ -42,8 +42,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 class Proof(Struct, frozen=True):
     """A second factor: a code of the authenticator app, a recovery code, or the assertion of a passkey.
 
-    If ``enrolment`` is set, ``totp`` is the first code of the new authenticator app, or ``passkey`` is the registration
-    of the new passkey.
+    With ``enrolment``, the factor is new: ``totp`` is its first code, or ``passkey`` is its registration.
     """
 
     totp: str | None = None
@@ -69,8 +68,8 @@ class Proof(Struct, frozen=True):
 class LoginTokens(TokenResponse, frozen=True, kw_only=True):
     """The tokens of a login with a second factor.
 
-    ``recovery_codes`` are the codes that an enrolment made. They are shown once. If the login used a recovery code,
-    ``recovery_codes_left`` is the number of codes that are still unused.
+    ``recovery_codes``: the codes that an enrolment made. They are shown once.
+    ``recovery_codes_left``: after a login with a recovery code, the number of unused codes.
     """
 
     recovery_codes: tuple[str, ...] | UnsetType = UNSET
@@ -98,8 +97,11 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def enrol(self, message: Message, auth_session: str) -> TotpEnrolment:
         """Make the secret of an authenticator app, for an account without a second factor. Nothing is stored.
 
-        Raises ``InvalidSession``, ``FactorRequired`` if the account has a factor, and ``EnrolmentRequired`` if the
-        login must prove the address first.
+        Raises:
+            InvalidSession: ``auth_session`` is not valid.
+            FactorRequired: the account has a factor.
+            EnrolmentRequired: the login must prove the address first.
+
         """
         now = self.clock()
         session, user = self._begin_enrolment(message, auth_session, now=now)

@@ -65,10 +65,13 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     record: Record
 
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
-        """Return the options to prove any restore key on the new phone. The request names no account, so none is read.
+        """Return the options to prove a restore key of any account on the new phone.
 
-        Raises ``SignatureRequired`` without a device key, ``RestoreRefused`` if the client does not offer restores, and
-        ``NotFound`` if the client cannot use passkeys.
+        Raises:
+            SignatureRequired: the request has no device key.
+            RestoreRefused: the client does not offer restores.
+            NotFound: the client cannot use passkeys.
+
         """
         now = self.clock()
         login_request, key = self._introduce(message, client_id, device, now=now)

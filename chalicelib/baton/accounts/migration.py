@@ -33,10 +33,10 @@ assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 class Migrated(Struct, frozen=True):
     """The password is right in the other system, and the account moves to Baton now.
 
-    ``email_verified``: the person proved the address in the other system. ``source_id`` is the id of the account in
-    that system: the event ``account_migrated`` records this id. ``second_factor``: the other system also requires a
-    second factor, which the person has not proved yet. In this case, the person must send back a mailed code and enrol
-    a factor at Baton before the first token.
+    ``email_verified``: the person proved the address in the other system.
+    ``source_id``: the id of the account in the other system, for the event ``account_migrated``.
+    ``second_factor``: the other system also requires a second factor, which the person has not proved yet. Before the
+    first token, the person must then send back a mailed code and enrol a factor at Baton.
     """
 
     email_verified: bool = False

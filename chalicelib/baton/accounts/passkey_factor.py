@@ -31,11 +31,11 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made`` is ``None`` until a request has added the factor. For a repeated request, ``made`` has the recovery codes
-    of the first request. It is empty if these codes cannot be returned again.
+    ``made``: the recovery codes, if an earlier request has added the factor. Empty: there are none to return again.
+    ``None``: no request has added the factor yet.
 
-    ``complete(by_new_key)`` checks the proof. It returns the change to store, and the new recovery codes, if any.
-    ``by_new_key``: the device of this login is new to the account (`factors.rules.is_new_key`).
+    ``complete(by_new_key)``: checks the proof. Returns the change to store, and the new recovery codes, if any.
+    ``by_new_key``: the device is new to the account (`factors.rules.is_new_key`).
     """
 
     kind: str
@@ -53,8 +53,8 @@ class PasskeyEnrolment(PasskeyOptions, frozen=True, kw_only=True):
 class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     """Passkeys in the second step of a login.
 
-    A challenge is bound to the account, to the device key, and to the lineage that this login will begin. The argument
-    ``lineages`` has the possible ids of that lineage, one for each root secret of the key ring.
+    A challenge is bound to the account, the device key and the lineage that this login will begin.
+    ``lineages``: the possible ids of this lineage, one for each root secret.
     """
 
     ceremonies: PasskeyCeremonies

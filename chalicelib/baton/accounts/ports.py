@@ -77,16 +77,21 @@ class Users(Passwords, Protocol):
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction.
 
-        None of the three may exist, except an expired index entry. ``AddressTaken.account`` is the account that has
-        the address. If the address is free but the id ``user.account`` is in use, ``AddressTaken.account`` is this id.
+        None of the three may exist, except an expired index entry. ``AddressTaken`` has the account of the address. If
+        the address is free, ``AddressTaken`` has ``user.account``, because this id is in use.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage.
 
-        This is one transaction, with these conditions: the epoch is as in ``expected``, the credentials version is as
-        in ``actor``, and the actor's lineage is active. Every other lineage ends with reason ``password_changed``.
-        If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
+        Every other lineage ends with reason ``password_changed``. If ``actor.in_cookies`` is true, the generation of
+        the actor's lineage rises by one.
+
+        This is one transaction, with these conditions:
+
+        - The epoch is as in ``expected``.
+        - The credentials version is as in ``actor``.
+        - The actor's lineage is active.
         """
 
     def set_first_password(
@@ -94,20 +99,20 @@ class Users(Passwords, Protocol):
     ) -> Done | Moved:
         """Set the first password of an account that waits for it (``User.migrate``), and store that it no longer waits.
 
-        ``verified``: store that the address is proved. ``demands``: require a second factor from now on. The
-        credentials version rises in the user and in the account state. No login ends.
+        ``verified``: store that the address is proved.
+        ``demands``: require a second factor from now on.
 
-        This is one transaction, with two conditions. The user waits, has no password, and has the credentials version
-        of ``user``. The account state is active, and has the epoch and the credentials version of ``expected``.
+        The credentials version rises in the user and in the account state. No login ends. This is one transaction,
+        with two conditions:
+
+        - The user waits, has no password, and has the credentials version of ``user``.
+        - The account state is active, and has the epoch and the credentials version of ``expected``.
         """
 
     def forget(self, account: AccountId, email_index: EmailIndex, *, now: int) -> None:
         """Delete passkeys, identities and user, then the e-mail index entries of the current and old addresses.
 
-        The addresses become free. A repetition is safe.
-
-        An entry is deleted only if it belongs to ``account``: another person may have registered the address
-        meanwhile.
+        The addresses become free. An entry that now belongs to another account stays. A repetition is safe.
         """
 
 
@@ -119,8 +124,10 @@ class ProvingUsers(Users, Protocol):
     ) -> Done | Refused | Inactive | ProofOutdated:
         """Store that the address of the account is proved. Store ``language`` for its mails, unless it is empty.
 
-        This is one transaction, with two conditions. The credentials version is as in ``by``. The lineage of the
-        ``Actor`` is live, or the ``UnfinishedLogin`` is still valid (`rules.may_go_on`). An address that was proved
-        before keeps its first time of proof. ``Refused``: the account has no user, or the unfinished login is no longer
-        valid.
+        An address that was proved before keeps its first time of proof. This is one transaction, with two conditions:
+
+        - The credentials version is as in ``by``.
+        - The lineage of the ``Actor`` is live, or the ``UnfinishedLogin`` is still valid (`rules.may_go_on`).
+
+        ``Refused``: the account has no user, or the unfinished login is no longer valid.
         """

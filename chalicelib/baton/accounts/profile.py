@@ -15,9 +15,9 @@ from chalicelib.baton.tokens.issue import Seconds
 class Profile(Struct, frozen=True):
     """An account, for its owner. Times are Unix times, in seconds.
 
-    ``email_status`` is ``bouncing`` if no mail is sent to the address, because a mail bounced or was reported as spam:
-    ask the person for another address. ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say
-    how and when the person logged in on this device (RFC 9470, RFC 8176).
+    ``email_status``: if it is ``bouncing``, Baton sends no mail to the address. Ask the person for another address.
+    ``roles``: the roles that this login has.
+    ``acr``, ``amr``, ``auth_time``: how and when the person logged in on this device (RFC 9470, RFC 8176).
     """
 
     account_id: AccountId

@@ -14,10 +14,9 @@ class InvalidEmail(InvalidRequest):
 class InvalidCode(Refusal):
     """The code is wrong, or the code or the link is not valid any more.
 
-    A code or link is no longer valid if it has expired, was used, or has no try left. A change of the account, such as
-    a new password, can also invalidate it. A code for another device key, login or account is refused. The answer is
-    the same for each reason. At a reset and a registration, the answer does not show whether an account has the
-    address.
+    The reason can be its age, an earlier use, too many tries, or a change of the account, such as a new password. A
+    code for another device key, login or account is also refused. The answer is the same for each reason, and does not
+    show whether an account has the address.
     """
 
     status = 401

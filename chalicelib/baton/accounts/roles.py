@@ -53,9 +53,9 @@ class SetRoles(Struct, frozen=True, kw_only=True):
     def change(self, email: str, to: Callable[[frozenset[int]], frozenset[int]]) -> AccountId:
         """Change the roles of the account with this address.
 
-        ``to`` is a function from the stored role codes (see `Clients.role_codes`) to the new role codes.
+        ``to`` returns the new role codes for the stored role codes (`Clients.role_codes`).
 
-        Raises ``NotFound`` if no account has the address, or if the account is not active.
+        Raises ``NotFound`` if no active account has the address.
         """
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         for _ in range(START_OVER_MAX):
@@ -112,7 +112,7 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
 def account_of(email: str, *, users: Users, key_ring: KeyRing, now: int) -> AccountId:
     """Find an account by any spelling of its e-mail address, or by its id. Raises ``NotFound``.
 
-    ``email`` without ``@`` is an account id: an account that uses an identity provider may have no address.
+    ``email`` without ``@`` is an account id.
     """
     if "@" not in email:
         if users.get(AccountId(email)) is None:

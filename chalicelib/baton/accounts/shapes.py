@@ -50,8 +50,8 @@ class DeviceShape(Body):
 class Entry(Body):
     """``POST /register`` and ``POST /login``.
 
-    The minimum length of a password is in characters, the maximum is in bytes. Each limit has its own error code.
-    ``remember``, only for clients whose tokens are in cookies: the browser stays logged in after it is closed.
+    ``password``: its minimum length is in characters, its maximum length is in bytes.
+    ``remember``: the browser stays logged in after it is closed. Only for clients whose tokens are in cookies.
     """
 
     email: Text
@@ -72,8 +72,9 @@ class Registration(Entry):
 class FactorShape(Body):
     """``POST /login/factor``. Send one of ``totp``, ``recovery_code``, ``passkey`` and ``email_code``.
 
-    ``email_code`` is the code that ``POST /login/email-code`` sent. ``enrolment`` comes from ``POST /login/enrol``:
-    send it with ``totp`` (the first code of the new authenticator app) or ``passkey`` (the new passkey's registration).
+    ``email_code``: the code that ``POST /login/email-code`` sent.
+    ``enrolment``: the value from ``POST /login/enrol``. Send it with the new factor: ``totp`` is its first code, or
+    ``passkey`` is its registration.
     ``remember_device``: later logins with this device's key need no second factor for some days.
     """
 

@@ -101,8 +101,9 @@ def verify_attestation(
 def verify_assertion(assertion: bytes, *, point: bytes, app: str, client_data_hash: bytes) -> int:
     """Verify the object that ``generateAssertion`` made, and return its counter. Raises ``EvidenceRefused``.
 
-    ``point`` and ``app`` are the values that the attestation of the App Attest key proved. The caller must compare the
-    counter with the stored counter, in one conditional write.
+    ``point``, ``app``: the values that the attestation of the App Attest key proved.
+
+    The caller must compare the counter with the stored counter, in one conditional write.
     """
     with refusing("chain", "not an assertion"):
         read = read_cbor(assertion)

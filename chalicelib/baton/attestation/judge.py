@@ -45,10 +45,12 @@ _ATTEMPT_BYTES = 8
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """The verdict on the evidence of a request. ``known`` is the stored evidence of the device key.
+    """The verdict on the evidence of a request.
 
-    `JudgeEvidence.remember` stores ``accepted`` (new evidence) or ``counter`` (the counter of an assertion).
     ``required``: without good evidence the request is refused.
+    ``known``: the stored evidence of the device key.
+    ``accepted``: new evidence, which `JudgeEvidence.remember` stores.
+    ``counter``: the counter of an assertion, which `JudgeEvidence.remember` stores.
     """
 
     attestation: Attestation = Attestation.NONE
@@ -101,8 +103,7 @@ class JudgeEvidence(Struct, kw_only=True):
     ) -> Judged:
         """Judge the sent evidence. If the request has none, judge the stored evidence of the device key.
 
-        Raises the errors of `__call__`, also if the rule of the client is ``report``. ``required`` does not change
-        this: it is only copied to the verdict.
+        Raises the errors of `__call__` under every rule of the client. ``required`` is only copied to the verdict.
         """
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")
@@ -135,8 +136,8 @@ class JudgeEvidence(Struct, kw_only=True):
     ) -> Attestation:
         """Store the accepted evidence, or the counter of the assertion. Return the attestation for the login.
 
-        Call this only after the credentials of the request were checked. If the store refuses the counter of the
-        assertion (`Attestations.count`): raises ``AttestationFailedOnce`` under ``required``, else returns ``NONE``.
+        Call this only after the credentials of the request were checked. If the store refuses the counter, the result
+        is ``NONE``. Under ``required``, raises ``AttestationFailedOnce`` instead.
         """
         if not isinstance(binding, KeyBinding):
             return Attestation.NONE

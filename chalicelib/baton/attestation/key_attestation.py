@@ -40,8 +40,9 @@ _LEVELS: Final[Mapping[int, Attestation]] = {1: Attestation.TEE, 2: Attestation.
 class AndroidRules(Struct, frozen=True):
     """The accepted Android apps and phones of a client.
 
-    ``packages``: for each package name, the SHA-256 of the signing certificates. ``security``: the lowest accepted
-    level. ``boot_keys``: the boot keys of accepted operating systems other than the phone maker's, such as GrapheneOS.
+    - ``packages``: package name -> the SHA-256 of the accepted signing certificates.
+    - ``security``: the lowest accepted security level.
+    - ``boot_keys``: the boot keys of accepted operating systems other than the phone maker's, such as GrapheneOS.
     """
 
     packages: Mapping[str, tuple[bytes, ...]]
@@ -61,8 +62,9 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
 ) -> Accepted:
     """Verify a chain of certificates (DER, the leaf first), and return the facts. Raises ``EvidenceRefused``.
 
-    ``thumbprint`` is the RFC 7638 thumbprint of the device key (32 bytes). ``anchors`` are Google's root certificates.
-    ``revoked`` has the digests of revoked serials.
+    - ``thumbprint``: the RFC 7638 thumbprint of the device key (32 bytes).
+    - ``revoked``: the digests of revoked serials.
+    - ``anchors``: Google's root certificates.
     """
     certificates = read_certificates(chain)
     below = _checked_chain(certificates, anchors, now=now)

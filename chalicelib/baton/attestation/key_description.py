@@ -70,11 +70,13 @@ class RootOfTrust(Struct, frozen=True):
 
 
 class KeyDescription(Struct, frozen=True):
-    """The contents of the extension. ``level`` is the lower of the security levels of the attestation and of KeyMint.
+    """The contents of the extension.
 
-    ``packages`` are the apps that may use the key, and ``digests`` are the SHA-256 of their signing certificates. The
-    operating system states these two. ``all_applications``: the hardware or the operating system states that every app
-    may use the key. The hardware states ``purposes``, ``algorithm``, ``origin`` and ``root_of_trust``.
+    - ``level``: the lower of the security levels of the attestation and of KeyMint.
+    - ``purposes``, ``algorithm``, ``origin``, ``root_of_trust``: stated by the hardware.
+    - ``all_applications``: the hardware or the operating system states that every app may use the key.
+    - ``packages``: the apps that may use the key, stated by the operating system.
+    - ``digests``: the SHA-256 of the signing certificates of these apps, stated by the operating system.
     """
 
     level: int

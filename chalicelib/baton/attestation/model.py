@@ -38,8 +38,7 @@ SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 class Challenge(Ticket, frozen=True):
     """The value that evidence must contain. ``client`` is the code of the client.
 
-    A challenge is neither stored nor consumed. Evidence names the device key, so repeated evidence only proves the
-    same fact about the same key again.
+    A challenge may be used more than once: evidence names the device key, so repeated evidence proves nothing new.
     """
 
     purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE
@@ -75,9 +74,12 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The stored evidence of a device key.
 
-    ``at`` is when the app last sent evidence. The last four members are only for an iOS app: ``apple_key`` is the id of
-    the App Attest key, and ``point`` is its public key. ``counter`` is the highest counter of its assertions, and
-    ``attempt`` is the digest of the attempt that sent this counter.
+    ``at`` is when the app last sent evidence. Only evidence of an iOS app has these members:
+
+    - ``apple_key``: the id of the App Attest key.
+    - ``point``: the public key of the App Attest key.
+    - ``counter``: the highest counter of its assertions.
+    - ``attempt``: the digest of the attempt that sent this counter.
     """
 
     attestation: Attestation
@@ -105,9 +107,12 @@ def is_of_apple(attestation: Attestation) -> bool:
 def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
     """Return why remembered evidence does not suffice for a client, or an empty text if it suffices.
 
-    This checks that the client still accepts the app, the security level (Android) and, for an app in development,
-    the environment ``development``. Evidence of App Attest must also be at most 90 days old. Other requirements, such
-    as ``categories`` and ``boot_keys``, are not checked again.
+    The checks are:
+
+    - App Attest: the app, the age (at most 90 days) and, for an app in development, the environment.
+    - Android: the app and the security level.
+
+    Other requirements, such as ``categories`` and ``boot_keys``, are not checked again.
     """
     policy, apps = client.attestation, client.apps
     if is_of_apple(known.attestation):

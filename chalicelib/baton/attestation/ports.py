@@ -37,8 +37,8 @@ class Attestations(Protocol):
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
         """Store the evidence ``known`` of a device key, in place of the stored evidence.
 
-        Do nothing if the stored evidence has the same App Attest key as ``known``, and has not expired. So the stored
-        counter of this App Attest key is not reset.
+        If the stored evidence has the same App Attest key and has not expired, do nothing: its counter must not be
+        reset.
         """
 
     def count(
@@ -46,9 +46,12 @@ class Attestations(Protocol):
     ) -> Done | Refused:
         """Store the counter of an assertion, its attempt and its time, in one write.
 
-        ``known`` is the evidence as it was read. ``Done``: ``counter`` is higher than the stored counter, or
-        ``counter`` and ``attempt`` equal the stored values (a repeated request). ``Refused``, and nothing is stored: in
-        every other case, and always if the stored evidence is deleted or has another App Attest key than ``known``.
+        Return ``Done`` if the stored evidence has the same App Attest key as ``known``, and one of these is true:
+
+        - ``counter`` is higher than the stored counter.
+        - ``counter`` and ``attempt`` equal the stored values (a repeated request).
+
+        Otherwise store nothing, and return ``Refused``.
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
@@ -59,8 +62,7 @@ class Attestations(Protocol):
     ) -> Done | Moved | Inactive | ProofOutdated:
         """Store an attestation in the actor's login, if `lineages.rules.may_act` permits the actor to write.
 
-        ``expected`` is the login as it was read. ``Moved``: another request has changed the login's attestation since
-        then, to a value other than ``attestation``.
+        ``Moved``: since ``expected`` was read, another request has stored a value other than ``attestation``.
         """
 
     def revoked(self) -> RevokedList | None:

@@ -24,10 +24,7 @@ class AttestationFailed(Refusal):
 
 
 class AttestationFailedOnce(Refusal):
-    """The evidence is refused, but evidence with a new key can be accepted (``reason`` is ``key`` or ``counter``).
-
-    On iOS, make a new App Attest key. On Android, make a new device key.
-    """
+    """The evidence is refused (``reason`` is ``key`` or ``counter``), but evidence of a new key can be accepted."""
 
     status = 403
     error = code = "attestation_failed"

@@ -31,8 +31,8 @@ class NotAList(ValueError):
 class FetchRevocations(Struct, frozen=True, kw_only=True):
     """Fetch Google's list of revoked certificates, and store it.
 
-    The job fetches nothing unless a client with Android apps has an attestation rule other than ``off``. If a fetch
-    fails, the old list remains in use.
+    The job fetches the list only if a client with Android apps has the attestation rule ``report`` or ``required``.
+    If a fetch fails, the old list remains in use.
     """
 
     clock: Clock

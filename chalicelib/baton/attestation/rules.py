@@ -32,11 +32,12 @@ class EvidenceRefused(Exception):
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
-    """The facts that good evidence proved. ``app`` is an app id of Apple, or the name of an Android package.
+    """The facts that good evidence proved.
 
-    ``serials`` are the serials of the device's certificates, in hex. If a certificate is revoked later, the serials
-    show which logins used it. ``apple_key`` is the id of the App Attest key. ``point`` is its public key, 65 bytes
-    (SEC 1, uncompressed). Both are empty for an Android app.
+    - ``app``: an app id of Apple, or the name of an Android package.
+    - ``serials``: the serials of the device's certificates, in hex.
+    - ``apple_key``: the id of the App Attest key. It is empty for an Android app.
+    - ``point``: the public key of the App Attest key, 65 bytes (SEC 1, uncompressed). It is empty for an Android app.
     """
 
     attestation: Attestation
@@ -49,8 +50,8 @@ class Accepted(Struct, frozen=True, kw_only=True):
 class AppleRules(Struct, frozen=True):
     """The apps of a client, and the App Attest environments that it accepts.
 
-    ``categories`` has the numbers of the accepted validation categories of Apple. If it is empty, every category is
-    accepted. An attestation without a category (before iOS 27) always passes this check.
+    ``categories``: the accepted validation categories of Apple. An empty set accepts every category. An attestation
+    without a category (before iOS 27) is always accepted.
     """
 
     app_ids: tuple[str, ...]

@@ -36,9 +36,9 @@ ChallengeText = Annotated[
 class EvidenceShape(Body, kw_only=True):
     """Evidence of the app and its device. The other members depend on ``format``.
 
-    Formats ``apple-attestation`` and ``apple-assertion`` have ``challenge``, ``key_id`` and ``object``. Format
-    ``android-key`` has ``challenge``, and ``chain`` with the leaf certificate first. Format ``none`` has ``reason``,
-    and counts as no evidence.
+    - ``apple-attestation`` and ``apple-assertion``: ``challenge``, ``key_id`` and ``object``.
+    - ``android-key``: ``challenge``, and ``chain`` with the leaf certificate first.
+    - ``none``: ``reason``. This format counts as no evidence.
     """
 
     format: Format

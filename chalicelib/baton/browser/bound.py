@@ -121,10 +121,10 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
     def offer(
         self, account: AccountId, lineage: Lineage | None, client: Client, *, credentials_version: int
     ) -> dict[str, str]:
-        """Return the header field that offers to bind a login.
+        """Return the header field that offers to bind a login, or an empty mapping if Baton makes no offer.
 
-        It is empty if the login is missing or already bound, or if `offers` is false. Send it only when the person has
-        just proved a factor. Otherwise a thief with copied cookies could bind his own key.
+        Send it only when the person has just proved a factor. Otherwise a thief with copied cookies could bind his own
+        key.
         """
         if lineage is None or lineage.browser_key is not None or not self.offers(client):
             return {}

@@ -36,11 +36,12 @@ from chalicelib.baton.tokens.token import Kind, Token
 
 
 class WebLogin(Struct, frozen=True, kw_only=True):
-    """A login whose tokens are in cookies. ``expires_in``: seconds until the session ends if it is not used.
+    """A login whose tokens are in cookies.
 
-    If a browser sends neither ``Origin`` nor ``Sec-Fetch-Site``, the page must send ``csrf_token`` in the header
-    ``Baton-CSRF``.
-    Only an answer to ``POST /login/factor`` can have ``recovery_codes`` or ``recovery_codes_left``.
+    - ``expires_in``: seconds until the session ends if it is not used.
+    - ``csrf_token``: if a browser sends neither ``Origin`` nor ``Sec-Fetch-Site``, the page must send this token in the
+      header ``Baton-CSRF``.
+    - ``recovery_codes``, ``recovery_codes_left``: only in an answer to ``POST /login/factor``.
     """
 
     account_id: AccountId

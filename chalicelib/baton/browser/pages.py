@@ -30,8 +30,8 @@ def navigates(message: Message) -> bool:
 def comes_from_elsewhere(message: Message) -> bool:
     """Check whether the request comes from a page of another origin, or from the person (such as from a bookmark).
 
-    If so, Baton may answer with `reloading_page`. That page reloads only once, because the check is false for a reload
-    that the page itself starts. It is also false for an old browser without ``Sec-Fetch-Site``.
+    The result is false for a reload that the page itself starts, so `reloading_page` reloads only once.
+    It is also false for an old browser without ``Sec-Fetch-Site``.
     """
     return list(message.fields.get("sec-fetch-site", ())) in (["cross-site"], ["same-site"], ["none"])
 

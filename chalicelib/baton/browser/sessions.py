@@ -47,9 +47,10 @@ NO_SESSION = "No session cookie of this site was sent, or it is not valid. Log i
 
 
 class CookieCall(VerifiedCall, frozen=True):
-    """A call with genuine cookies. ``proved`` is the genuine session id, or else the genuine remember token.
+    """A call with genuine cookies.
 
-    ``remember`` is the generation of a genuine remember token of the same login. ``None``: the request has none.
+    ``proved``: the genuine session id, or else the genuine remember token.
+    ``remember``: the generation of a genuine remember token of the same login, or ``None``.
     """
 
     remember: int | None = None
@@ -84,8 +85,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
         """Check which site sent the request, and that a cookie is genuine. This reads only the key ring (cached).
 
-        ``bound``: the route requires a bound login. Such a route refuses every login by cookie, even if the cookies
-        are bound to a key of the browser.
+        ``bound``: the route requires a bound login. It refuses all cookies, even those bound to a browser key.
 
         Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies` and
         `check_digest`.
@@ -102,12 +102,15 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return call
 
     def go_on(self, call: CookieCall) -> LiveSession:
-        """Check that the login is live. If its use must be stored, store the use in one conditional write.
+        """Check that the login is live. If the use must be stored, store it in one conditional write.
 
-        If the session id is missing, idle or superseded, a genuine remember token renews the session in this request.
+        If the session id is missing, idle or superseded, a remember token of the current generation renews the session.
 
-        Raises ``LoginRequired``, which deletes the cookies. Raises ``DeviceProofRequired`` and ``SessionSuperseded``,
-        which keep them.
+        Raises:
+            LoginRequired: the login has ended. This error deletes the cookies.
+            DeviceProofRequired: the browser must prove its key. The cookies stay.
+            SessionSuperseded: a newer cookie replaced this one. The cookies stay.
+
         """
         proved, now = call.proved, call.now
         if proved.client.retired:
@@ -144,11 +147,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return self.cookies(after, call, remember=call.remember == before.generation)
 
     def cookies(self, lineage: Lineage, call: CookieCall, *, remember: bool) -> tuple[Cookie, ...]:
-        """Return the cookie of a new session id and, if ``remember`` is true, the cookie of a new remember token.
+        """Return the cookie of a new session id and, if ``remember`` is true, of a new remember token.
 
-        Set ``remember`` only if the remember token has renewed the session, or if this request replaces that token.
-        Otherwise the cookie could overwrite a newer remember cookie, which a password change in another request sets at
-        the same time.
+        Set ``remember`` only if the remember token renewed the session, or if this request replaces that token.
+        Otherwise the cookie could overwrite a newer one that a parallel password change sets.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
@@ -194,7 +196,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def offer(self, session: LiveSession, client: Client) -> dict[str, str]:
         """Return the header field that offers to bind the cookies to a key of the browser, or no field.
 
-        Send it only in an answer to a request in which the person proved a password or a factor.
+        Send it only if the person proved a password or a factor in this request.
         """
         account_state, lineage = session.active.account_state, session.active.lineage
         version = account_state.credentials_version

@@ -16,11 +16,9 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
-    ``notice`` is the name of the mail text that tells the owner. It is empty if no mail is sent.
+    ``per_account``: the alarm counts each account once a day, because one person can repeat the event deliberately.
+    ``notice``: the name of the mail text that tells the owner. Empty: no mail.
     ``always_told``: the daily limit of notices does not apply, because a thief could use up the limit first.
-
-    ``per_account``: a second metric counts the accounts with this event, each account once a day. The alarm uses this
-    metric, because one person can repeat the event deliberately.
     """
 
     level: Level

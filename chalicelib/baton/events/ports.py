@@ -22,11 +22,11 @@ class AuditEvent(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """The values that the notice of an event needs in addition to the event. They are not logged and not in the audit.
 
-    ``device`` is the name of the device. If given, ``address`` and ``language`` replace those of the account, and
-    ``text`` replaces the mail text of the event (``Event.notice``).
-
-    If ``undo_since`` (seconds) is given, the mail has a link that undoes changes since this time. Then ``address`` must
-    be the address before these changes, because a thief can change the account's address before the mail is sent.
+    ``device``: the name of the device.
+    ``address``, ``language``: if given, they replace those of the account.
+    ``text``: if given, it replaces the mail text of the event (``Event.notice``).
+    ``undo_since`` (seconds): if given, the mail has a link that undoes changes since this time. ``address`` must then
+    be the address before these changes, because a thief can change the account's address.
     """
 
     device: str = ""
@@ -70,10 +70,10 @@ class Audit(Protocol):
         """Write an event. Never raises: the audited action has already succeeded. A failure is logged and counted."""
 
     def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
-        """Return the newest events of an account, the newest first, ``limit`` at most.
+        """Return at most ``limit`` events of an account, the newest first.
 
-        ``before`` is the key of an event: only older events are returned. The key need not exist. Events older than
-        ``AUDIT_KEPT_S`` are not returned, whether or not they are deleted already.
+        ``before``: return only events older than this key. The key need not exist.
+        Events older than ``AUDIT_KEPT_S`` are never returned, even if they are not deleted yet.
         """
 
     def erase(self, account: AccountId) -> None:

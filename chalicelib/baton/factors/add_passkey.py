@@ -29,8 +29,8 @@ class Enrollable(Struct, frozen=True, kw_only=True):
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
         """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
-        A stranger can register the address of another person. If this person later claims the account, no passkey of
-        the stranger may remain. So the account gets no passkey before its address is proved.
+        Otherwise a stranger could register another person's address and add a passkey. The passkey would remain after
+        that person claims the account.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)
@@ -43,8 +43,7 @@ class Enrollable(Struct, frozen=True, kw_only=True):
 def is_added(challenge: Challenge, registration: Registration, user: User) -> Passkey | None:
     """Return the passkey that an earlier request added with this challenge, if no credential has changed since.
 
-    Use the returned passkey only to answer a repeated request. It is no proof for a login, because the registration is
-    not verified here.
+    Use the passkey only to answer a repeated request, never as a proof: the registration is not verified here.
     """
     ours = user.credentials_version == challenge.credentials_version + 1
     return user.factors.passkeys.get(passkey_id(registration.credential_id)) if ours else None

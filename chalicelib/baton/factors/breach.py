@@ -55,8 +55,7 @@ class BreachCheck(Struct, frozen=True, kw_only=True):
 def is_listed(answer: bytes, suffix: str) -> bool | None:
     """Check whether an answer lists the suffix of a SHA-1 with a count above 0.
 
-    An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count. ``None``: the answer does not
-    have this format.
+    ``None``: the answer does not have the format of Pwned Passwords.
     """
     if not _ANSWER.fullmatch(answer):
         return None

@@ -120,8 +120,12 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
         """Enrol the authenticator app if its first code is right. This turns the second factor on for the account.
 
-        Raises ``InvalidSession`` if ``enrolment`` is not valid, and ``InvalidFactor`` if the code is wrong. Also raises
-        ``EmailUnverified`` and ``FactorExists``.
+        Raises:
+            InvalidSession: ``enrolment`` is not valid.
+            EmailUnverified: mail is on, and the address is not proved.
+            FactorExists: the account has an authenticator app.
+            InvalidFactor: the code is wrong.
+
         """
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -265,10 +269,9 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 
 
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
-    """Return the values for the notice of a change of factors.
+    """Return the values for the notice of a changed factor or identity.
 
-    With ``since`` (seconds), the notice has a link that undoes changes since this time (module ``mail.undo``). An
-    account without an address gets no link.
+    ``since`` (seconds): the notice has a link that undoes changes since this time, if the account has an address.
     """
     return Told(
         device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None

@@ -26,9 +26,11 @@ class ClientData(Struct, frozen=True):
 def read_client_data(value: bytes) -> ClientData:
     """Read client data.
 
-    Raises ``ValueError`` if the data are too long or not a JSON object in UTF-8, or if a member is missing, given twice
-    or of the wrong type. It is also raised if the ceremony took place inside a page of another origin. The client gets
-    the error text.
+    Raises ``ValueError``, whose text the client gets, in these cases:
+
+    - the data are too long, or not a JSON object in UTF-8;
+    - a member is missing, given twice or of the wrong type;
+    - the ceremony took place inside a page of another origin.
     """
     if len(value) > CLIENT_DATA_BYTES_MAX:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")

@@ -50,18 +50,14 @@ class Credentials(Struct, frozen=True, kw_only=True):
     ) -> User:
         """Check the password and return the user.
 
-        If this deployment refuses the password, ``elsewhere`` checks it in another system. If ``elsewhere`` accepts the
-        password, it stores and returns the user. Then the credentials version of the user can be newer than that of
-        ``account_state``.
+        Each rate limit counts the check before the password is hashed, and uncounts it after success or a server error.
 
-        Each rate limit counts this check before the password is hashed. The check is uncounted on success and, if
-        possible, after a server error.
+        ``elsewhere``: checks a password that Baton refuses. If it returns a user, ``account_state`` can be out of date.
 
         Raises:
-            TooManyRequests: a rate limit is reached. The password was not hashed.
+            TooManyRequests: a rate limit is reached.
             InvalidCredentials: the password is wrong, or the account is unknown or disabled.
-            Unavailable: a store failed, the account is inconsistent, or its credentials version has risen since the
-                caller read ``account_state``.
+            Unavailable: a store failed, the account is inconsistent, or its credentials have just changed.
 
         """
         secret = normalise(password)

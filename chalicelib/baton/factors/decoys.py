@@ -34,9 +34,10 @@ class DecoyProblem(ValueError):
 
 
 class Range(Struct, frozen=True):
-    """The points of a kind of hash: from ``begin`` to ``begin`` + ``share``. ``decoy`` is a hash of this kind.
+    """The points of a kind of hash: from ``begin`` to ``begin`` + ``share``.
 
-    ``share`` is the percentage of accounts that have this kind now, ``first`` the percentage after the import.
+    ``share``: the percentage of accounts that have this kind now. ``first``: the percentage after the import.
+    ``decoy``: a hash of this kind.
     """
 
     name: str
@@ -97,9 +98,11 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
     """Return the new setting. ``now``: kind -> its present share in percent. ``before``: the old setting.
 
-    The old setting gives the share of each kind after the import. If the present share is larger, it replaces that
-    share. A kind that no account has any more stays in the setting with 0 percent, so that the other ranges do not
-    move. If the shares after the import exceed 100 percent in all, the present shares replace them.
+    The rules for the shares:
+
+    - The share after the import is that of the old setting or the present share, whichever is larger.
+    - A kind that no account has any more stays with 0 percent, so that the other ranges do not move.
+    - If the shares after the import exceed 100 percent in all, the present shares replace them.
     """
     shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}

@@ -101,7 +101,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 ) -> tuple[EnrolTotp, tuple[str, ...]]:
     """Check the first code. Return the change and the new recovery codes.
 
-    If the account still has unused recovery codes, it keeps them: the tuple of new codes is empty.
+    If the account has unused recovery codes, the tuple of new codes is empty.
 
     Raises:
         FactorExists: an authenticator app is enrolled.

@@ -25,10 +25,11 @@ PASSKEYS_MAX: Final = 10
 
 
 class Totp(Struct, frozen=True):
-    """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_for`).
+    """An authenticator app.
 
-    ``step`` is the last time step whose code was used. ``mark`` (16 bytes) identifies the request that used the code.
-    ``enrolled_at`` is in seconds. ``by_new_key``: the device was new (`rules.is_new_key`) when it enrolled the app.
+    ``sealed``: its secret, encrypted for the account (`Ring.encrypt_for`).
+    ``step``: the last time step whose code was used. ``mark``: identifies the request that used the code (16 bytes).
+    ``enrolled_at``: in seconds. ``by_new_key``: a new device (`rules.is_new_key`) enrolled the app.
     """
 
     sealed: bytes
@@ -39,11 +40,11 @@ class Totp(Struct, frozen=True):
 
 
 class RecoveryCodes(Struct, frozen=True):
-    """The recovery codes that are left: the digests of unused codes (16 bytes each).
+    """The unused recovery codes of an account.
 
-    ``made_at`` is in seconds. ``mark`` (16 bytes) identifies the latest request that made the codes or used one.
-    ``used`` is the digest of the code that was used most recently. ``by_new_key``: the device was new
-    (`rules.is_new_key`) when it made the codes.
+    ``digests``: of the unused codes, 16 bytes each. ``used``: the digest of the latest used code.
+    ``mark``: identifies the latest request that made the codes or used one (16 bytes).
+    ``made_at``: in seconds. ``by_new_key``: a new device (`rules.is_new_key`) made the codes.
     """
 
     digests: frozenset[bytes]
@@ -54,12 +55,13 @@ class RecoveryCodes(Struct, frozen=True):
 
 
 class Passkey(Struct, frozen=True):
-    """A passkey: a credential of WebAuthn. ``public_key`` is a COSE key. It is not secret.
+    """A passkey: a credential of WebAuthn.
 
-    ``counter`` is the largest signature counter that was seen. ``backup_eligible``: the passkey can be synced.
-    ``backed_up``: it is synced. ``added_at`` is in seconds. ``used_day`` is the day of the last use, in days since
-    1970-01-01. ``by_new_key``: the device was new (`rules.is_new_key`) when it added the passkey. ``aaguid`` is the
-    model of the authenticator, 16 bytes, or zeros.
+    ``public_key``: a COSE key, not secret. ``counter``: the largest signature counter that was seen.
+    ``backup_eligible``: the passkey can be synced. ``backed_up``: the passkey is synced.
+    ``added_at``: in seconds. ``used_day``: the day of the last use, in days since 1970-01-01.
+    ``aaguid``: the model of the authenticator, 16 bytes, or zeros.
+    ``by_new_key``: a new device (`rules.is_new_key`) added the passkey.
     """
 
     credential_id: bytes
@@ -81,10 +83,11 @@ class Passkey(Struct, frozen=True):
 
 
 class SecondFactors(Struct, frozen=True):
-    """The second factors of an account. ``on``: each login needs a second factor, except on a remembered device.
+    """The second factors of an account.
 
-    ``remembered`` maps the key id (`key_id`) of a device to the time of its latest proof of a second factor, in
-    seconds. ``passkeys`` has the passkeys by their id (`passkey_id`).
+    ``on``: each login needs a second factor, except on a remembered device.
+    ``remembered``: key id (`key_id`) of a device -> time of its latest proof of a second factor, in seconds.
+    ``passkeys``: id (`passkey_id`) -> passkey.
     """
 
     on: bool = False
@@ -107,14 +110,12 @@ class SecondFactors(Struct, frozen=True):
 class User(Struct, frozen=True):
     """A registered person.
 
-    ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`). If it is ``None``, Baton has no password
-    for the account. If ``migrate`` is also true, the hook of ``Baton.migrate_with`` checks the password at a login. If
-    the hook accepts the password, Baton stores a hash of it.
-
-    ``verified_at`` is when the address was proved, ``language`` the language of mails. ``reset_mark`` identifies the
-    latest password reset, undo of changes, or import. ``kept`` are old addresses. ``restore`` maps the key id of a
-    device to its restore key. ``identities`` are the identities at providers, by the code of the provider. ``email``
-    and ``email_index`` are empty if the account has no address.
+    ``email``, ``email_index``: empty if the account has no address. ``verified_at``: when the address was proved.
+    ``password_hash``: encrypted (`Ring.encrypt_for`). ``None``: Baton has no password for the account.
+    ``migrate``: until Baton has a password, the hook of ``Baton.migrate_with`` checks the password at a login.
+    ``reset_mark``: identifies the latest password reset, undo of changes, or import.
+    ``language``: the language of mails. ``kept``: old addresses.
+    ``restore``: key id of a device -> its restore key. ``identities``: code of a provider -> identity at the provider.
     """
 
     account: AccountId
@@ -139,9 +140,10 @@ class User(Struct, frozen=True):
 
 
 class Remember(Struct, frozen=True):
-    """Remember a device that has just proved a second factor: its key id, and when, in seconds.
+    """Remember a device that has just proved a second factor.
 
-    ``forgotten`` are the key ids that the same write deletes: the account no longer has a login of these devices.
+    ``key``: the key id of the device. ``at``: the time of the proof, in seconds.
+    ``forgotten``: the key ids of devices without a login. The same write deletes these key ids.
     """
 
     key: str
@@ -234,8 +236,7 @@ class SwitchSecondFactor(Struct, frozen=True):
 class AddPasskey(Struct, frozen=True):
     """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
-    ``recovery`` are new recovery codes. It is ``None`` if the account has unused codes, or if the person is already
-    logged in.
+    ``recovery``: new recovery codes. ``None``: the account has unused codes, or the person is already logged in.
     """
 
     passkey: Passkey

@@ -20,10 +20,7 @@ _UNASSIGNED = "Cn"
 
 
 def normalise(password: str) -> bytes:
-    """Return the canonical form of a password: NFKC of Unicode 3.2.0, in UTF-8. No version of Python changes it.
-
-    Characters of later Unicode versions are not normalised. The password still matches at the next login, because a
-    keyboard always sends the same characters.
+    """Return the canonical form of a password: NFKC of Unicode 3.2.0 (see `nfkc`), in UTF-8.
 
     Raises:
         PasswordTooLarge: more than 1,024 bytes. This is checked before NFKC, which is quadratic on hostile input.

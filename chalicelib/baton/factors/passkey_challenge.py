@@ -48,9 +48,9 @@ class Ceremony(IntEnum):
 class Challenge(Ticket, frozen=True):
     """The contents of a challenge. Members that a ceremony does not use are empty.
 
-    ``key`` is the thumbprint of the device key of the login that fetched the challenge. ``operation`` is the digest of
-    the operation of a step-up (`digest_of`). ``proved`` depends on what is registered. For a passkey, it means that the
-    login or a step-up proved a second factor. For a restore key, it means that the caller stepped up.
+    ``key``: the thumbprint of the device key of the login that fetched the challenge.
+    ``operation``: the digest of the operation of a step-up (`digest_of`).
+    ``proved``, for a passkey: the login or a step-up proved a second factor. For a restore key: the caller stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -133,10 +133,10 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
 
 
 def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
-    """Return the options to register a passkey, or a restore key. The user handle is the account id: 12 bytes.
+    """Return the options to register a passkey or, if ``restore`` is true, a restore key.
 
-    The options for a restore key exclude no credential, because the new key replaces the earlier key of the device.
-    They discourage user verification, because the platform makes the key without asking the person.
+    A restore key replaces the earlier key of the device, so its options exclude no credential. The platform does
+    not ask the person, so the options discourage user verification.
     """
     return _options(
         challenge,

@@ -107,9 +107,10 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def upgrade_options(self, caller: Caller) -> PasskeyOptions:
         """Return the options of a conditional create: the platform adds a passkey without asking the person.
 
-        Raises ``StepUpRequired`` unless the person logged in with a password or at a provider, at most ``UPGRADE_S``
-        ago. So a person who later steals the device cannot add a passkey. If the client or the account requires a
-        second factor, the login must also have proved one.
+        Raises ``StepUpRequired`` unless both conditions hold:
+
+        - The person logged in with a password or at a provider, at most ``UPGRADE_S`` ago.
+        - If the client or the account requires a second factor, the login proved one.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -168,8 +169,10 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def remove(self, caller: Caller, passkey: str) -> None:
         """Remove a passkey. If no passkey and no authenticator app is left, ``SecondFactors.on`` becomes false.
 
-        Raises ``LastCredential`` if the account has no password, no other passkey and no linked identity. Raises
-        ``NotFound`` if the account of the caller does not have this passkey.
+        Raises:
+            LastCredential: the account has no password, no other passkey and no linked identity.
+            NotFound: the account of the caller does not have this passkey.
+
         """
         now, user = self.clock(), self._user(caller)
         removed = self._passkey(user, passkey)

@@ -44,17 +44,15 @@ def verify_password(
 ) -> Verified:
     """Verify a normalised password.
 
-    ``password_hash`` is ``None`` if the account has no password, or does not exist. Then the password is compared with
-    ``decoy``. Without a ``decoy``, it is compared with a fixed hash of the cost that Baton uses now.
+    ``password_hash``: if ``None``, the password is compared with ``decoy`` or, without a decoy, with a fixed hash.
+    ``as_sent``: the bytes before the normal form, because another system may have hashed these bytes.
 
-    Another system may have hashed the password as the person typed it. So if ``password`` does not match, ``as_sent``
-    (the bytes before the normal form) is tried too, unless both are equal. For a wrong password, the number of tries
-    depends only on the password. So this number reveals nothing about an account.
+    If ``password`` does not match, ``as_sent`` is tried too, also for an unknown account. So the number of tries with a
+    wrong password reveals nothing about the account.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.
-        Unavailable: the string to compare with is not a hash that Baton verifies, or its cost is out of bounds. The
-            string comes from the server, so the fault is not the caller's.
+        Unavailable: the hash to compare with is not of a kind that Baton verifies, or its cost is out of bounds.
 
     """
     from chalicelib.baton.factors.hashes import kinds  # noqa: PLC0415 - cold start

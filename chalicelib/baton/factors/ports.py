@@ -102,22 +102,24 @@ class FactorStore(Protocol):
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
+        """Use the code of a time step once. The same write remembers the device if ``remember`` is given.
 
-        Returns ``Done`` if ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a
-        later step was used. Also returns ``Done`` if this step was used with this ``mark``, so a repeated request gets
-        the same answer. Otherwise, returns ``Refused``. ``mark`` (16 bytes) identifies the request.
+        ``mark`` (16 bytes) identifies the request. Returns ``Done`` in two cases, otherwise ``Refused``:
+
+        - ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a later step was
+          used.
+        - A repetition: the last used step is this step, with this ``mark``.
         """
 
     def consume_recovery_code(
         self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
     ) -> Done | Refused:
-        """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
+        """Use a recovery code once. ``digest`` is its digest (`recovery_codes.digest_of`).
 
-        ``digest`` has 16 bytes (`recovery_codes.digest_of`). ``mark`` identifies the request.
+        ``mark`` (16 bytes) identifies the request. Returns ``Done`` in two cases, otherwise ``Refused``:
 
-        Returns ``Done`` if this call used the code. Also returns ``Done`` for a repetition: the code that the account
-        used last is this code, with this ``mark``. Otherwise, returns ``Refused``.
+        - The code is unused, and the credentials version is as given.
+        - A repetition: the last used code is this code, with this ``mark``.
         """
 
     def use_passkey(
@@ -125,15 +127,20 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Store counter, flags and day of use after an assertion, and remember the device if ``remember`` is given.
 
-        The condition: the account has this passkey with this public key, the stored counter is not larger than the new
-        counter, and the credentials version is as given. A repetition changes nothing, and is ``Done`` again.
+        The write has these conditions, which a repetition meets too:
+
+        - The account has this passkey with this public key.
+        - The stored counter is not larger than the new counter.
+        - The credentials version is as given.
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Change the name of a passkey to ``name``. ``passkey`` is its id. The credentials version stays.
+        """Change the name of the passkey with the id ``passkey``. The credentials version stays.
 
-        This is one transaction, with these conditions: the account has the passkey, the credentials version is as in
-        ``actor``, and the actor's login is live.
+        It is one transaction, with these conditions:
+
+        - The account has the passkey.
+        - The login of ``actor`` is live, and the credentials version is as in ``actor``.
         """
 
     def keep_restore_key(
@@ -151,12 +158,17 @@ class FactorStore(Protocol):
     ) -> Done | Moved | Refused:
         """Change the factors on behalf of a login, and raise the credentials version in user and account state.
 
-        This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
-        the stored factors (`model`), and the login is active (`lineages.rules.may_act`). For an unfinished login, which
-        has no lineage yet, the last condition is `lineages.rules.may_go_on`. The transaction forgets all remembered
-        devices, except the device of ``remember``. It also stores or deletes the item that maps the credential id of an
-        added or removed passkey to the account.
+        The same transaction forgets all remembered devices, except the device of ``remember``. If the change adds or
+        removes passkeys, it also stores or deletes the items that map their credential ids to the account.
 
-        Also returns ``Done`` if an earlier call made this change: the user has the next credentials version and the
-        changed factors. ``Refused``: the passkey to add belongs to another account.
+        The transaction has these conditions:
+
+        - The user has the credentials version of ``by``.
+        - The change fits the stored factors (`model`).
+        - ``RemovePasskey``: the person can log in without the passkey (`rules.leaves_a_credential`).
+        - ``Actor``: the login may act (`lineages.rules.may_act`).
+        - ``UnfinishedLogin``: the login may go on (`lineages.rules.may_go_on`).
+
+        ``Done``: this call or an earlier call made the change. After an earlier call, the user has the next credentials
+        version and the changed factors. ``Refused``: the passkey to add belongs to another account.
         """

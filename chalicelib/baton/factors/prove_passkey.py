@@ -28,8 +28,7 @@ class ProvedPasskey(Struct, frozen=True):
 class ProvePasskey(Struct, frozen=True, kw_only=True):
     """Check an assertion against the passkeys of a user, and use it.
 
-    There is no rate limit, because an assertion cannot be guessed. With a limit, a stranger with the password could
-    lock the owner out.
+    There is no rate limit, because an assertion cannot be guessed.
     """
 
     clients: Clients
@@ -77,8 +76,8 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
 
         Raises:
             ChallengeInvalid: another request used the challenge.
-            Unavailable: after the user was read, the passkey was removed, another request stored a larger counter, or
-                the credentials version changed.
+            Unavailable: since the user was read, another request stored a larger counter or changed the credentials
+                version.
 
         """
         user, challenge, use = proved.user, proved.challenge, proved.use

@@ -31,8 +31,10 @@ _MARK_BYTES: Final = 16
 class ProveTotp(Struct, frozen=True, kw_only=True):
     """Check a code of the authenticator app of a user, and use it.
 
-    A device that proved a second factor before has a rate limit of its own. All other devices share two limits of the
-    account: 30 wrong codes a day, and 100 wrong codes in a row. A right code or recovery code resets the second count.
+    The limits of wrong codes:
+
+    - A device that proved a second factor before: 30 a day, counted for this device alone.
+    - All other devices together: 30 a day, and 100 in a row. A right code or recovery code resets the second count.
     """
 
     store: FactorStore
@@ -130,12 +132,13 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
 
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
-    """Return the time step that has this code: a step after the last used step, or the last used step itself.
+    """Return the time step that has this code. ``None``: no accepted step has this code.
 
-    A client that got no answer repeats its request with the code of the last used step. This step may be at most as old
-    as the lifetime of an ``auth_session``. The store accepts it again only with the same attempt and effect.
+    The accepted steps:
 
-    ``None``: no such step has this code.
+    - A step after the last used step (`totp.matching_step`).
+    - The last used step, for the lifetime of an ``auth_session``: a client that got no answer repeats its request. The
+      store accepts this step again only with the same attempt and effect.
     """
     totp = user.factors.totp
     if totp is None:

@@ -34,12 +34,11 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login.
 
-    For an unknown address, ``account`` is an id that no account has. The failures of this id are counted too.
+    A known device (`known_device`) has a rate limit of its own, which other devices cannot use up.
 
-    A known device has a rate limit of its own, which other devices cannot use up. A device is known if a lineage of the
-    account is bound to its key, or if it signed the login with the HMAC secret of the lineage ``proved``.
-    ``attested``: the client requires evidence of each device key. The limit of a known device is then higher, because
-    an attacker needs a genuine phone to try passwords.
+    - ``account``: for an unknown address, an id that no account has.
+    - ``proved``: the lineage whose HMAC secret signed the login.
+    - ``attested``: the client requires evidence of each device key. The limit of a known device is then higher.
     """
     device = known_device(account_state, binding, proved=proved)
     if device is not None:
@@ -71,9 +70,9 @@ def proved_device(
 ) -> str | None:
     """Return the name under which a device has its own limit of wrong codes.
 
-    ``None``: no login of the device proved a second factor of this account. A login by password alone is not enough: a
-    thief of the password could make many logins, and each would have its own limit. ``lineage`` is the login that
-    identifies a device without a key.
+    ``None``: no login of the device proved a second factor of this account. A password alone is not enough: a thief
+    could make many logins with it, each with a limit of its own.
+    ``lineage``: the login that identifies a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
     if isinstance(binding, KeyBinding):

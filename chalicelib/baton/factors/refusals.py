@@ -31,9 +31,7 @@ class TooShort(WeakPassword):
 class TooCommon(WeakPassword):
     """The whole password is among those that attackers try first.
 
-    It is on the list of common passwords, has fewer than 5 different characters, or is made of one or two sequences of
-    the alphabet, the digits or a keyboard. Or it consists of repetitions of one part, and this part is short or is
-    itself forbidden by these rules. A common word inside a longer password is allowed.
+    The exact rules are in ``chalicelib/baton/factors/block_list.py``. A longer password may contain a common word.
     """
 
     code = "too_common"
@@ -51,10 +49,7 @@ class ContainsContext(WeakPassword):
 
 
 class Breached(WeakPassword):
-    """The password is in a public list of passwords that leaked from other services.
-
-    Baton checks the password with Pwned Passwords. Only the first 20 bits of the password's SHA-1 leave the server.
-    """
+    """The password is in Pwned Passwords, a public list of passwords that leaked from other services."""
 
     code = "breached"
     detail = (
@@ -74,8 +69,7 @@ class InvalidCredentials(Refusal):
 class FactorRequired(Refusal):
     """The password or the id_token of the login is right, but the login must also prove a second factor.
 
-    ``auth_session`` is the unfinished login, for ``POST /login/factor``. ``factors`` are the kinds that the account
-    has.
+    ``factors`` are the kinds that the account has.
     """
 
     status = 403
@@ -89,10 +83,9 @@ class FactorRequired(Refusal):
 
 
 class EnrolmentRequired(Refusal):
-    """The login must prove a second factor, but the account has none. The password or the id_token is right.
+    """The password or the id_token is right. The login must prove a second factor, but the account has none.
 
-    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled. ``factors``, if present, is
-    ``["email_code"]``: the login must prove the address first.
+    ``enrol`` are the kinds that the login can enrol. ``factors``, if present, is ``["email_code"]``.
     """
 
     status = 403
@@ -107,11 +100,7 @@ class EnrolmentRequired(Refusal):
 
 
 class InvalidSession(Refusal):
-    """The ``auth_session`` or the ``enrolment`` is not valid.
-
-    The value was altered, has expired, or belongs to another device key, attempt or login. Or the account has changed
-    since the value was issued. The answer is the same in each of these cases.
-    """
+    """The ``auth_session`` or the ``enrolment`` is not valid, or the account has changed since Baton issued it."""
 
     error = code = "invalid_session"
     action = "log_in"
@@ -153,8 +142,8 @@ class SecondFactorRequired(Refusal):
 class InvalidPasskey(Refusal):
     """The signed data of the authenticator is not valid for this server and client.
 
-    ``hint`` names the failed check and, for some checks, the expected and the received value. Origin, RP ID, challenge,
-    flags and signature must be correct (WebAuthn Level 3, sections 7.1 and 7.2).
+    For some checks, ``hint`` also has the expected and the received value. Source: WebAuthn Level 3, sections 7.1 and
+    7.2.
     """
 
     error = code = "invalid_passkey"
@@ -165,10 +154,10 @@ class InvalidPasskey(Refusal):
 
 
 class UnknownPasskey(Refusal):
-    """The account does not have this passkey: the passkey was removed, or never belonged to this account.
+    """The account does not have this passkey.
 
     At a restore: no account has this restore key, or the login of the old phone has ended. ``credential_id`` and
-    ``rp_id`` are for ``signalUnknownCredential``, so that the platform no longer offers the passkey.
+    ``rp_id`` are for ``signalUnknownCredential``.
     """
 
     status = 401
@@ -182,7 +171,7 @@ class UnknownPasskey(Refusal):
 class ChallengeInvalid(Refusal):
     """The challenge has expired, was used, or is of another route, client, device or account.
 
-    Or the credentials of the account have changed since Baton issued the challenge. All cases get the same answer.
+    Or the credentials of the account have changed since Baton issued the challenge.
     """
 
     status = 409
@@ -218,10 +207,9 @@ class LastCredential(Refusal):
 
 
 class RestoreRefused(Refusal):
-    """The login cannot be restored on a new phone, for one of four reasons.
+    """The login cannot be restored on a new phone.
 
-    The client does not offer restores (``restore`` in the client registry). Or the account requires a second factor.
-    Or the login of the old phone is of another client. Or the login of the old phone is not bound to a key.
+    A client offers restores if ``restore`` is true in the client registry.
     """
 
     status = 403
@@ -236,9 +224,7 @@ class RestoreRefused(Refusal):
 class EmailUnverified(Refusal):
     """No second factor can be added before the e-mail address of the account is proved.
 
-    The rule holds if the deployment sends mail and the account has an address. Without this rule, a stranger could
-    register the address of another person and add a passkey. With this passkey, the stranger could still log in after
-    the owner of the address has reset the password.
+    The rule holds if the deployment sends mail and the account has an address.
     """
 
     status = 403

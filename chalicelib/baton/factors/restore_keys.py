@@ -69,7 +69,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
 
         Raises:
             StepUpRequired: the login is older than ``KEEP_S``, and the request has no step-up grant.
-            RestoreRefused: see `check_offered`. Also for a login that is not bound to a key.
+            RestoreRefused: the login is not bound to a key. For other reasons, see `check_offered`.
             NotFound: the client cannot use passkeys.
 
         """
@@ -94,11 +94,10 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
         """Store the restore key that the platform made, in place of an earlier key. A repetition is safe.
 
-        If the login is older than ``KEEP_S``, the caller must step up for the options or for this request.
-
         Raises:
             InvalidPasskey, ChallengeInvalid: the ``credential`` or its challenge is not valid.
-            StepUpRequired, RestoreRefused, NotFound: see `options`.
+            StepUpRequired: the login is older than ``KEEP_S``, and neither `options` nor this request had a step-up.
+            RestoreRefused, NotFound: see `options`.
 
         """
         now, client = self.clock(), self._client(caller)

@@ -19,9 +19,8 @@ class RestoreKey(Struct, frozen=True):
 
 
 def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
-    """Return the key ids of devices whose restore key is useless: no login of the device is left.
+    """Return the key ids of the devices that have a restore key, but no login in the account state.
 
-    ``restore`` has each restore key under the key id of its device. ``devices`` are the key ids of the devices that
-    have a login in the account state.
+    ``restore`` has each restore key under the key id of its device. ``devices`` are the key ids of the logins.
     """
     return tuple(sorted(restore.keys() - set(devices)))

@@ -93,8 +93,8 @@ def judge_login(  # noqa: PLR0913 - all that the verdict depends on
 def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
-    Passkeys are included even if the client cannot use passkeys. Otherwise an account with only passkeys would have no
-    factor at such a client, and a thief with the password could enrol one there.
+    Passkeys are included even if the client cannot use passkeys. Otherwise, if an account has only passkeys, a thief
+    with the password could enrol a factor through this client.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -134,14 +134,15 @@ def is_remembered(
 def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
     """Check whether a device is new: the account has no login older than ``NEW_KEY_S`` with the device's ``binding``.
 
-    A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong to
-    a thief. An unbound device is always new.
+    A device that is not new is *long-used*.
 
-    The bindings of all HMAC devices are equal. So for an HMAC device, only the login with the id ``lineage`` counts:
-    the device's present login or, during a login, its last login. ``None``: it has proved no such login.
+    - An unbound device is always new.
+    - If a login ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, it does not count: the device may belong
+      to a thief.
+    - The bindings of all HMAC devices are equal. So for an HMAC device, only the login ``lineage`` counts.
 
-    A device that is not new is long-used. An undo keeps the factors and identities that a long-used device added.
-    Otherwise a thief who reads the owner's mail could remove them with an undo link.
+    ``lineage``: the device's present login or, during a login, its last login. ``None``: the device has proved no
+    such login.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -183,8 +184,7 @@ def identities_without_newer(identities: Mapping[int, LinkedIdentity], *, since:
 def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
     """Return the factors without those that a new device added at ``since`` (seconds) or later.
 
-    The result has no remembered devices. A factor that a long-used device added stays: a thief of the mailbox must not
-    remove it. ``on`` is false if neither an authenticator app nor a passkey is left.
+    The result has no remembered devices. ``on`` is false if neither an authenticator app nor a passkey is left.
     """
     totp, recovery = factors.totp, factors.recovery
     no_totp = totp is not None and totp.by_new_key and totp.enrolled_at >= since

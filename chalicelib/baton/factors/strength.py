@@ -24,15 +24,14 @@ def check_strength(
 ) -> None:
     """Refuse a weak password.
 
-    ``password`` is as typed, and ``normalise`` has accepted it: it has at most 1,024 bytes. ``email`` is a canonical
-    address. ``product`` is the name of the service in the client registry. ``characters_min`` is the least length in
-    code points.
+    - ``password``: as typed. ``normalise`` has accepted it, so it has at most 1,024 bytes.
+    - ``email``: a canonical address.
+    - ``product``: the name of the service in the client registry.
+    - ``characters_min``: the least length, in code points.
 
     Raises:
-        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. Both lengths are checked,
-            because one typed character can become up to 18 characters in the normal form.
-        TooCommon: the whole password is on the block list, is a repetition or a sequence, or has too few different
-            characters.
+        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form, which can be longer.
+        TooCommon: the block list refuses the password.
         ContainsContext: the whole password is made from the address or the name of the service.
 
     """

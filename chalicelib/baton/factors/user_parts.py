@@ -12,10 +12,8 @@ class KeptAddress(Struct, frozen=True):
     ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. It is false in two
     cases:
 
-    1. A long-used device made the change with a second factor. So the owner made it, perhaps because a thief has the
-       mailbox of the old address.
-    2. A thief may have set the old address: the account changed to it, and then back to an address that an undo could
-       restore. Example: after the changes from A to B and back to A, ``returns`` is false for B.
+    1. A long-used device made the change with a second factor, so the owner made it.
+    2. A thief may have set the old address: after the changes from A to B and back to A, ``returns`` is false for B.
     """
 
     index: EmailIndex
@@ -31,9 +29,10 @@ class KeptAddress(Struct, frozen=True):
 class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider. The owner of the account can log in with it.
 
-    ``index`` is the key of the item of the identity. ``linked_at`` is a Unix time, in seconds. ``email`` is the address
-    that the provider verified. ``by_new_key``: the device was new (`rules.is_new_key`) when it linked the
-    identity.
+    - ``index``: the key of the identity's item.
+    - ``linked_at``: a Unix time, in seconds.
+    - ``email``: the address that the provider verified.
+    - ``by_new_key``: the device was new (`rules.is_new_key`) when it linked the identity.
     """
 
     index: str

@@ -166,9 +166,8 @@ def verify_assertion(
 def verify_silent_assertion(assertion: Assertion, *, rp_id: str, origins: Sequence[str], public_key: bytes) -> None:
     """Verify an assertion without user presence. A restore key on a new phone makes such an assertion.
 
-    The library's function for assertions requires user presence, so it is not used. Baton makes the other checks of
-    that function, and calls the library for the signature only. Raises ``InvalidPasskey``, whose ``hint`` names the
-    check that failed.
+    The library's function for assertions requires user presence. So Baton makes the other checks of that function here.
+    Raises ``InvalidPasskey``, whose ``hint`` names the check that failed.
     """
     facts = _checked("authenticatorData", lambda: _authenticator_data(assertion.authenticator_data, attested=False))
     client_data, accepted = assertion.client_data, _accepted(origins)

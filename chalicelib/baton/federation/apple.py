@@ -53,10 +53,9 @@ class _Refused(Struct, frozen=True):
 
 
 class AppleClient(Struct, frozen=True, kw_only=True):
-    """The OAuth client as which Baton authenticates to Apple, for one app.
+    """Baton's OAuth client at Apple, for one app of the developer team.
 
-    ``key`` and ``team_id`` are those of the developer team. ``audience`` is the client id, and also the ``aud`` of the
-    app's id_tokens.
+    ``audience`` is the client id, and also the ``aud`` of the app's id_tokens.
     """
 
     key: SigningKey
@@ -86,8 +85,8 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        Also raises ``NotDone`` if the code belongs to another person than ``sub``, or to another app than that of
-        ``client``. Without this check, the deletion of the account could revoke the consent of another person.
+        A code of another person than ``sub``, or of another app, is refused too. Otherwise, deleting the account could
+        revoke another person's consent.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

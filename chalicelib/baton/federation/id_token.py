@@ -57,9 +57,9 @@ class IdTokenRefused(Exception):
 class Proved(Struct, frozen=True, kw_only=True):
     """The person that a token names. ``issuer`` and ``sub`` identify the person.
 
-    ``audience`` is the app that the token is for. ``email`` is canonical. It is empty unless the provider verified the
-    address and Baton trusts the provider for it. ``auth_time`` is the time at which the person logged in at the
-    provider, or ``None``.
+    - ``audience``: the app that the token is for.
+    - ``email``: the canonical address, or empty (`verified_address`).
+    - ``auth_time``: when the person logged in at the provider (seconds), or ``None``.
     """
 
     issuer: str

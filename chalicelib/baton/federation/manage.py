@@ -83,8 +83,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def link(self, caller: Caller, *, provider: str, id_token: str, authorization_code: str = "") -> Link:
         """Link the identity of an id_token, unless the account has it already. No login ends.
 
-        Also trade Apple's authorization code for a refresh token, even if the account had the identity already. A
-        failure of this trade does not change the answer.
+        Also trade Apple's authorization code for a refresh token. A failure of this trade does not change the answer.
 
         Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``IdentityOfOthers`` and ``TooManyIdentities``.
         """

@@ -26,8 +26,9 @@ REFUSED_TOKENS_PER_SOURCE_MAX: Final = 100
 class Identity(Struct, frozen=True):
     """A person at a provider, who can log in to an account.
 
-    ``index`` is the code of the provider and an HMAC of issuer and subject. ``sealed_sub`` is the subject, encrypted
-    for the account (`Ring.encrypt_for`). ``linked_at`` is in seconds.
+    - ``index``: the code of the provider, and an HMAC of issuer and subject.
+    - ``linked_at``: in seconds.
+    - ``sealed_sub``: the subject, encrypted for the account (`Ring.encrypt_for`).
     """
 
     index: str

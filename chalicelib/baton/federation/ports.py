@@ -32,9 +32,10 @@ class Identities(Protocol):
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state, and the e-mail index entry if there is an address: all or none.
 
-        None of these items may exist, except an expired e-mail index entry. Also returns ``Done`` if an earlier try of
-        this call wrote the items. ``IdentityTaken``: an account has one of ``identities``, or the account of ``user``
-        already has a user item or an account state. For example, a deleted account keeps its account state.
+        - ``Done``: this call or an earlier try of it wrote the items.
+        - ``AddressTaken``: the address has an e-mail index entry that has not expired.
+        - ``IdentityTaken``: an account has one of ``identities``, or the account of ``user`` already has a user item or
+          an account state. A deleted account keeps its account state.
         """
 
     def link(
@@ -43,13 +44,15 @@ class Identities(Protocol):
         """Give the actor's account an identity, and raise the credentials version in user and account state.
 
         This is one transaction, with these conditions:
-        - No account has the identity. The actor's account has no identity of this provider, and fewer than
-          ``IDENTITIES_MAX`` identities.
+        - No account has the identity.
+        - The actor's account has no identity of this provider, and fewer than ``IDENTITIES_MAX`` identities.
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
 
-        With ``new.verified``, the identity proves the address of ``user``. An earlier time of proof is kept. Only the
-        device ``remember`` stays remembered. No login ends. Also returns ``Done`` if an earlier try of this call
-        stored the identity. ``IdentityTaken``: another account has the identity.
+        If ``new.verified`` is true, the address of ``user`` becomes proved, unless it was proved earlier. Only the
+        device ``remember`` stays remembered. No login ends.
+
+        - ``Done``: this call or an earlier try of it stored the identity.
+        - ``IdentityTaken``: another account has the identity.
         """
 
     def unlink(
@@ -70,10 +73,14 @@ class Identities(Protocol):
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
         - The epoch is as in ``expected``.
 
-        Credentials version and epoch rise. If ``actor.in_cookies`` is true, the generation of the actor's lineage rises
-        by one. The other logins end with reason ``identity_unlinked``. Only the device ``remember`` stays remembered.
-        Also returns ``Done`` if an earlier try of this call made the change: the stored credentials version is one
-        higher than in ``user``, and the stored user has no identity of the provider.
+        The same transaction makes these changes:
+        - Credentials version and epoch rise by one.
+        - If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
+        - The other logins end with reason ``identity_unlinked``.
+        - Only the device ``remember`` stays remembered.
+
+        ``Done``: this call or an earlier try of it made the change. After an earlier try, the stored credentials
+        version is one higher than in ``user``, and the stored user has no identity of the provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -99,24 +106,24 @@ class Identities(Protocol):
         - The account also has a password, a passkey or another identity.
         - The credentials version in the user's item and in the account state is as in ``user``.
 
-        Credentials version and epoch rise. The logins end with reason ``identity_unlinked``. No device stays
-        remembered. Also returns ``Done`` if an earlier try of this call made the change: the stored credentials version
-        is one higher than in ``user``, and the stored user has no identity of the provider.
+        Credentials version and epoch rise by one. The logins end with reason ``identity_unlinked``. No device stays
+        remembered.
+
+        ``Done``: this call or an earlier try of it made the change (see `unlink`).
         """
 
 
 class ProviderTokens(Protocol):
     """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
-    Every method of any port that removes an identity also moves the identity's token to the tokens that wait, in the
-    same write. The tokens that wait are divided into ``TOKEN_SHARDS`` shards. If the shard of a token already has
-    ``TOKENS_PER_SHARD_MAX`` tokens, the token is deleted, not moved.
+    If a method of any port removes an identity, the same write moves the identity's token to the waiting tokens. These
+    are in ``TOKEN_SHARDS`` shards. If the token's shard has ``TOKENS_PER_SHARD_MAX`` tokens, the token is deleted.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
         """Store the token of an identity, in place of an earlier token. ``Refused``: the account has no such identity.
 
-        ``sealed`` must have a random nonce, because the id of a waiting token is a digest of ``sealed``.
+        ``sealed`` must have a random nonce (`TokenToRevoke.id`).
         """
 
     def of(self, index: str, account: AccountId) -> bytes:

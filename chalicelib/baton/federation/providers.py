@@ -57,11 +57,12 @@ class ProviderProblems(ValueError):
 class Provider(Struct, frozen=True, kw_only=True):
     """An identity provider.
 
-    ``code`` is stored, so another provider must never get it. ``audiences`` has the audiences of each client. ``azp``
-    has the accepted authorized parties, and ``hosted_domains`` the accepted Google Workspace domains. An empty
-    ``azp`` or ``hosted_domains`` accepts any value. Only an ``oidc`` provider can have ``trusts_email`` and
-    ``step_up``. With ``trusts_email``, Baton trusts the addresses that the provider verified. With ``step_up``, Baton
-    trusts the ``auth_time`` of the provider.
+    - ``code``: stored, so another provider must never get it.
+    - ``audiences``: the accepted values of ``aud``, for each client.
+    - ``azp``: the accepted authorized parties. Empty: any.
+    - ``hosted_domains``: the accepted Google Workspace domains. Empty: any.
+    - ``trusts_email``: Baton trusts the addresses that the provider verified. Only for kind ``oidc``.
+    - ``step_up``: Baton trusts the provider's ``auth_time``. Only for kind ``oidc``.
     """
 
     name: str
@@ -82,8 +83,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     def counts_for_step_up(self) -> bool:
         """Whether a token proves that the person is present at this moment.
 
-        Apple's sign-in dialog requires face, finger or code each time. Google can issue a token without a tap. The
-        ``auth_time`` of such a token is the time of an earlier login at Google.
+        Apple requires face, finger or code each time. Google can issue a token without an action of the person.
         """
         return self.kind == "apple" or self.step_up
 

@@ -63,8 +63,7 @@ def answered(answer: object, *, shared: bool = False) -> Response:
     """Make the response from the return value of a view.
 
     ``shared``: the answer is for every client, so a shared cache may keep it. Raises ``TypeError`` or ``ValueError`` if
-    ``answer`` is not an ``Answer``, if its status, body, header or cookie must not be sent, or if a str or bytes body
-    has no media type. Each of these is a defect of the view.
+    the view has a defect: it returned no ``Answer``, or an invalid ``Answer``.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -264,10 +263,10 @@ PREFLIGHT_KEPT_S = 7200
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
     """Return the header fields that allow a page of ``origin`` to read an answer.
 
-    If ``origin`` is in neither list, return only ``Vary``. If both lists are empty, return no fields.
+    If neither list has ``origin`` (`is_listed`), return only ``Vary``. If both lists are empty, return no fields.
 
-    ``origins`` are those of ``BATON_ORIGINS``. ``cookie_origins`` are those of the cookie clients: only their pages may
-    send cookies cross-origin. An origin in either list may end in ``:*``, which allows every explicit port of its host.
+    - ``origins``: those of ``BATON_ORIGINS``.
+    - ``cookie_origins``: those of the cookie clients. Only their pages may send cookies cross-origin.
     """
     if not (origins or cookie_origins):
         return {}

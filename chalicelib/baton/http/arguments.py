@@ -10,9 +10,8 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def check(view: Callable[..., object], first: list[str], path: frozenset[str] | None) -> None:
     """Compare the arguments of a view with those of its route. Raises ``TypeError`` if they do not match.
 
-    ``first`` lists the arguments that the route passes by position: ``caller`` or ``message``, then ``body`` and
-    ``query`` if the route has them. Only their number is compared. The route passes the path parameters by name.
-    ``path`` has their names, or ``None`` if they are not compared.
+    - ``first``: the arguments that the route passes by position. Only their number is compared.
+    - ``path``: the names of the path parameters, which the route passes by name. ``None``: they are not compared.
     """
     parameters = list(inspect.signature(view).parameters.values())
     given, named = parameters[: len(first)], parameters[len(first) :]

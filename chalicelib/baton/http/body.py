@@ -33,10 +33,16 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 def read_json(message: Message, shape: type[Shape]) -> Shape:
     """Read one JSON object of a shape.
 
-    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3). The body must be UTF-8
-    without BOM and without duplicate members, NaN, Infinity, NUL and lone surrogates. Its depth is limited. A missing
-    member is ``Malformed``, an unknown member ``UnknownField``, a member of the wrong type ``WrongType``. These three
-    errors have a JSON pointer (RFC 6901). A duplicate member is ``DuplicateField``, with its name.
+    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3).
+
+    Raises:
+        UnsupportedMediaType: the media type is not JSON.
+        DuplicateField: a member is given twice.
+        Malformed: the body is not strict JSON (`read_object`), or a text has NUL or a lone surrogate. Also for a
+            missing member, with its JSON pointer (RFC 6901).
+        UnknownField: the shape does not have this member. With its JSON pointer.
+        WrongType: a member has the wrong type or is out of range. With its JSON pointer.
+
     """
     body = message.body
     if not body:
@@ -116,9 +122,8 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
 def require_media_type(message: Message, wanted: str) -> None:
     """Refuse a request whose media type is not ``wanted``. The comparison ignores case.
 
-    Well-formed parameters are ignored, because JSON (RFC 8259 section 11) and forms define none. There is one
-    exception: JSON with a ``charset`` other than UTF-8 is refused, because Baton would misread the characters. The
-    ``charset`` of a form does not matter, because a form is always ASCII.
+    Well-formed parameters are ignored, because JSON (RFC 8259 section 11) and forms define none. Exception: JSON with a
+    ``charset`` other than UTF-8 or ASCII is refused, because Baton would misread the characters.
     """
     given = message.fields.get("content-type", ("",))[0].strip(" \t").lower()
     media_type, semicolon, parameters = given.partition(";")

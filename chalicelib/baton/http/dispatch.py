@@ -97,9 +97,11 @@ class Dispatch(Struct, kw_only=True):
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
         """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of views outside Baton.
 
-        Chalice's own errors are those that no view raised, such as for a wrong method. If a view outside Baton raises
-        an error class of Chalice, Chalice's answer is not rewritten, except for ``MethodNotAllowedError``. If the view
-        raises an exception of another kind, the client gets Baton's server error.
+        Chalice's own errors are those that no view raised, such as for a wrong method.
+
+        If a view outside Baton raises an exception, the client gets:
+        - for an error class of Chalice: Chalice's answer. Exception: ``MethodNotAllowedError`` is rewritten.
+        - for any other exception: Baton's server error.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:

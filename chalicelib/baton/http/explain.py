@@ -15,9 +15,9 @@ from chalicelib.baton import errors
 def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
     """Return the error about the first member that does not fit its field.
 
-    If an item of a list does not fit, the JSON pointer of the error ends at the list.
+    If an item of a list does not fit, the error points to the list.
 
-    ``strict=False`` is for texts that are converted, such as those of a query.
+    ``strict=False`` converts texts, such as those of a query.
     """
     fields = _fields_of(shape)
     for name, member in value.items():

@@ -70,9 +70,9 @@ def as_job(
     *,
     id_of: Callable[[Event], object] = lambda event: getattr(event, "event_id", ""),
 ) -> Callable[[Event], None]:
-    """Return a job that runs ``handler``. Its log lines have the id of the event. Its defects and metrics are logged.
+    """Return a job that runs ``handler``, with the id of the event in its log lines.
 
-    An exception is raised again: Lambda counts the failure, and runs the job again.
+    An exception is logged and raised again. So Lambda counts the failure and runs the job again.
     """
 
     @functools.wraps(handler)
@@ -159,7 +159,7 @@ def operate(event: object, context: object = None) -> dict[str, object]:
 def jobs(event: dict[str, Any], context: object = None) -> None:
     """Carry out the orders of a batch of the queue (SQS). An exception leaves the batch in the queue.
 
-    Lambda calls this function and not a wrapper of Chalice, so ``event`` is the raw event.
+    ``event`` is the raw event, not an object of Chalice.
     """
     del context
     installed = _jobs()
@@ -201,7 +201,7 @@ def register_feedback(app: Chalice, topic: str) -> None:
 def register_queue(app: Chalice, queue: str) -> None:
     """Register ``jobs`` for the queue with this name, so that Chalice makes a Lambda function for the queue.
 
-    The name of the queue is a setting of each application. So each application needs a blueprint of its own.
+    Each application has its own queue, so each needs its own blueprint.
     """
     own = Blueprint(__name__)
     own.on_sqs_message(queue=queue, batch_size=1)(jobs)

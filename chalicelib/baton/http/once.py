@@ -73,8 +73,7 @@ A stored ``log_in`` would make the app log in again at each repetition.
 class RenderedAnswer(Struct, frozen=True, array_like=True):
     """An answer as it is sent. ``cookies`` are values of ``Set-Cookie``.
 
-    ``headers`` has no header field that belongs to one request, such as ``Baton-Time``, ``Baton-Request-Id`` or those
-    of CORS: they are added after ``RunOnce.run``, to a replay too.
+    ``headers`` lacks the header fields of one request, such as ``Baton-Time``. They are added after ``RunOnce.run``.
     """
 
     status: int
@@ -115,31 +114,30 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The result of ``view`` decides the answer to the next request with this key:
 
-        - ``view`` returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored: the
-        key stays claimed without an answer, as in the last item.
-        - ``view`` raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
-        - ``view`` raises another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: ``render(refusal)``.
-        - ``view`` raises any other exception, such as ``Unavailable``, or the run stops: the view may have changed
-        something. The key stays claimed without an answer. The next request raises ``CallInProgress`` until
-        ``ONCE_RUN_MAX_S`` after the start of the run. After that, it raises ``CallOutcomeUnknown`` or, if
-        ``retry_safe`` is true, runs ``view`` again.
+        - An answer of at most 64 KB: the same answer, for 24 hours.
+        - One of ``NOTHING_DONE``: ``view`` runs again.
+        - Another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: the same refusal, for 24 hours.
+        - Another answer, another exception, or a run that stops: ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the
+          start of the run. After that: ``CallOutcomeUnknown`` or, if ``retry_safe`` is true, ``view`` runs again.
 
-        A refusal is raised again after it is stored. The caller of this method renders it with ``render``, so that this
-        answer and its replays are equal to the byte. A failure to store the answer does not change the answer.
+        The caller renders a raised refusal with ``render``, so that this answer and its replays are equal to the byte.
 
-        ``account`` is the account of the caller, whose login is live. ``message`` is verified. ``view`` consumes the
-        grant, runs the view of the route and renders its answer; it is called once or never. ``route`` is the path
-        template of the route: the same ``Idempotency-Key`` on another route is another call. ``render`` renders a
-        refusal for this request. ``retry_safe``: a second run does no harm, so ``view`` runs again if an earlier run
-        left no answer.
+        The arguments:
 
-        Raises the exceptions of ``view``, or one of these errors, which mean that this request did not run ``view``:
+        - ``account``: the caller. Its login is live.
+        - ``message``: the verified request.
+        - ``view``: consumes the grant, runs the view of the route and renders its answer.
+        - ``route``: the path template of the route.
+        - ``render``: renders a refusal for this request.
+        - ``retry_safe``: a second run does no harm.
 
-        - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or it is malformed.
+        Raises the exceptions of ``view``. If ``view`` does not run, raises:
+
+        - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing or malformed.
         - ``IdempotencyKeyReused``: an earlier request with this key had another path, query or body.
         - ``CallInProgress``: an earlier request of this call may still be running.
         - ``CallOutcomeUnknown``: an earlier run left no answer, and ``retry_safe`` is false.
-        - ``Unavailable``, if ``view`` did not raise it: the claim failed, or the stored answer does not decrypt.
+        - ``Unavailable``: the claim failed, or the stored answer does not decrypt.
         """
         key = once_key(account, message.method, route, required_key(message))
         sending = _Sending(key, request_digest(message), self.entropy(MARK_BYTES), self.clock())

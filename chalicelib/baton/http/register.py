@@ -33,8 +33,8 @@ def made(view: Callable[..., Any]) -> Callable[..., Any]:
 def watch(app: Chalice, dispatch: Dispatch) -> None:
     """Prepare every route of the app, registered before or after this call.
 
-    For a view that Baton made, Chalice accepts any media type, because Baton checks the media type. If web pages of
-    other origins may call, each path answers ``OPTIONS``. For a route with Chalice's own ``cors=``, Chalice does this.
+    - If Baton made the view, Chalice accepts any media type, because Baton checks the media type.
+    - If web pages of other origins may call, each path answers ``OPTIONS``.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)

@@ -37,9 +37,8 @@ def read_request(
 ) -> Message:
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
-    The default port 443 is removed from the host. In ``development`` a request may come over plain http, so port 80 is
-    removed too. ``origin_secret`` is the secret of a CDN. If a request has this secret, ``Message.source`` is the
-    address of the viewer, which the CDN sends.
+    - ``development``: the request may come over plain http.
+    - ``origin_secret``: the secret of a CDN. If a request has it, the CDN names the address in ``Message.source``.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """

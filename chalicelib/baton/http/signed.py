@@ -73,11 +73,13 @@ class Views(Struct, frozen=True):
     """The check and the delivery of browser logins. ``None``: no client delivers cookies."""
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
-        """Return the function that Chalice calls for a route. It checks the requirements in ``spec`` and runs ``view``.
+        """Return the function that Chalice calls for a route.
 
-        Raises ``TypeError`` if the arguments of ``view`` are not those of its route, if ``spec`` is not valid, or if
-        the client registry lacks a scope or role that the route requires. For the routes of ``Later``, this happens at
-        the first request. For all other routes, it happens at import.
+        Raises ``TypeError`` at import or, for the routes of ``Later``, at the first request:
+
+        - The arguments of ``view`` are not those of its route.
+        - ``spec`` is not valid.
+        - The client registry lacks a scope or role that the route requires.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -277,7 +279,7 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
     """Check that the arguments of a view are those of its route. Raises ``TypeError`` if they are not.
 
-    The arguments of an ordinary view are read from its code object, so a cold start need not import ``inspect``.
+    An ordinary view needs no import of ``inspect``, which slows a cold start.
     """
     if not _takes(view, arguments_of(spec), path):
         from chalicelib.baton.http.arguments import check  # noqa: PLC0415 - cold start
@@ -316,8 +318,7 @@ def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
 def refuse_key(message: Message) -> None:
     """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
 
-    A client that sends a key may repeat its request. If Baton ignored the key, a payment could happen twice.
-    Raises ``IdempotencyUnsupported``, even if the key is malformed.
+    A client with a key may repeat its request, so a payment could happen twice. Raises ``IdempotencyUnsupported``.
     """
     if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
         raise IdempotencyUnsupported

@@ -44,8 +44,7 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` has 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Each key has one accepted encoding. Any other encoding raises ``InvalidKey``. Only ``check_point`` checks that an
-    Ed25519 key is a point of the curve.
+    Each key has only one accepted encoding. Only ``check_point`` checks that an Ed25519 key is a point of the curve.
     """
 
     curve: Curve
@@ -62,8 +61,7 @@ class PublicKey(Struct, frozen=True):
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
         """Read a JWK. Raises ``InvalidKey`` unless it is a public P-256 or Ed25519 key in canonical form.
 
-        A member of a private key, such as ``d``, is refused. All other members that are not required are ignored
-        (RFC 7517 section 4).
+        A member of a private key, such as ``d``, is refused. Other optional members are ignored (RFC 7517 section 4).
         """
         for name in _PRIVATE:
             if name in jwk:
@@ -104,9 +102,8 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        Baton checks only the ``device.public_key`` of a request body: the app then gets ``InvalidKey`` in place of a
-        signature error. Elsewhere the check changes no result, because no signature verifies with a key that is not a
-        point. The check takes longer than the verification of a signature.
+        For ``device.public_key``, the app then gets ``InvalidKey`` in place of a signature error. Elsewhere the check
+        is not needed: no signature verifies with such a key.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

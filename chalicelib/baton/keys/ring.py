@@ -120,8 +120,7 @@ class Ring(Struct, frozen=True):
         """Return the signing keys that resource servers may trust, including the next key.
 
         A key is left out if all tokens that it may have signed are from before the not-before time. Such a key may have
-        leaked. Resource servers do not check the not-before time, so they would accept a token that a thief signs with
-        the key.
+        leaked, and resource servers do not check that time.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -159,10 +158,11 @@ class Ring(Struct, frozen=True):
     def arrived_ids(self, email: str, source_id: str, *, now: int) -> tuple[AccountId, ...]:
         """Return the account ids of a person who comes from another system, in the same order as ``account_ids``.
 
-        ``email`` is the canonical address, or the result of ``identity_index`` if the person has no address.
-        ``source_id`` is the id in the other system. With the returned ids, a repeated import finds the account that the
-        first import made. Two accounts of the other system with the same canonical address get different ids. So the
-        import of the second account is a conflict, and not a repetition.
+        With these ids, a repeated import finds the account of the first import.
+
+        - ``email``: the canonical address, or the result of ``identity_index`` if the person has no address.
+        - ``source_id``: the id in the other system. If two accounts there have the same address, they get different
+          ids here, so the second import is a conflict.
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -186,8 +186,7 @@ class Ring(Struct, frozen=True):
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 
-        The ids depend only on the account id, the attempt and the roots. So all requests of an attempt, including those
-        that prove a second factor, begin only one lineage.
+        The ids depend only on account, attempt and roots. So all requests of an attempt begin only one lineage.
         """
         return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 
@@ -207,11 +206,13 @@ class Ring(Struct, frozen=True):
     def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
         """Encrypt a stored secret: AES-256-GCM with a nonce of 12 random bytes.
 
-        ``kind`` and the account id are associated data.
+        ``kind`` and the account id are associated data. Values of ``kind``:
 
-        Values of ``kind``: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app,
-        ``identity`` for the subject at a provider, ``apple token`` for a refresh token of Apple, ``provider key`` for
-        the private key with which this deployment authenticates to Apple.
+        - ``verifier``: a password hash.
+        - ``totp``: the secret of an authenticator app.
+        - ``identity``: the subject at a provider.
+        - ``apple token``: a refresh token of Apple.
+        - ``provider key``: the private key with which this deployment authenticates to Apple.
         """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")

@@ -46,8 +46,8 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
 
-    Every environment has read the new time by then, so the current key and the next key never sign at the same time.
-    If no other key follows the next key, add one.
+    By then, every environment has read the new time, so two keys never sign at the same time. If no key follows the
+    next key, add one.
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
@@ -62,14 +62,14 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Within ten minutes, end the period of every signing key in the ring. An attacker who read the ring has them all.
+    """Within ten minutes, end the period of every signing key in the ring.
 
     From ``now`` on, these keys sign in turn:
 
-    1. The current key, only if the next key is less than ten minutes old: until the next key is ten minutes old.
-    2. The next key, which is already in the ring: until ten minutes after ``now``.
-    3. A key that this function adds: every environment has read it by then.
-    4. A second key that this function adds: ``SIGNING_KEY_ROTATED_AFTER_S`` later.
+    1. If the next key is less than ten minutes old: the current key, until the next key has this age.
+    2. The next key, until ten minutes after ``now``.
+    3. A new key, which every environment has read by then.
+    4. A second new key, ``SIGNING_KEY_ROTATED_AFTER_S`` later.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

@@ -25,10 +25,14 @@ class NotStrict(ValueError):
 
 
 def read_object(encoded: bytes) -> dict[str, Any]:
-    """Decode a JSON object from its bytes. Raises ``NotStrict``.
+    """Decode a JSON object from its bytes.
 
-    Reasons: the bytes are not JSON in UTF-8, the value is not an object or is nested too deeply, or it has a duplicate
-    member, NaN, Infinity, or a float that is out of range, such as ``1e999``.
+    Raises ``NotStrict``:
+
+    - The bytes are not JSON in UTF-8, or the value is not an object.
+    - The value has more than ``JSON_DEPTH_MAX`` levels.
+    - A member is given twice.
+    - A number is NaN, Infinity or a float that is out of range, such as ``1e999``.
     """
     try:
         value = json.loads(

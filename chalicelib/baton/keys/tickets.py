@@ -100,9 +100,9 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
 
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.
-        TicketInvalid: the text is not a ticket, or the ticket was altered, has another purpose, expired, was issued
-            before the not-before time or after the period of its root, or is bound to other values.
-        Unavailable: a genuine ticket from the future. The clocks of this deployment disagree.
+        TicketInvalid: the text is not a genuine ticket of this kind, or it expired, or ``bound_to`` does not match.
+            Also if the ticket was issued before the not-before time or after the period of its root.
+        Unavailable: the ticket is from the future. The clocks of this deployment disagree.
 
     """
     purpose = kind.purpose

@@ -21,8 +21,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 class AttestationPolicy(Struct, frozen=True):
     """The attestation rules of a client.
 
-    ``rule``: evidence is ignored (``off``), judged and reported (``report``), or required for a login (``required``).
-    ``environments`` and ``categories`` belong to App Attest, ``security`` and ``boot_keys`` to Android.
+    - ``rule``: evidence is ignored (``off``), judged and reported (``report``), or required for a login (``required``).
+    - ``environments``, ``categories``: for App Attest.
+    - ``security``, ``boot_keys``: for Android.
     """
 
     rule: AttestationRule = "off"
@@ -33,10 +34,10 @@ class AttestationPolicy(Struct, frozen=True):
 
 
 def read_attestation(row: Any, apps: Apps, problems: list[str]) -> AttestationPolicy:  # noqa: ANN401 - any TOML value
-    """Read ``attestation`` of a client, and the members for attestation in its tables ``apple`` and ``android``.
+    """Read the attestation rules of a client from its row.
 
-    Add each problem of these members to ``problems``. If they have a problem, return the default policy.
-    If ``problems`` has an entry before the call, only return the default policy.
+    If the rules have problems, add them to ``problems`` and return the default policy. If ``problems`` has an entry
+    before the call, only return the default policy.
     """
     if problems or not isinstance(row, dict):
         return AttestationPolicy()

@@ -61,13 +61,11 @@ class UnknownRole(ValueError):
 class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
-    ``retired``: the client is out of service. New logins are refused, and its logins have ended. ``second_factor``: the
-    client needs a second factor at each login (``required``), can ask for it if the account needs it (``optional``), or
-    cannot ask (``off``). ``remember_days``: the days for which a device that proved a second factor needs no new proof.
-    ``apps``: its web origins and apps, for passkeys and attestation. ``restore``: its logins may be restored on a new
-    phone. ``delivery``: tokens are in the body or in cookies.
-    ``origins``: origins, in addition to the API's own, whose pages may send the cookies. ``device_bound``: browsers may
-    bind the cookies to a key. ``trusted_sources``: the networks from which Baton accepts ``Baton-Client-Address``.
+    The first lines of ``chalicelib/clients.toml`` describe the members, except:
+
+    - ``apps``: the web origins and apps of the client, for passkeys and attestation.
+    - ``device_bound``: with ``offer``, browsers may bind the cookies to a key.
+    - ``trusted_sources``: the networks from which Baton accepts ``Baton-Client-Address``.
     """
 
     id: str

@@ -26,8 +26,8 @@ _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReas
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
     """Check whether the account has, or had, a login of this device.
 
-    Only a key or an HMAC secret identifies a device. ``proved`` is the lineage whose HMAC secret signed the login
-    request.
+    - ``binding``: if this is a key, it identifies the device.
+    - ``proved``: the lineage whose HMAC secret signed the login request. This secret identifies the device.
     """
     key = binding if isinstance(binding, KeyBinding) else None
     return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
@@ -45,8 +45,7 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s`` is the idle limit of the app's login. The new lineage expires no later than ``idle_s`` seconds after
-    ``app.issued_at``.
+    ``idle_s``: the idle limit of the app's login, from ``app.issued_at``. It limits the new lineage too.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -57,11 +56,10 @@ def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
 def replaced_by_handover(
     account_state: AccountState, lineage: Lineage, *, over: LineageId | None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a handover ends.
+    """Return the lineages that a handover ends, except those that have already ended.
 
-    ``lineage`` is the new lineage. The handover ends the lineages that have the ``app`` and the ``client`` of
-    ``lineage``: they began with earlier handovers. The handover also ends ``over``, the lineage whose cookies the
-    browser sent. Lineages that have already ended are left out.
+    - The lineages of earlier handovers: they have the ``app`` and the ``client`` of the new ``lineage``.
+    - ``over``: the lineage whose cookies the browser sent.
     """
     return tuple(
         one
@@ -75,11 +73,11 @@ def replaced_by_handover(
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None, over: LineageId | None = None
 ) -> tuple[Lineage, ...]:
-    """Return the lineages that a login ends: those with the same device key, and the lineages ``proved`` and ``over``.
+    """Return the lineages that a login ends, except those that have already ended. A device has only one login.
 
-    ``proved`` is the lineage whose HMAC secret signed the login request. ``over`` is the lineage whose cookies the
-    browser sent with the login request. Lineages that have already ended are left out. A device has only one login:
-    after a new login, only a copy of the device could use an earlier one.
+    - The lineages with the same device key.
+    - ``proved``: the lineage whose HMAC secret signed the login request.
+    - ``over``: the lineage whose cookies the browser sent.
     """
     return tuple(
         lineage
@@ -104,14 +102,17 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
     """Return the lineages to remove, to make room for a new lineage. ``NoRoom``: too few can be removed.
 
     Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
-    ``replaced`` are the lineages that the new login ends: they count as ended. ``live_too=False``: no live lineage is
-    removed. ``parent`` is the login of the old phone, if the new lineage is restored from it, or the login of the app,
-    if an app hands over the new lineage. This login is never removed: it is still in use.
+
+    - ``replaced``: the lineages that the new login ends. They count as ended.
+    - ``parent``: the login from which the new lineage is restored or handed over. It is never removed.
+    - ``live_too=False``: no live lineage is removed.
 
     A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
-    request could begin the login again. There are two exceptions. A browser's lineage that began with a handover is
-    kept only for ``HANDED_OVER_KEPT_S`` if it is no longer live. A lineage that began with a password that is no
-    longer valid can be removed at any age.
+    request could begin the login again. Exceptions:
+
+    - If a lineage expired or is idle, only its beginning counts.
+    - If a lineage of a handover is no longer live, it is kept only for ``HANDED_OVER_KEPT_S``.
+    - If a lineage began with a password that is no longer valid, it can be removed at any age.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:

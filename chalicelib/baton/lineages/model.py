@@ -99,17 +99,17 @@ class BrowserKey(Struct, frozen=True):
 class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
-    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
-    4. ``issued_at`` is the iat of the current generation. With mechanism ``session``, it is the last recorded use.
-    A lineage is idle if ``issued_at`` is older than the idle limit. ``in_use_since`` (only with mechanism
-    ``session``) is the beginning of the present period of use, without a pause of ``access_s`` or more. A token that
-    was issued in this period stays valid until the next such pause. A renewal begins a new period. For a cookie
-    client, ``in_use_since`` is the floor instead (``browser/rules.py``). ``last_used_day`` (days since 1970)
-    belongs to the mechanisms whose ``issued_at`` never changes: ``refresh`` and ``long_lived``. ``label`` is the
-    name of the device, at most 32 bytes. ``parent`` is the login of the old phone, if this login was restored from
-    it, or the login of the app, if an app handed this login over to a browser. ``browser_key`` is the key to which
-    the cookies of the browser are bound, if any. ``attestation`` is what the device proved about itself.
-    ``provider`` is the code of the identity provider that the person logged in with, or 0 if there was none.
+    - ``attempts``: the digests of the attempts that exchanged the last four generations. Generation n is in slot n mod
+      4.
+    - ``issued_at``: the iat of the current generation. With mechanism ``session``, it is the last recorded use. The
+      idle limit counts from this time.
+    - ``label``: the name of the device, at most 32 bytes.
+    - ``in_use_since``: only with mechanism ``session``. For a cookie client, it is the floor (``browser/rules.py``).
+      Otherwise, it is the latest of the login, the last renewal and the end of the last pause of ``access_s`` or more.
+    - ``last_used_day``: days since 1970. Only with mechanisms ``refresh`` and ``long_lived``.
+    - ``parent``: the login that this login was restored or handed over from.
+    - ``browser_key``: the key to which the cookies of the browser are bound.
+    - ``provider``: the code of the identity provider that the person logged in with, or 0 if there was none.
     """
 
     id: LineageId
@@ -135,8 +135,8 @@ class Lineage(Struct, frozen=True):
     def app(self) -> LineageId | None:
         """The login of the app that handed this login over to a browser. ``None``: no app handed this login over.
 
-        This login is live only while the login of the app is live. A restored login has a parent too, but does not
-        depend on the parent. A restored login is bound to a key, but a login that an app handed over is unbound.
+        This login is live only while the login of the app is live. A restored login has a parent too, but is bound to a
+        key and does not depend on the parent.
         """
         return self.parent if isinstance(self.binding, NoBinding) else None
 
@@ -144,9 +144,8 @@ class Lineage(Struct, frozen=True):
 class Rights(Struct, frozen=True):
     """The rights of an account. Its logins have them in addition to the scope of their client.
 
-    ``roles`` are the codes of the account's roles. ``attributes`` are what the team stored for the account, encoded as
-    MessagePack; empty bytes if there are none. Only a function of the team reads them, so an exchange does not decode
-    them.
+    - ``roles``: the codes of the account's roles.
+    - ``attributes``: what the team stored for the account, as MessagePack. Empty bytes: nothing is stored.
     """
 
     roles: frozenset[int] = frozenset()
@@ -159,11 +158,12 @@ NO_RIGHTS = Rights()
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password, a factor, a passkey, a linked identity (such as
-    Apple) or the address. ``raised`` is when and why the epoch was last raised. ``deleted_by`` is the id of the login,
-    or of the mailed link, that deleted the account. ``roles`` are the codes of the account's roles.
-    `Clients.role_names` returns their names. ``attributes`` are those of `Rights`. ``second_factor_required``: an
-    operator requires a second factor at each login of this account.
+    - ``credentials_version``: rises with each change of the password, a factor, a passkey, a linked identity or the
+      address.
+    - ``raised``: when and why the epoch was last raised.
+    - ``deleted_by``: the id of the login, or of the mailed link, that deleted the account.
+    - ``roles``, ``attributes``: as in `Rights`.
+    - ``second_factor_required``: an operator or the import of the account requires a second factor at each login.
     """
 
     account: AccountId
@@ -196,10 +196,11 @@ class PresentedToken(Struct, frozen=True):
 class Actor(Struct, frozen=True):
     """The login that requests a write. The write happens only while this login is active.
 
-    ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
-    authenticated. If an app handed this login over to a browser, ``app`` is the login of that app, and must be active
-    too. ``in_cookies``: the tokens of this login are in cookies. In this case, a write that ends all other logins
-    raises the generation of this login.
+    - ``not_before``: the not-before time of the deployment.
+    - ``credentials_version``: the version when the caller was authenticated.
+    - ``app``: the login of the app that handed this login over to a browser. It must be active too.
+    - ``in_cookies``: the tokens of this login are in cookies. A write that ends all other logins then raises the
+      generation of this login.
     """
 
     account: AccountId
@@ -213,8 +214,7 @@ class Actor(Struct, frozen=True):
 class UnfinishedLogin(Struct, frozen=True):
     """A login that has proved a first factor (a password, or an identity at a provider) and has no lineage yet.
 
-    A write on its behalf happens only if the account is active. The epoch and the credentials version must not have
-    changed since the first factor was proved.
+    A write on its behalf happens only if `rules.may_go_on` permits this.
     """
 
     account: AccountId

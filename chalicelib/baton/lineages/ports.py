@@ -12,8 +12,7 @@ from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOut
 class LineageStore(Protocol):
     """Read and write account states, one for each account.
 
-    A method with an ``actor`` writes on behalf of a login, if `rules.may_act` permits this. If not, the method writes
-    nothing, and returns the result of ``may_act`` for the account state at that moment.
+    A method with an ``actor`` writes only if `rules.may_act` permits this. If not, it returns the result of that rule.
     """
 
     def get(self, account: AccountId) -> AccountState | None:
@@ -38,7 +37,11 @@ class LineageStore(Protocol):
     ) -> Done | Moved:
         """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
-        This is one write. ``Moved``: one of these conditions is false, and nothing is written.
+        A lineage in both ``replaced`` and ``removed`` is deleted. If ``lineage`` has a parent, the caller must first
+        compare the parent with the not-before time: this method does not.
+
+        ``Done``: also if an earlier try of this call already stored ``lineage``. ``Moved``: one of these conditions is
+        false, and nothing is written.
 
         - The account is active. Its epoch, credentials version and roles are as in ``expected``.
         - The new lineage does not exist yet.
@@ -46,12 +49,8 @@ class LineageStore(Protocol):
         - After the write, the account has at most ``lineages_max`` lineages.
         - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
           since then could have the same key.
-        - If the new lineage has a parent (the login that it was restored or handed over from), the parent is live at
-          the ``auth_time`` of the new lineage. The binding of the parent is as in ``expected``.
-
-        This method does not compare the parent with the not-before time: the caller must do this before.
-        A lineage in both ``replaced`` and ``removed`` is deleted. If the stored lineage with the new id equals
-        ``lineage``, the result is ``Done`` and not ``Moved``: an earlier try of this call wrote it.
+        - If the new lineage has a parent, the parent is live at the ``auth_time`` of the new lineage. The binding of
+          the parent is as in ``expected``.
         """
 
     def record_use(
@@ -70,9 +69,9 @@ class LineageStore(Protocol):
         """End one lineage of the actor's account. ``Refused``: the lineage has already ended, or does not exist."""
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, in one write. The login keeps its first browser key.
+        """Bind the actor's own login to the key of its browser, if the login has no browser key yet.
 
-        ``Done``: this call or an earlier call bound the login to this key. ``Refused``: it is bound to another key.
+        ``Done``: also if an earlier call bound the login to this key. ``Refused``: the login is bound to another key.
         """
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
@@ -90,9 +89,10 @@ class LineageStore(Protocol):
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable an account, for the operator.
 
-        Disabling and deleting end every lineage. Enabling revives no lineage. A deleted account stays deleted and has
-        no roles: deleting it again is ``Done``, disabling or enabling it is ``Refused``. For an unknown account, every
-        status is ``Refused``.
+        Disabling and deleting end every lineage, and enabling revives no lineage. Deleting is final, and also removes
+        the roles, the attributes and the required second factor.
+
+        ``Refused``: the account does not exist, or the call disables or enables a deleted account.
         """
 
     def set_roles(
@@ -100,8 +100,12 @@ class LineageStore(Protocol):
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, for the operator, if the stored roles are ``expected``.
 
-        The checks have this order. ``Refused``: the account does not exist, or is deleted. ``Done``: it already has the
-        new roles, even if it is disabled. ``Refused``: it is disabled. ``Moved``: its roles are not ``expected``.
+        The first of these conditions that is true decides the result:
+
+        1. ``Refused``: the account does not exist, or is deleted.
+        2. ``Done``: it already has the new roles.
+        3. ``Refused``: it is disabled.
+        4. ``Moved``: its roles are not ``expected``.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
@@ -123,10 +127,10 @@ class LineageStore(Protocol):
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
-        This method sends nothing: a view adds the element to its own transaction. The element has the form of boto3's
-        low-level client. ``roles`` is ``None`` if the route requires no role. Otherwise ``roles`` are all roles of the
-        account, as they were read. The element then also fails if any role has changed, even a role that the route
-        does not require: the roles are stored as one number, and DynamoDB cannot compare a single bit of a number.
+        A view adds the element to its own transaction. The element has the form of boto3's low-level client.
+
+        ``roles``: all roles of the account, as they were read. The element also fails if any of them has changed, even
+        a role that the route does not require. ``None``: the route requires no role.
 
         Raises:
             NotImplementedError: the storage has no transactions.

@@ -74,10 +74,11 @@ class Resources(Struct, frozen=True):
 def read_resources(
     text: str, *, clients: Collection[str], own: Collection[str], development: bool, file: str = "resources.toml"
 ) -> Resources:
-    """Parse ``text``, the content of ``resources.toml``. ``file`` is the name that error messages use.
+    """Parse ``text``, the content of ``resources.toml``. Raises ``ResourceProblems``, which lists every problem.
 
-    ``clients`` are the ids of the registered clients. ``own`` are the audiences of Baton's own tokens. Raises
-    ``ResourceProblems``, which lists every problem.
+    - ``clients``: the ids of the registered clients.
+    - ``own``: the audiences of Baton's own tokens.
+    - ``file``: the file name in error messages.
     """
     try:
         tables = tomllib.loads(text)

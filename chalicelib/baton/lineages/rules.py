@@ -148,10 +148,8 @@ def ended_of(
 ) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    Every lineage of an older epoch has ended. If it has no end of its own, the result has the time and reason of the
-    last rise of the epoch: earlier rises are not stored. A rise of the not-before time ended every lineage that began
-    earlier, with reason ``ended_everywhere``. If the lineage of an app has ended, the lineages that the app handed over
-    have ended too.
+    If a rise of the epoch ended the lineage, the result has the time and reason of the last rise. Earlier rises are not
+    stored. If the login of an app has ended, the lineages that the app handed over have ended too.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -203,8 +201,8 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
 
-    In a handover, a person proves nothing. If the result were the new lineage, a thief with the token of the app would
-    get a new login time and new rate limits from each handover.
+    Login time and rate limits must come from the returned login: a handover proves no factor, and a thief with the
+    token of the app can repeat it.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -227,9 +225,8 @@ def judge_access(
 ) -> AccessVerdict:
     """Return the verdict on a token that is sent on a call.
 
-    The current token may be used until it expires. With a sliding mechanism, it expires when the login was not used
-    for ``access_s`` seconds (`slide`). The previous token may be used for ``PREVIOUS_GENERATION_S`` after its exchange,
-    since calls may be under way. It may not be used longer: a copy of the device may have the previous token too.
+    - The current token may be used until it expires. With a sliding mechanism, use extends it (`slide`).
+    - The previous token may be used for ``PREVIOUS_GENERATION_S`` after its exchange, for calls under way.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -258,8 +255,8 @@ class ProofOutdated(Struct, frozen=True):
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
     """Return the actor's lineage if the actor may write. ``ProofOutdated``: its credentials version is not current.
 
-    The account must be active. The lineage must have the account's epoch, must not have ended or expired, and must have
-    begun at the not-before time or later. The idle limit is not checked: the call itself is a use.
+    The account must be active, and the lineage must not have ended (`ended_of`).
+    The idle limit is not checked: the call itself is a use.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:
@@ -306,8 +303,10 @@ def check_attributes(attributes: bytes) -> None:
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    With a single-use mechanism, the result is ``None``: the exchange records the use. With a sliding one, see `slide`.
-    Any other mechanism sets ``last_used_day``: ``refresh`` at a renewal, and ``long_lived`` at the first use of a day.
+    - Single-use mechanism: always ``None``, because the exchange records the use.
+    - Sliding mechanism: see `slide`.
+    - ``refresh``: the first renewal of a day sets ``last_used_day``.
+    - ``long_lived``: the first use of a day sets ``last_used_day``.
     """
     if mechanism.single_use:
         return None
@@ -322,8 +321,8 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
-    A renewal is always recorded. A renewal, or the first use after a gap of ``access_s`` or more, sets ``in_use_since``
-    to ``now``. Later uses do not extend a token that was issued before this time: this token keeps its own expiry.
+    A renewal, or the first use after a gap of ``access_s`` or more, always sets ``in_use_since`` to ``now``.
+    Later uses do not extend a token that was issued before ``in_use_since``.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None

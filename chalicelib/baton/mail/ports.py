@@ -86,11 +86,14 @@ class Address(Struct, frozen=True):
 class Undo(Struct, frozen=True, kw_only=True):
     """The changes that an undo makes in an account.
 
-    ``password_hash`` is of a random password. ``factors`` are the factors that stay. ``address`` is the old address
-    that the account gets back, or ``None``. ``kept`` are the old addresses that the account still keeps. ``freed`` are
-    the old addresses that become free, and the current address if the account gets ``address`` back. ``identities``
-    are the identities that stay, by the code of the provider. ``mark`` is the id of the link, which works once.
-    ``used_until`` is when the link expires (seconds).
+    - ``password_hash``: the hash of a random password.
+    - ``factors``: the factors that stay.
+    - ``address``: the old address that the account gets back, or ``None``.
+    - ``kept``: the old addresses that the account still keeps.
+    - ``freed``: the addresses that become free. If ``address`` is not ``None``, one of them is the current address.
+    - ``identities``: the identities that stay, by the code of the provider.
+    - ``mark``: the id of the link, which works once.
+    - ``used_until``: when the link expires (seconds).
     """
 
     password_hash: bytes
@@ -117,12 +120,19 @@ class MailUsers(ProvingUsers, Protocol):
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, raise the credentials version, and end every login of the account.
 
-        This is one transaction. The account must be active, and user item and account state must still have the
-        credentials version of ``user``. The transaction deletes remembered devices and restore keys, and stores
-        ``mark``, the id of the mail session or link. Without ``claim``, the logins end with reason ``password_reset``.
+        This is one transaction, with these conditions:
 
-        With ``claim``, the address must also be unproved. The transaction then stores that the address is proved. It
-        removes the identities, roles and attributes of the account. The logins end with reason ``claimed``.
+        1. The account is active.
+        2. User item and account state still have the credentials version of ``user``.
+        3. With ``claim``: the address is still unproved.
+
+        The transaction also makes these changes:
+
+        - It deletes remembered devices and restore keys.
+        - It stores ``mark``, the id of the mail session or link.
+        - With ``claim``: it stores that the address is proved, and removes identities, roles and attributes.
+
+        The logins end with reason ``claimed`` or, without ``claim``, ``password_reset``.
         """
 
     def move_address(
@@ -133,11 +143,14 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions:
 
         1. The new address is an old address of this account, or has no e-mail index entry, or its entry has expired.
-        2. The stored user still has the address of ``user``. This address was not proved meanwhile.
-        3. User item and account state have the credentials version of ``actor``, and the login of ``actor`` is live.
+        2. The account still has the address of ``user``. This address was not proved meanwhile.
+        3. User item and account state have the credentials version of ``actor``.
+        4. The login of ``actor`` is live.
 
-        ``kept`` has the old addresses of the account after the change. The account keeps the replaced address for
-        ``ADDRESS_KEPT_S``. If the replaced address was never proved, it is free immediately. No login ends.
+        If the replaced address was proved, the account keeps this address for ``ADDRESS_KEPT_S``. Otherwise, the
+        replaced address is free immediately. No login ends.
+
+        ``kept``: the old addresses of the account after the change.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
@@ -147,11 +160,10 @@ class MailUsers(ProvingUsers, Protocol):
 
         1. The account is active.
         2. User item and account state still have the credentials version of ``user``.
-        3. The link is not used.
+        3. The link was not used before. Otherwise the result is ``Refused``.
         4. The account still keeps ``undo.address``, if any, and still has each address in ``undo.freed``.
 
-        The logins end with reason ``undone``. Remembered devices and restore keys are deleted. ``Refused``: the link
-        was used before.
+        The logins end with reason ``undone``. The transaction also deletes remembered devices and restore keys.
         """
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
@@ -163,6 +175,6 @@ class MailUsers(ProvingUsers, Protocol):
         2. The account still has the address of ``user``, and this address was never proved.
         3. User item and account state still have the credentials version of ``user``.
 
-        ``mark`` is the id of the mailed link "this was not me" (``mail/not_me.py``). The account state keeps this id as
-        ``deleted_by``. The caller must first check that the account has no passkey: this method deletes no passkeys.
+        The caller must first check that the account has no passkey: this method deletes no passkeys.
+        ``mark``: the id of the mailed link. The account state keeps this id as ``deleted_by``.
         """

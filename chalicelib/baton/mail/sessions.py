@@ -55,12 +55,12 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    For a registration, ``account`` is an id that no account has, and ``account_state`` is ``None``. The same applies to
-    a reset if no account has the address.
-
-    ``key`` is the key of the device, if any. ``lineage`` is the login that requests the code, if any.
-    ``settled`` is only for a change of the address. If it is true, no link in a mail to the old address can undo this
-    change (``tickets.MailSession`` says when).
+    - ``account``: an unused id for a registration, and for a reset if no account has the address. ``account_state`` is
+      then ``None``.
+    - ``key``: the key of the device, if any.
+    - ``lineage``: the login that requests the code, if any.
+    - ``settled``: no link in a mail to the old address can undo the change of the address. See
+      ``tickets.MailSession``.
     """
 
     use: Use
@@ -173,7 +173,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 def known_device(wanted: Wanted) -> str:
     """Return the id of the login that requests a code, or the key id of a known device, or an empty text.
 
-    A known device has, or had, a login of the account. It has its own limit, which strangers cannot use up.
+    This login or device has its own rate limit, which strangers cannot use up.
     """
     if wanted.lineage:
         return wanted.lineage

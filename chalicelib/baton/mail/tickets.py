@@ -40,12 +40,14 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid.
 
-    ``account`` is never empty, so the length of the encrypted ticket does not show whether an account has the address.
-    For a registration, it is an unused id. For a reset, it is an unused id if no account has the address. ``key``
-    is the raw public key that must sign the request that contains the code, or empty. ``lineage`` is the login that
-    requested the code, or empty. ``version`` is the credentials version, in 8 bytes. ``root`` is the version of the
-    root secret that the code derives from. ``settled``: a long-used device requested a new address, after a step-up
-    with a second factor. So the old address cannot undo the change.
+    - ``account``: an account or an unused id, but never empty. The length of the ticket must not show whether an
+      account has the address.
+    - ``key``: the raw public key that must sign the request with the code, or empty.
+    - ``lineage``: the login that requested the code, or empty.
+    - ``version``: the credentials version, in 8 bytes.
+    - ``root``: the version of the root secret that the code derives from.
+    - ``settled``: a long-used device requested a new address, after a step-up with a second factor. So the old address
+      cannot undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -69,8 +71,8 @@ class MailSession(Ticket, frozen=True):
 class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
-    In the mail of a code, ``version`` is the credentials version when the code was requested, in 8 bytes. In a notice,
-    it is empty. ``since``: an undo reverts changes since this time (seconds). It is 0 if the link is not for an undo.
+    - ``version``: the credentials version at the request for the code, in 8 bytes. In a notice, it is empty.
+    - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, it is 0.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_link"]
@@ -90,10 +92,13 @@ class MailLink(Ticket, frozen=True):
 class MailOrder(Ticket, frozen=True):
     """A mail in the queue. The job that sends it reads the account first, and may drop the mail.
 
-    ``template`` is the name of the texts. If ``address`` is empty, the mail goes to the address of the account.
-    ``index`` is the e-mail index of ``address``. ``version`` is the credentials version at the request for a code.
-    A notice has an empty ``index``, ``version`` and ``code``. ``device`` is the name of a device, which its holder
-    chose.
+    A notice has an empty ``index``, ``version`` and ``code``.
+
+    - ``template``: the name of the texts.
+    - ``address``: if it is empty, the mail goes to the address of the account.
+    - ``index``: the e-mail index of ``address``.
+    - ``version``: the credentials version at the request for a code, in 8 bytes.
+    - ``device``: the name of a device, which its holder chose.
     """
 
     purpose: ClassVar[TicketPurpose] = MAIL_ORDER

@@ -45,10 +45,11 @@ MARK_BYTES = 16
 
 
 class OnceCall(Struct, frozen=True):
-    """A call as it is stored. ``answer`` is encrypted, and ``None`` while the call is running.
+    """A call as it is stored.
 
-    ``started`` and ``expires_at`` are in seconds since the epoch. ``mark`` is the mark of the last request that claimed
-    the call or took it over.
+    - ``started``, ``expires_at``: in seconds since the epoch.
+    - ``mark``: the mark of the last request that claimed the call or took it over.
+    - ``answer``: encrypted; ``None`` while the call is running.
     """
 
     digest: bytes
@@ -112,8 +113,7 @@ def is_free(stored: OnceCall | None, *, now: int) -> bool:
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
     """Return the verdict for the request with this ``mark``.
 
-    ``stored`` is the call that is stored after this request has tried to claim the call or to take it over. The stored
-    call may belong to this request or to another request.
+    ``stored`` is the stored call after this request has tried to claim the call or to take it over.
     """
     if stored.mark == mark:
         return Claimed()

@@ -9,23 +9,23 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 class OnceStore(Protocol):
     """The store of the calls of routes with ``once=True``. Each method is one atomic conditional write.
 
-    ``mark`` is 16 random bytes that only one request has. It is safe to repeat a method with the same arguments: the
-    store recognises its own earlier write by the mark or the encrypted answer. Each method may raise
-    ``errors.Unavailable``: it is then unknown whether the write happened. ``now`` is in seconds since the epoch.
+    It is safe to repeat a method with the same arguments. If a method raises ``errors.Unavailable``, it is unknown
+    whether the write happened.
+
+    - ``mark``: 16 random bytes that only one request has.
+    - ``now``: in seconds since the epoch.
     """
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call if no call is stored, or if the stored call has expired.
 
-        Return the call that is stored now. If it has this ``mark``, the claim succeeded. Otherwise another request has
-        claimed the call.
+        Return the call that is stored afterwards. If this call has this ``mark``, the claim succeeded.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call and set its start to now, if it still has ``old_mark`` and no answer.
+        """Give a call this ``mark`` and the start ``now``, if the call still has ``old_mark`` and no answer.
 
-        If several requests try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``
-        if no call is stored.
+        Return the call that is stored afterwards, or ``None`` if no call is stored.
         """
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:

@@ -60,9 +60,8 @@ def signature_base(
 ) -> bytes:
     """Build the signature base (RFC 9421 section 2.5).
 
-    ``target_uri`` is the value of ``@target-uri``. Only the profile of the tag ``httpsig-oauth`` has this component.
-
-    ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown.
+    - ``target_uri``: the value of ``@target-uri``, for the tag ``httpsig-oauth`` only.
+    - ``redacted``: replace the value of ``authorization`` by its digest, so that the base can be shown.
 
     Raises:
         SignatureDefective: a covered component is not supported or not in the request, or its value cannot be signed.
@@ -99,20 +98,21 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     window_s: int,
     tell_authorities: bool = False,
 ) -> VerifiedSignature:
-    """Verify that this key signed this request recently. ``key`` is a public key or an HMAC secret.
+    """Verify that this key signed this request recently.
 
-    The algorithm follows from the key, never from the message. ``now`` is in seconds since the epoch. In development
-    ``expected_authorities`` may have ``*.local``, and ``tell_authorities`` lists the accepted hosts in the error.
+    - ``key``: a public key or an HMAC secret. The algorithm follows from the key, never from the message.
+    - ``expected_authorities``: the accepted hosts, in development also ``*.local``.
+    - ``now``: in seconds since the epoch.
+    - ``tell_authorities``: list the accepted hosts in the error, in development.
 
     Raises, in this order:
         InsufficientCoverage: the signature does not cover a required component.
-        DuplicateField: a query parameter is repeated, so it cannot be signed.
+        DuplicateField: a query parameter is repeated.
         SignatureDefective: the host of the request is not accepted.
-        WrongKey: the keyid is not ``expected_keyid``. If the digest or the time is wrong too, ``InvalidDigest``,
-            ``ClockSkew`` or ``SignatureDefective`` is raised instead.
+        WrongKey: the keyid is not ``expected_keyid``, and none of the last three errors of this list applies.
         SignatureDefective: ``alg`` is not the algorithm of the key, or the signature base cannot be built.
-        SignatureEncoding: the signature does not verify, and it is in DER.
-        SignatureDefective: the signature does not verify, and it is not in DER.
+        SignatureEncoding: the signature does not verify, and is in DER.
+        SignatureDefective: the signature does not verify.
         InvalidDigest: ``Content-Digest`` does not match the body.
         SignatureDefective: ``expires`` is too long after ``created``.
         ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
@@ -149,9 +149,8 @@ def verify_target(  # noqa: PLR0913 - verified against expectations, each of the
 ) -> VerifiedSignature:
     """Verify a signature with the tag ``httpsig-oauth`` (draft-richer-oauth-httpsig), with the key of the token.
 
-    ``@target-uri`` is built from ``scheme`` (that of the issuer), host and path. API Gateway does not pass the raw
-    query, so a request with a query is refused. Raises the errors of `verify_signature`, but never ``WrongKey`` or
-    ``DuplicateField``.
+    ``scheme`` is that of the issuer. A request with a query is refused, because API Gateway does not pass the raw
+    query. Raises the errors of `verify_signature`, except ``WrongKey`` and ``DuplicateField``.
     """
     if message.query:
         raise defective(
@@ -284,8 +283,9 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 def check_digest(message: Message) -> None:
     """Compare ``Content-Digest`` with the body (RFC 9530 section 2). A request without this header passes.
 
-    Raises ``InvalidDigest`` if a sha-256 or sha-512 digest in the header does not match, if the header has neither
-    sha-256 nor sha-512, or if the header is not a dictionary.
+    Raises:
+        InvalidDigest: a sha-256 or sha-512 digest does not match, or the header has neither or is not a dictionary.
+
     """
     if "content-digest" not in message.fields:
         return

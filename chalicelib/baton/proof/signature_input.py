@@ -57,8 +57,8 @@ HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str
 class SignatureInput(Struct, frozen=True):
     """One member of a Signature-Input field.
 
-    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the member
-    without its label, in canonical form: the value of ``@signature-params`` in the signature base.
+    - ``components``: component identifiers, in the form that ``component()`` returns.
+    - ``written``: the value of ``@signature-params``, which is the member without its label, in canonical form.
     """
 
     label: str
@@ -78,10 +78,9 @@ class InputDefective(ValueError):
 
 
 class Signature(Struct, frozen=True):
-    """A signature with the tag of a profile, as the client sent it. It is not verified.
+    """A signature with the tag of a profile, not verified.
 
-    ``components`` are component identifiers, in the form that ``component()`` returns. ``written`` is the value of
-    ``@signature-params``.
+    ``components`` and ``written`` are those of its ``SignatureInput``.
     """
 
     components: tuple[str, ...]
@@ -96,10 +95,10 @@ class Signature(Struct, frozen=True):
 
 
 def read_signature(message: Message, profile: Profile = BATON) -> Signature | None:
-    """Return the signature with the tag of a profile, or ``None`` if there is none. Other tags are ignored.
+    """Return the signature with the tag of a profile, or ``None`` if there is none.
 
-    Raises ``SignatureDefective`` if a field cannot be read, if two signatures have the tag, or if the signature breaks
-    a rule of the profile.
+    Raises ``SignatureDefective`` if a field cannot be read, or if the signature breaks a rule. For example, only one
+    signature may have the tag.
     """
     given = message.fields.get("signature-input")
     if given is None:
@@ -121,11 +120,7 @@ def read_signature(message: Message, profile: Profile = BATON) -> Signature | No
 
 
 def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRequired:
-    """Return the error for a request that has no signature with the tag of ``profile``.
-
-    If the profile is Baton's and the request has no ``Signature-Input``, the detail says that the signature is missing.
-    Otherwise it says that no signature has the tag.
-    """
+    """Return the error for a request that has no signature with the tag of ``profile``."""
     if profile is BATON and not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
     return SignatureRequired(
@@ -141,8 +136,7 @@ def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
 
     Raises:
         NotStructured: the field is not a dictionary.
-        InputDefective: two members have the tag, the member has no list of components, or Baton does not support the
-            form of a component or parameter.
+        InputDefective: two members have the tag, or Baton does not support the form of the member.
 
     """
     plain = _find_plain(text, tag)

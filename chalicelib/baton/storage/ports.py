@@ -32,15 +32,13 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Every store of a deployment. Each store obeys four laws.
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
-       read began. The exception is the key ring, which a store may cache (``keys/ports.py``).
-    2. Each verb that changes something is one atomic write: its condition and its effect are one step. No verb reads
-       first and writes later without a condition. Only ``accounts.forget`` and ``audit.erase`` are several writes: they
-       delete one item after another.
-    3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
-       repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
-       ``uncount`` of a rate limit may count twice.
-    4. If a verb cannot return any of the results in its signature, it raises ``errors.Unavailable``. The caller then
-       cannot know whether the write happened.
+       read began. Exception: a store may cache the key ring (``keys/ports.py``).
+    2. Each verb that changes something is one atomic write: its condition and its effect are one step. Exceptions:
+       ``accounts.forget`` and ``audit.erase`` delete one item after another.
+    3. A repeated verb with the same arguments changes nothing again: the store recognises its own earlier write.
+       Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
+    4. If a verb cannot return a result of its signature, it raises ``errors.Unavailable``, and the write may have
+       happened. Exception: ``audit.append`` never raises.
 
     `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
     """

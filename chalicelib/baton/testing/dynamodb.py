@@ -57,7 +57,8 @@ def shared_sessions() -> Iterator[None]:
 def emulated() -> Iterator[None]:
     """Within this context, answer the calls of each new AWS client from memory.
 
-    A region and placeholder credentials replace all variables ``AWS_*``, so no endpoint of another emulator is used.
+    A region and placeholder credentials replace all variables ``AWS_*``.
+
     Raises ``ModuleNotFoundError`` with the remedy if moto is not installed.
     """
     try:

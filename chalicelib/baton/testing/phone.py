@@ -89,9 +89,8 @@ class Session:
 class Phone:
     """A phone that is logged in. ``World.phone`` makes it.
 
-    Before a call, it exchanges a token that has expired or expires within ``EARLY_S``. It repeats an exchange after a
-    lost answer or a 503. After a lost answer, it also repeats a safe request or a call with an ``idempotency_key``.
-    ``request`` returns any answer to a call, even a 503, without a retry.
+    Before a call, the phone exchanges a token that has expired or expires within ``EARLY_S``. It repeats an exchange
+    after a lost answer or a 503. ``request`` describes when the phone repeats a call.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
@@ -161,6 +160,8 @@ class Phone:
         password: str | None = None,
     ) -> Reply:
         """Send a signed call and return the reply. If the login has ended, the reply is the refusal that says so.
+
+        A 503 is a reply too: the phone does not repeat the call.
 
         Args:
             method: the method.

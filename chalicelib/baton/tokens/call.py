@@ -91,14 +91,15 @@ class Call(Struct, frozen=True, kw_only=True):
     ) -> Caller:
         """Compare a verified call with the account state and with the requirements of its route, and return the caller.
 
-        Order of checks: the login is live; scope, role, acr and attestation are sufficient; a required grant was sent;
-        the nonce is new; the grant is valid. One conditional write consumes the nonce, except for a safe request (GET,
-        HEAD, OPTIONS). Another consumes a required grant. With ``once``, this method consumes neither nonce nor grant:
-        the ``Idempotency-Key`` replaces the nonce, and ``http/signed.py`` consumes the grant later. ``live``: the
-        result of an earlier read of the account state. Without ``live``, this method reads the account state.
+        - ``once``: consume neither nonce nor grant. The ``Idempotency-Key`` replaces the nonce, and ``http/signed.py``
+          consumes the grant later.
+        - ``live``: the result of an earlier read of the account state, if any.
 
-        Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
-        ``AttestationRequired``, ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
+        A safe request (GET, HEAD, OPTIONS) does not consume its nonce.
+
+        Raises, in the order of the checks: ``TokenExpired`` or ``LoginRequired``, ``InsufficientScope``,
+        ``InsufficientRole``, ``InsufficientAcr``, ``AttestationRequired``, ``StepUpRequired`` (no grant),
+        ``ReplayedNonce``, ``GrantInvalid``, ``StepUpRequired`` (the grant is too old or too weak).
         """
         live = live or self._live(call)
         grant = self._grant(call.message)
@@ -204,8 +205,12 @@ class Call(Struct, frozen=True, kw_only=True):
 def refuse_inactive(outcome: object) -> None:
     """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
-    ``outcome`` is the result of a conditional write or of ``may_act``. ``Inactive`` raises ``LoginRequired``, and
-    ``ProofOutdated`` raises ``GrantInvalid``. For every other outcome, this function returns.
+    ``outcome``: the result of a conditional write or of ``may_act``.
+
+    Raises:
+        LoginRequired: the outcome is ``Inactive``.
+        GrantInvalid: the outcome is ``ProofOutdated``.
+
     """
     match outcome:
         case Inactive(reason):

@@ -27,8 +27,8 @@ from chalicelib.baton.tokens.refusals import (
 class Operation(Struct, frozen=True):
     """The operation of a step-up: the exact method, path and body digest of the request that follows.
 
-    ``path`` is the path as the client sends it, including the stage. ``digest`` is the ``Content-Digest`` field value
-    (sha-256) of the exact body.
+    - ``path``: as the client sends it, including the stage.
+    - ``digest``: the ``Content-Digest`` field value (sha-256) of the body.
     """
 
     method: str
@@ -61,10 +61,12 @@ class OwnFactors(Struct, frozen=True):
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` has the words of the client's scope. ``roles`` has the names of the account's roles. If ``acr`` is below
-    ``aal2``, the roles that require a second factor are left out. ``bound`` is true if the login is bound to a key or
-    to an HMAC secret. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
-    ``stepped_up`` is the grant that this request used, if any.
+    - ``scope``: the words of the client's scope.
+    - ``roles``: the names of the account's roles. If ``acr`` is below ``aal2``, roles that require a second factor are
+      left out.
+    - ``bound``: whether the login is bound to a key or to an HMAC secret.
+    - ``auth_time`` (seconds since the epoch), ``acr``, ``amr``: when and how the person logged in.
+    - ``stepped_up``: the grant that this request used, if any.
     """
 
     account: AccountId
@@ -121,10 +123,10 @@ class Caller(Struct, kw_only=True, eq=False):
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
+        Call this method before your view changes anything.
+
         ``acr="account"`` is ``aal2`` if the logins of the account need a second factor, otherwise ``aal1``. For
-        ``acr="account"``, an authenticator app without the password is never enough. One conditional write consumes
-        the grant. If you call this method again in the same request, it checks the same grant. Call this method before
-        your view changes anything.
+        ``acr="account"``, an authenticator app alone is never enough.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -151,10 +153,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
         """Return the refusal. It names the required level and the factors that prove this level.
 
-        All entries of ``factors`` together prove the level. Each entry of ``instead`` proves the level alone. A passkey
-        is in ``instead``, or is the only entry of ``factors`` if nothing else proves the level. Only a login that is
-        bound to a key can use a linked identity. If the account has no password, the identity replaces the password in
-        ``factors``. If the account has a password, the identity is in ``instead``, and only for ``aal1``.
+        All entries of ``factors`` together prove the level. Each entry of ``instead`` proves the level alone. Only a
+        login that is bound to a key can use a linked identity.
         """
         own = self._own_factors()
         wanted = self._wanted(rule, after_recovery, lambda: own.on)
@@ -236,11 +236,13 @@ class Caller(Struct, kw_only=True, eq=False):
     def live(self) -> dict[str, object]:
         """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
 
-        If the route required a role, the account must still have exactly the roles that this request read. If the check
-        fails, raise ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason,
-        such as ``login_required``. The IAM policy of your Lambda function must allow ``dynamodb:ConditionCheckItem`` on
-        the table ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions, or if this ``Caller``
-        was not made for a request.
+        - If the check fails, raise ``errors.TryAgain(by_caller=True)``. The repeated request gets the reason.
+        - If the route required a role, the check also fails if any role of the account has changed.
+        - Your IAM policy must allow ``dynamodb:ConditionCheckItem`` on the table ``lineages``.
+
+        Raises:
+            NotImplementedError: the storage has no transactions, or this ``Caller`` was not made for a request.
+
         """
         if self._liveness is None:
             raise NotImplementedError("this caller comes from no request")

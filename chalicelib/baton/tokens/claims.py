@@ -31,8 +31,9 @@ REGISTERED = frozenset(
 class Claims(Struct, frozen=True):
     """The argument of the team's claims function: facts about the token that is to get the claims.
 
-    ``client`` is the id of the client. ``roles`` are the roles that this login has. ``attributes`` are those that
-    ``baton.accounts.set_attributes`` stored for the account.
+    - ``client``: the id of the client.
+    - ``roles``: the roles that this login has.
+    - ``attributes``: those that ``baton.accounts.set_attributes`` stored for the account.
     """
 
     account: AccountId
@@ -53,8 +54,8 @@ def claims_of_team(
 ) -> bytes:
     """Return the claims of the team as an object in JSON.
 
-    Raises ``Unavailable`` if ``add_claims`` raises, or if its result cannot be encoded as JSON, is larger than 1 KB, or
-    has a claim of ``REGISTERED``. No login is lost: after the team corrects the function, a repeated exchange succeeds.
+    Raises ``Unavailable`` if ``add_claims`` raises, or if its result is not JSON, is larger than 1 KB, or has a claim
+    of ``REGISTERED``. When the team has corrected the function, a repeated exchange succeeds.
     """
     about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
     try:

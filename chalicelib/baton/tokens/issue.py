@@ -28,8 +28,8 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch
 class TokenResponse(Struct, frozen=True, kw_only=True):
     """The tokens of a login (RFC 6749 5.1), and its lifetimes (draft-ietf-oauth-refresh-token-expiration-03).
 
-    ``refresh_token`` and ``refresh_token_timeout`` are missing if the login cannot be renewed. ``key_id`` and
-    ``secret`` (32 bytes, base64url) are returned once, to a login with ``"binding": "hmac"``.
+    - ``refresh_token``, ``refresh_token_timeout``: present only if the login can be renewed.
+    - ``key_id``, ``secret`` (32 bytes, base64url): returned once, to a login with ``"binding": "hmac"``.
     """
 
     access_token: str
@@ -165,8 +165,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
 ) -> str:
     """Return the text of a token. ``added`` are the claims of the team, an object in JSON.
 
-    ``auth_time``, ``assurance``, ``attestation``, ``provider`` and ``roles`` are those of the login. An opaque token
-    contains neither these nor ``added``.
+    An opaque token contains only the facts of ``token``: no claims of the team, no roles, no ``auth_time``.
     """
     if form == "opaque":
         return mint_opaque(token, ring)

@@ -29,8 +29,9 @@ Only such a kid can cause a new read of the ring.
 class Binds(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The binding of a token to a public key or to an HMAC secret: the claim ``cnf`` (RFC 7800).
 
-    ``jwk`` is the public key, and ``jkt`` is its thumbprint. ``kid`` is the id of the HMAC secret. The public key is
-    in the token, so the signature of a call is verified without a database.
+    - ``jwk``: the public key. With it, Baton verifies the signature of a call without a database.
+    - ``jkt``: the thumbprint of the public key.
+    - ``kid``: the id of the HMAC secret.
     """
 
     jkt: str | UnsetType = UNSET
@@ -181,7 +182,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
 def verified_payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
     """Verify a JWT with the key that its header names. Return the payload, byte for byte, and this key.
 
-    The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
+    Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
     """
     parts = _COMPACT.fullmatch(text)
     if parts is None:

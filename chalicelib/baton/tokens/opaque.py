@@ -32,7 +32,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 def mint_opaque(token: Token, ring: Ring) -> str:
     """Encrypt a token with the root secret of its lineage. Return its text, of at most 125 characters.
 
-    The text is the prefix and a base64url value. The first byte of the value is the version of the root secret.
+    The first byte after the prefix, base64url decoded, is the version of the root secret.
     """
     lineage = decode_base64url(token.lineage)
     root = ring.root(lineage[0])

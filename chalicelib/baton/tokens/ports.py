@@ -13,9 +13,10 @@ class Nonces(Protocol):
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Consume a nonce of a key, once.
 
-        A repeated call with the same ``mark`` returns ``Again``. A call with another ``mark`` returns ``Refused``.
+        ``mark`` is random for each request received. If the nonce is consumed already:
 
-        The mark is random for each request received. It distinguishes a retry of this write from a replayed request.
+        - The same ``mark`` is a retry of this write, and returns ``Again``.
+        - Another ``mark`` is a replayed request, and returns ``Refused``.
         """
 
 
@@ -25,9 +26,10 @@ class Tickets(Protocol):
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
-        A repeated call with the same ``mark`` (16 bytes) returns ``Again``. A later call with another ``mark`` returns
-        ``Refused``. To answer a retry of the client as before, derive the mark from the attempt of the request. The
-        record that the ticket is consumed is kept until ``TICKET_CONSUMED_KEPT_S`` seconds after ``expires_at``.
+        If the ticket is consumed already, the same ``mark`` (16 bytes) returns ``Again``, and another ``mark`` returns
+        ``Refused``. To answer a retry of the client as before, derive the mark from the attempt of the request.
+
+        The storage keeps the record until ``TICKET_CONSUMED_KEPT_S`` seconds after ``expires_at``.
         """
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:

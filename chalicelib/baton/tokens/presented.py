@@ -96,10 +96,13 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify a token and find its client. ``cookie``: the token came in a cookie.
 
         The token of a cookie client is valid only in a cookie, and every other token only in a header or body. Without
-        this rule, a thief could send a stolen cookie as a header, and so avoid the checks of browser requests.
+        this rule, a thief could send a stolen cookie as a header, without the checks of browser requests.
 
-        Raises ``TokenInvalid`` if Baton did not issue the token, or if this rule refuses it. Raises ``Unavailable`` if
-        the token is from the future, or if its issuer, audience or client is not in this configuration (E1b).
+        Raises:
+            TokenInvalid: Baton did not issue the token, or the rule above refuses it.
+            ConfigurationMismatch: the issuer, audience or client of the token is not in this configuration (E1b).
+            Unavailable: the token is from the future.
+
         """
         try:
             proved = self._token(text, now=now)
@@ -136,9 +139,13 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
         """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
 
-        Raises ``UnknownClient`` if no client has this id, or ``UnauthorizedClient`` if the token is of another client.
-        It does not raise ``TokenInvalid`` for a wrong id, because standard OAuth clients would then delete the session.
-        ``ConfigurationMismatch`` (E1b) takes precedence over ``UnknownClient``: a wrong configuration can cause both.
+        A wrong id does not raise ``TokenInvalid``: standard OAuth clients would then delete the session.
+
+        Raises:
+            ConfigurationMismatch: as in ``token``, even if no client has this id (E1b).
+            UnknownClient: no client has this id.
+            UnauthorizedClient: the token is of another client.
+
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:
@@ -171,9 +178,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     ) -> VerifiedSignature | None:
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
-        Such a request has a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag
-        ``baton``, both must verify and have the same nonce. With two nonces, a captured call could be replayed with
-        only one of the two signatures.
+        Such a call needs a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag ``baton``,
+        both must verify and have the same nonce. Otherwise, each signature alone could replay the call.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -247,8 +253,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of a login with the HMAC secret of the device's last login. ``None``: no signature.
 
-        The ``keyid`` of the signature is the ``key_id`` in the answer of the last login. Baton derives the secret from
-        the key ring and this id, so it does not read the last login from the database.
+        The ``keyid`` of the signature is the ``key_id`` in the answer of the last login.
         """
         signature = read_signature(message)
         if signature is None:
@@ -293,10 +298,10 @@ def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Toke
     """Verify and read a token, either a JWT or opaque. The caller must check its expiry and its kind.
 
     Raises:
-        FieldTooLarge: the text is longer than 8 KB. It is not parsed.
+        FieldTooLarge: the text is longer than 8 KB.
         UnknownKey: the ring does not have the key of the token.
-        ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
-        TokenInvalid: Baton did not issue the token, or a key of the ring signed the token after the key's period.
+        ConfigurationMismatch: the issuer, audience or client of a genuine token is not in the configuration.
+        TokenInvalid: Baton did not issue the token, or a key signed the token after the key's period.
 
     """
     if len(text) > TOKEN_BYTES_MAX:

@@ -47,9 +47,8 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    ``factors`` are the factors that together prove the level of ``acr_values``. ``instead``, if present, lists other
-    factors: any one of them replaces all of ``factors``. ``providers`` are the linked identity providers with which
-    the person can prove the factor ``identity``.
+    All of ``factors`` together prove the level of ``acr_values``. Each factor of ``instead``, if present, proves it
+    alone. ``providers`` are the linked identity providers for the factor ``identity``.
     """
 
     code = "step_up_required"

@@ -24,8 +24,8 @@ USER_AGENT_CHARACTERS_MAX = 200
 class ForeignKeys:
     """Report exchanges whose signature names the wrong key, at most once in 15 minutes for each account.
 
-    Without this limit, the owner of one account could raise the metric ``exchange_wrong_key`` at will. Each execution
-    environment of Lambda has its own limit, in memory.
+    Without this limit, one account could raise the metric ``exchange_wrong_key`` at will. Each execution environment
+    of Lambda has its own limit.
     """
 
     def __init__(self, log: Log) -> None:

@@ -9,8 +9,8 @@ _FIELD = "baton-client-address"
 def source_of(message: Message, client: Client) -> str:
     """Return the source: the address of the sender, or of the person that a trusted server names.
 
-    A server that calls on behalf of people sends the person's address in ``Baton-Client-Address``. The field
-    counts only from the networks in ``trusted_sources`` of the client, so that no other sender can choose its source.
+    ``Baton-Client-Address`` names the person's address. Baton accepts this header only from the networks in
+    ``trusted_sources`` of the client. Otherwise any sender could choose its own source.
     """
     stated = message.fields.get(_FIELD)
     if stated is None or len(stated) != 1:

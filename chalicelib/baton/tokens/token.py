@@ -40,7 +40,7 @@ class UnknownKey(TokenInvalid):
 class ConfigurationMismatch(Unavailable):
     """A genuine token whose issuer, audience or client is not in the configuration of this deployment (E1b).
 
-    ``what`` is ``issuer``, ``audience`` or ``client``. The configuration is wrong, and no login may end because of it.
+    ``what`` is ``issuer``, ``audience`` or ``client``. This error must never end a login.
     """
 
     def __init__(self, what: str) -> None:
@@ -106,8 +106,8 @@ class Token(Struct, frozen=True):
 class KnownTokens:
     """The JWTs that this environment verified or issued, so that it need not verify their signatures again.
 
-    The claims of a JWT depend only on its text and on the key ring. So the SHA-256 of the text identifies the token
-    while the ring is the same. Expiry and kind are checked at each use. The oldest tokens are dropped first.
+    The SHA-256 of its text identifies a JWT while the key ring is the same. The caller must check expiry and kind at
+    each use.
     """
 
     def __init__(self, capacity: int = KNOWN_TOKENS_MAX) -> None:

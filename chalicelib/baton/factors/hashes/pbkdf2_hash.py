@@ -51,8 +51,7 @@ class Pbkdf2(Struct, frozen=True):
 def read(text: str) -> Pbkdf2:
     """Read a hash. Raises ``HashRefused``.
 
-    If the hash is longer than the digest, it has several blocks. PBKDF2 computes all the rounds for each block. So
-    ``ROUNDS_MAX`` also limits the total number of rounds of all blocks.
+    PBKDF2 computes all rounds once for each block of the hash. So ``ROUNDS_MAX`` limits the rounds of all blocks.
     """
     match = _FORM.fullmatch(text)
     if match is None:

@@ -28,12 +28,14 @@ def cognito_hook(
 ) -> Callable[[str, str], Migrated | None]:
     """Return the function for ``migrate_with``.
 
-    ``pool`` and ``client`` are the ids of the user pool and of an app client.
+    ``pool`` and ``client`` are the ids of the user pool and of an app client. Requirements:
 
-    The app client must allow ``ALLOW_ADMIN_USER_PASSWORD_AUTH``, and people must sign in with their address. The role
-    of the Lambda function ``api`` needs ``cognito-idp:AdminInitiateAuth`` for the pool. If a person must choose a new
-    password in the pool, the login is refused. After an import of the account into Baton, this person can set a
-    password by mail.
+    - The app client allows ``ALLOW_ADMIN_USER_PASSWORD_AUTH``.
+    - People sign in to the pool with their address.
+    - The role of the Lambda function ``api`` allows ``cognito-idp:AdminInitiateAuth`` for the pool.
+
+    If a person must choose a new password in the pool, the login is refused. Import such accounts into Baton: these
+    people can then set a password by mail.
     """
     service = cognito or AwsClient("cognito-idp", read_timeout_s=_SPENT_S)
 

@@ -56,8 +56,7 @@ class ConditionFailed(Exception):
 class TransactionFailed(Exception):
     """No write of a transaction happened, because at least one condition failed.
 
-    ``items`` has one entry for each write: the stored item if the condition of this write failed, otherwise ``None``.
-    The entry is also ``None`` if the condition failed and no item is stored.
+    ``items`` has one entry for each write: the stored item, or ``None`` if the condition held or no item is stored.
     """
 
     def __init__(self, items: "tuple[Item | None, ...]") -> None:
@@ -69,8 +68,7 @@ class TransactionFailed(Exception):
 class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    Only the time of calls to AWS and to other services (``storage/fetch.py``) counts. The time of a team's view does
-    not count, because Baton must store the answer of a slow view too.
+    Only the time of calls to AWS and to other services (``storage/fetch.py``) counts, not the time of a team's view.
     """
 
     def __init__(self) -> None:

@@ -175,10 +175,9 @@ def put_user(table: str, user: User) -> dict[str, dict[str, object]]:
 def put_free(
     table: str, email_index: EmailIndex, account: AccountId, *, now: int, or_also: str = ""
 ) -> dict[str, dict[str, object]]:
-    """Build the conditional write of an e-mail index entry. Its condition: the address is free.
+    """Build the write of an e-mail index entry. Its condition: the address has no entry, or the entry has expired.
 
-    An address is free if it has no entry, or if its entry has expired. ``or_also`` is a DynamoDB condition that also
-    permits the write.
+    ``or_also`` is a DynamoDB condition that also permits the write.
     """
     condition = f"{IS_NEW} OR {NO_LONGER_KEPT}" + (f" OR {or_also}" if or_also else "")
     values = {":now": number(now), ":account": text(account)}
@@ -297,7 +296,7 @@ def factor_values(factors: SecondFactors) -> Item:
 
 
 def remembered_value(remembered: Mapping[str, int]) -> Value:
-    """Return the stored value of the remembered devices. It maps key ids to the times when a second factor was proved.
+    """Return the stored value of the remembered devices: a map from key id to the time of the second-factor proof.
 
     An empty map is stored too, because DynamoDB can add an entry only to a stored map.
     """

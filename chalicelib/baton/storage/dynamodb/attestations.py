@@ -88,7 +88,7 @@ class StoredAttestations:
     ) -> Done | Refused:
         """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
-        Return ``Done`` also for a repeated request, which has the stored counter and the stored attempt.
+        A repeated request (stored counter and stored attempt) is ``Done`` too.
         """
         values = {
             ":apple_key": binary(known.apple_key),

@@ -123,11 +123,7 @@ class DynamoDB:
         raise Unavailable("dynamodb batch_write_item: items stayed unprocessed")
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
-        """Send a transaction. Raises ``TransactionFailed`` if a condition failed.
-
-        ``TransactionFailed.items`` has one entry for each write: the stored item if the condition of this write failed.
-        The entry is ``None`` if the condition held, or if no item is stored.
-        """
+        """Send a transaction. Raises ``TransactionFailed`` if a condition failed."""
         told = [
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
             for one in writes

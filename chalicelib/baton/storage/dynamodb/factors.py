@@ -111,11 +111,7 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store counter, flags and day of use after an assertion of a passkey.
-
-        ``Refused``: the account no longer has the passkey, the stored counter is larger than the new counter, or the
-        credentials version changed.
-        """
+        """Store counter, flags and day of use after an assertion of a passkey."""
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),

@@ -187,7 +187,7 @@ class StoredIdentities:
         return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched at ``now``, unless the stored key set was fetched at this time or later."""
+        """Store a key set fetched at ``now``, unless the time of the stored set is ``now`` or up to a minute later."""
         values = {
             ":now": number(now),
             ":ahead": number(now + FETCH_EVERY_S),

@@ -33,9 +33,10 @@ def removals(
 ) -> tuple[dict[str, dict[str, object]], ...]:
     """Build the parts of a transaction that delete identities of an account at ``now`` (seconds).
 
-    An identity that is already deleted does no harm. An identity of another account cancels the transaction. The
-    transaction is also cancelled if the refresh token of Apple changes after this function has read the identity. The
-    caller must then build the parts again.
+    An identity that is already deleted does no harm. The transaction fails in two cases:
+
+    - An identity belongs to another account.
+    - A refresh token of Apple changed after this function read it. The caller must build the parts again.
     """
     return tuple(part for index in indexes for part in _removal(database, account, index, now=now))
 

@@ -183,7 +183,7 @@ def stored_rights(item: Item) -> Rights:
 def lineage_value(lineage: Lineage) -> Value:
     """Return the stored value of a lineage. Conditions compare whole values, so equal lineages must have equal values.
 
-    The value of an ended lineage has no attempts: no rule reads them, and the value stays small.
+    The value of an ended lineage has no attempts, because no rule reads them.
     """
     if len(lineage.label.encode()) > LABEL_BYTES_MAX:
         message = f"a label is at most {LABEL_BYTES_MAX} bytes: cut it before the lineage is made"
@@ -319,8 +319,7 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 ) -> dict[str, object]:
     """Build a conditional update of an account state, as one write or as a part of a transaction.
 
-    In ``update`` and ``conditions``, the placeholder ``#lineage`` is replaced by the id ``lineage``. ``names`` maps
-    further placeholders to the ids of other lineages.
+    ``lineage`` is the id for the placeholder ``#lineage``. ``names`` maps other placeholders to ids of lineages.
     """
     condition = all_of(*conditions)
     of_names, of_values, given_names, given_values = _blanks(condition, update)

@@ -50,7 +50,7 @@ class KeyRing:
     def current(self, *, now: int) -> Ring:
         """Return the cached ring. If it was read five minutes ago or earlier, read the ring again.
 
-        Raises ``Unavailable`` if this read fails: the cached ring is then too old to be used.
+        Raises ``Unavailable`` if this read fails.
         """
         cached = self._cached
         if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
@@ -60,7 +60,7 @@ class KeyRing:
     def refreshed(self, *, now: int) -> Ring:
         """Read the ring again for a request with an unknown ``kid``, at most once a minute.
 
-        In the minute after a read, even a failed read, this method returns the result of ``current``.
+        In the minute after a read, this method returns the result of ``current``.
         """
         asked_at = self._asked_at
         if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):
@@ -70,9 +70,9 @@ class KeyRing:
     def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
         """Make the ring if there is none: at deployment, or at first use in development.
 
-        ``Moved``: a ring exists already, or another process made one meanwhile. This method never replaces a ring.
-        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts``. A registration
-        needs a ring, so no account can appear between the check for accounts and the write of the ring.
+        ``Moved``: a ring exists already.
+
+        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts`` is true.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:

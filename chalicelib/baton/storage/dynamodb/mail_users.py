@@ -102,8 +102,7 @@ class MailUsers(Users):
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
         """Replace the password hash, end every login and forget the remembered devices, in one transaction.
 
-        ``claim`` is true if the address of the account was never proved. The reset then also removes the identities,
-        the roles and the team's attributes.
+        With ``claim`` (the address was never proved), also remove the identities, the roles and the team's attributes.
         """
         tables, account, expected_version = self._database.tables, user.account, user.credentials_version
         claimed = [linked.index for linked in user.identities.values()] if claim else []
@@ -146,11 +145,7 @@ class MailUsers(Users):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Give an account a new, proved address, in one transaction.
-
-        The transaction writes the new index entry, the user and the account state. If the account has an old address,
-        the transaction also updates or deletes the index entry of the old address.
-        """
+        """Give an account a new, proved address: change index entries, user and account state in one transaction."""
         tables, account, proved = self._database.tables, actor.account, user.verified_at is not None
         as_read = ADDRESS_AS_READ if user.email_index else NO_ADDRESS
         values = {

@@ -124,7 +124,7 @@ class Ephemeral:
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Add one to the count of ``name`` in the current window, unless the limit is reached.
 
-        If the answer of DynamoDB is lost, the repeated write adds one again. This is acceptable for a rate limit.
+        If the answer of DynamoDB is lost, the repeated write adds one again.
         """
         if limit < 1:
             return Refused()
@@ -147,8 +147,7 @@ class Ephemeral:
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count of ``name`` in the current window, never below zero.
 
-        If the answer of DynamoDB is lost, the repeated write subtracts one again. This is rare, and limited: the AWS
-        client sends a write at most ``ATTEMPTS`` times.
+        If the answer of DynamoDB is lost, the repeated write subtracts one again.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -179,8 +178,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
 
-    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect, which shows
-    whether this call or another call consumed the ticket.
+    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect: it shows
+    whether this call consumed the ticket.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: Entropy) -> Storage:
     """Build a storage over the tables of ``database``.
 
-    ``wrapper`` encrypts the key ring. ``log`` reports an audit event that could not be written. ``entropy`` is for the
-    secrets of a new key ring. A missing ring is made at first use, if ``wrapper`` permits this.
+    - ``wrapper`` encrypts the key ring.
+    - ``log`` reports an audit event that could not be written.
+    - ``entropy`` is for the secrets of a new key ring.
     """
     return Storage(
         accounts=MailUsers(database),

@@ -27,9 +27,8 @@ from chalicelib.baton.storage.memory.tables import MemoryTables, kept
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
     """Delete the identities with these indexes, if they belong to the account. The caller has the lock.
 
-    Every removal of an identity uses this function. It stores the refresh tokens of the identities for revocation, with
-    ``now`` (seconds) as the time of removal. If ``TOKENS_PER_SHARD_MAX`` tokens of the same
-    shard already wait, a token is not stored, and is never revoked.
+    The refresh tokens of the identities then wait for revocation, with ``now`` (seconds) as the time of removal. If the
+    shard of a token is full (``TOKENS_PER_SHARD_MAX``), the token is deleted and never revoked.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -167,10 +166,7 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched at ``now``, unless the stored set is as new or newer.
-
-        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced.
-        """
+        """Store a key set fetched at ``now``, unless the time of the stored set is ``now`` or up to a minute later."""
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

@@ -19,8 +19,7 @@ from chalicelib.baton.storage.ports import Storage
 def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Storage:
     """Build a storage over ``tables``. Default: ``OF_THIS_PROCESS``, the shared tables of this process.
 
-    Several storages may share tables. They then share the lock of these tables, so each method of a store is atomic for
-    all these storages.
+    Several storages may share tables. Each method of a store is then atomic for all these storages.
     """
     tables = OF_THIS_PROCESS if tables is None else tables
     return Storage(

@@ -42,7 +42,7 @@ class Grant:
 class MemoryTables:
     """All items, and one lock. Each method of a store holds the lock from its first read to its last write.
 
-    So each method is atomic. A write replaces an item. Only a grant is changed in place.
+    A write replaces an item. Only a grant is changed in place.
     """
 
     lock: RLock = field(default_factory=RLock)

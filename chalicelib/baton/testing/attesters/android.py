@@ -134,10 +134,12 @@ class Android:
     ) -> list[bytes]:
         """Return the certificate chain of a phone, the leaf first.
 
-        ``remote``: the phone has remote provisioning, otherwise a key from the factory. Indexes count from the leaf,
-        which has 0. ``expired``, ``wrong_signer`` and ``wrong_issuer`` are each the index of a certificate with that
-        defect. ``described_at`` has the indexes of the certificates that contain ``description``. ``serials`` maps
-        indexes to serial numbers.
+        The index of a certificate counts from the leaf, which has 0.
+
+        - ``remote``: the phone has remote provisioning, otherwise a key from the factory.
+        - ``expired``, ``wrong_signer``, ``wrong_issuer``: the index of the certificate with this defect.
+        - ``described_at``: the indexes of the certificates that contain ``description``.
+        - ``serials``: a map from index to serial number.
         """
         if remote:
             names = [

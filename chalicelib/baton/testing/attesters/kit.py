@@ -67,9 +67,11 @@ class Attester:
         ``key_id`` is only for an ``apple-assertion``: the id of the key that signs it, from an earlier attestation.
         ``defect`` is one of the format's ``DEFECTS``.
 
-        Raises ``ValueError`` for an unknown ``form``, ``defect`` or ``key_id``, and for an Android key that is not
-        P-256. It also raises ``ValueError`` for an ``apple-attestation`` if the client has no Apple app, and for an
-        ``android-key`` if the client has no Android app.
+        Raises ``ValueError`` in these cases:
+
+        - ``form``, ``defect`` or ``key_id`` is unknown.
+        - ``apple-attestation``: the client has no Apple app.
+        - ``android-key``: the client has no Android app, or the key is not P-256.
         """
         if form not in DEFECTS:
             raise ValueError(f"format is one of {', '.join(DEFECTS)}")

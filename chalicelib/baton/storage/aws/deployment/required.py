@@ -57,10 +57,12 @@ class Finding(Struct, frozen=True):
 
 
 class ObservedTable(Struct, frozen=True):
-    """An observed table. ``table`` is its name in ``TABLES``, and ``name`` its full name.
+    """An observed table.
 
-    ``key`` is the ARN of the KMS key that encrypts the table, ``swept_by`` its TTL attribute, and ``policy`` its
-    resource policy. Each of these three is ``None`` if the table has none.
+    - ``table``: its name in ``TABLES``. ``name``: its full name.
+    - ``key``: the ARN of its KMS key, or ``None``.
+    - ``swept_by``: its TTL attribute, or ``None``.
+    - ``policy``: its resource policy, or ``None``.
     """
 
     table: str
@@ -104,11 +106,10 @@ class ObservedStage(Struct, frozen=True):
 
 
 class ObservedFunction(Struct, frozen=True):
-    """An observed function.
+    """An observed function. Both of these must be empty.
 
-    ``open_to`` describes the policy statements and function URLs that allow every caller to call the function without
-    the API. ``key_writes`` has the actions of ``KEY_WRITES`` that no inline policy of the function's role denies for
-    key items (``K#``). Both must be empty.
+    - ``open_to``: the policy statements and function URLs that allow every caller to call the function without the API.
+    - ``key_writes``: the actions of ``KEY_WRITES`` that no inline policy of its role denies for key items (``K#``).
     """
 
     name: str
