@@ -154,9 +154,9 @@ def syntax() -> Iterator[Finding]:
 
 
 def infrastructure() -> Iterator[Finding]:
-    """Check the templates with checkov, offline. One run reads all templates, because checkov starts slowly.
+    """Check the templates with checkov, offline.
 
-    Checkov skips a template that it cannot read, without an error. So each template must have a result.
+    Each template must have a result: checkov skips a template that it cannot read, without an error.
     """
     unread = {str(template) for template in templates()}
     command = [str(TOOLS / "checkov"), "--compact", "--skip-download", "-o", "json"]

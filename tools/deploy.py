@@ -149,10 +149,10 @@ def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: 
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: str | None) -> dict[str, Any]:
-    """Return a copy of the configuration with the URL of the mail queue filled in.
+    """Return a copy of the configuration with the URL of the mail queue and the issuer filled in.
 
-    If the stage has no domain of its own, its issuer is ``url``, the URL of the API. Before the API exists, ``url`` is
-    ``None`` and the issuer is not changed.
+    ``url``: the URL of the API, the issuer of a stage without a domain of its own. ``None``: the API does not exist
+    yet, and the issuer is not changed.
     """
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]
@@ -248,8 +248,10 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 def parameters_of(stage: Stage, stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of the data stack.
 
-    ``MailDomain`` is the sender's domain if this stack manages the Amazon SES identity of the domain. It is empty if
-    the stage does not use Amazon SES, or if an identity of the sender's domain or address exists outside the stack.
+    ``MailDomain`` is the sender's domain. In these cases it is empty, and the stack makes no Amazon SES identity:
+
+    - The stage does not use Amazon SES.
+    - An identity of the sender's domain or address exists outside the stack.
     """
     domain, address = "", mail_address(stage.variables)
     if stage.parameters["Mail"] == "ses":
@@ -336,8 +338,8 @@ def refuse_hardened(stage: Stage) -> None:
 def refuse_second_api(stage: Stage) -> None:
     """Refuse a stage that was deployed from another checkout. Raises ``NotDone``.
 
-    Chalice finds a stage's API in ``.chalice/deployed`` of the checkout. Without this record, it makes a second API.
-    If the stage has no domain of its own, its issuer then changes, and every app is logged out.
+    Without the record of the API in ``.chalice/deployed``, Chalice makes a second API. If the stage has no domain of
+    its own, its issuer then changes, and every app is logged out.
     """
     if deployed_url(stage.name) is not None:
         return
@@ -384,8 +386,7 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 
     Raises ``NotDone`` if the package cannot be used.
 
-    A new stage is deployed twice: its policies and settings need the id and URL of the API, which the first deployment
-    creates.
+    A new stage is deployed twice, because its policies and settings need the id and URL of its API.
     """
     with package.alone():
         archive = package.build(stage.name)

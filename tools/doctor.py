@@ -103,9 +103,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server (Baton or DynamoDB) with that of this machine.
 
-    The row has a remedy if the clocks differ by more than 1 minute. Baton refuses a token whose issue time is more
-    than 1 minute ahead of Baton's clock. It refuses a signature whose time differs from Baton's clock by more than 5
-    minutes.
+    If the clocks differ by more than 1 minute, the row has a remedy, which names the effect.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
@@ -144,7 +142,7 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 def public_files(settings: Settings) -> Iterator[Row]:
     """Fetch the files in ``/.well-known/`` of the apps' websites, and compare them with the client registry.
 
-    Phones and browsers read these files before they offer a passkey. Phones also read them for links to the app.
+    Phones and browsers read these files before they offer a passkey.
     """
     remedy = f"{OPERATE} well-known DIR, and serve the files: docs/baton/passkeys.md"
     for url, problem in well_known.findings(settings.registry):

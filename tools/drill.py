@@ -192,9 +192,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store a nonce in the live table, and an item with a key prefix that Baton does not use (``M``).
+        """Store a nonce in the live table, and an item with a key prefix that Baton does not use.
 
-        Prove that the table has these two items and the item of ``grant``. Keep their DynamoDB keys in ``one_time``.
+        Prove that the table has both items and the item of ``grant``. Keep their keys in ``one_time``.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))

@@ -66,10 +66,7 @@ def fate(copy: Path, mutant: Mutant) -> str | None:
 
 
 def main(words: list[str]) -> int:
-    """Try the mutants that ``words`` select. Without words, try all. Return the exit code.
-
-    Print the problem of each mutant that survives or cannot be tried. Then print the number of killed mutants.
-    """
+    """Try the mutants that ``words`` select, or all without words. Print the problems, and return the exit code."""
     chosen = [
         mutant for mutant in listed() if not words or any(word in f"{mutant.file} {mutant.name}" for word in words)
     ]

@@ -281,18 +281,16 @@ ENTRY: Refusals = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The description of a route: its ``operationId``, its summary, its answers, and its refusals.
-
-    ``proof``: the route needs no access token, but its request may be signed. ``cached``: a cache may keep the answers,
-    so they have no header ``Baton-Time``.
-    """
+    """The description of a route. ``name`` is its ``operationId``."""
 
     name: str
     summary: str
     answers: Mapping[int, type | None]
     refusals: Refusals = OURS
     proof: bool = False
+    """Whether the request may be signed, although the route needs no access token."""
     cached: bool = False
+    """Whether a cache may keep the answers. Then they have no header ``Baton-Time``."""
     web: bool = False
     """Whether a cookie client gets the body `WebLogin`."""
     may_be_empty: bool = False

@@ -255,8 +255,7 @@ class Operator:
     def lower_attestation(self, client_id: str, hours: str) -> str:
         """Lower the attestation rule of a client from ``required`` to ``report`` for some hours. 0 hours restore it.
 
-        Baton logs an event each time it judges a login by the lowered rule. Raises ``NotFound`` for an unknown client,
-        a client whose rule is not ``required``, and hours out of range.
+        Raises ``NotFound`` for an unknown client, a client whose rule is not ``required``, and hours out of range.
         """
         client = self._clients.get(client_id)
         if client is None:

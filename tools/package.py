@@ -155,9 +155,9 @@ def alone() -> Iterator[None]:
 def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Make ``COPY``, a folder with the files that Chalice needs, and return it.
 
-    Chalice would pack all of chalicelib/ in the checkout, with old bytecode and the test kit. It therefore runs on this
-    copy, which has neither. The copy has a link to the folder ``stages.DEPLOYED``, where Chalice records deployments.
-    ``clients`` replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
+    Chalice packs all files of chalicelib/, so the copy omits old bytecode and the test kit.
+
+    ``clients``: replaces the setting ``BATON_CLIENTS`` of every stage in the copy.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):
@@ -196,7 +196,7 @@ def platforms(architecture: str, runtime_: str) -> list[str]:
 def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bool) -> str:
     """Run pip for a runtime on the pinned requirements, with their hashes. Return its error, or an empty text.
 
-    Offline, pip reads the downloaded wheels only: no index, no cache, no settings of this machine.
+    ``offline``: pip uses only the wheels in ``WHEELS``.
     """
     environment = dict(os.environ)
     if offline:
@@ -283,11 +283,11 @@ def chalice(*words: str) -> str:
 
 
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
-    """Build zip and template, and return the zip. ``architecture`` is by default the configured architecture.
+    """Build zip and template, and return the zip, which is the same for every stage. Call this within ``alone()``.
 
-    The zip is the same for every stage, and building it makes no AWS call. Chalice starts the application to find its
-    routes, and the application needs a client registry. If the registry file of the stage does not exist yet, pass
-    another file as ``clients``. Call this within ``alone()``.
+    ``architecture``: by default the configured architecture.
+    ``clients``: another client registry, for a stage whose registry file does not exist yet. Chalice starts the
+    application, which needs one.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -385,10 +385,9 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     """Point every route at the alias ``live``, and make these other changes to the template of a stage.
 
     1. CloudFormation references replace the placeholders in the policies, such as the region and the account.
-    2. Each template parameter in ``names`` accepts only its value in ``names``, which is the result of `names_of`. The
-       reason: the template has values of this stage, such as the names of tables in the policies.
-    3. Resources without a type are removed. Chalice writes one for each Lambda function that ``infra/edge.yaml`` names
-       and the stage lacks.
+    2. Each parameter in ``names`` (see `names_of`) accepts only its value there: the template is for one stage.
+    3. With Python 3.11, the parameter ``SnapStart`` accepts only ``None``.
+    4. Resources without a type are removed: functions that ``infra/edge.yaml`` names and the stage lacks.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
@@ -411,10 +410,9 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
     """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
-    API Gateway and the firewall cannot compare origins. A gateway response consists of literals and fields of the
-    request, a firewall response only of literals. With one origin, both return this origin. With several origins, the
-    gateway returns the origin of the request, and the firewall returns ``*``. This is safe: these answers have only a
-    code and a time to wait, are the same for every client, and have no credentials.
+    - With one origin, both return this origin.
+    - With several origins, the gateway returns the origin of the request, and the firewall ``*``: neither can compare
+      origins. This is safe, because these answers are the same for every client and have no credentials.
     """
     if not origins:
         return template
@@ -520,10 +518,7 @@ def strangers(archive: Path, pinned: str | None = None) -> set[str]:
 
 
 def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
-    """Return the files that Lambda cannot load: built for another machine or Python, or in need of a newer glibc.
-
-    The check reads the tags of each wheel, and the file name and content of each native module.
-    """
+    """Return the files that Lambda cannot load: built for another machine or Python, or in need of a newer glibc."""
     machine, elf_machine = MACHINES[architecture]
     tag = "cp" + runtime_.removeprefix("python").replace(".", "")
     found = set()

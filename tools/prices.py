@@ -95,8 +95,7 @@ def work(users: int, habits: Habits) -> Work:
 def stored_gb(users: int, habits: Habits) -> float:
     """Return the size of the stored data in GB.
 
-    Each account has an item in ``users`` (1.2 KB), an account state (0.2 KB, and 0.14 KB for each device), and audit
-    rows (2 KB).
+    An account has 1.2 KB in ``users``, 0.2 KB of account state, 0.14 KB for each device, and 2 KB of audit rows.
     """
     return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
 

@@ -53,7 +53,7 @@ def _text(file: Path) -> str:
 def brought_by(source: str, pinned: str) -> set[str]:
     """Return the packages that the file ``source`` requires, directly or through other packages.
 
-    ``pinned``: the text of the file with the pins. Its ``# via`` comments by uv say what requires each package.
+    ``pinned``: the text of the file with the pins, with the ``# via`` comments of uv.
     """
     parents = dict(_parents(pinned))
     found = {name for name, via in parents.items() if f"-r {source}" in via}

@@ -59,9 +59,10 @@ class InTheWay(Exception):
 
 
 class Happened(Struct, frozen=True, order=True):
-    """An event of an account. ``place`` is its sort key in the audit table, and orders even events of the same second.
+    """An event of an account.
 
-    ``digest`` identifies the recovery code that a login used. It is empty for other events.
+    ``place``: its sort key in the audit table. It also orders events of the same second.
+    ``digest``: identifies the recovery code that a login used. Empty for other events.
     """
 
     place: str
@@ -130,7 +131,7 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
     """Return the Unix time of the data in the restored tables. If their times differ, return the earliest.
 
-    A run keeps the tables that an earlier run restored. This time can therefore be earlier than ``SECONDS`` ago.
+    If an earlier run restored a table, this time can be earlier than ``SECONDS`` ago.
     """
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)

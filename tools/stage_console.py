@@ -219,8 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 def redirecting_file(folder: Path, port: int, key: str) -> Path:
     """Write a file that opens the console with its key. Only this user can read the file.
 
-    The key is in the fragment of the URL, which a browser never sends to a server. The browser is started with the
-    path of the file, not with the URL: every user of this machine can read command lines.
+    Start the browser with this file, not with the URL: every user of this machine can read command lines.
+    The URL has the key in its fragment, which a browser never sends to a server.
     """
     file = folder / "baton-console.html"
     url = f"http://127.0.0.1:{port}/#key={key}"
@@ -232,8 +232,10 @@ def redirecting_file(folder: Path, port: int, key: str) -> Path:
 def connected(stage: str) -> Stage:
     """Return the deployment of a stage, and put the settings of the stage into the environment.
 
-    Raises ``UnknownStage`` if .chalice/config.json has no such stage, and ``Unavailable`` if AWS does not return the
-    operator's identity.
+    Raises:
+        UnknownStage: .chalice/config.json has no such stage.
+        Unavailable: AWS does not return the operator's identity.
+
     """
     enter(stage)
     deployment = os.environ.get("BATON_DEPLOYMENT") or os.environ["BATON_TABLE_PREFIX"]

@@ -68,9 +68,10 @@ def _deployed_api(stage: str) -> dict[str, Any] | None:
 
 
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
-    """Return the name of the policy file of each function of a stage. The keys are the names of the functions in AWS.
+    """Return the policy files of the functions of a stage: name of the function in AWS -> name of its file.
 
-    ``function`` is the name of the API's function, and the first key. ``described`` is the stage's entry in ``CONFIG``.
+    ``function``: the name of the API's function. It is the first key.
+    ``described``: the stage's entry in ``CONFIG``.
     """
     mail = mail_of(described["environment_variables"])
     jobs = {

@@ -133,8 +133,8 @@ def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[
 def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Json | None]) -> Iterator[Finding]:
     """Compare the policies of a stage with the IAM actions that each function needs.
 
-    ``policy`` reads a policy file of ``.chalice/``. Conditions and denials are not compared here: ``make audit STAGE=``
-    compares them.
+    ``policy``: reads a policy file of ``.chalice/``.
+    Conditions and denials are not compared here: ``make audit STAGE=`` compares them.
     """
     variables = described.get("environment_variables", {})
     prefix, mail = variables.get("BATON_TABLE_PREFIX", ""), mail_of(variables)

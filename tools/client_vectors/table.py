@@ -55,8 +55,10 @@ TABLE: Final[tuple[tuple[str, Mapping[str, tuple[Any, ...]], str], ...]] = (
 def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
     """Return the number of the row that applies, and the step.
 
-    If the step is ``AGAIN``, return ``pause`` instead. But if too little time is left for the pause, return row 14,
-    and ``refused`` (after a 429) or ``offline``.
+    If the step is ``AGAIN``, the result depends on the time that is left:
+
+    - Enough for the pause: return the row and ``pause``.
+    - Too little: return row 14, and ``refused`` (after a 429) or ``offline``.
     """
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:

@@ -22,8 +22,12 @@ from tools.dev.port import read_port
 def emulated(port: int = 0) -> Iterator[str]:
     """Serve AWS on loopback within this context, and yield its URL.
 
-    This function adds four features to moto: APIs described in Swagger 2, stacks protected from deletion, exports of
-    stacks, and keys whose policy comes from CloudFormation.
+    This function adds four features to moto:
+
+    - APIs described in Swagger 2
+    - stacks protected from deletion
+    - exports of stacks
+    - keys whose policy comes from CloudFormation
     """
     from moto.apigateway.models import APIGatewayBackend  # noqa: PLC0415 - moto is slow to import
     from moto.cloudformation.models import CloudFormationBackend  # noqa: PLC0415

@@ -34,8 +34,8 @@ def self_signed(folder: Path) -> Path:
 def issued_for(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     """Write and return two files: a server certificate with its key, and the certificate of its authority.
 
-    ``names`` are the host names of the server. The authority's key is not stored, so it can sign no further
-    certificate. Both certificates expire after 30 days.
+    ``names`` are the host names of the server. Both certificates expire after 30 days. The authority's key is not
+    stored.
     """
     now = dt.datetime.now(dt.UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

@@ -58,8 +58,7 @@ class Place(Struct, frozen=True, kw_only=True):
 def run(words: Sequence[str], place: Callable[[], Place]) -> int:
     """Run a command. Return 0, or 3 if an import refused a record or found a conflict.
 
-    Raises ``NotFound`` for a file or a recipient that it cannot use. Other wrong arguments end the process with exit
-    code 2.
+    Raises ``NotFound`` for an unusable file or recipient. Other wrong arguments end the process with exit code 2.
     """
     options = _parser().parse_args(words)
     where = place()

@@ -78,7 +78,7 @@ def member_of(code: int, identity: Identity, providers: Providers, ring: Ring) -
     """Return a stored identity as an entry of ``Line.identities``. Raises ``CannotDecrypt``.
 
     If providers.toml has no row with this ``code``, the member ``provider`` is the code. Baton stores the issuer only
-    in an HMAC, ``identity.index``. So if the provider has several issuers, this function tries each of them.
+    in the HMAC ``identity.index``, so this function tries each issuer of a provider that has several.
     """
     sub = ring.decrypt_for(identity.sealed_sub, account=identity.account, kind="identity").decode()
     row = providers.get(providers.names.get(code, ""))

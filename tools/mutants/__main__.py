@@ -160,9 +160,8 @@ def unchanged(tree: Path, tests: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all mutants, or with ``--short`` a dozen.
+    """Run all mutants, or with ``--short`` a dozen. Other arguments select mutants by a part of their name.
 
-    With other arguments, run only the mutants whose name contains at least one of them.
     Return 1 if a mutant survives, or if the tests fail without a mutant.
     """
     words = [word for word in arguments if word != "--short"]

@@ -111,9 +111,10 @@ class DevAccounts:
     def exchange_as_copy(self, named: str) -> dict[str, object]:
         """Exchange the token of an account's newest login, as a copy of the device would.
 
-        ``named`` is the account's id or e-mail address. The call goes directly to the lineage store, so it needs no
-        device key. Return the account, the lineage and the generation of the used token. Raises ``DevRefusal`` if no
-        account matches, or if the account has no active login whose mechanism exchanges tokens.
+        ``named``: the account's id or e-mail address. No device key is needed. Return the account, the lineage and the
+        generation of the used token.
+
+        Raises ``DevRefusal`` if no account matches, or if no active login of the account exchanges tokens.
         """
         baton, now = self._baton(), int(self._clock.time())
         found = operate(op="find", q=named)["accounts"]

@@ -25,8 +25,8 @@ Event = dict[str, Any]
 class Source(Protocol):
     """An object that has the members of a `Kept` event.
 
-    It must not refer to this `Kept`. The garbage collector does not track a `Kept` (``gc=False``), so a cycle of the
-    two would never be freed.
+    It must not refer to its `Kept`: the garbage collector does not track a `Kept` (``gc=False``), and would never free
+    a cycle of the two.
     """
 
     def members(self) -> dict[str, Any]:

@@ -23,11 +23,10 @@ def check(
 ) -> None:
     """Refuse a request from another machine, with a foreign host, or by a foreign page. Raises ``DevRefusal``.
 
-    A write must also have the media type ``media_type``, except a ``DELETE`` without a body. ``secure``: the request
-    came over TLS, so the server's own origins begin with ``https``.
+    ``media_type``: the media type that a write must have, except a ``DELETE`` without a body.
+    ``secure``: the request came over TLS.
 
-    ``Host`` is checked because a page can point its own domain name to this machine (DNS rebinding). The browser then
-    treats the request as same-origin, and only ``Host`` shows the foreign name.
+    The check of ``Host`` prevents DNS rebinding: a foreign page whose domain name points to this machine.
     """
     fields: dict[str, list[str]] = {}
     for name, value in headers:

@@ -160,8 +160,8 @@ def masked_target(target: str) -> str:
 def masked_base(base: str) -> str:
     """Return a signature base without its secrets. The value of each secret field is replaced by its digest.
 
-    A secret query parameter is masked instead. A digest has the form of ``Content-Digest``. The app's developer can
-    compare it with the digest of the value that the app signed.
+    A secret query parameter is masked instead. The app's developer can compare the digest with that of the signed
+    value.
     """
     return "\n".join(map(_base_line, base.split("\n")))
 

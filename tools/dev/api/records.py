@@ -58,10 +58,9 @@ class Shown(Struct, frozen=True):
 
 
 class Record(Struct, gc=False):
-    """One request. Its secrets are masked when the record is first read, because most records are never read.
+    """One request. Its secrets are masked when the record is first read. Then the unmasked request is deleted.
 
-    The masking deletes the unmasked request. The garbage collector does not track records, so a record must be in no
-    cycle of references.
+    The garbage collector does not track records, so a record must be in no cycle of references.
     """
 
     facts: Facts | None

@@ -22,11 +22,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class EngineCall(Struct, gc=False):
-    """One call to an AWS service.
-
-    ``counted``: the capacity units, or ``None`` if the database does not count them. ``sizes``: the sizes of the items
-    in bytes, to compute the units if ``counted`` is ``None``.
-    """
+    """One call to an AWS service."""
 
     service: str
     operation: str
@@ -35,7 +31,9 @@ class EngineCall(Struct, gc=False):
     verdict: str
     ms: float
     sizes: list[int | None]
+    """The sizes of the items in bytes. ``None``: the size is not known."""
     counted: float | None
+    """The capacity units. ``None``: the database does not count them, so they are computed from ``sizes``."""
 
 
 class Presented(Struct, gc=False):

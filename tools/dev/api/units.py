@@ -69,9 +69,9 @@ Stored = Callable[[str, Item], int | None]
 def items_of(
     operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], stored: Stored | None
 ) -> list[int | None]:
-    """Return the size in bytes of each item that a call read or wrote. ``None``: the size is not known.
+    """Return the size in bytes of each item that a call read or wrote. ``None``: unknown, as for a deleted item.
 
-    A query or scan has only one size, the sum of its items. The size of a deleted item is ``None``.
+    A query or scan has only one size, the sum of its items.
     """
     match operation:
         case "get_item":
@@ -95,7 +95,7 @@ def _written(write: Mapping[str, Any], stored: Stored | None) -> int | None:
 def computed(operation: str, sizes: list[int | None]) -> tuple[int, int]:
     """Return the read and the write units of a call, computed from the sizes. An unknown size counts as one unit.
 
-    A transaction costs twice the units, whether or not its conditions held.
+    A transaction costs twice the units.
     """
     if operation in READS:
         return sum(read_units(size or 0) for size in sizes), 0
