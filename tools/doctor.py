@@ -117,10 +117,8 @@ def clock_row(name: str, there: int | None, here: float) -> Row:
 
 
 def _clock_mend(ahead_s: int) -> str:
-    effect = (
-        "Baton refuses signatures of this machine" if abs(ahead_s) > SIGNATURE_WINDOW_S else "Baton refuses its tokens"
-    )
-    return f"timedatectl set-ntp true ({effect})"
+    refused = "signatures" if abs(ahead_s) > SIGNATURE_WINDOW_S else "tokens"
+    return f"timedatectl set-ntp true (Baton refuses {refused} of this machine)"
 
 
 def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:

@@ -267,7 +267,7 @@ class Operator:
             until = lower(client, hours=int(hours) if hours.isdecimal() else -1, now=clock())
         except ValueError as wrong:
             raise errors.NotFound(str(wrong)) from None
-        if hours == "0":
+        if int(hours) == 0:
             return f"ok: evidence is required from {client_id} again, within five minutes"
         end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
         return f"ok: {client_id} is judged as report until {end}; every environment reads it within five minutes"
