@@ -909,6 +909,7 @@ LISTED: Final[list[Mutant]] = [
         ("a session has any number of tries", "        if isinstance(slot, Refused):\n            raise InvalidCode", "        if False:\n            raise InvalidCode"),
         ("any code will do", "if not is_code(typed, code):", "if False:"),
         ("any key will do", "        if not session.key:\n", "        if True:\n"),
+        ("registrations use up the resets of an address", 'f"{wanted.use}:{index}"', 'f"address:{index}"'),
         ("a stranger uses up the sessions of a known device", 'return wanted.key.keyid if known else ""', 'return ""'),
         ("mail is not limited", "        if not self.limits:\n", "        if True:\n"),
         ("the devices of an account have no limit together", "        if device:\n", "        if False:\n"),

@@ -132,7 +132,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         self.queue(order, ring=ring)
 
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
-        """Count the session: per source, and per address or known device. Strangers learn nothing about the account.
+        """Count the session per source, and per known device or per address. Strangers learn nothing about the account.
 
         The known devices of an account also share a limit, since a person with the password can add any number of them.
         """
@@ -145,13 +145,14 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
             now=now,
         )
         device = known_device(wanted)
-        name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
+        index = ring.email_index(wanted.address)
+        # Each use has its own count: registrations by strangers must not use up the resets of the owner.
+        name = f"device:{wanted.account}:{device}" if device else f"{wanted.use}:{index}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
-        if (
-            wanted.use == "new_address"
-        ):  # any account can name the address, so its mailbox and its code need a limit too
+        if wanted.use == "new_address":
+            # Any account can name the address, so its mailbox and its code need a limit too.
             self._count(
-                f"mail:new_address:{ring.email_index(wanted.address)}",
+                f"mail:new_address:{index}",
                 limit=MAIL_SESSIONS_MAX,
                 window_s=MAIL_SESSIONS_WINDOW_S,
                 now=now,

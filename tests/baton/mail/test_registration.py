@@ -12,16 +12,9 @@ import pytest
 from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX
 from tests.baton.mail.test_client import client
 from tests.baton.mail.town import ADA, WRONG, Town
-from tests.baton.wire.conversation import PASSWORD, Device, Said
+from tests.baton.wire.conversation import PASSWORD
 
 EVE = "eve@example.com"
-
-
-def start(device: Device, email: str = ADA) -> Said:
-    """Request the code of a registration."""
-    entry = device.entry(email)
-    del entry["password"]
-    return device.post("/register/start", entry, token=None)
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def test_without_a_code_nothing_is_registered(strict: Town) -> None:
         assert (said.status, said.code, said.members["action"]) == (403, "verification_required", "verify_email")
         assert said.members["error"] == "insufficient_authorization"
         if not strict.world.mails:
-            session = start(phone).members["mail_session"]
+            session = strict.start(phone).members["mail_session"]
             assert phone.register(ADA, mail_session=session, code=strict.code()).status == 201
 
 
@@ -61,13 +54,13 @@ def test_a_taken_address_looks_like_a_wrong_code(strict: Town) -> None:
     The mailbox gets a mail about the existing account, without a code.
     """
     phone = strict.device()
-    session = start(phone).members["mail_session"]
+    session = strict.start(phone).members["mail_session"]
     assert phone.register(ADA, mail_session=session, code=strict.code()).status == 201
     seen = []
     for email in (ADA, EVE):
         stranger = strict.device()
         with strict.calls() as calls:
-            said = start(stranger, email)
+            said = strict.start(stranger, email)
         assert calls == ["put"], "with rate limits off"
         guess = stranger.register(email, mail_session=said.members["mail_session"], code=WRONG)
         seen.append((said.status, said.members["expires_in"], guess.status, guess.code, guess.members["detail"]))
@@ -81,7 +74,7 @@ def test_a_taken_address_looks_like_a_wrong_code(strict: Town) -> None:
 def test_an_address_that_was_registered_meanwhile_looks_like_a_wrong_code(strict: Town) -> None:
     """Two devices have right codes. One of them registers the address."""
     first, second = strict.device(), strict.device()
-    sessions = [(device, start(device).members["mail_session"], strict.code()) for device in (first, second)]
+    sessions = [(device, strict.start(device).members["mail_session"], strict.code()) for device in (first, second)]
     answers = [device.register(ADA, mail_session=session, code=code) for device, session, code in sessions]
     assert [answer.status for answer in answers] == [201, 401]
     assert answers[1].code == "invalid_code"
@@ -90,7 +83,7 @@ def test_an_address_that_was_registered_meanwhile_looks_like_a_wrong_code(strict
 def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
     """With another address or another device, the code is wrong."""
     phone, thief = strict.device(), strict.device()
-    session = start(phone).members["mail_session"]
+    session = strict.start(phone).members["mail_session"]
     code = strict.code()
     assert phone.register(EVE, mail_session=session, code=code).code == "invalid_code"
     assert thief.register(ADA, mail_session=session, code=code).code == "invalid_code"
@@ -102,7 +95,7 @@ def test_a_code_counts_for_its_address_and_its_key(strict: Town) -> None:
 def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
     """After a lost answer, the app gets the same login."""
     phone = strict.device()
-    session, attempt = start(phone).members["mail_session"], {"idempotency-key": "an-attempt-to-keep"}
+    session, attempt = strict.start(phone).members["mail_session"], {"idempotency-key": "an-attempt-to-keep"}
     body = phone.entry(ADA) | {"mail_session": session, "code": strict.code()}
     first, second = (phone.post("/register", body, attempt, token=None) for _ in range(2))
     assert (first.status, second.status) == (201, 201)
@@ -112,7 +105,7 @@ def test_a_registration_is_repeated_with_its_attempt(strict: Town) -> None:
 def test_five_codes_are_judged(strict: Town) -> None:
     """After five wrong codes, the right code is refused too."""
     phone = strict.device()
-    session, code = start(phone).members["mail_session"], strict.code()
+    session, code = strict.start(phone).members["mail_session"], strict.code()
     for _ in range(MAIL_CODE_TRIES_MAX):
         assert phone.register(ADA, mail_session=session, code=WRONG).code == "invalid_code"
     assert phone.register(ADA, mail_session=session, code=code).code == "invalid_code"
@@ -121,7 +114,7 @@ def test_five_codes_are_judged(strict: Town) -> None:
 def test_an_open_registration_may_have_a_code_too(town: Town) -> None:
     """The code proves the address. A registration without a code still reveals that an address is taken."""
     phone = town.device()
-    session = start(phone).members["mail_session"]
+    session = town.start(phone).members["mail_session"]
     assert phone.register(ADA, mail_session=session, code=town.code()).status == 201
     assert phone.get("/me").members["email_verified"] is True
     stranger = town.device()
@@ -143,6 +136,6 @@ def test_without_mail_a_code_is_not_taken(make_town: Callable[..., Any]) -> None
     """The answer to a code is 404, and an open registration still works."""
     town = make_town(mail="off")
     phone = town.device()
-    assert start(phone).code == "not_found"
+    assert town.start(phone).code == "not_found"
     assert phone.register(ADA, mail_session="ms.x", code="1234 5678").code == "not_found"
     assert phone.register(ADA).status == 201

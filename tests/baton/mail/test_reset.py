@@ -239,6 +239,19 @@ def test_strangers_use_up_five_sessions_and_a_known_device_has_its_own(make_town
     assert town.forgot(owner).status == 202
 
 
+def test_registrations_of_strangers_do_not_use_up_the_resets_of_an_address(make_town: Callable[..., Town]) -> None:
+    """Bug: both had one count. Mails of a registration have no reset link, so the owner got no code."""
+    town = make_town(rate_limits="on", registration="verify_first")
+    owner, stranger = town.device(), town.device()
+    session = town.start(owner).members["mail_session"]
+    assert owner.register(ADA, mail_session=session, code=town.code()).status == 201
+    statuses = [town.start(stranger).status for _ in range(MAIL_SESSIONS_MAX)]
+    assert statuses == [202] * (MAIL_SESSIONS_MAX - 1) + [429]
+    new_phone = town.device()
+    assert town.forgot(new_phone).status == 202
+    assert town.start(new_phone).status == 429
+
+
 def test_one_source_starts_thirty_sessions_an_hour(make_town: Callable[..., Town]) -> None:
     """The number of addresses does not matter."""
     town = make_town(rate_limits="on")

@@ -35,6 +35,12 @@ class Town:
         assert said.status == 201, said
         return device
 
+    def start(self, device: Device, email: str = ADA) -> Said:
+        """Request the code of a registration."""
+        entry = device.entry(email)
+        del entry["password"]
+        return device.post("/register/start", entry, token=None)
+
     def forgot(self, device: Device, email: str = ADA, **members: Any) -> Said:
         """Request the code of a reset."""
         entry = device.entry(email)
