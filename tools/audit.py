@@ -192,7 +192,7 @@ def bill_of_materials() -> Iterator[Finding]:
 
 
 def configuration() -> Iterator[Finding]:
-    """Check the AWS account: the rules of the daily audit, the age of the signing key, and the rights of each role."""
+    """Run the checks of the daily audit. Also check the age of the signing key and the rights of each role."""
     settings = read_settings()
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no AWS account to audit")

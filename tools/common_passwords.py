@@ -228,7 +228,7 @@ def render(django: Path, zxcvbn: Path) -> str:
 
 
 def entries(passwords: Iterable[str], phrases: Iterable[str]) -> list[str]:
-    """Fold passwords and phrases, and leave out short entries. A phrase is written without its separators."""
+    """Fold passwords and phrases, remove the separators of each phrase, and leave out short entries."""
     folded = {unicodedata.normalize("NFKC", password).casefold() for password in passwords}
     folded |= {without_separators(phrase.casefold()) for phrase in phrases}
     return sorted(entry for entry in folded if len(entry) >= LISTED_CHARACTERS_MIN)

@@ -149,10 +149,10 @@ def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: 
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: str | None) -> dict[str, Any]:
-    """Return a copy of the configuration with the URL of the mail queue and the issuer filled in.
+    """Return a copy of the configuration, with the issuer and the URL of the mail queue filled in.
 
-    ``url``: the URL of the API, the issuer of a stage without a domain of its own. ``None``: the API does not exist
-    yet, and the issuer is not changed.
+    ``url``: the URL of the API. It becomes the issuer of a stage without a domain of its own. ``None``: the API does
+    not exist yet, and the issuer is not changed.
     """
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]

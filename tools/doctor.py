@@ -103,7 +103,8 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare the clock of a server (Baton or DynamoDB) with that of this machine.
 
-    If the clocks differ by more than 1 minute, the row has a remedy, which names the effect.
+    If the clocks differ by more than 1 minute, the row has a remedy. The remedy also names what Baton refuses because
+    of the difference: tokens or signatures.
     """
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")

@@ -255,7 +255,7 @@ def _not_downloaded(problem: str) -> str:
 
 
 def chalice(*words: str) -> str:
-    """Run Chalice on the copy, and return its output."""
+    """Run the command ``chalice`` in the folder ``COPY``, and return its output."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=COPY,
@@ -283,11 +283,13 @@ def chalice(*words: str) -> str:
 
 
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
-    """Build zip and template, and return the zip, which is the same for every stage. Call this within ``alone()``.
+    """Build zip and template, and return the path of the zip. Call this within ``alone()``.
+
+    The template is for ``stage``. The zip is the same for every stage.
 
     ``architecture``: by default the configured architecture.
-    ``clients``: another client registry, for a stage whose registry file does not exist yet. Chalice starts the
-    application, which needs one.
+    ``clients``: replaces the stage's ``BATON_CLIENTS``. Set it if the registry file of the stage does not exist yet:
+    Chalice starts the application, and the application reads this file.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -387,7 +389,8 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     1. CloudFormation references replace the placeholders in the policies, such as the region and the account.
     2. Each parameter in ``names`` (see `names_of`) accepts only its value there: the template is for one stage.
     3. With Python 3.11, the parameter ``SnapStart`` accepts only ``None``.
-    4. Resources without a type are removed: functions that ``infra/edge.yaml`` names and the stage lacks.
+    4. Resources without a type are removed. They are the settings that ``infra/edge.yaml`` has for functions that this
+       stage does not have.
     """
     template = _filled_in_by_cloudformation(template)
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}

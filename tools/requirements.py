@@ -28,7 +28,10 @@ def pins(text: str) -> dict[str, str]:
 
 
 def unsatisfied(root: Path) -> Iterator[str]:
-    """Yield a message for each line of ``SOURCES`` that the pins do not satisfy. A missing file is an empty file."""
+    """Yield a message for each line that the pins do not satisfy, in each source file that ``SOURCES`` names.
+
+    A missing file counts as an empty file.
+    """
     for source, file in SOURCES.items():
         pinned = pins(_text(root / file))
         for line in filter(None, (line.partition("#")[0].strip() for line in _text(root / source).splitlines())):

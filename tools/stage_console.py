@@ -88,7 +88,8 @@ class Stage:
         """
         text = request.parameters("q").get("q", "").strip()
         if not text:
-            raise DevRefusal(400, "wrong_type", "`q` must be an e-mail address, or the id of an account or a login.")
+            detail = "`q` must be an e-mail address, or the id of an account, a login or a request."
+            raise DevRefusal(400, "wrong_type", detail)
         found = self._operate(op="find", q=text)["accounts"]
         if not found and _NAME.fullmatch(text):
             accounts = {line["account"] for line in self._search(text) if isinstance(line.get("account"), str)}

@@ -97,7 +97,10 @@ def major(version: str) -> str:
 
 
 def local_changes(found: Differences) -> Iterator[Finding]:
-    """Return the differences from the release: changed and missing files of Baton, and other files in its folders."""
+    """Return the differences between this tree and its ``MANIFEST``, which lists the files of Baton in this release.
+
+    The differences are changed and missing files of Baton, and other files in its folders.
+    """
     for name in found.changed:
         yield Finding(
             "warning", "files", f"{name} was changed here", "move the change to a file of yours: an upgrade removes it"

@@ -7,7 +7,7 @@ from chalicelib.baton.routing import Body, Once, Query, RouteSpec, StepUp
 
 
 class Decorators:
-    """Make views of Chalice from a team's views. ``Baton`` is a subclass."""
+    """The decorators that turn a team's functions into views that Chalice can call. ``Baton`` is a subclass."""
 
     _views: Views
 

@@ -23,8 +23,8 @@ class Done(Struct, frozen=True):
 class Again(Done, frozen=True):
     """A ``Done`` without a new write: the value was consumed before, with the same ``mark``.
 
-    An earlier try of this storage call consumed the value, or an earlier request that this request repeats. Only
-    ``consume_nonce`` and ``consume_ticket`` return this.
+    The value was consumed by an earlier try of this storage call, or by an earlier request that this request repeats.
+    Only ``consume_nonce`` and ``consume_ticket`` return this.
     """
 
 

@@ -241,8 +241,8 @@ class Unavailable(Refusal):
 class TryAgain(Unavailable):
     """The request changed nothing, and may be sent again with the same `Idempotency-Key`.
 
-    A view may raise `TryAgain` only before it has any effect. The repetition runs the view again, even with
-    ``once=True``.
+    For authors of routes: a view may raise `TryAgain` only before the view has any effect. If the app repeats the
+    request, the view runs again, even if its route has ``once=True``.
     """
 
     code = "unavailable"

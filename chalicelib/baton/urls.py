@@ -51,9 +51,10 @@ def canonical_authority(authority: str) -> str | None:
 
 
 def is_origin(origin: str, *, development: bool) -> bool:
-    """Check an origin in the exact form of the field ``Origin``: https, http on loopback, or the scheme of an app.
+    """Check whether a text is an origin that settings may list, spelled exactly as browsers send it in ``Origin``.
 
-    In development, the port of an http origin may be ``*``.
+    The scheme is https, http (only with a loopback host), or the scheme of an app. In development, the port of an http
+    origin may be ``*``.
     """
     match = _ORIGIN.match(origin)
     if match is None:

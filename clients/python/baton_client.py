@@ -12,9 +12,10 @@ port to another language keeps them in the same places.
 1. Keep one storage record (token, attempt), and write it atomically and durably. The attempt is random, at least 128
    bits. Make it when the token is stored, and never make another one for the same token. If a power failure undoes a
    write, the device holds an old record, as after the restore of a backup.
-2. Take the time for `created` first, then read storage, then sign, anew for every sending. If a process freezes between
-   these steps, the server refuses its late signature, and no session ends. One exchange in flight per process. Across
-   processes the record is the lock: if two exchange the same token, they send the same attempt and get the same child.
+2. Read the clock for `created` first, then read storage, then sign. Repeat these steps each time you send a request. If
+   a process freezes between these steps, the server refuses its late signature, and no session ends. Have one exchange
+   in flight per process. Several processes that share the record need no lock: for the same token, they send the same
+   attempt and get the same child.
 3. After an answer, compare and set: store the child, with a new attempt, only if storage still holds the parent.
    Otherwise discard the child and read storage again.
 4. Persist the child before using it.
@@ -161,8 +162,8 @@ class AnswerLost(_Unanswered):
     A repeated call could take effect twice. Check the outcome first, or send an `idempotency_key` with the call if the
     route supports it.
 
-    - `__cause__`: the refusal, if the server answered `check_outcome`.
-    - `last`: describes what came instead of an answer, such as the page of a firewall.
+    - `__cause__`: a `Refused`, if the server sent an error that leaves the outcome open (`retry` or `check_outcome`).
+    - `last`: describes this error, or what came instead of an answer, such as the page of a firewall.
     """
 
     kind = "answer_lost"
@@ -330,11 +331,13 @@ class Proof:
 
     - For a step-up, set one or two of `password`, `totp` and `passkey`, or set `identity`, alone or with `totp`. If the
       account has a second factor, the password alone is not sufficient.
-    - For a login, set only the second factor.
+    - For a login, set one of `totp`, `recovery_code` and `passkey`. To enrol an authenticator app, set `enrolment` and
+      `totp`.
+
+    Two of the members:
 
     - `totp`: the code of an authenticator app.
-    - `passkey`: a function that gets the WebAuthn options and returns the answer of the platform. If your app already
-      has this answer, `passkey` is the answer.
+    - `passkey`: the answer of the platform, or a function that gets the WebAuthn options and returns this answer.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -360,7 +363,8 @@ class Proof:
         """Return this proof as members of the request body.
 
         - `options`: fetches the options for a passkey.
-        - `nonce`: makes the nonce for a provider. It is `None` at a login, which does not accept an identity.
+        - `nonce`: makes the nonce for an identity provider. It is `None` for the second factor of a login, which cannot
+          be an identity.
         """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         if self.passkey is not None:
@@ -389,7 +393,8 @@ class LastSecret:
 class Revocation:
     """A login that has ended on this device. It is kept until the server answers its revocation, at most 30 days.
 
-    `key` is the device's key, if the record no longer has it because another device has a copy (rule 8).
+    `key`: the device's key, if the client deleted it from the record because another device has a copy of it (rule 8).
+    Otherwise `None`: the record still has the key, or the login is bound to `secret` or is unbound.
     """
 
     token: str = field(repr=False)
@@ -399,7 +404,10 @@ class Revocation:
     key: DeviceKey | None = None
 
     def signer(self, current: DeviceKey | None) -> "Signer | None":
-        """Return the signer of the revocation, or `None` for an unbound login. `current` is the key of the record."""
+        """Return the signer of the revocation, or `None` for an unbound login.
+
+        `current` is the device key in the stored record. It signs if the revocation has neither `key` nor `secret`.
+        """
         return _signer_of(self.key_id, self.secret, self.key or current)
 
 
@@ -1192,8 +1200,8 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
-        - If the server refuses with `verification_required`, give `mail_session`, the result of `start_registration`,
-          and `code` from its mail.
+        - If the server refuses with `verification_required`, call `start_registration`. Then call `register` again,
+          with the result as `mail_session` and the code from the mail as `code`.
         - If the result is a `LoginStep`, enrol a second factor with this step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
@@ -1412,7 +1420,8 @@ class BatonClient:
 
         - After `Offline`, this device keeps its session, but the server may have ended all sessions. A repetition is
           safe.
-        - After `LoggedOut`, this session has ended for another reason. The call did not end the other sessions.
+        - After `LoggedOut`, this session has ended for a reason other than `ended_everywhere`. The call did not end the
+          other sessions.
         """
         ended = self.session
         try:
@@ -1521,7 +1530,8 @@ class BatonClient:
     def link_identity(self, provider: str, sign_in: "SignIn", *, confirm: "Confirm | None" = None) -> None:
         """Link an identity at `provider` to the account. Needs a proof: give `confirm`. A repetition is safe.
 
-        `sign_in` is a function, as for `login_federated`. It signs in to the identity to link: this is not the proof.
+        `sign_in` is a function, as for `login_federated`: the person signs in at the provider with the new identity.
+        This sign-in does not replace the proof by `confirm`.
         """
         attempt = _random_name()
         nonce = _hashed("baton-nonce-v1", provider, self._client_id, self._key_id(), attempt)

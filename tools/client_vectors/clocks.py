@@ -62,7 +62,11 @@ def clock() -> list[dict[str, Any]]:
 
 
 def backoff() -> list[dict[str, Any]]:
-    """List pauses: the number of earlier pauses, the random number, the minimum length, and the resulting length."""
+    """List pauses of a client before it repeats a request.
+
+    Each entry has the number of earlier pauses, the random number, and two lengths in seconds: the minimum length, and
+    the expected length of this pause.
+    """
     rows = [(0, 0.0, 0), (0, 0.5, 0), (0, 1.0, 0), (1, 1.0, 0), (2, 0.5, 0), (3, 1.0, 0), (5, 1.0, 0), (6, 1.0, 0)]
     rows += [(7, 0.25, 0), (40, 1.0, 0), (0, 0.5, 3), (2, 1.0, 120), (1000, 0.5, 1), (0, 0.0, 5)]
     return [

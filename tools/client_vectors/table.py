@@ -58,7 +58,7 @@ def decided(situation: Mapping[str, Any]) -> tuple[str, str]:
     If the step is ``AGAIN``, the result depends on the time that is left:
 
     - Enough for the pause: return the row and ``pause``.
-    - Too little: return row 14, and ``refused`` (after a 429) or ``offline``.
+    - Too little: return ``"14"``, which is not a row of `TABLE`, and ``refused`` (after a 429) or ``offline``.
     """
     facts = {**situation, "enough": situation["pause"] < situation["left"]}
     for row, condition, step in TABLE:

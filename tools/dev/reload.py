@@ -66,7 +66,7 @@ def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequenc
 
 
 def described(error: BaseException, root: Path = ROOT) -> str:
-    """Describe an error: the last line of the project in its traceback, and its message."""
+    """Describe an error: file and line of the last traceback entry in the project's code, if any, then the message."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename)

@@ -23,7 +23,10 @@ _THROTTLING = ("Throttling", "ThroughputExceeded", "RequestLimitExceeded")
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
-    """The outcome of a record. ``FILE.result`` has all members except ``kind``, the kind of the password hash."""
+    """The outcome of a record.
+
+    The result file of the import (``FILE.result``) gets all members except ``kind``, the kind of the password hash.
+    """
 
     source_id: str
     outcome: str

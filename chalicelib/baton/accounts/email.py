@@ -34,8 +34,8 @@ def canonical_email(email: str) -> str:
 
     - The canonical form is a dot-atom, ``@`` and a domain of at least two labels.
     - It has at most 254 bytes of UTF-8.
-    - Outside ASCII, the address has only visible letters, marks and numbers, so it has only one canonical form. Its
-      domain may also have the characters ``_IN_DOMAINS_BESIDES``.
+    - Each character outside ASCII is a visible letter, mark or number. An invisible character would make a second
+      address that looks the same. The domain may also have the characters ``_IN_DOMAINS_BESIDES``.
 
     Source: RFC 5321 4.1.2, RFC 6531 3.3. For domains: UTS 46 (nontransitional), RFC 5891.
     """

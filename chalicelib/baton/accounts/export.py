@@ -50,8 +50,10 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
 class ExportedFactor(Struct, frozen=True, kw_only=True):
     """A factor. The export does not contain its secret.
 
-    - ``remembered_device``: logins on this device need no second factor for some days.
-    - ``restore_key``: the owner can log in with it on the next phone.
+    Two of the values of ``kind``:
+
+    - ``remembered_device``: a device on which logins need no second factor for some days.
+    - ``restore_key``: a key with which the owner can log in on the next phone.
     """
 
     kind: Literal["password", "totp", "recovery_codes", "remembered_device", "passkey", "restore_key"]

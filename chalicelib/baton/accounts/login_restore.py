@@ -65,7 +65,9 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     record: Record
 
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
-        """Return the options to prove a restore key of any account on the new phone.
+        """Return the options with which the new phone proves a restore key.
+
+        The options allow the restore key of any account, because Baton does not know the account yet.
 
         Raises:
             SignatureRequired: the request has no device key.

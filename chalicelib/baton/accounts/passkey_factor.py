@@ -31,11 +31,10 @@ from chalicelib.baton.lineages.model import Assurance, KeyBinding
 class Enrolling(Struct, frozen=True):
     """A factor of ``kind`` that a login enrols. The login then has ``assurance``.
 
-    ``made``: the recovery codes, if an earlier request has added the factor. Empty: there are none to return again.
-    ``None``: no request has added the factor yet.
-
-    ``complete(by_new_key)``: checks the proof. Returns the change to store, and the new recovery codes, if any.
-    ``by_new_key``: the device is new to the account (`factors.rules.is_new_key`).
+    - ``made``: ``None`` if no request has added the factor yet. Otherwise the recovery codes to return again, which can
+      be an empty tuple.
+    - ``complete(by_new_key)``: checks the proof. Returns the change to store, and the new recovery codes, if any.
+      ``by_new_key``: the device is new to the account (`factors.rules.is_new_key`).
     """
 
     kind: str
@@ -54,7 +53,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
     """Passkeys in the second step of a login.
 
     A challenge is bound to the account, the device key and the lineage that this login will begin.
-    ``lineages``: the possible ids of this lineage, one for each root secret.
+    The parameter ``lineages`` of the methods has one id for each root secret. The lineage gets one of these ids.
     """
 
     ceremonies: PasskeyCeremonies

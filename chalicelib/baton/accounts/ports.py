@@ -77,8 +77,11 @@ class Users(Passwords, Protocol):
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction.
 
-        None of the three may exist, except an expired index entry. ``AddressTaken`` has the account of the address. If
-        the address is free, ``AddressTaken`` has ``user.account``, because this id is in use.
+        If one of the three already exists, nothing is written, and the result is ``AddressTaken``. An expired index
+        entry does not count. A repetition is safe: it returns ``Done``.
+
+        ``AddressTaken`` has the account of the address. If the address is free, the account id is in use, and
+        ``AddressTaken`` has this id.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
@@ -97,7 +100,7 @@ class Users(Passwords, Protocol):
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the first password of an account that waits for it (``User.migrate``), and store that it no longer waits.
+        """Set the first password of an account whose password is still in its old system, and clear ``User.migrate``.
 
         ``verified``: store that the address is proved.
         ``demands``: require a second factor from now on.
@@ -105,7 +108,7 @@ class Users(Passwords, Protocol):
         The credentials version rises in the user and in the account state. No login ends. This is one transaction,
         with two conditions:
 
-        - The user waits, has no password, and has the credentials version of ``user``.
+        - The stored user has ``migrate``, no password, and the credentials version of ``user``.
         - The account state is active, and has the epoch and the credentials version of ``expected``.
         """
 
@@ -117,7 +120,7 @@ class Users(Passwords, Protocol):
 
 
 class ProvingUsers(Users, Protocol):
-    """Registered people whose addresses can be proved."""
+    """The operations of `Users`, and one that stores that an address is proved."""
 
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int

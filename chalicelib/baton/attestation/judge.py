@@ -103,7 +103,8 @@ class JudgeEvidence(Struct, kw_only=True):
     ) -> Judged:
         """Judge the sent evidence. If the request has none, judge the stored evidence of the device key.
 
-        Raises the errors of `__call__` under every rule of the client. ``required`` is only copied to the verdict.
+        Bad or missing evidence raises the errors that `__call__` names, also if the rule of the client is ``report``.
+        ``required`` does not change this: it only sets ``Judged.required``.
         """
         if not isinstance(binding, KeyBinding):
             raise AttestationRequired("the login is not bound to a key of its device")
@@ -137,7 +138,7 @@ class JudgeEvidence(Struct, kw_only=True):
         """Store the accepted evidence, or the counter of the assertion. Return the attestation for the login.
 
         Call this only after the credentials of the request were checked. If the store refuses the counter, the result
-        is ``NONE``. Under ``required``, raises ``AttestationFailedOnce`` instead.
+        is ``NONE``. Exception: if ``judged.required`` is true, this raises ``AttestationFailedOnce``.
         """
         if not isinstance(binding, KeyBinding):
             return Attestation.NONE

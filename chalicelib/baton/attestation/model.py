@@ -38,7 +38,8 @@ SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 class Challenge(Ticket, frozen=True):
     """The value that evidence must contain. ``client`` is the code of the client.
 
-    A challenge may be used more than once: evidence names the device key, so repeated evidence proves nothing new.
+    A challenge may be used more than once. Evidence is valid only for the device key that it names, so a thief who
+    sends it again gains nothing without this key.
     """
 
     purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE

@@ -55,7 +55,7 @@ class Attestations(Protocol):
         """
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Store a later expiry of the evidence of a device key. Without evidence it does nothing."""
+        """Replace the stored expiry of the evidence of a device key. If no evidence is stored, do nothing."""
 
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int

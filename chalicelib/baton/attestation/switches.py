@@ -45,7 +45,8 @@ class ReadSwitches(Struct, kw_only=True):
 def stored_switches(store: Attestations, key_ring: KeyRing, *, now: int) -> dict[str, int]:
     """Return the end of each switch (Unix time), by client id.
 
-    A switch that has ended can be among them. If the stored value is altered or expired, the result is empty.
+    One encrypted value has all switches. If this value is altered or has itself expired, the result is empty. The
+    result can contain switches that have already ended.
     """
     sealed = store.switches()
     if not sealed:

@@ -143,7 +143,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return {OFFER: f'(ES256);path="{path}";challenge="{challenge}";authorization="{sealed}"'}
 
     def offer_to_new_login(self, account: AccountId, lineage: LineageId, client: Client) -> dict[str, str]:
-        """Return the `offer` for a login that has just begun. It is also empty if the account state cannot be read."""
+        """Return the result of `offer` for a new login, or an empty mapping if the account state cannot be read."""
         if not self.offers(client):
             return {}
         try:

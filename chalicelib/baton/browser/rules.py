@@ -47,7 +47,10 @@ def is_superseded(lineage: Lineage, token: Token) -> bool:
 
 
 def can_continue(lineage: Lineage, token: Token, *, now: int, mechanism: Mechanism) -> bool:
-    """Check whether this session id or remember token can still continue its login, if the login is live."""
+    """Check whether a live login can continue with this session id or remember token.
+
+    The token must not be superseded, and a session id must not be idle. Whether the login is live is not checked here.
+    """
     if token.kind is Kind.REFRESH:
         return not is_superseded(lineage, token)
     return judge_session(lineage, token, now=now, mechanism=mechanism) in {SessionVerdict.USABLE, SessionVerdict.DUE}

@@ -49,8 +49,9 @@ NO_SESSION = "No session cookie of this site was sent, or it is not valid. Log i
 class CookieCall(VerifiedCall, frozen=True):
     """A call with genuine cookies.
 
-    ``proved``: the genuine session id, or else the genuine remember token.
-    ``remember``: the generation of a genuine remember token of the same login, or ``None``.
+    ``proved``: the genuine session id. If the request has none: the genuine remember token.
+    ``remember``: the generation of the remember token in the request, if this token is genuine and belongs to the
+    login of ``proved``. Otherwise ``None``.
     """
 
     remember: int | None = None
@@ -102,9 +103,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return call
 
     def go_on(self, call: CookieCall) -> LiveSession:
-        """Check that the login is live. If the use must be stored, store it in one conditional write.
+        """Check that the login is live. If `judge_session` returns ``DUE``, store this use of the login.
 
         If the session id is missing, idle or superseded, a remember token of the current generation renews the session.
+        A use or a renewal is stored in one conditional write.
 
         Raises:
             LoginRequired: the login has ended. This error deletes the cookies.
@@ -141,7 +143,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account state kept changing during a call by cookie", by_caller=True)
 
     def replaced(self, session: LiveSession, call: CookieCall) -> tuple[Cookie, ...]:
-        """Return the cookies of the new generation. This request has already raised the stored generation by one."""
+        """Return cookies of the next generation, after the view of this request raised the stored generation by one.
+
+        ``session`` still has the generation from before the view.
+        """
         before = session.active.lineage
         after = replace(before, generation=before.generation + 1)
         return self.cookies(after, call, remember=call.remember == before.generation)

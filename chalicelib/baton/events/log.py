@@ -38,12 +38,12 @@ FACTS: Final[Mapping[str, str]] = {
     "where": "the functions and lines of an unplanned exception",
     "first_of_account": (
         "1 for an account's first event of this name in a day, else 0. Only `token_reused` and `throttled` have this "
-        "fact: Baton adds it to the metric `token_reused_accounts` or `throttled_accounts`"
+        "fact. The metrics `token_reused_accounts` and `throttled_accounts` are the sums of its values"
     ),
     "mail": "the name of the text of a mail",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",
-    "subject": "the table, key, log group, stage or function of a finding",
+    "subject": "what a finding of the daily audit is about: a table, KMS key, log group, API stage or function",
     "finding": "the difference from the required configuration",
     "configuration_findings": "the number of findings",
     "revoked_certificates": "the number of revoked certificates in the list of Android",
@@ -101,7 +101,7 @@ class Log:
         self._standing: dict[str, str | int] = {}
 
     def start_request(self, *, request_id: str) -> None:
-        """Begin a request: all following lines have this id, and no fact of the previous request."""
+        """Begin a request: all following lines have this id, and no longer the lineage of the previous request."""
         self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None

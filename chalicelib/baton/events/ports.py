@@ -24,7 +24,7 @@ class Told(Struct, frozen=True):
 
     ``device``: the name of the device.
     ``address``, ``language``: if given, they replace those of the account.
-    ``text``: if given, it replaces the mail text of the event (``Event.notice``).
+    ``text``: the name of a mail text. If given, it replaces the name in ``Event.notice``.
     ``undo_since`` (seconds): if given, the mail has a link that undoes changes since this time. ``address`` must then
     be the address before these changes, because a thief can change the account's address.
     """
@@ -84,7 +84,7 @@ class Log(Protocol):
     """Log lines and metrics for the operator. No method raises. Never pass a secret."""
 
     def start_request(self, *, request_id: str) -> None:
-        """Begin a request: all following lines have this id, and no fact of the previous request."""
+        """Begin a request: all following lines have this id, and no longer the lineage of the previous request."""
 
     def end_request(self) -> None:
         """End a request or a job: send the metrics that are not sent yet."""

@@ -16,7 +16,7 @@ from chalicelib.baton.policy import DAY_S
 class Enrollable(Struct, frozen=True, kw_only=True):
     """The kinds of factors that a person may enrol if a login requires a second factor and the account has none.
 
-    ``mail``: this deployment sends mail.
+    ``mail``: whether this deployment sends mail. If it does, a passkey needs a proved address.
     """
 
     clients: Clients

@@ -64,7 +64,7 @@ def without_separators(text: str) -> str:
 def is_blocked(folded: str) -> bool:
     """Check whether a password is blocked. ``folded`` is the password after ``casefold``.
 
-    The caller checks the normal form (NFKC) of the password and, if it differs, also the password as typed.
+    If the password as typed differs from its normal form (NFKC), the caller must check both, each after ``casefold``.
     """
     return any(_is_plain(text) or _is_repetition(text) for text in {folded, without_separators(folded)})
 

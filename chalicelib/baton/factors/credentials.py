@@ -52,7 +52,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
         Each rate limit counts the check before the password is hashed, and uncounts it after success or a server error.
 
-        ``elsewhere``: checks a password that Baton refuses. If it returns a user, ``account_state`` can be out of date.
+        ``elsewhere``: checks a password that Baton refuses. If the password is right, ``elsewhere`` moves the account
+        to Baton. The caller must then read the account state again.
 
         Raises:
             TooManyRequests: a rate limit is reached.

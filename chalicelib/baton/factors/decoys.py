@@ -98,11 +98,11 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
     """Return the new setting. ``now``: kind -> its present share in percent. ``before``: the old setting.
 
-    The rules for the shares:
+    A row is ``kind=present share/share after the import``. The rules for the two numbers:
 
-    - The share after the import is that of the old setting or the present share, whichever is larger.
-    - A kind that no account has any more stays with 0 percent, so that the other ranges do not move.
-    - If the shares after the import exceed 100 percent in all, the present shares replace them.
+    - The second number is the second number in ``before`` or the present share, whichever is larger.
+    - A kind that no account has any more keeps its row, with 0 as the first number. So the other ranges do not move.
+    - If the second numbers exceed 100 in all, each becomes the present share. Kinds that no account has lose their row.
     """
     shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}

@@ -1,8 +1,8 @@
 """The enrolment of an authenticator app: a ticket for the client until the first code is typed. No I/O.
 
 Nothing is stored before the first code is right. The ticket has the secret, and is bound to one login: the lineage that
-requested it, or the lineage that the unfinished login will begin. The mark of the ticket is stored with the app, so a
-repeated request finds its own enrolment and gets the same recovery codes.
+requested it, or the lineage that the unfinished login will begin. The mark of the ticket (`mark_of_ticket`) is stored
+in the user's `Totp`, so a repeated request finds its own enrolment and gets the same recovery codes.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Enrolment(Ticket, frozen=True):
 
     @property
     def mark(self) -> bytes:
-        """Return the mark (16 bytes) that is stored with the app."""
+        """Return the mark of this ticket (16 bytes). A completed enrolment stores it in the user's `Totp`."""
         return mark_of_ticket(self.id)
 
 

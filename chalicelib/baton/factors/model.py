@@ -78,7 +78,7 @@ class Passkey(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Return the id under which the account has this passkey."""
+        """Return the id of this passkey in its account: a digest of ``credential_id``."""
         return passkey_id(self.credential_id)
 
 
@@ -112,7 +112,7 @@ class User(Struct, frozen=True):
 
     ``email``, ``email_index``: empty if the account has no address. ``verified_at``: when the address was proved.
     ``password_hash``: encrypted (`Ring.encrypt_for`). ``None``: Baton has no password for the account.
-    ``migrate``: until Baton has a password, the hook of ``Baton.migrate_with`` checks the password at a login.
+    ``migrate``: if true, the hook of ``Baton.migrate_with`` checks the password at a login, until Baton has a password.
     ``reset_mark``: identifies the latest password reset, undo of changes, or import.
     ``language``: the language of mails. ``kept``: old addresses.
     ``restore``: key id of a device -> its restore key. ``identities``: code of a provider -> identity at the provider.
@@ -142,8 +142,8 @@ class User(Struct, frozen=True):
 class Remember(Struct, frozen=True):
     """Remember a device that has just proved a second factor.
 
-    ``key``: the key id of the device. ``at``: the time of the proof, in seconds.
-    ``forgotten``: the key ids of devices without a login. The same write deletes these key ids.
+    ``key``: the key id of the device. ``at``: the time of the proof, in seconds. ``forgotten``: the key ids of
+    remembered devices without a lineage in the account state. The same write deletes them from ``remembered``.
     """
 
     key: str
@@ -236,7 +236,7 @@ class SwitchSecondFactor(Struct, frozen=True):
 class AddPasskey(Struct, frozen=True):
     """Add a passkey. This never turns on the second factor: an app may add a passkey without asking the person.
 
-    ``recovery``: new recovery codes. ``None``: the account has unused codes, or the person is already logged in.
+    ``recovery``: new recovery codes, if a login enrols the passkey as its second factor and no unused code is left.
     """
 
     passkey: Passkey

@@ -50,7 +50,8 @@ class Challenge(Ticket, frozen=True):
 
     ``key``: the thumbprint of the device key of the login that fetched the challenge.
     ``operation``: the digest of the operation of a step-up (`digest_of`).
-    ``proved``, for a passkey: the login or a step-up proved a second factor. For a restore key: the caller stepped up.
+    ``proved``, to register a passkey: the step-up (``REGISTER``) or the login (``UPGRADE``) proved a second factor.
+    ``proved``, to register a restore key: the caller stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -160,7 +161,7 @@ def request_options(
     allowed: Iterable[Passkey],
     user_verification: Literal["required", "preferred", "discouraged"],
 ) -> PasskeyOptions:
-    """Return the options to sign with a passkey: one of ``allowed``, or any passkey if ``allowed`` is empty."""
+    """Return the options to sign with one of the passkeys in ``allowed``, or any passkey if ``allowed`` is empty."""
     return _options(
         challenge, rpId=party.rp_id, allowCredentials=_descriptors(allowed), userVerification=user_verification
     )

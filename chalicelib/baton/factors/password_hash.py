@@ -47,8 +47,8 @@ def verify_password(
     ``password_hash``: if ``None``, the password is compared with ``decoy`` or, without a decoy, with a fixed hash.
     ``as_sent``: the bytes before the normal form, because another system may have hashed these bytes.
 
-    If ``password`` does not match, ``as_sent`` is tried too, also for an unknown account. So the number of tries with a
-    wrong password reveals nothing about the account.
+    If ``password`` does not match, ``as_sent`` is compared too, also for an unknown account. So a wrong password costs
+    the same number of hash computations whether the account exists or not.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

@@ -169,6 +169,6 @@ class FactorStore(Protocol):
         - ``Actor``: the login may act (`lineages.rules.may_act`).
         - ``UnfinishedLogin``: the login may go on (`lineages.rules.may_go_on`).
 
-        ``Done``: this call or an earlier call made the change. After an earlier call, the user has the next credentials
-        version and the changed factors. ``Refused``: the passkey to add belongs to another account.
+        Returns ``Done`` if the transaction succeeds, or for a repetition: the user already has the next credentials
+        version and the changed factors. Returns ``Refused`` if the passkey to add belongs to another account.
         """

@@ -34,7 +34,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     The limits of wrong codes:
 
     - A device that proved a second factor before: 30 a day, counted for this device alone.
-    - All other devices together: 30 a day, and 100 in a row. A right code or recovery code resets the second count.
+    - All other devices together: 30 a day, and 100 in a row. A right code from any device, or a recovery code, resets
+      the count of wrong codes in a row.
     """
 
     store: FactorStore
@@ -87,7 +88,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(name, window_s=DAY_S, now=now)
 
     def _count(self, user: User, totp: Totp, *, device: str | None, now: int) -> None:
-        """Count this attempt as a wrong attempt, before the code is checked."""
+        """Count this try as a wrong code, before the code is checked."""
         if not self.limits:
             return
         daily = self.ephemeral.count(

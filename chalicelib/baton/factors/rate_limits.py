@@ -53,9 +53,10 @@ def login_limits(
 def known_device(
     account_state: AccountState | None, binding: Binding, *, proved: LineageId | None = None
 ) -> str | None:
-    """Return the name of a known device: the thumbprint of its key, or the lineage id ``proved``.
+    """Return the name of a known device. ``None``: the device is not known.
 
-    The names of its counters contain this name. ``None``: the device is not known.
+    The names of the counters of the device contain this name. The name is the thumbprint of the device key or, for a
+    device with an HMAC secret, ``proved``: the id of the lineage whose HMAC secret signed the login.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
@@ -90,7 +91,11 @@ def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
 
 
 def device_of(caller: Caller) -> str:
-    """Return the name of a caller's device. For a device with a key, `known_device` returns the same name."""
+    """Return the name under which the failures of a caller's device are counted.
+
+    The name is the thumbprint of the device's key, as in `known_device`. If the device has no key, the name is the id
+    of its login. For a login that a handover made, the name is that of the app's device.
+    """
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     if caller.account_state is None or lineage is None:
         return caller.device_id

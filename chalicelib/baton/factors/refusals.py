@@ -53,8 +53,8 @@ class Breached(WeakPassword):
 
     code = "breached"
     detail = (
-        "The password leaked from another service, so attackers try it. Choose another one, and change it wherever it "
-        "is used."
+        "The password leaked from another service, so attackers try it. Choose another password. Replace the leaked "
+        "password wherever it is used."
     )
 
 
@@ -93,9 +93,9 @@ class EnrolmentRequired(Refusal):
     code = "enrolment_required"
     action = "enrol_factor"
     detail = (
-        "This login requires a second factor, and the account has none. Enrol one: send `auth_session` and a kind of "
-        "`enrol` to `POST /login/enrol`. If `factors` has `email_code`, send `POST /login/email-code` first, and the "
-        "code in the mail to `POST /login/factor`."
+        "This login requires a second factor, and the account has none. If `factors` has `email_code`, prove the "
+        "address first: send `POST /login/email-code`, and then the code in the mail to `POST /login/factor`. Then "
+        "enrol a factor: send the newest `auth_session` and a kind of `enrol` to `POST /login/enrol`."
     )
 
 
@@ -142,8 +142,8 @@ class SecondFactorRequired(Refusal):
 class InvalidPasskey(Refusal):
     """The signed data of the authenticator is not valid for this server and client.
 
-    For some checks, ``hint`` also has the expected and the received value. Source: WebAuthn Level 3, sections 7.1 and
-    7.2.
+    ``hint`` names the failed check and, for some checks, the expected and the received value. Source: WebAuthn Level 3,
+    sections 7.1 and 7.2.
     """
 
     error = code = "invalid_passkey"
@@ -207,7 +207,7 @@ class LastCredential(Refusal):
 
 
 class RestoreRefused(Refusal):
-    """The login cannot be restored on a new phone.
+    """The login cannot be restored on a new phone: one of the four reasons in the text of the error applies.
 
     A client offers restores if ``restore`` is true in the client registry.
     """
@@ -216,8 +216,9 @@ class RestoreRefused(Refusal):
     error = code = "restore_refused"
     action = "log_in"
     detail = (
-        "This login cannot be restored on a new phone. The client does not offer it, the account requires a second "
-        "factor, or the login of the old phone is of another client or not bound to a key. Log in."
+        "This login cannot be restored on a new phone. Possible reasons: the client does not offer restores, or the "
+        "account requires a second factor. Another reason: the login of the old phone is of another client, or is not "
+        "bound to a key. Log in."
     )
 
 

@@ -30,7 +30,7 @@ def check_strength(
     - ``characters_min``: the least length, in code points.
 
     Raises:
-        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form, which can be longer.
+        TooShort: the password as typed, or its normal form, has fewer than ``characters_min`` characters.
         TooCommon: the block list refuses the password.
         ContainsContext: the whole password is made from the address or the name of the service.
 

@@ -9,11 +9,12 @@ from chalicelib.baton.policy import ADDRESS_KEPT_S
 class KeptAddress(Struct, frozen=True):
     """An old address, kept for its account for ``ADDRESS_KEPT_S`` after the account changed to another address.
 
-    ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. It is false in two
-    cases:
+    ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. ``returns`` is
+    false in two cases:
 
-    1. A long-used device made the change with a second factor, so the owner made it.
-    2. A thief may have set the old address: after the changes from A to B and back to A, ``returns`` is false for B.
+    1. A long-used device made the change with a second factor. The owner made this change, so no undo is needed.
+    2. The account returned to an earlier address. After the changes from A to B and back to A, ``returns`` is false for
+       B: a thief may have set B.
     """
 
     index: EmailIndex

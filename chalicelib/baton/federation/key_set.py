@@ -29,7 +29,7 @@ _KTY: Final = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}
 
 
 class KeyUnfit(Exception):
-    """No key of the set may verify this token. The message is for the log only."""
+    """The set has no usable key to check the signature of this token. The message is for the log only."""
 
 
 class KeySet(Struct, frozen=True):

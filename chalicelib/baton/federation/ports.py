@@ -13,7 +13,11 @@ from chalicelib.baton.lineages.model import AccountState, Actor
 
 
 class IdentityTaken(Struct, frozen=True):
-    """``account`` has the identity, or exists already (see `Identities.sign_up`). Nothing was written."""
+    """Nothing was written, for one of two reasons.
+
+    - ``account`` has the identity.
+    - ``account`` is the account that `Identities.sign_up` was to create, and already has a user item or account state.
+    """
 
     account: AccountId
 
@@ -21,7 +25,7 @@ class IdentityTaken(Struct, frozen=True):
 class Identities(Protocol):
     """The storage of identities, and of the sealed (encrypted) key sets of providers.
 
-    ``Identity.index`` identifies an identity. The code of a provider identifies its key set.
+    ``Identity.index`` identifies an identity. ``Provider.code`` identifies the key set of a provider.
     """
 
     def get(self, index: str) -> Identity | None:
@@ -79,8 +83,8 @@ class Identities(Protocol):
         - The other logins end with reason ``identity_unlinked``.
         - Only the device ``remember`` stays remembered.
 
-        ``Done``: this call or an earlier try of it made the change. After an earlier try, the stored credentials
-        version is one higher than in ``user``, and the stored user has no identity of the provider.
+        ``Done``: this call or an earlier try of it made the change. Two facts show that an earlier try made it: the
+        stored credentials version is one higher than in ``user``, and the stored user has no identity of the provider.
         """
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
@@ -116,14 +120,15 @@ class Identities(Protocol):
 class ProviderTokens(Protocol):
     """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
-    If a method of any port removes an identity, the same write moves the identity's token to the waiting tokens. These
-    are in ``TOKEN_SHARDS`` shards. If the token's shard has ``TOKENS_PER_SHARD_MAX`` tokens, the token is deleted.
+    If a method of any port removes an identity, the same write moves the identity's token to the waiting tokens. The
+    waiting tokens are in ``TOKEN_SHARDS`` shards. If the shard of the moved token is full (``TOKENS_PER_SHARD_MAX``
+    tokens), the write deletes this token instead, and Baton never revokes it.
     """
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
         """Store the token of an identity, in place of an earlier token. ``Refused``: the account has no such identity.
 
-        ``sealed`` must have a random nonce (`TokenToRevoke.id`).
+        ``sealed`` must have a random nonce: `TokenToRevoke.id` is a digest of ``sealed``, and must be unique.
         """
 
     def of(self, index: str, account: AccountId) -> bytes:

@@ -57,7 +57,7 @@ class ProviderProblems(ValueError):
 class Provider(Struct, frozen=True, kw_only=True):
     """An identity provider.
 
-    - ``code``: stored, so another provider must never get it.
+    - ``code``: the number of the provider in stored items. Never give this number to another provider.
     - ``audiences``: the accepted values of ``aud``, for each client.
     - ``azp``: the accepted authorized parties. Empty: any.
     - ``hosted_domains``: the accepted Google Workspace domains. Empty: any.

@@ -47,7 +47,7 @@ class Dispatch(Struct, kw_only=True):
     development: bool = False
     """Show tracebacks on the terminal."""
     resource_metadata: str = ""
-    """The URL of ``/.well-known/oauth-protected-resource``, which every 401 about a token names (RFC 9728 5.1)."""
+    """The URL of ``/.well-known/oauth-protected-resource``, which each ``Bearer`` challenge names (RFC 9728 5.1)."""
     begin: Callable[[], None] = lambda: None
     """Called at the start of each request."""
     after: Callable[[], None] | None = None
@@ -100,7 +100,8 @@ class Dispatch(Struct, kw_only=True):
         Chalice's own errors are those that no view raised, such as for a wrong method.
 
         If a view outside Baton raises an exception, the client gets:
-        - for an error class of Chalice: Chalice's answer. Exception: ``MethodNotAllowedError`` is rewritten.
+        - for an error class of Chalice, such as ``NotFoundError``: Chalice's answer. Only the answer to
+          ``MethodNotAllowedError`` is rewritten, because it looks like Chalice's own answer to a wrong method.
         - for any other exception: Baton's server error.
         """
         response = get_response(event)

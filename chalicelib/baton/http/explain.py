@@ -17,7 +17,7 @@ def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *,
 
     If an item of a list does not fit, the error points to the list.
 
-    ``strict=False`` converts texts, such as those of a query.
+    With ``strict=False``, as for a query, a text fits if it can be converted to the type of its field.
     """
     fields = _fields_of(shape)
     for name, member in value.items():

@@ -31,7 +31,7 @@ _BY_HAND: dict[str, Any] = {
 
 
 class Jobs(Struct, frozen=True, kw_only=True):
-    """The functions that the jobs call, in one environment."""
+    """The functions that the jobs call. ``Baton.install`` sets them."""
 
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
@@ -59,7 +59,8 @@ _installed: list[Jobs] = []
 def install(jobs: Jobs) -> None:
     """Set the functions of the jobs.
 
-    A later call replaces them. So in a process with several environments, only the functions of the last call run.
+    A later call replaces them. In a test or under ``make dev``, one process has several environments. There, only the
+    functions of the last call run.
     """
     _installed[:] = [jobs]
 
@@ -201,7 +202,7 @@ def register_feedback(app: Chalice, topic: str) -> None:
 def register_queue(app: Chalice, queue: str) -> None:
     """Register ``jobs`` for the queue with this name, so that Chalice makes a Lambda function for the queue.
 
-    Each application has its own queue, so each needs its own blueprint.
+    Each call makes a new blueprint: in one process, such as a test run, two applications can have different queues.
     """
     own = Blueprint(__name__)
     own.on_sqs_message(queue=queue, batch_size=1)(jobs)

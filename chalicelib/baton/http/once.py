@@ -73,7 +73,8 @@ A stored ``log_in`` would make the app log in again at each repetition.
 class RenderedAnswer(Struct, frozen=True, array_like=True):
     """An answer as it is sent. ``cookies`` are values of ``Set-Cookie``.
 
-    ``headers`` lacks the header fields of one request, such as ``Baton-Time``. They are added after ``RunOnce.run``.
+    ``headers`` lacks the header fields that Baton adds to every answer after ``RunOnce.run``, such as ``Baton-Time``.
+    These fields are not stored: a replayed answer gets new ones.
     """
 
     status: int
@@ -92,7 +93,7 @@ class _Sending(Struct, frozen=True):
 
 
 class RunOnce(Struct, frozen=True, kw_only=True):
-    """Run the views of routes with ``once=True``. One object for each environment."""
+    """Run the views of routes with ``once=True``. One object serves all requests."""
 
     store: OnceStore
     key_ring: KeyRing
@@ -117,14 +118,16 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         - An answer of at most 64 KB: the same answer, for 24 hours.
         - One of ``NOTHING_DONE``: ``view`` runs again.
         - Another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: the same refusal, for 24 hours.
-        - Another answer, another exception, or a run that stops: ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the
-          start of the run. After that: ``CallOutcomeUnknown`` or, if ``retry_safe`` is true, ``view`` runs again.
+        - A larger answer, an answer that could not be stored, any other exception, or a run that stops:
+          ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the start of the run. After that: ``CallOutcomeUnknown`` or,
+          if ``retry_safe`` is true, ``view`` runs again.
 
-        The caller renders a raised refusal with ``render``, so that this answer and its replays are equal to the byte.
+        The code that calls ``run`` must render a raised refusal with the same ``render``. This answer and its replays
+        are then equal to the byte.
 
         The arguments:
 
-        - ``account``: the caller. Its login is live.
+        - ``account``: the account of the caller. The login that sent the request is live.
         - ``message``: the verified request.
         - ``view``: consumes the grant, runs the view of the route and renders its answer.
         - ``route``: the path template of the route.

@@ -279,7 +279,7 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
     """Check that the arguments of a view are those of its route. Raises ``TypeError`` if they are not.
 
-    An ordinary view needs no import of ``inspect``, which slows a cold start.
+    For an ordinary view, this function does not import ``inspect``: the import would slow a cold start.
     """
     if not _takes(view, arguments_of(spec), path):
         from chalicelib.baton.http.arguments import check  # noqa: PLC0415 - cold start
@@ -318,7 +318,8 @@ def _takes(view: View, first: list[str], path: frozenset[str] | None) -> bool:
 def refuse_key(message: Message) -> None:
     """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
 
-    A client with a key may repeat its request, so a payment could happen twice. Raises ``IdempotencyUnsupported``.
+    A client that sends this header expects that a repetition is safe. If the route ignored the header, a repetition
+    could pay twice. Raises ``IdempotencyUnsupported``.
     """
     if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
         raise IdempotencyUnsupported

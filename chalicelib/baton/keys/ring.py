@@ -161,8 +161,8 @@ class Ring(Struct, frozen=True):
         With these ids, a repeated import finds the account of the first import.
 
         - ``email``: the canonical address, or the result of ``identity_index`` if the person has no address.
-        - ``source_id``: the id in the other system. If two accounts there have the same address, they get different
-          ids here, so the second import is a conflict.
+        - ``source_id``: the id in the other system. Two accounts there with the same address get different ids here.
+          So the import of the second account does not look like a repetition: it is a conflict (the address is taken).
         """
         return tuple(AccountId(_id(root, b"arrived account id", email, source_id)) for root in self._newest_first(now))
 
@@ -184,9 +184,10 @@ class Ring(Struct, frozen=True):
         return f"{provider}#{encode_base64url(mac)}"
 
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
-        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
+        """Return the lineage ids of a registration or login attempt: one for each root, ordered as in ``account_ids``.
 
-        The ids depend only on account, attempt and roots. So all requests of an attempt begin only one lineage.
+        A new lineage gets the first id. With the other ids, a retry finds a lineage that the same attempt began before
+        a rotation of the root. So an attempt begins only one lineage.
         """
         return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 

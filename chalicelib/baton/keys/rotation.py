@@ -46,8 +46,8 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
 
-    By then, every environment has read the new time, so two keys never sign at the same time. If no key follows the
-    next key, add one.
+    If this changes the planned time, every environment reads the new time within ten minutes. So two keys never sign at
+    the same time. If no key follows the next key, add one.
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
@@ -62,14 +62,14 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Within ten minutes, end the period of every signing key in the ring.
+    """End the period of every signing key in the ring, the next key included, within ten minutes after ``now``.
 
-    From ``now`` on, these keys sign in turn:
+    The keys that sign from ``now`` on, in this order:
 
-    1. If the next key is less than ten minutes old: the current key, until the next key has this age.
+    1. The current key, until the next key is ten minutes old. If the next key is older, it signs immediately.
     2. The next key, until ten minutes after ``now``.
-    3. A new key, which every environment has read by then.
-    4. A second new key, ``SIGNING_KEY_ROTATED_AFTER_S`` later.
+    3. A new key. Every environment has read it by then.
+    4. A second new key, ``SIGNING_KEY_ROTATED_AFTER_S`` after the period of the first new key begins.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [

@@ -45,7 +45,8 @@ def restored(lineage: Lineage, parent: Lineage) -> Lineage:
 def handed_over(lineage: Lineage, app: Lineage, *, idle_s: int) -> Lineage:
     """Return the lineage of a login that an app hands over to a browser. It expires no later than the app's login.
 
-    ``idle_s``: the idle limit of the app's login, from ``app.issued_at``. It limits the new lineage too.
+    ``idle_s``: the idle limit of the app's login, in seconds. The new lineage expires no later than ``idle_s`` after
+    ``app.issued_at``.
     """
     expires_at = min(lineage.expires_at, app.expires_at, app.issued_at + idle_s)
     return replace(
@@ -58,7 +59,8 @@ def replaced_by_handover(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a handover ends, except those that have already ended.
 
-    - The lineages of earlier handovers: they have the ``app`` and the ``client`` of the new ``lineage``.
+    - The lineages of earlier handovers from the same login of the app to the same client. Their ``app`` and ``client``
+      are those of ``lineage``, the lineage that the handover begins.
     - ``over``: the lineage whose cookies the browser sent.
     """
     return tuple(
@@ -103,14 +105,14 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
     Ended lineages are removed first, then expired or idle lineages, then the least recently used live lineages.
 
-    - ``replaced``: the lineages that the new login ends. They count as ended.
+    - ``replaced``: the lineages that the new login ends. They count as ended, except for their age (see below).
     - ``parent``: the login from which the new lineage is restored or handed over. It is never removed.
     - ``live_too=False``: no live lineage is removed.
 
     A lineage that began or ended in the last ``LINEAGE_KEPT_S`` is kept. If it were removed, a repetition of its login
     request could begin the login again. Exceptions:
 
-    - If a lineage expired or is idle, only its beginning counts.
+    - If a lineage expired, is idle or is in ``replaced``, only its beginning counts.
     - If a lineage of a handover is no longer live, it is kept only for ``HANDED_OVER_KEPT_S``.
     - If a lineage began with a password that is no longer valid, it can be removed at any age.
     """

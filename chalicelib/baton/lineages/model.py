@@ -105,7 +105,8 @@ class Lineage(Struct, frozen=True):
       idle limit counts from this time.
     - ``label``: the name of the device, at most 32 bytes.
     - ``in_use_since``: only with mechanism ``session``. For a cookie client, it is the floor (``browser/rules.py``).
-      Otherwise, it is the latest of the login, the last renewal and the end of the last pause of ``access_s`` or more.
+      For any other client, it is the latest of three times: the login, the last renewal, and the end of the last gap of
+      ``access_s`` or more between two recorded uses.
     - ``last_used_day``: days since 1970. Only with mechanisms ``refresh`` and ``long_lived``.
     - ``parent``: the login that this login was restored or handed over from.
     - ``browser_key``: the key to which the cookies of the browser are bound.
@@ -199,8 +200,8 @@ class Actor(Struct, frozen=True):
     - ``not_before``: the not-before time of the deployment.
     - ``credentials_version``: the version when the caller was authenticated.
     - ``app``: the login of the app that handed this login over to a browser. It must be active too.
-    - ``in_cookies``: the tokens of this login are in cookies. A write that ends all other logins then raises the
-      generation of this login.
+    - ``in_cookies``: the tokens of this login are in cookies. If so, a write that ends all other logins also raises
+      the generation of this login.
     """
 
     account: AccountId

@@ -38,13 +38,13 @@ class LineageStore(Protocol):
         """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` lineages.
 
         A lineage in both ``replaced`` and ``removed`` is deleted. If ``lineage`` has a parent, the caller must first
-        compare the parent with the not-before time: this method does not.
+        check that the not-before time has not ended the parent: this method does not check it.
 
-        ``Done``: also if an earlier try of this call already stored ``lineage``. ``Moved``: one of these conditions is
-        false, and nothing is written.
+        ``Done``: this call stored ``lineage``, or an earlier try of this call did. After an earlier try, the conditions
+        below are not checked. ``Moved``: one of these conditions is false, and nothing is written.
 
         - The account is active. Its epoch, credentials version and roles are as in ``expected``.
-        - The new lineage does not exist yet.
+        - No other lineage has the id of the new lineage.
         - Each replaced lineage exists and has not ended. Each removed lineage is unchanged.
         - After the write, the account has at most ``lineages_max`` lineages.
         - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
@@ -84,7 +84,7 @@ class LineageStore(Protocol):
         """
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Delete the actor's account. The item that remains has no lineage."""
+        """Delete the actor's account. Its account state remains, with status ``DELETED`` and without lineages."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable an account, for the operator.
@@ -106,6 +106,7 @@ class LineageStore(Protocol):
         2. ``Done``: it already has the new roles.
         3. ``Refused``: it is disabled.
         4. ``Moved``: its roles are not ``expected``.
+        5. ``Done``: in any other case. The call replaces the roles.
         """
 
     def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:

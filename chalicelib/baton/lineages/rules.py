@@ -225,7 +225,7 @@ def judge_access(
 ) -> AccessVerdict:
     """Return the verdict on a token that is sent on a call.
 
-    - The current token may be used until it expires. With a sliding mechanism, use extends it (`slide`).
+    - The current token may be used until it expires. With a sliding mechanism, calls can extend this time (`slide`).
     - The previous token may be used for ``PREVIOUS_GENERATION_S`` after its exchange, for calls under way.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
@@ -256,7 +256,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     """Return the actor's lineage if the actor may write. ``ProofOutdated``: its credentials version is not current.
 
     The account must be active, and the lineage must not have ended (`ended_of`).
-    The idle limit is not checked: the call itself is a use.
+    The idle limit is not checked: it was checked when the caller was authenticated.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:
@@ -303,10 +303,10 @@ def check_attributes(attributes: bytes) -> None:
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    - Single-use mechanism: always ``None``, because the exchange records the use.
-    - Sliding mechanism: see `slide`.
-    - ``refresh``: the first renewal of a day sets ``last_used_day``.
-    - ``long_lived``: the first use of a day sets ``last_used_day``.
+    - A single-use mechanism: always ``None``, because the exchange records the use.
+    - A sliding mechanism: see `slide`.
+    - The mechanism ``refresh``: the first renewal of a day sets ``last_used_day``.
+    - The mechanism ``long_lived``: the first use of a day sets ``last_used_day``.
     """
     if mechanism.single_use:
         return None
@@ -321,8 +321,8 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
-    A renewal, or the first use after a gap of ``access_s`` or more, always sets ``in_use_since`` to ``now``.
-    Later uses do not extend a token that was issued before ``in_use_since``.
+    Only a renewal, or the first use after a gap of ``access_s`` or more, sets ``in_use_since`` to ``now``. From then
+    on, a use no longer extends the tokens that were issued before ``in_use_since`` (`judge_access`).
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None

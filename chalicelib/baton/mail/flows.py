@@ -30,7 +30,8 @@ from chalicelib.baton.tokens.presented import RequestVerifier
 class MailFlows(Struct, frozen=True, kw_only=True):
     """The parts of the flows of mail. ``enabled``: the deployment sends mails.
 
-    An account that was created before ``claims_from`` (seconds) is from a time without mail. No reset claims it.
+    ``claims_from`` (seconds since the epoch): accounts that were created earlier are from a time without mail. A reset
+    never claims such an account: the reset sets only the password.
     """
 
     clock: Clock

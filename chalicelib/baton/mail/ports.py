@@ -110,7 +110,7 @@ class Undo(Struct, frozen=True, kw_only=True):
         return [passkey for one, passkey in user.factors.passkeys.items() if one not in self.factors.passkeys]
 
     def removed_identities(self, user: User) -> list[str]:
-        """Return the indexes of the identities that the undo removes from the account."""
+        """Return ``LinkedIdentity.index`` of each identity that the undo removes from the account."""
         return [linked.index for code, linked in user.identities.items() if code not in self.identities]
 
 
@@ -143,14 +143,14 @@ class MailUsers(ProvingUsers, Protocol):
         This is one transaction, with these conditions:
 
         1. The new address is an old address of this account, or has no e-mail index entry, or its entry has expired.
-        2. The account still has the address of ``user``. This address was not proved meanwhile.
+        2. The account still has the address of ``user``. If this address is unproved in ``user``, it is still unproved.
         3. User item and account state have the credentials version of ``actor``.
         4. The login of ``actor`` is live.
 
-        If the replaced address was proved, the account keeps this address for ``ADDRESS_KEPT_S``. Otherwise, the
-        replaced address is free immediately. No login ends.
+        If the replaced address was proved, its e-mail index entry stays for ``ADDRESS_KEPT_S``. Otherwise, the
+        transaction deletes the entry, and the address is free. No login ends.
 
-        ``kept``: the old addresses of the account after the change.
+        ``kept``: the value to store as the old addresses. If the replaced address was proved, the caller has added it.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
@@ -161,7 +161,8 @@ class MailUsers(ProvingUsers, Protocol):
         1. The account is active.
         2. User item and account state still have the credentials version of ``user``.
         3. The link was not used before. Otherwise the result is ``Refused``.
-        4. The account still keeps ``undo.address``, if any, and still has each address in ``undo.freed``.
+        4. The e-mail index entries in ``undo.freed`` still belong to the account. If ``undo.address`` is not ``None``,
+           its entry also belongs to the account, and has not expired.
 
         The logins end with reason ``undone``. The transaction also deletes remembered devices and restore keys.
         """

@@ -85,9 +85,10 @@ def change_routes(
     undo: UndoChanges,
     not_me: DeleteUnproved,
 ) -> tuple[Route, ...]:
-    """List the routes that change the address, and the routes of undo and not-me links: the page and its requests.
+    """List the routes that change the address, and the routes for the undo and not-me links in mails.
 
-    Without mail, all routes answer 404.
+    A link opens the page at ``ACTION_PATH``, and this page sends the request to undo or to delete. Without mail, all
+    routes answer 404.
     """
 
     def request_new_address(caller: Caller, body: NewAddress) -> Answer:

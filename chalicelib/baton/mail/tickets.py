@@ -71,7 +71,8 @@ class MailSession(Ticket, frozen=True):
 class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
-    - ``version``: the credentials version at the request for the code, in 8 bytes. In a notice, it is empty.
+    - ``version``: the credentials version when the code of the same mail was requested, in 8 bytes. In the link of a
+      notice, it is empty: a notice has no code.
     - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, it is 0.
     """
 

@@ -113,7 +113,8 @@ def is_free(stored: OnceCall | None, *, now: int) -> bool:
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
     """Return the verdict for the request with this ``mark``.
 
-    ``stored`` is the stored call after this request has tried to claim the call or to take it over.
+    The request has already tried to claim the call or to take it over. ``stored`` is the call that is stored after this
+    try. If the try succeeded, ``stored`` has this ``mark``.
     """
     if stored.mark == mark:
         return Claimed()

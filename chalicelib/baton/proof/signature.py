@@ -109,7 +109,8 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         InsufficientCoverage: the signature does not cover a required component.
         DuplicateField: a query parameter is repeated.
         SignatureDefective: the host of the request is not accepted.
-        WrongKey: the keyid is not ``expected_keyid``, and none of the last three errors of this list applies.
+        WrongKey: the keyid is not ``expected_keyid``. Exception to the order: if one of the last three errors of this
+            list applies too, it is raised instead.
         SignatureDefective: ``alg`` is not the algorithm of the key, or the signature base cannot be built.
         SignatureEncoding: the signature does not verify, and is in DER.
         SignatureDefective: the signature does not verify.
@@ -149,8 +150,10 @@ def verify_target(  # noqa: PLR0913 - verified against expectations, each of the
 ) -> VerifiedSignature:
     """Verify a signature with the tag ``httpsig-oauth`` (draft-richer-oauth-httpsig), with the key of the token.
 
-    ``scheme`` is that of the issuer. A request with a query is refused, because API Gateway does not pass the raw
-    query. Raises the errors of `verify_signature`, except ``WrongKey`` and ``DuplicateField``.
+    ``scheme``: the URL scheme of the issuer, such as ``https``. The value of ``@target-uri`` begins with it.
+
+    A request with a query is refused, because API Gateway does not pass the raw query. Raises the errors of
+    `verify_signature`, except ``WrongKey`` and ``DuplicateField``.
     """
     if message.query:
         raise defective(

@@ -35,10 +35,10 @@ class Storage(Struct, frozen=True, kw_only=True):
        read began. Exception: a store may cache the key ring (``keys/ports.py``).
     2. Each verb that changes something is one atomic write: its condition and its effect are one step. Exceptions:
        ``accounts.forget`` and ``audit.erase`` delete one item after another.
-    3. A repeated verb with the same arguments changes nothing again: the store recognises its own earlier write.
-       Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
-    4. If a verb cannot return a result of its signature, it raises ``errors.Unavailable``, and the write may have
-       happened. Exception: ``audit.append`` never raises.
+    3. If a verb is called again with the same arguments, it does not take effect twice: the store recognises its own
+       earlier write. Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
+    4. If a verb cannot return a value of its return type, for example because the database does not answer, it raises
+       ``errors.Unavailable``. The write may or may not have happened. Exception: ``audit.append`` never raises.
 
     `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
     """

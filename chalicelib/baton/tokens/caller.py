@@ -236,7 +236,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def live(self) -> dict[str, object]:
         """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
 
-        - If the check fails, raise ``errors.TryAgain(by_caller=True)``. The repeated request gets the reason.
+        - If the check fails, raise ``errors.TryAgain(by_caller=True)``: the app then repeats the request. The repeated
+          request succeeds, or its answer is ``login_required`` or ``insufficient_role``.
         - If the route required a role, the check also fails if any role of the account has changed.
         - Your IAM policy must allow ``dynamodb:ConditionCheckItem`` on the table ``lineages``.
 

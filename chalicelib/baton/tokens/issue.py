@@ -26,7 +26,7 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch
 
 
 class TokenResponse(Struct, frozen=True, kw_only=True):
-    """The tokens of a login (RFC 6749 5.1), and its lifetimes (draft-ietf-oauth-refresh-token-expiration-03).
+    """The tokens and time limits of a login (RFC 6749 5.1, draft-ietf-oauth-refresh-token-expiration-03).
 
     - ``refresh_token``, ``refresh_token_timeout``: present only if the login can be renewed.
     - ``key_id``, ``secret`` (32 bytes, base64url): returned once, to a login with ``"binding": "hmac"``.

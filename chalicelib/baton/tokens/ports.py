@@ -27,7 +27,7 @@ class Tickets(Protocol):
         """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
         If the ticket is consumed already, the same ``mark`` (16 bytes) returns ``Again``, and another ``mark`` returns
-        ``Refused``. To answer a retry of the client as before, derive the mark from the attempt of the request.
+        ``Refused``. If a retry must get the answer of the first request, derive the mark from the client's attempt.
 
         The storage keeps the record until ``TICKET_CONSUMED_KEPT_S`` seconds after ``expires_at``.
         """

@@ -142,8 +142,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         A wrong id does not raise ``TokenInvalid``: standard OAuth clients would then delete the session.
 
         Raises:
-            ConfigurationMismatch: as in ``token``, even if no client has this id (E1b).
-            UnknownClient: no client has this id.
+            ConfigurationMismatch: as in ``token`` (E1b). This error takes precedence over ``UnknownClient``.
+            UnknownClient: no client has this id. This error takes precedence over ``TokenInvalid``.
+            TokenInvalid: as in ``token``.
             UnauthorizedClient: the token is of another client.
 
         """
@@ -179,7 +180,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
         Such a call needs a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag ``baton``,
-        both must verify and have the same nonce. Otherwise, each signature alone could replay the call.
+        both must verify and have the same nonce: Baton consumes only one nonce for each call.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):

@@ -8,7 +8,10 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer token in your storage."
+    detail = (
+        "The token has expired, or it was exchanged before. If your storage has a newer token, use that token. "
+        "Otherwise, exchange this token at `/oauth/token`."
+    )
 
 
 class TokenInvalid(InvalidToken):
@@ -47,8 +50,9 @@ class InsufficientUserAuthentication(Refusal):
 class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route.
 
-    All of ``factors`` together prove the level of ``acr_values``. Each factor of ``instead``, if present, proves it
-    alone. ``providers`` are the linked identity providers for the factor ``identity``.
+    All of ``factors`` together prove the level of ``acr_values``. If the answer has ``instead``, one factor of
+    ``instead`` is enough in place of all of ``factors``. ``providers`` are the linked identity providers for the factor
+    ``identity``.
     """
 
     code = "step_up_required"
@@ -131,7 +135,10 @@ class UnauthorizedClient(Refusal):
 
 
 class UnsupportedResponseType(Refusal):
-    """Baton has no authorization code and no login page (RFC 6749 4.1.2.1). The answer is never a redirect."""
+    """A request was sent to ``/oauth/authorize``. Baton has no login page and issues no authorization codes.
+
+    The answer is this error (RFC 6749 4.1.2.1), and never a redirect.
+    """
 
     error = code = "unsupported_response_type"
     detail = "This server has no login page. Show a password form in the app and send POST /login."
@@ -145,7 +152,7 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The login does not have the requested scope, or the server for which a token is requested does not have it."""
+    """The requested scope is larger than the scope of the login or, for a narrowed token, that of the other server."""
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."
@@ -169,6 +176,6 @@ class SubjectTokenInvalid(InvalidRequest):
     code = "subject_token_invalid"
     action = "exchange"
     detail = (
-        "The token in `subject_token` is not valid on calls. Exchange the token of the login, and repeat this request "
-        "with the new token for calls."
+        "The token in `subject_token` is not valid on calls. Exchange the token of the login. Then repeat this "
+        "request, with the new token for calls in `subject_token`."
     )

@@ -106,8 +106,8 @@ class Token(Struct, frozen=True):
 class KnownTokens:
     """The JWTs that this environment verified or issued, so that it need not verify their signatures again.
 
-    The SHA-256 of its text identifies a JWT while the key ring is the same. The caller must check expiry and kind at
-    each use.
+    `find` looks up a JWT by the SHA-256 of its text. With a changed key ring, `find` returns none of the earlier JWTs.
+    The caller must check expiry and kind at each use.
     """
 
     def __init__(self, capacity: int = KNOWN_TOKENS_MAX) -> None:
@@ -116,7 +116,7 @@ class KnownTokens:
         self._known: tuple[Ring | None, dict[bytes, Token]] = (None, {})
 
     def find(self, text: str, ring: Ring) -> Token | None:
-        """Return the token of a text that was verified or issued with this ring, or ``None``."""
+        """Return the facts of the JWT ``text``, or ``None`` if the JWT is not known for this ring."""
         of, tokens = self._known
         if of is not ring:
             if of != ring:

@@ -53,7 +53,7 @@ class DevRequest(Struct, frozen=True):
     def any_members(self, *known: str) -> dict[str, Any]:
         """Return all members of the body. Raises ``DevRefusal`` if the body is not a JSON object.
 
-        ``known``: the names of the members that the route takes, for the refusal. Other members are returned too.
+        ``known``: the names of the members that the route takes. The error lists them. Other members are returned too.
         """
         try:
             members = json.loads(self.body or b"{}")

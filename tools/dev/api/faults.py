@@ -153,7 +153,10 @@ class Faults:
     def meet(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> tuple[Fault, ...]:
-        """Return the faults that apply to a request, and count each of them as happened."""
+        """Return the faults that apply to a request. Each of them will happen one time less.
+
+        A fault that will not happen again is removed.
+        """
         with self._lock:
             met = []
             for fault, left in list(self._planned.values()):

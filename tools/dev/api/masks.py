@@ -158,10 +158,11 @@ def masked_target(target: str) -> str:
 
 
 def masked_base(base: str) -> str:
-    """Return a signature base without its secrets. The value of each secret field is replaced by its digest.
+    """Return a signature base without its secrets.
 
-    A secret query parameter is masked instead. The app's developer can compare the digest with that of the signed
-    value.
+    - The value of each secret field is replaced by its SHA-256 digest. The app's developer can compare this digest with
+      the digest of the value that the app signed.
+    - The value of a secret query parameter is masked, without a digest.
     """
     return "\n".join(map(_base_line, base.split("\n")))
 

@@ -98,7 +98,7 @@ class Watch:
 
 
 def batons(module: ModuleType) -> Any:  # noqa: ANN401 - the class is of the current modules
-    """Yield each ``Baton`` of an environment."""
+    """Yield each ``Baton`` among the variables of ``module``, a loaded ``app.py``."""
     service = importlib.import_module("chalicelib.baton.service")
     return (value for value in vars(module).values() if isinstance(value, service.Baton))
 

@@ -39,7 +39,7 @@ class Pbkdf2(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind of the hash, with the total number of rounds, such as ``pbkdf2-sha256-600000``."""
+        """The kind of the hash and its cost (rounds times output blocks), such as ``pbkdf2-sha256-600000``."""
         return f"pbkdf2-{self.digest}-{self.rounds * _blocks(self.digest, self.tag)}"
 
     def matches(self, password: bytes) -> bool:
@@ -51,7 +51,7 @@ class Pbkdf2(Struct, frozen=True):
 def read(text: str) -> Pbkdf2:
     """Read a hash. Raises ``HashRefused``.
 
-    PBKDF2 computes all rounds once for each block of the hash. So ``ROUNDS_MAX`` limits the rounds of all blocks.
+    PBKDF2 repeats all rounds for each block of the hash. So ``ROUNDS_MAX`` limits the product: rounds times blocks.
     """
     match = _FORM.fullmatch(text)
     if match is None:

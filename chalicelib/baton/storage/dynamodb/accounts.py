@@ -73,7 +73,7 @@ class Users:
             )
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
-            # The ciphertext has a random nonce: an equal stored value was written by an earlier attempt of this call.
+            # The ciphertext has a random nonce: an equal stored value was written by an earlier try of this call.
             if stored is not None and user_of(stored) == user:
                 return Done()
             return AddressTaken(account_of_entry(claim) if claim is not None else user.account)
@@ -99,7 +99,7 @@ class Users:
             )
         except TransactionFailed as failed:
             stored, _state = failed.items
-            # As in `register`: only an earlier attempt of this call can have written this ciphertext.
+            # As in `register`: only an earlier try of this call can have written this ciphertext.
             ours = stored is not None and _password_hash_of(stored) == (password_hash, actor.credentials_version + 1)
             return Done() if ours else Moved()
         return Done()
@@ -126,7 +126,7 @@ class Users:
             )
         except TransactionFailed as failed:
             stored, _state = failed.items
-            # As in `register`: only an earlier attempt of this call can have written this ciphertext.
+            # As in `register`: only an earlier try of this call can have written this ciphertext.
             ours = stored is not None and _password_hash_of(stored) == (password_hash, version + 1)
             return Done() if ours else Moved()
         return Done()

@@ -108,7 +108,7 @@ class StoredAttestations:
         return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Store a later expiry of the evidence of a device key."""
+        """Replace the stored expiry of the evidence of a device key."""
         try:
             self._database.write(
                 "update_item",

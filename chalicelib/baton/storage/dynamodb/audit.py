@@ -37,7 +37,7 @@ class Audit:
                 **expression({}, condition=IS_NEW),
             )
         except ConditionFailed:
-            return  # an earlier attempt of this call wrote it: each event has its own random id
+            return  # an earlier try of this call wrote it: each event has its own random id
         except Exception as error:  # noqa: BLE001 - the audited action has already succeeded
             # The message of a defect may quote the event. So only its type is logged.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__

@@ -1,7 +1,7 @@
 """Second factors in DynamoDB, in the item of the user. A change of a factor also raises the credentials version.
 
 A code is used by one conditional write that stores the mark of its request. If the condition fails, and the item has
-this mark, an earlier attempt of the same request used the code.
+this mark, an earlier try of the same request used the code.
 """
 
 from collections.abc import Collection

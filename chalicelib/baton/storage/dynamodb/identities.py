@@ -80,7 +80,7 @@ class StoredIdentities:
         except TransactionFailed as failed:
             stored = [identity_of(item) for item in failed.items[: len(identities)] if item is not None]
             if stored:
-                # Subjects are sealed with random nonces: equal items were written by an earlier attempt of this call.
+                # Subjects are sealed with random nonces: equal items were written by an earlier try of this call.
                 return Done() if tuple(stored) == identities else IdentityTaken(stored[0].account)
             for entry in failed.items[len(identities) + 2 :]:
                 if entry is not None:
@@ -115,7 +115,7 @@ class StoredIdentities:
             stored, *_others = failed.items
             if stored is None:
                 return Moved()
-            # The subject is sealed with a random nonce: an equal item was written by an earlier attempt of this call.
+            # The subject is sealed with a random nonce: an equal item was written by an earlier try of this call.
             taken = identity_of(stored)
             if taken.account == actor.account:
                 return Done() if taken == identity else Moved()
@@ -187,7 +187,10 @@ class StoredIdentities:
         return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set fetched at ``now``, unless the time of the stored set is ``now`` or up to a minute later."""
+        """Store a key set that was fetched at ``now``, unless the stored set is as new or newer.
+
+        Exception: if the stored set is more than a minute newer, a clock was wrong, and the new set replaces it.
+        """
         values = {
             ":now": number(now),
             ":ahead": number(now + FETCH_EVERY_S),
@@ -218,7 +221,7 @@ class StoredIdentities:
         except TransactionFailed as failed:
             item, *_others = failed.items
             stored = user_of(item) if item is not None else None
-            # `Done` if an earlier attempt of this call made the change: version higher by one, identity removed.
+            # `Done` if an earlier try of this call made the change: version higher by one, identity removed.
             if stored is None or provider in stored.identities or stored.credentials_version != version + 1:
                 return Moved()
         return Done()

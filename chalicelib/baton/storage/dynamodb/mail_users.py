@@ -136,7 +136,7 @@ class MailUsers(Users):
             )
         except TransactionFailed as failed:
             item, *_others = failed.items
-            # The mark belongs to this reset, and the ciphertext has a random nonce: an earlier attempt wrote both.
+            # The mark belongs to this reset, and the ciphertext has a random nonce: an earlier try wrote both.
             stored = user_of(item) if item is not None else None
             ours = stored is not None and (stored.reset_mark, stored.password_hash) == (mark, password_hash)
             return Done() if ours else Moved()
@@ -177,7 +177,7 @@ class MailUsers(Users):
             stored = user_of(item) if item is not None else None
             moved = (new.index, actor.credentials_version + 1)
             if stored is not None and (stored.email_index, stored.credentials_version) == moved:
-                return Done()  # an earlier attempt of this call wrote this index and this version
+                return Done()  # an earlier try of this call wrote this index and this version
             taken_by = account_of_entry(entry) if entry is not None else account
             return AddressTaken(taken_by) if taken_by != account else Moved()
         return Done()
@@ -246,7 +246,7 @@ class MailUsers(Users):
             )
         except TransactionFailed as failed:
             used, item, *_others = failed.items
-            # As in `reset_password`: an earlier attempt of this call wrote mark and ciphertext.
+            # As in `reset_password`: an earlier try of this call wrote mark and ciphertext.
             stored = user_of(item) if item is not None else None
             if stored is not None and (stored.reset_mark, stored.password_hash) == (undo.mark, undo.password_hash):
                 return Done()

@@ -86,7 +86,7 @@ class OnceCalls:
             )
         except ConditionFailed as failed:
             item = failed.item or {}
-            # The ciphertext has a random nonce, so an equal answer was written by an earlier attempt of this call.
+            # The ciphertext has a random nonce, so an equal answer was written by an earlier try of this call.
             return Done() if item.get("answer") == binary(answer) else Refused()
         return Done()
 

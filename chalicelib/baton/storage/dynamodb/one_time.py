@@ -117,7 +117,7 @@ class Ephemeral:
                 )
             )
         except ConditionFailed as failed:
-            # The mark is random and belongs to this call. If the grant has it, an earlier attempt of the call used it.
+            # The mark is random and belongs to this call. If the grant has it, an earlier try of the call used it.
             item = failed.item
             return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
@@ -176,10 +176,10 @@ class Ephemeral:
 
 
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that consumes a ticket, once. The same transaction must also write the effect of the ticket.
+    """Build the write that consumes a ticket. The same transaction must also write the effect of the ticket.
 
-    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect: it shows
-    whether this call consumed the ticket.
+    If the ticket is already consumed, the transaction fails. An earlier try of the same call, whose answer was lost,
+    may have consumed the ticket. So the caller must then read the stored effect, which shows whether that happened.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

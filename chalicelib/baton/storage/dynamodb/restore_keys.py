@@ -25,7 +25,7 @@ def restore_keys_value(keys: Mapping[str, RestoreKey]) -> Value:
 
 
 def restore_keys_of(item: Item) -> dict[str, RestoreKey]:
-    """Read the restore keys in the item of a user, by the key id of the device."""
+    """Read the restore keys in the item of a user. The result maps the key id of each device to its restore key."""
     return {device: _restore_key(value["M"]) for device, value in item["restore"]["M"].items()}
 
 

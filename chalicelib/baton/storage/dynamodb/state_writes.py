@@ -119,7 +119,7 @@ PARENT_LIVE: Final = (
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # A lineage that a raised epoch ended keeps that end reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# No earlier attempt of this call raised the epoch. A repetition must not end the logins that began since then.
+# No earlier try of this call raised the epoch. A repetition must not end the logins that began since then.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
 END_ONE: Final = (

@@ -48,7 +48,7 @@ class MemoryAttestations:
             return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Store a later expiry of the evidence of a device key."""
+        """Replace the stored expiry of the evidence of a device key."""
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is not None:

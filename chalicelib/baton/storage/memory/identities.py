@@ -166,7 +166,10 @@ class MemoryIdentities:
             return Done()
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set fetched at ``now``, unless the time of the stored set is ``now`` or up to a minute later."""
+        """Store a key set that was fetched at ``now``, unless the stored set is as new or newer.
+
+        Exception: if the stored set is more than a minute newer, a clock was wrong, and the new set replaces it.
+        """
         with self._tables.lock:
             if not now <= self._tables.key_sets.get(provider, (-1, b""))[0] <= now + FETCH_EVERY_S:
                 self._tables.key_sets[provider] = (now, sealed)

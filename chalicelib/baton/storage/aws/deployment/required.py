@@ -106,10 +106,11 @@ class ObservedStage(Struct, frozen=True):
 
 
 class ObservedFunction(Struct, frozen=True):
-    """An observed function. Both of these must be empty.
+    """An observed function. In a correct deployment, ``open_to`` and ``key_writes`` are empty.
 
     - ``open_to``: the policy statements and function URLs that allow every caller to call the function without the API.
-    - ``key_writes``: the actions of ``KEY_WRITES`` that no inline policy of its role denies for key items (``K#``).
+    - ``key_writes``: the actions of ``KEY_WRITES`` whose denial is missing. An inline policy of the function's role
+      must deny each action for key items (``K#``).
     """
 
     name: str
