@@ -24,12 +24,16 @@ MOVING: Final[list[Mutant]] = [
         ("a hash with unlimited memory is computed", "MEMORY_KIB_PER_LANE * lanes, MEMORY_KIB_MAX)", "MEMORY_KIB_PER_LANE * lanes, 2**40)"),
         ("a hash with unlimited passes is computed", '    check_range("t", passes, 1, PASSES_MAX)\n', ""),
         ("a hash with unlimited lanes is computed", '    check_range("p", lanes, 1, LANES_MAX)\n', ""),
+        ("a salt that the library cannot decode is accepted", '    _check_base64(match[5], least=SALT_BYTES_MIN, most=SALT_BYTES_MAX, what="salt")\n', ""),
+        ("a hash that the library cannot decode is accepted", '    _check_base64(match[6], least=TAG_BYTES_MIN, most=TAG_BYTES_MAX, what="hash")\n', ""),
         ("many passes over much memory are computed", '    check_range("m times t", memory_kib * passes, 1, MEMORY_PASSES_KIB_MAX)\n', ""),
     ),
     *_of(
         "chalicelib/baton/factors/hashes/bcrypt_hash.py",
         ("bcrypt of any cost is computed", "COST_MIN, COST_MAX = 4, 13", "COST_MIN, COST_MAX = 4, 31"),
         ("a long password is a defect of bcrypt", "password[:PASSWORD_BYTES]", "password"),
+        ("other unused bits of a salt are a server error", "_cleared(last_of_salt, bits=4)", "last_of_salt"),
+        ("a hash with other unused bits has no password", "_cleared(last, bits=2)", "last"),
         ("the faulty bcrypt is accepted", r"\$2[aby]\$", r"\$2[abxy]\$"),
     ),
     *_of(

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.guarantee(10, 11)
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "vectors" / "password_hashes.json").read_text())
 SALT_AND_HASH = "$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+BCRYPT_BASE64 = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 BCRYPT = "CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 FIREBASE = next(row["hash"] for row in VECTORS if row["kind"] == "fbscrypt")
 
@@ -48,9 +49,27 @@ def test_bcrypt_reads_72_bytes_and_the_library_is_never_given_more() -> None:
         bcrypt.checkpw(password, stored.encode())
 
 
+@pytest.mark.parametrize("place", [28, 59])
+def test_a_bcrypt_string_with_other_unused_bits_is_the_same_hash(place: int) -> None:
+    """Bug: the library raises `ValueError` for other unused bits in the salt, so every login was a 500.
+
+    The last character of the salt has 4 unused bits, and the last of the hash has 2. Some old libraries set them.
+    """
+    stored = bcrypt.hashpw(b"the password", bcrypt.gensalt(4)).decode()
+    value = BCRYPT_BASE64.index(stored[place])
+    for bits in range(1, 16 if place == 28 else 4):
+        other = stored[:place] + BCRYPT_BASE64[value | bits] + stored[place + 1 :]
+        assert verify_password(b"the password", password_hash=other) == Verified(rehash=True)
+        with pytest.raises(InvalidCredentials):
+            verify_password(b"another password", password_hash=other)
+
+
 @pytest.mark.parametrize(
     ("why", "text"),
     [
+        ("hash_unknown", "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHQxx$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"),
+        ("hash_unknown", "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHR$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"),
+        ("hash_unknown", "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPd"),
         ("hash_too_costly", f"$2b$14${BCRYPT}"),
         ("hash_too_weak", f"$2b$03${BCRYPT}"),
         ("hash_unknown", f"$2x$05${BCRYPT}"),

@@ -5,19 +5,28 @@ import re
 from msgspec import Struct
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.factors.hashes.reading import check_range, unknown
+from chalicelib.baton.factors.hashes.reading import (
+    SALT_BYTES_MAX,
+    TAG_BYTES_MAX,
+    TAG_BYTES_MIN,
+    b64,
+    check_range,
+    unknown,
+    unpadded,
+)
 
 MEMORY_KIB_MAX = 128 * 1024
 MEMORY_PASSES_KIB_MAX = 256 * 1024
 """The maximum product of memory (KiB) and passes. The time of a computation is proportional to this product."""
 PASSES_MAX = 16
 LANES_MAX = 8
+SALT_BYTES_MIN = 8
 MEMORY_KIB_PER_LANE = 8
 """The minimum memory of a lane, in KiB (RFC 9106 section 3.1)."""
 
 _FORM = re.compile(
     r"\$argon2(id|i|d)\$v=19\$m=([1-9][0-9]{0,7}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
-    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
+    r"\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
 DECOY = re.compile(r"argon2(id|i|d)-m([0-9]{1,8})-t([0-9]{1,3})-p([0-9]{1,3})")
 
@@ -59,12 +68,20 @@ def read(text: str) -> Argon2:
     match = _FORM.fullmatch(text)
     if match is None:
         raise unknown("not an Argon2 string of version 19 with m, t, p, salt and hash")
-    memory_kib, passes, lanes = (int(number) for number in match.groups()[1:])
+    memory_kib, passes, lanes = (int(number) for number in match.groups()[1:4])
     check_range("m", memory_kib, MEMORY_KIB_PER_LANE * lanes, MEMORY_KIB_MAX)
     check_range("t", passes, 1, PASSES_MAX)
     check_range("p", lanes, 1, LANES_MAX)
     check_range("m times t", memory_kib * passes, 1, MEMORY_PASSES_KIB_MAX)
+    _check_base64(match[5], least=SALT_BYTES_MIN, most=SALT_BYTES_MAX, what="salt")
+    _check_base64(match[6], least=TAG_BYTES_MIN, most=TAG_BYTES_MAX, what="hash")
     return Argon2(text, match[1], (memory_kib, passes, lanes))
+
+
+def _check_base64(text: str, *, least: int, most: int, what: str) -> None:
+    """Check the base64 as the library does, which refuses unused bits that are not zero. Raises ``HashRefused``."""
+    if b64(unpadded(text, least=least, most=most, what=what)) != text:
+        raise unknown(f"the {what} has unused bits that are not zero (RFC 4648 section 3.5)")
 
 
 def decoy(match: re.Match[str]) -> str:
