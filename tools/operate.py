@@ -184,7 +184,8 @@ class Operator:
         if STATUSES[command] is Status.DELETED:
             forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
             forget(account, deleted_at=clock())
-        return f"ok: {command}d account {account}; all its logins have ended"
+        effect = "its owner can log in" if STATUSES[command] is Status.ACTIVE else "all its logins have ended"
+        return f"ok: {command}d account {account}; {effect}"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
         """Repeat, on restored tables, the changes that the audit table recorded since a time.
@@ -311,7 +312,7 @@ class Operator:
         return self._key_ring.current(now=clock()).email_index(canonical_email(email))
 
     def remove_factors(self, email: str) -> str:
-        """Remove every second factor of an account."""
+        """Remove authenticator app, passkeys, recovery codes and remembered devices of an account. No login ends."""
         act = RemoveFactors(record=self._record(), store=Factors(self._database), **self._accounts())
         account = act(email)
         return (

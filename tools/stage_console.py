@@ -143,7 +143,7 @@ def _reuses(shown: dict[str, Any], events: Sequence[dict[str, Any]]) -> dict[int
 
 
 class ConsoleServer(ThreadingHTTPServer):
-    """The console on loopback."""
+    """The HTTP server of the console. It listens only on 127.0.0.1."""
 
     daemon_threads = True
 
@@ -310,7 +310,7 @@ def serve(server: ConsoleServer, *, poll_s: float = 5) -> None:
 
 @aws.in_one_line
 def main(stage: str | None) -> int:
-    """Open the console of a stage."""
+    """Open the console of a stage in a browser, and serve it until it is idle or interrupted. ``None``: return 2."""
     if not stage:
         print("error: STAGE is missing. remedy: make console STAGE=prod", file=sys.stderr)
         return 2

@@ -29,7 +29,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def issuer_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
-    """Read the URL that apps call."""
+    """Read the base URL that apps call, which is the issuer of all new tokens."""
     issuer = environ.get("BATON_ISSUER", "")
     if not issuer:
         problems.append("BATON_ISSUER is missing: the URL apps call, such as https://api.example.com/api")
@@ -181,7 +181,7 @@ def mail_of(environ: Mapping[str, str], *, development: bool, problems: list[str
 
 
 def mail_from(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Read the sender of mails."""
+    """Read the sender of mails: an address, or ``Name <address>``. ``BATON_MAIL=ses`` requires a sender."""
     sender = environ.get("BATON_MAIL_FROM", "")
     if sender and not _SENDER.match(sender):
         problems.append("BATON_MAIL_FROM is an address, or Name <address>, such as Example <login@example.com>")
@@ -191,7 +191,7 @@ def mail_from(environ: Mapping[str, str], problems: list[str]) -> str:
 
 
 def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Read the URL of the queue of mails."""
+    """Read the URL of the SQS queue for orders. ``BATON_MAIL=ses`` requires the queue."""
     queue = environ.get("BATON_MAIL_QUEUE", "")
     if queue and not _QUEUE.match(queue):
         problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue. docs/baton/mail.md has its form")
@@ -220,15 +220,18 @@ def verify_first(environ: Mapping[str, str], problems: list[str]) -> bool:
 
 
 def log_level(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Read the lowest level that is logged."""
-    level = environ.get("BATON_LOG_LEVEL", "INFO")
+    """Read the lowest level that is logged: ``DEBUG``, ``INFO`` (the default), ``WARNING`` or ``ERROR``."""
+    level = environ.get("BATON_LOG_LEVEL") or "INFO"
     if level not in _LEVELS:
         problems.append(f"BATON_LOG_LEVEL is one of {', '.join(_LEVELS)}")
     return level
 
 
 def switch(environ: Mapping[str, str], name: str, *, default: bool, problems: list[str]) -> bool:
-    """Read a switch: true for ``on`` or ``1``, false for ``off`` or ``0``, otherwise ``default``."""
+    """Read a switch: true for ``on`` or ``1``, false for ``off`` or ``0``, ``default`` if it is not set.
+
+    Another value is added to ``problems``.
+    """
     value = environ.get(name, "")
     if value in {"1", "on"}:
         return True
@@ -240,5 +243,5 @@ def switch(environ: Mapping[str, str], name: str, *, default: bool, problems: li
 
 
 def words_of(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Read a list that is separated by commas."""
+    """Read a comma-separated list. Spaces around words, and empty words, are dropped. Default: an empty list."""
     return tuple(word for word in (part.strip() for part in environ.get(name, "").split(",")) if word)

@@ -29,6 +29,11 @@ def problems(**environ: str) -> list[str]:
     return refused.value.problems
 
 
+def test_an_empty_log_level_is_the_default() -> None:
+    """An empty value means "not set", as for every other setting."""
+    assert read_settings(GOOD | {"BATON_LOG_LEVEL": ""}).log_level == read_settings(GOOD).log_level
+
+
 def test_a_few_settings_are_enough() -> None:
     """The other settings have safe defaults: rate limits on, no origins, the host of the issuer."""
     settings = read_settings(GOOD)

@@ -105,6 +105,7 @@ def test_a_disabled_account_refuses_logins_until_it_is_enabled(
     assert phone.get("/me").code == "login_required"
     assert make_device().login("ada@example.com").code == "invalid_credentials"
     assert operate("enable", "Ada@Example.com") == 0
+    assert "its owner can log in" in capsys.readouterr().out
     assert phone.exchange().code == "login_required"
     assert make_device().login("ada@example.com").status == 200
     assert operate("disable", "nobody@example.com") == 1
