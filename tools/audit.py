@@ -118,7 +118,7 @@ def dependencies() -> Iterator[Finding]:
 
 
 def code() -> Iterator[Finding]:
-    """Check the code with bandit."""
+    """Check ``AUDITED_CODE`` with bandit. Skip ``BANDIT_SKIPS``. Raises ``Unreached`` if a file cannot be read."""
     answer = parsed([str(TOOLS / "bandit"), "-q", "-ll", "-r", *AUDITED_CODE, "-f", "json"])
     for error in answer["errors"]:
         raise Unreached(f"bandit could not read {error['filename']}: {error['reason']}")
@@ -146,7 +146,7 @@ def templates() -> list[Path]:
 
 
 def syntax() -> Iterator[Finding]:
-    """Check the templates with cfn-lint."""
+    """Check each template of `templates` with cfn-lint."""
     command = [str(TOOLS / "cfn-lint"), "--format", "json"]
     for complaint in parsed([*command, *map(str, templates())], silence="[]"):
         where = f"{complaint['Filename']}:{complaint['Location']['Start']['LineNumber']}"

@@ -36,7 +36,7 @@ class NotReady(Exception):
 
 
 def require_account() -> None:
-    """Check that a region and credentials are set, before anything else is examined. Raises ``NotReady``."""
+    """Check that a region and credentials are set. A command calls this first. Raises ``NotReady``."""
     import botocore.session  # noqa: PLC0415 - slow to import
 
     session = botocore.session.get_session()
@@ -50,7 +50,7 @@ def require_account() -> None:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return the exception classes of botocore."""
+    """Return the base classes of botocore's exceptions, for an ``except`` clause."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - slow to import
 

@@ -390,7 +390,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
 
 
 def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole demo
-    """Run all steps."""
+    """Run all steps of the demo. A failed step raises ``Surprise`` or ``BatonError``, and ends the demo."""
     story.tell(f"Register {story.email}, signed by a new key, on a phone whose clock is two hours slow")
     phone = story.client("phone", wrong_by_s=-7200)
     phone.register(story.email, PASSWORD, "Ada's phone")
@@ -531,7 +531,7 @@ def server(port: int) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo and print the result."""
+    """Run the demo and print the result. The first argument, if any, is the port to use instead of ``PORT``."""
     port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
     try:
         with server(port) as origin, contextlib.closing(Story(origin)) as story:

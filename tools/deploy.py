@@ -179,7 +179,7 @@ def fill(stage: Stage, place: Place, folder: Path) -> None:
 
 
 def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
-    """Make a boto3 client with the environment's settings."""
+    """Make a boto3 client. Its region, credentials and endpoint are those of the AWS variables or the AWS CLI."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client(service)  # type: ignore[call-overload] # any service

@@ -272,7 +272,7 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
 
 
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
-    """Check the age of a key."""
+    """Return a row with the age of a key. ``command`` is its remedy if the rotation is more than two days late."""
     old = now - made_at > rotated_after_s + GRACE_S
     return Row("keys", name, f"{counted((now - made_at) // DAY_S, 'day')} old", f"{OPERATE} {command}" if old else "")
 

@@ -56,7 +56,7 @@ def actions() -> str:
 
 
 def render() -> str:
-    """Return the text of the page."""
+    """Return the text of ``docs/baton/errors.md``."""
     by_code: dict[str, list[type[errors.Refusal]]] = {}
     for leaf in leaves():
         by_code.setdefault(leaf.code, []).append(leaf)

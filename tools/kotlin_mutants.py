@@ -28,7 +28,7 @@ class Mutant(NamedTuple):
 
 
 def listed() -> list[Mutant]:
-    """Read the mutants."""
+    """Read the mutants of ``clients/kotlin/mutants.toml``."""
     return [Mutant(**given) for given in tomllib.loads((HERE / "mutants.toml").read_text("utf-8"))["mutant"]]
 
 

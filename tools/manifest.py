@@ -111,7 +111,7 @@ def read(root: Path) -> dict[str, str]:
 
 
 def version(root: Path) -> str:
-    """Read the version of a tree."""
+    """Read the version of Baton in a tree, such as ``1.1.0`` or ``1.1.0-dev``."""
     return (root / VERSION).read_text("utf-8").strip()
 
 
@@ -121,7 +121,7 @@ def in_development(root: Path) -> bool:
 
 
 def differences(manifest: Mapping[str, str], root: Path) -> Differences:
-    """Compare a tree with a manifest."""
+    """Compare the files of Baton in a tree with a manifest."""
     found = of_tree(root) | {name: digest(root / name) for name in manifest if (root / name).is_file()}
     return Differences(
         changed=sorted(name for name in manifest.keys() & found.keys() if manifest[name] != found[name]),

@@ -101,7 +101,7 @@ def stored_gb(users: int, habits: Habits) -> float:
 
 
 def monthly(users: int, prices: Mapping[str, float], habits: Habits = Habits(), *, memory_mb: int = 1024) -> list[Line]:
-    """Return the lines of a monthly bill."""
+    """Return the monthly bill for this number of active accounts. ``memory_mb``: the memory of the function."""
     done = work(users, habits)
     gb = stored_gb(users, habits)
     logged_gb = done.requests * 0.7 * KB / GB

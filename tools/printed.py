@@ -14,7 +14,7 @@ def widths(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def aligned(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
-    """Return rows as aligned columns."""
+    """Return each row as one line, with its cells in aligned columns. ``gap`` spaces separate the columns."""
     wide = widths(rows)
     return [(" " * gap).join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows]
 

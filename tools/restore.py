@@ -72,7 +72,7 @@ class Happened(Struct, frozen=True, order=True):
 
 
 def encryption(key_arn: str) -> dict[str, Any]:
-    """Return the encryption settings for a customer key."""
+    """Return the ``SSESpecification`` of a DynamoDB table for a customer key."""
     return {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key_arn}
 
 
@@ -247,7 +247,7 @@ def apply_since(events: Sequence[Happened], target: Tables, *, now: int) -> int:
 
 @aws.in_one_line
 def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
-    """Restore, and print the remaining steps."""
+    """Run the command with ``arguments`` FROM, TO and SECONDS: restore the tables, and print the next steps."""
     match list(arguments):
         case [source_prefix, target_prefix, seconds] if seconds.isdigit() and source_prefix != target_prefix:
             source, target, ago = Tables(source_prefix), Tables(target_prefix), int(seconds)

@@ -28,7 +28,7 @@ PATIENCE_S = 60
 
 
 class NotServing(Exception):
-    """A step failed. The message has the reason."""
+    """A step of ``smoke`` failed. The message has the reason."""
 
 
 def exchanging(registry: Clients) -> str | None:
@@ -116,7 +116,7 @@ def show(url: str, transport: Transport, client_id: str | None, *, pause: Callab
 
 
 def main() -> int:
-    """Test the deployment at the given URL."""
+    """Test the deployment at the URL of the command line. Return 1 if a step fails, or 2 for wrong arguments."""
     match sys.argv[1:]:
         case [url]:
             client_id = "mobile"

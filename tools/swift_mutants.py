@@ -24,7 +24,7 @@ FIRST: Final = 1200
 
 
 def listed() -> list[Mutant]:
-    """Read the mutants."""
+    """Read the mutants of ``clients/swift/mutants.toml``."""
     return [Mutant(**given) for given in tomllib.loads((HERE / "mutants.toml").read_text("utf-8"))["mutant"]]
 
 
@@ -44,7 +44,7 @@ def outcome(copy: Path, *arguments: str, late: int = LATE) -> subprocess.Complet
 
 
 def path_of(copy: Path, file: str) -> Path:
-    """Return the path of a source file."""
+    """Return the path of a source file in ``copy``. ``file`` is relative to ``Sources/Baton``."""
     return copy / "Sources" / "Baton" / file
 
 

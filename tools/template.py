@@ -42,7 +42,7 @@ _Loader.add_multi_constructor("!", _long_form)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Parse a template."""
+    """Parse a CloudFormation template. Short tags become their long forms, such as ``{"Fn::Sub": ...}``."""
     template = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, with tags that only build dictionaries
     assert isinstance(template, dict)
     return template

@@ -205,7 +205,7 @@ def formats(old: Json, new: Json, versions: tuple[str, str]) -> Iterator[Finding
 
 
 def public_names(source: str) -> set[str]:
-    """Read ``__all__`` of a module without importing it."""
+    """Read ``__all__`` in the source text of a module. Return an empty set if ``__all__`` is missing."""
     for node in ast.parse(source).body:
         match node:
             case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
@@ -218,7 +218,7 @@ def public_names(source: str) -> set[str]:
 
 
 def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Return the public names that were removed."""
+    """Return the public names that were removed. ``old``, ``new``: the texts of ``chalicelib/baton/__init__.py``."""
     for name in sorted(public_names(old) - public_names(new)):
         yield Finding(
             state, "names", f"chalicelib.baton.{name} was removed", _READ_CHANGELOG + "replace it in your code"
@@ -270,7 +270,10 @@ def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
 
 
 def findings(root: Path, stage: str | None, read: Read | NoOldRelease) -> Iterator[Finding]:
-    """Return the findings of all comparisons. Raises ``UnknownStage``."""
+    """Return the findings of all comparisons. Raises ``UnknownStage``.
+
+    ``stage``: compare only this stage. ``None``: every stage. A ``NoOldRelease`` becomes a finding ``skipped``.
+    """
     try:
         yield from local_changes(manifest.differences(manifest.read(root), root))
     except manifest.NoManifest as problem:

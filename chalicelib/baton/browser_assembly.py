@@ -61,7 +61,7 @@ def bound_browsers(parts: Parts) -> BoundBrowsers:
 
 
 def browser_routes_of(parts: Parts, web: Web | None, admit: Admit) -> tuple[Route, ...]:
-    """List the routes of browsers."""
+    """List the routes of browsers and of the handover. ``web`` is ``None`` if there is no cookie client."""
     hand_over = HandOver(
         clock=parts.clock,
         entropy=parts.entropy,

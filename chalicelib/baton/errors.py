@@ -62,7 +62,7 @@ class Refusal(Exception):
 
 
 class InvalidRequest(Refusal):
-    """The request is invalid."""
+    """The base of the family ``invalid_request``. Raise a subclass: this class has no ``code``."""
 
     error = "invalid_request"
 
@@ -75,7 +75,7 @@ class Malformed(InvalidRequest):
 
 
 class BodyTooLarge(InvalidRequest):
-    """The body is larger than 64 KB."""
+    """The body is larger than 64 KB (65,536 bytes)."""
 
     status = 413
     code = "too_large"

@@ -66,7 +66,7 @@ class LateParts:
 
     @cached_property
     def credentials(self) -> "Credentials":
-        """The check of passwords."""
+        """The object that checks passwords, and reads which factors an account has."""
         from chalicelib.baton.factors.credentials import Credentials  # noqa: PLC0415 - cold start
 
         return Credentials(
@@ -116,7 +116,7 @@ class LateParts:
 
     @cached_property
     def revoke_tokens(self) -> "RevokeTokens":
-        """The revocation of refresh tokens of Apple."""
+        """The object that revokes Apple's refresh tokens of removed identities."""
         from chalicelib.baton.federation.apple import Apple  # noqa: PLC0415 - cold start
         from chalicelib.baton.federation.apple_tokens import RevokeTokens  # noqa: PLC0415 - cold start
         from chalicelib.baton.federation.providers import Providers  # noqa: PLC0415 - cold start

@@ -60,7 +60,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def credentials(self) -> "Credentials":
-        """The check of passwords."""
+        """The object that checks passwords, and reads which factors an account has."""
         return self.late.credentials
 
     @property

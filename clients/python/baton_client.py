@@ -162,8 +162,8 @@ class AnswerLost(_Unanswered):
     A repeated call could take effect twice. Check the outcome first, or send an `idempotency_key` with the call if the
     route supports it.
 
-    - `__cause__`: a `Refused`, if the server sent an error that leaves the outcome open (`retry` or `check_outcome`).
-    - `last`: describes this error, or what came instead of an answer, such as the page of a firewall.
+    - `__cause__`: a `Refused`, if the server sent an error with the action `retry` or `check_outcome`.
+    - `last`: describes the error of the server, or what came instead, such as the page of a firewall.
     """
 
     kind = "answer_lost"
@@ -655,7 +655,7 @@ class MemoryStorage:
         return self._record
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
-        """Replace the record by `change(record)`."""
+        """Replace the record by `change(record)`, and return the new record."""
         with self._lock:
             self._record = change(self._record)
             return self._record
@@ -673,12 +673,12 @@ class FileStorage:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self) -> Record:
-        """Read the record."""
+        """Read the record. Return an empty record if the file does not exist."""
         with self._locked():
             return self._load()
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
-        """Replace the record by `change(record)`."""
+        """Replace the record by `change(record)`, and return the new record."""
         with self._locked():
             before = self._load()
             after = change(before)
@@ -747,7 +747,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """Parse the body."""
+        """Parse the body as JSON, or raise `ValueError`."""
         return json_codec.loads(self.body)
 
     def members(self) -> Mapping[str, Any]:
@@ -1025,7 +1025,7 @@ def signature_fields(request: Request, signer: Signer, *, created: int, nonce: s
 
 
 def content_digest(body: bytes) -> str:
-    """Return the Content-Digest of a body (RFC 9530)."""
+    """Return the Content-Digest of a body, with SHA-256 (RFC 9530)."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
@@ -1518,7 +1518,7 @@ class BatonClient:
         return str(answer["grant"])
 
     def factors(self) -> dict[str, Any]:
-        """Read the second factors of the account."""
+        """Read the second factors of the account, and whether its logins need a second factor."""
         return dict(self._call("GET", "/me/factors", _with(second_factor=str)))
 
     # Identities
@@ -1606,7 +1606,7 @@ class BatonClient:
         return dict(answer["options"])
 
     def me(self) -> dict[str, Any]:
-        """Read the account and this device."""
+        """Read the account and this login, such as `email`, `roles` and `acr`."""
         return dict(self._call("GET", "/me", _with(device_id=str)))
 
     def devices(self) -> list[dict[str, Any]]:

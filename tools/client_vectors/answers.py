@@ -19,6 +19,6 @@ def answer(status: int, members: object = None, /, text: str | None = None, **he
 
 
 def refusal(status: int, error: str, code: str, action: str, retry_after: int = 0, **members: object) -> dict[str, Any]:
-    """Make a refusal of Baton."""
+    """Make the answer of a refusal. ``retry_after`` is in seconds: 0 omits the field. ``members`` extend the body."""
     shown = {"error": error, "code": code, "action": action, "request_id": REQUEST_ID, **members}
     return answer(status, shown, retry_after=str(retry_after) if retry_after else "")

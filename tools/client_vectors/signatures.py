@@ -46,7 +46,7 @@ def thumbprint(jwk: Mapping[str, str]) -> str:
 
 
 def digest(body: bytes) -> str:
-    """Return the Content-Digest of a body (RFC 9530)."""
+    """Return the value of the field Content-Digest for a body, with SHA-256 (RFC 9530)."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 

@@ -76,7 +76,7 @@ def emulated(port: int = 0) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until interrupted."""
+    """Serve the emulated AWS until interrupted. The first argument, if any, is the port: the default is 5000."""
     # moto does not support backup plans, and warns about each plan twice.
     logging.getLogger("moto").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Tried to parse AWS::Backup")

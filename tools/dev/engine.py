@@ -161,7 +161,7 @@ def serve(port: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until interrupted."""
+    """Serve the embedded database until interrupted, on the port in ``arguments``, by default 8002."""
     serve(read_port(arguments[0]) if arguments else 8002)
     return 0
 

@@ -192,12 +192,12 @@ class Environment:
         raise InvocationFailed(f"no answer\n{self.log()}")
 
     def log(self) -> str:
-        """Return the output of the function so far."""
+        """Return the text that the process has written to stdout and stderr so far."""
         self._log.flush()
         return Path(f"/proc/self/fd/{self._log.fileno()}").read_text("utf-8", errors="replace")
 
     def end(self) -> None:
-        """End the process, and store its usage."""
+        """Kill the process, and store its CPU time in ``usage``. A second call does nothing."""
         if self.usage is None:
             if self._process.returncode is None:
                 self._process.kill()

@@ -55,7 +55,7 @@ class DevelopmentProvider:
 
     @property
     def row(self) -> "Provider":
-        """The row of the provider."""
+        """The row of the provider in the current ``providers.toml``, or its default row without this file."""
         return self.signs.provider
 
     @property

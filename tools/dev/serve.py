@@ -233,7 +233,7 @@ def _next(running: Development) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until interrupted."""
+    """Serve Baton on this machine until interrupted, for ``make dev``. Return 1 if the server cannot start."""
     port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
     host = read_host(os.environ.get("HOST") or THIS_MACHINE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

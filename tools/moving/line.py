@@ -34,13 +34,13 @@ class Refused(Struct, frozen=True):
 
 
 class PasswordMember(Struct, forbid_unknown_fields=True):
-    """The hash of the password."""
+    """The password of an account: its hash, in a form of docs/baton/moving.md."""
 
     hash: str
 
 
 class TotpMember(Struct, forbid_unknown_fields=True):
-    """An authenticator app: its secret in base32."""
+    """An authenticator app: its secret in base32, and the period of a code in seconds."""
 
     secret: str
     digits: int = TOTP_DIGITS

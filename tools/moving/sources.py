@@ -32,7 +32,10 @@ class BadFile(ValueError):
 
 
 def read_records(file: Path, source: str, parameters: FirebaseParameters | None) -> Iterator[Record]:
-    """Yield the accounts of a file. Raises ``BadFile``."""
+    """Yield the accounts in an export of the system ``source``. Only ``firebase`` needs ``parameters``.
+
+    Raises ``BadFile``.
+    """
     records = _firebase(file, parameters) if source == "firebase" else SOURCES[source](file)
     read = 0
     try:

@@ -86,7 +86,7 @@ class LoginRequest(Struct, frozen=True):
         return min(absolute_s, WEB_LOGIN_S) if short else absolute_s
 
     def lineage(self, lineage_id: LineageId, *, epoch: int, assurance: Assurance, now: int) -> Lineage:
-        """Return the new lineage, at generation 0."""
+        """Return the new lineage of this request, at generation 0. Nothing is stored."""
         mechanism = self.client.mechanism
         return Lineage(
             id=lineage_id,

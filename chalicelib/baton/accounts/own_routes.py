@@ -16,7 +16,7 @@ class LogoutShape(Body):
 
 
 class Devices(msgspec.Struct):
-    """The logins of the account, the newest first."""
+    """The active and the ended logins of the account, the newest first."""
 
     devices: list[ListedDevice]
 

@@ -62,7 +62,7 @@ class AtProviders(Protocol):
 
 
 class EmailStatus(Protocol):
-    """Whether mails to an address are sent."""
+    """Whether Baton still sends mail to an address."""
 
     def __call__(self, email_index: EmailIndex, *, now: int) -> Literal["ok", "bouncing"]:
         """Return ``bouncing`` if Baton sends no mail to the address: a mail bounced or was reported as spam."""

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, Refusal
 
 
 class InvalidEmail(InvalidRequest):
-    """Baton does not accept this e-mail address."""
+    """The address is not valid, the account already has this address, or the account has no e-mail address."""
 
     status = 422
     code = "invalid_email"
@@ -38,7 +38,7 @@ class VerificationRequired(Refusal):
 
 
 class AccountExists(Refusal):
-    """The e-mail address belongs to an account."""
+    """The e-mail address belongs to an account, or an account keeps it as an old address."""
 
     status = 409
     error = code = "account_exists"

@@ -47,7 +47,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     change_password: ChangePassword,
     end_device: EndDevice,
 ) -> tuple[Route, ...]:
-    """List the routes of accounts."""
+    """List the routes for registration, login, deletion, a new password and the end of a device."""
 
     def enter(message: Message, entry: Registration) -> Answer:
         tokens = register(

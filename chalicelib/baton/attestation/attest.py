@@ -20,7 +20,7 @@ from chalicelib.baton.tokens.refusals import AttestationRequired, UnauthorizedCl
 
 
 class IssueChallenge(Struct, frozen=True, kw_only=True):
-    """Issue a challenge. Nothing is stored."""
+    """Issue a challenge for evidence. Nothing is stored."""
 
     clock: Clock
     entropy: Entropy
@@ -41,7 +41,7 @@ class IssueChallenge(Struct, frozen=True, kw_only=True):
 
 
 class AttestLogin(Struct, frozen=True, kw_only=True):
-    """Attest a live login, or renew its evidence."""
+    """Attest the caller's login, or renew its evidence."""
 
     clock: Clock
     clients: Clients

@@ -36,7 +36,7 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> Non
 
 
 def check_time(certificate: x509.Certificate, *, now: int) -> None:
-    """Refuse a certificate that is not valid now."""
+    """Refuse a certificate that is not valid now. Both limits have a tolerance of ``CLOCK_S`` seconds."""
     begins_at, ends_at = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     valid = begins_at - CLOCK_S <= now <= ends_at + CLOCK_S
     require(valid, "chain", "a certificate is not valid at this time")

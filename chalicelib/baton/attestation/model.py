@@ -101,7 +101,7 @@ class RevokedList(Struct, frozen=True):
 
 
 def is_of_apple(attestation: Attestation) -> bool:
-    """Check whether an attestation is App Attest."""
+    """Check whether an attestation is from App Attest, also for an app in development."""
     return attestation in {Attestation.APP, Attestation.APP_IN_DEVELOPMENT}
 
 

@@ -22,7 +22,7 @@ class Anchors(Struct, frozen=True):
 
 
 class FetchList(Protocol):
-    """Fetch a document over HTTPS."""
+    """Fetch the list of revoked certificates over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
         """Return the bytes of the document. Any other type means that there is no usable answer."""
@@ -75,4 +75,4 @@ class Attestations(Protocol):
         """Return the operator's switches (`model.Switches`), encrypted, or an empty text if none was ever set."""
 
     def replace_switches(self, sealed: str) -> None:
-        """Replace the operator's switches."""
+        """Replace all of the operator's switches by ``sealed``: `model.Switches`, encrypted."""

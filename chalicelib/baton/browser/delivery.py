@@ -145,7 +145,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
 
 
 def web_login(token: Token, ring: Ring, entropy: Entropy, *, expires_in: int, remembered: bool, now: int) -> WebLogin:
-    """Describe a login, with a new CSRF token."""
+    """Return the description of the login of ``token``, with a new CSRF token. A negative ``expires_in`` becomes 0."""
     return WebLogin(
         account_id=token.account,
         device_id=token.lineage,

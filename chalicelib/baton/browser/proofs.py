@@ -30,7 +30,7 @@ class BrowserProof(Struct, frozen=True):
     signature: bytes
 
     def is_by(self, key: PublicKey) -> bool:
-        """Verify the signature."""
+        """Check whether ``key`` signed this JWT."""
         return key.verifies(self.signature, self.signed)
 
 

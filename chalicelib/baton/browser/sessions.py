@@ -70,7 +70,7 @@ class LiveSession(Struct, frozen=True):
 
 
 class WebSessions(Struct, frozen=True, kw_only=True):
-    """Check the logins of browsers."""
+    """Check the logins of browsers, store their use, and make their cookies."""
 
     clock: Clock
     entropy: Entropy
@@ -208,7 +208,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return self.bound.offer(account_state.account, lineage, client, credentials_version=version)
 
     def csrf_token(self, call: CookieCall) -> str:
-        """Make a CSRF token of this session."""
+        """Make a CSRF token of this session, or an empty text if the ring does not have its root secret."""
         token = call.proved.token
         return csrf_token(token.account, token.lineage, call.proved.ring, self.entropy)
 

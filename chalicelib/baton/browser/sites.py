@@ -50,7 +50,7 @@ def judge_site(message: Message, origins: Collection[str], *, changes: bool) -> 
 
 
 def own_origins(authorities: Collection[str], *, development: bool) -> frozenset[str]:
-    """Return the origins of the API's own pages."""
+    """Return the origins of the API's own pages. Authorities with ``*`` are left out. ``development`` adds http."""
     hosts = [authority for authority in authorities if not authority.startswith("*")]
     schemes = ("https", "http") if development else ("https",)
     return frozenset(f"{scheme}://{host}" for scheme in schemes for host in hosts)

@@ -28,7 +28,7 @@ _ANSWER = re.compile(rb"(?:[0-9A-Fa-f]{35}:[0-9]{1,12}(?:\r?\n|\Z))+")
 
 
 class BreachCheck(Struct, frozen=True, kw_only=True):
-    """Refuse passwords that leaked."""
+    """Refuse passwords that leaked. If the service gives no usable answer in time, accept the password."""
 
     fetch: Fetch
     log: Log

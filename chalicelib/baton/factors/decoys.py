@@ -62,7 +62,7 @@ class Decoys(Struct, frozen=True):
 
 
 def read_decoys(words: tuple[str, ...]) -> Decoys:
-    """Read the rows of the setting. Raises ``DecoyProblem``."""
+    """Read the rows of ``BATON_DECOYS``. Raises ``DecoyProblem`` for an invalid row, or for over 100 percent in all."""
     if not words:
         return Decoys()
     from chalicelib.baton.factors.hashes.kinds import decoy_of  # noqa: PLC0415 - cold start: only with this setting

@@ -165,7 +165,7 @@ class EnrolTotp(Struct, frozen=True):
         return factors.totp is None
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors with the app."""
+        """Return the factors with the app, with ``on`` true, and with the new recovery codes if there are any."""
         return replace(factors, on=True, totp=self.totp, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
@@ -184,7 +184,7 @@ class RemoveTotp(Struct, frozen=True):
         return factors.totp is not None and factors.totp.sealed == self.totp.sealed
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors without the app."""
+        """Return the factors without the app, and with ``on`` false if ``last``."""
         return replace(factors, on=factors.on and not self.last, totp=None)
 
     def is_in(self, factors: SecondFactors) -> bool:
@@ -207,7 +207,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
         return replace(factors, recovery=self.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether these codes are stored."""
+        """Check whether these codes are stored, and all of the codes are still unused."""
         return factors.recovery == self.recovery
 
 
@@ -225,7 +225,7 @@ class SwitchSecondFactor(Struct, frozen=True):
         return factors.on is not self.on
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors after the switch."""
+        """Return the factors with the new value of ``on``, and the new recovery codes if there are any."""
         return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
 
     def is_in(self, factors: SecondFactors) -> bool:
@@ -247,7 +247,7 @@ class AddPasskey(Struct, frozen=True):
         return len(factors.passkeys) < PASSKEYS_MAX and self.passkey.id not in factors.passkeys
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors with the passkey."""
+        """Return the factors with the passkey, and the new recovery codes if there are any."""
         passkeys = {**factors.passkeys, self.passkey.id: self.passkey}
         return replace(factors, passkeys=passkeys, recovery=self.recovery or factors.recovery)
 
@@ -269,7 +269,7 @@ class RemovePasskey(Struct, frozen=True):
         return self.passkey.id in factors.passkeys
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return the factors without the passkey."""
+        """Return the factors without the passkey, and with ``on`` false if ``last``."""
         passkeys = {one: passkey for one, passkey in factors.passkeys.items() if one != self.passkey.id}
         return replace(factors, on=factors.on and not self.last, passkeys=passkeys)
 
@@ -289,7 +289,7 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def changes(self) -> bool:
-        """Check whether anything changes."""
+        """Check whether the use changes the stored passkey."""
         return self.after != self.passkey
 
     @property
@@ -327,11 +327,11 @@ class RemoveAll(Struct, frozen=True):
         return {passkey.id for passkey in self.passkeys} == factors.passkeys.keys()
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
-        """Return ``SecondFactors`` without a factor."""
+        """Return the factors without the app, the recovery codes and the passkeys, and with ``on`` false."""
         return replace(factors, on=False, totp=None, recovery=None, passkeys={})
 
     def is_in(self, factors: SecondFactors) -> bool:
-        """Check whether no factor is left."""
+        """Check whether no app, recovery codes or passkeys are left, and ``on`` is false."""
         return not (factors.on or factors.totp or factors.recovery or factors.passkeys)
 
 

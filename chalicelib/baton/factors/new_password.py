@@ -11,7 +11,7 @@ from chalicelib.baton.factors.breach import BreachCheck
 
 
 class NewPassword(Struct, frozen=True, kw_only=True):
-    """Refuse weak and breached passwords."""
+    """The checks that refuse a new password if it is weak or breached."""
 
     characters_min: int
     """The minimum length, in code points."""

@@ -85,7 +85,7 @@ class PasskeyOptions(Struct, frozen=True, kw_only=True):
 
 
 class Challenges(Struct, frozen=True, kw_only=True):
-    """Make and open challenges."""
+    """Make and open the challenges of WebAuthn ceremonies."""
 
     entropy: Entropy
     key_ring: KeyRing

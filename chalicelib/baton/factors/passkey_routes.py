@@ -46,7 +46,7 @@ class RenamePasskeyShape(Body):
 
 
 def routes(passkeys: ManagePasskeys) -> tuple[Route, ...]:
-    """List the routes of passkeys."""
+    """List the routes of ``/me/passkeys``. The routes to log in with a passkey are not included."""
 
     def options(caller: Caller) -> Answer:
         return Answer(200, passkeys.options(caller))

@@ -35,7 +35,7 @@ _KNOWS = frozenset({"pwd", "fed"})
 
 
 class NewPasskey(Struct, frozen=True):
-    """A passkey that was added."""
+    """A passkey that was added. ``id`` is its id in Baton, not the WebAuthn credential id."""
 
     id: str
     name: str

@@ -19,8 +19,9 @@ class RestoreKey(Struct, frozen=True):
 
 
 def without_login(restore: Mapping[str, RestoreKey], devices: Collection[str | None]) -> tuple[str, ...]:
-    """Return the key ids of the devices that have a restore key, but no login in the account state.
+    """Return the key ids of the devices that have a restore key, but no live or ended login in the account state.
 
-    ``restore`` has each restore key under the key id of its device. ``devices`` are the key ids of the logins.
+    ``restore`` has each restore key under the key id of its device. ``devices`` are the key ids of all logins in the
+    account state, also of ended logins.
     """
     return tuple(sorted(restore.keys() - set(devices)))

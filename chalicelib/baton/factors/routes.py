@@ -69,7 +69,7 @@ class SwitchShape(Body):
 
 
 def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route, ...]:
-    """List the routes of factors."""
+    """List the routes of step-up, the authenticator app, recovery codes and the second-factor switch."""
 
     def issue_grant(caller: Caller, body: StepUpShape) -> Answer:
         presented = PresentedIdentity(body.identity.provider, body.identity.id_token) if body.identity else None

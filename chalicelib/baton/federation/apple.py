@@ -63,7 +63,7 @@ class AppleClient(Struct, frozen=True, kw_only=True):
     audience: str
 
     def secret(self, *, now: int) -> str:
-        """Return a client secret of five minutes."""
+        """Return a new client secret: a JWT for Apple that expires five minutes after ``now``."""
         head = {"alg": "ES256", "kid": self.key.kid}
         claims = {
             "iss": self.team_id,

@@ -161,7 +161,10 @@ def verified_claims(unread: Unread, provider: Provider, keys: KeySet) -> dict[st
 
 
 def check_times(claims: dict[str, Any], *, now: int) -> None:
-    """Check expiry and time of issue. Raises ``IdTokenRefused``."""
+    """Check that ``exp`` is at most a minute before ``now``, and ``iat`` at most ten minutes before or after.
+
+    Raises ``IdTokenRefused``, also for a missing claim.
+    """
     expires_at, issued_at = claims.get("exp"), claims.get("iat")
     # `type`: True is an int too.
     _require(type(expires_at) is int and now <= expires_at + EXPIRY_LEEWAY_S, "exp", "expired, or no whole number")

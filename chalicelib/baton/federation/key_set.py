@@ -60,7 +60,7 @@ class KeySet(Struct, frozen=True):
 
 
 def read_key_set(encoded: bytes) -> KeySet:
-    """Read a key set. Raises ``ValueError``."""
+    """Parse the JSON text of a key set. Raises ``ValueError``. The members of each key are not checked."""
     if len(encoded) > KEY_SET_BYTES_MAX:
         raise ValueError("the key set is too large")
     keys = read_object(encoded).get("keys")

@@ -60,7 +60,7 @@ class Link(Struct, frozen=True):
 
 
 class ManageIdentities(Struct, frozen=True, kw_only=True):
-    """Show and change the identities of a caller."""
+    """Show, link and unlink the identities of a caller at identity providers."""
 
     clock: Clock
     entropy: Entropy
@@ -74,7 +74,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     record: Record
 
     def show(self, caller: Caller) -> ShownIdentities:
-        """Show the identities, the oldest first."""
+        """Return the identities of the caller's account, in the order in which they were linked."""
         user = self._user(caller)
         linked = sorted(user.identities.items(), key=lambda one: (one[1].linked_at, one[0]))
         shown = tuple(self._shown(code, one) for code, one in linked)

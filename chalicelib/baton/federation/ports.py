@@ -29,7 +29,7 @@ class Identities(Protocol):
     """
 
     def get(self, index: str) -> Identity | None:
-        """Return an identity, or ``None``."""
+        """Return the identity with this index, or ``None``."""
 
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity

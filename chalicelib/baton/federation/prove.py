@@ -28,7 +28,7 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
     limits: bool = True
 
     def provider(self, name: str, *, pointer: str = "/provider") -> Provider:
-        """Return the provider with this name. Raises ``Malformed``."""
+        """Return the provider with this name. If it is unknown, raises ``Malformed`` with this ``pointer``."""
         provider = self.providers.get(name)
         if provider is None:
             raise errors.Malformed(

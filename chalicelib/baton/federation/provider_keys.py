@@ -25,7 +25,7 @@ from chalicelib.baton.keys.ring import NONCE_BYTES, CannotDecrypt
 
 
 class FetchKeys(Protocol):
-    """Fetch a document over HTTPS."""
+    """Fetch the document with the keys of a provider over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
         """Return the bytes of the document, or an object of another type if there is no answer."""

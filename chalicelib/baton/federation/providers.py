@@ -89,7 +89,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 
 class Providers(Struct, frozen=True):
-    """The providers, by name."""
+    """The identity providers of the deployment, by name."""
 
     by_name: Mapping[str, Provider] = {}
 

@@ -11,7 +11,7 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 def routes(*, log_in: LogInFederated, manage: ManageIdentities, take_notice: TakeNotice) -> tuple[Route, ...]:
-    """List the routes of federation."""
+    """List the routes of federation: login with an identity, linked identities, and Apple's notices."""
 
     def enter(message: Message, body: FederatedLoginShape) -> Answer:
         entered = log_in(

@@ -48,7 +48,7 @@ class Jobs(Struct, frozen=True, kw_only=True):
     """Answer a request of an operator."""
 
     def run(self, event: CloudWatchEvent, job: Callable[[], object]) -> None:
-        """Run a job for a scheduled event."""
+        """Run a job, with the id of the event in its log lines. An exception is logged and raised again."""
         as_job(self.dispatch, lambda _: job())(event)
 
 
@@ -110,7 +110,7 @@ def _jobs() -> Jobs:
 @_by_hand
 @blueprint.schedule(Rate(1, unit=Rate.DAYS))
 def rotate_keys(event: CloudWatchEvent) -> None:
-    """Rotate the keys that are due."""
+    """Rotate the signing key and the root secret of the key ring, each only if it is due."""
     jobs = _jobs()
     jobs.run(event, jobs.rotate_keys)
 

@@ -44,7 +44,7 @@ def routes(  # noqa: PLR0913 - what the documents describe
     region: str,
     narrows: bool = False,
 ) -> tuple[Route, ...]:
-    """List the public routes."""
+    """List the public routes, each for GET and HEAD. ``narrows``: the metadata has the grant type of RFC 8693."""
     issuer = names.issuer
 
     def time(_: Message) -> Answer:

@@ -13,7 +13,7 @@ from chalicelib.baton.tokens.call import SAFE_METHODS
 
 
 def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
-    """Register Baton's own routes."""
+    """Register these routes with Chalice, and make their views immediately."""
     for route in routes:
         app.route(route.path, methods=[route.method], name=route.view.__name__)(views.make(route.view, route))
 

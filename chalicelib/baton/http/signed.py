@@ -37,7 +37,7 @@ _SERVER_ERROR = 500
 
 
 class Nothing(Struct, forbid_unknown_fields=True):
-    """No body, or the body ``{}``."""
+    """The body that a signed route without a body shape accepts: none, or ``{}``."""
 
 
 class Web:

@@ -251,7 +251,7 @@ def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
 
 
 def hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
-    """Derive a key (HKDF with SHA-256, RFC 5869)."""
+    """Derive a key of ``length`` bytes for one purpose (HKDF-SHA256 without salt, RFC 5869). The key is not cached."""
     return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
 
 
@@ -277,7 +277,7 @@ def _private_key(private: Secret) -> EllipticCurvePrivateKey:
 
 @lru_cache(maxsize=32)
 def public_key_of(private: Secret) -> PublicKey:
-    """Compute the public key of a scalar."""
+    """Return the public key of a P-256 private key (a scalar of 32 bytes). The result is cached."""
     # From the coordinates: importing `serialization` of cryptography would add 5 ms or more to each cold start.
     point = _private_key(private).public_key().public_numbers()
     return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

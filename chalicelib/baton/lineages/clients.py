@@ -125,7 +125,7 @@ class Clients:
         return iter(self._by_id.values())
 
     def get(self, client_id: str) -> Client | None:
-        """Find a client by its ``client_id``."""
+        """Find a client by its ``client_id``. Retired clients are found too."""
         return self._by_id.get(client_id)
 
     def of(self, code: int) -> Client | None:

@@ -56,7 +56,7 @@ class Resource(Struct, frozen=True):
 
 
 class Resources(Struct, frozen=True):
-    """The servers, by name."""
+    """The servers for which a token can be narrowed, by name."""
 
     by_name: Mapping[str, Resource] = {}
 

@@ -65,7 +65,7 @@ class MailFlows(Struct, frozen=True, kw_only=True):
         return LoginCodesByMail(start=self._start, ephemeral=self.ephemeral, log=self.log) if self.enabled else None
 
     def routes(self) -> tuple[Route, ...]:
-        """List the routes of mail."""
+        """List the routes of mail. The list does not depend on ``enabled``."""
         clock, key_ring, users, start, codes = self.clock, self.key_ring, self.users, self._start, self._codes
         read_link = ReadMailLink(key_ring=key_ring)
         of_codes = routes(

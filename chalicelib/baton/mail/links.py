@@ -27,7 +27,7 @@ _OF_UNPROVED = frozenset({"verify", "login"})
 
 
 class MailLinks(Struct, frozen=True, kw_only=True):
-    """Write the links of a mail."""
+    """Make the links of a mail. If ``link_host`` is empty, a code has no link."""
 
     issuer: str
     link_host: str

@@ -36,7 +36,7 @@ _TRIES_OF_DEVICES_MAX = MAIL_SESSIONS_PER_ACCOUNT_MAX * MAIL_CODE_TRIES_MAX
 
 
 class LoginCodesByMail(Struct, frozen=True, kw_only=True):
-    """Send and check the codes."""
+    """Send and check the mail codes of logins. Implements ``accounts.ports.LoginCodes``."""
 
     start: StartMailSession
     ephemeral: RateLimits

@@ -58,7 +58,7 @@ class PendingOrders:
         self._orders.append(order)
 
     def work_off(self, deliver: Callable[[str], None]) -> None:
-        """Deliver each order once."""
+        """Remove and deliver each order, the oldest first. After an exception, the later orders stay in the queue."""
         while self._orders:
             deliver(self._orders.popleft())
 

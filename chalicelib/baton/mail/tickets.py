@@ -64,7 +64,7 @@ class MailSession(Ticket, frozen=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the code expires, in seconds."""
+        """Return when the code expires, in seconds since the epoch."""
         return self.issued_at + (MAIL_RESET_S if self.use == "reset" else self.purpose.life_s)
 
 
@@ -86,7 +86,7 @@ class MailLink(Ticket, frozen=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the link expires, in seconds."""
+        """Return when the link expires, in seconds since the epoch."""
         return self.issued_at + LINK_LIVES_S[self.use]
 
 

@@ -49,7 +49,7 @@ class WrongKey(InvalidSignature):
 
 
 class InvalidDigest(Refusal):
-    """``Content-Digest`` does not match the body (RFC 9530)."""
+    """``Content-Digest`` (RFC 9530) does not match the body, or has no valid sha-256 or sha-512 digest."""
 
     error = code = "invalid_digest"
     detail = "`Content-Digest` does not match the body. Send the sha-256 or sha-512 of the exact bytes."

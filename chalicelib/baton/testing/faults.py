@@ -48,7 +48,7 @@ class Faults:
         self._left, self._when, self._verb = next, when, verb
 
     def around(self, storage: Storage) -> Storage:
-        """Return the storage, with these faults."""
+        """Return a copy of the storage. Calls of the stores in ``STORES`` fail while `fail` has planned faults."""
         stores = {name: getattr(storage, name) for name in STORES}
         for store in stores.values():
             self._verbs.update(name for name in dir(store) if name[0] != "_" and callable(getattr(store, name)))

@@ -49,7 +49,7 @@ class GatewayResponse:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Return the first header field with this name."""
+        """Return the value of the first header field with this name. The case of ``name`` does not matter."""
         return next((value for given, value in self.headers if given.lower() == name.lower()), None)
 
 
@@ -62,7 +62,7 @@ class LambdaContext:
     memory_limit_in_mb: int = 1024
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the remaining time in milliseconds."""
+        """Return the time that is left for the request. It is always 15 seconds."""
         return 15_000
 
 

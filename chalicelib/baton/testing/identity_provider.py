@@ -44,7 +44,7 @@ class IdentityProvider:
 
     @property
     def key(self) -> Key:
-        """The newest key."""
+        """The newest private key, which signs the next tokens."""
         return self._keys[self.kid]
 
     @property
@@ -59,11 +59,11 @@ class IdentityProvider:
         self._keys = {**(self._keys if keep else {}), secrets.token_hex(8): key}
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Return the key set."""
+        """Return the public keys as a JWK Set (RFC 7517), even during an outage."""
         return {"keys": [self.jwk(kid) for kid in self._keys]}
 
     def jwk(self, kid: str) -> dict[str, str]:
-        """Return the public part of a key."""
+        """Return the public part of the key with this id, as a JWK. Raises ``KeyError`` for an unknown id."""
         key, names = self._keys[kid], {"kid": kid, "use": "sig", "alg": self.algorithm}
         if isinstance(key, RSAPrivateKey):
             numbers = key.public_key().public_numbers()
@@ -92,7 +92,7 @@ class IdentityProvider:
         return {name: value for name, value in claims.items() if value is not None}
 
     def token(self, sub: str, nonce: str, client_id: str = "mobile", /, **changed: Any) -> str:  # noqa: ANN401 - claims
-        """Return an id_token."""
+        """Return an id_token, signed with the newest key. ``changed`` changes the claims as in `claims`."""
         return self.sign(self.claims(sub, nonce, client_id, **changed))
 
     def sign(self, claims: Mapping[str, Any] | bytes, **head: Any) -> str:  # noqa: ANN401 - members of the head

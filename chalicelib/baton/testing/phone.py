@@ -129,23 +129,23 @@ class Phone:
         return str(self._session.tokens["device_id"])
 
     def get(self, path: str, **named: Any) -> Reply:  # noqa: ANN401 - those of ``request``
-        """Send a GET request."""
+        """Send a GET request, with the named arguments of ``request``."""
         return self.request("GET", path, **named)
 
     def post(self, path: str, **named: Any) -> Reply:  # noqa: ANN401 - the same
-        """Send a POST request."""
+        """Send a POST request, with the named arguments of ``request``."""
         return self.request("POST", path, **named)
 
     def put(self, path: str, **named: Any) -> Reply:  # noqa: ANN401 - the same
-        """Send a PUT request."""
+        """Send a PUT request, with the named arguments of ``request``."""
         return self.request("PUT", path, **named)
 
     def patch(self, path: str, **named: Any) -> Reply:  # noqa: ANN401 - the same
-        """Send a PATCH request."""
+        """Send a PATCH request, with the named arguments of ``request``."""
         return self.request("PATCH", path, **named)
 
     def delete(self, path: str, **named: Any) -> Reply:  # noqa: ANN401 - the same
-        """Send a DELETE request."""
+        """Send a DELETE request, with the named arguments of ``request``."""
         return self.request("DELETE", path, **named)
 
     def request(

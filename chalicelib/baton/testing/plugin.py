@@ -14,7 +14,7 @@ MARKERS: Final = ("guarantee(*numbers): the guarantees of Baton's README that a 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register ``MARKERS`` with pytest."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
 

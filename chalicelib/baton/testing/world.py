@@ -195,7 +195,7 @@ class World:
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
     def close(self) -> None:
-        """End moto, if it runs."""
+        """End moto, if this world started it."""
         self._after.close()
 
     def __enter__(self) -> Self:

@@ -53,7 +53,7 @@ class TokenRequest(Struct, frozen=True):
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
-    """Renew a login with its token."""
+    """Renew a login: issue its next tokens for a token of kind ``REFRESH`` or ``BOTH``."""
 
     clock: Clock
     entropy: Entropy

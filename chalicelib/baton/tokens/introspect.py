@@ -22,7 +22,7 @@ from chalicelib.baton.tokens.token import Kind, Names, Token
 
 
 class Introspect(Struct, frozen=True, kw_only=True):
-    """Introspect a token (RFC 7662)."""
+    """Return the facts of an active token to a resource server (RFC 7662)."""
 
     clock: Clock
     proof: RequestVerifier

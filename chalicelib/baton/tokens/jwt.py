@@ -129,7 +129,7 @@ def _header(kid: str) -> str:
 
 
 def binding_claim(token: Token) -> Binds | UnsetType:
-    """Return the claim ``cnf`` of a token."""
+    """Return the claim ``cnf`` of a token. ``UNSET``: the token is unbound."""
     if token.key is not None:
         return Binds(jkt=token.key.keyid, jwk=token.key.to_jwk())
     return Binds(kid=token.lineage) if isinstance(token.binding, SecretBinding) else UNSET

@@ -145,7 +145,7 @@ class UnsupportedResponseType(Refusal):
 
 
 class UnsupportedGrantType(Refusal):
-    """The server does not offer this grant type."""
+    """The server does not offer the ``grant_type`` of the request (RFC 6749 5.2)."""
 
     error = code = "unsupported_grant_type"
     detail = "This grant type is not supported. Send grant_type=refresh_token."

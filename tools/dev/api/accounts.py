@@ -55,7 +55,7 @@ class DevAccounts:
         return as_json({"accounts": self.listed(request.parameters("q").get("q", "").strip())})
 
     def show(self, request: DevRequest) -> GatewayResponse:
-        """Show one account, with its activity."""
+        """Show the account with the id in the path, with its newest 50 events. An unknown id raises ``DevRefusal``."""
         request.parameters()
         self._baton()
         account = request.path[1]

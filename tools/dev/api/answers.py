@@ -118,7 +118,7 @@ def string(members: Mapping[str, Any], name: str, *, most: int = 8192) -> str:
 
 
 def as_json(value: object, status: int = 200, media_type: str = "application/json") -> GatewayResponse:
-    """Return an answer with a JSON body."""
+    """Return an answer with ``value`` as its JSON body. An object that JSON lacks becomes its ``str``."""
     body = json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
     return GatewayResponse(status, (("Content-Type", media_type), *NO_STORE), body)
 

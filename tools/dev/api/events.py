@@ -30,7 +30,7 @@ class Source(Protocol):
     """
 
     def members(self) -> dict[str, Any]:
-        """Return the members."""
+        """Return the members of the event, without its number, time and kind."""
 
 
 class Given(Struct, frozen=True, gc=False):
@@ -57,7 +57,7 @@ class Kept(Struct, frozen=True, gc=False):
 
 
 class Events:
-    """The events, with numbers that rise by 1."""
+    """The last 2,000 events, and their streams. The first event has number 1. The numbers rise by 1."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Begin without an event. ``clock`` is the clock of the server."""
@@ -90,7 +90,7 @@ class Events:
             self._events.clear()
 
     def close(self) -> None:
-        """End the streams."""
+        """End the streams, after their remaining events. A stream that is opened later ends in the same way."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -78,7 +78,7 @@ class Match(Struct, frozen=True):
 
 
 class Fault(Struct, frozen=True):
-    """A planned fault."""
+    """A planned fault. ``name`` is a key of ``KINDS``. ``ms`` and ``seconds`` are 0 if this kind does not take them."""
 
     id: str
     name: str

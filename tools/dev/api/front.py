@@ -80,7 +80,7 @@ class Front:
         return self._gateway._match(path.removeprefix(f"/{self._gateway.stage}"))[0]
 
     def routes(self) -> frozenset[str]:
-        """Return every route, such as ``POST /login``."""
+        """Return every route of the gateway, such as ``POST /login``, but none with the method HEAD or OPTIONS."""
         return frozenset(
             f"{method} {template}"
             for template, methods in self._gateway._routes.items()

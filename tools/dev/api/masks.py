@@ -118,7 +118,7 @@ def _text(name: str, value: str) -> str:
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Return header fields without their secrets."""
+    """Return each header field as a pair of name and value. Secrets are masked, and no field is left out."""
     return [[name, _field(name.lower(), value)] for name, value in headers]
 
 

@@ -28,7 +28,7 @@ class ProviderRoutes:
 
     @property
     def routes(self) -> Mapping[str, Callable[[DevRequest], GatewayResponse]]:
-        """The routes, by method and path."""
+        """The function of each route, by its method and its path after ``/_dev/``, such as ``GET providers``."""
         return {
             "GET providers": self._listed,
             "GET providers/{}/jwks": self._jwks,

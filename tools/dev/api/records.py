@@ -23,7 +23,7 @@ _NOTHING: Final = Noted()
 
 
 class Sent(Struct, frozen=True, gc=False):
-    """A request as it arrived."""
+    """A request as it arrived, unmasked. ``target``: path and query. ``source``: the IP address of the sender."""
 
     method: str
     target: str
@@ -95,7 +95,7 @@ class Record(Struct, gc=False):
 
 
 def worked_out(facts: Facts, authorities: Callable[[], frozenset[str]]) -> Shown:
-    """Return a request without its secrets."""
+    """Return a request and its answer without their secrets. ``authorities`` returns the hosts that Baton accepts."""
     sent, response, seen = facts.sent, facts.response, facts.seen
     request_body = masked_body(sent.body, _field(sent.headers, "content-type"))
     answer_body = (

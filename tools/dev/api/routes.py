@@ -76,7 +76,10 @@ class DevApi:
         }
 
     def answer(self, request: DevRequest) -> Answer:
-        """Answer a request that ``guards.check`` accepted. Raises ``DevRefusal``."""
+        """Answer a request that ``guards.check`` accepted.
+
+        Raises ``DevRefusal`` if no route matches, or if the route refuses the request.
+        """
         return routed(self._routes, request)
 
     def mailed(self, to: str, subject: str) -> None:

@@ -22,7 +22,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class EngineCall(Struct, gc=False):
-    """One call to an AWS service."""
+    """One call to an AWS service. ``verdict``: ``held`` or ``failed`` (its condition), ``done``, or what went wrong."""
 
     service: str
     operation: str

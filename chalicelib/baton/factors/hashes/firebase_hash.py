@@ -48,7 +48,7 @@ class Firebase(Struct, frozen=True):
 
 
 def derive(password: bytes, salt: bytes, signer_key: bytes, cost: tuple[int, int, int]) -> bytes:
-    """Compute the hash. ``salt`` includes the salt separator."""
+    """Compute Firebase's hash of a password. ``salt`` includes the salt separator. ``cost`` is n, r and p."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415 - cold start
 
     key = scrypt_hash.derive(password, salt, cost, KEY_BYTES)
@@ -57,7 +57,7 @@ def derive(password: bytes, salt: bytes, signer_key: bytes, cost: tuple[int, int
 
 
 def read(text: str) -> Firebase:
-    """Read a hash. Raises ``HashRefused``."""
+    """Read an ``fbscrypt`` string. Raises ``HashRefused`` for an unknown form, or a cost outside the limits."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise unknown("not a string of Firebase's scrypt with n, r, p, ss, sk, salt and hash")
@@ -73,7 +73,7 @@ def read(text: str) -> Firebase:
 def write(  # noqa: PLR0913 - the members of the string
     salt: bytes, tag: bytes, *, signer_key: bytes, separator: bytes, n: int, r: int, p: int = 1
 ) -> str:
-    """Return the string of a hash."""
+    """Return the ``fbscrypt`` string of the hash ``tag``. ``salt`` does not include the salt separator."""
     ss = f",ss={_padded(separator)}" if separator else ""
     return f"$fbscrypt$v=1,n={n},r={r},p={p}{ss},sk={_padded(signer_key)}${_padded(salt)}${_padded(tag)}"
 

@@ -36,7 +36,7 @@ def unknown(text: str) -> HashRefused:
 
 
 def check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    """Check a parameter of the cost. Raises ``HashRefused``."""
+    """Check a parameter of the cost. Raises ``HashRefused`` if it is less than ``lowest`` or more than ``highest``."""
     if value < lowest:
         raise HashRefused("hash_too_weak", f"{name} is {value}, less than {lowest}")
     if value > highest:
@@ -55,7 +55,7 @@ def unpadded(text: str, *, least: int, most: int, what: str) -> bytes:
 
 
 def padded(text: str, *, least: int, most: int, what: str) -> bytes:
-    """Decode standard base64 with padding. Raises ``HashRefused``."""
+    """Decode standard base64 with padding. Raises ``HashRefused`` unless the result has ``least`` to ``most`` bytes."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

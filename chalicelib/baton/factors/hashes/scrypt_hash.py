@@ -36,7 +36,7 @@ class Scrypt(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The kind with its cost, such as ``scrypt-n14-r8-p1``."""
+        """The kind with its cost, such as ``scrypt-n14-r8-p1`` for ln=14, r=8 and p=1."""
         ln, r, p = self.cost
         return f"scrypt-n{ln}-r{r}-p{p}"
 
@@ -46,7 +46,7 @@ class Scrypt(Struct, frozen=True):
 
 
 def read(text: str) -> Scrypt:
-    """Read a hash. Raises ``HashRefused``."""
+    """Read a scrypt string. Raises ``HashRefused`` for an unknown form, or a cost outside the limits."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise unknown("not a scrypt string with ln, r, p, salt and hash")
@@ -64,7 +64,7 @@ def check_cost(ln: int, r: int, p: int, *, ln_max: int = LN_MAX, r_max: int = R_
 
 
 def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
-    """Return the string of a hash."""
+    """Return the scrypt string of the hash ``tag``."""
     return f"$scrypt$ln={ln},r={r},p={p}${b64(salt)}${b64(tag)}"
 
 

@@ -80,7 +80,7 @@ class TimeBudget:
         self._spent_s = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Count the time of a call."""
+        """Count the time of a call. Before the first ``begin``, this has no effect."""
         if self._spent_s is not None:
             self._spent_s += seconds
 
@@ -129,7 +129,7 @@ class AwsClient:
 
     @property
     def client(self) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
-        """The botocore client, which is made once."""
+        """The botocore client, made at the first read. Raises ``Unavailable`` if botocore cannot make the client."""
         if self._made is None:
             with self._making:
                 if self._made is None:

@@ -192,12 +192,12 @@ def delete_entry(table: str, email_index: EmailIndex, account: AccountId) -> dic
 
 
 def email_entry_key(email_index: EmailIndex) -> Item:
-    """Return the key of an e-mail index entry."""
+    """Return the primary key of an e-mail index entry in the table ``users``."""
     return {"pk": text(f"E#{email_index}")}
 
 
 def account_of_entry(item: Item) -> AccountId:
-    """Read the account of an e-mail index entry."""
+    """Return the account id in an e-mail index entry, even if the entry is of an old address."""
     with reading("e-mail index entry"):
         return AccountId(item["account"]["S"])
 

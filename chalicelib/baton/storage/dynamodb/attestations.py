@@ -44,7 +44,7 @@ class StoredAttestations:
         self._database = database
 
     def get(self, client: int, thumbprint: bytes, *, now: int) -> AttestedKey | None:
-        """Return the evidence of a device key."""
+        """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
         item = self._database.read(self._database.tables.ephemeral, _key(client, thumbprint))
         if item is None:
             return None
@@ -148,7 +148,7 @@ class StoredAttestations:
         return Done()
 
     def revoked(self) -> RevokedList | None:
-        """Return the list of revoked certificates."""
+        """Return the list of revoked certificates, or ``None`` if it was never stored."""
         item = self._database.read(self._database.tables.users, _REVOKED)
         if item is None:
             return None
@@ -182,7 +182,7 @@ class StoredAttestations:
             return item["sealed"]["S"]
 
     def replace_switches(self, sealed: str) -> None:
-        """Replace the operator's switches."""
+        """Replace all switches of the operator with the encrypted ``attestation.model.Switches``."""
         self._database.write(
             "put_item", TableName=self._database.tables.users, Item={**_SWITCHES, "sealed": text(sealed)}
         )

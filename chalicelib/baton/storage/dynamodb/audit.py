@@ -20,7 +20,7 @@ ERASED_AT_ONCE: Final = 25
 
 
 class Audit:
-    """``ports.Audit`` on DynamoDB."""
+    """``events.ports.Audit`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, log: Log) -> None:
         """Use the tables of ``database``, and ``log`` for events that could not be written."""

@@ -157,7 +157,7 @@ class StoredIdentities:
         RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider."""
+        """Return the sealed key set of a provider. If none is stored, ``sealed`` is empty."""
         item = self._database.read(self._database.tables.ephemeral, _key(provider))
         if item is None:
             return SealedKeys()

@@ -92,7 +92,7 @@ class LineageStore:
         self._table = database.tables.lineages
 
     def get(self, account: AccountId) -> AccountState | None:
-        """Read an account state."""
+        """Read an account state, or return ``None``. A deleted account keeps its account state."""
         item = self._database.read(self._table, of_account(account))
         return state_of(item) if item is not None else None
 

@@ -31,7 +31,7 @@ class OnceCalls:
         self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, if no call or an expired call is stored. Return the call that is stored afterwards."""
+        """Store a running call, unless an unexpired call is stored. Return the call that the store has then."""
         call = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
         item: Item = {
             **_key(key),

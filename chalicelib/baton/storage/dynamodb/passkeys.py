@@ -84,7 +84,7 @@ def delete_credential(table: str, credential_id: bytes, account: AccountId) -> d
 
 
 def account_of_credential(item: Item) -> AccountId:
-    """Read which account has a credential."""
+    """Read which account has a credential, from the item of the credential."""
     with reading("credential"):
         return AccountId(item["account"]["S"])
 

@@ -73,7 +73,7 @@ class StoredProviderTokens:
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
 
     def end(self, token: TokenToRevoke) -> None:
-        """Delete a token from the waiting tokens."""
+        """Delete a token from the waiting tokens. A repetition is safe."""
         with contextlib.suppress(ConditionFailed):
             self._database.write(
                 "update_item",
@@ -91,7 +91,7 @@ class StoredProviderTokens:
             return item["sealed"]["B"]
 
     def replace_apple_key(self, sealed: bytes) -> None:
-        """Replace the private key for Apple."""
+        """Store the sealed private key for Apple, in place of an earlier key."""
         self._database.write(
             "put_item", TableName=self._database.tables.users, Item={**APPLE_KEY, "sealed": binary(sealed)}
         )

@@ -26,7 +26,7 @@ class SuppressedAddresses:
         self._database = database
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
-        """Return the suppression of an address."""
+        """Return the suppression of an address, even if it has ended, or ``None`` if none is stored."""
         item = self._database.read(self._database.tables.users, _key(email_index))
         if item is None:
             return None

@@ -38,7 +38,7 @@ def binary(value: bytes) -> Value:
 
 
 def all_of(*conditions: str) -> str:
-    """Join conditions, all of which must be true."""
+    """Join conditions with ``AND``. A condition with ``OR`` must be in parentheses."""
     return " AND ".join(conditions)
 
 

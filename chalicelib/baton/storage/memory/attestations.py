@@ -17,7 +17,7 @@ class MemoryAttestations:
         self._tables = tables
 
     def get(self, client: int, thumbprint: bytes, *, now: int) -> AttestedKey | None:
-        """Return the evidence of a device key."""
+        """Return the evidence of a device key, or ``None`` if there is none or it has expired."""
         with self._tables.lock:
             known = self._tables.attested.get((client, thumbprint))
             return known if known is not None and known.expires_at > now else None
@@ -73,7 +73,7 @@ class MemoryAttestations:
             return Done()
 
     def revoked(self) -> RevokedList | None:
-        """Return the list of revoked certificates."""
+        """Return the list of revoked certificates, or ``None`` if it was never fetched."""
         with self._tables.lock:
             return self._tables.revoked
 
@@ -91,6 +91,6 @@ class MemoryAttestations:
             return self._tables.switches
 
     def replace_switches(self, sealed: str) -> None:
-        """Replace the operator's switches."""
+        """Store the encrypted switches of the operator, in place of all earlier switches."""
         with self._tables.lock:
             self._tables.switches = sealed

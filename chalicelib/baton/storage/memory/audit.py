@@ -20,7 +20,7 @@ class MemoryAudit:
             return list(self._tables.events.values())
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event. It never replaces another event."""
+        """Write an event, unless the account already has an event with this time and id."""
         with self._tables.lock:
             self._tables.sweep(event.at)
             self._tables.events.setdefault((event.account, event.at, event_id), event)

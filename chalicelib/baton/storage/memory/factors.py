@@ -41,7 +41,7 @@ class MemoryFactors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once."""
+        """Use the code of a time step, once, if ``totp`` is still enrolled and no later step was used."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.totp if user else None
@@ -56,7 +56,7 @@ class MemoryFactors:
     def consume_recovery_code(
         self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
     ) -> Done | Refused:
-        """Use a recovery code, once."""
+        """Use a recovery code, once: delete its ``digest``, if the account still has this digest."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.recovery if user else None

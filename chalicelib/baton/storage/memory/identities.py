@@ -80,7 +80,7 @@ class MemoryIdentities:
     def link(
         self, actor: Actor, user: User, new: NewIdentity, *, remember: Remember | None, now: int
     ) -> Done | Moved | IdentityTaken:
-        """Give the actor's account an identity."""
+        """Give the actor's account the identity of ``new``, and raise the credentials version. No login ends."""
         tables, account, identity = self._tables, actor.account, new.identity
         with tables.lock:
             taken = tables.identities.get(identity.index)
@@ -145,7 +145,7 @@ class MemoryIdentities:
         return stored if live and as_read else None
 
     def forget(self, index: str, account: AccountId, *, now: int) -> None:
-        """Delete an identity of this account."""
+        """Delete the identity with this index, if the identity belongs to this account."""
         with self._tables.lock:
             remove_identities(self._tables, account, (index,), now=now)
 

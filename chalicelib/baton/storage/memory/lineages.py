@@ -48,7 +48,7 @@ class MemoryLineageStore:
         self._tables = tables
 
     def get(self, account: AccountId) -> AccountState | None:
-        """Read an account state."""
+        """Read an account state, also of a deleted account. ``None``: no account state is stored."""
         with self._tables.lock:
             return self._tables.lineages.get(account)
 
@@ -178,7 +178,7 @@ class MemoryLineageStore:
             return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Delete the actor's account."""
+        """Delete the actor's account. Its account state stays, with status ``DELETED`` and without lineages."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -226,7 +226,7 @@ class MemoryLineageStore:
         return self._set(account, second_factor_required=required)
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
-        """Replace the team's attributes of an active account."""
+        """Replace the team's attributes of an active account. Raises ``ValueError`` for more than 32 bytes."""
         check_attributes(attributes)
         return self._set(account, attributes=attributes)
 

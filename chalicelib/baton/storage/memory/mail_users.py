@@ -77,7 +77,7 @@ class MemoryMailUsers(MemoryUsers):
     def move_address(
         self, actor: Actor, user: User, new: Address, *, kept: tuple[KeptAddress, ...], language: str, now: int
     ) -> Done | Moved | AddressTaken:
-        """Replace the address by a proved address."""
+        """Replace the address of the actor's account by ``new``, a proved address. Raise the credentials version."""
         tables, account, version = self._tables, actor.account, actor.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)
@@ -169,7 +169,7 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def delete_unproved(self, user: User, *, mark: LineageId, now: int) -> Done | Moved:
-        """Delete an account whose address was never proved."""
+        """Delete an account whose address was never proved. The caller must check that the account has no passkey."""
         tables, account = self._tables, user.account
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

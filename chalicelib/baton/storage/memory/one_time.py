@@ -15,7 +15,7 @@ class MemoryOneTime:
         self._tables = tables
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once."""
+        """Consume a nonce of a key, once. A repetition returns ``Again`` for the same ``mark``, else ``Refused``."""
         with self._tables.lock:
             self._tables.sweep(now)
             spent = self._tables.nonces.get((keyid, nonce))
@@ -25,7 +25,7 @@ class MemoryOneTime:
             return Done()
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Consume a ticket, once."""
+        """Consume a ticket, once. A repetition returns ``Again`` for the same ``mark``, else ``Refused``."""
         with self._tables.lock:
             self._tables.sweep(now)
             consumed = self._tables.tickets.get(ticket_id)
@@ -35,7 +35,7 @@ class MemoryOneTime:
             return Done()
 
     def is_consumed(self, ticket_id: bytes, *, now: int) -> bool:
-        """Return whether a ticket was consumed."""
+        """Return whether a ticket is recorded as consumed. An expired record does not count."""
         with self._tables.lock:
             consumed = self._tables.tickets.get(ticket_id)
             return consumed is not None and consumed[1] > now

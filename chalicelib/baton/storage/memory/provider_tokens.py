@@ -39,7 +39,7 @@ class MemoryProviderTokens:
         return tuple(sorted(tokens, key=lambda token: (token.removed_at, token.id)))
 
     def end(self, token: TokenToRevoke) -> None:
-        """Delete a token from the waiting tokens."""
+        """Delete a token from the tokens that wait for their revocation. A missing token is no error."""
         with self._tables.lock:
             self._tables.to_revoke.pop(token.id, None)
 
@@ -49,7 +49,7 @@ class MemoryProviderTokens:
             return self._tables.apple_key
 
     def replace_apple_key(self, sealed: bytes) -> None:
-        """Replace the private key for Apple."""
+        """Store the sealed private key for Apple, in place of an earlier key."""
         with self._tables.lock:
             self._tables.apple_key = sealed
 

@@ -14,7 +14,7 @@ class MemorySuppressions:
         self._tables = tables
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
-        """Return the suppression of an address."""
+        """Return the stored suppression of an address, even if the suppression has ended."""
         with self._tables.lock:
             return self._tables.suppressions.get(email_index)
 

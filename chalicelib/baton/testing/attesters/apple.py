@@ -55,7 +55,7 @@ class Apple:
         self._key, self._name = new_key(), name_of(CN="Development App Attestation CA 1", O="Baton")
 
     def intermediate(self, *, is_ca: bool = True, ends_at: int | None = None) -> x509.Certificate:
-        """Issue the intermediate certificate."""
+        """Issue a new intermediate certificate, always for the same key. ``ends_at``: by default in five years."""
         return issue(
             self._name,
             self._key.public_key(),

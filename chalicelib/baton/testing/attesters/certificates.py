@@ -92,7 +92,7 @@ def der_integer(value: int, tag: int = 0x02) -> bytes:
 
 
 def tagged(number: int, content: bytes) -> bytes:
-    """Encode a value with an explicit, context-specific tag."""
+    """Put the DER value ``content`` into an explicit, context-specific tag with this number."""
     if number < 31:
         return der(0xA0 | number, content)
     digits = [number & 0x7F]
