@@ -105,7 +105,7 @@ def _ask(transport: Transport, url: str, headers: dict[str, str]) -> Answer:
 
 
 def show(url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Carry out the steps of ``smoke`` and print them. Raises ``NotServing``."""
+    """Carry out and print the steps of ``smoke``. Without ``client_id``, only ``health``. Raises ``NotServing``."""
     for name, came, seconds in smoke(url, transport, client_id, pause=pause):
         print(f"  {name:<16}{seconds * 1000:>7.0f} ms  {came}", flush=True)
     if client_id is None:

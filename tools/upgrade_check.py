@@ -134,7 +134,7 @@ def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[
 
 
 def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Json | None]) -> Iterator[Finding]:
-    """Compare the policies of a stage with the IAM actions that each function needs.
+    """Find the functions of a stage without a policy, and the needed IAM actions that a policy does not allow.
 
     ``policy``: reads a policy file of ``.chalice/``.
     Conditions and denials are not compared here: ``make audit STAGE=`` compares them.

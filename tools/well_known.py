@@ -64,7 +64,7 @@ def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> 
 
 
 def get(url: str) -> Public:
-    """Get a URL, without following a redirect: phones and browsers do not follow one either."""
+    """Get a URL, without following a redirect: Apple and Android do not follow one either."""
     opener = urllib.request.build_opener(_NoRedirect)
     try:
         with opener.open(url, timeout=PATIENCE_S) as answer:

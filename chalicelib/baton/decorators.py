@@ -73,7 +73,8 @@ class Decorators:
     ) -> Decorator:
         """Decorate the view of a page, below ``@app.route``, as ``signed`` does.
 
-        Without a login, a browser that opens the page gets 303 to ``login?next=...``. Any other request gets 401.
+        Without a login, a browser that opens the page gets 303 to ``login?next=...``. A GET without ``Sec-Fetch-Mode``
+        gets the same answer. Any other request gets 401.
 
         Args:
             login: the path of your login page on this site, such as ``/login``. That page must check the parameter

@@ -158,7 +158,7 @@ class NotFound(Refusal):
 class Forbidden(Refusal):
     """The account may not do this.
 
-    A missing scope has the code ``insufficient_scope``, and a missing role the code ``insufficient_role``.
+    If a scope or a role is missing, Baton returns another error: ``insufficient_scope`` or ``insufficient_role``.
     """
 
     status = 403

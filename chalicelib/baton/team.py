@@ -51,7 +51,7 @@ class TeamFunctions:
 
         After the deletion of an account, the Lambda function ``jobs`` calls your function at least once: a second call
         for the same account must succeed. If your function raises, ``jobs`` calls it again. After three failures, an
-        alarm fires.
+        alarm fires if the stage has the hardened template.
 
         Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
         (``BATON_MAIL_QUEUE``).

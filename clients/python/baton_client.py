@@ -29,8 +29,8 @@ port to another language keeps them in the same places.
 8. If the answer is `superseded` a second time, at least one second after the first, and storage still holds the same
    token, another holder of this record has exchanged the token: a copy of the device or a restored backup. Revoke the
    login with the device's own key, drop session and key, tell the app, and log in again with a new key. Keep the
-   revocation until Baton answers it. A logout also stores a revocation: the record has no session immediately, and the
-   revocation is sent until Baton answers it.
+   revocation until Baton answers it with a success, or with an error that ends a session (rule 6). A logout also
+   deletes the session immediately, and keeps a revocation in the same way.
 9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a
    redirect, or a stored copy of an answer that no cache may store. A lost answer is never a success and never ends a
    session. An answer with `Age` does not set the clock.
@@ -436,8 +436,9 @@ class State:
 class Record:
     """All that a device stores.
 
-    - `key`: kept after a session ends, because the server recognises the device by its key.
-    - `last`: kept from the end of an HMAC session until the next login.
+    - `key`: kept after a session ends, because the server recognises the device by its key. Exceptions:
+      see `logged_out`.
+    - `last`: kept from the end of an HMAC session until the next login, or until `delete_account`.
     - `revocations`: at most eight. A further revocation replaces the oldest.
     """
 
@@ -465,7 +466,7 @@ class Record:
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
         """Return the record without the session. Keep the key, unless `reason` is `reuse`, `replaced` or `key_lost`.
 
-        `reuse` and `replaced` mean that another device has a copy of the key.
+        `reuse` and `replaced` mean that another device may have a copy of the key.
         """
         key = None if reason in {"reuse", "replaced", "key_lost"} else self.key
         ended = None if reason is None else Ended(reason, at)
@@ -2078,7 +2079,7 @@ class BatonClient:
         raise LoggedOut("reuse", confirmed=not waiting)
 
     def _revoke_waiting(self, left_s: float, *, now: bool = False, once: bool = False) -> bool:
-        """Send the revocations that Baton has not answered yet (rule 8). The caller gets none of their errors.
+        """Send the stored revocations (rule 8). The caller gets none of their errors.
 
         Without `now`, the next try after a lost answer is half a minute later. `once`: each revocation is sent once.
         Returns false if a revocation was given up: its key does not exist any more, or it is too old.
@@ -2115,7 +2116,7 @@ class BatonClient:
             return None, False
 
     def _answered(self, revocation: Revocation, signer: Signer | None, wait_s: float, *, once: bool) -> bool:
-        """Send a revocation. Return whether Baton has answered it."""
+        """Send a revocation. Return whether Baton has confirmed the end of the login."""
         form = {"token": revocation.token, "client_id": self._client_id}
         request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
         try:
@@ -2460,7 +2461,7 @@ def _without(record: Record, finished: Pending | None) -> Record:
 
 
 def _without_revocation(record: Record, token: str) -> Record:
-    """Remove a revocation that was answered."""
+    """Remove a revocation that needs no further request."""
     return replace(record, revocations=tuple(one for one in record.revocations if one.token != token))
 
 

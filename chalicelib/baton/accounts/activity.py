@@ -47,9 +47,13 @@ class FirstUse(Struct, frozen=True, kw_only=True):
 
 
 class SecondUse(Struct, frozen=True, kw_only=True):
-    """The later use of a token, which ended the login.
+    """The use of a token that ended the login.
 
-    ``key`` says what signed this request: the key of the login (``own``), another key (``another``), no key (``none``).
+    ``key`` says what signed this request:
+
+    - ``own``: the key or HMAC secret of the login.
+    - ``another``: another key. Baton could not verify this signature, and perhaps the token was not used before.
+    - ``none``: nothing. The login has no key.
     """
 
     generation: int | UnsetType = UNSET
@@ -61,7 +65,7 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """The two uses of a reused token. They help to distinguish a copy of the device from a faulty app."""
+    """The uses of the token of a reuse. They help to distinguish a copy of the device from a faulty app."""
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse

@@ -245,7 +245,9 @@ def _presents_session(message: Message) -> bool:
 
 
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
-    """Send a browser to the login page, with the cookies of the refusal. Any other request gets the refusal.
+    """Send a browser that opens a page to the login page, with the cookies of the refusal.
+
+    A GET without ``Sec-Fetch-Mode`` gets the same answer. Any other request gets the refusal.
 
     When a person follows a link from another site, the browser does not renew the proof of its key. So the browser gets
     a page that reloads itself: for the reload, it renews the proof.

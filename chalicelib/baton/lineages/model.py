@@ -143,9 +143,10 @@ class Lineage(Struct, frozen=True):
 
 
 class Rights(Struct, frozen=True):
-    """The rights of an account. Its logins have them in addition to the scope of their client.
+    """The rights of an account.
 
-    - ``roles``: the codes of the account's roles.
+    - ``roles``: the codes of the account's roles. A login may have fewer: `Clients.roles_of_login` leaves out a role
+      that requires a second factor if the login has none.
     - ``attributes``: what the team stored for the account, as MessagePack. Empty bytes: nothing is stored.
     """
 
@@ -164,7 +165,8 @@ class AccountState(Struct, frozen=True):
     - ``raised``: when and why the epoch was last raised.
     - ``deleted_by``: the id of the login, or of the mailed link, that deleted the account.
     - ``roles``, ``attributes``: as in `Rights`.
-    - ``second_factor_required``: an operator or the import of the account requires a second factor at each login.
+    - ``second_factor_required``: an operator, or the function of ``Baton.migrate_with``, requires a second factor at
+      each login.
     """
 
     account: AccountId

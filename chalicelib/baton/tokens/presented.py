@@ -37,7 +37,7 @@ from chalicelib.baton.tokens.token import ConfigurationMismatch, KnownTokens, Na
 class VerifiedToken(Struct, frozen=True):
     """A verified token, its client, and the key ring that verified it.
 
-    The rest of the request uses the same ring: its not-before time, and its keys for new tokens.
+    The checks of this token's login use the not-before time of the same ring. New tokens are made with its keys.
     """
 
     token: Token

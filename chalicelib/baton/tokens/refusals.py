@@ -101,7 +101,11 @@ class InsufficientRole(Refusal):
 
 
 class AttestationRequired(Refusal):
-    """The client or the route requires evidence of the app and the device, and there is none, or only old evidence."""
+    """The client or the route requires evidence of the app and the device.
+
+    There is no evidence, or the remembered evidence no longer suffices. A login without a device key always gets this
+    error.
+    """
 
     status = 403
     error = code = "attestation_required"

@@ -32,7 +32,7 @@
  * @property {readonly string[]} [enrol]
  * @property {number} [expires_at]
  *
- * @typedef {object} Revocation A login that has ended on this device. It is kept until the server has answered its revocation.
+ * @typedef {object} Revocation A login that has ended on this device. It is kept until the server has confirmed its end.
  * @property {string} token
  * @property {string | null} key_id
  * @property {string | null} secret

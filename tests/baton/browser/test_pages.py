@@ -23,7 +23,7 @@ def world() -> World:
 
 
 def test_a_page_sends_a_browser_without_login_to_the_login(browser: Browser, world: World) -> None:
-    """The address of the login page contains the requested page. A script or a program gets the error."""
+    """The address of the login page contains the requested page. A script gets the error."""
     answer = browser.request("GET", "/home?page=2", page=OPENS)
     assert (answer.status, answer.headers["location"]) == (303, "/api/login-page?next=%2Fapi%2Fhome%3Fpage%3D2")
     script = browser.request("GET", "/home", page={"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"})

@@ -86,7 +86,7 @@ def trusting_home(folder: Path) -> Path:
     database = folder / ".pki/nssdb"
     database.mkdir(parents=True)
     for arguments in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "test", "-i", str(authority)]):
-        subprocess.run(["certutil", "-d", f"sql:{database}", *arguments], check=True)  # noqa: S607
+        subprocess.run(["certutil", "-d", f"sql:{database}", *arguments], check=True)  # noqa: S607 - from the PATH
     return folder
 
 

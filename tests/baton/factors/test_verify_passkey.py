@@ -63,7 +63,7 @@ def test_a_passkey_of_each_algorithm_is_registered_and_proved(algorithm: int) ->
     assert (new.backup_eligible, new.backed_up) == (True, True)
     assert new.transports == ("hybrid", "internal")
     assert cbor2.loads(new.public_key) == cose(mine.key)
-    assert asserted(mine.get(GET, counter=8), mine, verified=True) == Asserted(8, True, True)  # noqa: FBT003
+    assert asserted(mine.get(GET, counter=8), mine, verified=True) == Asserted(8, True, True)  # noqa: FBT003 - its two flags
 
 
 LIES: Final[dict[str, tuple[dict[str, Any], str]]] = {

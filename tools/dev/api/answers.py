@@ -53,7 +53,8 @@ class DevRequest(Struct, frozen=True):
     def any_members(self, *known: str) -> dict[str, Any]:
         """Return all members of the body. Raises ``DevRefusal`` if the body is not a JSON object.
 
-        ``known``: the names of the members that the route takes. The error lists them. Other members are returned too.
+        ``known``: the names of the members that the route takes. If the body is JSON but not an object, the error lists
+        them. The result has other members too.
         """
         try:
             members = json.loads(self.body or b"{}")

@@ -23,7 +23,7 @@ class MemoryAttestations:
             return known if known is not None and known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless the stored evidence is of the same App Attest key."""
+        """Store evidence, unless the stored evidence is of the same App Attest key and has not expired."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self.get(client, thumbprint, now=now)

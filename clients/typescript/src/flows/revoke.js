@@ -1,4 +1,4 @@
-// Logins that have ended here: each is revoked at the server until the server has answered.
+// Logins that have ended here: each is revoked at the server until the server has confirmed its end.
 
 import { REVOCATION, REVOCATION_LIFE, REVOCATION_REST } from "../rules/numbers.js";
 import { ask } from "./ask.js";

@@ -59,7 +59,7 @@ public struct Pending: Sendable, Hashable, Masked {
     public var description: String { "Pending(kind: \(kind))" }
 }
 
-/// A login that has ended on this device, until the server has answered its revocation. `key`: the record lacks it now.
+/// A login that has ended on this device, until the server has confirmed its end. `key`: the record lacks it now.
 public struct Revocation: Sendable, Hashable, Masked {
     public let token: String
     public let keyId: String?

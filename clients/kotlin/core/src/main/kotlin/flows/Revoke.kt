@@ -2,7 +2,7 @@ package baton.client
 
 import kotlin.time.Duration.Companion.seconds
 
-// Logins that have ended here: each is revoked at the server until the server has answered.
+// Logins that have ended here: each is revoked at the server until the server has confirmed its end.
 
 /**
  * Send the revocations that wait. None of their errors concerns the caller. Without [now], a revocation that was not

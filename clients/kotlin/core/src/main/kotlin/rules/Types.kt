@@ -40,7 +40,7 @@ public data class Pending(
     override fun toString(): String = "Pending(kind=$kind)"
 }
 
-/** A login that has ended on this device, until the server has answered its revocation. [key]: the record lacks it now. */
+/** A login that has ended on this device, until the server has confirmed its end. [key]: the record lacks it now. */
 public data class Revocation(val token: String, val keyId: String?, val secret: String?, val since: Double, val key: StoredKey? = null) {
     override fun toString(): String = "Revocation(since=$since)"
 }
