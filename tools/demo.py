@@ -209,7 +209,7 @@ class Story:
             self.skipped_s += seconds
 
     def close(self) -> None:
-        """Reset the clock of the server, because the server may have other users. Close the connections."""
+        """Undo this story's skips of the server's clock, which other users may share. Close the connections."""
         with contextlib.suppress(OSError):  # the server may have stopped
             if self.skipped_s:
                 self.skip(-self.skipped_s)

@@ -151,7 +151,7 @@ def public_files(settings: Settings) -> Iterator[Row]:
 
 
 def browser_rows(settings: Settings) -> Iterator[Row]:
-    """Check the settings for cookie clients, and for a CDN or a server in front of Baton."""
+    """Check the settings for cookie clients, for a CDN, and for servers that state the IP address of a person."""
     host = urlsplit(settings.issuer).hostname or ""
     if settings.registry.by_cookie and host.endswith(".amazonaws.com"):
         remedy = (

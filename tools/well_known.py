@@ -51,7 +51,8 @@ def write(clients: Clients, folder: Path) -> list[Path]:
 def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> Iterator[Finding]:
     """Check that each public file has the content that the client registry requires.
 
-    A public file may have further entries, because the site may have other apps.
+    The result has one ``Finding`` for each file, also for a good file. A public file may have further entries, because
+    the site may have other apps.
     """
     party, link_host = clients.relying_party, clients.mail.link_host
     for name, content in well_known(clients).items():

@@ -151,7 +151,10 @@ class _Unanswered(BatonError):
 
 
 class Offline(_Unanswered):
-    """There was no answer within the caller's deadline. The session is kept. `last` is the last failure, if known."""
+    """Baton did not answer before the caller's deadline. The session is kept.
+
+    `last` describes the last error, or the answer that was not from Baton.
+    """
 
     kind = "offline"
 

@@ -25,7 +25,7 @@ def emulated(port: int = 0) -> Iterator[str]:
     This function adds four features to moto:
 
     - APIs described in Swagger 2
-    - stacks protected from deletion
+    - the flag that protects a stack from deletion: moto stores the flag, but still deletes the stack
     - exports of stacks
     - keys whose policy comes from CloudFormation
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AddressTaken(Struct, frozen=True):
-    """The e-mail address belongs to ``account``. Nothing was written."""
+    """The e-mail address belongs to ``account``, or is free while this account id is in use. Nothing was written."""
 
     account: AccountId
 
@@ -87,8 +87,8 @@ class Users(Passwords, Protocol):
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage.
 
-        Every other lineage ends with reason ``password_changed``. If ``actor.in_cookies`` is true, the generation of
-        the actor's lineage rises by one.
+        Every other lineage ends with reason ``password_changed``. Every remembered device is deleted. If
+        ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
 
         This is one transaction, with these conditions:
 

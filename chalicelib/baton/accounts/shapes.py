@@ -75,7 +75,8 @@ class FactorShape(Body):
     ``email_code``: the code that ``POST /login/email-code`` sent.
     ``enrolment``: the value from ``POST /login/enrol``. Send it with the new factor: ``totp`` is its first code, or
     ``passkey`` is its registration.
-    ``remember_device``: later logins with this device's key need no second factor for some days.
+    ``remember_device``: later logins with this device's key need no second factor for some days. This member has no
+    effect with ``recovery_code``.
     """
 
     auth_session: TicketText = ""

@@ -29,8 +29,8 @@ class Enrollable(Struct, frozen=True, kw_only=True):
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
         """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
-        Otherwise a stranger could register another person's address and add a passkey. The passkey would remain after
-        that person claims the account.
+        Otherwise a stranger could register another person's address and add a passkey. An account with a passkey cannot
+        be claimed. If that person reset the password, the passkey would remain.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)

@@ -38,7 +38,7 @@ After this time, a thief with a copy of the device cannot store a restore key.
 def check_offered(client: Client, *, asked: bool = False) -> None:
     """Raise ``RestoreRefused`` if the client does not offer restores, or if ``asked`` is true.
 
-    ``asked``: the account requires a second factor.
+    ``asked``: logins of the account with this client need a second factor.
     """
     if not client.restore:
         raise RestoreRefused("the client does not offer restores")

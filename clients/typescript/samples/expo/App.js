@@ -21,7 +21,11 @@ export default function App() {
   }, []);
 
   /** @param {() => Promise<unknown>} work */
-  const doing = (work) => () => void work().catch((error) => say(error.code ?? error.message));
+  const doing = (work) => () => {
+    say("");
+    // The reason of an ended login is in the state.
+    void work().catch((error) => error.kind !== "logged_out" && say(error.code ?? error.message));
+  };
   /** @param {import("baton-client/react-native").Login} login */
   const entered = (login) => setStep(login.done ? null : login.step);
   const logIn = async () => entered(await baton.login(email, password, { deviceName: "a phone" }));
