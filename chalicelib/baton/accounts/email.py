@@ -42,6 +42,9 @@ def canonical_email(email: str) -> str:
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)
     local, _, domain = nfkc(email).strip().partition("@")
+    # ``lower`` has the Unicode of this Python, and could turn a character that 3.2.0 lacks into one that it has.
+    if not all(character.isascii() or _is_letter(character) for character in local):
+        raise _invalid("local part", _LOCAL)
     # NFKC again: lower-casing can result in a form that NFKC changes, and the canonical form must be stable.
     local, domain = nfkc(local.lower()), _canonical_domain(domain)
     if not _is_local(local):

@@ -71,6 +71,13 @@ def test_an_invalid_address_is_refused(sent: str) -> None:
         canonical_email(sent)
 
 
+@pytest.mark.parametrize("later", ["\u1e9e", "\u1c90", "\ua7cb"])
+def test_a_capital_that_is_later_than_unicode_3_2_is_refused(later: str) -> None:
+    """Bug: `lower` turned it into a letter of 3.2 in a Python that has it, so the form depended on the version."""
+    with pytest.raises(InvalidEmail):
+        canonical_email(f"al{later}ce@example.com")
+
+
 def test_an_address_has_at_most_254_bytes() -> None:
     """The limit counts the bytes of the canonical form."""
     local, label = "a" * 64, "b" * 63
