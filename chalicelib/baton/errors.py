@@ -252,7 +252,7 @@ class TryAgain(Unavailable):
 
 
 class ServerError(Refusal):
-    """A server error. The request is safe to repeat: it changes nothing, or it carries an attempt."""
+    """A server error. The request is safe to repeat unchanged, even if it took effect."""
 
     status = 500
     error = code = "server_error"

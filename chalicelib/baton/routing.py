@@ -174,7 +174,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     takes_attempt: bool = False
     """Whether the route uses ``Idempotency-Key`` as its attempt: the request may be repeated."""
     repeatable: bool = False
-    """Whether a ``POST`` may be sent again after a server error, because it changes nothing or takes an attempt."""
+    """Whether a ``POST`` may be sent again unchanged after a server error, because a repetition does no harm."""
     dialect: Dialect = Dialect.PROBLEM
     page: bool = False
     """Whether refusals are written as HTML for a browser that opens the route."""

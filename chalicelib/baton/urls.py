@@ -35,7 +35,10 @@ def _url(text: str, *, development: bool) -> SplitResult | None:
 
 
 def canonical_authority(authority: str) -> str | None:
-    """Return a host or host:port in its canonical form (RFC 5952 for IPv6), or ``None`` if it is malformed."""
+    """Return a host or host:port, with an IPv6 address in its canonical form (RFC 5952).
+
+    ``None``: ``authority`` is malformed, or its host name has an upper-case letter.
+    """
     match = _AUTHORITY.match(authority)
     if match is None or int(match[2] or 0) > _PORT_MAX:
         return None

@@ -385,7 +385,8 @@ class Proof:
 class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
-    By the signature, the server recognises the device. If the last login is still active, the server ends it.
+    By the signature, the server recognises the device. If the next login is of the same account, the server ends the
+    last login.
     """
 
     key_id: str
@@ -1720,7 +1721,8 @@ class BatonClient:
         - With `new_password`, this resets the password.
         - Without `new_password`, this proves the address: the person must be logged in to the account.
         - `link` is the URL, or its part after `#t=`. It works on any device.
-        - After `Refused` with code `invalid_code`, the link cannot be used any more.
+        - `Refused` with code `invalid_code` means that the link is no longer valid, is of another account, or is for
+          the other use (with or without `new_password`).
         """
         ticket = link.rpartition("#t=")[2]
         if new_password is None:

@@ -21,7 +21,9 @@ class ListedDevice(Struct, frozen=True, kw_only=True):
 
     - ``current``: this login sent the request.
     - ``bound``: the login has a key or an HMAC secret.
-    - ``last_exchange_at``: null before the first exchange.
+    - ``last_exchange_at``: the time of the last exchange, or null before the first exchange. With mechanism
+      ``session``: the time of the last recorded use, or null before the first use. With ``refresh`` and ``long_lived``:
+      always null.
     - ``restored_from``: the login of the old phone from which this login was restored.
     - ``handed_over_from``: the login of the app that handed this login over to a browser. When the login of the app
       ends, this login ends too.

@@ -22,10 +22,7 @@ class SessionSuperseded(InvalidToken):
 
     code = "session_superseded"
     action = "log_in"
-    detail = (
-        "This cookie is old: a newer cookie of the same login is in use, or a change of the password replaced it. Log "
-        "in again."
-    )
+    detail = "This cookie is old: a newer cookie of the same login replaced it. Log in again."
 
 
 class DeviceProofRequired(Refusal):

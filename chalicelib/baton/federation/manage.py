@@ -115,7 +115,9 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a link", by_caller=True)
 
     def unlink(self, caller: Caller, provider: str) -> None:
-        """Unlink the identity of a provider, and end every login of the account except the caller's.
+        """Unlink the identity of a provider, and end every other login of the account.
+
+        If the caller's login came from a handover, it ends too, with the login of the app.
 
         Raises ``NotFound`` if the account has no identity of the provider, and ``LastCredential`` if the person could
         not log in any more.

@@ -69,7 +69,7 @@ class Identities(Protocol):
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account. Every login except the actor's ends.
+        """Take the identity of a provider from the actor's account. Every other login of the account ends.
 
         This is one transaction, with these conditions:
         - The account has the identity that ``user`` has at this provider.
@@ -80,7 +80,8 @@ class Identities(Protocol):
         The same transaction makes these changes:
         - Credentials version and epoch rise by one.
         - If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
-        - The other logins end with reason ``identity_unlinked``.
+        - The other logins end with reason ``identity_unlinked``. If the actor's login came from a handover, it ends
+          too, with the login of the app.
         - Only the device ``remember`` stays remembered.
 
         ``Done``: this call or an earlier try of it made the change. Two facts show that an earlier try made it: the

@@ -12,7 +12,7 @@ from chalicelib.baton.policy import DAY_S, HANDED_OVER_KEPT_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
-    """Too few lineages are old enough to be removed. ``until`` is the time, in seconds, when a retry may succeed."""
+    """Too few lineages can be removed to make room. ``until`` is the time, in seconds, when a retry may succeed."""
 
     until: int
 

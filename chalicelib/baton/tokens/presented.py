@@ -81,7 +81,7 @@ class Mismatches:
 
 
 class RequestVerifier(Struct, frozen=True, kw_only=True):
-    """Verify tokens and signatures with the key ring."""
+    """Verify tokens with the key ring, and signatures with a device key or an HMAC secret."""
 
     key_ring: KeyRing
     clients: Clients

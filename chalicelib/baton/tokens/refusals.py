@@ -1,4 +1,4 @@
-"""Errors of tokens, grants and OAuth requests. E1 and E8 are rules of the exchange (docs/baton/exchange.md)."""
+"""Errors of tokens, grants and OAuth requests. E1, E2 and E8 are rules of the exchange (docs/baton/exchange.md)."""
 
 from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
@@ -23,7 +23,11 @@ class TokenInvalid(InvalidToken):
 
 
 class TokenReused(InvalidToken):
-    """A used token was presented with another attempt (E8). Baton ended the login."""
+    """Baton ended the login, because its token was possibly copied.
+
+    A used token was sent with another attempt, or is at least five generations old (E8). Or, with
+    ``BATON_REVOKE_ON_WRONG_KEY``, another key signed the exchange (E2).
+    """
 
     code = "token_reused"
     action = "log_in"

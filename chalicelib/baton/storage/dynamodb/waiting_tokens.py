@@ -21,7 +21,10 @@ def token_of(item: Item, account: AccountId) -> bytes:
 
 
 class WaitingTokens:
-    """The tokens that wait for revocation. The transaction that removes an identity also stores its token here."""
+    """The tokens that wait for revocation. The transaction that removes an identity also stores its token here.
+
+    If the shard of the token is full, this transaction deletes the token instead, and Baton never revokes it.
+    """
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""

@@ -112,7 +112,10 @@ class MemoryIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Remove the account's identity at a provider, and end every login of the account except the actor's."""
+        """Remove the account's identity at a provider, and end every other login of the account.
+
+        If the actor's login came from a handover, it ends too, with the login of the app.
+        """
         tables, account, version = self._tables, actor.account, user.credentials_version
         with tables.lock:
             there = tables.users.get(account)
