@@ -131,7 +131,10 @@ def differences(manifest: Mapping[str, str], root: Path) -> Differences:
 
 
 def main(root: Path, words: list[str]) -> int:
-    """Write the manifest of a tree in development, or, with ``--release``, of any tree. Return the exit code."""
+    """Write the manifest of a tree in development, or, with ``--release``, of any tree. Return the exit code.
+
+    Without ``--release``, the manifest of a released tree is not changed, and the exit code is 0.
+    """
     if words not in ([], ["--release"]):
         print("usage: python -m tools.manifest [--release]", file=sys.stderr)
         return 2

@@ -49,13 +49,13 @@ def enter(stage: str) -> None:
 
 
 def deployed_url(stage: str) -> str | None:
-    """Return the URL of a stage's API, or ``None`` if the stage is not deployed."""
+    """Return the URL of a stage's API from Chalice's record, or ``None`` if this checkout has no such record."""
     api = _deployed_api(stage)
     return str(api["rest_api_url"]).rstrip("/") if api else None
 
 
 def deployed_api(stage: str) -> str | None:
-    """Return the id of a stage's API, or ``None`` if the stage is not deployed."""
+    """Return the id of a stage's API from Chalice's record, or ``None`` if this checkout has no such record."""
     api = _deployed_api(stage)
     return str(api["rest_api_id"]) if api else None
 

@@ -112,7 +112,7 @@ def local_changes(found: Differences) -> Iterator[Finding]:
 
 
 def pins(root: Path) -> Iterator[Finding]:
-    """Return the requirements that the pinned versions in ``requirements.txt`` do not satisfy."""
+    """Return the requirements that the pins in ``requirements.txt`` and ``requirements-dev.txt`` do not satisfy."""
     yield from (Finding("error", "pins", problem, "make lock") for problem in requirements.unsatisfied(root))
 
 

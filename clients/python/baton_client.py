@@ -395,7 +395,7 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login that has ended on this device. It is kept until the server answers its revocation, at most 30 days.
+    """A login that has ended on this device. It is kept until the server has confirmed its end, at most 30 days.
 
     `key`: the device's key, if the client deleted it from the record because another device has a copy of it (rule 8).
     Otherwise `None`: the record still has the key, or the login is bound to `secret` or is unbound.

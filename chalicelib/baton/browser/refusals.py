@@ -4,7 +4,11 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 
 
 class CrossSite(Refusal):
-    """A page of another site sent the request, or nothing shows which page sent the request."""
+    """A page of another site sent the request, or nothing shows which page sent the request.
+
+    The header ``Baton-CSRF`` counts only for a request of a logged-in browser without ``Origin`` and
+    ``Sec-Fetch-Site``, and never for a registration or login.
+    """
 
     status = 403
     error = code = "cross_site"

@@ -87,7 +87,7 @@ class Client(Struct, frozen=True):
 
 
 class MailRow(Struct, frozen=True):
-    """The table ``[mail]``: the product name in mails, and the host of links. Without a host, mails have no links."""
+    """The table ``[mail]``: the product name in mails, and the host of links to the app (if empty: no such links)."""
 
     product: str = ""
     link_host: str = ""

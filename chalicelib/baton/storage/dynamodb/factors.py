@@ -93,7 +93,7 @@ class Factors:
     def consume_recovery_code(
         self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
     ) -> Done | Refused:
-        """Use a recovery code, once: delete its ``digest``, if the account still has this digest."""
+        """Use a recovery code once: delete its ``digest``. The conditions are in ``FactorStore``."""
         values: dict[str, Value] = {
             ":digest": binary(digest),
             ":used": {"BS": [digest]},

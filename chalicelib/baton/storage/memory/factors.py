@@ -56,7 +56,7 @@ class MemoryFactors:
     def consume_recovery_code(
         self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
     ) -> Done | Refused:
-        """Use a recovery code, once: delete its ``digest``, if the account still has this digest."""
+        """Use a recovery code once: delete its ``digest``. The conditions are in `FactorStore`."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.recovery if user else None
@@ -95,7 +95,7 @@ class MemoryFactors:
             return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Give a passkey a new name, while the login of the actor is live."""
+        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``."""
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
             stored = user.factors.passkeys.get(passkey) if user else None
@@ -109,9 +109,10 @@ class MemoryFactors:
     def keep_restore_key(
         self, actor: Actor, device: str, key: RestoreKey | None, *, forgotten: Collection[str] = (), now: int
     ) -> Done | Moved:
-        """If the actor's login is live, store the restore key of a device, or delete it if ``key`` is ``None``.
+        """Store the restore key of a device, or delete it if ``key`` is ``None``.
 
-        The restore keys of the devices in ``forgotten`` are deleted too.
+        The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live, and the
+        credentials version must be as in ``actor``.
         """
         with self._tables.lock:
             user = self._tables.users.get(actor.account)

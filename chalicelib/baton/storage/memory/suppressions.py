@@ -19,7 +19,7 @@ class MemorySuppressions:
             return self._tables.suppressions.get(email_index)
 
     def suppress(self, email_index: EmailIndex, suppression: Suppression) -> None:
-        """Store a suppression, unless the stored suppression is a complaint or ends later."""
+        """Store a suppression. A bounce replaces only a bounce that ends earlier. A complaint replaces every bounce."""
         with self._tables.lock:
             stored = self._tables.suppressions.get(email_index)
             if stored is not None and not _replaces(suppression, stored):
