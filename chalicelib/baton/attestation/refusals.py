@@ -33,8 +33,8 @@ class AttestationFailedOnce(Refusal):
     error = code = "attestation_failed"
     action = "attest"
     detail = (
-        "The evidence is refused: `reason` names the check. Make a new key (iOS: App Attest key, Android: device key), "
-        "make evidence of this key, and send it."
+        "The evidence is refused: `reason` names the check. On iOS, make a new App Attest key, and send evidence of "
+        "this key. On Android, make a new device key, and log in with this key and its evidence."
     )
 
 

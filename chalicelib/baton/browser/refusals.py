@@ -14,7 +14,8 @@ class CrossSite(Refusal):
     error = code = "cross_site"
     detail = (
         "A page of another site sent this request, or nothing proves that a page of this site did. Send it from an "
-        "origin of the client, or send the header `Baton-CSRF`. Nothing was changed."
+        "origin of the client. If the browser sends neither `Origin` nor `Sec-Fetch-Site` on a call, send the CSRF "
+        "token in the header `Baton-CSRF`. Nothing was changed."
     )
 
 
