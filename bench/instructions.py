@@ -6,7 +6,8 @@ case is divided by Chalice's dispatch of a trivial route, and this ratio is comp
 of more than 5 % in either direction fails, until ``make bench-count UPDATE=1`` stores the new ratios and a commit
 explains them.
 
-The ratios are valid for one build of Python. With another build, or without valgrind, nothing is compared.
+The stored ratios are valid for one build of Python. With another build, the command counts, but does not compare with
+the stored ratios. Without valgrind, it counts nothing.
 """
 
 import json

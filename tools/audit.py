@@ -131,7 +131,7 @@ def code() -> Iterator[Finding]:
 
 
 def templates() -> list[Path]:
-    """List the deployed templates, relative to the root: the data stack and the last package.
+    """List the templates to check, relative to the root: the data stack, and the last package of each architecture.
 
     The paths are relative, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
     """

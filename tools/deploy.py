@@ -47,7 +47,7 @@ Pause = Callable[[float], None]
 
 
 class NotDone(Exception):
-    """A step failed. The message has the reason and the remedy."""
+    """A step failed. The message has the reason and, in most cases, the next step."""
 
 
 @dataclass(frozen=True, slots=True)

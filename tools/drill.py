@@ -325,7 +325,7 @@ def overrides_honoured() -> Iterator[None]:
 
 @contextlib.contextmanager
 def embedded_deployment() -> Iterator["DynamoDBClient"]:
-    """Deploy to the embedded database: a KMS key, four protected tables, a key ring."""
+    """Deploy to the embedded database: a KMS key, four tables, each with its required protection, and a key ring."""
     with embedded(), overrides_honoured():
         import boto3  # noqa: PLC0415 - slow to import
 

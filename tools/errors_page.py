@@ -35,6 +35,9 @@ Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the memb
 `error_description`). Elsewhere the body has the members of RFC 9457 (`application/problem+json`). Both bodies have
 `code`, `action`, `retryable`, `request_id` and `server_time`.
 
+With the [hardened template](operations.md#the-hardened-way-for-production), an error of API Gateway or of its firewall
+always has the members of RFC 9457, and no `server_time`. An error of the firewall has no `request_id` either.
+
 Each section is a `code`. An entry has the status, the `error` and the `action`, and says when Baton returns the error.
 The quoted line is the `detail`. An answer may have a more exact `detail`.
 """

@@ -121,7 +121,10 @@ class BatonError(Exception):
 
 
 class NotLoggedIn(BatonError):
-    """There is no session in the storage."""
+    """There is no session in the storage, or a login that has begun can no longer be finished.
+
+    In the second case, the storage may have a session: another login or another process has stored it.
+    """
 
     kind = "not_logged_in"
 

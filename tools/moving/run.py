@@ -33,7 +33,11 @@ class OtherFile(ValueError):
 
 
 class Progress(Struct, kw_only=True):
-    """The contents of ``FILE.progress``. ``kinds``: kind of password hash -> number of accounts."""
+    """The contents of ``FILE.progress``.
+
+    ``kinds``: kind of password hash -> number of accounts. The keys ``migrate`` and ``no password`` count the accounts
+    without a hash.
+    """
 
     head: str
     source: str

@@ -67,7 +67,7 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
         """Erase the audit of the account, then call the app's function. The queue may deliver an order twice.
 
         Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and those of the app's
-        function. After three failures the order is a dead letter, which raises an alarm.
+        function. After three failures the order is a dead letter. With the hardened template, an alarm then fires.
         """
         order = self._open(sealed, now=self.clock())
         try:

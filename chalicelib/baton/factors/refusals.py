@@ -106,7 +106,7 @@ class InvalidSession(Refusal):
     action = "log_in"
     detail = (
         "The `auth_session` or the `enrolment` is not valid for this request: altered, expired, or of another device, "
-        "attempt or login. For an `auth_session`, begin again with `POST /login`. For an `enrolment`, enrol again."
+        "attempt or login. For an `auth_session`, begin the login again. For an `enrolment`, enrol again."
     )
 
 

@@ -114,7 +114,8 @@ def is_remembered(
 ) -> bool:
     """Check whether a device is remembered.
 
-    ``remember_days`` count from the last proof of a factor on the device, not from its last login.
+    ``remember_days`` count from the last write of ``Remember`` for the device. A login without a proof of a factor
+    writes none, and neither does a step-up.
     """
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:

@@ -21,7 +21,7 @@ _HEAD_BYTES: Final = 2
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
     """Encrypt an answer. ``item`` is the item key, ``nonce`` is 12 bytes.
 
-    The nonce must be random: all answers that an item ever stores use the same encryption key.
+    The nonce must be random: under one root secret, all answers that an item stores use the same encryption key.
     """
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")

@@ -6,7 +6,7 @@ encrypted contents.
 
 1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
    data, so a ticket cannot be decrypted for another purpose.
-2. The first two members of the contents are an id (16 random bytes) and the time of issue. Where a ticket has a
+2. The first two members of the contents are an id (16 bytes) and the time of issue. Where a ticket has a
    one-time effect, the id is consumed by one conditional write (``Ephemeral.consume_ticket``).
 3. A ticket is refused when it was altered, is of another purpose, has expired, was issued before the not-before time,
    or is bound to other values than those of the request. All of these raise ``TicketInvalid``, and a route gives the
@@ -53,7 +53,8 @@ class UnknownRoot(TicketInvalid):
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The members of every ticket. A subclass sets ``purpose`` and adds members of its own.
 
-    ``id`` is 16 random bytes, ``issued_at`` is in seconds since the epoch.
+    ``id`` is 16 random bytes, or for a ``MailLink`` 16 bytes that are derived from the random id of its order.
+    ``issued_at`` is in seconds since the epoch.
     """
 
     purpose: ClassVar[TicketPurpose]

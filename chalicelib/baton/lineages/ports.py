@@ -45,7 +45,7 @@ class LineageStore(Protocol):
 
         - The account is active. Its epoch, credentials version and roles are as in ``expected``.
         - No other lineage has the id of the new lineage.
-        - Each replaced lineage exists and has not ended. Each removed lineage is unchanged.
+        - Each replaced lineage exists, and its ``ended`` is ``None``. Each removed lineage is unchanged.
         - After the write, the account has at most ``lineages_max`` lineages.
         - If the new lineage is bound to a key, the account has the same lineages as in ``expected``. A lineage added
           since then could have the same key.

@@ -9,7 +9,7 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
 | p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): the login ends |
-| p > g | any | ``Ahead`` (E9): the table was rolled back |
+| p > g | any | ``Ahead`` (E9): the table was rolled back, or a key leaked |
 
 Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table
 as one DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
@@ -74,7 +74,7 @@ class Reused(Struct, frozen=True):
 
 
 class Ahead(Struct, frozen=True):
-    """E9: a genuine generation that is newer than the stored generation. The table was rolled back."""
+    """E9: the token has a generation newer than the stored one. The table was rolled back, or a key leaked."""
 
 
 class Inactive(Struct, frozen=True):
@@ -126,7 +126,7 @@ def judge(
 def active_lineage(
     account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
 ) -> Lineage | Inactive:
-    """Return the presented lineage if it is active, otherwise ``Inactive`` with the reason (E4)."""
+    """Return the presented lineage if it is active, otherwise ``Inactive`` (E4)."""
     lineage = account_state.lineages.get(presented.lineage) if account_state else None
     if account_state is None or lineage is None:
         return Inactive()

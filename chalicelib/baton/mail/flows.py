@@ -31,7 +31,7 @@ class MailFlows(Struct, frozen=True, kw_only=True):
     """The parts of the flows of mail. ``enabled``: the deployment sends mails.
 
     ``claims_from`` (seconds since the epoch): accounts that were created earlier are from a time without mail. A reset
-    never claims such an account: the reset sets only the password.
+    never claims such an account: the account keeps its identities, roles and attributes.
     """
 
     clock: Clock

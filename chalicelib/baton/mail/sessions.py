@@ -174,7 +174,8 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 def known_device(wanted: Wanted) -> str:
     """Return the id of the login that requests a code, or the key id of a known device, or an empty text.
 
-    This login or device has its own rate limit, which strangers cannot use up.
+    This login or device has its own rate limit, which strangers cannot use up. Without a login, only a device with a
+    key can be known here: a device with an HMAC secret counts as unknown.
     """
     if wanted.lineage:
         return wanted.lineage

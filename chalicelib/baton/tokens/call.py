@@ -76,7 +76,7 @@ class Call(Struct, frozen=True, kw_only=True):
             raise SignatureRequired(
                 "this route takes bound logins only",
                 path=message.path,
-                detail="This route requires a login that is bound to a key, and this login is not. Log in with a key.",
+                detail="This route requires a login that is bound to a key or secret. Log in with a key.",
             )
         signature = self.proof.call_signature(message, proved, httpsig=httpsig, now=now)
         proved.check_in_service()
@@ -176,7 +176,9 @@ class Call(Struct, frozen=True, kw_only=True):
                 raise TokenExpired
             case Ahead():
                 self.log.record("generation_ahead", lineage=token.lineage)
-                raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
+                raise errors.LoginRequired(
+                    "a generation newer than the stored one: the table was rolled back, or a key leaked"
+                )
             case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 

@@ -137,7 +137,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 raise self._reused(proved, ended, now=now)
             case Ahead():
                 self.log.record("generation_ahead", lineage=proved.token.lineage)
-                raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
+                raise errors.LoginRequired(
+                    "a generation newer than the stored one: the table was rolled back, or a key leaked"
+                )
             case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 

@@ -129,14 +129,21 @@ class InvalidClient(Refusal):
 
 
 class UnknownClient(Refusal):
-    """No client is registered under this ``client_id`` (RFC 6749 5.2)."""
+    """No client is registered under this ``client_id`` (RFC 6749 5.2).
+
+    ``POST /session/handover`` also gives this error if the client is no cookie client, or is out of service.
+    """
 
     error = code = "invalid_client"
     detail = "This client_id is not registered with this server. Correct it."
 
 
 class UnauthorizedClient(Refusal):
-    """The client may not use this grant type, is out of service, or sent the token of another client (RFC 6749 5.2)."""
+    """The client may not use this grant type, or sent the token of another client (RFC 6749 5.2).
+
+    A request for a registration, a login, a password reset or an attestation challenge also gets this error if the
+    client is out of service. An exchange then gets ``login_required``.
+    """
 
     error = code = "unauthorized_client"
     detail = "This client may not use this grant type or this token. Use the client_id of the login."
@@ -160,7 +167,11 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The requested scope is larger than the scope of the login or, for a narrowed token, that of the other server."""
+    """The requested scope is larger than the scope of the login or, for a narrowed token, that of the other server.
+
+    A request for a narrowed token also gets this error if ``scope`` is empty, or if login and server have no scope in
+    common.
+    """
 
     error = code = "invalid_scope"
     detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."

@@ -107,7 +107,7 @@ class Users:
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the first password of an account that was imported without a password and still has none."""
+        """Set the first password of an account whose password is still in its old system (``User.migrate``)."""
         tables, version = self._database.tables, user.credentials_version
         set_password = expression(
             {

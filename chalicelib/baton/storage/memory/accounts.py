@@ -94,7 +94,7 @@ class MemoryUsers:
     def set_first_password(
         self, user: User, password_hash: bytes, *, expected: AccountState, verified: bool, demands: bool, now: int
     ) -> Done | Moved:
-        """Set the first password of an account that was imported without a password and still has none."""
+        """Set the first password of an account whose password is still in its old system (``User.migrate``)."""
         tables, account, version = self._tables, user.account, user.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)
