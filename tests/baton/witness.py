@@ -49,8 +49,13 @@ anywhere."""
 
 SECRET_FIELDS = frozenset({"authorization", "idempotency-key", "baton-grant"})
 SECRET_MEMBERS = frozenset(
-    {"password", "new_password", "access_token", "refresh_token", "token", "grant", "secret", "d", "private_key"}
+    {
+        *("password", "new_password", "access_token", "refresh_token", "token", "grant", "secret", "d", "private_key"),
+        *("auth_session", "enrolment", "mail_session", "recovery_code", "recovery_codes", "id_token", "subject_token"),
+    }
 )
+HANDOVER_CODE = "ho."
+"""The beginning of a code of a handover. Its member ``code`` has the name of the code of an error."""
 
 
 _answering: ContextVar[bool] = ContextVar("answering", default=False)
@@ -133,6 +138,10 @@ def secrets_of(event: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[
     for name, values in (event.get("multiValueHeaders") or {}).items():
         if name.lower() in SECRET_FIELDS:
             yield from (re.sub(r"^(?:bearer|basic) ", "", value.strip(' "'), flags=re.IGNORECASE) for value in values)
+    for sent in (event, answer):
+        for name, values in (sent.get("multiValueHeaders") or {}).items():
+            if name.lower() in {"cookie", "set-cookie"}:
+                yield from (found for value in values for found in re.findall(r"__Host-baton[\w-]*=([^;]+)", value))
     for body in (event.get("body"), answer.get("body")):
         yield from _secret_members(_parsed(body or ""))
 
@@ -147,8 +156,11 @@ def _parsed(body: str) -> object:
 def _secret_members(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         for name, member in value.items():
-            if isinstance(member, str) and name in SECRET_MEMBERS:
-                yield member
+            if isinstance(member, str):
+                if name in SECRET_MEMBERS or member.startswith(HANDOVER_CODE):
+                    yield member
+            elif isinstance(member, list) and name in SECRET_MEMBERS:
+                yield from (one for one in member if isinstance(one, str))
             elif isinstance(member, dict):
                 yield from _secret_members(member)
 

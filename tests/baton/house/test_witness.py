@@ -16,7 +16,7 @@ from chalicelib.baton.testing.contract.values import ACCOUNT, NOW
 from tests.baton.memory import MemoryLog
 from tests.baton.repository import ours_only
 from tests.baton.wire.conversation import PASSWORD, Device
-from tests.baton.witness import POLICIES, Use, Witness, _answering, allowed, unlike, uses, verdict
+from tests.baton.witness import POLICIES, Use, Witness, _answering, allowed, secrets_of, unlike, uses, verdict
 
 ATTEMPT = "an-attempt-that-nobody-else-has"
 
@@ -37,6 +37,22 @@ def test_the_scan_has_the_secrets_of_a_login_and_finds_no_leak(life: Device, wit
     assert len(witness.kept) >= 3
     assert any("exchanged" in line for line in witness.said)
     assert witness.leaks() == []
+
+
+def test_the_scan_has_cookies_sessions_recovery_codes_and_handover_codes() -> None:
+    """The name of an error has the member `code` too, and is no secret."""
+    event = {
+        "multiValueHeaders": {"Cookie": ["theme=dark; __Host-baton=the-session-id"]},
+        "body": json.dumps({"mail_session": "ms.one", "code": "1234 5678"}),
+    }
+    answer = {
+        "multiValueHeaders": {"Set-Cookie": ["__Host-baton-remember=the-remember-token; Path=/; Secure"]},
+        "body": json.dumps({"auth_session": "as.two", "recovery_codes": ["three", "four"], "code": "ho.five"}),
+    }
+    assert sorted(secrets_of(event, answer)) == sorted(
+        ["the-session-id", "the-remember-token", "ms.one", "as.two", "three", "four", "ho.five"]
+    )
+    assert list(secrets_of({}, {"body": json.dumps({"code": "too_many_requests"})})) == []
 
 
 def test_a_secret_in_a_log_line_is_detected(life: Device, witness: Witness) -> None:
