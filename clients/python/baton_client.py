@@ -277,7 +277,7 @@ class Session:
 
     - `refresh_token`: with the mechanism `exchange`, the same string as `access_token`. With `long_lived`, `None`.
     - `expires_at`: when the access token expires, in seconds of the server's clock.
-    - `key_id`: `None` for an unbound login.
+    - `key_id`: the thumbprint of the key, or the server's id of the HMAC secret. `None` for an unbound login.
     - `secret`: only for an HMAC login.
     """
 

@@ -90,7 +90,7 @@ def assurance_number(assurance: Assurance, attestation: Attestation = Attestatio
 def read_assurance(number: int) -> tuple[Assurance, Attestation, int]:
     """Decode a stored number. Return its way of authentication, its attestation, and the code of its provider.
 
-    Raises ``KeyError`` or ``ValueError`` if Baton never writes this number.
+    Raises ``KeyError`` or ``ValueError`` if ``number`` has an unknown code, attestation or provider.
     """
     above, code = divmod(number, _CODES_MAX)
     provider, attestation = divmod(above, _ATTESTATIONS_MAX)

@@ -38,7 +38,10 @@ def moto_world() -> "Iterator[World]":
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the log lines of each ``World`` to the report of a failed test: they contain the reason of each refusal."""
+    """Add the log lines of each ``World`` among the fixtures of a failed test to the report of this test.
+
+    The log lines contain the reason of each refusal.
+    """
     report = yield
     if report.when == "call" and report.failed:
         for lines in _lines(getattr(item, "funcargs", {})):
