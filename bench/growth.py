@@ -1,7 +1,8 @@
 """The cost of an exchange as the data grows: ``make bench-growth``.
 
 The data grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of
-these should change the cost of the next exchange. A fourth measurement runs several environments in parallel, each in
+these should change the CPU time of the app for the next exchange. More devices make the item of the account larger, so
+the database needs more CPU time. A fourth measurement runs several environments in parallel, each in
 its own process, and counts their exchanges per second.
 
 The environments are processes on this machine, and use dynoxide, another process. The measurements take turns, round by

@@ -768,7 +768,7 @@ class Answer:
 
     @property
     def storable(self) -> bool:
-        """Whether caches may store this answer. Baton allows it only for public documents, such as its keys."""
+        """Whether caches may store this answer: its header `Cache-Control` does not have `no-store`."""
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:

@@ -199,7 +199,7 @@ class Active(Struct, frozen=True):
 
 
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
-    """Return the login in which a person proved a factor. For a lineage that a handover made: the login of the app.
+    """Return the lineage, or the login of the app if a handover made the lineage.
 
     Login time and rate limits must come from the returned login: a handover proves no factor, and a thief with the
     token of the app can repeat it.
