@@ -57,7 +57,10 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the app can do ``action`` without the person, and then send the request again."""
+        """Whether ``action`` is ``retry``, ``sync_clock`` or ``exchange``.
+
+        The app can do each of these without the person, and then send the request again.
+        """
         return self.action in {"retry", "sync_clock", "exchange"}
 
 

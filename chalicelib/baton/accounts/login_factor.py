@@ -68,7 +68,8 @@ class Proof(Struct, frozen=True):
 class LoginTokens(TokenResponse, frozen=True, kw_only=True):
     """The tokens of a login with a second factor.
 
-    ``recovery_codes``: the codes that an enrolment made. They are shown once.
+    ``recovery_codes``: the codes that this request made, at an enrolment. Only a repetition of the request returns them
+    again.
     ``recovery_codes_left``: after a login with a recovery code, the number of unused codes.
     """
 

@@ -114,7 +114,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         raise errors.TooManyRequests(
             f"{limit} limit is reached",
             retry_after=DAY_S - now % DAY_S,
-            detail="There were too many wrong codes. Use a recovery code, or a device that proved a factor before.",
+            detail="There were too many wrong codes. Log in with a recovery code, or on a device that proved a factor.",
         )
 
     def _failed(self, account: AccountId, *, now: int) -> None:

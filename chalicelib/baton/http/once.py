@@ -122,8 +122,8 @@ class RunOnce(Struct, frozen=True, kw_only=True):
           ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the start of the run. After that: ``CallOutcomeUnknown`` or,
           if ``retry_safe`` is true, ``view`` runs again.
 
-        The code that calls ``run`` must render a raised refusal with the same ``render``. This answer and its replays
-        are then equal to the byte.
+        The code that calls ``run`` must render a raised refusal with the same ``render``. Then the bodies of this
+        refusal and of its replays are equal, byte for byte.
 
         The arguments:
 

@@ -226,7 +226,7 @@ def judge_access(
     """Return the verdict on a token that is sent on a call.
 
     - The current token may be used until it expires. With a sliding mechanism, calls can extend this time (`slide`).
-    - The previous token may be used for ``PREVIOUS_GENERATION_S`` after its exchange, for calls under way.
+    - The previous token may be used until it expires, but at most ``PREVIOUS_GENERATION_S`` after its exchange.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):

@@ -43,8 +43,8 @@ class WrongKey(InvalidSignature):
 
     code = "wrong_key"
     detail = (
-        "The signature was not made with the key of this login. The login is still active. Sign with the key of the "
-        "login."
+        "The signature was not made with the key of this login. This request ended no login. Sign with the key of "
+        "the login."
     )
 
 
