@@ -37,7 +37,10 @@ class Outbox(Protocol):
     """The queue of orders. An order may be delivered more than once."""
 
     def put(self, order: str, *, delay_s: int = 0) -> None:
-        """Add an encrypted order. The queue delivers it at least ``delay_s`` seconds later. Raises ``Unavailable``."""
+        """Add an encrypted order. The queue delivers it at least ``delay_s`` seconds later.
+
+        Raises ``Unavailable`` if it is not certain that the order was added.
+        """
 
 
 class Suppression(Struct, frozen=True, kw_only=True):
