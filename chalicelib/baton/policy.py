@@ -193,19 +193,19 @@ FAILURES_PER_SOURCE_MAX = 100
 REGISTRATION_WINDOW_S = HOUR_S
 REGISTRATIONS_PER_SOURCE_MAX = 100
 
-# Mail. Requests of unknown devices are limited per address, not per account, so the limits never show which addresses
-# have an account. A device of the account has a limit of its own.
+# Mail. Requests of unknown devices are limited per address and use, not per account, so the limits never show which
+# addresses have an account. A device of the account has a limit of its own.
 MAIL_CODE_DIGITS = 8
 MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
-"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
+"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for each use."""
 MAIL_SESSIONS_PER_ACCOUNT_MAX = 20  # in six hours, for all devices: with the password, any number of devices can log in
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
-"""The life of the link of a reset. If a stranger uses up the sessions, the owner still has links that work."""
+"""The life of the link of a reset. If a stranger uses up the resets, the owner still has links that work."""
 MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo a change, except a change of the address
 ADDRESS_KEPT_S = 7 * DAY_S
 """How long an account keeps an old address. No login finds it. The link that undoes this change lives as long."""
