@@ -6,6 +6,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,21 @@ class Town:
     def bound(self, **members: object) -> Visit:
         """Register from a script, and wait until the browser has bound its cookies."""
         visit = self.visit()
-        answer = visit.send(f"{self.api}/register", "POST", ENTRY | members)
-        assert answer["status"] == 201, answer
-        wait(lambda: BOUND in self.cookies())
+        with self.binding():
+            answer = visit.send(f"{self.api}/register", "POST", ENTRY | members)
+            assert answer["status"] == 201, answer
         self.site.world.clock.skip(seconds=61)
         return visit
+
+    @contextmanager
+    def binding(self) -> Iterator[None]:
+        """Wait at the end until the browser has bound its cookies, that is, until it has a new cookie `BOUND`.
+
+        It is not enough that the request has arrived: its ticket expires if the clock then moves on.
+        """
+        before = self.cookies().get(BOUND)
+        yield
+        wait(lambda: self.cookies().get(BOUND, before) != before)
 
     def stranger(self, *names: str) -> "Town":
         """Open another machine of this site, with copies of these cookies."""

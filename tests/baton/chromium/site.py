@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -48,12 +49,12 @@ class Site:
         self.answered.append((path, answer.status, list(answer.headers)))
         return answer
 
-    def arrives(self, method: str, path: str) -> bool:
+    def arrives(self, method: str, path: str, held: threading.Event | None) -> bool:
         """Return whether an answer arrives, after its delay. A lost answer is lost once."""
         if method == "OPTIONS":
             return True
-        if path in self.holds:
-            self.holds[path].wait(HELD_S)
+        if held is not None:
+            held.wait(HELD_S)
         lost = path in self.loses
         if lost:
             self.loses.remove(path)
@@ -133,9 +134,10 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self._file()
                 return
             fields = [(name.lower(), value) for name, value in self.headers.items()]
+            held = site.holds.get(self.path)  # before a test can see the request
             site.seen.append((self.command, self.path, dict(fields)))
             answer = site.call(self.command, self.path, fields, body)
-            if not site.arrives(self.command, self.path):
+            if not site.arrives(self.command, self.path, held):
                 self.close_connection = True
                 return
             with suppress(ConnectionError):  # its tab is closed
@@ -152,6 +154,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self._send(200, [("content-type", "text/html"), *alone], b"<!doctype html><title>A page</title>")
 
         def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+            """Send all in one write: as soon as the browser has a cookie of an answer, it must have the body too."""
+            line, self.wfile = self.wfile, BytesIO()
             self.send_response_only(status)
             for name, value in headers:
                 self.send_header(name, value)
@@ -159,5 +163,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+            answer, self.wfile = self.wfile.getvalue(), line
+            line.write(answer)
 
     return Handler
