@@ -241,7 +241,10 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
             reason = described.get("StatusReason", "")
             if "didn't contain changes" in reason or "No updates" in reason:
                 return None
-            raise NotDone(f"CloudFormation refuses infra/data.yaml: {reason}")
+            raise NotDone(
+                f"CloudFormation refuses infra/data.yaml: {reason}\nnothing was changed\n"
+                "next: correct infra/data.yaml or the stage in .chalice/config.json, and deploy again"
+            )
         pause(2)
 
 
@@ -377,7 +380,10 @@ def make_ring(stage: Stage, arn: str) -> str:
         ) from None
     except Unavailable as error:
         restored = "" if stage.tables.prefix == stage.prefix else f"; were the tables {stage.tables.prefix}-* restored?"
-        raise NotDone(f"the key ring cannot be created: {error.reason}{restored}") from None
+        raise NotDone(
+            f"the key ring cannot be created: {error.reason}{restored}\n"
+            "next: remove the cause, and deploy again: an existing key ring is kept"
+        ) from None
     return "created" if isinstance(made, Done) else "exists"
 
 
@@ -391,7 +397,10 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
     with package.alone():
         archive = package.build(stage.name)
         if problems := package.unfit(archive, package.configured_architecture(), package.runtime()):
-            raise NotDone("\n".join([*problems, "the function was not changed"]))
+            raise NotDone(
+                "\n".join([*problems, "the function was not changed"])
+                + f"\nnext: remove the cause, and deploy again; STAGE={stage.name} make package checks the zip alone"
+            )
         while True:
             before = deployed_url(stage.name)
             fill(stage, place, package.COPY / ".chalice")

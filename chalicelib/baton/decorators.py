@@ -50,7 +50,7 @@ class Decorators:
         spec = RouteSpec(
             body=body,
             query=query,
-            scope=demanded("scope", None if scope is None else scope.split()),
+            scope=demanded("scope", scope.split() if isinstance(scope, str) else scope),
             roles=demanded("role", (role,) if isinstance(role, str) else role),
             acr=acr,
             step_up=step_up,
@@ -96,7 +96,7 @@ class Decorators:
         spec = RouteSpec(
             form=form,
             query=query,
-            scope=demanded("scope", None if scope is None else scope.split()),
+            scope=demanded("scope", scope.split() if isinstance(scope, str) else scope),
             roles=demanded("role", (role,) if isinstance(role, str) else role),
             acr=acr,
             login_page=login,

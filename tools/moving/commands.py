@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.events.ports import AuditEvent
-from chalicelib.baton.factors.decoys import Decoys, write_decoys
+from chalicelib.baton.factors.decoys import Decoys, read_decoys, write_decoys
 from chalicelib.baton.factors.hashes.kinds import read_hash
 from chalicelib.baton.factors.password_hash import is_current
 from chalicelib.baton.federation.providers import Providers
@@ -214,5 +214,10 @@ def _hashes(options: argparse.Namespace, place: Place) -> int:
     rows = [(name, f"{number:>10,}", f"{100 * number / total:6.2f} %") for name, number in kinds.most_common()]
     print("\n".join([counted(total, "account"), *aligned(rows)] if rows else ["0 accounts"]))
     setting = write_decoys({name: 100 * number / total for name, number in foreign.items()}, place.decoys)
-    print(f"next: set BATON_DECOYS={setting}" if setting else "ok: no account has a hash of another system")
+    if not setting:
+        print("ok: no account has a hash of another system")
+    elif read_decoys(tuple(setting.split(","))) == place.decoys:
+        print(f"ok: BATON_DECOYS has the right value: {setting}")
+    else:
+        print(f"next: set BATON_DECOYS={setting}")
     return 0

@@ -196,10 +196,14 @@ class Views(Struct, frozen=True):
         for name, shape, base in (("body", spec.body, Struct), ("query", spec.query, Query)):
             if shape is not None and not _is_derived(shape, base):
                 raise TypeError(f"{name} must be a class that is derived from {base.__name__}")
-        rules: tuple[tuple[str, object, type], ...] = (("step_up", spec.step_up, StepUp), ("once", spec.once, Once))
-        for name, rule, rule_type in rules:
-            if rule is not None and not isinstance(rule, rule_type):
-                raise TypeError(f"{name} must be an object, such as {rule_type.__name__}()")
+        for name, value, accepted, example in (
+            ("step_up", spec.step_up, StepUp | None, "StepUp()"),
+            ("once", spec.once, Once | None, "Once()"),
+            ("bound", spec.bound, bool, "True"),
+            ("attested", spec.attested, bool, "True"),
+        ):
+            if not isinstance(value, accepted):
+                raise TypeError(f"{name} has the wrong type: use a value such as {example}")
         if spec.acr is not None and spec.acr not in DEMANDED_ACR_LEVELS:
             raise TypeError(f"acr {spec.acr!r} does not exist: use one of {', '.join(DEMANDED_ACR_LEVELS)}")
         if spec.step_up and spec.query:

@@ -36,13 +36,16 @@ def two(caller: Caller, second: object) -> Answer:
         ({"scope": " "}, view),
         ({"role": ""}, view),
         ({"role": ()}, view),
+        ({"attested": None}, view),
+        ({"bound": 0}, view),
+        ({"scope": 1}, view),
     ],
 )
 def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
     """Before the fix, `acr="aal9"` accepted every login, because an unknown level is below all others.
 
-    An empty tuple of roles had the same effect. The level of a restored login is the lowest level, so it requires
-    nothing either.
+    An empty tuple of roles had the same effect, and `attested=None` required no evidence. The level of a restored login
+    is the lowest level, so it requires nothing either.
     """
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)

@@ -365,6 +365,10 @@ def test_the_hashes_of_a_deployment_are_counted_and_the_decoys_printed(
     out = capsys.readouterr().out
     assert "next: set BATON_DECOYS=bcrypt4=0/25,pbkdf2-sha256-1000=25/25" in out
     assert out.startswith("4 accounts\n")
+    monkeypatch.setenv("BATON_DECOYS", "bcrypt4=0/25,pbkdf2-sha256-1000=25/25")
+    assert main(["hashes"]) == 0
+    out = capsys.readouterr().out
+    assert "ok: BATON_DECOYS has the right value: bcrypt4=0/25,pbkdf2-sha256-1000=25/25" in out
 
 
 def test_an_unknown_address_imitates_the_hashes_of_the_others(
