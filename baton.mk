@@ -80,6 +80,9 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "2/2 tests"
 	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
+# Options of a short Java process: no second compiler, and garbage collection in one thread. They halve its CPU time.
+SHORT_JVM := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+
 # OFFLINE=1: Maven downloads nothing. After the first run, the packages are in its local repository.
 # In CI (CI=true), a missing tool is a failure.
 .PHONY: clients
@@ -99,7 +102,7 @@ clients: ## Check the TypeScript, Kotlin and Swift clients (needs Node.js 20, np
 	@if ! command -v mvn > /dev/null || ! command -v javac > /dev/null; then \
 	echo "skipped: no mvn or no JDK, so clients/kotlin is not checked"; [ "$$CI" != true ]; exit; fi; \
 	echo "compile without warnings, then vectors, flows, storage, transport and quick start" && \
-	MAVEN_OPTS="$${MAVEN_OPTS:--Xmx1g}" mvn -q -B -T1 $(if $(OFFLINE),-o) -f clients/kotlin/pom.xml test && \
+	MAVEN_OPTS="$${MAVEN_OPTS:--Xmx1g $(SHORT_JVM)}" mvn -q -B -T1 $(if $(OFFLINE),-o) "-DargLine=$(SHORT_JVM)" -f clients/kotlin/pom.xml test && \
 	cat clients/kotlin/*/target/surefire-reports/*.txt | grep "^Tests run" | sed "s/,.* -- in / in /" && echo "ok: clients/kotlin"
 	@if ! tools/swift.sh have; then echo "skipped: no swift, so clients/swift is not checked (make swift-toolchain installs one)"; exit 0; fi; \
 	echo "compile, then vectors, flows, storage, transport and quick start" && mkdir -p build && \

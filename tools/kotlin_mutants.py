@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).parents[1] / "clients" / "kotlin"
 LATE: Final = 300
+SHORT_JVM: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Options of a short Java process: no second compiler, and garbage collection in one thread."""
 MODULES: Final = {"core": "core", "jvm": "core,jvm", "android": "core,android-stubs,android"}
 
 
@@ -34,8 +36,8 @@ def listed() -> list[Mutant]:
 
 def maven(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Maven in a copy of the client, offline: the local repository of Maven already has the packages."""
-    command = ["mvn", "-q", "-B", "-o", "-T1", *arguments]
-    environment = {"MAVEN_OPTS": "-Xmx1g", **os.environ}
+    command = ["mvn", "-q", "-B", "-o", "-T1", f"-DargLine={SHORT_JVM}", *arguments]
+    environment = {"MAVEN_OPTS": f"-Xmx1g {SHORT_JVM}", **os.environ}
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=LATE)
 
 
