@@ -1428,10 +1428,11 @@ class BatonClient:
 
         - After `Offline`, this device keeps its session, but the server may have ended all sessions. A repetition is
           safe.
-        - After `LoggedOut`, this session has ended for a reason other than `ended_everywhere`. The call did not end the
-          other sessions.
+        - After `LoggedOut`, this session had ended before, also if the reason is `ended_everywhere`. The call did not
+          end the other sessions.
         """
         ended = self.session
+        grants: list[str] = []
         try:
             self._own(
                 "POST",
@@ -1440,10 +1441,12 @@ class BatonClient:
                 confirm=_confirming(password, confirm),
                 repeat=True,
                 deadline_s=deadline_s,
+                granted=grants.append,
             )
         except LoggedOut as over:
-            # A repetition finds the session ended by the first sending, whose answer was lost.
-            if not over.confirmed or over.reason != "ended_everywhere":
+            # A repetition finds the session ended by the first sending, whose answer was lost. With a grant, the
+            # session was active during this call. Without one, it ended before, and other sessions may be newer.
+            if not (grants and over.confirmed and over.reason == "ended_everywhere"):
                 raise
         self._drop(ended)
 
@@ -1780,8 +1783,12 @@ class BatonClient:
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
         team: bool = False,
+        granted: Callable[[str], None] = lambda _: None,
     ) -> T:
-        """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer."""
+        """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer.
+
+        `granted` is called with the grant of each step-up.
+        """
         _checked_path(path)
         key = None if idempotency_key is None else _quoted(idempotency_key)
         patience = self._patience(deadline_s)
@@ -1828,6 +1835,7 @@ class BatonClient:
                         patience = self._patience(deadline_s)  # The person's time for the input does not count.
                     left_s = patience.left_s()
                     grant = self.step_up(proof, method, path, json=json, attempt=attempt, deadline_s=left_s)
+                    granted(grant)
                 else:
                     self._session_after(refusal, used)
 

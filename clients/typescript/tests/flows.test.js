@@ -288,10 +288,26 @@ test("a logout everywhere whose answer was lost returns as usual", async () => {
 });
 
 test("a logout everywhere of a login that ended before reports this end", async () => {
+  for (const reason of ["password_changed", "ended_everywhere"]) {
+    const server = new FakeServer();
+    const { client } = await loggedIn(server);
+    for (const one of server.lineages.values()) one.ended = reason;
+    const over = await failure(client.logoutEverywhere(confirm));
+    assert.deepEqual([over.kind, over.reason], ["logged_out", reason]);
+  }
+});
+
+test("a logout everywhere reports another end of the login during the call", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);
-  for (const one of server.lineages.values()) one.ended = "password_changed";
-  const over = await failure(client.logoutEverywhere(confirm));
+  const ends = () => {
+    for (const one of server.lineages.values()) one.ended = "password_changed";
+    return null;
+  };
+  const over = await failure(client.logoutEverywhere(() => {
+    server.faults.push(() => null, ends); // the step-up is answered
+    return { password: PASSWORD };
+  }));
   assert.deepEqual([over.kind, over.reason], ["logged_out", "password_changed"]);
 });
 

@@ -56,6 +56,8 @@ SCENARIOS = (
     ends.test_58_logout_offline,
     ends.test_59_killed_during_a_logout,
     ends.test_60_logout_everywhere,
+    ends.test_60_the_answer_to_a_logout_everywhere_is_lost,
+    ends.test_60_a_logout_everywhere_after_that_of_another_device,
     ends.test_61_ended_elsewhere,
     ends.test_62_the_password_is_changed_elsewhere,
     ends.test_63_the_account_is_deleted_elsewhere,

@@ -1435,7 +1435,22 @@ class TestOtherDevices:
         assert not lost
         assert client.session is None
 
-    @pytest.mark.parametrize("reason", ["logout", "ended_by_owner", "replaced"])
+    def test_logout_everywhere_reports_another_end_of_the_session_during_the_call(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The other sessions may still be active."""
+
+        def ending(request: Request, timeout_s: float) -> Answer:
+            if "baton-grant" in request.headers:
+                only_lineage(server).end("reuse")
+            return server(request, timeout_s)
+
+        client._transport = ending
+        with pytest.raises(LoggedOut) as ended:
+            client.logout_everywhere(password=PASSWORD)
+        assert ended.value.reason == "reuse"
+
+    @pytest.mark.parametrize("reason", ["logout", "ended_by_owner", "replaced", "ended_everywhere"])
     def test_logout_everywhere_of_an_ended_session_does_not_report_success(
         self, reason: str, server: FakeServer, client: BatonClient
     ) -> None:

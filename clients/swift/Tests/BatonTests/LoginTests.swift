@@ -77,6 +77,23 @@ import Testing
         #expect(try await loggedOutOf { try await client.logoutEverywhere(confirm: confirm) }.reason == "password_changed")
     }
 
+    @Test func aLogoutEverywhereReportsAnotherEndOfTheLoginDuringTheCall() async throws {
+        let client = try await Device(server).login().client
+        let over = try await loggedOutOf {
+            try await client.logoutEverywhere(confirm: { [server] _ in
+                server.fault(server.usual, { server.end("password_changed"); return try await server.usual($0) }) // The step-up is answered.
+                return Proof(password: password)
+            })
+        }
+        #expect(over.reason == "password_changed")
+    }
+
+    @Test func aLogoutEverywhereAfterThatOfAnotherDeviceReportsIt() async throws {
+        let client = try await Device(server).login().client
+        server.end("ended_everywhere")
+        #expect(try await loggedOutOf { try await client.logoutEverywhere(confirm: confirm) }.reason == "ended_everywhere")
+    }
+
     @Test func aCallWithAKeyHasOneEffect() async throws {
         let client = try await Device(server).login().client
         server.fault(server.loseAnswer, server.loseRequest, server.loseAnswer)

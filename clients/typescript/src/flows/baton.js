@@ -131,14 +131,21 @@ export class Baton {
     return this.#own("POST", "/me/password", { json: { new_password: newPassword }, confirm });
   }
 
-  /** End the logins of all devices. After `Offline` it is safe to call this again. @param {Confirm} confirm */
+  /**
+   * End the logins of all devices. After `Offline` it is safe to call this again. After `LoggedOut`, this login had
+   * ended before, and other logins may still be active.
+   * @param {Confirm} confirm
+   */
   async logoutEverywhere(confirm) {
+    let granted = false;
+    const json = { everywhere: true };
     await this.#ending(async () => {
       try {
-        await this.#own("POST", "/logout", { json: { everywhere: true }, confirm, repeat: true });
+        await this.#own("POST", "/logout", { json, confirm, repeat: true, granted: () => (granted = true) });
       } catch (over) {
-        // A repetition finds the login ended by the first sending, whose answer was lost.
-        if (!(over instanceof LoggedOut && over.confirmed && over.reason === "ended_everywhere")) throw over;
+        // A repetition finds the login ended by the first sending, whose answer was lost. With a grant, the login was
+        // active during this call. Without one, it ended before, and other logins may be newer.
+        if (!(granted && over instanceof LoggedOut && over.confirmed && over.reason === "ended_everywhere")) throw over;
       }
     });
   }
@@ -183,7 +190,7 @@ export class Baton {
     return base64url(globalThis.crypto.getRandomValues(new Uint8Array(16)));
   }
 
-  /** @param {string} method @param {string} path @param {CallOptions} o @returns {Promise<void>} */
+  /** @param {string} method @param {string} path @param {CallOptions & { granted?: () => void }} o @returns {Promise<void>} */
   #own(method, path, o) {
     return call(this.#core, method, path, o, () => undefined, false);
   }

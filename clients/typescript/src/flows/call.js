@@ -21,7 +21,8 @@ import { exchange, sessionAfter, usable } from "./exchange.js";
 const SAFE = ["GET", "HEAD", "OPTIONS"];
 
 /**
- * @template T @param {Core} core @param {string} method @param {string} path @param {CallOptions} o
+ * @template T @param {Core} core @param {string} method @param {string} path
+ * @param {CallOptions & { granted?: () => void }} o `granted` is called after each step-up
  * @param {(success: Success) => T} read @param {boolean} team a route of the app
  * @returns {Promise<T>}
  */
@@ -74,6 +75,7 @@ export async function call(core, method, path, o, read, team) {
       proof ??= await o.confirm(refused, { options });
       patience = core.patience(o, DEADLINE); // The person's time for the input does not count.
       grant = await stepUp(core, proof, method, path, body, stepUpAttempt, { ...o, deadline: patience.left() });
+      o.granted?.();
     } else if (step === "read_storage" || step === "logged_out") {
       continued = true;
       await sessionAfter(core, refused, used); // It throws, unless storage has a newer session.

@@ -88,6 +88,17 @@ def test_60_the_answer_to_a_logout_everywhere_is_lost(scene: Scene) -> None:
     assert other.fails("me").reason == "ended_everywhere"
 
 
+@scenarios(60)
+def test_60_a_logout_everywhere_after_that_of_another_device(scene: Scene) -> None:
+    """The other device has logged in again. The method must not return as if that login had ended."""
+    agent, other = scene.registered(), scene.agent("b")
+    other("login", email=EMAIL, password=PASSWORD)
+    other("logout_everywhere", password=PASSWORD)
+    other("login", email=EMAIL, password=PASSWORD)
+    assert agent.fails("logout_everywhere", password=PASSWORD).reason == "ended_everywhere"
+    other("me")
+
+
 @scenarios(61)
 def test_61_ended_elsewhere(scene: Scene) -> None:
     """The app gets the end reason, which survives a restart."""

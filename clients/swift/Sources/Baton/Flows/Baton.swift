@@ -142,14 +142,17 @@ public actor Baton: CustomReflectable {
         try await own(Wish(method: "POST", path: "/me/password", body: body, confirm: confirm))
     }
 
-    /// End the logins of all devices. After `offline` it is safe to call this again.
+    /// End the logins of all devices. After `offline` it is safe to call this again. After `loggedOut`, this login had
+    /// ended before, and other logins may still be active.
     public func logoutEverywhere(confirm: @escaping Confirm) async throws {
         let body = try JSON.object(["everywhere": true]).written()
-        let wish = Wish(method: "POST", path: "/logout", body: body, confirm: confirm, repeats: true)
+        let granted = Box(false)
+        let wish = Wish(method: "POST", path: "/logout", body: body, confirm: confirm, repeats: true, granted: { granted.value = true })
         do {
             try await ending(wish, known: true)
-        } catch BatonError.loggedOut(reason: "ended_everywhere", confirmed: true) {
-            // A repetition finds the login ended by the first sending, whose answer was lost.
+        } catch BatonError.loggedOut(reason: "ended_everywhere", confirmed: true) where granted.value {
+            // A repetition finds the login ended by the first sending, whose answer was lost. With a grant, the login was
+            // active during this call. Without one, it ended before, and other logins may be newer.
         }
     }
 

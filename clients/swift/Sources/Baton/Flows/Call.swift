@@ -15,6 +15,7 @@ struct Wish: Sendable {
     var repeats: Bool?
     var deadline: TimeInterval? = 30
     var team = false // A route of the app.
+    var granted: @Sendable () -> Void = {} // Called after each step-up.
 }
 
 /// Encode a body, once: a repetition has the same bytes.
@@ -96,6 +97,7 @@ extension Baton {
                 }
                 let grant = try await stepUp(proof!, wish, attempt: stepUpAttempt, deadline: patience.leftOrNil)
                 progress.change { $0.grant = grant }
+                wish.granted()
             case .readStorage, .loggedOut:
                 progress.change { $0.continued = true }
                 _ = try await sessionAfter(refused, used) // It throws, unless storage has a newer session.

@@ -78,6 +78,26 @@ class LoginTest {
     }
 
     @Test
+    fun `a logout everywhere reports another end of the login during the call`() = test {
+        val client = Device(server).login().client
+        val over = failure {
+            client.logoutEverywhere {
+                server.faults += server.usual // the step-up is answered
+                server.faults += { request -> server.lineage().ended = "password_changed"; server.usual(request) }
+                Proof(password = PASSWORD)
+            }
+        }
+        assertEquals("password_changed", (over as LoggedOut).reason)
+    }
+
+    @Test
+    fun `a logout everywhere after that of another device reports it`() = test {
+        val client = Device(server).login().client
+        server.lineage().ended = "ended_everywhere"
+        assertEquals("ended_everywhere", (failure { client.logoutEverywhere(confirm) } as LoggedOut).reason)
+    }
+
+    @Test
     fun `a call with a key has one effect, whatever is lost - without a key its answer is lost`() = test {
         val client = Device(server).login().client
         server.faults += listOf(server.loseAnswer, server.loseRequest, server.loseAnswer)

@@ -127,13 +127,19 @@ public class Baton(
     public suspend fun changePassword(newPassword: String, confirm: Confirm): Unit =
         own("POST", "/me/password", CallOptions(json = mapOf("new_password" to newPassword), confirm = confirm))
 
-    /** End the logins of all devices. After [Offline] it is safe to call this again. */
+    /**
+     * End the logins of all devices. After [Offline] it is safe to call this again. After [LoggedOut], this login had
+     * ended before, and other logins may still be active.
+     */
     public suspend fun logoutEverywhere(confirm: Confirm): Unit = ending {
+        var granted = false
+        val json = mapOf("everywhere" to true)
         try {
-            own("POST", "/logout", CallOptions(json = mapOf("everywhere" to true), confirm = confirm, repeat = true))
+            own("POST", "/logout", CallOptions(json = json, confirm = confirm, repeat = true, granted = { granted = true }))
         } catch (over: LoggedOut) {
-            // A repetition finds the login ended by the first sending, whose answer was lost.
-            if (!over.confirmed || over.reason != "ended_everywhere") throw over
+            // A repetition finds the login ended by the first sending, whose answer was lost. With a grant, the login was
+            // active during this call. Without one, it ended before, and other logins may be newer.
+            if (!granted || !over.confirmed || over.reason != "ended_everywhere") throw over
         }
     }
 

@@ -16,6 +16,8 @@ internal class CallOptions(
     val idempotencyKey: String? = null,
     val repeat: Boolean? = null,
     val deadline: Duration? = DEADLINE,
+    /** Called after each step-up. */
+    val granted: () -> Unit = {},
 )
 
 /** A signed call with a usable token. It applies each remedy that a refusal names. [team]: a route of the app. */
@@ -67,6 +69,7 @@ internal suspend fun <T> call(core: Core, method: String, path: String, o: CallO
                 proof = shown
                 patience = core.patience(o.deadline) // The person's time for the input does not count.
                 grant = stepUp(core, shown, method, path, body, stepUpAttempt, if (o.deadline == null) null else patience.left().seconds)
+                o.granted()
             }
             Step.READ_STORAGE, Step.LOGGED_OUT -> {
                 continued = true
