@@ -16,7 +16,9 @@ MOVING: Final[list[Mutant]] = [
         ("a password is accepted for an unknown account", "    if password_hash is None:\n        raise InvalidCredentials", "    if False:\n        raise InvalidCredentials"),
         ("the password as typed is not tried", "elif as_sent and as_sent != password and read.matches(as_sent):", "elif False:"),
         ("the password is computed twice for a wrong ASCII password", "as_sent != password and ", ""),
-        ("a hash of another system stays", "rehash = not is_current(read)", "rehash = False"),
+        ("a hash of another system stays", "or not is_current(read))", "or False)"),
+        ("a hash of the password as typed stays", "rehash=(matched != password or not", "rehash=(not"),
+        ("a mistyped end of a long password is stored", " and not _is_cut(read, matched)", ""),
         ("an unknown account costs Baton's own hash", "(decoy or _NOBODYS_PASSWORD_HASH)", "_NOBODYS_PASSWORD_HASH"),
     ),
     *_of(
@@ -41,6 +43,7 @@ MOVING: Final[list[Mutant]] = [
         ("scrypt of any work is computed", '    check_range("N times r times p", 2**ln * r * p, 1, WORK_MAX)\n', ""),
         ("scrypt of any N is computed", '    check_range("ln", ln, LN_MIN, ln_max)\n', ""),
         ("scrypt of any r is computed", '    check_range("r", r, 1, r_max)\n', ""),
+        ("scrypt that OpenSSL refuses is accepted", "    if ln >= 16 * r:\n", "    if False:\n"),
     ),
     *_of(
         "chalicelib/baton/factors/hashes/firebase_hash.py",

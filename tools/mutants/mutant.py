@@ -234,8 +234,12 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_engine.py",
     ),
     "chalicelib/baton/storage/aws/mail.py": ("tests/baton/mail/test_jobs.py",),
-    "chalicelib/baton/mail/sessions.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_verify.py"),
-    "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
+    "chalicelib/baton/mail/sessions.py": (
+        "tests/baton/mail/test_reset.py",
+        "tests/baton/mail/test_verify.py",
+        "tests/baton/browser/test_handover.py",
+    ),
+    "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_links.py"),
     "chalicelib/baton/mail/not_me.py": ("tests/baton/mail/test_not_me.py", "tests/baton/mail/test_reset.py"),
     "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
     "chalicelib/baton/mail/verify.py": (

@@ -63,14 +63,21 @@ def verify_password(
     except kinds.HashRefused as refused:
         raise Unavailable(f"a stored password hash cannot be verified: {refused.why}: {refused}") from None
     if read.matches(password):
-        rehash = not is_current(read)
+        matched = password
     elif as_sent and as_sent != password and read.matches(as_sent):
-        rehash = True
+        matched = as_sent
     else:
         raise InvalidCredentials("wrong password, or no such account")
     if password_hash is None:
         raise InvalidCredentials("no such account")  # the password of an unknown account is never right
-    return Verified(rehash=rehash)
+    return Verified(rehash=(matched != password or not is_current(read)) and not _is_cut(read, matched))
+
+
+def _is_cut(stored: "StoredHash", password: bytes) -> bool:
+    """Check whether a hash covers only the beginning of a password. What follows may be mistyped: do not store it."""
+    from chalicelib.baton.factors.hashes import bcrypt_hash  # noqa: PLC0415 - cold start
+
+    return isinstance(stored, bcrypt_hash.Bcrypt) and len(password) > bcrypt_hash.PASSWORD_BYTES
 
 
 def is_current(stored: "StoredHash") -> bool:

@@ -19,6 +19,7 @@ from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.policy import (
     DAY_S,
     SECOND_FACTOR_FAILING_AT,
+    TOTP_STEP_S,
     WRONG_TOTP_IN_A_ROW_KEPT_S,
     WRONG_TOTP_IN_A_ROW_MAX,
     WRONG_TOTP_PER_DAY_MAX,
@@ -55,8 +56,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         remember: Remember | None,
         ring: Ring,
         now: int,
-    ) -> None:
-        """Return if the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
+    ) -> int:
+        """Check that the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
+
+        Return when the person typed it: ``now`` or, for a repetition, at the latest the end of the code's time step.
 
         ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). With ``remember``,
         the write that uses the code also stores this device as remembered. ``effect`` names what the code is used for:
@@ -86,6 +89,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         if self.limits:
             name = _daily(user.account, device)
             self.ephemeral.uncount(name, window_s=DAY_S, now=now)
+        return min(now, (step + 1) * TOTP_STEP_S) if step == totp.step else now
 
     def _count(self, user: User, totp: Totp, *, device: str | None, now: int) -> None:
         """Count this try as a wrong code, before the code is checked."""

@@ -110,8 +110,9 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         effect = f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}"
         if passkey is not None:
             self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
+        proved_at = now
         if totp is not None:
-            self.prove_totp(
+            proved_at = self.prove_totp(
                 user,
                 totp,
                 device=_proved_device(caller, user),
@@ -131,7 +132,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             grant,
             lineage=caller.device_id,
             operation=operation,
-            step_up=GrantUsed(at=now, assurance=assurance, second_factor=user.factors.on),
+            step_up=GrantUsed(at=proved_at, assurance=assurance, second_factor=user.factors.on),
             credentials_version=user.credentials_version,
             expires_at=now + GRANT_S,
         )

@@ -98,6 +98,8 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         for _ in range(START_OVER_MAX):
             user = self._user(session)
             if user.reset_mark == session.id and _follows(user, session):
+                if isinstance(session, MailLink):  # A try of a code is counted already.
+                    self.codes.count_try(session)
                 _check_same_password(secret, user, ring)
                 return
             if version_bytes(user.credentials_version) != session.version or user.email != session.address:

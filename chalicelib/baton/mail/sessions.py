@@ -22,9 +22,10 @@ from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring, Root
 from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket, seal_ticket
 from chalicelib.baton.lineages.model import AccountState, KeyBinding
+from chalicelib.baton.lineages.rules import proved_login
 from chalicelib.baton.mail.codes import code_of, is_code
 from chalicelib.baton.mail.outbox import QueueMail
-from chalicelib.baton.mail.tickets import MailOrder, MailSession, Use, language_of, version_bytes
+from chalicelib.baton.mail.tickets import MailLink, MailOrder, MailSession, Use, language_of, version_bytes
 from chalicelib.baton.policy import (
     HOUR_S,
     MAIL_CODE_TRIES_MAX,
@@ -149,10 +150,11 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         # Each use has its own count: registrations by strangers must not use up the resets of the owner.
         name = f"device:{wanted.account}:{device}" if device else f"{wanted.use}:{index}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
-        if wanted.use == "new_address":
-            # Any account can name the address, so its mailbox and its code need a limit too.
+        if wanted.use in {"new_address", "verify"}:
+            # Any account can name the address, so its mailbox and its code need a limit too. Without this limit, a
+            # stranger could register the address, guess, delete the account, and begin again.
             self._count(
-                f"mail:new_address:{index}",
+                f"mail:{wanted.use}:{index}",
                 limit=MAIL_SESSIONS_MAX,
                 window_s=MAIL_SESSIONS_WINDOW_S,
                 now=now,
@@ -172,18 +174,23 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 
 
 def known_device(wanted: Wanted) -> str:
-    """Return the id of the login that requests a code, or the key id of a known device, or an empty text.
+    """Return the name of the known device that requests a code, or an empty text.
 
-    This login or device has its own rate limit, which strangers cannot use up. Without a login, only a device with a
-    key can be known here: a device with an HMAC secret counts as unknown.
+    This device has its own rate limit, which strangers cannot use up. The name is the thumbprint of its key. A login
+    without a key has its id as name. A browser login that a handover made has the name of the app's device. Without a
+    login, only a device with a key can be known here: a device with an HMAC secret counts as unknown.
     """
+    account_state = wanted.account_state
+    if account_state is None:
+        return ""
     if wanted.lineage:
-        return wanted.lineage
-    if wanted.key is None or wanted.account_state is None:
+        login = proved_login(account_state, account_state.lineages[wanted.lineage])
+        return login.binding.thumbprint.hex() if isinstance(login.binding, KeyBinding) else login.id
+    if wanted.key is None:
         return ""
     binding = KeyBinding(wanted.key.thumbprint)
-    known = any(lineage.binding == binding for lineage in wanted.account_state.lineages.values())
-    return wanted.key.keyid if known else ""
+    known = any(lineage.binding == binding for lineage in account_state.lineages.values())
+    return binding.thumbprint.hex() if known else ""
 
 
 class CheckMailCode(Struct, frozen=True, kw_only=True):
@@ -214,17 +221,21 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
         except WrongKey:
             raise InvalidCode("the session of another key") from None
 
-    def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
-        """Count a try, then compare the code. Raises ``InvalidCode`` if the code is wrong or no try is left."""
+    def count_try(self, proof: MailSession | MailLink) -> None:
+        """Count a try of a session or a link. Raises ``InvalidCode`` if no try is left."""
         # The window is the hour in which the session ends, not that of `now`, so all tries count in one window.
         slot = self.ephemeral.count(
-            f"mail:code:{encode_base64url(session.id)}",
+            f"mail:code:{encode_base64url(proof.id)}",
             limit=MAIL_CODE_TRIES_MAX,
             window_s=HOUR_S,
-            now=session.expires_at,
+            now=proof.expires_at,
         )
         if isinstance(slot, Refused):
-            raise InvalidCode("the session has no try left")
+            raise InvalidCode("no try is left")
+
+    def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
+        """Count a try, then compare the code. Raises ``InvalidCode`` if the code is wrong or no try is left."""
+        self.count_try(session)
         root = self.key_ring.current(now=now).root(session.root)
         if root is None:
             raise InvalidCode("the root of the code is no longer in the ring")

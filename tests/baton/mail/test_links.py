@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.baton.policy import HOUR_S, MAIL_RESET_LINK_S, MAIL_RESET_S
+from chalicelib.baton.policy import HOUR_S, MAIL_CODE_TRIES_MAX, MAIL_RESET_LINK_S, MAIL_RESET_S
 from tests.baton.mail.town import ADA, Town
 from tests.baton.wire.conversation import NEW_PASSWORD, Said
 
@@ -60,6 +60,17 @@ def test_a_lost_answer_of_a_link_is_repeated_and_another_password_is_not(linked:
     assert reset(linked, link).status == 204
     assert reset(linked, link, "another passphrase entirely").code == "invalid_code"
     assert linked.device().login(ADA, password=NEW_PASSWORD).status == 200
+
+
+def test_a_used_link_tells_five_guesses_of_the_password(linked: Town) -> None:
+    """Bug: a used link told without limit whether a password is the present password."""
+    linked.registered()
+    linked.forgot(linked.device())
+    link = linked.link()
+    assert reset(linked, link).status == 204
+    for number in range(MAIL_CODE_TRIES_MAX):
+        assert reset(linked, link, f"granite umbrella sentence {number}").code == "invalid_code"
+    assert reset(linked, link).code == "invalid_code", "the sixth try is not compared"
 
 
 @pytest.mark.guarantee(8)

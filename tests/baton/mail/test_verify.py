@@ -11,6 +11,7 @@ from chalicelib.baton.policy import (
     MAIL_SESSIONS_WINDOW_S,
 )
 from tests.baton.mail.town import ADA, WRONG, Town
+from tests.baton.wire.conversation import Device
 
 
 def test_a_code_proves_the_address(town: Town) -> None:
@@ -60,20 +61,45 @@ def test_five_codes_are_judged(town: Town) -> None:
 
 
 def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Callable[..., Town]) -> None:
-    """A stranger who registered the address can add any number of devices. Each session allows five guesses."""
+    """A stranger with the password can add any number of devices. Each session allows five guesses."""
     town = make_town(rate_limits="on")
     town.registered()
     started = 0
     for _ in range(MAIL_SESSIONS_PER_ACCOUNT_MAX // MAIL_SESSIONS_MAX):
         device = town.device()
         assert device.login(ADA).status == 200
-        started += [device.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX + 1)].count(202)
+        started += [town.forgot(device).status for _ in range(MAIL_SESSIONS_MAX + 1)].count(202)
     assert started == MAIL_SESSIONS_PER_ACCOUNT_MAX, "a refused session of a device does not count"
     device = town.device()
     assert device.login(ADA).status == 200
     assert (device.post("/me/email/code", {}).status, town.forgot(device).status) == (429, 429)
     town.world.clock.skip(seconds=MAIL_SESSIONS_WINDOW_S)
     assert town.forgot(device).status == 202
+
+
+def test_an_address_has_five_sessions_also_over_many_accounts(make_town: Callable[..., Town]) -> None:
+    """Bug: a stranger registered an address, guessed, deleted the account, and began again with new limits."""
+    town = make_town(rate_limits="on")
+    phone, started = town.registered(), 0
+    for _ in range(3):
+        started += [phone.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)].count(202)
+        assert phone.confirmed("DELETE", "/me", {}).status == 204
+        phone = town.registered()
+    assert started == MAIL_SESSIONS_MAX
+    assert town.forgot(town.device()).status == 202, "a reset is another use"
+    town.world.clock.skip(seconds=MAIL_SESSIONS_WINDOW_S)
+    assert phone.exchange().status == 200
+    assert phone.post("/me/email/code", {}).status == 202
+
+
+def test_all_logins_of_a_device_have_five_sessions_together(make_town: Callable[..., Town]) -> None:
+    """Bug: each login counted for itself, so a copy of one phone used up the twenty sessions of the account."""
+    town = make_town(rate_limits="on")
+    phone = town.registered()
+    assert [phone.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)] == [202] * MAIL_SESSIONS_MAX
+    again = Device(phone.send, phone.clock, key=phone.key)
+    assert again.login(ADA).status == 200
+    assert (town.forgot(phone).status, town.forgot(again).status) == (429, 429)
 
 
 def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from baton_client import content_digest
+from chalicelib.baton import StepUp
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from tests.baton.wire.contract import Contract
-from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, Send, through
+from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device, Said, Send, through
 from tests.baton.wire.second_factor import (
     EMAIL,
     Deployment,
@@ -855,6 +857,19 @@ def test_an_old_code_is_not_accepted_again_for_its_attempt(clock: DevelopmentClo
     assert phone.post("/step-up", {"operation": operation, "totp": code}, key).status == 200
     clock.skip(700)
     assert phone.post("/step-up", {"operation": operation, "totp": code}, key).code == "invalid_factor"
+
+
+def test_a_repeated_step_up_is_as_old_as_its_code(clock: DevelopmentClock, ada: Person, phone: Device) -> None:
+    """Bug: each repetition of a step-up made the proof new again, for ten minutes after the person typed the code."""
+    operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
+    body = {"operation": operation, "password": PASSWORD, "totp": ada.code(1)}
+    key = {"idempotency-key": attempt()}
+    assert phone.post("/step-up", body, key).status == 200
+    clock.skip(StepUp().max_age + 90)
+    again = phone.post("/step-up", body, key)
+    assert again.status == 200
+    said = phone.request("DELETE", "/me", b"", {"baton-grant": str(again.members["grant"])})
+    assert said.code == "step_up_required"
 
 
 def test_a_session_does_not_live_longer_by_asking_for_an_enrolment(

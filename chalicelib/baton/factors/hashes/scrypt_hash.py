@@ -57,9 +57,14 @@ def read(text: str) -> Scrypt:
 
 
 def check_cost(ln: int, r: int, p: int, *, ln_max: int = LN_MAX, r_max: int = R_MAX) -> None:
-    """Check that the cost is within the limits. Raises ``HashRefused``."""
+    """Check that the cost is within the limits. Raises ``HashRefused``.
+
+    RFC 7914 section 2 requires that N is less than 2 to the power of 16·r. OpenSSL computes nothing else.
+    """
     check_range("ln", ln, LN_MIN, ln_max)
     check_range("r", r, 1, r_max)
+    if ln >= 16 * r:
+        raise unknown("ln is not less than 16 times r (RFC 7914 section 2)")
     check_range("N times r times p", 2**ln * r * p, 1, WORK_MAX)
 
 
