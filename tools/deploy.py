@@ -1,7 +1,7 @@
 """``make deploy STAGE=dev``: tables and keys, the function, its API, and a test login through all of them.
 
 deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
-data STAGE      only data stack and key ring: for the hardened way
+data STAGE      only data stack and key ring: before your own tables, or for the hardened way
 fill STAGE      write this account's ARNs and the URL into .chalice/, to call ``chalice deploy`` directly
 
 Every check that needs no change runs before the first change.
@@ -165,11 +165,18 @@ def filled_config(config: Mapping[str, Any], stage: Stage, place: Place, url: st
 
 
 def fill(stage: Stage, place: Place, folder: Path) -> None:
-    """Fill in the configuration and every policy file of a stage. ``folder`` is the ``.chalice`` folder to change."""
+    """Fill in the configuration and every policy file of a stage. ``folder`` is the ``.chalice`` folder to change.
+
+    In ``config.json``, only the variables of this stage change, and only those that had a placeholder.
+    """
     config = folder / "config.json"
-    filled = filled_config(read_config(config), stage, place, deployed_url(stage.name))
-    config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
+    before = read_config(config)
+    filled = filled_config(before, stage, place, deployed_url(stage.name))
     variables = filled["stages"][stage.name]["environment_variables"]
+    changed = variables.items() - before["stages"][stage.name]["environment_variables"].items()
+    written: dict[str, Any] = json.loads(config.read_text("utf-8"))
+    written["stages"][stage.name].setdefault("environment_variables", {}).update(changed)
+    config.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     for policy in (folder / name for name in stage.policies.values()):
         filled_in = filled_policy(policy.read_text("utf-8"), place, variables, deployed_api(stage.name))
         policy.write_text(filled_in, "utf-8")
@@ -478,7 +485,10 @@ def main(arguments: Sequence[str]) -> int:
             case ["data", name]:
                 place = place_of_credentials()
                 deploy_data(stage_named(name, package.configuration()), place)
-                print("next: docs/baton/operations.md, the hardened way")
+                print(
+                    f"next: your own tables, if any; then make deploy STAGE={name}, "
+                    "or the hardened way of docs/baton/operations.md"
+                )
             case ["fill", name]:
                 place = place_of_credentials()
                 stage = stage_named(name, package.configuration())

@@ -451,6 +451,23 @@ def test_missing_credentials_are_reported_without_a_traceback(
     assert capsys.readouterr().err.startswith("Set AWS credentials: none are set.")
 
 
+def test_only_the_placeholders_of_the_stage_are_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bug: the variables of the top level were written into every stage, so a later change of them had no effect."""
+    shutil.copytree(deploy.CHALICE, tmp_path / ".chalice")
+    config = tmp_path / ".chalice" / "config.json"
+    before = json.loads(config.read_text("utf-8"))
+    for described in before["stages"].values():
+        described["environment_variables"].pop("BATON_LOG_LEVEL", None)
+    before["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = stages.PLACEHOLDER
+    before["environment_variables"] = {"BATON_LOG_LEVEL": "INFO"}
+    config.write_text(json.dumps(before), "utf-8")
+    monkeypatch.setattr(deploy, "deployed_url", lambda _: "https://x.example.com/api")
+    monkeypatch.setattr(deploy, "deployed_api", lambda _: "x")
+    deploy.fill(stage_named("dev", stages.read_config(config)), PLACE, tmp_path / ".chalice")
+    before["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://x.example.com/api"
+    assert json.loads(config.read_text("utf-8")) == before
+
+
 def test_a_zip_that_fails_a_check_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The size limit and all other checks run before ``chalice deploy``."""
     planted = tmp_path / "planted.zip"
