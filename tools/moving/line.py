@@ -126,8 +126,8 @@ def _refused(line: Line, *, now: int) -> Refused | None:
 def _secret(totp: TotpMember, *, verified: bool) -> bytes | Refused:
     """Read the secret of an authenticator app.
 
-    The first reset by mail of an account with an unproved address claims the account, and removes its factors. So a
-    factor on such an account would protect nothing, and is refused.
+    The address must be verified. A reset by mail claims an account with an unproved address, but never an account with
+    a second factor. So with the factor of a stranger, the owner of the mailbox could not claim the account.
     """
     if not verified:
         return Refused("totp_unverified", "a second factor needs a verified address")

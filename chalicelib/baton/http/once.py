@@ -7,8 +7,9 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
 
 1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
-2. Read the account state. Check scope, role and ``acr``. Check that ``Baton-Grant`` exists if the route needs it.
-3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
+2. Read the account state. Check scope, role and ``acr``. If the route has ``step_up=``, a request without
+   ``Baton-Grant`` is refused here (401 ``step_up_required``), and a replay too.
+3. ``RunOnce.run``: claim the key. A replay returns here, and consumes neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the view of the route. A refused grant releases the key.
 
 ``http/signed.py`` implements this order. On a route without ``once`` that takes no attempt, it refuses the key in step
