@@ -200,7 +200,7 @@ MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for each use."""
-MAIL_SESSIONS_PER_ACCOUNT_MAX = 20  # in six hours, for all devices: with the password, any number of devices can log in
+MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: with the password, anybody can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour

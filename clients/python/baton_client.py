@@ -1429,7 +1429,7 @@ class BatonClient:
         - After `Offline`, this device keeps its session, but the server may have ended all sessions. A repetition is
           safe.
         - After `LoggedOut`, this session had ended before, also if the reason is `ended_everywhere`. The call did not
-          end the other sessions.
+          end the other sessions. Exception: an earlier call that raised `Offline` may have ended all of them.
         """
         ended = self.session
         grants: list[str] = []

@@ -820,6 +820,7 @@ LISTED: Final[list[Mutant]] = [
         ("an equal counter is a repetition", "repeated = isinstance(consumed, Again) and use.counter == use.passkey.counter", "repeated = use.counter == use.passkey.counter"),
         ("a passkey becomes synced silently", "        if use.backup_changed:\n", "        if False:\n"),
         ("a passkey that was removed meanwhile is used", "        if isinstance(stored, Refused):\n", "        if False:\n"),
+        ("a repetition makes the proof by a passkey new again", "challenge.issued_at if isinstance(consumed, Again) else now", "now"),
     ),
     *_of(
         "chalicelib/baton/factors/passkeys.py",
@@ -916,7 +917,9 @@ LISTED: Final[list[Mutant]] = [
         ("a stranger uses up the sessions of a known device", 'return binding.thumbprint.hex() if known else ""', 'return ""'),
         ("each login of a device has sessions of its own", "return login.binding.thumbprint.hex() if isinstance(login.binding, KeyBinding) else login.id", "return login.id"),
         ("each handed-over browser has sessions of its own", "login = proved_login(account_state, account_state.lineages[wanted.lineage])", "login = account_state.lineages[wanted.lineage]"),
-        ("each account has guesses for the same address", 'wanted.use in {"new_address", "verify"}', 'wanted.use == "new_address"'),
+        ("each account has guesses for the same address", 'if wanted.use == "new_address" else index', 'if wanted.use != "" else index'),
+        ("each account has proofs of the same address", ' or wanted.use == "verify":', ":"),
+        ("all accounts together have guesses of one new address", '        if wanted.use == "new_address":\n', "        if False:\n"),
         ("mail is not limited", "        if not self.limits:\n", "        if True:\n"),
         ("the devices of an account have no limit together", "        if device:\n", "        if False:\n"),
     ),
@@ -966,6 +969,7 @@ LISTED: Final[list[Mutant]] = [
         ("a session of a login has any number of tries", "        if isinstance(slot, Refused):\n", "        if False:\n"),
         ("each session brings new guesses", "        if isinstance(counted, Refused):\n", "        if False:\n"),
         ("each known device brings new guesses", "        if device:\n", "        if False:\n"),
+        ("each account of an address brings new guesses", "index = session.ring.email_index(user.email)", "index = user.account"),
         ("any code of a login will do", "if not is_code(typed, code):", "if False:"),
     ),
     *_of(

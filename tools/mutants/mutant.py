@@ -237,6 +237,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/mail/sessions.py": (
         "tests/baton/mail/test_reset.py",
         "tests/baton/mail/test_verify.py",
+        "tests/baton/mail/test_new_address.py",
         "tests/baton/browser/test_handover.py",
     ),
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_links.py"),

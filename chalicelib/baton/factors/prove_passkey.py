@@ -69,9 +69,10 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         use = PasskeyUse(passkey, asserted.counter, asserted.backup_eligible, asserted.backed_up, day=now // DAY_S)
         return ProvedPasskey(user, challenge, use)
 
-    def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> None:
+    def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> int:
         """Use the challenge once, for this ``attempt`` and ``effect``. Then store counter, flags and day of use.
 
+        Return when the person used the passkey: ``now`` or, for a repetition, the time of the challenge.
         ``effect`` names what the assertion is used for.
 
         Raises:
@@ -92,10 +93,12 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
             self.record("passkey_counter", account=user.account, details={"passkey": use.passkey.id})
         if use.backup_changed:
             self.record("passkey_backup_changed", account=user.account, details={"passkey": use.passkey.id})
+        proved_at = challenge.issued_at if isinstance(consumed, Again) else now
         if not use.changes and remember is None:
-            return
+            return proved_at
         stored = self.store.use_passkey(
             user.account, use, credentials_version=user.credentials_version, remember=remember
         )
         if isinstance(stored, Refused):
             raise errors.Unavailable("the passkey or a factor was changed while it was being used", by_caller=True)
+        return proved_at

@@ -108,11 +108,11 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         if identity is not None:
             self.prove_identity(caller, user, operation, identity, ring=self.key_ring.current(now=now), now=now)
         effect = f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}"
+        proved_at = now  # of a repetition: earlier, so that an old proof does not become new again
         if passkey is not None:
-            self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
-        proved_at = now
+            proved_at = self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
         if totp is not None:
-            proved_at = self.prove_totp(
+            typed_at = self.prove_totp(
                 user,
                 totp,
                 device=_proved_device(caller, user),
@@ -122,6 +122,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
                 ring=self.key_ring.current(now=now),
                 now=now,
             )
+            proved_at = min(proved_at, typed_at)
         assurance = _assurance(
             password=password is not None or identity is not None, totp=totp is not None, passkey=passkey is not None
         )
@@ -148,7 +149,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         *,
         effect: str,
         now: int,
-    ) -> None:
+    ) -> int:
         assertion, client = read_assertion(credential), self._client(caller)
         challenge = self.passkeys.challenges.open(
             assertion.client_data.challenge,
@@ -158,7 +159,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             **_bound_to(caller, operation, user.credentials_version),
         )
         proved = self.passkeys.prove.verify(assertion, challenge, user, client=client, user_verified=True, now=now)
-        self.passkeys.prove.use(proved, attempt=caller.attempt, effect=effect, remember=None, now=now)
+        return self.passkeys.prove.use(proved, attempt=caller.attempt, effect=effect, remember=None, now=now)
 
     def _client(self, caller: Caller) -> Client:
         client = self.passkeys.clients.get(caller.client_id)

@@ -24,14 +24,14 @@ from chalicelib.baton.policy import (
     HOUR_S,
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
-    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_PER_ADDRESS_MAX,
     MAIL_SESSIONS_WINDOW_S,
     MINUTE_S,
 )
 
 _TRIES_MAX = MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
 """The maximum number of tries of a device in six hours: its five mails allow five tries each."""
-_TRIES_OF_DEVICES_MAX = MAIL_SESSIONS_PER_ACCOUNT_MAX * MAIL_CODE_TRIES_MAX
+_TRIES_OF_DEVICES_MAX = MAIL_SESSIONS_PER_ADDRESS_MAX * MAIL_CODE_TRIES_MAX
 """The maximum number of tries of all known devices together: their twenty mails allow five tries each."""
 
 
@@ -59,9 +59,10 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
         """Count the try against the limits of the session and of the devices. Then compare the code."""
         device = known_device(_wanted(user, account_state, session))
-        self._count(f"{user.account}:{device or 'unknown'}", limit=_TRIES_MAX, now=now)
+        index = session.ring.email_index(user.email)  # See `StartMailSession`: the account can be made again.
+        self._count(f"{user.account}:{device}" if device else f"{index}:unknown", limit=_TRIES_MAX, now=now)
         if device:
-            self._count(f"{user.account}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)
+            self._count(f"{index}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)
         ticket = session.ticket
         # The window is the hour in which the session ends, as in `CheckMailCode.check_code`.
         slot = self.ephemeral.count(

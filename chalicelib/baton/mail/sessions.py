@@ -30,7 +30,7 @@ from chalicelib.baton.policy import (
     HOUR_S,
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
-    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_PER_ADDRESS_MAX,
     MAIL_SESSIONS_PER_SOURCE_MAX,
     MAIL_SESSIONS_PER_SOURCE_WINDOW_S,
     MAIL_SESSIONS_WINDOW_S,
@@ -135,7 +135,9 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
         """Count the session per source, and per known device or per address. Strangers learn nothing about the account.
 
-        The known devices of an account also share a limit, since a person with the password can add any number of them.
+        The known devices of an address also share a limit, since a person with the password can add any number of them.
+        That limit is per address, not per account: a stranger could register the address of a person, guess, delete the
+        account, and begin again.
         """
         if not self.limits:
             return
@@ -149,23 +151,16 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         index = ring.email_index(wanted.address)
         # Each use has its own count: registrations by strangers must not use up the resets of the owner.
         name = f"device:{wanted.account}:{device}" if device else f"{wanted.use}:{index}"
-        self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
-        if wanted.use in {"new_address", "verify"}:
-            # Any account can name the address, so its mailbox and its code need a limit too. Without this limit, a
-            # stranger could register the address, guess, delete the account, and begin again.
-            self._count(
-                f"mail:{wanted.use}:{index}",
-                limit=MAIL_SESSIONS_MAX,
-                window_s=MAIL_SESSIONS_WINDOW_S,
-                now=now,
-            )
+        self._count_session(name, limit=MAIL_SESSIONS_MAX, now=now)
+        if wanted.use == "new_address":
+            # Any account can name the address, so its mailbox and its code need a limit too.
+            self._count_session(f"new_address:{index}", limit=MAIL_SESSIONS_MAX, now=now)
         if device:
-            self._count(
-                f"mail:devices:{wanted.account}",
-                limit=MAIL_SESSIONS_PER_ACCOUNT_MAX,
-                window_s=MAIL_SESSIONS_WINDOW_S,
-                now=now,
-            )
+            of = wanted.account if wanted.use == "new_address" else index
+            self._count_session(f"devices:{of}", limit=MAIL_SESSIONS_PER_ADDRESS_MAX, now=now)
+
+    def _count_session(self, name: str, *, limit: int, now: int) -> None:
+        self._count(f"mail:{name}", limit=limit, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
 
     def _count(self, name: str, *, limit: int, window_s: int, now: int) -> None:
         if isinstance(self.ephemeral.count(name, limit=limit, window_s=window_s, now=now), Refused):
@@ -181,8 +176,8 @@ def known_device(wanted: Wanted) -> str:
     login, only a device with a key can be known here: a device with an HMAC secret counts as unknown.
     """
     account_state = wanted.account_state
-    if account_state is None:
-        return ""
+    if account_state is None or wanted.use == "verify":
+        return ""  # Whoever registered an address first has devices of it: here, all count as unknown.
     if wanted.lineage:
         login = proved_login(account_state, account_state.lineages[wanted.lineage])
         return login.binding.thumbprint.hex() if isinstance(login.binding, KeyBinding) else login.id

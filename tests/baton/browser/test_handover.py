@@ -15,11 +15,11 @@ from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton import Baton
 from chalicelib.baton.accounts.handover import masked
 from chalicelib.baton.effects import Done
-from chalicelib.baton.ids import LineageId
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_TOTP
-from chalicelib.baton.policy import MAIL_SESSIONS_MAX
+from chalicelib.baton.mail.sessions import Wanted, known_device
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
-from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone, new_key, public_key
+from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone
 from chalicelib.baton.testing.world import World
 from tests.baton.browser.browser import EMAIL, PAGE, REMEMBER, SESSION, Browser, Shown
 from tests.baton.wire.conftest import BASE_URL, Line
@@ -405,20 +405,19 @@ def test_a_handover_over_a_live_cookie_ends_that_login(phone: Phone, browser: Br
     assert of_bob.request("GET", "/me").members["reason"] == "replaced"
 
 
-def test_a_handed_over_browser_shares_the_mail_limit_of_the_app(make_world: Callable[..., World]) -> None:
+def test_a_handed_over_browser_shares_the_mail_limit_of_the_app(phone: Phone, browser: Browser, world: World) -> None:
     """Bug: each handover had five further mail codes, so a copied phone used up those of the account."""
-    world = make_world(rate_limits="on")
-    key, browser = new_key(), Browser(world)
-    phone = world.phone(EMAIL, key=key)
-    handed_over(phone, browser)
-    codes = [browser.request("POST", "/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)]
-    assert codes == [202] * MAIL_SESSIONS_MAX
-    for _ in range(2):
-        browser = Browser(world)
-        handed_over(phone, browser)
-        assert browser.request("POST", "/me/email/code", {}).status == 429
-    entry = {"email": EMAIL, "client_id": "mobile", "device": {"public_key": public_key(key).to_jwk()}}
-    assert phone.post("/password/forgot", json=entry).status == 429, "the device is known by its key"
+    handed = LineageId(handed_over(phone, browser))
+    account = AccountId(phone.account)
+    state = baton_of(world).lineage_store.get(account)
+    assert state is not None
+    (app,) = state.lineages.keys() - {handed}
+    names = {
+        known_device(Wanted(use="new_address", address=EMAIL, account=account, account_state=state, lineage=login))
+        for login in (app, handed)
+    }
+    assert len(names) == 1
+    assert names != {""}
 
 
 def test_thirty_handovers_cost_no_other_device_its_login(phone: Phone, world: World) -> None:

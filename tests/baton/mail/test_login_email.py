@@ -14,7 +14,7 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.policy import (
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
-    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_PER_ADDRESS_MAX,
     MAIL_SESSIONS_WINDOW_S,
 )
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
@@ -161,7 +161,7 @@ def test_many_known_devices_bring_no_further_guesses(town: Town) -> None:
     """Bug: with the password, a thief logs in with any number of keys at another client. Each had tries of its own."""
     town.registered(client_id="mobile")
     tries = 0
-    for _ in range(MAIL_SESSIONS_PER_ACCOUNT_MAX // MAIL_SESSIONS_MAX + 1):
+    for _ in range(MAIL_SESSIONS_PER_ADDRESS_MAX // MAIL_SESSIONS_MAX + 1):
         known = town.device(client_id="mobile")
         assert known.login(ADA).status == 200
         thief = Device(known.send, known.clock, "strict", key=known.key)
@@ -171,7 +171,22 @@ def test_many_known_devices_bring_no_further_guesses(town: Town) -> None:
                 guess = prove(thief, said, email_code=WRONG)
                 tries += guess.code == "invalid_code"
     assert (guess.status, guess.code) == (429, "too_many_requests")
-    assert tries == MAIL_SESSIONS_PER_ACCOUNT_MAX * MAIL_CODE_TRIES_MAX
+    assert tries == MAIL_SESSIONS_PER_ADDRESS_MAX * MAIL_CODE_TRIES_MAX
+
+
+def test_many_accounts_of_an_address_bring_no_further_guesses(town: Town) -> None:
+    """Bug: a stranger registered an address, guessed, deleted the account, and began again with new limits."""
+    tries = 0
+    for _ in range(2):
+        owner = town.registered(client_id="mobile")
+        for _ in range(MAIL_SESSIONS_MAX + 1):
+            thief, said = strict(town)
+            for _ in range(MAIL_CODE_TRIES_MAX):
+                guess = prove(thief, said, email_code=WRONG)
+                tries += guess.code == "invalid_code"
+        assert owner.confirmed("DELETE", "/me", {}).status == 204
+    assert (guess.status, guess.code) == (429, "too_many_requests")
+    assert tries == MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
 
 
 def test_the_code_ends_with_its_session_and_with_the_credentials(town: Town) -> None:

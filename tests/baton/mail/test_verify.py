@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.baton.policy import (
+    HOUR_S,
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
-    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_PER_ADDRESS_MAX,
     MAIL_SESSIONS_WINDOW_S,
 )
 from tests.baton.mail.town import ADA, WRONG, Town
@@ -65,41 +66,57 @@ def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Cal
     town = make_town(rate_limits="on")
     town.registered()
     started = 0
-    for _ in range(MAIL_SESSIONS_PER_ACCOUNT_MAX // MAIL_SESSIONS_MAX):
+    for _ in range(MAIL_SESSIONS_PER_ADDRESS_MAX // MAIL_SESSIONS_MAX):
         device = town.device()
         assert device.login(ADA).status == 200
         started += [town.forgot(device).status for _ in range(MAIL_SESSIONS_MAX + 1)].count(202)
-    assert started == MAIL_SESSIONS_PER_ACCOUNT_MAX, "a refused session of a device does not count"
+    assert started == MAIL_SESSIONS_PER_ADDRESS_MAX, "a refused session of a device does not count"
     device = town.device()
     assert device.login(ADA).status == 200
-    assert (device.post("/me/email/code", {}).status, town.forgot(device).status) == (429, 429)
+    assert town.forgot(device).status == 429
     town.world.clock.skip(seconds=MAIL_SESSIONS_WINDOW_S)
     assert town.forgot(device).status == 202
 
 
-def test_an_address_has_five_sessions_also_over_many_accounts(make_town: Callable[..., Town]) -> None:
+def test_an_address_has_five_proofs_and_twenty_resets_also_over_many_accounts(make_town: Callable[..., Town]) -> None:
     """Bug: a stranger registered an address, guessed, deleted the account, and began again with new limits."""
     town = make_town(rate_limits="on")
-    phone, started = town.registered(), 0
-    for _ in range(3):
-        started += [phone.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)].count(202)
-        assert phone.confirmed("DELETE", "/me", {}).status == 204
+    proofs = resets = 0
+    for _ in range(MAIL_SESSIONS_PER_ADDRESS_MAX // MAIL_SESSIONS_MAX + 1):
         phone = town.registered()
-    assert started == MAIL_SESSIONS_MAX
-    assert town.forgot(town.device()).status == 202, "a reset is another use"
+        proofs += [phone.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)].count(202)
+        resets += [town.forgot(phone).status for _ in range(MAIL_SESSIONS_MAX)].count(202)
+        assert phone.confirmed("DELETE", "/me", {}).status == 204
+        town.world.clock.skip(seconds=HOUR_S)  # the limit of the source begins again, but not that of the address
+    assert (proofs, resets) == (MAIL_SESSIONS_MAX, MAIL_SESSIONS_PER_ADDRESS_MAX)
+    phone = town.registered()
+    assert town.forgot(town.device()).status == 202, "other devices have a limit of their own"
     town.world.clock.skip(seconds=MAIL_SESSIONS_WINDOW_S)
     assert phone.exchange().status == 200
-    assert phone.post("/me/email/code", {}).status == 202
+    assert (phone.post("/me/email/code", {}).status, town.forgot(phone).status) == (202, 202)
+
+
+def test_refused_proofs_block_no_reset_of_the_same_phone(make_town: Callable[..., Town]) -> None:
+    """A stranger can use up the proofs of an address that has no account yet, but not the resets of its later owner."""
+    town = make_town(rate_limits="on")
+    stranger = town.registered()
+    assert [stranger.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)] == [202] * MAIL_SESSIONS_MAX
+    assert stranger.confirmed("DELETE", "/me", {}).status == 204
+    owner = town.registered()
+    for _ in range(MAIL_SESSIONS_MAX):
+        assert owner.post("/me/email/code", {}).status == 429
+    assert town.forgot(owner).status == 202
 
 
 def test_all_logins_of_a_device_have_five_sessions_together(make_town: Callable[..., Town]) -> None:
     """Bug: each login counted for itself, so a copy of one phone used up the twenty sessions of the account."""
     town = make_town(rate_limits="on")
     phone = town.registered()
-    assert [phone.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX)] == [202] * MAIL_SESSIONS_MAX
+    assert [town.forgot(phone).status for _ in range(MAIL_SESSIONS_MAX)] == [202] * MAIL_SESSIONS_MAX
     again = Device(phone.send, phone.clock, key=phone.key)
     assert again.login(ADA).status == 200
-    assert (town.forgot(phone).status, town.forgot(again).status) == (429, 429)
+    assert (town.forgot(again).status, town.ask_move(again, "new@example.com").status) == (429, 429)
+    assert town.forgot(town.device()).status == 202
 
 
 def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from baton_client import content_digest
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.factors.model import passkey_id
 from chalicelib.baton.lineages.model import Status
@@ -624,6 +625,22 @@ def test_a_passkey_steps_up_for_one_operation(phone: Device, mine: Authenticator
     assert granted.status == 200
     assert grant_of(phone, "DELETE", "/me", passkey=credential).code == "challenge_invalid"
     assert phone.request("DELETE", "/me", b"", {"baton-grant": granted.members["grant"]}).status == 204
+
+
+def test_a_repeated_step_up_by_passkey_is_as_old_as_its_challenge(
+    phone: Device, mine: Authenticator, clock: DevelopmentClock
+) -> None:
+    """Bug: each repetition made the proof new again, for the five minutes of the challenge."""
+    operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
+    body = {"operation": operation, "passkey": mine.get(options_of(step_up_options(phone, "DELETE", "/me")))}
+    key = {"idempotency-key": attempt()}
+    assert phone.post("/step-up", body, key).status == 200
+    clock.skip(290)
+    again = phone.post("/step-up", body, key)
+    assert again.status == 200
+    clock.skip(20)
+    said = phone.request("DELETE", "/me", b"", {"baton-grant": str(again.members["grant"])})
+    assert said.code == "step_up_required"
 
 
 def test_a_step_up_by_passkey_is_of_one_body(phone: Device, mine: Authenticator) -> None:

@@ -133,7 +133,7 @@ export class Baton {
 
   /**
    * End the logins of all devices. After `Offline` it is safe to call this again. After `LoggedOut`, this login had
-   * ended before, and other logins may still be active.
+   * ended before, maybe by the call that was `Offline`. If not, other logins may still be active.
    * @param {Confirm} confirm
    */
   async logoutEverywhere(confirm) {

@@ -165,7 +165,7 @@ POST /password/forgot                       a known device                      
 POST /password/reset                        the right code                           5      2      4      1
 POST /password/reset                        a repetition                             1      2      3      0
 POST /password/reset                        a wrong code                             1      0      1      0
-POST /me/email/code                         a signed call, its limits, the user      5      2      7      0
+POST /me/email/code                         a signed call, its limits, the user      3      2      5      0
 POST /me/email/verify                       the right code                           6      1      4      1
 POST /me/email                              a grant, the limits, the user            6      2      8      0
 POST /me/email/confirm                      the code of the new mailbox             10      2      5      1

@@ -143,7 +143,7 @@ public actor Baton: CustomReflectable {
     }
 
     /// End the logins of all devices. After `offline` it is safe to call this again. After `loggedOut`, this login had
-    /// ended before, and other logins may still be active.
+    /// ended before, maybe by the call that was `offline`. If not, other logins may still be active.
     public func logoutEverywhere(confirm: @escaping Confirm) async throws {
         let body = try JSON.object(["everywhere": true]).written()
         let granted = Box(false)

@@ -129,7 +129,7 @@ public class Baton(
 
     /**
      * End the logins of all devices. After [Offline] it is safe to call this again. After [LoggedOut], this login had
-     * ended before, and other logins may still be active.
+     * ended before, maybe by the call that was [Offline]. If not, other logins may still be active.
      */
     public suspend fun logoutEverywhere(confirm: Confirm): Unit = ending {
         var granted = false
