@@ -1827,6 +1827,8 @@ class BatonClient:
                 if refusal.action == "exchange" and used.refresh_token is not None:
                     self._exchange(used, patience)
                 elif refusal.action == "step_up" and confirm is not None:
+                    if grant is not None and refusal.code == "step_up_required":
+                        proof = None  # It is too old: ask again.
                     if proof is None:
                         proof = confirm(refusal)
                         if proof is None:

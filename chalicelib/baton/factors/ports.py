@@ -68,10 +68,10 @@ class ProveLinkedIdentity(Protocol):
 
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
-    ) -> None:
+    ) -> int:
         """Check that ``presented`` proves an identity that is linked to the caller's account, for this operation.
 
-        Raises a `Refusal` if it does not.
+        Return when the person proved it. Raises a `Refusal` if it does not prove one.
         """
 
 

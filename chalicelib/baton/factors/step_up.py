@@ -105,14 +105,15 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             raise errors.Malformed("identity and another", detail="Send `identity` alone or with `totp`.")
         now = self.clock()
         user = self._user(caller, password, now=now)
+        proved_at = now
         if identity is not None:
-            self.prove_identity(caller, user, operation, identity, ring=self.key_ring.current(now=now), now=now)
+            ring = self.key_ring.current(now=now)
+            proved_at = self.prove_identity(caller, user, operation, identity, ring=ring, now=now)
         effect = f"step-up {caller.device_id} {operation.method} {operation.path} {operation.digest}"
-        proved_at = now  # of a repetition: earlier, so that an old proof does not become new again
         if passkey is not None:
             proved_at = self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
         if totp is not None:
-            typed_at = self.prove_totp(
+            typed_at = self.prove_totp(  # of a repetition: earlier, so that an old proof does not become new again
                 user,
                 totp,
                 device=_proved_device(caller, user),

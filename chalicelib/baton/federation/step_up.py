@@ -31,8 +31,8 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
 
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
-    ) -> None:
-        """Return if the person proved the identity again for this operation.
+    ) -> int:
+        """Check that the person proved the identity again for this operation, and return when.
 
         Raises:
             Malformed: the service has no such provider, or the login is not bound to a key.
@@ -51,7 +51,10 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
             operation=(operation.method, operation.path, operation.digest),
         )
 
+        times = [now]
+
         def judge(proved: Proved) -> None:
+            times.extend(at for at in (proved.issued_at, proved.auth_time) if at is not None)
             _check_fresh(proved, row, now=now)
             linked = user.identities.get(row.code)
             if linked is None or linked.index != ring.identity_index(row.code, proved.issuer, proved.sub):
@@ -60,6 +63,7 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
         self.prove(
             row, presented.id_token, client_id=caller.client_id, nonce=nonce, source=caller.source, now=now, judge=judge
         )
+        return min(times)
 
 
 def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:

@@ -184,7 +184,11 @@ def known_device(wanted: Wanted) -> str:
     if wanted.key is None:
         return ""
     binding = KeyBinding(wanted.key.thumbprint)
-    known = any(lineage.binding == binding for lineage in account_state.lineages.values())
+    # After a reset, only the devices of later logins are known: a stranger who had the password is not one of them.
+    known = any(
+        lineage.binding == binding and lineage.epoch == account_state.epoch
+        for lineage in account_state.lineages.values()
+    )
     return binding.thumbprint.hex() if known else ""
 
 

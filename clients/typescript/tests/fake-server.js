@@ -19,6 +19,8 @@ export class FakeServer {
   accounts = new Map([[EMAIL, { password: PASSWORD, factor: null }]]);
   lineages = new Map();
   grants = new Map();
+  /** How many of the next grants are too old. */
+  oldGrants = 0;
   once = new Map();
   log = [];
   nonces = new Set();
@@ -110,9 +112,13 @@ export class FakeServer {
     if (route === "POST /transfers") return this.#onceOnly(request, body);
     const digest = `sha-256=:${createHash("sha256").update(body).digest("base64")}:`;
     const operation = JSON.stringify({ method: request.method, path: `/api${path}`, digest });
-    if (this.grants.get(request.headers["baton-grant"]) !== operation)
-      throw new Refusal(401, "insufficient_user_authentication", "step_up_required", "step_up", { factors: ["password"] });
-    this.grants.delete(request.headers["baton-grant"]);
+    const grant = request.headers["baton-grant"];
+    const fits = this.grants.get(grant) === operation;
+    this.grants.delete(grant);
+    if (!fits || this.oldGrants-- > 0) {
+      const code = grant === undefined || fits ? "step_up_required" : "grant_invalid";
+      throw new Refusal(401, "insufficient_user_authentication", code, "step_up", { factors: ["password"] });
+    }
     this.effects++;
     if (route === "POST /logout") for (const one of this.lineages.values()) one.ended ??= "ended_everywhere";
     return { status: 204 };

@@ -239,6 +239,15 @@ test("a step-up asks the person once, and a spent grant is replaced", async () =
   assert.deepEqual([asked, server.sent("/step-up").length, server.effects], [1, 2, 2]);
 });
 
+test("a grant that is too old asks the person again", async () => {
+  const server = new FakeServer();
+  const { client } = await loggedIn(server);
+  let asked = 0;
+  server.oldGrants = 1;
+  await client.call("POST", "/things", { json: { a: 1 }, confirm: async () => (asked++, { password: PASSWORD }) });
+  assert.deepEqual([asked, server.effects], [2, 1]);
+});
+
 test("a confirm that returns no proof is an error of the app, before a step-up is sent", async () => {
   const server = new FakeServer();
   const { client } = await loggedIn(server);

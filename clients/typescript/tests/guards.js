@@ -32,6 +32,7 @@ export const GUARDS = [
   ["flows/step.js", "a problem shows its session", "this.problem = shown;", "this.problem = problem;", FLOWS],
   ["flows/call.js", "a step-up without a proof is sent", "  checkProof(proof);\n  const json", "  const json", FLOWS],
   ["flows/call.js", "the person is asked twice", "proof ??= await", "proof = await", FLOWS],
+  ["flows/call.js", "a proof that is too old is sent again", 'if (grant !== undefined && refused.code === "step_up_required") proof', "if (false) proof", FLOWS],
   ["flows/baton.js", "a repeated logout everywhere throws", 'granted && over instanceof LoggedOut && over.confirmed && over.reason === "ended_everywhere"', "false", FLOWS],
   ["flows/baton.js", "a logout everywhere hides that an earlier one ended the login", "granted && over instanceof LoggedOut", "over instanceof LoggedOut", FLOWS],
   ["flows/baton.js", "a logout everywhere hides another end of the login", 'over.confirmed && over.reason === "ended_everywhere"', "over.confirmed", FLOWS],

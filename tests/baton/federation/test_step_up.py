@@ -98,8 +98,20 @@ def test_a_person_without_a_password_deletes_the_account(scene: Scene, provider:
 def test_a_retry_with_the_same_attempt_gets_a_grant_too(scene: Scene) -> None:
     """The answer was lost. The app sends the token again, with the attempt that the token names."""
     phone = entered(scene)
-    token = signed(phone)
+    token, signed_at = signed(phone), scene.clock.now
     assert [proved(phone, token=token).status for _ in range(2)] == [200, 200]
+    scene.clock.skip(seconds=200)
+    assert proved(phone, token=token).status == 200
+    assert {grant.step_up.at for grant in scene.tables.grants.values()} == {signed_at}, "the proof does not become new"
+
+
+def test_a_proof_is_as_old_as_the_login_at_the_provider(scene: Scene) -> None:
+    """The provider may remember the person, and sign a new token for a login of before."""
+    phone = entered(scene, "acme")
+    before = scene.clock.now - 120
+    assert proved(phone, "acme", auth_time=before).status == 200
+    (grant,) = scene.tables.grants.values()
+    assert grant.step_up.at == before
 
 
 def test_the_hash_of_the_nonce_counts_as_at_a_login(scene: Scene) -> None:

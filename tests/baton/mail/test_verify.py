@@ -12,7 +12,7 @@ from chalicelib.baton.policy import (
     MAIL_SESSIONS_WINDOW_S,
 )
 from tests.baton.mail.town import ADA, WRONG, Town
-from tests.baton.wire.conversation import Device
+from tests.baton.wire.conversation import NEW_PASSWORD, Device
 
 
 def test_a_code_proves_the_address(town: Town) -> None:
@@ -105,6 +105,20 @@ def test_refused_proofs_block_no_reset_of_the_same_phone(make_town: Callable[...
     owner = town.registered()
     for _ in range(MAIL_SESSIONS_MAX):
         assert owner.post("/me/email/code", {}).status == 429
+    assert town.forgot(owner).status == 202
+
+
+def test_devices_from_before_a_reset_are_unknown(make_town: Callable[..., Town]) -> None:
+    """Bug: a stranger who had the password used up the resets on the known devices of the owner, again and again."""
+    town = make_town(rate_limits="on")
+    strangers = [town.registered()]
+    for _ in range(MAIL_SESSIONS_PER_ADDRESS_MAX // MAIL_SESSIONS_MAX):
+        strangers.append(town.device())
+        assert strangers[-1].login(ADA).status == 200
+    owner = town.reset_by_mail(town.device())
+    assert owner.login(ADA, password=NEW_PASSWORD).status == 200
+    started = [town.forgot(one).status for one in strangers for _ in range(MAIL_SESSIONS_MAX)].count(202)
+    assert started < MAIL_SESSIONS_MAX, "they share the limit of all unknown devices"
     assert town.forgot(owner).status == 202
 
 

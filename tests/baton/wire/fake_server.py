@@ -107,6 +107,8 @@ class FakeServer:
         self.lineages: dict[str, Lineage] = {}
         self.nonces: set[str] = set()
         self.grants: dict[str, tuple[str, str, str, str]] = {}
+        self.old_grants = 0
+        """How many of the next grants are too old."""
         self.transfers: list[Mapping[str, object]] = []
         self.exchanges = 0
         self.refuses_last_key = False
@@ -352,6 +354,9 @@ class FakeServer:
             raise Refusal(401, "insufficient_user_authentication", "step_up_required", "step_up", max_age=300)
         if self.grants.pop(grant, None) != wanted:
             raise Refusal(401, "insufficient_user_authentication", "grant_invalid", "step_up")
+        self.old_grants -= 1
+        if self.old_grants >= 0:
+            raise Refusal(401, "insufficient_user_authentication", "step_up_required", "step_up", max_age=300)
 
     def _verify(self, request: Request, keys: Mapping[str, Any], *, spend: bool) -> None:
         """Verify the signature with the independent library, and require every component that exchange.md lists."""

@@ -1168,6 +1168,18 @@ class TestStepUp:
         assert [refusal.problem["max_age"] for refusal in asked] == [300]
         assert [one["to"] for one in server.transfers] == ["bob"]
 
+    def test_a_grant_that_is_too_old_asks_the_person_again(self, server: FakeServer, client: BatonClient) -> None:
+        """The person takes long for the gesture, and the first answer is lost."""
+        asked: list[Refused] = []
+
+        def confirm(refusal: Refused) -> str:
+            asked.append(refusal)
+            return PASSWORD
+
+        server.old_grants = 1
+        assert client.call("POST", "/transfers", json={"to": "bob", "amount": 10}, confirm=confirm).status == 201
+        assert len(asked) == 2
+
     def test_a_grant_is_valid_for_one_request_only(self, server: FakeServer, client: BatonClient) -> None:
         """A grant for the amount 10 does not authorize 1000, and the attempt uses it up."""
         grant = client.step_up(PASSWORD, "POST", "/transfers", json={"amount": 10})

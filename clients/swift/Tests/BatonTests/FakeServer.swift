@@ -52,6 +52,7 @@ final class FakeServer: Transport, @unchecked Sendable {
     private var waiting: [Fault] = []
     private var clock: TimeInterval = 1_800_000_000
     private var grants: [String: JSON] = [:]
+    private var oldGrants = 0
     private var once: [String: String] = [:]
     private var nonces: Set<String> = []
     private var pendingKey = Key.none
@@ -70,6 +71,9 @@ final class FakeServer: Transport, @unchecked Sendable {
     func account(_ email: String, factor: String? = nil) { alone { accounts[email] = Account(password: password, factor: factor) } }
 
     func end(_ reason: String) { alone { for at in all.indices where all[at].ended == nil { all[at].ended = reason } } }
+
+    /// Let the next grant be too old.
+    func ageGrant() { alone { oldGrants = 1 } }
 
     func sent(_ path: String) -> [Logged] { log.filter { $0.path == path } }
 
@@ -166,8 +170,12 @@ final class FakeServer: Transport, @unchecked Sendable {
         if route == "POST /transfers" { return try onceOnly(request, body) }
         let digest = contentDigest(Data(body.utf8))
         let operation: JSON = ["method": .string(request.method), "path": .string("/api\(path)"), "digest": .string(digest)]
-        if grants.removeValue(forKey: request.headers["baton-grant"] ?? "") != operation {
-            throw Refusal(401, "insufficient_user_authentication", "step_up_required", "step_up", ["factors": ["password"]])
+        let grant = request.headers["baton-grant"]
+        let fits = grants.removeValue(forKey: grant ?? "") == operation
+        if fits { oldGrants -= 1 }
+        if !fits || oldGrants >= 0 {
+            let code = grant == nil || fits ? "step_up_required" : "grant_invalid"
+            throw Refusal(401, "insufficient_user_authentication", code, "step_up", ["factors": ["password"]])
         }
         count += 1
         if route == "POST /logout" { for at in all.indices where all[at].ended == nil { all[at].ended = "ended_everywhere" } }

@@ -26,6 +26,18 @@ import Testing
         #expect(asked.value == 1 && server.sent("/step-up").count == 2 && server.effects == 2)
     }
 
+    @Test func aGrantThatIsTooOldAsksThePersonAgain() async throws {
+        let client = try await Device(server).login().client
+        let asked = Box(0)
+        server.ageGrant()
+        let confirm: Confirm = { _ in
+            asked.change { $0 += 1 }
+            return Proof(password: password)
+        }
+        _ = try await client.call("POST", "/things", json: ["a": 1], confirm: confirm)
+        #expect(asked.value == 2 && server.effects == 1)
+    }
+
     @Test func aDemandHasTheOptionsOfAPasskey() async throws {
         let client = try await Device(server).login().client
         let seen = Box<JSON?>(nil)

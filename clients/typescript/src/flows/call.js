@@ -71,6 +71,7 @@ export async function call(core, method, path, o, read, team) {
       await exchange(core, used, patience);
     } else if (step === "step_up" && o.confirm) {
       grants++;
+      if (grant !== undefined && refused.code === "step_up_required") proof = undefined; // It is too old: ask again.
       const options = () => stepUpOptions(core, method, path, body, o);
       proof ??= await o.confirm(refused, { options });
       patience = core.patience(o, DEADLINE); // The person's time for the input does not count.

@@ -91,6 +91,7 @@ extension Baton {
             case .stepUp:
                 guard let confirm = wish.confirm else { throw BatonError.refused(refused) }
                 progress.change { $0.grants += 1 }
+                if progress.value.grant != nil, refused.code == "step_up_required" { proof = nil } // It is too old: ask again.
                 if proof == nil {
                     proof = try await confirm(Demand(refused: refused) { try await self.stepUpOptions(wish) })
                     patience = self.patience(wish.deadline) // The person's time for the input does not count.

@@ -33,6 +33,15 @@ class LoginTest {
     }
 
     @Test
+    fun `a grant that is too old asks the person again`() = test {
+        val client = Device(server).login().client
+        var asked = 0
+        server.oldGrants = 1
+        client.call("POST", "/things", json = mapOf("a" to 1)) { asked++; Proof(password = PASSWORD) }
+        assertEquals(listOf(2, 1), listOf(asked, server.effects))
+    }
+
+    @Test
     fun `without confirm the demand is returned, and a grant can be asked for`() = test {
         val client = Device(server).login().client
         val refused = failure { client.call("DELETE", "/me") } as Refused

@@ -65,6 +65,7 @@ internal suspend fun <T> call(core: Core, method: String, path: String, o: CallO
             }
             Step.STEP_UP -> {
                 grants++
+                if (grant != null && refused.code == "step_up_required") proof = null // It is too old: ask again.
                 val shown = proof ?: o.confirm!!(Demand(refused) { stepUpOptions(core, method, path, body, o.deadline) })
                 proof = shown
                 patience = core.patience(o.deadline) // The person's time for the input does not count.
