@@ -58,7 +58,7 @@ def test_31_to_33_a_time_that_does_not_count(scene: Scene, fields: tuple[tuple[s
     agent("sync_clock")
     scene.line.fault("GET", "/me", "changed", change=_with(*fields))
     agent("me")
-    assert abs(agent("sync_clock")) < 5
+    assert abs(agent("sync_clock")) < 60, "each of these times would be years away"
     assert len(scene.line.sent("/me", "GET")) == 1
 
 
