@@ -199,7 +199,8 @@ MAIL_CODE_DIGITS = 8
 MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
-"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for each use."""
+"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8. A stranger without a known device
+guesses right with a probability of 0.04 % a year, for each use."""
 MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: with the password, anybody can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
