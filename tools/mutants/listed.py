@@ -911,14 +911,13 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/mail/sessions.py",
-        ("a session has any number of tries", "        if isinstance(slot, Refused):\n            raise InvalidCode", "        if False:\n            raise InvalidCode"),
+        ("a session has any number of tries", "    if isinstance(slot, Refused):\n        raise InvalidCode", "    if False:\n        raise InvalidCode"),
         ("any code will do", "if not is_code(typed, code):", "if False:"),
         ("any key will do", "        if not session.key:\n", "        if True:\n"),
         ("registrations use up the resets of an address", 'f"{wanted.use}:{index}"', 'f"address:{index}"'),
         ("a stranger uses up the sessions of a known device", 'return binding.thumbprint.hex() if known else ""', 'return ""'),
         ("a device from before a reset is known", "lineage.binding == binding and lineage.epoch == account_state.epoch", "lineage.binding == binding"),
-        ("each login of a device has sessions of its own", "return login.binding.thumbprint.hex() if isinstance(login.binding, KeyBinding) else login.id", "return login.id"),
-        ("each handed-over browser has sessions of its own", "login = proved_login(account_state, account_state.lineages[wanted.lineage])", "login = account_state.lineages[wanted.lineage]"),
+        ("each login of a device has sessions of its own", "return device_of_login(account_state, account_state.lineages[wanted.lineage])", "return wanted.lineage"),
         ("each account has guesses for the same address", 'if wanted.use == "new_address" else index', 'if wanted.use != "" else index'),
         ("each account has proofs of the same address", ' or wanted.use == "verify":', ":"),
         ("all accounts together have guesses of one new address", '        if wanted.use == "new_address":\n', "        if False:\n"),
@@ -930,7 +929,7 @@ LISTED: Final[list[Mutant]] = [
         ("a disabled account is reset", "or account_state.status is not Status.ACTIVE", "or False"),
         ("a code outlives the credentials", "if version_bytes(user.credentials_version) != session.version or", "if"),
         ("a repetition may have another password", "                _check_same_password(secret, user, ring)\n", ""),
-        ("a used link tells any number of guesses", "                    self.codes.count_try(session)\n", "                    pass\n"),
+        ("a used link tells any number of guesses", "                    count_try(self.codes.ephemeral, session)\n", "                    pass\n"),
         ("the key of a reset is not checked", "        self.codes.check_key(message, session, now=now)\n", ""),
         ("a reset checks no leak", "            self.new_password.check_breach(secret)\n", ""),
         ("a weak password is set", "        self.new_password.check_strength(new_password, email=session.address)\n", ""),
@@ -968,7 +967,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/mail/login_code.py",
-        ("a session of a login has any number of tries", "        if isinstance(slot, Refused):\n", "        if False:\n"),
+        ("a session of a login has any number of tries", "        count_try(self.ephemeral, session.ticket)\n", ""),
         ("each session brings new guesses", "        if isinstance(counted, Refused):\n", "        if False:\n"),
         ("each known device brings new guesses", "        if device:\n", "        if False:\n"),
         ("each account of an address brings new guesses", "index = session.ring.email_index(user.email)", "index = user.account"),
@@ -1297,7 +1296,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/rate_limits.py",
-        ("each handover has passwords to guess", "proved = proved_login(caller.account_state, lineage)", "proved = lineage"),
+        ("each handover has passwords to guess", "proved = proved_login(account_state, lineage)", "proved = lineage"),
     ),
     *_of(
         "chalicelib/baton/factors/step_up.py",

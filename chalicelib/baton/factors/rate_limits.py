@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton.factors.model import SecondFactors, key_id
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.clients import level
-from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, SecretBinding
+from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, Lineage, SecretBinding
 from chalicelib.baton.lineages.rules import proved_login
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_SOURCE_MAX
 from chalicelib.baton.routing import source_network
@@ -91,15 +91,20 @@ def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
 
 
 def device_of(caller: Caller) -> str:
-    """Return the name under which the failures of a caller's device are counted.
+    """Return the name under which the failures of a caller's device are counted: that of `device_of_login`."""
+    lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
+    if caller.account_state is None or lineage is None:
+        return caller.device_id
+    return device_of_login(caller.account_state, lineage)
+
+
+def device_of_login(account_state: AccountState, lineage: Lineage) -> str:
+    """Return the name of the device of a login, for its rate limits.
 
     The name is the thumbprint of the device's key, as in `known_device`. If the device has no key, the name is the id
     of its login. For a login that a handover made, the name is that of the app's device.
     """
-    lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
-    if caller.account_state is None or lineage is None:
-        return caller.device_id
-    proved = proved_login(caller.account_state, lineage)
+    proved = proved_login(account_state, lineage)
     return proved.binding.thumbprint.hex() if isinstance(proved.binding, KeyBinding) else proved.id
 
 

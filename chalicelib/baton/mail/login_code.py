@@ -15,13 +15,11 @@ from chalicelib.baton.effects import Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import RateLimits
-from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ring import Root
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.mail.codes import code_of, is_code
-from chalicelib.baton.mail.sessions import StartMailSession, Wanted, known_device
+from chalicelib.baton.mail.sessions import StartMailSession, Wanted, count_try, known_device
 from chalicelib.baton.policy import (
-    HOUR_S,
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
     MAIL_SESSIONS_PER_ADDRESS_MAX,
@@ -63,17 +61,8 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
         self._count(f"{user.account}:{device}" if device else f"{index}:unknown", limit=_TRIES_MAX, now=now)
         if device:
             self._count(f"{index}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)
-        ticket = session.ticket
-        # The window is the hour in which the session ends, as in `CheckMailCode.check_code`.
-        slot = self.ephemeral.count(
-            f"mail:code:{encode_base64url(ticket.id)}",
-            limit=MAIL_CODE_TRIES_MAX,
-            window_s=HOUR_S,
-            now=ticket.expires_at,
-        )
-        if isinstance(slot, Refused):
-            raise InvalidCode("the session has no try left")
-        code = code_of(_root_of(session).secret, use="login", session_id=ticket.id, address=user.email)
+        count_try(self.ephemeral, session.ticket)
+        code = code_of(_root_of(session).secret, use="login", session_id=session.ticket.id, address=user.email)
         if not is_code(typed, code):
             self.log.record("mail_codes_guessed")
             raise InvalidCode("wrong code")

@@ -26,7 +26,7 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.links import MailProof, ReadMailLink
 from chalicelib.baton.mail.not_me import is_unproved
 from chalicelib.baton.mail.ports import MailUsers
-from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
+from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted, count_try
 from chalicelib.baton.mail.tickets import LinkUse, MailLink, MailSession, version_bytes
 from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.proof.signature import check_digest
@@ -99,7 +99,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
             user = self._user(session)
             if user.reset_mark == session.id and _follows(user, session):
                 if isinstance(session, MailLink):  # A try of a code is counted already.
-                    self.codes.count_try(session)
+                    count_try(self.codes.ephemeral, session)
                 _check_same_password(secret, user, ring)
                 return
             if version_bytes(user.credentials_version) != session.version or user.email != session.address:

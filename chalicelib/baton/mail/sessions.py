@@ -15,17 +15,17 @@ from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.factors.rate_limits import device_of_login
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring, Root
-from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket, seal_ticket
+from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
 from chalicelib.baton.lineages.model import AccountState, KeyBinding
-from chalicelib.baton.lineages.rules import proved_login
 from chalicelib.baton.mail.codes import code_of, is_code
 from chalicelib.baton.mail.outbox import QueueMail
-from chalicelib.baton.mail.tickets import MailLink, MailOrder, MailSession, Use, language_of, version_bytes
+from chalicelib.baton.mail.tickets import MailOrder, MailSession, Use, language_of, version_bytes
 from chalicelib.baton.policy import (
     HOUR_S,
     MAIL_CODE_TRIES_MAX,
@@ -171,16 +171,14 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 def known_device(wanted: Wanted) -> str:
     """Return the name of the known device that requests a code, or an empty text.
 
-    This device has its own rate limit, which strangers cannot use up. The name is the thumbprint of its key. A login
-    without a key has its id as name. A browser login that a handover made has the name of the app's device. Without a
+    This device has its own rate limit, which strangers cannot use up. The name is that of `device_of_login`. Without a
     login, only a device with a key can be known here: a device with an HMAC secret counts as unknown.
     """
     account_state = wanted.account_state
     if account_state is None or wanted.use == "verify":
         return ""  # Whoever registered an address first has devices of it: here, all count as unknown.
     if wanted.lineage:
-        login = proved_login(account_state, account_state.lineages[wanted.lineage])
-        return login.binding.thumbprint.hex() if isinstance(login.binding, KeyBinding) else login.id
+        return device_of_login(account_state, account_state.lineages[wanted.lineage])
     if wanted.key is None:
         return ""
     binding = KeyBinding(wanted.key.thumbprint)
@@ -190,6 +188,16 @@ def known_device(wanted: Wanted) -> str:
         for lineage in account_state.lineages.values()
     )
     return binding.thumbprint.hex() if known else ""
+
+
+def count_try(ephemeral: RateLimits, proof: Ticket) -> None:
+    """Count a try of a session or a link. Raises ``InvalidCode`` if no try is left."""
+    # The window is the hour in which the proof expires, not that of `now`, so all tries count in one window.
+    slot = ephemeral.count(
+        f"mail:code:{encode_base64url(proof.id)}", limit=MAIL_CODE_TRIES_MAX, window_s=HOUR_S, now=proof.expires_at
+    )
+    if isinstance(slot, Refused):
+        raise InvalidCode("no try is left")
 
 
 class CheckMailCode(Struct, frozen=True, kw_only=True):
@@ -220,21 +228,9 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
         except WrongKey:
             raise InvalidCode("the session of another key") from None
 
-    def count_try(self, proof: MailSession | MailLink) -> None:
-        """Count a try of a session or a link. Raises ``InvalidCode`` if no try is left."""
-        # The window is the hour in which the session ends, not that of `now`, so all tries count in one window.
-        slot = self.ephemeral.count(
-            f"mail:code:{encode_base64url(proof.id)}",
-            limit=MAIL_CODE_TRIES_MAX,
-            window_s=HOUR_S,
-            now=proof.expires_at,
-        )
-        if isinstance(slot, Refused):
-            raise InvalidCode("no try is left")
-
     def check_code(self, session: MailSession, typed: str, *, now: int) -> None:
         """Count a try, then compare the code. Raises ``InvalidCode`` if the code is wrong or no try is left."""
-        self.count_try(session)
+        count_try(self.ephemeral, session)
         root = self.key_ring.current(now=now).root(session.root)
         if root is None:
             raise InvalidCode("the root of the code is no longer in the ring")

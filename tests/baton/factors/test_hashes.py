@@ -188,14 +188,8 @@ class TestDecoys:
         "row",
         [
             *("bcrypt12", "bcrypt12=x", "bcrypt99=5", "md5=5", "bcrypt12=60,bcrypt12=5", "bcrypt12=60,fbscrypt=50"),
-            *(
-                "bcrypt12=5/4",
-                "bcrypt012=5",
-                "fbscrypt-n14-r8-p1=5",
-                "scrypt-n16-r1-p1=5",
-                "pbkdf2-sha256-900=5",
-                "bcrypt12=101",
-            ),
+            *("bcrypt12=5/4", "bcrypt012=5", "fbscrypt-n14-r8-p1=5", "pbkdf2-sha256-900=5", "bcrypt12=101"),
+            "scrypt-n16-r1-p1=5",
         ],
     )
     def test_a_wrong_row_is_a_problem(self, row: str) -> None:
