@@ -157,7 +157,8 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
         return
     arguments = ["http://127.0.0.1:9" if word.startswith("https://login.example.org") else word for word in arguments]
     command = [sys.executable, "-m", module, *arguments]
-    if module == "pytest":  # only found and not run, because this test may be one of them
+    if module == "pytest":  # only found and not run, because this test may be one of them. All folders would take 40 s
+        command = [f"{word}/house" if word == "tests/baton" else word for word in command]
         command += ["--collect-only", "-p", "no:cacheprovider"]
     if module == "tools.smoke":  # it would wait a minute until a new API is available everywhere
         patched = f"import runpy, sys, time; time.sleep = lambda _: None; sys.argv[1:] = {arguments!r}; "
