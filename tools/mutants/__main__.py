@@ -92,8 +92,10 @@ def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_ma
         import pytest  # noqa: PLC0415 - only in the child
         from hypothesis import Phase, settings  # noqa: PLC0415 - only in the child
 
-        # The first failing example is enough. The profile of the tests would go on to simplify it.
-        settings.register_profile("mutants", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
+        # The first failing example is enough. The profile of the tests would go on to simplify it. The examples are
+        # the same in each run, so a mutant that is killed once is always killed.
+        phases = [Phase.explicit, Phase.generate]
+        settings.register_profile("mutants", deadline=None, phases=phases, database=None, derandomize=True)
         settings.load_profile("mutants")
         type.__setattr__(settings, "load_profile", staticmethod(lambda _: None))
         # The parent process imported the shared modules before pytest could rewrite their assertions.
