@@ -9,7 +9,7 @@ from tests.baton.repository import ROOT
 
 LEFT_OUT: Final = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules", "target")
 
-ORDERS = '''"""A team's own feature: three routes, each of another kind."""
+ORDERS = '''"""A team's own feature: four routes, each of another kind."""
 
 from chalice.app import Blueprint
 
@@ -48,6 +48,12 @@ def orders(baton: Baton) -> Blueprint:
     def show_catalogue(message: object) -> Answer:
         """Show what there is, and remember the visit in a cookie."""
         return Answer(200, {"items": [7]}, cookies=(Cookie("visited", "1"),))
+
+    @routes.route("/basket", methods=["GET"])
+    @baton.page(login="/login")
+    def show_basket(caller: Caller) -> Answer:
+        """Show a page, or send the browser to the login page."""
+        return Answer.html("<!doctype html><title>Basket</title>")
 
     return routes
 '''
