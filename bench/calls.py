@@ -1,8 +1,8 @@
 """The cost of a signed call, compared with its necessary parts: ``make bench``.
 
-Everything runs in one process, in turn, and is measured in CPU time: the cryptography of the call (the checks of the
-token and of the request), Chalice's dispatch of a trivial route, and the whole signed call. The database is left out:
-the item of the account state is read from memory.
+Three parts run in one process, in turn, and are measured in CPU time. The first part is the cryptography of the call:
+the checks of the token and of the request. The second part is Chalice's dispatch of a trivial route, and the third part
+is the whole signed call. There is no database: the item of the account state is read from memory.
 """
 
 import statistics
@@ -49,7 +49,7 @@ def measure() -> dict[str, list[tuple[float, float, float]]]:
 
 
 def measure_fleet() -> tuple[float, float]:
-    """Measure the CPU time of a call in microseconds: for one phone that repeats it, and for a fleet in turn."""
+    """Return the CPU time of a call in microseconds: for one phone that repeats it, and for many phones in turn."""
     phones = fleet(PHONES)
     one, many = [], []
     for _ in range(ROUNDS):
@@ -62,7 +62,7 @@ def measure_fleet() -> tuple[float, float]:
 
 
 def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:
-    """Return the CPU time of the call with almost no cryptography, divided by that of a trivial route."""
+    """Return the CPU time of the call with almost no cryptography, divided by the CPU time of a trivial route."""
     return statistics.median(call / dispatch for _, dispatch, call in samples[PLAINEST])
 
 

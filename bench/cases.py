@@ -93,7 +93,7 @@ class DynamoDB:
         self._written: dict[str, Item] = {}
 
     def hold(self, account_state: AccountState, *, afterwards: AccountState) -> None:
-        """Store an account state, which every write returns."""
+        """Store the account state that a read returns, and the state ``afterwards`` that a write returns."""
         item = state_item(account_state)
         self._stands[item["pk"]["S"]], self._written[item["pk"]["S"]] = item, state_item(afterwards)
 

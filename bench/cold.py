@@ -1,8 +1,8 @@
-"""The cost of a cold start, compared with that of an empty function: ``make bench-cold``.
+"""The cost of a cold start, as a multiple of the cold start of an empty function: ``make bench-cold``.
 
-For each measurement the packaged zip starts under the runtime client of AWS, and answers its first exchange or its
-first signed call, with a local database on loopback. Only the CPU time of the function's process counts, from its start
-to its answer. AWS calls use plain HTTP. One row uses TLS with the system's certificates, as in AWS. The measurements
+For each measurement the packaged zip starts under the runtime client of AWS. It answers its first exchange or its first
+signed call, with a local database on loopback. Only the CPU time of the function's process counts, from its start to
+its answer. AWS calls use plain HTTP. One row uses TLS with the system's certificates, as in AWS. The measurements
 take turns, so that a busy machine affects all of them.
 """
 
@@ -144,7 +144,7 @@ def shares(looks: Sequence[str]) -> Counter[str]:
 
 
 def ratio(starts: Sequence[Start], bare: Sequence[Start], read: Callable[[Start], float]) -> float:
-    """Divide the median of Baton by that of the empty function. One slow run has no effect."""
+    """Divide the median of Baton by the median of the empty function. One slow run has no effect."""
     return statistics.median(map(read, starts)) / statistics.median(map(read, bare))
 
 

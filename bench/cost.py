@@ -1,6 +1,6 @@
 """The AWS cost of a million operations and of a month, compared with the list prices of other products: ``make cost``.
 
-The monthly bill and its formulas are those of ``tools/prices.py``. This module computes it for one operation at a time,
+``tools/prices.py`` has the formulas of the monthly bill. This module computes the bill for one operation at a time,
 and for growing numbers of users. All prices are list prices. Free tiers and discounts of AWS are left out.
 """
 
@@ -35,7 +35,7 @@ LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The list price of a product: steps, each with a number of users and the price of each user above it."""
+    """The list price of a product: steps, each with a number of users and the price of each user above this number."""
 
     name: str
     steps: tuple[tuple[int, float], ...]
@@ -181,7 +181,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
 
 
 def _beside(peer: Peer, others: Sequence[Peer]) -> str:
-    """Return the side of its line on which a name overlaps no line: above the most expensive one, below the others."""
+    """Return the side of a line for its name: above for the most expensive product, below for the other products."""
     dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
     return "bottom" if peer is dearest else "top"
 

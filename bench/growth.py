@@ -2,11 +2,11 @@
 
 The data grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of
 these should change the CPU time of the app for the next exchange. More devices make the item of the account larger, so
-the database needs more CPU time. A fourth measurement runs several environments in parallel, each in
+the database needs more CPU time for the item. A fourth measurement runs several environments in parallel, each in
 its own process, and counts their exchanges per second.
 
 The environments are processes on this machine, and use dynoxide, another process. The measurements take turns, round by
-round. The CPU time is that of the process with the app, and separately that of dynoxide.
+round. The results have the CPU time of the process with the app, and separately the CPU time of dynoxide.
 """
 
 import itertools
@@ -96,7 +96,7 @@ class Load:
     def rate_of_a_core(self) -> float:
         """Return the exchanges per second of CPU time, database included.
 
-        Waiting and other programs do not change it.
+        Waiting and other programs do not change this number.
         """
         return self.exchanges / (self.app_s + self.engine_s)
 
@@ -177,7 +177,7 @@ def fill(prefix: str, states: Iterator[AccountState]) -> None:
 
 
 def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) -> list[Point]:
-    """Write the account states of a series to one table, and return the tokens of all."""
+    """Write the account states of a series to one table, and return a point with their tokens for each size."""
     fill(prefix, itertools.chain.from_iterable(states.values()))
     return [
         Point(value, app, [token_of(app, account_state) for account_state in some]) for value, some in states.items()
@@ -185,7 +185,7 @@ def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) 
 
 
 def by_devices() -> list[Point]:
-    """Return accounts with one to twelve devices."""
+    """Return accounts with one to ``LINEAGES_MAX`` devices."""
     create_tables(Tables("devices"))
     app = environment("devices")
     return points("devices", {count: [state_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
@@ -386,7 +386,7 @@ def main() -> int:
             everything = list(itertools.chain.from_iterable(series.values()))
             for number in range(ROUNDS + 1):
                 progress("warming up" if not number else f"round {number} of {ROUNDS}, all in turn")
-                # In a new order each time, so that other programs do not always affect the same points.
+                # Each round has a new order, so that other programs do not always affect the same points.
                 for point in random.sample(everything, len(everything)):
                     point.measure(engine)
             for point in everything:  # the first round was a warm-up

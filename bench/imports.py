@@ -30,7 +30,7 @@ WATCHED = {
 
 
 def routes() -> Iterator[tuple[str, Callable[[BatonClient], object]]]:
-    """Return a first request of each kind, for a phone that is logged in."""
+    """Yield one request of each kind, with the name of its route, for a phone that is logged in."""
     newcomers = (f"newcomer-{number}@example.com" for number in itertools.count())
     yield "GET /time", BatonClient.sync_clock
     yield "GET /health", lambda phone: phone.call("GET", "/health")

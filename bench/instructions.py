@@ -40,9 +40,9 @@ P256_UNASKED = f"{P256_CALL}, until it asks the engine"
 P256_CHECKS = "its two signature checks alone"
 
 HMAC_WANTED, P256_WANTED = 1.7, 1.3
-"""The targets for a signed call. With HMAC: the cost up to the first read, as a multiple of a trivial route. With
-P-256: as a multiple of a trivial route plus the checks of the token and of the request. The environment has already
-verified the token here, so the call makes only the second check."""
+"""The targets for a signed call. The HMAC target is the cost up to the first read, as a multiple of a trivial route.
+The P-256 target is a multiple of a trivial route plus the checks of the token and of the request. The environment has
+already verified the token here, so the call itself checks only the request."""
 
 _REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)
 

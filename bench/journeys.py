@@ -71,7 +71,7 @@ class Timed:
         self.spent_s = 0.0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call it, and add its time."""
+        """Call the wrapped callable, and add its CPU time."""
         begun = time.thread_time()
         try:
             return self.called(*arguments, **named)
@@ -178,8 +178,8 @@ class Exchanged(NamedTuple):
 class LoggedIn(NamedTuple):
     """The CPU time of one login, of its Argon2 computation, and of a login without Argon2, in microseconds.
 
-    The third is less than the difference of the first two: Argon2 uses 19 MiB, which evicts all other data from the CPU
-    caches.
+    The third time is less than the difference of the first two, because Argon2 uses 19 MiB, which evicts all other data
+    from the CPU caches.
     """
 
     whole: float

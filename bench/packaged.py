@@ -30,7 +30,7 @@ class Deployed:
 
 
 def _write_registry(task: Path) -> None:
-    """Register the clients of the demonstration with another name: a deployment refuses the demonstration registry."""
+    """Copy the demonstration registry without its line ``demonstration = true``, which a deployment would refuse."""
     shipped = (task / "chalicelib" / "clients.toml").read_text("utf-8")
     (task / "chalicelib" / REGISTRY).write_text(shipped.replace("demonstration = true\n", ""), "utf-8")
 

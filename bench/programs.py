@@ -69,7 +69,7 @@ class Program:
         self._log.close()
 
     def announced(self) -> dict[str, Any]:
-        """Read the one line of JSON that the program prints when it is ready."""
+        """Read the one line of JSON that the program prints when it is ready. Raises ``DidNotStart``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

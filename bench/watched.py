@@ -1,7 +1,7 @@
 """The cost of the console for a request to ``make dev`` while no page of the console is open: ``make bench-console``.
 
-The same request goes through two servers of one process in turn: one is that of ``make dev``, the other one records
-nothing. The figures are the CPU time of the thread, without the network. The goal is at most 5 %.
+The same request goes through two servers of one process in turn. One server is the server of ``make dev``. The other
+server records nothing. The figures are the CPU time of the thread, without the network. The goal is at most 5 %.
 
 On a busy machine, CPU times differ from run to run. If valgrind is installed, ``COUNT=1`` counts the instructions of
 ``GET /time`` too, which takes a minute or more.
@@ -95,7 +95,7 @@ def _program() -> int:
 
 
 def _unwatched(running: Any) -> Any:
-    """Serve the same tables by environments that nothing watches."""
+    """Return a server of the same tables that records no request for the console."""
     from chalicelib.baton.testing.gateway import Gateway, load_environment  # noqa: PLC0415
     from tools.dev.serve import ENVIRONMENTS  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def _unwatched(running: Any) -> Any:
 
 
 def _requests(running: Any) -> Iterator[tuple[str, bytes]]:
-    """Yield the bytes of requests that may be repeated: a signed one for five minutes."""
+    """Yield the bytes of requests that can be repeated. The signed request is valid for five minutes."""
     sys.path.insert(0, str(ROOT / "clients" / "python"))
     import baton_client as client  # noqa: PLC0415 - after the change of the path
 
@@ -128,12 +128,12 @@ def _requests(running: Any) -> Iterator[tuple[str, bytes]]:
 
 
 def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None]) -> tuple[float, float]:
-    """Return the microseconds of a request without the console, and those that the console adds."""
+    """Return the microseconds of a request without the console, and the microseconds that the console adds."""
     for server in (plain, watched, plain, watched):
         _spent(wire, server)
     without, extra = [], []
     for _ in range(ROUNDS):
-        # In this order, a cost that grows within a round counts for both servers.
+        # In this order, a cost that grows within a round counts equally for both servers.
         first, second, third, fourth = (_spent(wire, server) for server in (plain, watched, watched, plain))
         without.append((first + fourth) / 2)
         extra.append((second + third - first - fourth) / 2)
@@ -142,7 +142,7 @@ def _compared(wire: bytes, watched: Any, plain: Any, forget: Callable[[], None])
 
 
 def _spent(wire: bytes, server: Any, requests: int = REQUESTS) -> float:
-    """Answer all requests of a round in this thread. Return the microseconds of one."""
+    """Answer all requests of a round in this thread. Return the microseconds of one request."""
     from tools.dev.gateway import _Handler  # noqa: PLC0415 - after the settings
 
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -1,6 +1,7 @@
 """Baton: a login backend for mobile apps, on AWS Chalice and DynamoDB."""
 
-# The content of baton/VERSION: a constant, because reading a file slows the cold start. A test compares the two.
+# The content of baton/VERSION. It is a constant here, because reading a file slows the cold start. A test compares
+# this constant with the file.
 __version__ = "0.1.0-dev"
 
 import sys

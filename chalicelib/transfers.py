@@ -8,11 +8,11 @@ from msgspec import Meta
 from chalicelib.baton import Answer, Baton, Body, Caller
 
 UNCONFIRMED_MAX = 10_000
-"""In cents. Above this amount, the person proves a factor again."""
+"""The limit of a transfer, in cents. For a larger amount, the person must prove a factor again."""
 
 
 class Transfer(Body):
-    """The body of ``POST /transfers``: the amount is in cents."""
+    """The body of ``POST /transfers``. The amount is in cents."""
 
     to: Annotated[str, Meta(min_length=1, max_length=256)]
     amount: Annotated[int, Meta(ge=1, le=1_000_000)]

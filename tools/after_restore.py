@@ -1,6 +1,6 @@
 """Repeat the changes since the backup on restored tables. The audit table records these changes.
 
-`tools.operate after-restore` runs this, before any person logs in. It may be repeated.
+`tools.operate after-restore` does this before any person logs in. You may run the command again.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ CREDENTIALS: Final = frozenset(
         "identity_unlinked",
     }
 )
-"""Events after which the restored password, address, factors or identities are no longer those of the person."""
+"""Events that make the restored password, address, factors or identities of an account outdated."""
 UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_undone"})
 """Events that removed an identity which the backup may have. A thief may have linked that identity, so all identities
 of the account are removed."""

@@ -58,7 +58,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def _operation(error: BaseException) -> str:
-    """Return the failed call, such as ``lambda GetPolicy``. Not every exception of botocore has it."""
+    """Return the failed call, such as ``lambda GetPolicy``, or ``a call`` if the traceback does not have it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_make_api_call":
             service = frame.f_locals["self"].meta.service_model.service_name

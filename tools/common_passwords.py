@@ -1,12 +1,12 @@
 """Write ``chalicelib/baton/factors/common_passwords.txt`` from two packages: ``python -m tools.common_passwords``.
 
-The list is the union of two published lists of common passwords, and of the phrases below: folded (NFKC, ``casefold``),
-at least 8 characters, sorted. Shorter entries are left out, because no password of Baton is shorter.
+The list is the union of two published lists of common passwords, and of the phrases below. The entries are folded
+(NFKC, ``casefold``) and sorted. Entries under 8 characters are left out, because no password of Baton is that short.
 
     pip download --no-deps --dest build/lists Django==5.2 zxcvbn==4.5.0
     python -m tools.common_passwords build/lists
 
-The files are compared with the hashes below. So the command writes the same bytes each time.
+The command compares the files with the hashes below. Therefore it writes the same bytes each time.
 """
 
 import ast

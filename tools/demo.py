@@ -1,6 +1,6 @@
 """``make demo``: show the features of Baton in a terminal, with real requests. Exit 1 if a step has another result.
 
-It uses the server on ``PORT`` if it is running. Otherwise it starts a server.
+The command uses the server on ``PORT``. If none is running, the command starts a server.
 """
 
 import base64
@@ -174,7 +174,7 @@ class Story:
     ) -> BatonClient:
         """Make a device. Its clock is wrong by ``wrong_by_s`` seconds.
 
-        ``defect`` names what is wrong with its evidence, such as ``app``: the evidence of a tampered app.
+        ``defect`` is the defect of the device's evidence, such as ``app`` for a tampered app.
         """
         wire = Wire(who)
         self.wires.append(wire)

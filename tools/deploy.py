@@ -1,10 +1,12 @@
 """``make deploy STAGE=dev``: tables and keys, the function, its API, and a test login through all of them.
 
-deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
-data STAGE      only data stack and key ring: before your own tables, or for the hardened way
+deploy STAGE    deploy data stack and key ring, build the package, run ``chalice deploy``, and test a login
+data STAGE      deploy only data stack and key ring: run this before you deploy your own tables, or for the hardened way
 fill STAGE      write this account's ARNs and the URL into .chalice/, to call ``chalice deploy`` directly
 
-Every check that needs no change runs before the first change.
+The commands check the credentials and the settings of the stage before they change anything in AWS. Before its first
+change, ``deploy`` also refuses a stage that is deployed in the hardened way or from another checkout. ``deploy`` builds
+and checks the package only after it has deployed the data stack and the key ring.
 """
 
 import contextlib
@@ -123,7 +125,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
 def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """Return the time-out of the API's function, in seconds.
 
-    Like Chalice, it takes the value of the function, the stage or the application, or else 60.
+    Like Chalice, this uses the first value that is set: of the function, the stage or the application. Default: 60.
     """
     own = described.get("lambda_functions", {}).get("api_handler", {})
     found = (level["lambda_timeout"] for level in (own, described, config) if "lambda_timeout" in level)
@@ -219,14 +221,14 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
             f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
         )
     new = there in {None, "REVIEW_IN_PROGRESS"}
-    # A parameter that the stage does not set keeps its value. If it were missing, it would get the template's default.
+    # A parameter that the stage does not set keeps its value. Otherwise it would get the template's default.
     defaults = {key: str(declared.get("Default")) for key, declared in read(DATA)["Parameters"].items()}
     kept = {
         one["ParameterKey"]
         for one in (() if new else stack.get("Parameters", ()))
         if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
     }
-    # A unique name: an interrupted run may have left its change set.
+    # The name is unique, because an interrupted run may have left its change set.
     name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     parameters = parameters_of(stage, stack)
     cloudformation.create_change_set(
@@ -302,7 +304,7 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
     opened = open_change_set(cloudformation, stage, pause)
     if opened is not None:
         _execute(cloudformation, stage, opened, there)
-    # Each time: an earlier deployment may have been interrupted after it created the stack.
+    # Check this each time, because an earlier deployment may have been interrupted after it created the stack.
     if not stack_named(stage.data_stack, cloudformation).get("EnableTerminationProtection"):
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:
@@ -316,7 +318,7 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
     """Execute a change set.
 
     If the creation of a stack fails, its resources are kept and the next run continues. A roll-back would leave the
-    tables, because of their deletion policy, and they would block the next attempt.
+    tables, because of their deletion policy. These tables would then block the next attempt.
     """
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
 
@@ -395,9 +397,10 @@ def make_ring(stage: Stage, arn: str) -> str:
 
 
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
-    """Build the package and run ``chalice deploy``. Return the API's URL and a line with the package's total size.
+    """Build the package and run ``chalice deploy``. Return the URL for apps and a line with the package's total size.
 
-    Raises ``NotDone`` if the package cannot be used.
+    The URL is the stage's issuer, or the API's URL if the stage has no domain of its own. Raises ``NotDone`` if the
+    package cannot be used.
 
     A new stage is deployed twice, because its policies and settings need the id and URL of its API.
     """

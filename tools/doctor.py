@@ -1,7 +1,7 @@
 """``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is a problem.
 
 Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks that deployment with the
-settings of .chalice/config.json and the credentials of the environment. It changes nothing.
+settings of .chalice/config.json and the credentials of the environment. The command changes nothing.
 """
 
 import email.utils
@@ -230,7 +230,7 @@ def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"TTL does not delete by {EXPIRY}")
-            # A deployment does not correct it: CloudFormation does not see changes that were made by hand.
+            # A deployment does not correct the TTL: CloudFormation does not see changes that were made by hand.
             remedy = (
                 f"aws dynamodb update-time-to-live --table-name {name} "
                 f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"

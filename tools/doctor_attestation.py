@@ -1,6 +1,7 @@
 """The checks of attestation in ``make doctor``.
 
-They cover the policies of clients, logins without evidence, and the stored list and switches.
+They cover the attestation rules of clients, the clients whose logins need no evidence, the rules that an operator has
+lowered, and the stored list of revoked certificates.
 """
 
 import time

@@ -18,7 +18,7 @@ PRODUCTION_ACCESS: Final = (
 Found = tuple[str, str, str]
 """The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 Remedy = Callable[[str, str], str]
-"""A function that returns the remedy for a reason: its second argument, unless credentials or network are the cause."""
+"""Returns the remedy for a reason. If neither credentials nor network are the cause, that is the second argument."""
 
 
 def mail_rows(settings: Settings, *, deploy: str, remedy_for: Remedy) -> Iterator[Found]:
@@ -66,7 +66,7 @@ def _waiting(sqs: AwsClient, name: str) -> int:
 
 
 def _account(ses: AwsClient, *, remedy_for: Remedy) -> Iterator[Found]:
-    """Check that SES may send, and to every address: a new account is in the sandbox, which restricts the addresses."""
+    """Check that SES may send to every address. A new account is in the sandbox, which restricts the addresses."""
     try:
         account = ses.call("get_account")
     except Unavailable as trouble:

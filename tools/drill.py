@@ -1,8 +1,9 @@
 """``make drill``: back up, restore, and prove that no earlier token works and that everyone can log in.
 
 Without STAGE it runs with the embedded database. With STAGE=dev it runs in the account of your credentials. It
-registers five people, makes a backup of the tables, restores it into new tables, and deletes backup and new tables. It
-changes the live tables only by requests of these people.
+registers five people, makes a backup of the tables, restores it into new tables, and deletes backup and new tables. In
+the live tables, it writes only data of these people and two test values. It deletes the five accounts and the values at
+the end.
 """
 
 import contextlib

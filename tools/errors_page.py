@@ -1,4 +1,4 @@
-"""Write ``docs/baton/errors.md`` from the refusals: ``python -m tools.errors_page``. The page is always current."""
+"""Write ``docs/baton/errors.md`` from the refusals: ``python -m tools.errors_page``."""
 
 import inspect
 import re

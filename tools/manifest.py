@@ -1,9 +1,9 @@
-"""``chalicelib/baton/MANIFEST``: the SHA-256 of each file that belongs to Baton: ``python -m tools.manifest``.
+"""Write ``chalicelib/baton/MANIFEST``, the SHA-256 of each file of Baton: ``python -m tools.manifest``.
 
 The file has the form of ``sha256sum``, sorted by path. ``make upgrade`` and ``make upgrade-check`` compare it with the
-tree. So the file must describe the release, not the tree of a team: the command writes it only while ``VERSION`` ends
-in ``-dev``. To make a release, remove ``-dev`` from ``VERSION`` and ``chalicelib/__init__.py``, run ``make openapi``,
-then ``python -m tools.manifest --release``.
+tree. Therefore the file must describe the release, not the tree of a team. The command writes it only while ``VERSION``
+ends in ``-dev``. To make a release, remove ``-dev`` from ``VERSION`` and ``chalicelib/__init__.py``, run
+``make openapi``, then ``python -m tools.manifest --release``.
 """
 
 import hashlib

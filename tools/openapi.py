@@ -1,9 +1,9 @@
 """Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from the app: ``make openapi``.
 
-The routes are those of the application, with the team's routes. Bodies, forms and answers come from the ``shapes`` of
-each package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a
-signed route from its decorator. Only the texts and the refusals of each route are in this module. The tests compare
-each answer that they get with the description.
+The routes are those of the application, including the team's routes. Bodies, forms and answers come from the classes of
+each package. The requirements of a signed route come from its decorator. Only the texts and the list of refusals of
+each route are in this module. A refusal has the form of its route: OAuth under ``/oauth/*``, otherwise RFC 9457. The
+tests compare each answer that they get with the description.
 """
 
 import dataclasses
@@ -1123,7 +1123,7 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
         said = refusal()
         status, _ = status_and_error(said, dialect)
         of_status = codes.setdefault(status, {})
-        actions = {*of_status.get(said.code, said.action).split(" or "), said.action}  # it may depend on the reason
+        actions = {*of_status.get(said.code, said.action).split(" or "), said.action}  # the action can vary by reason
         of_status[said.code] = " or ".join(sorted(actions))
         if refusal in {errors.Unavailable, errors.TooManyRequests, CallInProgress}:
             waits.add(status)

@@ -99,7 +99,7 @@ CHANGES: Mapping[str, Change] = {
         rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
     ),
     "rotate-root": Change(rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every new login uses the new root secret"),
-    # First the new keys begin to sign. Then the latest possible iat of a token of the retired keys passes.
+    # The sum of two times: until the new keys sign, and then until the latest iat that a retired key may sign.
     "retire-key": Change(
         retire_keys,
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
@@ -190,7 +190,7 @@ class Operator:
     def after_restore(self, since: str, prefix: str = "") -> str:
         """Repeat, on restored tables, the changes that the audit table recorded since a time.
 
-        ``prefix`` is the table prefix of the audit table to read. The default is that of the deployment.
+        ``prefix`` is the table prefix of the audit table to read. The default is the prefix of the deployment.
         """
         import boto3  # noqa: PLC0415 - slow to import
 

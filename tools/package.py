@@ -3,9 +3,9 @@
 Chalice would download some wheels by name and version alone. Here pip downloads every wheel, compares it with its hash
 in requirements.txt, and installs the wheels offline into ``vendor/``. Chalice copies that folder and runs no pip.
 
-The zip gets bytecode, because Lambda cannot write it: compiling would take a third of a cold start. ``chalice deploy``
-uploads this same file, so the uploaded file is the checked file. For Baton and the packages that it requires, the zip
-has bytecode and no sources: Lambda never reads them, and they would be a sixth of the zip.
+The zip gets bytecode, because Lambda cannot write bytecode: compiling would take a third of a cold start.
+``chalice deploy`` uploads this same file, so the uploaded file is the checked file. For Baton and the packages that it
+requires, the zip has no sources: Lambda never reads the sources, and they would be a sixth of the zip.
 """
 
 import contextlib
@@ -337,7 +337,7 @@ def _rewrite(archive: Path) -> None:
     """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
     pinned = (ROOT / "requirements.txt").read_text("utf-8")
     teams = requirements.brought_by("requirements-app.in", pinned)
-    # The team's packages may import any part of the packages that they require, so those stay complete.
+    # Packages that the team's packages require stay complete, because any part of them may be imported.
     left_out = [pattern for package, pattern in LEFT_OUT.items() if package not in teams]
     entries = {name: content for name, content in _entries(archive) if not any(one.match(name) for one in left_out)}
     with tempfile.TemporaryDirectory() as place:
@@ -366,11 +366,11 @@ def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
-    """Compile the sources in a new process, because earlier interned strings change the bytecode.
+    """Compile the sources in a new process, because strings that this process has interned would change the bytecode.
 
     Yield each source with its bytecode.
 
-    Python does not compare the bytecode with its source, whose file time after unpacking is unknown.
+    Python does not compare this bytecode with its source, because the file time after unpacking is unknown.
     """
     sources = [name for name in entries if name.endswith(".py")]
     for name in sources:
@@ -387,7 +387,7 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     """Point every route at the alias ``live``, and make these other changes to the template of a stage.
 
     1. CloudFormation references replace the placeholders in the policies, such as the region and the account.
-    2. Each parameter in ``names`` (see `names_of`) accepts only its value there: the template is for one stage.
+    2. Each parameter in ``names`` (see `names_of`) accepts only the value in ``names``: the template is for one stage.
     3. With Python 3.11, the parameter ``SnapStart`` accepts only ``None``.
     4. Resources without a type are removed. They are the settings that ``infra/edge.yaml`` has for functions that this
        stage does not have.
@@ -396,7 +396,7 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
-    if runtime_ == "python3.11":  # CloudFormation refuses this before the deployment, Lambda only in the middle of it
+    if runtime_ == "python3.11":  # CloudFormation refuses SnapStart before the deployment, Lambda only during it
         template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
@@ -413,9 +413,9 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
     """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
-    - With one origin, both return this origin.
-    - With several origins, the gateway returns the origin of the request, and the firewall ``*``: neither can compare
-      origins. This is safe, because these answers are the same for every client and have no credentials.
+    - With one origin, both send this origin in ``Access-Control-Allow-Origin``.
+    - With several origins, the gateway sends the origin of the request, and the firewall sends ``*``: neither can
+      compare origins. This is safe, because these answers are the same for every client and have no credentials.
     """
     if not origins:
         return template
@@ -459,7 +459,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
     """Replace the placeholders of a policy by CloudFormation references."""
     if value.endswith(":key/KEY"):
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
-    if re.search(r"::/restapis/\w+/stages\Z", value):  # the API of the stack, in place of the one of Chalice
+    if re.search(r"::/restapis/\w+/stages\Z", value):  # the API of the stack, in place of the API of Chalice
         return {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"}
     if value == stages.SENDER:
         return {"Ref": "MailFrom"}

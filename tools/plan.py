@@ -110,7 +110,7 @@ def _compared(what: str, there: object, wanted: object) -> Change:
 
 
 def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[Change]:
-    """Return the names of the settings that differ. Values are not shown, because some are confidential."""
+    """Yield the added, removed and changed names, or one unchanged entry. Values may be confidential: show none."""
     found = [Change("+", what, name) for name in sorted(wanted.keys() - there.keys())]
     found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
     found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
@@ -142,7 +142,7 @@ def _deployed_routes(api: str) -> set[str]:
 
 
 def show(changes: Iterator[Change]) -> int:
-    """Print all changes, also those that keep something as it is (``=``). Return the number of the others."""
+    """Print all entries, including unchanged parts (``=``). Return the number of entries that change something."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found, many = list(changes), 0
     for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):

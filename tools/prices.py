@@ -1,7 +1,7 @@
 """The monthly cost of a deployment, with the prices of ``infra/prices.toml``.
 
-The read and write units of an operation are those of the capacity table, such as one write unit for an exchange.
-``Habits`` is an estimate of the use. Replace it by the numbers of your dashboard.
+``Work`` has the read and write units of each operation, such as one write unit for an exchange. ``Habits`` is an
+estimate of the use. Replace this estimate by the numbers of your dashboard.
 """
 
 import functools
@@ -47,7 +47,7 @@ class Work:
 
     @property
     def requests(self) -> float:
-        """The number of requests. Each one passes firewall, gateway and function."""
+        """The number of requests. Each request passes firewall, gateway and function."""
         return self.exchanges + self.safe_calls + self.changing_calls + self.logins + self.registrations
 
     @property
@@ -171,13 +171,13 @@ def _per_million(requests: float, prices: Mapping[str, float], what: str) -> flo
 
 
 def _kms_requests(done: Work) -> float:
-    """Estimate the calls to KMS. Every 5 minutes, an environment makes one, and causes two by DynamoDB."""
+    """Estimate the calls to KMS. Every 5 minutes, each environment makes one call, and DynamoDB makes two for it."""
     environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
     return environments * 3 * 12 * 24 * DAYS_A_MONTH
 
 
 def _counted() -> tuple[int, int, int, int]:
-    """Count keys, alarms, firewall rules and metrics. Each event and each error that occurs is a metric."""
+    """Count keys, alarms and firewall rules, and estimate the metrics: one for each event and error that occurs."""
     data, edge = read(DATA), read(EDGE)
     (firewall,) = of_type(edge, "AWS::WAFv2::WebACL").values()
     alarms = of_type(edge, "AWS::CloudWatch::Alarm").values()

@@ -1,7 +1,8 @@
 """Read the requirements files: the required packages and the pins.
 
 ``make lock`` pins ``requirements.in`` (Baton's) and ``requirements-app.in`` (the team's) in ``requirements.txt``. It
-pins ``requirements-dev.in``, which includes both, in ``requirements-dev.txt``. No network.
+pins ``requirements-dev.in``, which includes both, in ``requirements-dev.txt``. This module needs no
+network.
 """
 
 import re
@@ -66,7 +67,7 @@ def brought_by(source: str, pinned: str) -> set[str]:
 
 
 def _parents(pinned: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield each package with the packages that require it. A source that requires it is ``-r <source>``."""
+    """Yield each package with the packages that require it. A requirements file counts as ``-r <file>``."""
     for block in re.split(r"^(?=[A-Za-z0-9])", pinned, flags=re.MULTILINE)[1:]:
         comments = re.findall(r"^ +# +(?:via\b)?[ ]*(\S.*)$", block, re.MULTILINE)
         via = {one if one.startswith("-") else canonicalize_name(one) for one in comments}

@@ -2,9 +2,9 @@
 
 ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
 the tables with prefix FROM, as they were SECONDS ago, to prefix TO. In the restored tables it raises the not-before
-time, and repeats the deletions and disabled accounts since then. It does not change tables that are already restored:
-after an interruption, or after a restore by hand, run it again. docs/baton/runbooks/restore-from-backup.md describes
-the steps; `make drill` tests them.
+time, and repeats the account deletions and status changes since that time. After an interruption, or after a restore
+by hand, run it again: it does not restore a table a second time. docs/baton/runbooks/restore-from-backup.md describes
+the steps. `make drill` tests the steps.
 """
 
 import os
@@ -49,7 +49,7 @@ PASSWORD_CHANGES: Final = frozenset({"password_changed", "password_reset", "acco
 """The events that set another password, or remove it."""
 
 BACKUPS_BEGIN_S: Final = 300
-"""How long AWS may take until it accepts point-in-time recovery for a new table, in seconds."""
+"""The time that AWS may need until it accepts point-in-time recovery for a new table, in seconds."""
 
 Pause = Callable[[float], None]
 

@@ -1,7 +1,7 @@
 """Test a deployment with the reference client: ``.venv/bin/python -m tools.smoke URL [CLIENT]``.
 
-It registers an account and deletes it. CLIENT is a client of the deployment's registry with mechanism `exchange` and
-binding `required`; by default `mobile` of the demonstration.
+The test registers an account and deletes it. CLIENT is a client of the deployment's registry with mechanism `exchange`
+and binding `required`. The default is `mobile`, a client of the demonstration.
 """
 
 import secrets

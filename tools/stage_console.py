@@ -102,7 +102,7 @@ class Stage:
         return as_json({**shown, "activity": self._operate(op="activity", account=request.path[1])["events"]})
 
     def _lineages(self, request: DevRequest) -> GatewayResponse:
-        """Show the stored state of the logins: the generation, four attempts, and the reuses of the audit."""
+        """Show the stored state of the logins: the generation, four attempts, and the reuses in the audit table."""
         request.parameters()
         account = request.path[1]
         shown = self._operate(op="account", account=account)["lineages"]
@@ -131,7 +131,7 @@ class Stage:
 
 
 def _reuses(shown: dict[str, Any], events: Sequence[dict[str, Any]]) -> dict[int, Generation]:
-    """Return the reuses of a login that the audit has, as generations."""
+    """Return the reuses of a login that the audit recorded, by their generation."""
     found: dict[int, Generation] = {}
     for event in events:
         second = event.get("evidence", {}).get("second", {})

@@ -1,8 +1,8 @@
-"""``make upgrade FROM=<folder>``: replace Baton's files by those of an unpacked release, and keep the team's.
+"""``make upgrade FROM=<folder>``: replace Baton's files by those of an unpacked release, and keep the team's files.
 
-The command writes the files that the manifest of the release names, and deletes those that only the manifest of this
-tree names. It refuses before the first write if a release is damaged, if a file of Baton was changed here, or if a new
-file would replace a file of the team. After an interruption, run it again. No network, no git.
+The command writes the files that the manifest of the release names. It deletes the files that only the manifest of this
+tree names. Before the first write, it refuses a damaged release, changes in files of Baton, and a new file that would
+replace a file of the team. After an interruption, run it again. It needs no network and no git.
 """
 
 import os

@@ -1,8 +1,8 @@
 """``make upgrade-check``: list the work of a team before the deployment of a release of Baton.
 
-Seven comparisons, each finding with its remedy: local changes in files of Baton, pins, settings and IAM actions of each
-stage, the API, stored formats, public names. The old release is read from git, or from a folder (``SINCE``). The
-command changes nothing, and needs no network.
+It makes seven comparisons: local changes in files of Baton, pins, settings of each stage, IAM actions of each stage,
+the API, stored formats, and public names. Each finding has a remedy. The command reads the old release from git, or
+from a folder (``SINCE``). It changes nothing, and needs no network.
 """
 
 import ast

@@ -1,6 +1,6 @@
-"""Write the files that phones and browsers read at ``https://{rp_id}/.well-known/``, and compare the public files.
+"""Write the files that phones and browsers read at ``https://{rp_id}/.well-known/``, and check the public files.
 
-`lineages.well_known` has their content. The command is ``python -m tools.operate well-known DIR``.
+`lineages.well_known` makes the content of these files. The command is ``python -m tools.operate well-known DIR``.
 """
 
 import json

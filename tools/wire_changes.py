@@ -1,12 +1,12 @@
 """Compare two OpenAPI descriptions, and find the changes that break calls of an old app.
 
-A minor version only adds. Everything in the old description must therefore be in the new description, by three rules:
+A minor version may only add. Therefore the new description must have all parts of the old description, by three rules:
 
 1. A request: a new member or parameter must be optional, and no limit may be narrower.
 2. A response: every member of the old description must exist, and a required member must stay required.
 3. Both: no path, method, status, media type, field, type or value of an enumeration may be missing.
 
-Texts and examples may change. No I/O.
+Texts and examples may change. This module does no I/O.
 """
 
 from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
-    """Measure. A missing product is printed with its remedy, and the others are measured."""
+    """Measure. A missing product is printed with its remedy, and all other products are measured."""
     begun = time.monotonic()
 
     def progress(doing: str) -> None:

@@ -15,7 +15,7 @@ GROWN = 1000
 TURNS, ROUNDS, ROTATIONS = 2, 30, 120
 """The number of turns, of rounds in a turn (without a pause), and of rotations in a round.
 
-A server rests during the turns of the others.
+A server rests during the turns of the other servers.
 """
 RESTED, BUSY = 3, 5
 """The reported rounds of a turn: the first and the last. V8 discards compiled code when a program rests for about a

@@ -30,9 +30,9 @@ ALIKE = {
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
 }
-"""The mechanism of Baton that does the same work as each product. The work of ``oauth``: rotate an opaque token and
-sign an ES256 token. Of ``mobile``: sign an ES256 token and verify the request signature of the device's P-256 key. Of
-``opaque``: rotate an opaque token. Of ``simple``: rotate a JWT."""
+"""For each product, the client of Baton that does the same work. ``oauth`` rotates an opaque token and signs an ES256
+token. ``mobile`` signs an ES256 token and verifies the request signature of the device's P-256 key. ``opaque`` rotates
+an opaque token. ``simple`` rotates a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,
@@ -85,7 +85,7 @@ def noticed(result: Result) -> str:
 
 
 class Promise(NamedTuple):
-    """The cost of a product's rotation without HTTP as a multiple of an exchange, beside the aim."""
+    """The cost of a product's rotation without HTTP, as a multiple of an exchange of Baton, and the aim."""
 
     peer: str
     ours: str
@@ -102,7 +102,7 @@ class Promise(NamedTuple):
 
 
 def promises(results: Sequence[Result]) -> list[Promise]:
-    """Compare with the aims: each product with the mechanism of Baton that does the same work, if both ran."""
+    """Compare each product with the client of Baton that does the same work, if both ran, and with its aim."""
     named = {(one.name, one.store_name): one for one in results}
     rows = []
     for (name, store), limit in LIMITS.items():

@@ -114,7 +114,7 @@ class PostgresqlServer:
         if made.returncode:
             raise RuntimeError(f"initdb: {made.stderr.decode(errors='replace')[-500:]}")
         command: list[str | Path] = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self._port)]
-        # SIGINT is its fast shutdown, which does not wait for clients.
+        # SIGINT is PostgreSQL's fast shutdown, which does not wait for clients.
         self.program = Program([*command, "-k", ""], cwd=folder, user=user, stop=signal.SIGINT)
 
     @property
@@ -174,7 +174,7 @@ def postgresql_programs() -> Path | None:
 
 
 class Dynoxide:
-    """dynoxide, with its tables in a file, as for PostgreSQL and SQLite, or in memory."""
+    """The DynamoDB emulator dynoxide. Its tables are in a file, as for PostgreSQL and SQLite, or in memory."""
 
     def __init__(self, found: Path, folder: Path, *, in_memory: bool = False) -> None:
         """Start the program."""

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a name that only migrations use, at its first use (PEP 562). So a cold start does not import it."""
+    """Import a name that only migrations need (PEP 562), at its first use. A cold start does not import these names."""
     if name == "Migrated":
         from chalicelib.baton.accounts.migration import Migrated  # noqa: PLC0415 - cold start
 

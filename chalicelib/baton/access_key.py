@@ -60,7 +60,8 @@ def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended
 
     ``None`` means that botocore must send the requests.
 
-    Under SnapStart, this never returns a key: all environments restored from the snapshot would share the key.
+    Under SnapStart, the result is never an access key. Otherwise, all environments that Lambda restores from the
+    snapshot would share the key.
     """
     if any(environ.get(name) for name in _ONLY_BOTOCORE) or not _REGION.match(region):
         return None

@@ -1,6 +1,7 @@
 """Make the flows of the other packages, and the routes that run them: one function for each package.
 
-A cold start does not import this module. The first request to a route of ``later_routes.py`` does.
+A cold start does not import this module. The first request to a route of ``later_routes.py`` imports
+this module.
 """
 
 from chalicelib.baton.accounts import routes as accounts

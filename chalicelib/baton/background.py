@@ -1,4 +1,4 @@
-"""Make the parts that run outside of requests: the queue of jobs, and the flows for its orders and for feedback."""
+"""Make the parts that run outside of requests: the queue of orders, and the flows for orders and for mail feedback."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ class Background(Struct, frozen=True, kw_only=True):
     take_feedback: TakeFeedback
 
     def carry_out(self, order: str) -> None:
-        """Carry out an order of the queue. After any exception SQS keeps the order, but ``pending`` drops it."""
+        """Carry out an order of the queue. After an exception, SQS keeps the order, but ``pending`` drops the order."""
         if order.startswith(FORGET_ORDER.prefix):
             self.forget(order)
             return

@@ -1,4 +1,4 @@
-"""Make the routes that a cold start needs: those that apps call all the time. The others are in ``assembly.py``."""
+"""Make the routes that apps call most often, at a cold start. ``assembly.py`` makes the other routes."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from chalicelib.baton.token_assembly import token_routes_of
 
 
 def core_routes(parts: Parts) -> Iterable[Route]:
-    """Make the routes that apps call all the time."""
+    """Make the routes that apps call most often."""
     return (*_public(parts), *_own(parts), *token_routes_of(parts))
 
 

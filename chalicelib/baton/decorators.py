@@ -25,20 +25,20 @@ class Decorators:
         once: bool | Once = False,
         answers: Mapping[int, type] | None = None,
     ) -> Decorator:
-        """Decorate a view below ``@app.route``: it runs only for a verified caller whose login is live.
+        """Decorate a view below ``@app.route``. The view runs only for a verified caller with a live login.
 
-        The view gets the caller, the body and the query (each if declared here), then the path parameters by name. It
-        returns an ``Answer`` or raises a refusal of ``errors``.
+        The view gets the caller, then the body and the query (only if they are declared here), then the path parameters
+        by name. The view returns an ``Answer`` or raises a refusal of ``errors``.
 
         Args:
             body: the shape of the JSON. Without it, the body must be empty or ``{}``.
             query: the query parameters. Without it, the query must be empty.
-            scope: the required words of the client's scope, else 403 ``insufficient_scope``.
-            role: one or several roles. The login must have one of them, else 403 ``insufficient_role``.
-            acr: the lowest accepted level of the login, else 401 ``insufficient_acr``.
-            step_up: require a factor, proved again for this request, else 401 ``step_up_required``.
-            bound: require a login that is bound to a key or a secret, else 401 ``signature_required``.
-            attested: require evidence of a genuine app, else 403 ``attestation_required``.
+            scope: words that the client's scope must have, separated by spaces. Otherwise 403 ``insufficient_scope``.
+            role: one or several roles. The login must have one of them. Otherwise 403 ``insufficient_role``.
+            acr: the lowest accepted level of the login. Otherwise 401 ``insufficient_acr``.
+            step_up: require that the person proved a factor again for this request. Otherwise 401 ``step_up_required``.
+            bound: require a login that is bound to a key or a secret. Otherwise 401 ``signature_required``.
+            attested: require evidence of a genuine app. Otherwise 403 ``attestation_required``.
             once: run the view once for each ``Idempotency-Key``. For 24 hours, a retry gets the stored answer.
             answers: the shape of the answer by status, for the OpenAPI description.
 

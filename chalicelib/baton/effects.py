@@ -1,8 +1,8 @@
 """The time, random bytes, and the results of a conditional write.
 
-Every method of a storage port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted,
-and it is unknown whether the write happened. It is always safe to repeat the same call with the same arguments, though
-a rate limit may then count twice. Reads are strongly consistent.
+Every method of a storage port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted.
+The write may or may not have happened. The same call with the same arguments is always safe to repeat, but a rate limit
+may count the call twice. Reads are strongly consistent.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """A ``Done`` without a new write: the value was consumed before, with the same ``mark``.
+    """A ``Done`` without a new write: the value was consumed before, with the same ``mark`` (the id of a request).
 
     The value was consumed by an earlier try of this storage call, or by an earlier request that this request repeats.
-    Only ``consume_nonce`` and ``consume_ticket`` return this.
+    Only ``consume_nonce`` and ``consume_ticket`` return ``Again``.
     """
 
 

@@ -36,13 +36,13 @@ class Effects(Struct, frozen=True):
     mailbox: "Mailbox | None" = None
     """The mailbox that gets all mails with ``BATON_MAIL=mailbox``. ``None``: the mailbox of this process."""
     anchors: "Anchors | None" = None
-    """The root certificates for the attestation of apps and devices. ``None``: those of Apple and Google."""
+    """The root certificates for attestation. ``None``: the root certificates of Apple and Google."""
     fetch: "Fetch | None" = None
     """Send a request to a service of another party. ``None``: over HTTPS."""
     post: "Post | None" = None
     """Send forms to Apple. ``None``: over HTTPS."""
     providers: "Callable[[Clients], Providers] | None" = None
-    """Return the identity providers if the team has no ``providers.toml``. ``None``: then there are none."""
+    """Return the identity providers for a team without ``providers.toml``. ``None``: such a team has no providers."""
     aws: Callable[[str, AwsClient], AwsClient] = lambda _, client: client
     """Return the client to use for the AWS service with this name, instead of the given client."""
 

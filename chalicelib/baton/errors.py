@@ -8,7 +8,8 @@
     ├── Unavailable ─ TryAgain
     └── ServerError, OutcomeUnclear
 
-The ``refusals.py`` of each package has further classes. docs/baton/errors.md lists all errors.
+The ``refusals.py`` of each package has further classes. docs/baton/errors.md lists all errors. E0 to E10 are the rules
+of docs/baton/exchange.md.
 
 A class has the public facts of an error: ``code`` (clients switch on it), ``error`` (the family of RFC 6749, RFC 6750
 and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's developer). An instance adds ``reason``,
@@ -30,8 +31,8 @@ Action = Literal[
 class Refusal(Exception):
     """An error that Baton returns.
 
-    The refused request changed nothing, or it is safe to repeat. This is not true of ``OutcomeUnclear`` and
-    ``CallOutcomeUnknown``: the request may have taken effect.
+    The refused request changed nothing, or it is safe to repeat. Exceptions: after ``OutcomeUnclear`` and
+    ``CallOutcomeUnknown``, the request may have taken effect, and is not safe to repeat.
     """
 
     status: ClassVar[int] = 400
@@ -134,8 +135,8 @@ class Superseded(InvalidRequest):
     """The answer to an earlier request with this attempt is out of date.
 
     An exchange gets this error if the child of its token was exchanged too (E7). A retry of a registration or login
-    gets it if the login has ended, its first token was exchanged, or its identity (such as Apple) was unlinked. The
-    retry also gets it if its key or client differs.
+    gets this error if the login has ended, or if its first token was exchanged. The retry also gets this error if the
+    identity of the login (such as Apple) was unlinked, or if its key or client differs from the first request.
     """
 
     status = 409
@@ -150,7 +151,7 @@ class Superseded(InvalidRequest):
 class NotFound(Refusal):
     """The resource does not exist, or it belongs to another account.
 
-    This is also the answer if the deployment, the client or the account does not have the feature of the route.
+    Baton also returns this error if the deployment, the client or the account does not have the feature of the route.
     """
 
     status = 404
@@ -219,7 +220,10 @@ class TooManyRequests(Refusal):
 
 
 class Unavailable(Refusal):
-    """A server error (E10). The outcome is unknown: repeat the request with the same attempt."""
+    """The server cannot answer the request now (E10). It is unknown whether the request took effect.
+
+    Repeat the request with the same attempt.
+    """
 
     status = 503
     error = "temporarily_unavailable"
@@ -255,7 +259,7 @@ class TryAgain(Unavailable):
 
 
 class ServerError(Refusal):
-    """A server error. The request is safe to repeat unchanged, even if it took effect."""
+    """The server failed. The request is safe to repeat unchanged, even if it took effect."""
 
     status = 500
     error = code = "server_error"
@@ -264,7 +268,7 @@ class ServerError(Refusal):
 
 
 class OutcomeUnclear(Refusal):
-    """A server error on a request that may have taken effect. Read the current state before you repeat it."""
+    """The server failed, and the request may have taken effect. Before you repeat it, read the current state."""
 
     status = 500
     error = code = "server_error"

@@ -20,7 +20,7 @@ from chalicelib.baton.routing import Route
 
 
 def prove_identity_of(parts: Parts) -> ProveIdentity:
-    """Make the verifier of id_tokens. All flows of a Lambda environment share it and its cached provider keys."""
+    """Make the verifier of id_tokens. All flows of an environment share the verifier and its cached provider keys."""
     return ProveIdentity(
         providers=parts.settings.providers or Providers(),
         keys=ProviderKeys(

@@ -3,17 +3,17 @@
 from typing import NewType
 
 AccountId = NewType("AccountId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root secret from which the id derives."""
 
 ACCOUNT_BYTES = 12
 
 LineageId = NewType("LineageId", str)
-"""12 bytes in base64url: 16 characters. The first byte is the version of the root from which it was derived."""
+"""12 bytes in base64url: 16 characters. The first byte is the version of the root secret from which the id derives."""
 
 EmailIndex = NewType("EmailIndex", str)
 """The HMAC of a canonical e-mail address, in base64url.
 
-It is the key of the e-mail index entry, so that no table key is an address.
+It is the key of the e-mail index entry, because a table key must not be an address.
 """
 
 

@@ -1,6 +1,6 @@
 """The routes that a cold start does not make, because the first request of an environment rarely needs one of them.
 
-The first request to one of them imports and makes them all (``assembly.py``). The other routes are in
+The first request to one of these routes imports and makes all of them (``assembly.py``). The other routes are in
 ``core_assembly.py``.
 """
 

@@ -16,7 +16,7 @@ from chalicelib.baton.routing import Route
 
 
 def enrollable_of(parts: Parts) -> Enrollable:
-    """Make the rule for the factors that a login may enrol."""
+    """Make the rule that decides which factors a login may enrol."""
     return Enrollable(clients=parts.clients, mail=parts.settings.mail != "off")
 
 

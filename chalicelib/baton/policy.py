@@ -58,7 +58,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
             single_use=True,
             one_token=True,
         ),
-        # RFC 9700 section 4.14.2 for public clients without sender-constrained tokens.
+        # Rotation as in RFC 9700 section 4.14.2, for public clients without sender-constrained tokens.
         Mechanism(
             MechanismName.ROTATING_REFRESH,
             access_s=15 * MINUTE_S,
@@ -66,9 +66,10 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
             absolute_s=90 * DAY_S,
             single_use=True,
         ),
-        # Common OAuth 2.0. Use does not extend the login, so it ends after 60 days.
+        # Common OAuth 2.0. Use does not extend the login, so the login ends after 60 days.
         Mechanism(MechanismName.REFRESH, access_s=15 * MINUTE_S, idle_s=60 * DAY_S, absolute_s=60 * DAY_S),
-        # Session and remember token: 30 minutes and 30 days without use (OWASP ASVS 7.3), 180 days in all.
+        # Without use, the token for calls ends after 30 minutes, and the login after 30 days (OWASP ASVS 7.3). The
+        # login always ends after 180 days.
         Mechanism(
             MechanismName.SESSION,
             access_s=30 * MINUTE_S,
@@ -90,11 +91,12 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
 """The maximum difference of ``created`` from the server's clock: enough for a slow network and an inexact clock."""
-SIGNATURE_LIFE_MAX_S = 600  # of `expires` - `created`: a longer life is a mistake, or a signature for later
+SIGNATURE_LIFE_MAX_S = 600  # the maximum of `expires` - `created`: clients sign a request just before they send it
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
 """A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
-"""A genuine token whose issue time is further ahead means that the clocks of two servers differ. The answer is 503."""
+"""How far ahead of the clock the issue time of a token may be. If the issue time of a genuine token is further ahead,
+the clocks of two servers differ, and the answer is 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
@@ -104,40 +106,43 @@ ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
 SLIDE_AFTER_FRACTION = 6
-"""The use of a sliding login is stored once in a sixth of ``access_s``, and not on every call."""
+"""Baton stores the use of a sliding login at most once in a sixth of ``access_s``, and not on every call."""
 
 # Pages with a cookie.
 WEB_LOGIN_S = 12 * HOUR_S
 """The life of a cookie login without ``remember`` (NIST SP 800-63B-4 section 2.2.3: at most 24 hours at AAL2)."""
 HANDED_OVER_KEPT_S = 3 * MINUTE_S
-"""The shortest time for which an ended login of a handover is kept.
+"""The shortest time for which a login of a handover is kept after its end.
 
-After it, the code of the handover has expired on every clock.
+After this time, the code of the handover has expired on every clock, so it cannot begin the login again.
 """
 BROWSER_PROOF_GRACE_S = MINUTE_S
-"""How long after its binding a login needs no proof of the browser: the first page may load during the binding."""
+"""For this time after a browser login is bound to a key, calls need no proof of the key. The first page may still load
+during the binding."""
 BOUND_COOKIE_S = 10 * MINUTE_S
-"""How long a browser keeps the proof of its key. Chromium makes at most about six signatures in a few minutes."""
-BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older the proof may be: requests are under way
-BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900
-FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be: requests are under way
+"""How long the proof of a browser's key is valid. A much shorter life would need more signatures than Chromium makes:
+about six in a few minutes."""
+BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older the proof may be, for requests that are under way
+BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900 bytes
+FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be, for requests that are under way
 COOKIE_BYTES_MAX = 4096
 
 # Lineages in an account state.
 LINEAGES_MAX = 24
-"""The number of logins in an account state, ended logins included. Each six logins cost one write unit."""
+"""The maximum number of logins in an account state, ended logins included. Each six logins cost one write unit."""
 LINEAGES_IN_ONE_UNIT = 6
 """The number of logins in one write unit (1 KB), with device names of up to 16 bytes."""
 LABEL_BYTES_MAX = 32
 LINEAGE_KEPT_S = NONCE_KEPT_S
-"""How long a login is kept at least. If it were removed earlier, a repetition of its request could begin it again."""
+"""The shortest time for which a login is kept. Without this rule, a repetition of the login request could begin the
+login again. ``lineages/login_rules.py`` lists the exceptions."""
 PREVIOUS_GENERATION_S = MINUTE_S
 """How long the previous token may be used after its exchange, for calls that are under way."""
 
 # Roles of accounts.
 ROLES_MAX = 32  # the highest code of a role: each role is one bit of a number in the account state
-ROLE_CHARACTERS_MAX = 32  # of a role name. Tokens contain the names
-ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With them, six logins still cost one write unit
+ROLE_CHARACTERS_MAX = 32  # the maximum length of a role name. Tokens contain the names
+ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With 32 bytes of attributes, six logins still cost one write unit
 TEAM_CLAIMS_BYTES_MAX = 1024
 """The maximum size of the claims that a team adds to a token, as JSON. It is small: each call sends the token."""
 
@@ -150,28 +155,31 @@ DEMANDED_ACR_LEVELS = ACR_LEVELS[1:]
 
 # Second factors.
 REMEMBER_DAYS = 30
-"""How long a device that proved a second factor needs no new proof, unless its client has another number."""
+"""For how many days a device that proved a second factor needs no new proof. A client may set another number."""
 REMEMBER_DAYS_MAX = 90
-NEW_KEY_S = 7 * DAY_S  # a device whose first login is younger is new: the owner may not know of it yet
+NEW_KEY_S = 7 * DAY_S  # a device is new for this time after its first login: the owner may not know of the device yet
 TOTP_STEP_S = 30
 TOTP_DIGITS = 6
 TOTP_SECRET_BYTES = 20
 """SHA-1, six digits and 30 seconds are the only values that every authenticator app supports (RFC 6238)."""
-TOTP_STEPS_AROUND = 1  # before and after the current one: the clock of a phone may be wrong by half a minute
+TOTP_STEPS_AROUND = 1  # also accepted before and after the current step: a phone's clock may be wrong by half a minute
 WRONG_TOTP_PER_DAY_MAX = 30
-"""Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
+"""At any time, three of a million codes are right. So 30 guesses a day succeed with a probability of 0.009 % a day, or
+3.2 % a year."""
 WRONG_TOTP_IN_A_ROW_MAX = 100
 """After this number of wrong codes in a row, an unknown device must use another factor (NIST SP 800-63B-4 3.2.2)."""
 WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
 SECOND_FACTOR_FAILING_AT = 5
-"""After this number of wrong codes in a day, the owner gets a notice. Only a person with the password can cause it."""
+"""After this number of wrong codes in a day, the owner gets a notice. Only a person with the password can cause this
+notice."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
 """A code has 120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
 RECOVERY_CODES_LOW = 3
-"""At this number of remaining codes or below, the app asks the person to make new codes."""
+"""If only this number of codes or fewer remain, the app reminds the person to make new codes."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
-"""How long a login by recovery code may change factors with only the password: the owner has lost the other factor."""
+"""For this time, a login by recovery code may change factors with only the password, because the owner has lost the
+other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
 # Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing.
@@ -180,12 +188,14 @@ TICKET_BYTES_MAX = 1024
 it."""
 TICKET_ID_BYTES = 16
 FORGET_AFTER_S = MINUTE_S
-"""How long the order for the rest of a deletion waits in the queue: by then the deletion has happened or failed."""
+"""How long the order for the rest of a deletion waits in the queue. Then the deletion has happened or has failed."""
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
-"""How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
+"""For this time after a ticket has expired, the record of its use is still stored: the clock of another environment may
+be behind."""
 
-# Rate limits: failures in a window. An attempt is counted before the password is hashed, and uncounted on success.
+# Rate limits: the failures in a time window. Baton counts a try before it hashes the password. After a success, Baton
+# subtracts the try again.
 THROTTLE_WINDOW_S = 15 * MINUTE_S
 FAILURES_PER_ACCOUNT_MAX = 10
 FAILURES_PER_KNOWN_DEVICE_MAX = 10
@@ -193,25 +203,27 @@ FAILURES_PER_SOURCE_MAX = 100
 REGISTRATION_WINDOW_S = HOUR_S
 REGISTRATIONS_PER_SOURCE_MAX = 100
 
-# Mail. Requests of unknown devices are limited per address and use, not per account, so the limits never show which
-# addresses have an account. A device of the account has a limit of its own.
+# Mail. Requests of unknown devices are limited for each address and each use of a code. A limit for each account would
+# show which addresses have an account. A known device of the account has its own limit.
 MAIL_CODE_DIGITS = 8
 MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8. A stranger without a known device
 guesses right with a probability of 0.04 % a year, for each use."""
-MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: with the password, anybody can add devices
+MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: a person with the password can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
 MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
-"""The life of the link of a reset. If a stranger uses up the resets, the owner still has links that work."""
+"""The life of the link of a reset. If a stranger uses up the allowed resets, the owner can still use the links in these
+mails."""
 MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo a change, except a change of the address
 ADDRESS_KEPT_S = 7 * DAY_S
-"""How long an account keeps an old address. No login finds it. The link that undoes this change lives as long."""
+"""How long an account keeps an old address. A login with the old address finds no account. The link that undoes the
+change of the address works for the same time."""
 ADDRESSES_KEPT_MAX = 4
-"""The maximum number of old addresses of an account. Each one may be a part of the transaction of an undo."""
+"""The maximum number of old addresses of an account. The transaction of an undo may contain each of them."""
 NOTICES_PER_DAY_MAX = 20
 """The maximum number of notices to an owner in one UTC day. The exceptions are in ``events/names.py``."""
 BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no expiry
@@ -224,7 +236,8 @@ PASSWORD_BESIDE_FACTOR_CHARACTERS_MIN = 8
 """The minimum length if every client requires a second factor (NIST SP 800-63B-4 section 3.1.1.2)."""
 PASSWORD_BYTES_MAX = 1024
 BREACH_CHECK_MAX_S = 0.5
-"""The time limit of a breach check: name resolution, connection and answer. After it, the password is accepted."""
+"""The time limit of a breach check: name resolution, connection and answer. If it is exceeded, Baton accepts the
+password."""
 BREACH_ANSWER_BYTES_MAX = 256 * 1024
 """The maximum size of an answer: three times the largest answer, which has 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024
@@ -240,18 +253,19 @@ JSON_DEPTH_MAX = 16
 
 # Keys.
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
-"""How long before its first use a key is published: resource servers cache the JWKS."""
+"""How long before its first use a key is published, because resource servers cache the JWKS."""
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
-"""How long a key signs. The ring also has the next key, so a leaked ring can be misused for twice as long."""
+"""How long a key signs new tokens. The ring also has the next key, so a thief can misuse a leaked ring for twice this
+time."""
 NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
 """How long before its first use a signing key is made. If the daily job fails for some days, the ring still has a key
 that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
-"""How much later than the end of the period of its key the ``iat`` of a token may be. An environment signs with the key
-of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of the clock
-of another environment."""
+"""The ``iat`` of a token may be at most this much later than the end of the period of its key. Reason: an environment
+signs with the key of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S``
+ahead of the clock of another environment."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
-"""How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
+"""How long a root secret is used for new ids. No root secret leaves the deployment. A ring has at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """Unknown `kid` values cause at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
@@ -259,9 +273,9 @@ REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
 time."""
 ASKING_MAX_S = 5
-"""After this total time of its calls to AWS and other services, a request sends no further call, and answers 503. The
-rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
-count."""
+"""The maximum total time of the calls of a request to AWS and other services. After this time, Baton sends no further
+call for the request, and answers 503. The rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of
+computation. The time of a team's view does not count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.
@@ -273,26 +287,27 @@ ONCE_KEPT_S = DAY_S
 ONCE_ANSWER_BYTES_MAX = 64 * 1024
 """The maximum size of an encrypted answer. Each KB of an item costs one write unit."""
 ONCE_RETRY_AFTER_S = 1
-"""After how many seconds to repeat a call whose first run has not ended: most runs take less than a second."""
+"""If the first run of a call has not ended, the client repeats the call after this number of seconds. Most runs take
+less than a second."""
 
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports tokens of another configuration at most once in this time: a client can repeat such tokens."""
 
 # Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
-"""The same account raises the metric of exchanges that another key signed at most once in this time."""
+"""The metric counts exchanges that another key signed. For each account, the metric rises at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts whose last such report an environment remembers."""
+"""The number of accounts for which an environment remembers the time of the last such report."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
-"""How long an audit event is stored: thirteen months, which is one year and a month to read it."""
+"""How long an audit event is stored: a year, and one more month to read the events of that year."""
 
 ACTIVITY_PAGE = 50  # the events of one page of ``GET /me/activity``
-EXPORT_EVENTS_MAX = 5000  # the newest events of an export: about 1.5 MB. Lambda returns at most 6 MB
+EXPORT_EVENTS_MAX = 5000  # an export has only the newest events: about 1.5 MB. Lambda returns at most 6 MB
 
 START_OVER_MAX = 4
-"""How often a flow starts again if the account state changed after it was read. After that, it answers 503."""
+"""How often a flow starts again if the account state changed after the flow read it. Then the answer is 503."""
 
 
 def _assert_relations() -> None:

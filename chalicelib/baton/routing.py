@@ -40,20 +40,20 @@ class Message(Struct, frozen=True):
     source: str = ""
 
     def __repr__(self) -> str:
-        """Mask fields and body: they hold tokens and passwords."""
+        """Mask header fields and body: they may contain tokens and passwords."""
         return f"Message({self.method} {self.path})"
 
 
 class Body(Struct, forbid_unknown_fields=True):
-    """The JSON body of a request. Unknown members are refused. Derive the bodies of your own routes from it."""
+    """The JSON body of a request. Unknown members are refused. Derive the bodies of your own routes from this class."""
 
     def __repr__(self) -> str:
-        """Mask: bodies hold passwords."""
+        """Mask the body: it may contain a password."""
         return f"{type(self).__name__}('**********')"
 
 
 class Query(Struct, forbid_unknown_fields=True):
-    """The query parameters that a route takes, each at most once. Derive the queries of your own routes from it.
+    """The query parameters that a route takes, each at most once. Derive your own queries from this class.
 
     Each value is converted to the type of its member: ``page: int`` takes ``page=2``.
     """
@@ -69,7 +69,7 @@ class Cookie(Struct, frozen=True):
     same_site: Literal["Strict", "Lax"] = "Strict"
 
     def __repr__(self) -> str:
-        """Mask: the value may be a session."""
+        """Mask the value: it may be a session id."""
         return f"Cookie({self.name!r}, '**********')"
 
 
@@ -109,7 +109,7 @@ class Answer(Struct, frozen=True):
 
 
 class StepUp(Struct, frozen=True):
-    """How recently, and at which level, a person must have proved a factor again (RFC 9470).
+    """The rule about how recently, and at which level, the person must have proved a factor again (RFC 9470).
 
     - ``max_age``: the maximum age of the proof, in seconds.
     - ``acr``: the lowest accepted level. ``"account"`` means ``aal2`` if the logins of the account need a second
@@ -120,7 +120,7 @@ class StepUp(Struct, frozen=True):
     acr: str = "account"
 
     def __post_init__(self) -> None:
-        """Refuse a level that does not exist."""
+        """Raise ``ValueError`` for a level that does not exist."""
         if self.acr != "account" and self.acr not in DEMANDED_ACR_LEVELS:
             raise ValueError(
                 f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(DEMANDED_ACR_LEVELS)}"
@@ -128,7 +128,7 @@ class StepUp(Struct, frozen=True):
 
 
 class Once(Struct, frozen=True):
-    """Run the view once for each ``Idempotency-Key``. A repeated request gets the stored answer.
+    """The rule that a view runs once for each ``Idempotency-Key``. A repeated request gets the stored answer.
 
     If a run stopped without an answer, a repeated request gets 409 ``outcome_unknown``. With ``retry_safe``, the view
     runs again instead. Set ``retry_safe`` only if a second run does no harm.
@@ -151,7 +151,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Whether the caller must be logged in. A view of a route without login gets the message as first argument."""
     body: type[Struct] | None = None
     form: type[Struct] | None = None
-    """Fields of a form, each at most once. The view gets a dict of those that are not empty."""
+    """Fields of a form, each at most once. The view gets a dict of the fields that are not empty."""
     query: type[Query] | None = None
     any_query: bool = False
     """Whether the query is ignored. If not, a parameter that ``query`` does not have is refused."""
@@ -165,7 +165,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     after_recovery: bool = False
     """Whether the password alone is enough for ``step_up``, right after a login by recovery code."""
     may_step_up: str = ""
-    """The requests for which the view itself calls ``require_step_up``, for the description."""
+    """A text for the description: for which requests the view itself calls ``require_step_up``."""
     bound: bool = False
     """Whether the login must be bound to a key or to an HMAC secret."""
     attested: bool = False
@@ -183,7 +183,8 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     session: Literal["kept", "renewed", "replaced", "ended"] = "kept"
     """The effect of a success on the cookies of the caller.
 
-    ``renewed``: the person was proved, so the session id changes. A request with a used grant does the same.
+    ``renewed``: the person proved a factor, so the session id changes. A request that uses a step-up grant has the same
+    effect.
     ``replaced``: all other logins ended, so the earlier cookies of this login stop working too.
     """
     login_page: str = ""
@@ -191,7 +192,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
 
 
 class Route(RouteSpec, frozen=True):
-    """A route of Baton's own.
+    """One of Baton's own routes.
 
     ``view`` gets, in this order:
 

@@ -55,7 +55,7 @@ class Baton(Decorators, TeamFunctions):
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
         """Join the packages. No connection is opened before the first request."""
-        self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
+        self.settings, self.deployment = settings, settings.deployment  # begins the names of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
             service=settings.deployment,
@@ -113,7 +113,7 @@ class Baton(Decorators, TeamFunctions):
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
         )
-        if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
+        if not settings.development:  # a developer's machine may be slow, and Lambda does not end its requests
             self._dispatch.begin = self._time_budget.begin
         if settings.development:
             self._dispatch.after = self._work_off
@@ -143,10 +143,10 @@ class Baton(Decorators, TeamFunctions):
         """Build Baton from the settings in the environment. This makes no network call.
 
         Args:
-            environ: used in place of the environment of the process.
-            claims: a pure function that returns the claims to add to a JWT and to an introspection answer: at most 1 KB
-                as JSON, without registered claims. If the function raises or breaks one of these rules, the answer is
-                503.
+            environ: the settings to read. Default: the environment variables of the process.
+            claims: a pure function. Baton adds the claims that it returns to each JWT and to each introspection answer.
+                They have at most 1 KB as JSON, and no registered claims. If the function raises or breaks one of these
+                rules, the answer is 503.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.
@@ -166,7 +166,10 @@ class Baton(Decorators, TeamFunctions):
         return (*self._core_routes, *self._later.routes)
 
     def install(self, app: Chalice) -> None:
-        """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
+        """Register Baton's routes and jobs with ``app``. You may register your own routes before or after this call.
+
+        Raises ``RuntimeError`` at a second call.
+        """
         if self._dispatch.app is not None:
             raise RuntimeError("install was called before: a Baton serves one application")
         self._dispatch.app = app
@@ -194,21 +197,27 @@ class Baton(Decorators, TeamFunctions):
             jobs.register_feedback(app, f"{self.deployment}-mail-feedback")
 
     def job(self, handler: Callable[[E], None]) -> Callable[[E], None]:
-        """Decorate a scheduled job, below ``@app.schedule``: log lines get a request id, and Baton logs defects."""
+        """Decorate the function of a scheduled job, below ``@app.schedule``.
+
+        The log lines of the job get a request id. Baton logs an exception, and raises it again. So Lambda counts the
+        failure and runs the job again.
+        """
         return jobs.as_job(self._dispatch, handler)
 
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
-        """Record an event of your own: a log line, a metric and a row of the account's audit. A failure is only logged.
+        """Record an event of your own: a log line, a metric and a row of the account's audit.
+
+        If the row cannot be written, this method raises no exception, and Baton logs the failure.
 
         - ``event``: ``app_`` and 1 to 60 letters, digits or ``_``. Any other name raises ``ValueError``.
-        - ``facts``: in the audit row only. They must not contain a secret.
+        - ``facts``: Baton writes them only to the audit row. They must not contain a secret.
         """
         if not is_app_event(event):
             raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
     def _noting(self, claims: AddClaims) -> AddClaims:
-        """Wrap the team's function, so that the place of each of its defects is logged."""
+        """Wrap the team's function: log each exception, with the place where the function raised it."""
 
         def noted(about: Claims) -> Mapping[str, object]:
             try:

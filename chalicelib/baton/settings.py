@@ -59,19 +59,19 @@ class Settings(Struct, frozen=True):
     """``BATON_AUDIENCE``: the audience of tokens (claim ``aud``). Default: the issuer."""
 
     earlier_issuers: frozenset[str]
-    """``BATON_EARLIER_ISSUERS``: issuers before a change of the URL. Their tokens are still accepted. Default: none."""
+    """``BATON_EARLIER_ISSUERS``: the earlier issuers of this deployment. Baton accepts their tokens. Default: none."""
 
     authorities: frozenset[str]
-    """``BATON_AUTHORITIES``: the hosts that apps sign for. Default: the host of the issuer. A host has its port unless
-    that is 443 (or 80, in development). An IPv6 address is in brackets: ``[::1]:8000``. In development ``*.local``
-    means all names under ``local``."""
+    """``BATON_AUTHORITIES``: the hosts that apps sign in ``@authority``. Default: the host of the issuer. Write a port
+    after the host, except port 443 (in development, also except port 80). An IPv6 address is in brackets:
+    ``[::1]:8000``. In development ``*.local`` means all names under ``local``."""
 
     table_prefix: str
     """``BATON_TABLE_PREFIX``: begins the names of the tables, such as ``<prefix>-lineages``. Required."""
 
     deployment: str
     """``BATON_DEPLOYMENT``: the name of the deployment in metrics, log groups and functions. Default: the table prefix.
-    Set it after a restore: restored tables have another prefix, and all other names stay the same."""
+    Set it after a restore of the tables: the new tables have another prefix, but all other names stay the same."""
 
     kms_key_id: str | None
     """``BATON_KEY_RING``: ``kms:<id, ARN or alias>`` of the key that encrypts the key ring, or ``local``. Required.
@@ -79,34 +79,34 @@ class Settings(Struct, frozen=True):
 
     clients: Path
     """``BATON_CLIENTS``: the file in ``chalicelib/`` that registers the clients. Required outside development. The
-    included ``clients.toml`` is a demonstration, with long-lived bearer tokens (`iot`). It is refused outside
-    development. docs/baton/operations.md has a registry to begin with."""
+    included ``clients.toml`` is a demonstration, with long-lived bearer tokens (`iot`). Baton refuses this file
+    outside development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
     """The clients and roles, read from the file that the setting ``clients`` names."""
 
     resources: Resources
-    """The servers of ``chalicelib/resources.toml``, beside the registry. Without the file, no token is narrowed."""
+    """The servers in ``chalicelib/resources.toml``, which may get narrowed tokens. Without the file, there are none."""
 
     providers: "Providers | None"
-    """The identity providers of ``chalicelib/providers.toml``, beside the registry, if the file exists."""
+    """The identity providers in ``chalicelib/providers.toml``. ``None``: there is no such file."""
 
     origins: tuple[str, ...]
-    """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
-    header ``Origin``: ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development
-    ``:*`` means any port of localhost."""
+    """``BATON_ORIGINS``: the web pages and hybrid apps that may call Baton (CORS). Default: none. Write each origin as
+    in the header ``Origin``: ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In
+    development ``:*`` means any port of localhost."""
 
     origin_secret: Secret | None
     """``BATON_ORIGIN_SECRET``: the secret that your CDN sends in the header ``Baton-Origin-Secret``, at least 32
-    characters. ``CloudFront-Viewer-Address`` is the source of a request only if the request has this secret. Default:
-    none."""
+    characters. Default: none. If a request has this secret, its source is the address in ``CloudFront-Viewer-Address``.
+    Otherwise its source is the address that the gateway saw."""
 
     resource_servers: Mapping[str, bytes]
-    """``BATON_RESOURCE_SERVERS``: the servers that may introspect, as ``<id>:<SHA-256 of the secret in hex>``."""
+    """``BATON_RESOURCE_SERVERS``: the servers that may introspect tokens: ``<id>:<SHA-256 of the secret in hex>``."""
 
     revoke_on_wrong_key: bool
-    """``BATON_REVOKE_ON_WRONG_KEY``: end a login if another key signs an exchange with its token. Default: off. If it
-    is on, a leaked token is enough to log its owner out, even after the token has expired."""
+    """``BATON_REVOKE_ON_WRONG_KEY``: end a login if another key signs an exchange with its token. Default: off. With
+    ``on``, a thief can log the owner out with only a leaked token, even after the token has expired."""
 
     limits: bool
     """``BATON_RATE_LIMITS``: limit the rate of logins and registrations. Default: on. ``off`` in development only."""
@@ -115,21 +115,21 @@ class Settings(Struct, frozen=True):
     """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services.
 
     Baton sends a request to Pwned Passwords at ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on,
-    in development off. Set it to ``off`` if the function has no way to the internet: each new password would wait.
+    in development off. Set it to ``off`` if the function cannot reach the internet. Otherwise each new password waits.
     """
 
     decoys: Decoys
-    """``BATON_DECOYS``: after an import, the shares of the accounts that still have hashes of other systems:
-    ``kind=percent now/percent after the import``, such as ``bcrypt12=41/60,fbscrypt=3/5``. Default: none. An unknown
-    address then takes as long as one of these accounts. ``operate hashes`` prints the value."""
+    """``BATON_DECOYS``: the percentage of accounts with each kind of imported hash, now and just after the import, such
+    as ``bcrypt12=41/60,fbscrypt=3/5``. Default: none. With this setting, a login with an unknown address takes as long
+    as a login to one of these accounts. ``python -m tools.operate hashes`` prints the value."""
 
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
-    Baton does not start inside Lambda if it is on."""
+    With ``on``, Baton does not start inside Lambda."""
 
     storage: str
-    """``BATON_STORAGE``: where everything is stored: ``dynamodb`` (default), or ``memory``, in development only. The
-    environments of one process share that memory, and it ends with the process."""
+    """``BATON_STORAGE``: where Baton stores its data: ``dynamodb`` (default), or ``memory``, in development only. With
+    ``memory``, all environments of a process share the data, and the data is lost when the process ends."""
 
     log_level: str
     """``BATON_LOG_LEVEL``: DEBUG, INFO, WARNING or ERROR. Default: INFO."""
@@ -147,13 +147,13 @@ class Settings(Struct, frozen=True):
     fills in ``REGION`` and ``ACCOUNT``."""
 
     mail_claims_from: int
-    """``BATON_MAIL_CLAIMS_FROM``: seconds since the epoch. A reset by mail claims an account with an unproved address
-    only if it was created at this time or later. Default: 0, every account. Set it to the time at which you switch on
-    mail, if the deployment already has accounts. docs/baton/mail.md explains a claim."""
+    """``BATON_MAIL_CLAIMS_FROM``: a time in seconds since the epoch. A reset by mail can claim only accounts created at
+    this time or later. Default: 0, so it can claim every account whose address is not proved. If accounts exist when
+    you switch on mail, set this variable to that time. docs/baton/mail.md explains a claim."""
 
     verify_first: bool
-    """``BATON_REGISTRATION``: ``open`` (default), or ``verify_first``, which needs mail: an account is registered only
-    with a code from its mailbox, and an address that has an account gets the same answer as a wrong code."""
+    """``BATON_REGISTRATION``: ``open`` (default) or ``verify_first``, which needs mail. With ``verify_first``, a new
+    account needs a code from its mailbox. An address that has an account gets the same answer as a wrong code."""
 
     sqs_endpoint: str
     """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
@@ -168,8 +168,8 @@ class Settings(Struct, frozen=True):
     """``BATON_AWS_CLIENT``: ``small`` or ``botocore``. Default: ``small``, in development ``botocore``. Baton's small
     AWS client uses the access key that Lambda sets (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
     ``AWS_SESSION_TOKEN``). Under SnapStart it reads an access key from ``AWS_CONTAINER_CREDENTIALS_FULL_URI``. ``None``
-    means that botocore sends all requests: ``botocore`` is set, there is no access key, or the environment names a
-    proxy, a FIPS endpoint or a dual-stack endpoint."""
+    means that botocore sends all requests: ``botocore`` is set, there is no access key, the region has another form, or
+    the environment names a proxy, a FIPS endpoint or a dual-stack endpoint."""
 
     dynamodb_endpoint: str
     """The URL of DynamoDB: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
@@ -179,7 +179,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def has_queue(self) -> bool:
-        """Whether orders can be queued. In development this is always true: the server has a queue of its own."""
+        """Whether orders can be queued. In development they always can: the development server has its own queue."""
         return self.development or (self.mail_queue != "" and self.mail != "mailbox")
 
 
@@ -248,7 +248,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
-    """Describe each unknown variable that begins with ``BATON_``: a misspelt setting would have no effect."""
+    """Describe each unknown variable that begins with ``BATON_``, because a misspelt setting has no effect."""
     for name in sorted(name for name in environ if name.startswith("BATON_") and name not in KNOWN):
         import difflib  # noqa: PLC0415 - cold start: only for an error
 

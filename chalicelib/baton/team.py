@@ -1,6 +1,6 @@
-"""The functions of a team that Baton calls.
+"""The registration of the functions of a team that Baton calls.
 
-They export, delete and migrate accounts.
+These functions export, delete and migrate accounts.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class TeamFunctions:
     def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
         """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
 
-        The export has the function's result, as JSON, in the member ``app``.
+        The member ``app`` of the export has the result of the function, as JSON.
 
         Raises ``RuntimeError`` if a function is already registered.
         """

@@ -35,7 +35,7 @@ class TicketPurpose(Struct, frozen=True):
 TICKET_PURPOSES: dict[str, TicketPurpose] = {
     row.name: row
     for row in (
-        # A half-finished login. Shorter than LINEAGE_KEPT_S: no lineage is removed during its life.
+        # An unfinished login. Its life is shorter than LINEAGE_KEPT_S, so no new lineage is removed in this time.
         TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
         # A WebAuthn challenge, raw bytes in base64url. The dialogs of the platforms time out earlier.
         TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
@@ -43,22 +43,23 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
         TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
         # The session into which a person types a mail code. The session of a reset lives for 20 minutes.
         TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
-        # A link in a mail. The longest-lived one undoes a change of the address.
+        # A link in a mail. The link with the longest life undoes a change of the address.
         TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
         # A handover from an app to a browser. The person taps in between.
         TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
-        # The offer to bind cookies to a key of the browser, the proof that it has this key, and the next challenge.
+        # The offer to bind cookies to a key of the browser, the proof of this key, and the challenge for a later proof.
         TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),
         TicketPurpose("browser_bound", prefix="bc.", life_s=BOUND_COOKIE_S + BOUND_COOKIE_GRACE_S),
         TicketPurpose("browser_challenge", prefix="dc.", life_s=15 * MINUTE_S),
-        # A challenge for evidence of an app. Apple requires that a failed attestation is repeated unchanged.
+        # A challenge for evidence of an app. Apple requires that an app repeats a failed attestation unchanged, so the
+        # challenge must stay valid.
         TicketPurpose("attestation", prefix="at.", life_s=DAY_S),
         # The clients whose attestation rule an operator has lowered, for a week at most.
         TicketPurpose("switches", prefix="sw.", life_s=7 * DAY_S + HOUR_S),
     )
 }
 
-MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps it for an hour
+MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps an order for an hour
 FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
 
 

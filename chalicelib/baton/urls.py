@@ -76,7 +76,7 @@ def is_origin(origin: str, *, development: bool) -> bool:
 def is_page_origin(origin: str) -> bool:
     """Check an origin of a page that may use cookies: https, or http on loopback.
 
-    This check allows http on loopback in every environment. Outside development, ``settings`` refuses http later.
+    This check allows http on loopback in every environment. Outside development, ``settings`` refuses such an origin.
     """
     match = _ORIGIN.match(origin)
     if match is None or not is_origin(origin, development=True):
@@ -86,7 +86,7 @@ def is_page_origin(origin: str) -> bool:
 
 
 def may_be_same_site(origin: str, issuer: str) -> bool:
-    """Check whether two hosts can be of one site: their last two labels are equal.
+    """Check whether two hosts may be of one site: they are equal, or their last two labels are equal.
 
     This check finds obvious mistakes. Only the Public Suffix List can decide.
     """
@@ -97,7 +97,8 @@ def may_be_same_site(origin: str, issuer: str) -> bool:
 def is_listed(origin: str, origins: Collection[str]) -> bool:
     """Check whether the origin of a request is one of ``origins``.
 
-    ``:*`` at the end of a listed origin allows every explicit port, but not the default port, which browsers omit.
+    ``:*`` at the end of a listed origin allows every port that is written out. Browsers omit the default port, so
+    ``:*`` does not allow the default port.
     """
     host, _, port = origin.rpartition(":")
     if port.isascii() and port.isdigit():

@@ -39,7 +39,7 @@ def issuer_of(environ: Mapping[str, str], *, development: bool, problems: list[s
 
 
 def earlier_issuers(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> frozenset[str]:
-    """Read the former issuers: after a change of the URL, their tokens are still accepted."""
+    """Read the issuers that this deployment had before. Baton accepts their tokens."""
     issuers = words_of(environ, "BATON_EARLIER_ISSUERS")
     problems += [
         f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
@@ -122,7 +122,7 @@ def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[
 
 
 def origin_secret(environ: Mapping[str, str], problems: list[str]) -> Secret | None:
-    """Read the secret that the CDN sends. It must be long: a client that guesses it can claim any source address."""
+    """Read the secret that the CDN sends. It must be long: with this secret, a client can claim any source address."""
     value = environ.get("BATON_ORIGIN_SECRET", "")
     if value and not _ORIGIN_SECRET.fullmatch(value):
         problems.append(

@@ -1,19 +1,19 @@
-"""Baton for Python: register, log in, call, exchange, step up. One file, the standard library and `cryptography`.
+"""Baton for Python: register, log in, call, exchange, step up. This file needs only the package `cryptography`.
 
     client = BatonClient("https://api.example.com/api", "mobile", FileStorage("~/.config/example/session.json"))
     client.login("ada@example.com", password, device_name="Ada's laptop")
     transfer, key = {"to": "bob", "amount": 10}, secrets.token_urlsafe(16)  # store both before the request
     client.call("POST", "/transfers", json=transfer, idempotency_key=key, confirm=lambda refusal: ask_for_password())
 
-This client keeps the nine rules of the client contract. No lost answer, crash or second process logs a person out,
-and no complete copy of the device outlives the owner's next exchange. "Rule n" marks each place that keeps a rule. A
-port to another language keeps them in the same places.
+This client keeps the nine rules below. Therefore no lost answer, crash or second process logs a person out. A complete
+copy of the device works at most until the owner's next exchange. "Rule n" marks each place that keeps a rule. A port to
+another language keeps each rule in the same place.
 
-1. Keep one storage record (token, attempt), and write it atomically and durably. The attempt is random, at least 128
-   bits. Make it when the token is stored, and never make another one for the same token. If a power failure undoes a
-   write, the device holds an old record, as after the restore of a backup.
+1. Keep one storage record (token, attempt), and write it atomically and durably. A write must survive a power failure.
+   Otherwise the device holds an old record, as after the restore of a backup. The attempt is random, at least 128 bits.
+   Make the attempt when you store the token, and never make another attempt for the same token.
 2. Read the clock for `created` first, then read storage, then sign. Repeat these steps each time you send a request. If
-   a process freezes between these steps, the server refuses its late signature, and no session ends. Have one exchange
+   a process freezes between these steps, the server refuses its late signature, and no login ends. Have one exchange
    in flight per process. Several processes that share the record need no lock: for the same token, they send the same
    attempt and get the same child.
 3. After an answer, compare and set: store the child, with a new attempt, only if storage still holds the parent.
@@ -21,19 +21,20 @@ port to another language keeps them in the same places.
 4. Persist the child before using it.
 5. After a time-out, without a network, or after 503: repeat with the same attempt, with exponential back-off and
    jitter. A network error is never a logout.
-6. Act on `action`, and treat an unknown one as `fix_request`. `sync_clock`: set the offset and sign again, once.
-   `superseded`: read storage again. `check_outcome`: do not repeat, the call may have been carried out. Only `log_in`
-   with `error` `invalid_token` or `invalid_grant`, about the session's own token, or the loss of the device's key, ends
-   a session.
+6. Act on `action`, and treat an unknown action as `fix_request`. `sync_clock`: set the offset and sign again, once.
+   `check_outcome`: do not repeat, because the call may have been carried out. If `code` is `superseded`, read storage
+   again. Apart from rule 8, only two failures end a login. The first is the loss of the device's key. The second is an
+   error about the login's own token, with action `log_in` and `error` `invalid_token` or `invalid_grant`.
 7. Exchange when a token is needed, not on a timer.
 8. If the answer is `superseded` a second time, at least one second after the first, and storage still holds the same
-   token, another holder of this record has exchanged the token: a copy of the device or a restored backup. Revoke the
-   login with the device's own key, drop session and key, tell the app, and log in again with a new key. Keep the
-   revocation until Baton answers it with a success, or with an error that ends a session (rule 6). A logout also
-   deletes the session immediately, and keeps a revocation in the same way.
-9. Treat an answer that is not Baton's as a lost answer: one without `Baton-Request-Id`, one that is not JSON, a
-   redirect, or a stored copy of an answer that no cache may store. A lost answer is never a success and never ends a
-   session. An answer with `Age` does not set the clock.
+   token, revoke the login. Another holder of this record has exchanged the token: a copy of the device or a restored
+   backup. In one write, delete the login and the device's key, and store the token and this key as a revocation. Then
+   send the revocation, signed with this key. Inform the app, and log in again with a new key. Keep the revocation until
+   Baton answers it with a success, or with an error that ends a login (rule 6). A logout also deletes the login
+   immediately, and keeps a revocation in the same way.
+9. Treat an answer that is not Baton's as a lost answer: an answer without `Baton-Request-Id`, an answer that is not
+   JSON, a redirect, or a cached copy of an answer that no cache may store. A lost answer is never a success and never
+   ends a login. An answer with `Age` does not set the clock.
 """
 
 import base64
@@ -77,7 +78,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 __version__ = "0.1.0"
 
-EARLY_S = 10  # A token that expires within this time is exchanged first: it could expire on the way.
+EARLY_S = 10  # A token that expires within this time is exchanged before a call: it could expire on the way.
 DEADLINE_S = 30.0  # The time that a caller waits for an answer by default.
 SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
@@ -87,7 +88,7 @@ REVOCATION_REST_S = 30.0  # The minimum time until an unanswered revocation is s
 REVOCATION_LIFE_S = 30 * 86_400  # After this time the unused login has ended without a revocation.
 REVOCATIONS_MAX = 8
 STEP_LIFE_S = 600  # The life of a login that needs a second factor, unless the server states another.
-WRONG_PROOFS_MAX = 5  # `login` then raises the refusal: a `second_factor` that is a program would not stop.
+WRONG_PROOFS_MAX = 5  # `login` raises after this many wrong codes. Otherwise a program as `second_factor` would loop.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -106,11 +107,11 @@ class BatonError(Exception):
     """The errors of this client.
 
     BatonError
-    ├── NotLoggedIn            there is no session: show the login screen
-    │   └── LoggedOut          the session has just ended: show `reason` and the login screen
-    ├── Offline                no answer in time; the session is kept: try again later
+    ├── NotLoggedIn            no login is stored: show the login screen
+    │   └── LoggedOut          the login has ended: show `reason` and the login screen
+    ├── Offline                no answer in time, the login is kept: try again later
     ├── AnswerLost             the outcome of a call is unknown: check it before you repeat the call
-    ├── StorageUnavailable     the record cannot be read or written now; the session is kept: try again later
+    ├── StorageUnavailable     the record cannot be read or written now, the login is kept: try again later
     ├── BrokenStorage          the record cannot be parsed, or a newer client wrote it
     └── Refused                the server returned an error: switch on `code`
 
@@ -121,16 +122,16 @@ class BatonError(Exception):
 
 
 class NotLoggedIn(BatonError):
-    """There is no session in the storage, or a login that has begun can no longer be finished.
+    """The storage has no login, or a login in progress can no longer be finished.
 
-    In the second case, the storage may have a session: another login or another process has stored it.
+    In the second case, the storage may have a login that another call or another process has stored.
     """
 
     kind = "not_logged_in"
 
 
 class LoggedOut(NotLoggedIn):
-    """The session has ended and has been removed from the storage.
+    """The login has ended, and the client has removed it from the storage.
 
     - `reason`: the server's end reason, such as `password_changed`, or its error code if it gave no reason. This client
       sets `reuse` if it detected a copy of the device (rule 8), and `key_lost` if the device's key is missing.
@@ -154,7 +155,7 @@ class _Unanswered(BatonError):
 
 
 class Offline(_Unanswered):
-    """Baton did not answer before the caller's deadline. The session is kept.
+    """Before the caller's deadline, Baton did not answer, or sent only errors such as 503. The login is kept.
 
     `last` describes the last error, or the answer that was not from Baton.
     """
@@ -163,7 +164,7 @@ class Offline(_Unanswered):
 
 
 class AnswerLost(_Unanswered):
-    """The call was sent, and there is no answer that says whether it took effect. The session is kept.
+    """The call was sent, and there is no answer that says whether it took effect. The login is kept.
 
     A repeated call could take effect twice. Check the outcome first, or send an `idempotency_key` with the call if the
     route supports it.
@@ -176,7 +177,7 @@ class AnswerLost(_Unanswered):
 
 
 class StorageUnavailable(BatonError):
-    """The record cannot be read or written at this moment: the disk is full, or locked. The session is kept.
+    """The record cannot be read or written at this moment: the disk is full, or locked. The login is kept.
 
     A request may already have been sent. If it was an exchange, the next call repeats it with the same attempt.
     `__cause__` is the error of the storage.
@@ -197,7 +198,7 @@ class Refused(BatonError):
     kind = "refused"
 
     def __init__(self, answer: "Answer") -> None:
-        """Read an error of Baton or OAuth. If a route of the app sends no `code` or `action`, the status gives it."""
+        """Read an error answer. If a route of your own API sends no `code` or `action`, derive them from the status."""
         self.status = answer.status
         self.problem = answer.members()
         self.error = str(self.problem.get("error", ""))
@@ -291,7 +292,7 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Always true: a session is a finished login. `login` can also return a `LoginStep`, whose `done` is false."""
+        """Always true: a `Session` is a finished login. `login` can also return a `LoginStep`: its `done` is false."""
         return True
 
 
@@ -303,7 +304,7 @@ class Pending:
     client_id: str
     binding: str
     attempt: str = field(repr=False)
-    auth_session: str | None = field(default=None, repr=False)  # The newest session of a login that needs a factor.
+    auth_session: str | None = field(default=None, repr=False)  # The newest value, if the login needs a factor.
     kind: str = "login"
     factors: tuple[str, ...] = ()
     enrol: tuple[str, ...] = ()
@@ -420,7 +421,7 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of the last session: its reason, and its time by the server's clock."""
+    """The end of the last login: its reason, and its time by the server's clock."""
 
     reason: str | None
     at: int
@@ -428,7 +429,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an app shows. Until the next login, `reason` and `at` say why and when the last session ended.
+    """What an app shows. Until the next login, `reason` and `at` say why and when the last login ended.
 
     `reason` has the values of `LoggedOut.reason`. It is `None` if there is no end to explain, such as after `forget`.
     """
@@ -443,9 +444,9 @@ class State:
 class Record:
     """All that a device stores.
 
-    - `key`: kept after a session ends, because the server recognises the device by its key. Exceptions:
+    - `key`: kept after a login ends, because the server recognises the device by its key. Exceptions:
       see `logged_out`.
-    - `last`: kept from the end of an HMAC session until the next login, or until `delete_account`.
+    - `last`: kept from the end of an HMAC login until the next login, or until `delete_account`.
     - `revocations`: at most eight. A further revocation replaces the oldest.
     """
 
@@ -458,20 +459,20 @@ class Record:
 
     @property
     def last_secret(self) -> LastSecret | None:
-        """The secret of the newest HMAC login, whether its session is active or has ended."""
+        """The secret of the newest HMAC login, active or ended."""
         if self.session and self.session.key_id and self.session.secret:
             return LastSecret(self.session.key_id, self.session.secret)
         return self.last
 
     @property
     def state(self) -> State:
-        """Whether there is a session. If not: why and when the last one ended."""
+        """Whether the record has a login. If not: why and when the last login ended."""
         if self.session:
             return State(signed_in=True, device_id=self.session.device_id)
         return State(signed_in=False, **(asdict(self.ended) if self.ended else {}))
 
     def logged_out(self, reason: str | None = None, at: int = 0) -> "Record":
-        """Return the record without the session. Keep the key, unless `reason` is `reuse`, `replaced` or `key_lost`.
+        """Return the record without the login. Keep the key, unless `reason` is `reuse`, `replaced` or `key_lost`.
 
         `reuse` and `replaced` mean that another device may have a copy of the key.
         """
@@ -480,7 +481,7 @@ class Record:
         return replace(self, session=None, key=key, last=self.last_secret, ended=ended)
 
     def revoked(self, reason: str, at: int) -> "Record":
-        """Return the record with a revocation in place of the session."""
+        """Return the record with a revocation in place of the login."""
         session = self.session
         if session is None:
             return self
@@ -507,7 +508,7 @@ class Record:
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse version 2 or 1, or raise `BrokenStorage`: an unreadable record is not the same as no session."""
+        """Parse version 2 or 1, or raise `BrokenStorage`: an unreadable record is not the same as no login."""
         try:
             given = _object(json_codec.loads(text))
             version = given.get("v", 1)
@@ -637,10 +638,10 @@ def _old_revocation(one: object) -> Revocation:
 
 
 class Storage(Protocol):
-    """The place of the record. A storage that is temporarily unreadable must raise, not return an empty record."""
+    """The place of the record. A temporarily unreadable storage must raise an error, not return an empty record."""
 
     def read(self) -> Record:
-        """Read the record. Return an empty one only if nothing was ever stored."""
+        """Read the record. Return an empty record only if nothing was ever stored."""
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
         """Replace the record by `change(record)` and return the stored record.
@@ -654,7 +655,7 @@ class MemoryStorage:
     """A record in memory, which is lost when the process ends."""
 
     def __init__(self, record: Record | None = None) -> None:
-        """Start with `record`, or an empty one."""
+        """Start with `record`, or with an empty record."""
         self._record = record or Record()
         self._lock = threading.Lock()
 
@@ -847,21 +848,23 @@ Given = str | Proof | Mapping[str, Any]
 Confirm = Callable[[Refused], Given | None]
 """Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code.
 
-`None` cancels: the refusal is raised, as without this function. An error of the function is passed on. The function is
-called once: after a wrong password or code, `Refused` is raised.
+With `None`, the client raises the refusal, as without this function. An error of the function is passed on. After a
+wrong password or code, the client raises `Refused`. The client calls the function a second time only if Baton refuses
+the first grant because it is too old or too weak.
 """
 AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
-"""Ask the platform for a passkey: options of WebAuthn in, its answer (`toJSON()`) out. It raises if the person refuses.
-"""
+"""Ask the platform for a passkey. It gets the WebAuthn options, and returns the platform's answer (`toJSON()`).
+The function raises an error if the person refuses."""
 SignedIn = str | Mapping[str, str]
 """What the sheet of an identity provider returned: the id_token, or a dictionary with `id_token` and
 `authorization_code`."""
 SignIn = Callable[[str], SignedIn]
-"""Show the sheet of an identity provider with a nonce. It raises if the person cancels."""
+"""Show the sheet of an identity provider with a nonce. The function raises an error if the person cancels."""
 MakeEvidence = Callable[[str, "DeviceKey | None"], Mapping[str, object]]
 """Make evidence of the app for a challenge and the key of the device: the member `attestation` of the request."""
 Transport = Callable[[Request, float], Answer]
-"""Send a request within a number of seconds and return the answer with any status; raise `NoResponse` or `OSError`."""
+"""Send a request within a number of seconds, and return the answer with any status. Without an answer, raise
+`NoResponse` or `OSError`."""
 
 
 class HttpTransport:
@@ -935,7 +938,7 @@ class HttpTransport:
 class _PunctualReader(io.RawIOBase):
     """Reads from a socket until a deadline.
 
-    The time-out of a socket applies to each read, so slow bytes would extend it.
+    The time-out of a socket applies to each read, so slow bytes would extend the total time.
     """
 
     def __init__(self, sock: socket.socket, until: float) -> None:
@@ -1095,7 +1098,7 @@ class _Patience:
         *,
         once: bool = False,
     ) -> None:
-        """`once`: without a pause, so a request that is not answered is not repeated."""
+        """Start the deadline. With `once`, `pause` never waits: the client does not repeat an unanswered request."""
         self._deadline_s = float("inf") if deadline_s is None else deadline_s
         self._sleep, self._random, self._once = sleep, random, once
         self._started, self._skipped_s, self._pauses = time.monotonic(), 0.0, 0
@@ -1115,7 +1118,7 @@ class _Patience:
             self._pauses = 0
 
     def pause(self, at_least_s: float) -> bool:
-        """Wait before the next request: exponential back-off with full jitter (rule 5). False when the time is over."""
+        """Pause before a request: exponential back-off with full jitter (rule 5). Return false if no time is left."""
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(self._pauses, 16))
         wait_s = at_least_s + self._random() * longest
         if self._once or wait_s >= self.left_s():
@@ -1128,11 +1131,11 @@ class _Patience:
 
 
 class _KeyLostError(Exception):
-    """The key that a session is bound to is not in the storage."""
+    """The key that the login is bound to is not in the storage."""
 
 
 class _StorageMovedError(Exception):
-    """Another process has stored another session, so this operation ends."""
+    """Another process has changed the stored login, so this operation ends."""
 
 
 # --- The client -------------------------------------------------------------------------------------------------------
@@ -1141,7 +1144,7 @@ class _StorageMovedError(Exception):
 class BatonClient:
     """One device of one person at one Baton server. Threads may share an object of this class.
 
-    Several objects with the same `base_url` and `client_id` may share a storage: they then share its session.
+    Several objects with the same `base_url` and `client_id` may share a storage. They then share its login.
     """
 
     def __init__(  # noqa: PLR0913 - four are for tests
@@ -1158,10 +1161,11 @@ class BatonClient:
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_numbers.random,
     ) -> None:
-        """Use the server at `base_url` (with its stage) as `client_id`. `binding` and `key` are for future logins.
+        """Use the server at `base_url` as the client `client_id`. `base_url` includes the stage of the API.
 
-        `evidence` makes evidence of the app. It is called when the server requires it, once for each attempt.
-        `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses of repetitions.
+        `binding` and `key` are for future logins. `evidence` makes evidence of the app. The client calls `evidence`
+        when the server requires evidence, once for each attempt. `clock` returns the device's time in seconds and may
+        be wrong. `random` is only for the pauses of repetitions.
         """
         self._origin, self._authority, self._prefix = _parsed_base_url(base_url)
         self._client_id, self._storage, self._binding, self._key = client_id, storage, binding, key
@@ -1175,19 +1179,19 @@ class BatonClient:
         self._telling, self._told = threading.RLock(), State(signed_in=False)
         self._told_once = False
 
-    # Sessions
+    # Logins
 
     @property
     def session(self) -> Session | None:
-        """The session in the storage, if any."""
+        """The login in the storage, if any."""
         return self._stored().session
 
     def state(self) -> State:
-        """Return whether there is a session, and why the last one has ended. It needs no network."""
+        """Return whether the storage has a login, or else why the last login ended. This needs no network."""
         return self._stored().state
 
     def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
-        """Tell `listener` each new state, in the thread that finds it. Return a function that removes the listener.
+        """Call `listener` with each new state, in the thread that finds it. Return a function that removes `listener`.
 
         A listener must be quick. Its errors go to `sys.excepthook`. The client finds a change by another process when a
         method next reads the record.
@@ -1224,7 +1228,7 @@ class BatonClient:
         second_factor: Callable[["LoginStep"], Proof | Mapping[str, Any] | None] | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> "Session | LoginStep":
-        """Log in and replace the session in the storage. A repetition after `Offline` or a crash is safe.
+        """Log in, and replace the login in the storage. A repetition after `Offline` or a crash is safe.
 
         If the login needs a second factor, the client calls `second_factor` with a `LoginStep`:
 
@@ -1311,7 +1315,7 @@ class BatonClient:
         The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
-        self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
+        self._revoke_waiting(patience.left_s())  # Rule 8: revoke first, because the new login has another key.
         for anew in (callable(sign_in), False):
             record = self._federated()  # Rule 1: attempt and key are stored before the sheet opens.
             nonce = self._provider_nonce(provider, record)
@@ -1334,7 +1338,7 @@ class BatonClient:
         raise AssertionError("the second round returns or raises")
 
     def _federated(self) -> Record:
-        """Store the attempt of a login at a provider, or keep that of the same login, and make the key."""
+        """Make the key, and store an attempt for a login at a provider. Keep the attempt of a login in progress."""
         if self._binding != "key":
             raise TypeError("A login at an identity provider needs a client with the binding `key`.")
         return self._change(self._pending_for(""))
@@ -1365,7 +1369,7 @@ class BatonClient:
         raise AssertionError("the second round returns or raises")
 
     def _sent_entry(self, path: str, body: Mapping[str, object], record: Record, patience: _Patience) -> Session:
-        """Send a login with its attempt, a second time with evidence of the app if the server requires it."""
+        """Send a login with its attempt. If the server requires evidence of the app, repeat the login with evidence."""
         assert record.pending is not None
         signer = self._introduction(record, by_last=self._binding == "hmac")
         ask = partial(self._entry_request, path, signer=signer, attempt=record.pending.attempt)
@@ -1406,7 +1410,7 @@ class BatonClient:
         return self._exchange(self._current(), patience)
 
     def logout(self, *, deadline_s: float = REVOCATION_S) -> bool:
-        """End this session, also without a network. Return whether the server has confirmed the end.
+        """End this login, also without a network. Return whether the server has confirmed the end.
 
         `deadline_s` limits the wait for the server. After `False`, your app needs to do nothing: a later method call
         sends the revocation, also after a restart.
@@ -1424,12 +1428,12 @@ class BatonClient:
         password: Given | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
-        """End the sessions of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
+        """End the logins of all devices. Needs a proof: give `confirm` or `password`, as for `end_device`.
 
-        - After `Offline`, this device keeps its session, but the server may have ended all sessions. A repetition is
-          safe.
-        - After `LoggedOut`, this session had ended before, also if the reason is `ended_everywhere`. The call did not
-          end the other sessions. Exception: an earlier call that raised `Offline` may have ended all of them.
+        - After `Offline`, this device keeps its login, but the server may have ended all logins. A repetition is safe.
+        - After `LoggedOut`, this device's login had ended before the server could carry out this call. Therefore this
+          call ended no other login, even if the reason is `ended_everywhere`. Exception: an earlier call of this
+          method that raised `Offline` may have ended all logins.
         """
         ended = self.session
         grants: list[str] = []
@@ -1444,14 +1448,15 @@ class BatonClient:
                 granted=grants.append,
             )
         except LoggedOut as over:
-            # A repetition finds the session ended by the first sending, whose answer was lost. With a grant, the
-            # session was active during this call. Without one, it ended before, and other sessions may be newer.
+            # If the answer to the first sending was lost, the repetition finds that the login has ended. A grant shows
+            # that the login was active during this call. Without a grant, the login ended before this call, and other
+            # logins may have begun after that end.
             if not (grants and over.confirmed and over.reason == "ended_everywhere"):
                 raise
         self._drop(ended)
 
     def forget(self) -> None:
-        """Drop the session on this device without a request. The key or HMAC secret is kept for the next login."""
+        """Delete the login on this device without a request. The key or HMAC secret is kept for the next login."""
         self._change(Record.logged_out)
 
     # Calls
@@ -1673,7 +1678,7 @@ class BatonClient:
         return self._request_code("/register/start", email, language, deadline_s)
 
     def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
-        """Send a code to an address, if an account has it. Return the `mail_session` for `reset_password`.
+        """Send a code to an address, if an account has this address. Return the `mail_session` for `reset_password`.
 
         The `mail_session` is valid for 20 minutes. It does not show whether an account has the address.
         """
@@ -1785,9 +1790,10 @@ class BatonClient:
         team: bool = False,
         granted: Callable[[str], None] = lambda _: None,
     ) -> T:
-        """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer.
+        """Send a signed call with a usable token, and return what `read` returns for its 2xx answer.
 
-        `granted` is called with the grant of each step-up.
+        After a refusal, apply the remedy that the refusal names, and send the call again. `granted` is called with the
+        grant of each step-up.
         """
         _checked_path(path)
         key = None if idempotency_key is None else _quoted(idempotency_key)
@@ -1801,7 +1807,7 @@ class BatonClient:
 
         def prepare(created: int) -> Request:
             nonlocal used
-            record = self._stored()  # Rule 2: after `created` was read, before every request.
+            record = self._stored()  # Rule 2: read storage after the clock, before every request.
             used = _session_of(record)
             fields = {"authorization": f"Bearer {used.access_token}"}
             if key is not None:
@@ -1821,14 +1827,14 @@ class BatonClient:
                     raise
                 if remedies.get(refusal.action, 0) == 0:
                     if self._stored().session == used:
-                        self._session_after(refusal, used)  # The newer session has ended too.
+                        self._session_after(refusal, used)  # The newer `Session` has ended too.
                     raise
                 remedies[refusal.action] -= 1
                 if refusal.action == "exchange" and used.refresh_token is not None:
                     self._exchange(used, patience)
                 elif refusal.action == "step_up" and confirm is not None:
                     if grant is not None and refusal.code == "step_up_required":
-                        proof = None  # It is too old: ask again.
+                        proof = None  # The grant is too old or too weak: ask again.
                     if proof is None:
                         proof = confirm(refusal)
                         if proof is None:
@@ -1851,7 +1857,7 @@ class BatonClient:
         more: Mapping[str, object] | None = None,
     ) -> "Session | LoginStep":
         """Register or log in, with one attempt for all repetitions, also after a restart."""
-        self._revoke_waiting(patience.left_s())  # Rule 8: first, because the new login has another key.
+        self._revoke_waiting(patience.left_s())  # Rule 8: revoke first, because the new login has another key.
         address = unicodedata.normalize("NFKC", email).strip().lower()
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         more = dict(more or {})
@@ -1891,7 +1897,7 @@ class BatonClient:
             return dict(self._evidence(challenge, record.key))
 
     def _pending_for(self, email: str, kind: str = "login") -> Callable[[Record], Record]:
-        """Return a change that makes the key, and stores the attempt of a login, or keeps that of the same login."""
+        """Return a change that makes the key and stores an attempt, or keeps the attempt of the same pending login."""
         fresh = Pending(email, self._client_id, self._binding, _random_name(), kind=kind)
 
         def begun(record: Record) -> Record:
@@ -1901,7 +1907,7 @@ class BatonClient:
         return begun
 
     def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
-        """Store the newest `auth_session` of a login that needs a second factor, before it is used."""
+        """If a refusal requires a factor, store its `auth_session` and return the step. Otherwise return `None`."""
         problem = {name: value for name, value in refusal.problem.items() if name != "auth_session"}
         session, left = refusal.problem.get("auth_session"), problem.get("expires_in")
         if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
@@ -1990,7 +1996,7 @@ class BatonClient:
         return lambda created: self._request("POST", path, body, created=created, signer=signer)
 
     def _device(self, record: Record, name: str) -> dict[str, object]:
-        """Describe this device, as at registration and login."""
+        """Return the member `device` of a request, such as a registration or a login."""
         device: dict[str, object] = {"name": name}
         if self._binding == "key" and record.key is not None:
             device["public_key"] = record.key.jwk()  # Proved by the signature of the request that contains the key.
@@ -2022,7 +2028,7 @@ class BatonClient:
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
-        """Store the session of a finished login, if the storage still waits for it."""
+        """Store a finished login, if the storage still has the attempt of this login."""
         attempt = sent.pending.attempt if sent.pending else None
         session = Session(
             device_id=tokens["device_id"],
@@ -2053,7 +2059,7 @@ class BatonClient:
                     if refusal.code != "superseded":
                         return self._session_after(refusal, parent)
                 standing = self._current()
-                if standing != parent:  # Rule 6: another process has advanced.
+                if standing != parent:  # Rule 6: another process has stored another token.
                     return standing
                 if asked == 0 and not patience.pause(MOMENT_S):  # Rule 8: try once more after a short wait.
                     raise Offline("No time was left to ask again after `superseded`. The session is kept.")
@@ -2066,12 +2072,12 @@ class BatonClient:
     def _exchanged(self, parent: Session, patience: _Patience) -> Session:
         tokens = self._ask(lambda created: self._exchange_request(parent, created), _tokens, patience)
         child = replace(parent, **self._born(tokens, parent.refresh_token))
-        return _session_of(  # Rules 3 and 4: stored if the parent is still stored, and only used after that.
+        return _session_of(  # Rules 3 and 4: store the child if the parent is still stored, and use it only afterwards.
             self._change(lambda now: replace(now, session=child) if now.session == parent else now)
         )
 
     def _exchange_request(self, parent: Session, created: int) -> Request:
-        record = self._stored()  # Rule 2: after `created` was read, before every request.
+        record = self._stored()  # Rule 2: read storage after the clock, before every request.
         if record.session != parent:
             raise _StorageMovedError
         if parent.refresh_token is None:
@@ -2081,10 +2087,10 @@ class BatonClient:
         return self._form_request("/oauth/token", form, created, signer=self._signer(record), idempotency_key=attempt)
 
     def _session_after_copy(self, parent: Session, patience: _Patience) -> Session:
-        """Act on a second `superseded` (rule 8): revoke the login and raise, unless there is a newer record.
+        """Act on a second `superseded` (rule 8): revoke the login and raise, or return newer tokens from the storage.
 
-        Only a process that stored generation g+1 can have exchanged it (rule 4). The storage still has g, so that
-        process has another copy of this record.
+        Baton answers `superseded` only after generation g+1 was exchanged too. Only a process that has stored g+1 can
+        exchange g+1 (rule 4). The storage still has g, so that process uses another copy of this record.
         """
         at, token = int(self.now()), parent.refresh_token or parent.access_token
         record = self._change(lambda now: now.revoked("reuse", at) if now.session == parent else now)
@@ -2099,15 +2105,15 @@ class BatonClient:
     def _revoke_waiting(self, left_s: float, *, now: bool = False, once: bool = False) -> bool:
         """Send the stored revocations (rule 8). The caller gets none of their errors.
 
-        Without `now`, the next try after a lost answer is half a minute later. `once`: each revocation is sent once.
-        Returns false if a revocation was given up: its key does not exist any more, or it is too old.
+        After a lost answer, a call without `now` sends nothing for half a minute. With `once`, each revocation is sent
+        only once. Return false if a revocation was given up, because its key is missing or the revocation is too old.
         """
         if not now and time.monotonic() < self._revoke_after:
             return True
         if not self._stored().revocations:
             return True
         wait_s = min(REVOCATION_S, max(0.0, left_s))
-        if not self._revoking.acquire(timeout=wait_s if now and not once else 0):  # Another thread sends them.
+        if not self._revoking.acquire(timeout=wait_s if now and not once else 0):  # Another thread sends.
             return True
         possible = True
         try:
@@ -2150,7 +2156,7 @@ class BatonClient:
         return True
 
     def _usable(self, patience: _Patience) -> None:
-        """Exchange the token if it has expired. At most twice: a child that arrived late may have expired too."""
+        """Exchange the token if it has expired, at most twice: a child that arrived late may have expired too."""
         self._revoke_waiting(patience.left_s())
         for _ in range(2):
             session = self._current()
@@ -2159,7 +2165,7 @@ class BatonClient:
             self._exchange(session, patience)
 
     def _session_after(self, refusal: Refused, used: Session) -> Session:
-        """Act on a refusal of the session itself (rule 6): return the session to continue with, or raise."""
+        """Act on a refusal of the login itself (rule 6): return the `Session` to continue with, or raise an error."""
         if _ends_session(refusal):
             told = refusal.problem.get("reason")
             reason = "reuse" if refusal.code == "token_reused" else str(told or refusal.code)
@@ -2219,7 +2225,7 @@ class BatonClient:
         if foreign is not None:  # Rule 9.
             raise NoResponse(f"the answer is not Baton's: {foreign}")
         stated, after = answer.server_time(), self._clock()
-        # A slow answer does not change the clock: only an answer that contradicts the offset does.
+        # Only a time that contradicts the known offset changes the offset. A slow answer alone is no contradiction.
         if stated is not None and not before + self._offset_s - 1 <= stated <= after + self._offset_s + 1:
             self._offset_s = stated - (before + after) / 2
         return answer
@@ -2256,7 +2262,7 @@ class BatonClient:
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
         """Remove a login that has ended from storage. A login that replaced it meanwhile stays (rule 3).
 
-        `known=False` also drops the secret: no account is left that recognises this device by the secret.
+        `known=False` also deletes the secret, because the account of the secret does not exist any more.
         """
 
         def dropped(record: Record) -> Record:
@@ -2267,7 +2273,7 @@ class BatonClient:
         self._change(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Return the signer of the session; `None` for an unbound session. Raise `LoggedOut` if the key is lost."""
+        """Return the signer of the stored login, or `None` if it is unbound. Raise `LoggedOut` if its key is lost."""
         session = _session_of(record)
         try:
             return _signer_of(session.key_id, session.secret, record.key)
@@ -2320,7 +2326,7 @@ class BatonClient:
         if state == self._told:
             return
         with self._telling:
-            if self._listeners:  # Another thread may have changed the record since: the last state told is the newest.
+            if self._listeners:  # Another thread may have changed the record: the listeners get the newest state.
                 with contextlib.suppress(BatonError), _storage_trouble():
                     state = self._storage.read().state
             if state == self._told:
@@ -2334,7 +2340,7 @@ class BatonClient:
 
 
 class LoginStep:
-    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, until `expires_at`.
+    """The second step of a login, which proves or enrols a factor. The step survives a restart, until `expires_at`.
 
     - `factors`: the kinds of factors that the account can prove.
     - `enrol`: the kinds of factors that the account can enrol.
@@ -2392,7 +2398,7 @@ class LoginStep:
     def enrol_passkey(
         self, create: AskPlatform, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Enrol a passkey, and return the session. `create` calls the platform to register the passkey."""
+        """Enrol a passkey, and return the `Session`. `create` calls the platform to register the passkey."""
         patience = self._patience(deadline_s)
         begun = self._enrol("passkey", patience)
         with patience.person():
@@ -2403,7 +2409,7 @@ class LoginStep:
     def prove(
         self, proof: Proof | Mapping[str, Any], *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Prove a factor, and return the session.
+        """Prove a factor, and return the `Session`.
 
         To enrol an authenticator app, give a `proof` with two members: `enrolment`, from the result of `enrolment()`,
         and `totp`, the first code of the app.
@@ -2416,12 +2422,12 @@ class LoginStep:
     def _prove_within(
         self, patience: _Patience, given: Proof | Mapping[str, Any], *, remember_device: bool = True
     ) -> Session:
-        """As `prove`, within the time that a login has left. Only this client calls it."""
+        """Prove a factor as `prove` does, within the time that the caller has left. Only this client calls this."""
         proof = Proof.of(given)
         asked = proof.passkey if callable(proof.passkey) else None
 
         def options() -> dict[str, Any]:
-            return {} if proof.enrolment else self._options(patience)  # `enrol_passkey` has fetched those it needs.
+            return {} if proof.enrolment else self._options(patience)  # `enrol_passkey` has fetched its options.
 
         def ask(offered: dict[str, Any]) -> Mapping[str, Any]:
             with patience.person():
@@ -2457,7 +2463,7 @@ def _signer_of(key_id: str | None, secret: str | None, key: DeviceKey | None) ->
 
 @contextlib.contextmanager
 def _storage_trouble() -> Iterator[None]:
-    """Pass on the errors of this client. Any other error becomes `StorageUnavailable`, and ends nothing."""
+    """Pass on the errors of this client. Any other error becomes `StorageUnavailable`, and ends no login."""
     try:
         yield
     except BatonError:
@@ -2484,7 +2490,7 @@ def _without_revocation(record: Record, token: str) -> Record:
 
 
 def _ends_session(refusal: Refused) -> bool:
-    """Return whether a refusal of the session's own token ends the session (rule 6). Any other `log_in` does not."""
+    """Return whether a refusal of the login's own token ends the login (rule 6). Any other `log_in` ends no login."""
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
@@ -2525,7 +2531,7 @@ _tokens = _with(access_token=str, expires_in=int)
 
 
 def _first_tokens(binding: Binding) -> Callable[[Answer], Mapping[str, Any]]:
-    """Make a reader of the answer to a registration or login. Only the answer to an HMAC login has a secret, once."""
+    """Make a reader of the answer to a registration or login. For an HMAC login, only this answer has the secret."""
     named: dict[str, type] = {"access_token": str, "expires_in": int, "device_id": str}
     return _with(**named, **({"key_id": str, "secret": str} if binding == "hmac" else {}))
 

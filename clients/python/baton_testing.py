@@ -21,7 +21,7 @@ __all__ = ["Development", "DevelopmentError", "Fault", "FaultNotMetError"]
 
 
 class DevelopmentError(Exception):
-    """The development server refused a request. `code` is the error code, and `known` lists the names it accepts."""
+    """The development server refused a request. `code` is the error code, and `known` lists the accepted names."""
 
     def __init__(self, status: int, members: dict[str, Any]) -> None:
         """Keep the parts of the answer."""

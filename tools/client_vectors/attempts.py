@@ -2,9 +2,9 @@
 
 Each vector has a situation, the next step of the client, and a script that leads to the situation.
 
-A script is a call, registration, login, factor or exchange, and the answers that its requests get, in order. The last
-answer makes the situation. ``storage`` is the action of another process during that answer: ``moved`` stores a newer
-session, ``finished`` finishes the login. ``run`` is null where only the table can be tested.
+A script (``run``) is a call, registration, login, factor or exchange, and the answers that its requests get, in order.
+The last answer makes the situation. ``storage`` is the action of another process during an answer: ``moved`` stores a
+newer session, ``finished`` finishes the login. Without a script, ``run`` is null: only the table can be tested.
 """
 
 # ruff: noqa: E501 - a table: one vector, one line
@@ -223,7 +223,7 @@ EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a situation whose facts are true or false, except for texts and the facts that are numbers."""
+    """Return a situation in which each fact is true or false. Texts and the facts in ``counted`` are kept."""
     counted = {"defects", "grants", "superseded", "pause", "left", "status"}
     return {name: value if name in counted or isinstance(value, str) else bool(value) for name, value in state.items()}
 

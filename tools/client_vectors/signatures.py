@@ -1,7 +1,7 @@
 """Vectors of signatures: ``signature_base``, ``signatures``, ``digest``, ``thumbprint``, ``der``.
 
 The private keys are those of RFC 8037 appendix A.1 and RFC 7515 appendix A.3. The signatures of P-256 are deterministic
-(RFC 6979), so the file does not change.
+(RFC 6979), so the files do not change.
 """
 
 # ruff: noqa: E501 - a table: one vector, one line

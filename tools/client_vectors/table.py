@@ -1,8 +1,8 @@
 """The table of rules as data: it gives the next step of a client.
 
-Rows are tried in order, and the first that applies decides.
+Rows are tried in order. The first row that applies decides.
 
-A condition names members of a situation, each with the values that it may have. The table shares no code with a client.
+A condition maps members of a situation to the values that each member may have. The table shares no code with a client.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ def attestation_answer(attester: Attester, body: bytes) -> GatewayResponse:
 
 def made(attester: Attester, body: bytes) -> dict[str, Any]:
     """Make the evidence that ``body`` describes, for the member ``attestation`` of a login. Raises ``WrongRequest``."""
-    # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
+    # Import the current module here: `make dev` imports the modules of chalicelib again when a file changes.
     from chalicelib.baton.keys.public_key import PublicKey  # noqa: PLC0415
     from chalicelib.baton.keys.refusals import InvalidKey  # noqa: PLC0415
     from chalicelib.baton.settings import read_settings  # noqa: PLC0415

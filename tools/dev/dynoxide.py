@@ -36,7 +36,7 @@ class Unfetchable(Exception):
 
 
 def find() -> Path | None:
-    """Return the path of the program: from ``DYNOXIDE``, otherwise the downloaded one, otherwise from the PATH."""
+    """Return the path of the program: ``DYNOXIDE``, or the downloaded program, or a program on the PATH."""
     named = os.environ.get("DYNOXIDE")
     if named:
         return Path(named)

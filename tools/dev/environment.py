@@ -53,7 +53,7 @@ class Usage:
 class _RuntimeApi(ThreadingHTTPServer):
     """The part of Lambda's Runtime API that a runtime client calls: it returns events and accepts answers.
 
-    Loopback only.
+    It listens only on loopback.
     """
 
     daemon_threads = True

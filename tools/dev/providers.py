@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATH: Final = "/_dev/providers"
 AUDIENCE: Final = "baton-dev"
 CODE_S: Final = 300
-"""How long an authorization code can be traded, as at Apple."""
+"""The life of an authorization code in seconds, as at Apple."""
 ACCESS_S: Final = 3600
 _APPLE: Final = "appleid.apple.com"
 _TRADE, _REVOKE = "/auth/token", "/auth/revoke"
@@ -182,7 +182,7 @@ class DevelopmentProviders:
 
     def fetch(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> object:
         """Fetch a document (`factors.ports.Fetch`): from a provider of this server, or from the network."""
-        # `make dev` imports the modules of chalicelib again when a file changes: these are the current ones.
+        # Import the current modules here: `make dev` imports the modules of chalicelib again when a file changes.
         from chalicelib.baton.factors.ports import NotFetched  # noqa: PLC0415
         from chalicelib.baton.storage.fetch import HttpsFetch  # noqa: PLC0415
 

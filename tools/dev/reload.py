@@ -41,7 +41,7 @@ def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
     writes, sys.dont_write_bytecode = (
         sys.dont_write_bytecode,
         True,
-    )  # bytecode has the time of its source in whole seconds, so Python would not notice a second change
+    )  # bytecode has the time of its source in whole seconds, so Python would not notice a change in the same second
     try:
         return load()
     except BaseException:
@@ -86,7 +86,7 @@ def reloading(
         loaded = before = look(root)
         while not ended.wait(poll_s):
             now = look(root)
-            # Two equal results: an editor that saves several files, or git, has finished.
+            # After two equal results, an editor that saves several files, or git, has finished.
             if now == before != loaded:
                 changed = sorted(file for file in now.keys() | loaded.keys() if now.get(file) != loaded.get(file))
                 loaded = now

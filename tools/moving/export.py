@@ -43,7 +43,7 @@ def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:
             identities=[
                 member_of(code, stored.identities[linked.index], providers, ring)
                 for code, linked in user.identities.items()
-                if linked.index in stored.identities  # missing: it was unlinked since the read
+                if linked.index in stored.identities  # a missing identity was unlinked since the read
             ],
             migrate=user.migrate and user.password_hash is None,
         )

@@ -1,7 +1,7 @@
-"""One account of an import: its form, and the decision whether Baton accepts it. No I/O.
+"""One account of an import: its form, and the decision whether Baton accepts it. This module does no I/O.
 
-The form is described in docs/baton/moving.md. A line with an unknown member is refused, because the member would be
-lost silently.
+The form is described in docs/baton/moving.md. A line with an unknown member is refused. Otherwise the member would
+be lost silently.
 """
 
 import base64
@@ -40,7 +40,7 @@ class PasswordMember(Struct, forbid_unknown_fields=True):
 
 
 class TotpMember(Struct, forbid_unknown_fields=True):
-    """An authenticator app: its secret in base32, and the period of a code in seconds."""
+    """An authenticator app: its secret in base32, the digits of a code, and the period of a code in seconds."""
 
     secret: str
     digits: int = TOTP_DIGITS
@@ -72,7 +72,7 @@ def read_line(body: bytes | Mapping[str, object]) -> Line | Refused:
     try:
         return _LINES.decode(body) if isinstance(body, bytes) else msgspec.convert(body, Line)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as wrong:
-        # The text names the member and its type, not its value. A message of the parser may quote a character.
+        # A validation error names a member and its type, not its value. An error of the parser may quote a character.
         known = isinstance(wrong, msgspec.ValidationError)
         return Refused("malformed", str(wrong) if known else "not one JSON object in UTF-8")
 
@@ -93,7 +93,7 @@ def judge(line: Line, *, providers: Providers, now: int) -> Arrival | Refused:
         return Refused(costly.why, str(costly))
     except BadIdentity as bad:
         return Refused(bad.reason, str(bad))
-    # Without an address there is no mailbox whose owner could claim the account.
+    # An account without an address cannot be claimed by mail, so its factor needs no verified address.
     secret = None if line.totp is None else _secret(line.totp, verified=line.email_verified or not email)
     if isinstance(secret, Refused):
         return secret
@@ -126,8 +126,9 @@ def _refused(line: Line, *, now: int) -> Refused | None:
 def _secret(totp: TotpMember, *, verified: bool) -> bytes | Refused:
     """Read the secret of an authenticator app.
 
-    The address must be verified. A reset by mail claims an account with an unproved address, but never an account with
-    a second factor. So with the factor of a stranger, the owner of the mailbox could not claim the account.
+    An address of the line must be verified. Otherwise a stranger may have registered the address and enrolled the
+    factor. A reset by mail claims an account with an unproved address only if the account has no second factor. So the
+    owner of the mailbox could never claim this account.
     """
     if not verified:
         return Refused("totp_unverified", "a second factor needs a verified address")

@@ -1,9 +1,9 @@
 """Run an import: in batches, by several threads, resumable after a crash.
 
-After each batch the outcomes are appended to ``FILE.result``, and then ``FILE.progress`` is replaced: the number of
-records that are done, the counts, and the size of ``FILE.result``. A crash between the two repeats one batch. The lines
-of that batch are cut off first, so each record has one line. An account that the batch has already made is found, and
-not made again.
+After each batch, the outcomes are appended to ``FILE.result``. Then ``FILE.progress`` is replaced: it has the number of
+records that are done, the counts, and the size of ``FILE.result``. After a crash between these two writes, the next run
+repeats one batch. It first cuts off the lines of this batch in ``FILE.result``, so each record has one line. It does
+not make an account again that the batch has already made.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class Run(Struct, frozen=True, kw_only=True):
     monotonic: Callable[[], float] = time.monotonic
 
     def __call__(self, records: Iterator[Record]) -> Progress:
-        """Import the records that are not done. Return the counts of all records. A dry run keeps no files."""
+        """Import the records that are not done. Return the counts of all records. A dry run writes no files."""
         keeps = not self.write.dry_run
         progress = self._resumed() if keeps else self._new()
         if progress.done:

@@ -68,7 +68,7 @@ class Write(Struct, frozen=True, kw_only=True):
         return Outcome(line.source_id, outcome, account_id, reason, kind=kind)
 
     def _patiently(self, arrival: Arrival) -> tuple[str, str, str]:
-        """Write, and repeat a write that DynamoDB refused. A repetition is safe: it finds its own account."""
+        """Write, and repeat a write that DynamoDB refused. A repetition is safe: it finds the new account."""
         for once in range(TRIES):
             self.pace.wait()
             try:

@@ -1173,7 +1173,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/http/signed.py",
-        ("a cookie counts beside Authorization", 'and "authorization" not in message.fields  # a call with both is judged by this header only\n', "\n"),
+        ("a cookie counts beside Authorization", 'and "authorization" not in message.fields  # if a call has both headers, only `Authorization` counts\n', "\n"),
         ("a logout keeps the cookies", 'if spec.session == "ended":', "if False:"),
         ("the same id after a proof of the person", 'if spec.session == "renewed" or caller.stepped_up is not None:', "if False:"),
         ("a password change sets no new cookies", 'if spec.session == "replaced":', "if False:"),

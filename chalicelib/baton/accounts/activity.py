@@ -47,13 +47,13 @@ class FirstUse(Struct, frozen=True, kw_only=True):
 
 
 class SecondUse(Struct, frozen=True, kw_only=True):
-    """The use of a token that ended the login.
+    """The second use of the token, which ended the login.
 
-    ``key`` says what signed this request:
+    ``key`` is the key that signed the request of this use:
 
     - ``own``: the key or HMAC secret of the login.
     - ``another``: another key. Baton could not verify this signature, and perhaps the token was not used before.
-    - ``none``: nothing. The login has no key.
+    - ``none``: no key, because the login has none.
     """
 
     generation: int | UnsetType = UNSET
@@ -65,7 +65,7 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """The uses of the token of a reuse. They help to distinguish a copy of the device from a faulty app."""
+    """The two uses of a reused token. The owner can compare them, to distinguish a copied device from a faulty app."""
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse
@@ -100,9 +100,11 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
     audit: Audit
 
     def __call__(self, caller: Caller, before: str) -> Activity:
-        """Return the 50 newest events. With the cursor ``before``, return the 50 newest of the older events.
+        """Return a page of at most 50 events, the newest first. Without ``before``, it begins with the newest event.
 
-        Raises ``WrongType`` for a cursor that no page returned.
+        With ``before``, the page has only events that are older than this cursor.
+
+        Raises ``WrongType`` if ``before`` does not have the form of a cursor.
         """
         stored = self.audit.newest(
             caller.account, before=_key_of(before) if before else None, limit=ACTIVITY_PAGE + 1, now=self.clock()
@@ -113,7 +115,7 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
 
 
 def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEvent:
-    """Return an event for the owner. ``device_name`` is missing if the account state no longer has the login."""
+    """Convert a stored event for the owner. ``device_name`` is missing if the account state no longer has the login."""
     event = stored.event
     login = account_state.lineages.get(event.lineage) if account_state and event.lineage else None
     evidence = _evidence(stored) if event.event == "token_reused" else UNSET

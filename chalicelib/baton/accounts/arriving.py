@@ -83,7 +83,8 @@ def account_of(arrival: Arrival, ring: Ring, *, entropy: Entropy, now: int) -> t
         credentials_version=1,
         created_at=now if arrival.created_at is None else arrival.created_at,
         verified_at=now if arrival.email_verified else None,
-        # A store recognises the repetition of its own write by a random value: a nonce of a secret, or this mark.
+        # A store recognises the repetition of its own write by a random value: the nonce of an encrypted secret. An
+        # account without a secret has this mark instead.
         reset_mark=entropy(16) if totp is None and password_hash is None else None,
         factors=SecondFactors(on=totp is not None, totp=totp),
         migrate=arrival.migrate,

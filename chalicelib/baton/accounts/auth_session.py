@@ -1,4 +1,4 @@
-"""The ticket of an unfinished login, ``auth_session``: the password was right, and a second factor is still required.
+"""The ticket of an unfinished login, ``auth_session``: the first factor is proved, and a second factor is required.
 
 The device keeps the ticket, and the server stores nothing. The ticket is bound to the device key, the attempt, and the
 epoch and credentials version of the account. Every invalid ticket gets the same answer: ``invalid_session``.
@@ -90,7 +90,7 @@ class OpenSession(Struct, frozen=True):
 class AskForFactor(Struct, frozen=True, kw_only=True):
     """Make the refusal that starts the second step of a login. It contains the ``auth_session``.
 
-    ``email_first``: mail is on, so a login must prove the address before it enrols the first factor of the account.
+    ``email_first``: mail is on, so a login must prove the address before it enrols the first second factor.
     """
 
     entropy: Entropy
@@ -107,11 +107,13 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
         began_at: int | None = None,
         email_proved: bool = False,
     ) -> Refusal:
-        """Return the refusal of a verdict that is not ``Admitted``.
+        """Return the refusal for any verdict other than ``Admitted``.
 
-        ``began_at`` is the start time of the ``auth_session`` that the new one replaces, so a further step does not
-        extend the lifetime. Only a new check of the password starts a new lifetime. ``email_proved``: see
-        ``AuthSession``.
+        ``began_at``: the start time of the ``auth_session`` that the new ``auth_session`` replaces. Both expire at the
+        same time, so a further step does not extend the lifetime. Only a new check of the first factor starts a new
+        lifetime.
+
+        ``email_proved``: see ``AuthSession``.
         """
         if isinstance(verdict, CannotAsk):
             return SecondFactorUnsupported()
@@ -165,7 +167,8 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         A cookie client has the session in a cookie, and sends no ``text``. A page of another site must not finish a
         login. So the request of a cookie client must come from a page of the client.
 
-        Raises ``InvalidSession``. A request without a valid signature gets the error of the signature.
+        Raises ``InvalidSession``. Raises ``CrossSite`` if a page of another site sends the request of a cookie client.
+        A request without a valid signature gets the error of the signature.
         """
         if not text:
             text = read_cookies(message).get(LOGIN, "")

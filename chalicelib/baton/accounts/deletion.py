@@ -24,14 +24,15 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     deletes them."""
 
     def __call__(self, caller: Caller) -> None:
-        """Delete the account in this order.
+        """Delete the account, in four steps.
 
-        First, queue the order to erase the events and the data of the app. Then delete the account state, the user and
-        the e-mail index entry. Last, revoke the tokens at providers: this can take two seconds, and a job repeats a
-        failed revocation.
+        1. Queue the order to erase the events and the data of the app, if the deployment has a queue.
+        2. Delete the account state.
+        3. Delete the user and the e-mail index entry.
+        4. Revoke the tokens at providers. This can take two seconds. A job repeats a failed revocation.
 
-        After a crash between two of the deletions, the account is already deleted. The operator, or the next
-        registration of the address, deletes the rest.
+        After a crash between steps 2 and 3, the account is already deleted. The operator, or the next registration of
+        the address, deletes the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)

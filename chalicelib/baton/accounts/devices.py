@@ -92,10 +92,11 @@ class EndDevice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End the lineage, if the caller's own login is active. Do nothing if the lineage has already ended.
+        """End the lineage. Do nothing if the lineage has already ended.
 
-        Raises ``NotFound`` for an unknown device. The device is looked up in the account state that authorized the
-        call. The condition of the write covers later changes.
+        Raises ``NotFound`` for an unknown device, ``LoginRequired`` if the caller's own login has ended, and
+        ``GrantInvalid`` if the credentials have changed. The device is looked up in the account state that authorized
+        the call. The condition of the write covers later changes.
         """
         now = self.clock()
         lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None

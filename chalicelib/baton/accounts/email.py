@@ -1,6 +1,6 @@
 """The canonical form of e-mail addresses. No I/O.
 
-Accounts are found by the canonical form, so it must be the same with every version of Python. It depends only on
+Accounts are found by the canonical form, so every version of Python must make the same form. The form depends only on
 Unicode 3.2.0 (``factors.normal_form``). Any internationalised domain can be sent as A-labels (``xn--...``).
 """
 
@@ -13,7 +13,8 @@ from chalicelib.baton.policy import EMAIL_BYTES_MAX
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
 """The maximum length of an address as it is sent, before it is made canonical, in bytes.
 
-A character of up to four bytes becomes at least one byte, so the canonical form of a longer address is always too long.
+A character of up to four bytes becomes at least one byte. So if a longer address has no blanks at its ends, its
+canonical form is too long.
 """
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
@@ -24,7 +25,10 @@ _INVISIBLE = re.compile(
 )
 """The letters and marks with the property Default_Ignorable_Code_Point (UAX 44). They are invisible."""
 _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
-"""The ideographic full stop, and characters that depend on their context (RFC 5892 appendix A), which idna checks."""
+"""The ideographic full stop, and characters that are valid only in some contexts (RFC 5892 appendix A).
+
+The library ``idna`` checks the context.
+"""
 
 
 def canonical_email(email: str) -> str:
@@ -42,7 +46,8 @@ def canonical_email(email: str) -> str:
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)
     local, _, domain = nfkc(email).strip().partition("@")
-    # ``lower`` has the Unicode of this Python, and could turn a character that 3.2.0 lacks into one that it has.
+    # ``lower`` uses the Unicode version of this Python. So first refuse characters that Unicode 3.2.0 does not have:
+    # ``lower`` could turn such a character into a character that Unicode 3.2.0 has.
     if not all(character.isascii() or _is_letter(character) for character in local):
         raise _invalid("local part", _LOCAL)
     # NFKC again: lower-casing can result in a form that NFKC changes, and the canonical form must be stable.
@@ -79,7 +84,7 @@ def _invalid(reason: str, detail: str) -> InvalidEmail:
 def _canonical_domain(domain: str) -> str:
     """Map a domain by UTS 46 and return its labels as A-labels. An ASCII label is only lower-cased.
 
-    The case is mapped by UTS 46, not by ``str.lower``: Python has two lower-case forms of a capital sigma.
+    UTS 46 maps the case. ``str.lower`` is not used, because it has two lower-case forms of a capital sigma.
     """
     if domain.isascii():
         return domain.lower()

@@ -38,7 +38,7 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
     def tokens_for(
         self, lineage: Lineage, login_request: LoginRequest, *, account_state: AccountState, ring: Ring, now: int
     ) -> TokenResponse:
-        """Return the tokens, with the HMAC secret if the lineage has one. Their rights are from ``account_state``."""
+        """Return the tokens with the rights in ``account_state``, and the HMAC secret if the lineage has one."""
         issued = self.issue(
             lineage,
             account=account_state.account,
@@ -128,15 +128,21 @@ class Admit(Struct, frozen=True, kw_only=True):
         now: int,
         basis: Basis | None = None,
     ) -> TokenResponse:
-        """Return the first tokens. ``proved_at`` is the account state from before the factors were checked.
+        """Return the first tokens. ``proved_at`` is the account state as it was read before the check of the factors.
 
         ``basis`` is the unfinished login of an ``auth_session``, the login of the old phone (a restore), or the login
         of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live.
 
-        A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
-        meanwhile, ``InvalidSession`` if the unfinished login is no longer valid, the ``refusal`` of a basis that has
-        ended, ``TooManyRequests`` if the account has no room for another login, and ``Unavailable`` if the credentials
-        of the account changed.
+        A retry with the same attempt gets the same tokens. If the login in ``basis`` has ended, ``basis.refusal``
+        is raised.
+
+        Raises:
+            InvalidCredentials: the account was disabled during the login.
+            InvalidSession: the unfinished login is no longer valid.
+            Superseded: see `FirstTokens.find_by_attempt`.
+            TooManyRequests: the account has no room for another login.
+            Unavailable: the credentials changed during the login, or the account state kept changing.
+
         """
         account_state: AccountState | None = proved_at
         account, verified_version = proved_at.account, proved_at.credentials_version
@@ -187,7 +193,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
-                self.log.set_lineage(lineage=lineage.id)  # not that of a login which this login replaced
+                self.log.set_lineage(lineage=lineage.id)  # before the events of the replaced logins
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:

@@ -1,7 +1,8 @@
 """Erase the rest of a deleted account: its audit, and the data that the app stores. This never runs in a request.
 
-The order is queued before the deletion, so that no deletion is without an order. A job carries out the order a minute
-later, when the deletion has succeeded or failed. The job drops an order for an account that is not deleted.
+The order is queued before the deletion. Otherwise, a crash could leave a deletion without an order. A job carries out
+the order a minute later, when the deletion has succeeded or failed. The job drops an order for an account that is not
+deleted.
 """
 
 from collections.abc import Callable
@@ -66,8 +67,9 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
     def __call__(self, sealed: str) -> None:
         """Erase the audit of the account, then call the app's function. The queue may deliver an order twice.
 
-        Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and those of the app's
-        function. After three failures the order is a dead letter. With the hardened template, an alarm then fires.
+        Every exception leaves the order in the queue: ``Unavailable``, ``TicketInvalid``, and the exceptions of the
+        app's function. After three failures the order is a dead letter. With the hardened template, a dead letter
+        causes an alarm.
         """
         order = self._open(sealed, now=self.clock())
         try:
@@ -81,7 +83,7 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
         self.log.record("account_forgotten", account=order.account)
 
     def _open(self, sealed: str, *, now: int) -> ForgetOrder:
-        """Decrypt an order. The not-before time is ignored: an older order must be carried out too."""
+        """Decrypt an order. The not-before time is ignored: an order from before this time must be carried out too."""
         ring = self.key_ring.current(now=now)
         try:
             return open_ticket(ForgetOrder, sealed, replace(ring, not_before=0), now=now, bound_to={})

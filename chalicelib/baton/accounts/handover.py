@@ -1,8 +1,8 @@
 """Hand a login over from an app to a browser: the app gets a code, and the browser redeems it once.
 
-The code is a ticket, and nothing is stored for it. The login of the browser is live only while the login of the app is
-live: the condition of every write requires this (`storage`). If the app's login ends, for example after a theft, the
-login of the browser ends too.
+The code is a ticket: Baton stores nothing before the browser redeems the code. The login of the browser is live only
+while the login of the app is live. The condition of every write requires this (`storage`). If the app's login ends, for
+example after a theft, the login of the browser ends too.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class Handover(Ticket, frozen=True):
 
 
 class HandoverCode(Struct, frozen=True, kw_only=True):
-    """A code that a browser redeems within ``expires_in`` seconds, once."""
+    """A code that a browser can redeem once, within ``expires_in`` seconds."""
 
     code: str
     expires_in: int
@@ -140,7 +140,8 @@ class HandOver(Struct, frozen=True, kw_only=True):
         offered = self._opened(message, code, changes=not by_app)
         assert self.deliver is not None  # a client of a genuine code delivers cookies
         ticket, client, now = offered.ticket, offered.client, self.clock()
-        # With the id of the code, one attempt that is sent with two codes, or also with a login, begins two lineages.
+        # The new attempt contains the id of the code. So if a browser sends one attempt with two codes, or with a code
+        # and a login, two lineages begin.
         attempt = f"{attempt_of(message, None, self.entropy)} handover {encode_base64url(ticket.id)}"
         used = self.tickets.consume_ticket(
             ticket.id, expires_at=ticket.expires_at, now=now, mark=mark_of(attempt, "handover")
@@ -166,7 +167,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
         return offered, self.deliver(message, Answer(200, tokens), proved=False).cookies
 
     def _opened(self, message: Message, code: str, *, changes: bool) -> Offered:
-        """Open a code. Check that this page may send it, that it is genuine, and that the login of the app is live."""
+        """Open a code. Check that the code is genuine, its sender is an allowed page, and the app's login is live."""
         self.site.check(message, self.clients.cookie_origins, changes=changes)
         now = self.clock()
         ring, ticket = self._ticket(code, now=now)
@@ -203,9 +204,9 @@ class HandOver(Struct, frozen=True, kw_only=True):
     def _check_level(
         self, client: Client, account_state: AccountState, acr: str, user: Callable[[], User | None], *, now: int
     ) -> None:
-        """Refuse a login at ``aal1`` if a login at this client needs a second factor.
+        """Refuse a login below ``aal2`` if a login at this client needs a second factor.
 
-        For a login at a higher level, the user is not read.
+        For a login at ``aal2`` or higher, the user is not read.
         """
         if level(acr) >= level("aal2"):
             return
@@ -224,7 +225,10 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 def masked(email: str) -> str:
-    """Return an address in a form that its owner recognises: ``a…a@example.com``. No address: return a fixed text."""
+    """Return an address in a form that its owner recognises: ``a…a@example.com``.
+
+    If ``email`` is empty, return a fixed text.
+    """
     if not email:
         return "a person without an e-mail address"
     local, _, domain = email.rpartition("@")

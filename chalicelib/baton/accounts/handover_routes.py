@@ -18,10 +18,8 @@ _VISIBLE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 class HandoverShape(Body):
     """``POST /session/handover``: the client of the browser, and the page that the browser opens.
 
-    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes.
-
-    - ``next_invalid``: ``next`` is no such path.
-    - ``wrong_type``: ``next`` has more than 4,096 characters.
+    ``next`` must be a path of this site: one ``/`` at the beginning, and at most 512 bytes. Otherwise the error is
+    ``next_invalid``. If ``next`` has more than 4,096 characters, the error is ``wrong_type``.
     """
 
     client_id: Annotated[str, Meta(max_length=256)]

@@ -52,7 +52,8 @@ class Login(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``, if the password is not enough.
+        If the password is not enough, raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``.
+        Raises ``SecondFactorUnsupported`` if the client cannot request the second factor.
         """
         now = self.clock()
         normalise(password)  # refuse an invalid password before anything else is read
@@ -85,12 +86,13 @@ class Login(Struct, frozen=True, kw_only=True):
             ),
         )
         if account_state is None or account_state.credentials_version != user.credentials_version:
-            account_state = self.lineage_store.get(user.account)  # the account has just moved here
+            account_state = self.lineage_store.get(user.account)  # the account has just moved to Baton
         if account_state is None or account_state.credentials_version != user.credentials_version:
             raise errors.Unavailable("the account changed during a migration", by_caller=True)
         login_request = attested(login_request, self.judge_evidence, judged, account=user.account, now=now)
         verdict = self.judge(login_request, account_state, user, ring=ring, now=now)
         if not isinstance(verdict, Admitted):
-            # `admit` finds an earlier lineage of this attempt. A repeated first step must not get those tokens.
+            # Do not call `admit`: the second step of this attempt may have begun a lineage already. Then `admit` would
+            # return the tokens of this lineage to a repeated first step.
             raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
         return self.admit(login_request, account_state, assurance=verdict.assurance, ring=ring, now=now)

@@ -1,8 +1,8 @@
 """Prove the address of an account in the middle of a login, before the login enrols the account's first second factor.
 
-This step is for an account that has no second factor, at a login for which the client, a role or an operator requires
-one. A thief who has only the password must not enrol an authenticator app. So, where mail is on, the login must first
-prove a code from the mailbox. The code is bound to the ``auth_session``, and proves the address of the account.
+The client, a role or an operator can require a second factor. This step is for an account that has no second factor
+yet. A thief who has only the password must not enrol an authenticator app. So if mail is on, the person must first send
+back a code from the mailbox. The code is bound to the ``auth_session``, and proves the address of the account.
 """
 
 from msgspec import Struct
@@ -77,9 +77,10 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
         return self.codes
 
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
-        """Open a session of a login that must enrol the first factor. Raises ``FactorRequired`` if there is one.
+        """Open a session of a login that must enrol a second factor. Raises ``FactorRequired`` if a factor exists.
 
-        The account state is read before the user.
+        The account state is read before the user. So a change between the two reads results in different credentials
+        versions.
         """
         session = self.read_session(message, text, now=now)
         account_state = self.lineage_store.get(session.ticket.account)

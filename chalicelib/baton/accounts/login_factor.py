@@ -229,7 +229,10 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
 
     def _use_recovery_code(self, session: OpenSession, code: str, user: User) -> int:
-        """Use a recovery code, and return how many are left. No rate limit: a code has 120 bits, so none is guessed."""
+        """Use a recovery code, and return the number of unused codes.
+
+        There is no rate limit, because a code has 120 bits and cannot be guessed.
+        """
         recovery, digest = user.factors.recovery, digest_of(user.account, code)
         mark = mark_of(session.ticket.attempt, "recovery code")
         if recovery is None or digest is None:
@@ -255,7 +258,10 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return InvalidFactor(reason)
 
     def _read(self, session: OpenSession) -> tuple[AccountState, User]:
-        """Read the account state before the user: a change in between shows as another credentials version."""
+        """Read the account state, then the user.
+
+        A change between the two reads results in different credentials versions.
+        """
         account_state = self.lineage_store.get(session.ticket.account)
         user = self.users.get(session.ticket.account)
         if account_state is None or user is None:
@@ -269,7 +275,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
 
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
-        """Refuse to enrol where the account has a factor, or before the address is proved.
+        """Refuse the enrolment if the account has a factor or, with mail on, if this login did not prove the address.
 
         A thief who has only the password must not add a factor.
         """

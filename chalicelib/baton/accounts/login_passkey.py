@@ -73,7 +73,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
         Raises:
             UnknownPasskey: the account of ``userHandle`` does not exist, or does not have this passkey.
             InvalidPasskey, ChallengeInvalid: see `ProvePasskey`.
-            InvalidCredentials: the account is disabled. The passkey is good, and the phone must keep it.
+            InvalidCredentials: the account is disabled. The passkey is valid, and the phone must keep the passkey.
 
         """
         now = self.clock()

@@ -60,7 +60,7 @@ class LoginRequest(Struct, frozen=True):
     proved: LineageId | None = None
     """The last login of the device, if its HMAC secret signed this request."""
     remember: bool = False
-    """The browser keeps the login after it is closed."""
+    """The login continues after the browser is closed."""
     over: LineageId | None = None
     """The login whose cookies this login replaces."""
     source: str = ""

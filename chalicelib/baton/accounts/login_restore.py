@@ -1,7 +1,7 @@
 """Restore a login on a new phone, with the restore key of the old phone.
 
 The request can be repeated with the same attempt. The restore key works while the login that made it is live: this is a
-condition of the write of the new login. No person proved anything, so the new login has the lowest assurance level
+condition of the write of the new login. The person proves no factor, so the new login has the lowest assurance level
 (``acr`` 0). If the account requires a second factor, its logins cannot be restored.
 """
 
@@ -156,7 +156,8 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
     ) -> Lineage | None:
         """Return the live login whose device key has the key id ``device``, or ``None``.
 
-        The restore key is not of a login that began after it was made. The clocks of two servers may differ.
+        A login that began after the restore key was made did not make this key, and is skipped. The comparison allows
+        for the different clocks of two servers.
         """
         for lineage in account_state.lineages.values():
             client = self.clients.of(lineage.client)
@@ -200,5 +201,5 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
 
 
 def _kept(user: User, credential_id: bytes) -> tuple[str, RestoreKey] | None:
-    """Return the key id of a device, and its restore key with this credential id. ``None``: no such restore key."""
+    """Find a restore key by its credential id. Return the key id of its device, and the key. ``None``: not found."""
     return next((one for one in user.restore.items() if one[1].credential_id == credential_id), None)

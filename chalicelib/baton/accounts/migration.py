@@ -1,8 +1,8 @@
 """The first login of a person from another system: the app's function checks the password in that system.
 
 The function is called only for an address without an account, or for an account that waits for its first password
-(``User.migrate``). Before that, the rate limits count the attempt, and the password is compared with the decoy. So
-guessing costs as much as with any other address. The call of the function takes time, so the time of a login reveals
+(``User.migrate``). Before the call, the rate limits count the login, and the password is checked against the decoy. So
+guessing takes as long as with any other address. The call of the function takes time, so the time of a login reveals
 which addresses have moved already. Therefore a migration ends at a set date.
 """
 
@@ -56,9 +56,9 @@ class Migration(Struct, frozen=True):
 
 
 class Migrate(Struct, frozen=True, kw_only=True):
-    """Check a password with the app's function, and store it if it is right.
+    """Check a password with the app's function, and store the password if it is right.
 
-    The password is stored in a new account, or in an existing account that has none.
+    The password is stored in a new account, or in an existing account that has no password.
     """
 
     entropy: Entropy
@@ -81,6 +81,8 @@ class Migrate(Struct, frozen=True, kw_only=True):
     ) -> User | None:
         """Return the user, who has a password now. ``None``: the function was not called, or returned ``None``.
 
+        The result is also ``None`` if mail is off, and the other system requires a second factor.
+
         ``claimed`` is the account that has the address, or ``None``. Raises ``Unavailable`` if the function raises or
         is too slow, or if another request has made or changed the account meanwhile.
         """
@@ -93,7 +95,8 @@ class Migrate(Struct, frozen=True, kw_only=True):
             return None
         migrated = _asked(migration.hook, email, password)
         if migrated is None or (migrated.second_factor and not self.mail):
-            # Without mail, nothing proves the mailbox: the password alone would replace the factor of the other system.
+            # Without mail, no code can prove the mailbox. The password alone would then replace the second factor of
+            # the other system.
             return None
         password_hash = hash_password(normalise(password), salt=self.entropy(16))
         if user is None:
@@ -139,7 +142,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
 def _asked(hook: Hook, email: str, password: str) -> Migrated | None:
     """Call the function in a thread, and wait for its answer.
 
-    Raises ``Unavailable`` if the function fails: a failure does not mean that the password is wrong.
+    Raises ``Unavailable`` if the function fails or is too slow, because this does not mean that the password is wrong.
 
     A function that is too slow is not stopped. Its late answer is dropped.
     """

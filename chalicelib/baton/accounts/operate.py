@@ -72,7 +72,7 @@ class Operate(Struct, frozen=True, kw_only=True):
         """Return the result, or ``{"error": {"status", "code", "detail"}}``. A change needs ``confirm``."""
         try:
             request = msgspec.convert(event, OperatorRequest)
-        except ValueError as wrong:  # also for half of a surrogate pair
+        except ValueError as wrong:  # this is also raised for half of a surrogate pair
             return _error(400, "malformed", f"{wrong}. Known members: {', '.join(OperatorRequest.__struct_fields__)}.")
         try:
             return self._answer(request)
@@ -126,14 +126,14 @@ class Operate(Struct, frozen=True, kw_only=True):
         return account, user, state
 
     def _check_confirmation(self, user: User, typed: str) -> None:
-        if not user.email_index:  # of a person who came from an identity provider
+        if not user.email_index:  # the person came from an identity provider
             if typed != user.account:
                 raise ConfirmationWrong
             return
         ring = self.key_ring.current(now=self.clock())
         try:
             confirmed = ring.email_index(canonical_email(typed)) == user.email_index
-        except errors.InvalidRequest:  # it is no address at all
+        except errors.InvalidRequest:  # `typed` is not an address
             confirmed = False
         if not confirmed:
             raise ConfirmationWrong
@@ -214,7 +214,7 @@ class Operate(Struct, frozen=True, kw_only=True):
 
 
 class ConfirmationWrong(Exception):
-    """``confirm`` must be the e-mail address of the account or, if the account has no address, its id."""
+    """``confirm`` is not the e-mail address of the account or, for an account without an address, its id."""
 
 
 def _bound(lineage: Lineage) -> str:

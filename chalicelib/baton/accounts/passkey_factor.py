@@ -1,4 +1,4 @@
-"""A passkey as the second step of a login: prove a passkey of the account, or enrol the first factor of the account."""
+"""A passkey as the second step of a login: prove a passkey of the account, or enrol its first second factor."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -139,8 +139,8 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
 
         made: tuple[str, ...] | None = None
         recovery = user.factors.recovery
-        # A registration has no signature, and the ids of passkeys are public. The mark of the codes that were made with
-        # the passkey proves that this login added it.
+        # A registration has no signature, and the ids of passkeys are public. So the passkey alone does not prove that
+        # this login added it. The proof is the mark of the recovery codes that were made with the passkey.
         if is_added(challenge, registration, user) and recovery is not None and recovery.mark == mark:
             made = same_codes(ring, user.account, challenge.id, recovery) or ()
         return Enrolling("passkey", PASSWORD_AND_PASSKEY, made, complete)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AddressTaken(Struct, frozen=True):
-    """The e-mail address belongs to ``account``, or is free while this account id is in use. Nothing was written."""
+    """The e-mail address belongs to ``account``. Or the address is free, but this id is in use. Nothing was written."""
 
     account: AccountId
 
@@ -27,7 +27,10 @@ class AddressProof(Protocol):
     """Check the code of a registration, which the person read in the mailbox of the address."""
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
-        """Return the language for mails; empty: not given. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
+        """Return the language for mails, or an empty text if the person chose none.
+
+        Raises ``InvalidCode``, or ``NotFound`` if mail is off.
+        """
 
 
 class LoginCodes(Protocol):
@@ -47,10 +50,10 @@ class ForgetLater(Protocol):
     """Queue the order for the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
-        """Queue the order before the deletion, so that no deletion is without an order.
+        """Queue the order. Call this before the deletion, because a deletion must not be without an order.
 
-        An order for an account that is not deleted is dropped. Raises ``Unavailable``: then the account must not be
-        deleted.
+        An order for an account that is not deleted is dropped. Raises ``Unavailable`` if the order could not be queued.
+        The caller must then not delete the account.
         """
 
 
@@ -58,7 +61,7 @@ class AtProviders(Protocol):
     """The revocation of tokens at identity providers, after the deletion of an account."""
 
     def __call__(self, user: User) -> Callable[[], None]:
-        """Read the tokens before the deletion. Return a function that revokes them afterwards. Neither raises."""
+        """Read the tokens before the deletion. Return a function that revokes them later. Neither function raises."""
 
 
 class EmailStatus(Protocol):
@@ -80,8 +83,8 @@ class Users(Passwords, Protocol):
         If one of the three already exists, nothing is written, and the result is ``AddressTaken``. An expired index
         entry does not count. A repetition is safe: it returns ``Done``.
 
-        ``AddressTaken`` has the account of the address. If the address is free, the account id is in use, and
-        ``AddressTaken`` has this id.
+        ``AddressTaken`` has the account of the address. If the address is free, ``AddressTaken`` has the account id of
+        ``user``, which is in use.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:

@@ -122,7 +122,10 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail index entry kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count every registration of a source, also a refused one: the answer reveals whether an address is in use."""
+        """Count every registration of a source, also if it is refused.
+
+        Each answer reveals whether an address is in use.
+        """
         if not self.limits:
             return
         slot = self.ephemeral.count(
@@ -138,7 +141,10 @@ class Register(Struct, frozen=True, kw_only=True):
             )
 
     def _check_breach(self, secret: bytes, login_request: LoginRequest, *, ring: Ring, now: int) -> None:
-        """Refuse a breached password, except in a retry whose account exists: the check may have been unavailable."""
+        """Refuse a breached password, except in a retry whose first request made the account.
+
+        The check may have been unavailable during the first request.
+        """
         try:
             self.new_password.check_breach(secret)
         except Breached:

@@ -42,7 +42,7 @@ class RequireSecondFactor(Struct, frozen=True, kw_only=True):
 
 
 class RemoveFactors(Struct, frozen=True, kw_only=True):
-    """Remove every second factor of an account whose person has lost them. Only the operator can do this."""
+    """Remove every second factor of an account, for a person who has lost them. Only the operator can do this."""
 
     clock: Clock
     key_ring: KeyRing
@@ -54,8 +54,9 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
     def __call__(self, email: str) -> AccountId:
         """Remove authenticator app, passkeys, recovery codes and remembered devices. No login ends.
 
-        An operator or a role may still require a second factor: then the next login requires the person to enrol a
-        factor. Raises ``NotFound`` if no account has the address, if it is not active, or if it has no second factor.
+        If the client, a role or an operator requires a second factor, the person must enrol a factor at the next login.
+
+        Raises ``NotFound`` if no account has the address, or if the account is not active or has no second factor.
         """
         now = self.clock()
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=now)

@@ -51,7 +51,7 @@ class Entry(Body):
     """``POST /register`` and ``POST /login``.
 
     ``password``: its minimum length is in characters, its maximum length is in bytes.
-    ``remember``: the browser stays logged in after it is closed. Only for clients whose tokens are in cookies.
+    ``remember``: the browser stays logged in after it is closed. Only a client that delivers cookies may send this.
     """
 
     email: Text

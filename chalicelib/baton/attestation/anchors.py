@@ -1,8 +1,8 @@
-"""The pinned root certificates. Only tests and the development server use others: a house test checks this. No I/O.
+"""The pinned root certificates. Only tests and the development server use others: a test checks this. No I/O.
 
 Apple: https://www.apple.com/certificateauthority/Apple_App_Attestation_Root_CA.pem, valid until 2045. Google:
-https://android.googleapis.com/attestation/root. A root of Google is compared by its key only: Google issued several
-certificates for this key, and phones have old certificates.
+https://android.googleapis.com/attestation/root. A root of Google is compared only by its key, because Google issued
+several certificates for one key, and phones have old certificates.
 """
 
 from functools import cache

@@ -28,7 +28,7 @@ class IssueChallenge(Struct, frozen=True, kw_only=True):
     clients: Clients
 
     def __call__(self, client_id: str) -> ChallengeAnswer:
-        """Return a challenge for a client. Raises ``UnknownClient``, or ``UnauthorizedClient`` if it is retired."""
+        """Return a challenge for a client. Raises ``UnknownClient``, or ``UnauthorizedClient`` for a retired client."""
         client = self.clients.get(client_id)
         if client is None:
             raise UnknownClient
@@ -51,8 +51,9 @@ class AttestLogin(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, evidence: Evidence | None) -> AttestedAnswer:
         """Judge the evidence, and store it for the device key and for the login.
 
-        Raises the errors of `JudgeEvidence` under ``required``, also if the rule of the client is ``report``. Raises
-        ``NotFound`` if the rule is ``off``. A login that is not bound to a key of its device cannot be attested.
+        For bad or missing evidence, raises the errors that `JudgeEvidence` raises under the rule ``required``. It also
+        does this if the rule of the client is ``report``. Raises ``NotFound`` if the rule is ``off``. A login that is
+        not bound to a key of its device cannot be attested: it gets ``AttestationRequired``.
         """
         now = self.clock()
         client = self.clients.get(caller.client_id)

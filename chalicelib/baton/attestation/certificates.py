@@ -30,7 +30,7 @@ def read_certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:
 
 
 def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    """Refuse unless ``certificate`` names ``issuer`` as its issuer, and the key of ``issuer`` signed it."""
+    """Check that ``certificate`` names ``issuer`` as its issuer, and that the key of ``issuer`` signed it."""
     with refusing("chain", "a certificate is not issued by the one above it", *UNREADABLE):
         certificate.verify_directly_issued_by(issuer)
 
@@ -69,7 +69,7 @@ def serial_of(certificate: x509.Certificate) -> str:
 def extension_of(certificate: x509.Certificate, oid: str) -> bytes | None:
     """Return the value (DER) of the extension ``oid``. ``None``: the certificate does not have it.
 
-    Only for extensions for which ``cryptography`` has no class.
+    Use this only for extensions for which ``cryptography`` has no class.
     """
     for one in certificate.extensions:
         if one.oid.dotted_string == oid:

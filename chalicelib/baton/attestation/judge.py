@@ -1,8 +1,8 @@
 """Judge the evidence of a login, and remember it for the device key.
 
-The evidence of a login is judged before the rate limit and the password. So under ``required``, a list of stolen
-passwords is of no use without genuine phones. The evidence is stored only after the password was right, so a stranger
-causes no write.
+The evidence of a login is judged before the rate limit and the password. So if a client requires evidence, a list of
+stolen passwords is of no use without genuine phones. The evidence of a login is stored only after the check of the
+first factor, so the login of a stranger stores no evidence.
 
 The verifiers and the certificates are imported at the first evidence.
 """
@@ -75,8 +75,8 @@ class JudgeEvidence(Struct, kw_only=True):
     def __call__(self, client: Client, binding: Binding, evidence: Evidence | None, *, now: int) -> Judged:
         """Return the verdict on the evidence of a login.
 
-        Under ``report`` no evidence is refused. Under ``required``, raises ``AttestationRequired``,
-        ``AttestationChallengeInvalid``, ``AttestationFailed`` and ``AttestationFailedOnce``.
+        Under ``off`` and ``report``, bad or missing evidence is not refused. Under ``required``, it raises
+        ``AttestationRequired``, ``AttestationChallengeInvalid``, ``AttestationFailed`` or ``AttestationFailedOnce``.
         """
         rule = client.attestation.rule
         if rule == "off":
@@ -138,7 +138,7 @@ class JudgeEvidence(Struct, kw_only=True):
         """Store the accepted evidence, or the counter of the assertion. Return the attestation for the login.
 
         Call this only after the credentials of the request were checked. If the store refuses the counter, the result
-        is ``NONE``. Exception: if ``judged.required`` is true, this raises ``AttestationFailedOnce``.
+        is ``NONE`` or, if ``judged.required`` is true, the error ``AttestationFailedOnce``.
         """
         if not isinstance(binding, KeyBinding):
             return Attestation.NONE

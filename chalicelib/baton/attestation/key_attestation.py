@@ -1,4 +1,4 @@
-"""Android Key Attestation: verify that the key of a device is in its hardware, and of a genuine app. No I/O.
+"""Android Key Attestation: verify that a genuine app made the device key in the hardware of the device. No I/O.
 
 Source: Android, "Verify hardware-backed key pairs with key attestation", and the verifier of android/keyattestation.
 """

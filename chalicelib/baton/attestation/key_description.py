@@ -91,7 +91,7 @@ class KeyDescription(Struct, frozen=True):
 
 
 def read_key_description(extension: bytes) -> KeyDescription:
-    """Read the extension (DER). Raises ``EvidenceRefused`` only if it cannot be read, or gives a tag twice."""
+    """Read the extension (DER). Raises ``EvidenceRefused`` only if the extension is unreadable, or has a tag twice."""
     with refusing("chain", "the key description cannot be read"):
         read = asn1.decode_der(_KeyDescription, extension)
         software, hardware = _tagged(read.software), _tagged(read.hardware)

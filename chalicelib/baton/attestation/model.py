@@ -11,7 +11,7 @@ from chalicelib.baton.policy import DAY_S
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES, TicketPurpose
 
 RENEWED_AFTER_S: Final = 90 * DAY_S
-"""How long evidence of App Attest is valid, in seconds. Then the app must make an assertion."""
+"""How long evidence of App Attest is valid, in seconds. After this time, the app must make an assertion."""
 KEPT_S: Final = 400 * DAY_S
 """How long evidence is stored after the last login of its device key, in seconds."""
 MOVED_AFTER_S: Final = 30 * DAY_S
@@ -38,8 +38,8 @@ SWITCHES_PURPOSE: Final = TICKET_PURPOSES["switches"]
 class Challenge(Ticket, frozen=True):
     """The value that evidence must contain. ``client`` is the code of the client.
 
-    A challenge may be used more than once. Evidence is valid only for the device key that it names, so a thief who
-    sends it again gains nothing without this key.
+    A challenge may be used more than once. Evidence names a device key, and is valid only for this key. So a thief who
+    sends stolen evidence gains nothing without the key.
     """
 
     purpose: ClassVar[TicketPurpose] = CHALLENGE_PURPOSE
@@ -59,7 +59,7 @@ class Switches(Ticket, frozen=True):
 
 
 class Evidence(Struct, frozen=True):
-    """Evidence as it was sent, decoded. ``kind`` is its format. The members of other formats are empty.
+    """The decoded evidence of a request. ``kind`` is its format. The members of other formats are empty.
 
     ``unavailable`` is the reason why the app has no evidence.
     """
@@ -75,7 +75,7 @@ class Evidence(Struct, frozen=True):
 class AttestedKey(Struct, frozen=True):
     """The stored evidence of a device key.
 
-    ``at`` is when the app last sent evidence. Only evidence of an iOS app has these members:
+    ``at`` is the time at which the app last sent evidence. Only evidence of an iOS app has these members:
 
     - ``apple_key``: the id of the App Attest key.
     - ``point``: the public key of the App Attest key.
@@ -94,7 +94,7 @@ class AttestedKey(Struct, frozen=True):
 
 
 class RevokedList(Struct, frozen=True):
-    """The digests of revoked serials (`rules.revoked_digest`), and when the list was fetched."""
+    """The digests of revoked serials (`rules.revoked_digest`). ``at`` is the time at which the list was fetched."""
 
     at: int
     digests: frozenset[bytes]
@@ -106,7 +106,7 @@ def is_of_apple(attestation: Attestation) -> bool:
 
 
 def unfit(known: AttestedKey, client: Client, *, now: int) -> str:
-    """Return why remembered evidence does not suffice for a client, or an empty text if it suffices.
+    """Return why stored evidence does not suffice for a client, or an empty text if it suffices.
 
     The checks are:
 

@@ -1,4 +1,4 @@
-"""The ports of attestation: remembered evidence, the revoked certificates and the operator's switches."""
+"""The ports of attestation: stored evidence, the revoked certificates and the operator's switches."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol

@@ -24,7 +24,7 @@ class AttestationFailed(Refusal):
 
 
 class AttestationFailedOnce(Refusal):
-    """The evidence is refused (``reason`` is ``key`` or ``counter``), but evidence of a new key can be accepted.
+    """The evidence is refused with ``reason`` ``key`` or ``counter``. Evidence of a new key can be accepted.
 
     On Android, the app must log in with the new key.
     """

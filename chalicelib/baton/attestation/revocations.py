@@ -42,7 +42,11 @@ class FetchRevocations(Struct, frozen=True, kw_only=True):
     clients: Clients
 
     def __call__(self) -> None:
-        """Replace the list. Without an answer, record ``revocation_list_stale`` once the old list is a week old."""
+        """Replace the list.
+
+        If the answer is not a list, keep the old list. If the old list is missing or older than a week, also record
+        ``revocation_list_stale``.
+        """
         now = self.clock()
         if not any(client.attestation.rule != "off" and client.apps.packages for client in self.clients):
             self.log.record("revocation_list_checked", reason="no client judges evidence of Android")

@@ -107,7 +107,7 @@ def evidence_of(shape: EvidenceShape | None, at: str = "/attestation") -> Eviden
 
 
 def _decoded(encoded: str, at: str, bytes_max: int) -> bytes:
-    """Decode base64 strictly: standard alphabet, padded, with no other form of the same bytes."""
+    """Decode base64 strictly. Only the canonical form, with the standard alphabet and padding, is accepted."""
     try:
         value = base64.b64decode(encoded, validate=True)
     except ValueError:

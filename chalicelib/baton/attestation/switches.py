@@ -1,4 +1,4 @@
-"""The operator's switch: judge a client as ``report`` for some hours, though its rule is ``required``.
+"""The operator's switch: for some hours, apply the rule ``report`` to a client whose rule is ``required``.
 
 The switch is for an outage of Apple or Google. Only an operator sets it, because a stranger can cause any number of
 failures.
@@ -65,7 +65,7 @@ class LowerToReport(Struct, frozen=True, kw_only=True):
     store: Attestations
 
     def __call__(self, client: Client, *, hours: int, now: int) -> int:
-        """Lower ``required`` to ``report`` for some hours. 0 hours end this now. Return the end, as a Unix time.
+        """Lower ``required`` to ``report`` for some hours. 0 hours end the switch now. Return its end (Unix time).
 
         Raises ``ValueError`` for a client without ``required``, and for too many hours.
         """

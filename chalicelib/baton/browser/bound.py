@@ -5,11 +5,11 @@ without the next proof. Other browsers ignore the offer. The tickets here are ne
 
 | refresh | answer |
 |---|---|
-| the login ended, or is unknown | 200 ``"continue": false``, its cookies are deleted, but not those of a later login |
+| the login ended, or is unknown | 200 ``"continue": false``, cookies deleted, cookies of another login kept |
 | the login is not bound | 200 ``"continue": false``, cookies kept |
-| no proof, or a proof by the key of an old challenge | 403 with a new challenge: a retry, never theft |
-| a proof by the key, of a fresh challenge | 200, a new cookie, the next challenge |
-| any other proof | 400: a thief must not end the login of the owner |
+| no proof, or the key signed an old challenge | 403 with a new challenge. This is a retry, and no sign of theft |
+| the key signed a fresh challenge | 200, a new cookie, the next challenge |
+| any other proof | 400. The login does not end, because otherwise a thief could end the login of the owner |
 """
 
 import re
@@ -191,7 +191,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return _answer(200, instructions, cookies=(self._cookie(ticket.account, ticket.lineage, now=now),))
 
     def refresh(self, message: Message) -> Answer:
-        """Answer a browser whose cookie `BOUND` has expired. One read, no write. Raises ``ProofInvalid``."""
+        """Answer a browser whose cookie `BOUND` has expired, with one read and no write. Raises ``ProofInvalid``."""
         now, session = self.clock(), bare(_one(message, _SESSION))
         if not _SESSION_ID.fullmatch(session):
             hint = "`Sec-Secure-Session-Id` is not a `session_identifier` of Baton."

@@ -1,7 +1,7 @@
 """Baton's cookies: their names and attributes, and how they are read (RFC 6265). No I/O.
 
-The prefix ``__Host-`` makes a browser refuse the cookie unless it is ``Secure``, has ``Path=/`` and no ``Domain``: no
-sibling host can set it.
+A browser accepts a cookie with the prefix ``__Host-`` only if the cookie is ``Secure``, has ``Path=/`` and has no
+``Domain``. So another host of the same site cannot set this cookie.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from chalicelib.baton.routing import Cookie, Message
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 
 SESSION: Final = "__Host-baton"
-"""The session id: a token for calls. The browser keeps it until it closes."""
+"""The session id: a token for calls. The cookie is deleted when the browser is closed."""
 REMEMBER: Final = "__Host-baton-remember"
-"""The remember token: a token that renews. Only a login with ``"remember": true`` has it."""
+"""The remember token, which renews the session. Only a login with ``"remember": true`` has this token."""
 LOGIN: Final = "__Host-baton-login"
 """The ``auth_session`` between the password and the second factor."""
 BOUND: Final = "__Host-baton-bound"
@@ -43,7 +43,8 @@ def login_cookie(auth_session: str) -> Cookie:
 def bound_cookie(ticket: str) -> Cookie:
     """Return the cookie with the proof of the browser's key.
 
-    Baton accepts the proof for one minute longer than the browser keeps it, for requests that are already on their way.
+    Baton accepts the proof for one minute longer than the browser keeps the cookie, because some requests are already
+    on their way.
     """
     return Cookie(BOUND, ticket, max_age=BOUND_COOKIE_S, same_site="Lax")
 

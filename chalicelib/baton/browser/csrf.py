@@ -21,7 +21,7 @@ _FIELDS_MAX: Final = 32
 
 
 def sent_token(message: Message) -> str:
-    """Return the CSRF token of a request: the header field, or the field of a form. It is empty if there is none."""
+    """Return the CSRF token of a request: the header field, or the form field. It is empty if none or two are sent."""
     given = message.fields.get("baton-csrf")
     if given is not None:
         return given[0] if len(given) == 1 else ""

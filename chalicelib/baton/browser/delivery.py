@@ -62,14 +62,14 @@ class Offer(Protocol):
     """Make the offer to bind the cookies of a new login to the key of the browser."""
 
     def __call__(self, account: AccountId, lineage: LineageId, client: Client) -> Mapping[str, str]:
-        """Return the header field of the offer, or none."""
+        """Return the header field of the offer, or an empty mapping."""
 
 
 class Check(Protocol):
     """Require a recent proof of the key to which a login is bound."""
 
     def __call__(self, message: Message, account: AccountId, lineage: Lineage, *, now: int) -> None:
-        """Raise ``DeviceProofRequired`` if the login is bound, and the cookies of the request have no such proof."""
+        """Raise ``DeviceProofRequired`` if the login is bound, and the cookies of the request have no recent proof."""
 
 
 class Deliver(Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, answer: Answer, *, proved: bool = True) -> Answer:
         """Put the tokens of a cookie client into cookies. Any other answer is returned as it is.
 
-        ``proved``: the person has just proved a factor, so the browser is offered to bind the cookies.
+        ``proved``: the person has just proved a factor, so the answer offers to bind the cookies to a browser key.
 
         Every answer with tokens passes here, so the tokens of a cookie client are in no body.
         """

@@ -23,7 +23,10 @@ def login_url(login: str, message: Message) -> str:
 
 
 def navigates(message: Message) -> bool:
-    """Check whether the browser shows the answer as a page. True for an old browser without ``Sec-Fetch-Mode``."""
+    """Check whether the browser shows the answer as a page.
+
+    The result is also true for an old browser without ``Sec-Fetch-Mode``.
+    """
     return list(message.fields.get("sec-fetch-mode", ("navigate",))) == ["navigate"]
 
 

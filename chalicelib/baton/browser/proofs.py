@@ -1,7 +1,7 @@
 """The proof of a browser's key (W3C Device Bound Session Credentials): a JWT in a header field. No I/O.
 
-The header of the JWT has exactly the members that a browser sends: ``typ``, ``alg``, and ``jwk`` where a key is
-registered. So no other algorithm and no other key can be chosen by a forged header.
+The header of the JWT has exactly the members that a browser sends: ``typ``, ``alg`` and, if the JWT registers a key,
+``jwk``. So a forged header cannot choose another algorithm or another key.
 """
 
 import re

@@ -6,8 +6,8 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 class CrossSite(Refusal):
     """A page of another site sent the request, or nothing shows which page sent the request.
 
-    The header ``Baton-CSRF`` counts only for a request of a logged-in browser without ``Origin`` and
-    ``Sec-Fetch-Site``, and never for a registration or login.
+    The header ``Baton-CSRF`` counts only if a logged-in browser sends neither ``Origin`` nor ``Sec-Fetch-Site``. It
+    never counts for a registration or a login.
     """
 
     status = 403

@@ -1,11 +1,12 @@
 """The rules of a session id: how long it lives, and how use changes its lineage. No I/O.
 
-An id is a token that Baton made. Its issue time decides: the *floor* of the lineage (``in_use_since``) is the issue
-time of the last id that was presented when a use was stored. An id that is more than a minute older than the floor is
-superseded. A newer id whose answer was lost was never presented, so it supersedes nothing.
+A session id is a token that Baton made. The *floor* of a lineage (``in_use_since``) is the latest of three times: the
+login, the last renewal, and the newest issue time of a session id whose use is stored. A session id that was issued
+more than a minute before the floor is superseded. If the answer with a new session id is lost, the browser never sends
+this id, so the id supersedes no other id.
 
-A change of the password and an unlink replace the cookies of the login that makes the change. They raise its
-generation, and each cookie of an earlier generation is superseded at that moment.
+A change of the password and an unlink of an identity also replace the cookies of the login that makes the change. They
+raise the generation of this login. All cookies of earlier generations are then superseded.
 """
 
 from enum import Enum
@@ -40,7 +41,7 @@ def judge_session(lineage: Lineage, token: Token, *, now: int, mechanism: Mechan
 
 
 def is_superseded(lineage: Lineage, token: Token) -> bool:
-    """Check whether a newer cookie replaced this session id or remember token. The floor holds for session ids only."""
+    """Check whether a newer cookie replaced this session id or remember token. The floor applies to session ids."""
     if token.generation != lineage.generation:
         return True
     return token.kind is Kind.ACCESS and token.issued_at < floor_of(lineage) - FLOOR_GRACE_S

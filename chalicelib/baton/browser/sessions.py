@@ -155,7 +155,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         """Return the cookie of a new session id and, if ``remember`` is true, of a new remember token.
 
         Set ``remember`` only if the remember token renewed the session, or if this request replaces that token.
-        Otherwise the cookie could overwrite a newer one that a parallel password change sets.
+        Otherwise the cookie could overwrite a newer cookie that a parallel password change sets.
         """
         proved, now = call.proved, call.now
         made = session_cookie(self._session_id(lineage, proved, now=now))
@@ -171,8 +171,8 @@ class WebSessions(Struct, frozen=True, kw_only=True):
             client=proved.client.code,
             binding=NoBinding(),
         )
-        # The server enforces the idle limit. A cookie with this limit would be lost by a page that is in use all the
-        # time, because its answers do not set the cookie again.
+        # The server enforces the idle limit, so the cookie has the absolute limit. With the idle limit, a browser that
+        # is in use all the time would lose the cookie, because most answers do not set it again.
         return made, remember_cookie(mint_opaque(token, proved.ring), max_age=max(0, lineage.expires_at - now))
 
     def show(self, message: Message) -> tuple[WebLogin | None, bool, tuple[Cookie, ...]]:
@@ -208,7 +208,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return self.bound.offer(account_state.account, lineage, client, credentials_version=version)
 
     def csrf_token(self, call: CookieCall) -> str:
-        """Make a CSRF token of this session, or an empty text if the ring does not have its root secret."""
+        """Return a new CSRF token of this session, or an empty text if the ring does not have its root secret."""
         token = call.proved.token
         return csrf_token(token.account, token.lineage, call.proved.ring, self.entropy)
 
@@ -216,7 +216,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         """Check the site and read the cookies. ``None``: no cookie is genuine."""
         cookies, now = read_cookies(message), self.clock()
         changes = message.method not in SAFE_METHODS
-        # First check the origins of all clients, before the key ring is read. Then check those of this client.
+        # First check the origins of all clients, before the key ring is read. Then check the origins of this client.
         self.site.check(message, self.clients.cookie_origins, changes=changes, has_token=lambda: True)
         session = self._genuine(cookies.get(SESSION), Kind.ACCESS, now=now)
         remember = self._genuine(cookies.get(REMEMBER), Kind.REFRESH, now=now)
@@ -237,7 +237,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return CookieCall(message, proved, None, now, remember.token.generation)
 
     def _genuine(self, text: str | None, kind: Kind, *, now: int) -> VerifiedToken | None:
-        """Verify a cookie. ``None``: it is missing, of another deployment, or another server of this host set it."""
+        """Verify a cookie. ``None``: the cookie is missing, or this deployment did not issue its token."""
         if text is None:
             return None
         return genuine_cookie(self.proof, text, kind, now=now)
@@ -270,9 +270,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return SessionSuperseded("older than the floor")
 
     def _is_first_today(self, lineage: LineageId) -> bool:
-        """Check that the event is not recorded yet today: a crashed browser may send its old cookie for weeks.
+        """Check whether this is the first such event of the login today: a browser may send an old cookie for weeks.
 
-        A consumed ticket for each login and day stores this. If the database does not answer, the event is recorded.
+        A consumed ticket for each login and day stores that the event was recorded. If the database does not answer,
+        the result is true.
         """
         now = self.clock()
         day = now // DAY_S

@@ -2,10 +2,12 @@
 
 | ``Sec-Fetch-Site`` | safe method | other method, and every registration or login of a cookie client |
 |---|---|---|
-| ``same-origin`` | pass | pass, if ``Origin``, when sent, is one of the client |
+| ``same-origin`` | pass | pass without ``Origin``, or with an ``Origin`` of the client |
 | ``none`` | pass | refuse |
 | any other, or sent twice | a navigation to a document, or an ``Origin`` of the client | an ``Origin`` of the client |
 | missing | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
+
+An ``Origin`` of the API's own pages counts as an ``Origin`` of the client.
 
 ``SameSite`` is not enough: a page on another port of the host sends even ``SameSite=Strict`` cookies.
 """

@@ -68,7 +68,7 @@ _MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are also metrics, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
-"""Events whose latency is a metric. DynamoDB's latency is its own metric ``SuccessfulRequestLatency``."""
+"""Events whose latency is a metric. For its own latency, DynamoDB has the metric ``SuccessfulRequestLatency``."""
 
 _NAMESPACE: Final = "Baton"
 _UNKNOWN: Final = Event("info")
@@ -101,7 +101,7 @@ class Log:
         self._standing: dict[str, str | int] = {}
 
     def start_request(self, *, request_id: str) -> None:
-        """Begin a request: all following lines have this id, and no longer the lineage of the previous request."""
+        """Begin a request: all following lines have this id. The lineage of the previous request is dropped."""
         self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None

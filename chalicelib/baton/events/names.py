@@ -45,7 +45,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "provider_keys_unreadable": Event("warning"),
     # A login with Apple continues without a refresh token. A caller can cause this event with an invented code.
     "apple_code_not_traded": Event("info"),
-    "apple_token_not_revoked": Event("info"),  # the hourly job repeats it
+    "apple_token_not_revoked": Event("info"),  # the hourly job repeats the revocation
     "apple_revocation_given_up": Event("warning"),
     "apple_revocations_stuck": Event("warning"),
     "apple_revocations_checked": Event("info"),
@@ -57,7 +57,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "attestation_refused": Event("info"),
     "attestation_reported": Event("info"),
     "attestation_missing": Event("info"),
-    # Two devices with one App Attest key, or a request that was recorded and sent again.
+    # Two devices have one App Attest key, or a recorded request was sent again.
     "attestation_counter_regressed": Event("warning"),
     # Recorded for each login of a client while an operator has lowered "required" to "report".
     "attestation_lowered": Event("warning"),
@@ -76,10 +76,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
     "cross_site_refused": Event("info"),
-    # Once a day for each login, by a browser that sends an old cookie.
+    # Recorded once a day for each login: a browser sends an old cookie.
     "session_superseded": Event("warning", audited=True),
     "browser_bound": Event("info"),
-    # A proof by another key than that of the browser, or with another header. A stranger can cause it.
+    # A proof is malformed, or another key than the browser's key signed the proof. A stranger can cause this event.
     "proof_wrong_key": Event("warning"),
     # A browser reports that it did not renew its proof. The report changes no decision.
     "proof_skipped_quota_exceeded": Event("info"),
@@ -88,11 +88,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     "proof_skipped_other": Event("info"),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
-    # Recorded once a day, for several wrong codes: a person who can send codes has the password.
+    # Recorded once a day, after several wrong codes. It is audited, because only a person with the password can send
+    # codes.
     "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
     "factor_added": Event("info", audited=True, notice="factor_added"),
     "factor_removed": Event("info", audited=True, notice="factor_removed"),
-    # The signature counter of a passkey did not grow, or its synchronisation changed: perhaps a copy. No refusal.
+    # The signature counter of a passkey did not grow, so the passkey may be a copy. Or its synchronisation changed. In
+    # both cases, Baton does not refuse the passkey.
     "passkey_counter": Event("warning", audited=True),
     "passkey_backup_changed": Event("info", audited=True),
     "recovery_code_used": Event("warning", audited=True, notice="recovery_code_used"),

@@ -23,7 +23,7 @@ class Told(Struct, frozen=True):
     """The values that the notice of an event needs in addition to the event. They are not logged and not in the audit.
 
     ``device``: the name of the device.
-    ``address``, ``language``: if given, they replace those of the account.
+    ``address``, ``language``: if given, they replace the values of the account.
     ``text``: the name of a mail text. If given, it replaces the name in ``Event.notice``.
     ``undo_since`` (seconds): if given, the mail has a link that undoes changes since this time. ``address`` must then
     be the address before these changes, because a thief can change the account's address.
@@ -77,14 +77,14 @@ class Audit(Protocol):
         """
 
     def erase(self, account: AccountId) -> None:
-        """Delete every event of an account. A repetition is safe. The API never calls it."""
+        """Delete every event of an account. A repetition is safe. The API never calls this method."""
 
 
 class Log(Protocol):
     """Log lines and metrics for the operator. No method raises. Never pass a secret."""
 
     def start_request(self, *, request_id: str) -> None:
-        """Begin a request: all following lines have this id, and no longer the lineage of the previous request."""
+        """Begin a request: all following lines have this id. The lineage of the previous request is dropped."""
 
     def end_request(self) -> None:
         """End a request or a job: send the metrics that are not sent yet."""

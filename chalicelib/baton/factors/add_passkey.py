@@ -23,14 +23,14 @@ class Enrollable(Struct, frozen=True, kw_only=True):
     mail: bool
 
     def __call__(self, client: Client, *, verified: bool) -> tuple[str, ...]:
-        """Return the kinds. ``verified``: a code from the mailbox proved the address."""
+        """Return the kinds. ``verified``: the address of the account is proved, or the account has no address."""
         return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
 
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
         """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
         Otherwise a stranger could register another person's address and add a passkey. An account with a passkey cannot
-        be claimed. If that person reset the password, the passkey would remain.
+        be claimed. If the other person reset the password, the passkey of the stranger would remain.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)

@@ -8,7 +8,7 @@ A password is blocked if the whole of it, with or without its separators, is one
 4. a unit and its repetitions, if the unit has fewer than 8 characters or is one of 1 to 3. The last repetition may be
 incomplete.
 
-Example: "qwertyuiop-asdfgh" is two runs. "correct horse" inside a longer password blocks nothing.
+Example: "qwertyuiop-asdfgh" is two runs. A longer password may contain "correct horse".
 """
 
 import re

@@ -93,7 +93,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     record: Record
     product: str
     verified_only: bool = False
-    """A factor can be added only if the address is proved: ``True`` where mail is on."""
+    """If true, a factor cannot be added while the account has an unproved address. True where mail is on."""
 
     def show(self, caller: Caller) -> FactorsShown:
         """Return the second factors of the account, and whether its logins need one."""
@@ -158,7 +158,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         user = self._user(caller)
         if user.factors.totp is None:
             raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
-        # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
+        # `last` ignores recovery codes, because they only replace another factor. This change keeps the codes, because
+        # an operator or a role may still require a second factor.
         change = RemoveTotp(user.factors.totp, last=not user.factors.passkeys)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
         told, details = told_of(caller, user, since=now), {"kind": "totp"}
@@ -185,7 +186,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def switch(self, caller: Caller, *, on: bool) -> NewRecoveryCodes:
         """Turn the second factor on or off for the logins of the account.
 
-        Turning it on makes recovery codes if none are left. A repetition with the same attempt returns them again.
+        Turning the second factor on makes recovery codes if none are left. A repetition with the same attempt returns
+        these codes again.
 
         Raises:
             FactorMissing: ``on``, but the account has neither an authenticator app nor a passkey.
@@ -236,9 +238,9 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of factors", by_caller=True)
 
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Return the caller's device, to be remembered, if the step-up proved a second factor.
+        """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        The change deletes all other remembered devices.
+        `remember` has more reasons for ``None``. The change of factors deletes all other remembered devices.
         """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr

@@ -1,8 +1,8 @@
 """Read the client data of a WebAuthn ceremony strictly (WebAuthn Level 3, section 5.8.1). No I/O.
 
-The library that verifies signatures reads this JSON as well, but less strictly. It accepts a member that is given
-twice, which two programs may read as different values. It also does not check ``crossOrigin``. So this reader comes
-first, and refuses both.
+The library that verifies signatures also reads this JSON, but less strictly. The library accepts a member that is given
+twice, which two programs may read as different values. It also does not check ``crossOrigin``. So this module reads the
+JSON first. It refuses a member that is given twice, and a ceremony inside a page of another origin.
 """
 
 import json
@@ -36,7 +36,7 @@ def read_client_data(value: bytes) -> ClientData:
         raise ValueError(f"longer than {CLIENT_DATA_BYTES_MAX} bytes")
     try:
         members = read_object(value)
-        # JSON can escape half of a surrogate pair. That is no text: neither an answer nor a log line can contain it.
+        # JSON can escape half of a surrogate pair. An answer or a log line cannot contain such a half.
         json.dumps(members, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise ValueError("not UTF-8") from None

@@ -1,17 +1,17 @@
 """Find passwords made from the person's address or the name of the service: an attacker has both. No I/O.
 
 The *words* are the address, its local part, its domain, the labels of the domain, and the name of the service. The
-parts of the local part and of the labels, between characters that are no letters, are words too. A password is refused
-if the whole of it is
+local part and the labels are also split at characters that are not letters, and each piece is a word too. A password is
+refused if the whole of it is
 
 1. one word,
 2. a repetition of one word,
 3. two words in a row, or
 4. within two edits (insert, remove or replace a character) of one word of at least 8 characters.
 
-The whole password is compared, and also the password without the characters at one or both ends that are not letters
-("!!ada2026"). Both are compared without separators, and with look-alikes folded (``0`` for ``o``). A word inside a
-longer password refuses nothing: for ``rose@example.com``, "prose about volcanic umbrellas" is a good password.
+The password is also compared without the non-letters at its beginning, its end, and both ends: "!!ada2026" is also
+compared as "ada". Separators are ignored, and look-alike characters are equal (``0`` and ``o``). A longer password may
+contain a word: for ``rose@example.com``, "prose about volcanic umbrellas" is accepted.
 """
 
 import re
@@ -24,7 +24,7 @@ SERVICE_WORD = "baton"
 _WORD_CHARACTERS_MIN = 3
 """The shortest word that is compared.
 
-With a shorter word ("li"), the other characters of a password make it hard to guess.
+If a password contains a shorter word ("li"), its other characters make the password hard to guess.
 """
 
 _EDITED_CHARACTERS_MIN = 8
@@ -53,7 +53,7 @@ def is_made_of(password: str, words: frozenset[str]) -> bool:
 
 
 def _wholes(text: str) -> Iterator[str]:
-    """Yield the text, and the text without the characters that are not letters at its beginning, its end, and both."""
+    """Yield the text, and the text without the non-letters at its beginning, at its end, and at both ends."""
     first = next((position for position, character in enumerate(text) if character.isalpha()), len(text))
     last = next((position for position in range(len(text), first, -1) if text[position - 1].isalpha()), first)
     for part in (text, text[first:], text[:last], text[first:last]):

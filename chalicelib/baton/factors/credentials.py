@@ -58,6 +58,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
         Raises:
             TooManyRequests: a rate limit is reached.
             InvalidCredentials: the password is wrong, or the account is unknown or disabled.
+            PasswordTooLarge, Malformed: see `normalise`.
             Unavailable: a store failed, the account is inconsistent, or its credentials have just changed.
 
         """
@@ -128,9 +129,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return verified
 
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
-        """Count the attempt in every rate limit.
+        """Count this check in every rate limit.
 
-        If one limit refuses the attempt, no limit counts it, and the password is not checked.
+        If any limit is reached, no limit counts this check, and the password is not checked.
         """
         if not self.limits:
             return
@@ -159,7 +160,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount the attempt after a server error, because the attempt did not fail by a wrong password.
+        """Uncount this check after a server error, because a wrong password did not cause the error.
 
         An error while uncounting is ignored.
         """
@@ -180,7 +181,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def _opened(user: User, ring: Ring) -> str | None:
-    """Decrypt the password hash of a user. ``None`` if there is none, or if it does not belong to this account."""
+    """Decrypt the password hash of a user. ``None``: there is no hash, or it does not belong to this account."""
     if user.password_hash is None:
         return None
     try:

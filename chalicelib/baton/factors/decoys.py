@@ -1,18 +1,21 @@
-"""The hash that an unknown address is compared with. No I/O.
+"""Decoys: the hashes against which Baton checks a password if no hash is stored for the address. No I/O.
 
 After an import, many accounts have hashes of other systems until their owners log in. The check of such a hash does not
-take the same time as that of Baton's hash. If every unknown address took the time of Baton's hash, the time would
+take the same time as the check of Baton's hash. If Baton used its own hash for every unknown address, the time would
 reveal which addresses have accounts. So the setting ``BATON_DECOYS`` gives unknown addresses the same mixture of
 hashes. Example: ``bcrypt12=41/60,fbscrypt=3/5`` means that 41 percent of the accounts have bcrypt of cost 12 now, and
 60 percent had it after the import.
 
-1. A point from 0 to 100 derives from the account id, which derives from the address. So an address has one point.
-2. The shares after the import divide the range: bcrypt12 begins at 0, fbscrypt at 60. The beginning of a range never
-moves while the setting has the kind. The length of a range is the present share of its kind.
+1. A point from 0 to 100 derives from the account id, which derives from the address. So an address always has the same
+point.
+2. Each kind of hash has a range of points. In the example, the range of bcrypt12 begins at 0, and the range of fbscrypt
+begins at 60. These numbers come from the shares after the import. The length of a range is the present share of its
+kind.
 3. An address whose point is in no range gets Baton's own hash.
 
-As a share falls, a point leaves its range once and never enters another. So to a client that measures the time
-repeatedly, an unknown address looks like a person who has logged in since the import.
+When a present share falls, its range becomes shorter, but begins at the same point. So an address can leave a range,
+but never enters another range. To a client that measures the time repeatedly, such an address looks like a person who
+has logged in since the import.
 """
 
 import math
@@ -102,7 +105,8 @@ def write_decoys(now: dict[str, float], before: Decoys) -> str:
 
     - The second number is the second number in ``before`` or the present share, whichever is larger.
     - A kind that no account has any more keeps its row, with 0 as the first number. So the other ranges do not move.
-    - If the second numbers exceed 100 in all, each becomes the present share. Kinds that no account has lose their row.
+    - If the second numbers exceed 100 in all, each becomes the present share. The row of a kind that no account has is
+      then removed.
     """
     shares = {name: part for name, share in sorted(now.items()) if (part := math.floor(share * 100) / 100)}
     firsts = {one.name: one.first for one in before.ranges}

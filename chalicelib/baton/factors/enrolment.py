@@ -128,7 +128,7 @@ def complete_enrolment(  # noqa: PLR0913 - the parts of a change
 def codes_again(ticket: Enrolment, user: User, ring: Ring) -> tuple[str, ...]:
     """Return the recovery codes that this enrolment made.
 
-    The tuple is empty if it made none, or if codes were used or replaced since.
+    The tuple is empty if the enrolment made no codes, or if a code was used or replaced since then.
     """
     recovery = user.factors.recovery
     if recovery is None or recovery.mark != ticket.mark:

@@ -42,7 +42,7 @@ class Totp(Struct, frozen=True):
 class RecoveryCodes(Struct, frozen=True):
     """The unused recovery codes of an account.
 
-    ``digests``: of the unused codes, 16 bytes each. ``used``: the digest of the latest used code.
+    ``digests``: the digests of the unused codes, 16 bytes each. ``used``: the digest of the latest used code.
     ``mark``: identifies the latest request that made the codes or used one (16 bytes).
     ``made_at``: in seconds. ``by_new_key``: a new device (`rules.is_new_key`) made the codes.
     """
@@ -143,7 +143,7 @@ class Remember(Struct, frozen=True):
     """Remember a device that has just proved a second factor.
 
     ``key``: the key id of the device. ``at``: the time of the proof, in seconds. ``forgotten``: the key ids of
-    remembered devices without a lineage in the account state. The same write deletes them from ``remembered``.
+    remembered devices without a lineage in the account state. The write that stores ``at`` deletes these key ids.
     """
 
     key: str
@@ -243,7 +243,7 @@ class AddPasskey(Struct, frozen=True):
     recovery: RecoveryCodes | None = None
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Check that there is room, and that the account does not have the passkey."""
+        """Check that the account does not have the passkey, and has fewer than ``PASSKEYS_MAX`` passkeys."""
         return len(factors.passkeys) < PASSKEYS_MAX and self.passkey.id not in factors.passkeys
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
@@ -313,7 +313,7 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def backup_changed(self) -> bool:
-        """Check whether the flag ``backup_eligible`` changed: by the standard, it never does."""
+        """Check whether the flag ``backup_eligible`` changed. By the WebAuthn standard, the flag never changes."""
         return self.backup_eligible is not self.passkey.backup_eligible
 
 

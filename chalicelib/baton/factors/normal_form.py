@@ -1,10 +1,10 @@
 """The normal form of passwords and texts, by Unicode 3.2.0: the same with every version of Python. No I/O.
 
-Each Python has its own Unicode version. A password that was normalised with one version could be refused with the next
-version. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change.
-Its function ``normalize`` does change: for characters that 3.2.0 does not have, it uses the newest tables. So this
-module normalises only runs of characters that 3.2.0 has, and keeps later characters as they are. Unicode never changes
-the normal form of assigned characters.
+Each version of Python has its own version of Unicode. If a password was normalised with one version, the check could
+fail with the next version. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). The
+categories in this object never change. The results of its function ``normalize`` do change: for characters that 3.2.0
+does not have, the function uses the newest tables. So this module normalises only runs of characters that 3.2.0 has,
+and keeps later characters as they are. Unicode never changes the normal form of assigned characters.
 
 Source: "Normalization Stability" in the Unicode Character Encoding Stability Policies.
 """

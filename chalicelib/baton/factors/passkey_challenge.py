@@ -1,8 +1,8 @@
 """The challenge of a WebAuthn ceremony, and the options that carry it to the platform. No I/O.
 
-A challenge is a ticket: it contains its purpose, so the server stores nothing until it is used. It is bound to
-one kind of ceremony, to the client, and to the device key or the login that fetched it. The challenge of a step-up has
-the digest of the operation, so the authenticator signs exactly that operation.
+A challenge is a ticket that contains its purpose, so the server stores nothing before the challenge is used. The
+challenge is bound to one kind of ceremony, to the client, and to the device key or the login that fetched it. The
+challenge of a step-up has the digest of the operation, so the authenticator signs exactly that operation.
 """
 
 import hashlib

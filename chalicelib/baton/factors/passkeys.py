@@ -111,6 +111,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
 
         - The person logged in with a password or at a provider, at most ``UPGRADE_S`` ago.
         - If the client or the account requires a second factor, the login proved one.
+
+        Also raises the errors of `options`.
         """
         user = self._user(caller)
         asked = caller.demands_second_factor or user.factors.on
@@ -122,7 +124,9 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def add(self, caller: Caller, credential: Mapping[str, Any], name: str) -> NewPasskey:
         """Add the passkey that the platform registered. A repetition gets the same answer.
 
-        Raises ``InvalidPasskey``, ``ChallengeInvalid``, ``PasskeyExists``, ``TooManyPasskeys``.
+        Raises ``InvalidPasskey``, ``ChallengeInvalid``, ``PasskeyExists`` and ``TooManyPasskeys``.
+
+        Raises ``NotFound`` if the client cannot use passkeys.
         """
         now, registration = self.clock(), read_registration(credential)
         client = self._client(caller)
@@ -221,9 +225,10 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of passkeys", by_caller=True)
 
     def _remembered(self, caller: Caller, user: User, *, proved: bool, now: int) -> Remember | None:
-        """Return the caller's device, to be remembered, if ``proved``: the caller has just proved a second factor.
+        """Return the ``Remember`` of the caller's device, or ``None`` if ``proved`` is false.
 
-        The change deletes all other remembered devices.
+        ``proved``: the caller has just proved a second factor. `remember` has more reasons for ``None``. The change of
+        the passkeys deletes all other remembered devices.
         """
         if not proved:
             return None

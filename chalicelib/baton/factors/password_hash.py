@@ -74,7 +74,10 @@ def verify_password(
 
 
 def _is_cut(stored: "StoredHash", password: bytes) -> bool:
-    """Check whether a hash covers only the beginning of a password. What follows may be mistyped: do not store it."""
+    """Check whether a hash covers only the beginning of a password.
+
+    If it does, the caller must not hash the password again: the person may have mistyped the rest of the password.
+    """
     from chalicelib.baton.factors.hashes import bcrypt_hash  # noqa: PLC0415 - cold start
 
     return isinstance(stored, bcrypt_hash.Bcrypt) and len(password) > bcrypt_hash.PASSWORD_BYTES

@@ -71,7 +71,8 @@ class ProveLinkedIdentity(Protocol):
     ) -> int:
         """Check that ``presented`` proves an identity that is linked to the caller's account, for this operation.
 
-        Return when the person proved it. Raises a `Refusal` if it does not prove one.
+        Return the time at which the person proved the identity, in seconds. Raises a `Refusal` if ``presented`` does
+        not prove such an identity.
         """
 
 
@@ -135,9 +136,9 @@ class FactorStore(Protocol):
         """
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Change the name of the passkey with the id ``passkey``. The credentials version stays.
+        """Change the name of the passkey with the id ``passkey``. The credentials version does not change.
 
-        It is one transaction, with these conditions:
+        The change is one transaction, with these conditions:
 
         - The account has the passkey.
         - The login of ``actor`` is live, and the credentials version is as in ``actor``.
@@ -150,7 +151,7 @@ class FactorStore(Protocol):
 
         The same transaction deletes the restore keys of the devices ``forgotten`` (key ids). The conditions of the
         transaction: the credentials version is as in ``actor``, and the actor's login is live. The credentials version
-        stays.
+        does not change.
         """
 
     def change_factors(

@@ -72,8 +72,8 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
     def use(self, proved: ProvedPasskey, *, attempt: str, effect: str, remember: Remember | None, now: int) -> int:
         """Use the challenge once, for this ``attempt`` and ``effect``. Then store counter, flags and day of use.
 
-        Return when the person used the passkey: ``now`` or, for a repetition, the time of the challenge.
-        ``effect`` names what the assertion is used for.
+        Return the time at which the person used the passkey: ``now`` or, for a repetition, the time at which the
+        challenge was issued. ``effect`` names what the assertion is used for.
 
         Raises:
             ChallengeInvalid: another request used the challenge.

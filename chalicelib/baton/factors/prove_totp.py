@@ -59,15 +59,18 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     ) -> int:
         """Check that the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
 
-        Return when the person typed it: ``now`` or, for a repetition, at the latest the end of the code's time step.
+        Return the time at which the person typed the code, in seconds. For a first use, this is ``now``. For a
+        repetition, this is ``now`` or the end of the code's time step, whichever is earlier.
 
-        ``device`` is the name of a device that has a limit of its own (`rate_limits.proved_device`). With ``remember``,
-        the write that uses the code also stores this device as remembered. ``effect`` names what the code is used for:
-        a client chooses its attempt, so without ``effect`` it could use one code for many operations.
+        - ``device``: the name of a device that has a limit of its own (`rate_limits.proved_device`).
+        - ``remember``: the write that uses the code also stores the device in ``remember`` as remembered.
+        - ``effect``: what the code is used for. The client chooses the attempt. Without ``effect``, a client could use
+          one code for many operations.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.
-            InvalidFactor: the code is wrong or used, or the account has no authenticator app.
+            InvalidFactor: the code is wrong or used, or the account has no authenticator app. Or another request
+                changed the app or the credentials version after ``user`` was read.
 
         """
         totp = user.factors.totp
@@ -122,9 +125,10 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         )
 
     def _failed(self, account: AccountId, *, now: int) -> None:
-        """Record a wrong code.
+        """Record a code that was wrong or used.
 
-        Once a day, also tell the owner of several wrong codes: a stranger who can send codes has the password.
+        After ``SECOND_FACTOR_FAILING_AT`` such codes in a day, also tell the owner, once a day. The sender may be a
+        stranger who has the password, a linked identity or a token of the account.
         """
         self.log.record("factor_refused", account=account)
         with contextlib.suppress(errors.Unavailable):
@@ -142,8 +146,8 @@ def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
     The accepted steps:
 
     - A step after the last used step (`totp.matching_step`).
-    - The last used step, for the lifetime of an ``auth_session``: a client that got no answer repeats its request. The
-      store accepts this step again only with the same attempt and effect.
+    - The last used step, for the lifetime of an ``auth_session``, because a client that got no answer repeats its
+      request. The store accepts this step again only with the same attempt and effect.
     """
     totp = user.factors.totp
     if totp is None:

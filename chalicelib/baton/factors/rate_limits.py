@@ -71,8 +71,8 @@ def proved_device(
 ) -> str | None:
     """Return the name under which a device has its own limit of wrong codes.
 
-    ``None``: no login of the device proved a second factor of this account. A password alone is not enough: a thief
-    could make many logins with it, each with a limit of its own.
+    ``None``: no login of the device proved a second factor of this account. A login that proved only the password does
+    not count. Otherwise a thief with the password could make many logins, each with a limit of its own.
     ``lineage``: the login that identifies a device without a key.
     """
     proved = [one for one in account_state.lineages.values() if level(one.assurance.acr) >= level("aal2")]
@@ -91,7 +91,11 @@ def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
 
 
 def device_of(caller: Caller) -> str:
-    """Return the name under which the failures of a caller's device are counted: that of `device_of_login`."""
+    """Return the name under which the failures of a caller's device are counted.
+
+    The name is the result of `device_of_login`. If the account state does not have the caller's login, the name is the
+    id of this login.
+    """
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     if caller.account_state is None or lineage is None:
         return caller.device_id
@@ -102,7 +106,7 @@ def device_of_login(account_state: AccountState, lineage: Lineage) -> str:
     """Return the name of the device of a login, for its rate limits.
 
     The name is the thumbprint of the device's key, as in `known_device`. If the device has no key, the name is the id
-    of its login. For a login that a handover made, the name is that of the app's device.
+    of its login. For a login that a handover made, this is the name of the app's device.
     """
     proved = proved_login(account_state, lineage)
     return proved.binding.thumbprint.hex() if isinstance(proved.binding, KeyBinding) else proved.id

@@ -1,8 +1,8 @@
 """Recovery codes: ten codes on paper, each of which replaces the second factor of one login. No I/O.
 
 A code has 24 characters of Crockford's base32 (120 bits). The codes derive from a root secret, the account and a seed,
-so that the server can show the same codes again after a lost answer. It stores 16 bytes of the SHA-256 of each code
-with the account id, so a digest that is copied to another account matches nothing there.
+so that the server can show the same codes again after a lost answer. For each code, the server stores 16 bytes of a
+SHA-256 of the account id and the code. So a digest that is copied to another account matches no code there.
 
 Source: Crockford, "Base 32"; NIST SP 800-63B-4 section 3.1.2 (look-up secrets); OWASP ASVS 5.0 6.5.2.
 """
@@ -59,7 +59,7 @@ def _codes(root: Root, account: AccountId, seed: bytes) -> tuple[str, ...]:
 
 
 def _groups(key: bytes, account: AccountId, seed: bytes, number: int) -> Iterator[str]:
-    # The account id has 16 characters and the number one byte, so different parts never give the same bytes.
+    # The account id has 16 characters, and `number` has one byte. So different inputs never give the same bytes.
     mac = hmac.digest(key, account.encode() + bytes([number]) + seed, "sha256")
     bits = int.from_bytes(mac, "big")
     text = "".join(ALPHABET[bits >> (_BITS * place) & 31] for place in range(RECOVERY_CODE_CHARACTERS))

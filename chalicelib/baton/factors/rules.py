@@ -11,13 +11,16 @@
 | yes | none of them | ``EnrolmentAsked`` |
 
 A login needs a second factor if any of these requires it: its client (``second_factor = "required"``), an operator, a
-role of the account, or the owner. A client with ``off`` or ``optional`` does not remove this requirement: no client is
-a way around it.
+role of the account, or the owner. A client with ``off`` or ``optional`` does not remove this requirement. Otherwise a
+thief could avoid the second factor with such a client.
 
-A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
-``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
-ended in a harmless way, and that was not restored from another phone. No login of the key has ended in another way,
-such as by a reuse, since the key proved the factor.
+A device is remembered if all of these conditions hold:
+
+1. The device is bound to a key.
+2. The key proved a second factor at most ``remember_days`` ago, and not before the not-before time.
+3. The account has a login of the key that was not restored from another phone. This login is active, or ended for a
+reason in ``HARMLESS_ENDS``.
+4. Since the key proved the factor, no login of the key has ended for any other reason, such as a reuse.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +38,7 @@ from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.policy import DAY_S, NEW_KEY_S
 
 HARMLESS_ENDS = frozenset({EndReason.LOGOUT, EndReason.REPLACED, EndReason.IDLE, EndReason.EXPIRED})
-"""The end reasons after which the device of a login stays remembered, and still counts as long-used."""
+"""The end reasons after which the device of a login stays remembered and long-used (`is_new_key`)."""
 
 
 class Admitted(Struct, frozen=True):
@@ -94,7 +97,7 @@ def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
     """Return the kinds of factors that the account can prove at a login.
 
     Passkeys are included even if the client cannot use passkeys. Otherwise, if an account has only passkeys, a thief
-    with the password could enrol a factor through this client.
+    with the password could enrol a factor through such a client.
     """
     return (
         *(("totp",) if factors.totp else ()),
@@ -114,8 +117,8 @@ def is_remembered(
 ) -> bool:
     """Check whether a device is remembered.
 
-    ``remember_days`` count from the last write of ``Remember`` for the device. A login without a proof of a factor
-    writes none, and neither does a step-up.
+    ``remember_days`` count from the last ``Remember`` that was stored for the device. A login stores a ``Remember``
+    only if it proves a second factor. A step-up does not store a ``Remember``.
     """
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:

@@ -1,14 +1,14 @@
 """Verify the two kinds of passkey data: the registration of a passkey, and an assertion by it (WebAuthn Level 3).
 
-``webauthn`` (py_webauthn) verifies, and is imported for that only. Before the library reads anything, this module reads
-it strictly: the client data (`client_data`), and every CBOR value (`keys.cbor`), with no byte left over. The library's
-own readers accept members that are given twice, bytes after the value, and CBOR tags. More rules:
+The library ``webauthn`` (py_webauthn) verifies the data, and is imported only for this. First, this module reads the
+client data (`client_data`) and every CBOR value (`keys.cbor`) strictly. Strict reading is necessary because the library
+accepts members that are given twice, bytes after the value, and CBOR tags. More rules:
 
 1. ``attestationObject`` is rewritten to the format ``none`` before the library sees it. Baton requests no attestation,
    and the parsers of the other formats are attack surface.
 2. Every exception of the library becomes ``InvalidPasskey``, also ``KeyError``, which a key without ``alg`` causes.
-3. The counter is not judged here. A counter that did not grow causes an event and no refusal: synced passkeys have no
-counter.
+3. The counter is not judged here. A counter that did not grow causes an event, but no refusal, because synced passkeys
+have no counter.
 
 The challenge is a ticket (`passkey_challenge`), which the caller opens. No I/O.
 """

@@ -16,7 +16,7 @@ from chalicelib.baton.keys.ring import KEY_BYTES, CannotDecrypt, Ring, SigningKe
 
 FILE_BYTES_MAX: Final = 4096
 _PLACE: Final = AccountId("provider#apple")
-"""The place of an account id in the encryption. The key belongs to no account, and no account id has a ``#``."""
+"""The text in place of an account id in the encryption: the key belongs to no account. No account id has a ``#``."""
 _KIND: Final = "provider key"
 
 

@@ -33,14 +33,14 @@ _KIND = "apple token"
 
 
 class _Token(Struct, frozen=True, array_like=True):
-    """A refresh token, and the audience of the app that it was issued for. Apple revokes it for this app only."""
+    """A refresh token, and the audience of the app that it was issued for. Only this app can revoke the token."""
 
     audience: str
     refresh_token: str
 
 
 class TradeCode(Struct, frozen=True, kw_only=True):
-    """Trade an authorization code, and keep the refresh token for the day when the identity is removed."""
+    """Trade an authorization code, and store the refresh token. Baton revokes it after the identity is removed."""
 
     entropy: Entropy
     key_ring: KeyRing

@@ -46,7 +46,7 @@ _GOOGLE_SCHEME: Final = "https://"
 
 
 class IdTokenRefused(Exception):
-    """The token does not prove who the person is. The message is for the log only; ``reason`` is public."""
+    """The token does not prove who the person is. The message is only for the log. ``reason`` is public."""
 
     def __init__(self, reason: Reason, why: str) -> None:
         """Keep the name of the failed check."""
@@ -121,7 +121,7 @@ def verify(unread: Unread, provider: Provider, keys: KeySet, *, client_id: str, 
     """Verify a token whose head was read, and return the person. Raises ``IdTokenRefused``."""
     claims = verified_claims(unread, provider, keys)
     audiences = provider.audiences.get(client_id, ())
-    # A list of audiences names other parties too, which may send the token on.
+    # A list of audiences also names other parties, and each of them could send the token to Baton.
     _require(isinstance(claims.get("aud"), str) and claims["aud"] in audiences, "aud", "not of this client")
     check_times(claims, now=now)
     sub = claims.get("sub")

@@ -86,11 +86,13 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
     ) -> Entered:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Nothing is written before the token is verified. The authorization code of Apple is traded last, once; a failure
+        Nothing is written before the token is verified. The authorization code of Apple is traded last, once. A failure
         of the trade does not change the answer.
 
         Raises:
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
+            FactorRequired, EnrolmentRequired, SecondFactorUnsupported: the login needs a second factor.
+            TooManyRequests: the network sent too many refused tokens or sign-ups.
             IdentityUnknown: no account has the identity, and ``create`` is false.
             AccountExists: another account has the verified address.
             AccountDisabled: the account is disabled. The answer may reveal this, because the identity is proved.
@@ -258,7 +260,10 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
 
 
 def _checked_key(login_request: LoginRequest) -> str:
-    """Return the thumbprint of the device key. Raises ``Malformed`` without a key, or without a stored attempt."""
+    """Return the thumbprint of the device key.
+
+    Raises ``Malformed`` if the login has no key, or if the request has no header ``Idempotency-Key``.
+    """
     if not isinstance(login_request.binding, KeyBinding):
         raise errors.Malformed(
             "no device key",

@@ -153,7 +153,8 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return NewIdentity(
             Identity(index, caller.account, now, sealed_sub),
             LinkedIdentity(index, now, proved.email, by_new_key=by_new_key),
-            # Only the same address counts: a stranger who registered an address must not prove it by any identity.
+            # An identity proves only its own address. Otherwise a stranger could register the address of another person
+            # and prove it with any identity.
             verified=user.verified_at is None and bool(user.email) and proved.email == user.email,
         )
 
@@ -178,9 +179,9 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         self.identities.forget(index, account, now=now)
 
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
-        """Return the caller's device, to be remembered, if the step-up proved a second factor.
+        """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        The change deletes all other remembered devices.
+        `remember` has more reasons for ``None``. The change of the identities deletes all other remembered devices.
         """
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:
@@ -210,7 +211,10 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
 
 
 def _key_of(caller: Caller) -> str:
-    """Return the thumbprint of the device key. Raises ``Malformed`` without a key, or without a stored attempt."""
+    """Return the thumbprint of the device key.
+
+    Raises ``Malformed`` if the login has no key, or if the request has no header ``Idempotency-Key``.
+    """
     binding = login_of(caller)[1].binding
     if not isinstance(binding, KeyBinding):
         raise errors.Malformed(

@@ -11,7 +11,10 @@ from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import DAY_S, MINUTE_S
 
 KEYS_FRESH_S: Final = 10 * MINUTE_S
-"""How long keys are used before they are fetched again. A key that the provider removed is refused after this time."""
+"""How long keys are used before they are fetched again.
+
+After this time, a key that the provider removed is refused, if the provider can be reached.
+"""
 KEYS_KEPT_S: Final = DAY_S
 """How long keys are used while the provider cannot be reached."""
 FETCH_EVERY_S: Final = MINUTE_S

@@ -1,8 +1,8 @@
 """Notices of Apple: a person removed the app, deleted the Apple Account, or stopped the forwarding of mails.
 
 Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until it is
-answered with 200. So a notice is remembered after its effect, and each effect can be repeated. A notice may arrive
-late: a late ``consent-revoked`` ends no login that began after Apple issued it.
+answered with 200. So Baton stores the id of a notice after its effect, and each effect can be repeated. A notice may
+arrive late. A late ``consent-revoked`` ends no login that began after Apple issued the notice.
 """
 
 import hashlib
@@ -86,7 +86,11 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, payload: str) -> None:
-        """Carry out a notice, once. Raises ``Malformed`` if Apple did not sign it, and ``Unavailable``."""
+        """Carry out a notice, once.
+
+        Raises ``Malformed`` if ``payload`` is not a notice of Apple to an app of this service. Raises ``Unavailable``
+        if Baton cannot carry out the notice now.
+        """
         now = self.clock()
         notice = self._verified(payload, now=now)
         if self.tickets.is_consumed(notice.id, now=now):
@@ -128,7 +132,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
         return self.identities.get(index)
 
     def _revoked(self, notice: Notice, identity: Identity, *, now: int) -> str:
-        """End the logins that Apple began, and forget the refresh token, which Apple has revoked."""
+        """End the logins that began with the identity at Apple. Delete the refresh token, which Apple has revoked."""
         self.tokens.drop(identity.index, identity.account, until=notice.until)
         account_state = self.lineage_store.get(identity.account)
         begun = account_state.lineages.values() if account_state is not None else ()

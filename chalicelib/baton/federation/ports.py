@@ -52,7 +52,7 @@ class Identities(Protocol):
         - The actor's account has no identity of this provider, and fewer than ``IDENTITIES_MAX`` identities.
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
 
-        If ``new.verified`` is true (the provider verified this same address), the address of ``user`` becomes proved,
+        If ``new.verified`` is true, the provider verified the address of ``user``. Then this address becomes proved,
         unless it was proved earlier. Only the device ``remember`` stays remembered. No login ends.
 
         - ``Done``: this call or an earlier try of it stored the identity.

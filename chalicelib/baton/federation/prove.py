@@ -28,7 +28,7 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
     limits: bool = True
 
     def provider(self, name: str, *, pointer: str = "/provider") -> Provider:
-        """Return the provider with this name. If it is unknown, raises ``Malformed`` with this ``pointer``."""
+        """Return the provider with this name. Raises ``Malformed`` with this ``pointer`` if the name is unknown."""
         provider = self.providers.get(name)
         if provider is None:
             raise errors.Malformed(
@@ -49,8 +49,12 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
     ) -> Proved:
         """Return the person. ``judge`` may refuse a genuine token: it raises ``IdTokenRefused``.
 
-        Raises ``IdentityTokenInvalid``, ``IdentityNotAllowed``, ``TooManyRequests`` after many refused tokens of the
-        same network, and ``Unavailable`` if Baton has no keys of the provider.
+        Raises:
+            IdentityTokenInvalid: a check refused the token.
+            IdentityNotAllowed: the token is of a Google Workspace domain that the deployment does not accept.
+            TooManyRequests: the token is refused, and the same network sent many refused tokens before.
+            Unavailable: Baton has no keys of the provider, or cannot fetch newer keys for an unknown ``kid``.
+
         """
         try:
             unread = read_head(id_token, provider)

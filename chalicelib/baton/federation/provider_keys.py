@@ -1,9 +1,9 @@
-"""The keys of providers: fetched when they are needed, sealed for all environments, and kept for ten minutes.
+"""The keys of providers: fetched when a token needs them, and encrypted in a table that all environments share.
 
-The table ``ephemeral`` is weakly protected. An attacker who could write a provider's key into it could log in as any
-person of that provider. So a key set is encrypted with a key of the ring (AES-GCM), and an altered set is treated as
-missing. The whole deployment fetches the keys of a provider at most once a minute, even if many tokens have unknown key
-ids.
+Keys are used for ten minutes before they are fetched again. The table ``ephemeral`` is weakly protected. An attacker
+who could write a false key into this table could log in as any person of the provider. So a key set is encrypted with
+a key of the ring (AES-GCM), and an altered set is treated as missing. The whole deployment fetches the keys of a
+provider at most once a minute, even if many tokens have unknown key ids.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ class ProviderKeys(Struct, kw_only=True):
         return held
 
     def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
-        """Open a shared key set. ``None``: the set was altered, or sealed before a change of the ring."""
+        """Open a shared key set. ``None``: it is missing, was altered, or was sealed before a change of the ring."""
         if not sealed:
             return None
         try:
@@ -119,5 +119,5 @@ class ProviderKeys(Struct, kw_only=True):
 
 
 def _item(provider: Provider) -> str:
-    """Return the name under which a key set is sealed. It has the ``jwks_uri``: another URI has other keys."""
+    """Return the name under which a key set is sealed. It has the ``jwks_uri``: another URI has another key set."""
     return f"P#{provider.code} {provider.jwks_uri}"

@@ -17,14 +17,14 @@ from chalicelib.baton.lineages.model import KeyBinding
 from chalicelib.baton.tokens.caller import Caller, Operation
 
 PROVED_WITHIN_S: Final = 300
-"""How old the proof of a person may be at a step-up, in seconds. A login accepts a token of up to 600 seconds."""
+"""How old the proof of a person may be at a step-up, in seconds. At a login, a token may be 600 seconds old."""
 
 
 class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
     """Verify the id_token of a step-up.
 
-    Its nonce must be for the caller's login and for the request that the step-up permits. The account must have the
-    identity that the token proves.
+    The nonce of the token must be for the caller's login and for the request that the step-up permits. The account must
+    have the identity that the token proves.
     """
 
     prove: ProveIdentity
@@ -32,11 +32,11 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
     ) -> int:
-        """Check that the person proved the identity again for this operation, and return when.
+        """Check that the person proved the identity again for this operation, and return the time of the proof.
 
         Raises:
             Malformed: the service has no such provider, or the login is not bound to a key.
-            ReauthenticationUnsupported: a token of this provider does not prove that the person is there now.
+            ReauthenticationUnsupported: a token of this provider does not prove that the person is present now.
             IdentityTokenInvalid, IdentityNotAllowed, TooManyRequests, Unavailable: see `ProveIdentity`.
 
         """
@@ -70,7 +70,7 @@ def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:
     """Check that the person proved the identity in the last 300 seconds. Raises ``IdTokenRefused``."""
     if abs(now - proved.issued_at) > PROVED_WITHIN_S:
         raise IdTokenRefused("iat", "not issued in the last 300 seconds")
-    if provider.kind == "apple":  # its sheet asks for face, finger or code each time
+    if provider.kind == "apple":  # Apple requires face, finger or code each time
         return
     if proved.auth_time is None or abs(now - proved.auth_time) > PROVED_WITHIN_S:
         raise IdTokenRefused("auth_time", "the person did not log in at the provider in the last 300 seconds")

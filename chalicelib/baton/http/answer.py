@@ -38,7 +38,8 @@ _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 """The characters of a cookie's value (RFC 6265 section 4.1.1)."""
 _COOKIE_PATH = re.compile(r"/[!-:<-~]*")
 
-# RFC 6749 section 5.2 has no error code for these: a bad token is `invalid_grant`, a bad signature `invalid_request`.
+# RFC 6749 section 5.2 has no error code for these errors. So a bad token gets `invalid_grant`, and a bad signature gets
+# `invalid_request`.
 _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
     errors.InvalidToken: "invalid_grant",
     InvalidSignature: "invalid_request",
@@ -177,7 +178,7 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
 def refused(
     refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int, resource_metadata: str = ""
 ) -> Response:
-    """Make the response of a refusal: what happened, what to do, never a secret.
+    """Make the response of a refusal. It says what happened and what to do, and never has a secret.
 
     ``resource_metadata`` is the URL that each 401 with a ``Bearer`` challenge names (RFC 9728 section 5.1).
     """
@@ -265,8 +266,8 @@ def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Co
 
     If neither list has ``origin`` (`is_listed`), return only ``Vary``. If both lists are empty, return no fields.
 
-    - ``origins``: those of ``BATON_ORIGINS``.
-    - ``cookie_origins``: those of the cookie clients. Only their pages may send cookies cross-origin.
+    - ``origins``: the origins in ``BATON_ORIGINS``.
+    - ``cookie_origins``: the origins of the cookie clients. Only pages of these origins may send cookies cross-origin.
     """
     if not (origins or cookie_origins):
         return {}

@@ -1,4 +1,4 @@
-"""Check the arguments of a view that is not an ordinary function, and describe wrong arguments of any view."""
+"""Check the arguments of a view that is not an ordinary function, and describe the wrong arguments of any view."""
 
 import inspect
 from collections.abc import Callable

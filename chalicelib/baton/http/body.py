@@ -23,7 +23,7 @@ _PARAMETER = re.compile(
 )
 """One parameter of a media type in lower case, or none (RFC 9110 section 5.6.6)."""
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-"""Names of UTF-8 and of a subset of it."""
+"""The names of UTF-8, and of ASCII, which is a subset of UTF-8."""
 _FIELDS_MAX = 32
 """The maximum number of fields of a form."""
 
@@ -33,15 +33,15 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 def read_json(message: Message, shape: type[Shape]) -> Shape:
     """Read one JSON object of a shape.
 
-    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3).
+    A request without a body counts as ``{}``. Its ``Content-Type`` is ignored (RFC 9110 section 8.3).
 
     Raises:
         UnsupportedMediaType: the media type is not JSON.
         DuplicateField: a member is given twice.
-        Malformed: the body is not strict JSON (`read_object`), or a text has NUL or a lone surrogate. Also for a
-            missing member, with its JSON pointer (RFC 6901).
-        UnknownField: the shape does not have this member. With its JSON pointer.
-        WrongType: a member has the wrong type or is out of range. With its JSON pointer.
+        Malformed: the body is not strict JSON (`read_object`), a text has NUL or a lone surrogate, or a member is
+            missing. The error about a missing member has its JSON pointer (RFC 6901).
+        UnknownField: the shape does not have this member. The error has the JSON pointer of the member.
+        WrongType: a member has the wrong type or is out of range. The error has the JSON pointer of the member.
 
     """
     body = message.body
@@ -88,7 +88,7 @@ def _converted(value: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(value, type=shape, strict=True)
     except msgspec.ValidationError:
-        pass  # the message may quote the request: the shape explains the error instead
+        pass  # the message may quote the request, so `explain` makes another error
     raise explain(value, shape, "")
 
 
@@ -172,7 +172,7 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     try:
         parameters = msgspec.convert(values, type=shape, strict=False)
     except msgspec.ValidationError:
-        pass  # the message may quote the request: the shape explains the error instead
+        pass  # the message may quote the request, so `explain` makes another error
     else:
         _refuse_infinite(parameters, values)
         return parameters

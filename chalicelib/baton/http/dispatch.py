@@ -41,7 +41,7 @@ class Dispatch(Struct, kw_only=True):
     """The Chalice application that has the routes. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
     cookie_origins: tuple[str, ...] = ()
-    """The origins whose pages may send cookies too."""
+    """The origins whose pages may also send cookies."""
     origin_secret: Secret | None = None
     """The secret that a CDN in front of the API sends."""
     development: bool = False
@@ -51,7 +51,7 @@ class Dispatch(Struct, kw_only=True):
     begin: Callable[[], None] = lambda: None
     """Called at the start of each request."""
     after: Callable[[], None] | None = None
-    """Called after each answer, in development only: it sends the mails of the queue."""
+    """Called after each answer, in development only, to send the mails of the queue."""
 
     def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
         """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
@@ -97,7 +97,7 @@ class Dispatch(Struct, kw_only=True):
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
         """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of views outside Baton.
 
-        Chalice's own errors are those that no view raised, such as for a wrong method.
+        An error is Chalice's own if no view raised it, such as the error for a wrong method.
 
         If a view outside Baton raises an exception, the client gets:
         - for an error class of Chalice, such as ``NotFoundError``: Chalice's answer. Only the answer to
@@ -177,7 +177,7 @@ class Dispatch(Struct, kw_only=True):
         """Add the headers that every answer has, and log how the request ended."""
         headers = response.headers
         if not str(headers.get("Cache-Control", "")).startswith(("public", "private")):
-            # A cache would send the time of an earlier request, and a phone would set its clock back.
+            # An answer that a cache may store has no `Baton-Time`. Otherwise a phone would set its clock back.
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
@@ -202,7 +202,7 @@ class Dispatch(Struct, kw_only=True):
     def _current(self) -> tuple[dict[str, Any], str]:
         """Return the current event and its request id, which all following log lines have.
 
-        The id is the gateway's, or random if the gateway gave none.
+        The id is from the gateway, or random if the gateway gave no id.
         """
         request = self.app.current_request if self.app is not None else None
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
@@ -213,7 +213,7 @@ class Dispatch(Struct, kw_only=True):
 
 
 def _reason_of(refusal: errors.Refusal) -> str:
-    """Return the private reason for the log, or else the end reason that the answer has too."""
+    """Return the private reason of a refusal. If there is none, return the end reason, which the answer has too."""
     return refusal.reason or str(refusal.members.get("reason", ""))
 
 
@@ -237,7 +237,7 @@ def _field(event: Mapping[str, Any], wanted: str) -> str | None:
 
 
 def _is_browser(event: Mapping[str, Any]) -> bool:
-    """Decide whether a person opened the route: the ``Accept`` of a browser names HTML, that of a library does not."""
+    """Decide whether a person opened the route: a browser names HTML in ``Accept``, and a library does not."""
     return "text/html" in (_field(event, "accept") or "").lower()
 
 

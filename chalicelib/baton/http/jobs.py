@@ -27,7 +27,7 @@ _BY_HAND: dict[str, Any] = {
     "detail": {},
     "resources": [],
 }
-"""The members that Chalice reads of a scheduled event."""
+"""The members of a scheduled event that Chalice reads. A manual start does not send these members."""
 
 
 class Jobs(Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Jobs(Struct, frozen=True, kw_only=True):
 
 
 _installed: list[Jobs] = []
-"""The jobs of this environment; empty before ``Baton.install``."""
+"""The jobs of this environment. The list is empty before ``Baton.install``."""
 
 
 def install(jobs: Jobs) -> None:
@@ -92,7 +92,7 @@ def as_job(
 
 
 def _by_hand(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Accept an event without members too: ``aws lambda invoke`` without a payload starts the job by hand."""
+    """Make a handler accept an event without members: ``aws lambda invoke`` without a payload sends such an event."""
 
     @functools.wraps(handler)
     def run(event: dict[str, Any] | None, context: object = None) -> None:

@@ -8,12 +8,12 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
 1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
 2. Read the account state. Check scope, role and ``acr``. If the route has ``step_up=``, a request without
-   ``Baton-Grant`` is refused here (401 ``step_up_required``), and a replay too.
+   ``Baton-Grant`` is refused here (401 ``step_up_required``), even if it repeats an earlier request.
 3. ``RunOnce.run``: claim the key. A replay returns here, and consumes neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the view of the route. A refused grant releases the key.
 
-``http/signed.py`` implements this order. On a route without ``once`` that takes no attempt, it refuses the key in step
-1, after the signature is verified.
+``http/signed.py`` implements this order. If a route has no ``once`` and takes no attempt, a request with the key is
+refused in step 1, after the signature is verified.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
 """The refusals that release the ``Idempotency-Key``, because they mean that the view changed nothing."""
 
 FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
-"""The actions of the refusals that are stored. A stored ``retry`` would make a client repeat for 24 hours.
+"""The actions of the refusals that are stored. A stored ``retry`` would make a client repeat its request for 24 hours.
 
 A stored ``log_in`` would make the app log in again at each repetition.
 """
@@ -85,7 +85,7 @@ class RenderedAnswer(Struct, frozen=True, array_like=True):
 
 
 class _Sending(Struct, frozen=True):
-    """One request of a call, which may be repeated."""
+    """One request of a call. Each repetition of the call is another request."""
 
     key: OnceKey
     digest: bytes
@@ -112,16 +112,16 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         render: Callable[[errors.Refusal], RenderedAnswer],
         retry_safe: bool = False,
     ) -> RenderedAnswer:
-        """Claim the key of this request, run ``view`` and store its answer; or return the stored answer.
+        """Claim the key of this request, run ``view`` and store its answer. Or return the answer that is stored.
 
         The result of ``view`` decides the answer to the next request with this key:
 
         - An answer of at most 64 KB: the same answer, for 24 hours.
-        - One of ``NOTHING_DONE``: ``view`` runs again.
+        - A refusal in ``NOTHING_DONE``: ``view`` runs again.
         - Another refusal of 400 to 499 with an action in ``FINAL_ACTIONS``: the same refusal, for 24 hours.
-        - A larger answer, an answer that could not be stored, any other exception, or a run that stops:
-          ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the start of the run. After that: ``CallOutcomeUnknown`` or,
-          if ``retry_safe`` is true, ``view`` runs again.
+        - A larger answer, an answer that could not be stored, any other exception, or no result because Lambda stopped
+          the run: ``CallInProgress`` until ``ONCE_RUN_MAX_S`` after the start of the run. After that:
+          ``CallOutcomeUnknown`` or, if ``retry_safe`` is true, ``view`` runs again.
 
         The code that calls ``run`` must render a raised refusal with the same ``render``. Then the bodies of this
         refusal and of its replays are equal, byte for byte.
@@ -163,7 +163,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             verdict = _judged(stored, sending, retry_safe=retry_safe)
             if isinstance(verdict, TakeOver):
                 taken = self.store.take_over(sending.key, old_mark=verdict.mark, mark=sending.mark, now=sending.now)
-                # A missing call was released by another request: the next request claims the key.
+                # `None`: another request released the call. The next request with this key claims it.
                 verdict = InProgress() if taken is None else _judged(taken, sending, retry_safe=retry_safe)
         except errors.Unavailable:
             # The claim may be stored, and no view has run. Without this release the key would be unusable for a day.

@@ -1,4 +1,4 @@
-"""Register routes with Chalice. If web pages of other origins may call, every path answers OPTIONS."""
+"""Register routes with Chalice. If web pages of other origins may call the API, every path answers OPTIONS."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ def register_later(app: Chalice, listed: Iterable[str], later: Later) -> None:
 
 
 def made(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the real view behind a view of ``Later``, and make it if needed. Other views are returned unchanged."""
+    """Return the real view behind a view of ``Later``, which is made now if needed. Return other views unchanged."""
     make: Callable[[], Callable[..., Any]] | None = vars(view).get("made")
     return view if make is None else make()
 
@@ -34,7 +34,7 @@ def watch(app: Chalice, dispatch: Dispatch) -> None:
     """Prepare every route of the app, registered before or after this call.
 
     - If Baton made the view, Chalice accepts any media type, because Baton checks the media type.
-    - If web pages of other origins may call, each path answers ``OPTIONS``.
+    - If web pages of other origins may call the API, each path answers ``OPTIONS``.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)

@@ -32,7 +32,7 @@ Decorator = Callable[[View], Callable[..., Response]]
 _VARIABLE = 0x04 | 0x08
 """``*arguments`` and ``**arguments``, in ``co_flags`` (docs of ``inspect``)."""
 _NOT_PLAIN = 0x20 | 0x80 | 0x200
-"""A generator, a coroutine, an asynchronous generator."""
+"""The flags of a coroutine, a generator and an asynchronous generator, in ``co_flags``."""
 _SERVER_ERROR = 500
 
 
@@ -47,7 +47,7 @@ class Web:
     """
 
     def __init__(self, sessions: Callable[[], "WebSessions"], deliver: Callable[[], "Deliver"]) -> None:
-        """Store the functions that make the two parts. Each is called once."""
+        """Store the functions that make the two objects. Each function is called at most once."""
         self._make_sessions = sessions
         self._make_delivery = deliver
 
@@ -70,12 +70,12 @@ class Views(Struct, frozen=True):
     once: RunOnce
     clients: Clients
     web: Web | None = None
-    """The check and the delivery of browser logins. ``None``: no client delivers cookies."""
+    """The two objects for browser logins. ``None``: no client gets its tokens in cookies."""
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Return the function that Chalice calls for a route.
 
-        Raises ``TypeError`` at import or, for the routes of ``Later``, at the first request:
+        Raises ``TypeError`` in these cases, at import or, for the routes of ``Later``, at the first request:
 
         - The arguments of ``view`` are not those of its route.
         - ``spec`` is not valid.
@@ -99,9 +99,9 @@ class Views(Struct, frozen=True):
         return self.dispatch.view(run, spec, view)
 
     def _delivered(self, spec: RouteSpec, message: Message, answer: object) -> Response:
-        """Make the response of a view without login. The tokens of a cookie client go into cookies on every route.
+        """Make the response of a view without login. Put the tokens of a cookie client into cookies.
 
-        The routes of OAuth refuse these tokens, so no answer to an exchange has them.
+        The routes of OAuth refuse the tokens of cookie clients, so their answers never have such tokens.
         """
         if (
             self.web is None
@@ -119,7 +119,7 @@ class Views(Struct, frozen=True):
         message = request.message
         if (
             self.web is not None
-            and "authorization" not in message.fields  # a call with both is judged by this header only
+            and "authorization" not in message.fields  # if a call has both headers, only `Authorization` counts
             and "cookie" in message.fields
             and _presents_session(message)
         ):
@@ -219,7 +219,7 @@ class Later:
     """Routes that are made at the first request to one of them, because a cold start needs none of them."""
 
     def __init__(self, make: Callable[[], Iterable[Route]], views: Views) -> None:
-        """Use ``make`` to make the routes, once."""
+        """Store ``make``, the function that makes the routes. It is called at most once."""
         self._make = make
         self._views = views
 
@@ -233,7 +233,7 @@ class Later:
         return {(route.method, route.path): self._views.make(route.view, route) for route in self.routes}
 
     def view(self, method: str, path: str) -> Callable[..., Response]:
-        """Return the view of this method and path. The first request to any of the routes makes all of them."""
+        """Return the view of this method and path. The first request to any of the routes makes all their views."""
 
         def later(**parameters: str) -> Response:
             return self._by_route[method, path](**parameters)
@@ -249,12 +249,12 @@ def _presents_session(message: Message) -> bool:
 
 
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
-    """Send a browser that opens a page to the login page, with the cookies of the refusal.
+    """Redirect a request of a browser for a page to the route's login page, with the cookies of the refusal.
 
-    A GET without ``Sec-Fetch-Mode`` gets the same answer. Any other request gets the refusal.
+    A GET without ``Sec-Fetch-Mode`` gets the same answer. Any other request or route gets the refusal.
 
     When a person follows a link from another site, the browser does not renew the proof of its key. So the browser gets
-    a page that reloads itself: for the reload, it renews the proof.
+    a page that reloads itself: for the reload, the browser renews the proof.
     """
     if not spec.login_page or message.method not in SAFE_METHODS:
         raise refusal

@@ -12,9 +12,9 @@ DEPTH_MAX: Final = 8
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
 _SIMPLES: Final = {20: False, 21: True, 22: None}
 _SIZES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
-"""How many bytes of the number follow the first byte, by the lower five bits of the first byte.
+"""How many bytes of the number follow the first byte, by the value of the lower five bits of the first byte.
 
-Lower values of these bits are the number itself.
+A value below 24 is the number itself.
 """
 
 Cbor = int | bytes | str | bool | None | list["Cbor"] | dict[int | str, "Cbor"]
@@ -29,7 +29,7 @@ def read_cbor(value: bytes) -> Cbor:
 
 
 def read_cbor_at(value: bytes, offset: int, depth: int = 0) -> tuple[Cbor, int]:
-    """Read the item at an offset. Return it, and the offset after it. Raises ``ValueError``."""
+    """Read the item at an offset. Return the item and the offset after the item. Raises ``ValueError``."""
     if depth > DEPTH_MAX:
         raise ValueError(f"CBOR: nested deeper than {DEPTH_MAX}")
     kind, number, offset = _head(value, offset)
@@ -72,7 +72,7 @@ def _map(value: bytes, offset: int, number: int, depth: int) -> tuple[Cbor, int]
 
 
 def _head(value: bytes, offset: int) -> tuple[int, int, int]:
-    """Read the first bytes of an item: its kind, its number, and the offset after them."""
+    """Read the first bytes of an item. Return its kind, its number, and the offset after these bytes."""
     first, offset = _content(value, offset, 1)
     kind, low = first[0] >> 5, first[0] & 31
     if low < min(_SIZES):

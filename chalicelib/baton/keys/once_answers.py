@@ -47,5 +47,5 @@ def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
 
 
 def _key(root: Root, item: str) -> bytes:
-    # Not `derive`: its cache is small, and an item is read once or never.
+    # `derive` is not used here: its cache is small, and an item is read once or never.
     return hkdf(root.secret, b"once " + item.encode(), KEY_BYTES)

@@ -102,8 +102,8 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        No signature verifies with such a key, so this check only makes the error clearer. It is called only for
-        ``device.public_key``: the app gets ``InvalidKey``, and not a signature error.
+        No signature verifies with such a key, so this check only makes the error clearer. Baton makes the check only
+        for ``device.public_key``: the app then gets ``InvalidKey`` in place of a signature error.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)

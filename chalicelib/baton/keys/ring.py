@@ -11,7 +11,7 @@ Each key and each root secret has a period in which it is used:
    earliest iat: a child that is issued again has the iat of its exchange, and the newest key signs it.
 3. An opaque token is encrypted with the root secret of its lineage, and with no other root secret.
 4. The ring has a next signing key. Every environment has read it, and ``jwks`` publishes it. So ``retire_keys`` can end
-   the period of a key immediately: an environment without the next key would refuse tokens of the next key as forged.
+   the period of a key immediately, and no environment refuses the tokens of the next key as forged.
 5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the period of every key in the
    ring.
 """
@@ -104,7 +104,7 @@ class Ring(Struct, frozen=True):
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Return when the period of this key ends: the time from which the next key signs. ``None``: no key follows."""
+        """Return the time at which the period of this key ends, and the next key signs. ``None``: no key follows."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 
@@ -120,12 +120,12 @@ class Ring(Struct, frozen=True):
         """Return the signing keys that resource servers may trust, including the next key.
 
         A key is left out if all tokens that it may have signed are from before the not-before time. Such a key may have
-        leaked, and resource servers do not check that time.
+        leaked, and resource servers do not check the not-before time.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
     def root_for_new(self, now: int) -> Root:
-        """Return the root for the ids of new accounts and lineages: the newest that may be used at ``now``."""
+        """Return the root for the ids of new accounts and lineages: the newest root that may be used at ``now``."""
         usable = [root for root in self.roots if root.used_from <= now]
         if not usable:
             raise Unavailable("no root of the ring may be used yet")
@@ -139,7 +139,7 @@ class Ring(Struct, frozen=True):
         return None
 
     def was_in_use(self, root: Root, at: int) -> bool:
-        """Return whether the period of a root still ran at ``at`` (seconds), or ended at most ten minutes before."""
+        """Return whether a root's period still ran at ``at`` (seconds), or ended at most ten minutes before ``at``."""
         later = [one.used_from for one in self.roots if one.version > root.version]
         return all(at <= used_from + ISSUED_AFTER_KEY_MAX_S for used_from in later)
 
@@ -278,6 +278,6 @@ def _private_key(private: Secret) -> EllipticCurvePrivateKey:
 @lru_cache(maxsize=32)
 def public_key_of(private: Secret) -> PublicKey:
     """Return the public key of a P-256 private key (a scalar of 32 bytes). The result is cached."""
-    # From the coordinates: importing `serialization` of cryptography would add 5 ms or more to each cold start.
+    # The coordinates are enough: importing `serialization` of cryptography would add 5 ms or more to a cold start.
     point = _private_key(private).public_key().public_numbers()
     return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

@@ -47,7 +47,7 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
 
     If this changes the planned time, every environment reads the new time within ten minutes. So two keys never sign at
-    the same time. If no key follows the next key, add one.
+    the same time. If no key follows the next key, make such a key.
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
@@ -109,8 +109,8 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Rotate the keys that are due. If no key is due, return the same ring.
 
-    The next signing key starts to sign at its time even if this function is not called. This function makes the key
-    that follows it.
+    The next signing key begins to sign at its planned time, even if this function is not called. This function makes
+    the key after the next signing key.
     """
     rotated = ring
     if now >= ring.signing[-1].signs_from - NEXT_SIGNING_KEY_AHEAD_S:

@@ -1,18 +1,20 @@
 """Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing. No I/O.
 
 A half-finished login, a WebAuthn challenge, a TOTP enrolment and a mail code are in a ticket until the next step. A
-ticket is a text: the prefix of its purpose, then in base64url one byte with the version of a root secret and the
-encrypted contents.
+ticket is a text: the prefix of its purpose, then base64url. The base64url has one byte with the version of a root
+secret, and the encrypted contents.
 
 1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
    data, so a ticket cannot be decrypted for another purpose.
-2. The first two members of the contents are an id (16 bytes) and the time of issue. Where a ticket has a
-   one-time effect, the id is consumed by one conditional write (``Ephemeral.consume_ticket``).
-3. A ticket is refused when it was altered, is of another purpose, has expired, was issued before the not-before time,
-   or is bound to other values than those of the request. All of these raise ``TicketInvalid``, and a route gives the
-   same answer to all of them. The private reason is for the log.
-4. The binding of a ticket (an account, a device key, a client, the credentials version) is a member of its contents.
-   The caller that opens the ticket passes those members with the values of the request: ``bound_to``.
+2. The first two members of the contents are an id (16 bytes) and the time of issue. If a ticket has a one-time effect,
+   one conditional write consumes the id (``Ephemeral.consume_ticket``).
+3. A ticket is refused if it was altered, has another purpose, or has expired. A ticket is also refused if it was issued
+   before the not-before time or after the period of its root secret. The same applies if a value to which the ticket is
+   bound differs from the value in the request. Each case raises ``TicketInvalid``, and a route gives the same answer in
+   each case. The private reason is for the log.
+4. A value to which a ticket is bound, such as an account, a device key, a client or the credentials version, is a
+   member of its contents. The code that opens the ticket passes ``bound_to``: the names of these members, with the
+   values in the request.
 
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
@@ -64,7 +66,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the ticket expires, in seconds since the epoch. A subclass may return an earlier time."""
+        """Return the time of expiry, in seconds since the epoch. A subclass may return an earlier time."""
         return self.issued_at + self.purpose.life_s
 
     def __repr__(self) -> str:
@@ -101,8 +103,8 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
 
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.
-        TicketInvalid: the text is not a genuine ticket of this kind, or it expired, or ``bound_to`` does not match.
-            Also if the ticket was issued before the not-before time or after the period of its root.
+        TicketInvalid: the text is not a genuine ticket of this kind, or ``bound_to`` does not match. Or the ticket has
+            expired, or was issued before the not-before time or after the period of its root.
         Unavailable: the ticket is from the future. The clocks of this deployment disagree.
 
     """

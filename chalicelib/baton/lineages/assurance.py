@@ -1,8 +1,8 @@
 """The ways in which a person can be authenticated: ``acr`` and ``amr`` of each, by its stored code. No I/O.
 
 ``acr`` is a level of ``policy.ACR_LEVELS``. ``amr`` has the methods of RFC 8176. ``recovery`` is Baton's own method:
-RFC 8176 has none for a recovery code. A new way of authentication adds a row. The code of a row never gets another
-meaning.
+RFC 8176 has no method for a recovery code. For a new way of authentication, add a row to ``ASSURANCES``. Never give the
+code of a row another meaning.
 """
 
 from collections.abc import Mapping
@@ -72,8 +72,8 @@ _ATTESTED: Final[Mapping[Attestation, Attested]] = {
     Attestation.STRONGBOX: "strongbox",
 }
 _HARDWARE_KEY: Final = "hwk"
-"""The value of ``amr`` for a key that an attestation proves to be in hardware (RFC 8176). App Attest does not give it:
-it proves the app, but not where the key of the device is."""
+"""The value of ``amr`` for a key that an attestation proves to be in hardware (RFC 8176). A login with App Attest does
+not get this value: App Attest proves the app, but not where the key of the device is."""
 
 
 def assurance_number(assurance: Assurance, attestation: Attestation = Attestation.NONE, provider: int = 0) -> int:

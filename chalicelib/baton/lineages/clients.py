@@ -35,7 +35,7 @@ _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles", "webauthn"}
 _PRODUCT_CHARACTERS_MAX = 64
 _OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
-"""The tokens of these mechanisms live for up to 180 days. They are opaque: a JWT would show its roles for so long."""
+"""The tokens of these mechanisms live for up to 180 days. They are opaque: a JWT would keep its roles for this time."""
 _ROLE_MEMBERS = {"code"}
 _OPTIONAL_ROLE_MEMBERS = {"second_factor"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
@@ -106,7 +106,7 @@ class Clients:
         second_factor_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
-        """Index clients and roles by name and by code. ``settings`` refuses a ``demonstration`` outside development.
+        """Index clients and roles by name and by code. ``demonstration``: the registry is for development only.
 
         An account with one of the ``second_factor_roles`` needs a second factor at each login. Only a login with a
         second factor has these roles.
@@ -146,7 +146,7 @@ class Clients:
     def roles_of_login(self, codes: Collection[int], *, acr: str) -> frozenset[str]:
         """Return the names of the roles that a login has. ``codes`` are the roles of its account, ``acr`` is its level.
 
-        A role with ``second_factor = "required"`` is left out below ``aal2``.
+        If ``acr`` is below ``aal2``, each role with ``second_factor = "required"`` is left out.
         """
         names = self.role_names(codes)
         return names if level(acr) >= level("aal2") else names - self.second_factor_roles

@@ -12,7 +12,7 @@ from chalicelib.baton.policy import DAY_S, HANDED_OVER_KEPT_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
-    """Too few lineages can be removed to make room. ``until`` is the time, in seconds, when a retry may succeed."""
+    """Too few lineages can be removed to make room. From the time ``until`` (seconds) on, a retry may succeed."""
 
     until: int
 
@@ -20,7 +20,7 @@ class NoRoom(Struct, frozen=True):
 _LIVE = 2
 """The rank of a live lineage: it is removed last."""
 _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
-"""The end reasons after which an earlier login request is no longer valid, because its password is not valid."""
+"""The end reasons after which the old password is not valid. A repeated login request with this password then fails."""
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
@@ -155,7 +155,7 @@ def removed_by_login(  # noqa: PLR0913 - all that the choice depends on
 
 
 def last_used(lineage: Lineage, *, now: int) -> int:
-    """Return when a lineage was last used, in seconds.
+    """Return the time at which a lineage was last used, in seconds.
 
     If only the day is stored, the result is the end of that day, or ``now`` if this is earlier.
     """

@@ -79,7 +79,7 @@ class Attestation(IntEnum):
 
 
 class Ended(Struct, frozen=True):
-    """When and why a lineage ended."""
+    """The time and the reason of the end of a lineage."""
 
     at: int
     reason: EndReason
@@ -101,8 +101,8 @@ class Lineage(Struct, frozen=True):
 
     - ``attempts``: the digests of the attempts that exchanged the last four generations. Generation n is in slot n mod
       4.
-    - ``issued_at``: the iat of the current generation. With mechanism ``session``, it is the last recorded use. The
-      idle limit counts from this time.
+    - ``issued_at``: the iat of the current generation. With mechanism ``session``, the time of the last recorded use.
+      The idle limit counts from this time.
     - ``label``: the name of the device, at most 32 bytes.
     - ``in_use_since``: only with mechanism ``session``. For a cookie client, it is the floor (``browser/rules.py``).
       For any other client, it is the latest of three times: the login, the last renewal, and the end of the last gap of
@@ -145,8 +145,8 @@ class Lineage(Struct, frozen=True):
 class Rights(Struct, frozen=True):
     """The rights of an account.
 
-    - ``roles``: the codes of the account's roles. A login may have fewer: `Clients.roles_of_login` leaves out a role
-      that requires a second factor if the login has none.
+    - ``roles``: the codes of the account's roles. A login may have fewer roles: if it has no second factor,
+      `Clients.roles_of_login` leaves out each role that requires a second factor.
     - ``attributes``: what the team stored for the account, as MessagePack. Empty bytes: nothing is stored.
     """
 
@@ -162,7 +162,7 @@ class AccountState(Struct, frozen=True):
 
     - ``credentials_version``: rises with each change of the password, a factor, a passkey, a linked identity or the
       address.
-    - ``raised``: when and why the epoch was last raised.
+    - ``raised``: the time and the reason of the last rise of the epoch.
     - ``deleted_by``: the id of the login, or of the mailed link, that deleted the account.
     - ``roles``, ``attributes``: as in `Rights`.
     - ``second_factor_required``: an operator, or the function of ``Baton.migrate_with``, requires a second factor at
@@ -201,7 +201,7 @@ class Actor(Struct, frozen=True):
 
     - ``not_before``: the not-before time of the deployment.
     - ``credentials_version``: the version when the caller was authenticated.
-    - ``app``: the login of the app that handed this login over to a browser. It must be active too.
+    - ``app``: the login of the app that handed this login over to a browser. The login of the app must be active too.
     - ``in_cookies``: the tokens of this login are in cookies. If so, a write that ends all other logins also raises
       the generation of this login.
     """

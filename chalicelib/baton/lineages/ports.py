@@ -12,7 +12,8 @@ from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOut
 class LineageStore(Protocol):
     """Read and write account states, one for each account.
 
-    A method with an ``actor`` writes only if `rules.may_act` permits this. If not, it returns the result of that rule.
+    A method with an ``actor`` writes only if `rules.may_act` permits this. Otherwise, the method returns the result of
+    `rules.may_act`.
     """
 
     def get(self, account: AccountId) -> AccountState | None:
@@ -58,8 +59,8 @@ class LineageStore(Protocol):
     ) -> Done | Moved:
         """Store ``lineage`` if the stored lineage still equals ``expected`` and is active.
 
-        ``lineage`` is ``expected`` with a new use recorded, for example by `rules.record_use`. ``Done`` also if
-        ``lineage`` is already stored.
+        ``lineage`` is ``expected`` with a new use recorded, for example by `rules.record_use`. The result is also
+        ``Done`` if ``lineage`` is already stored.
         """
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
@@ -103,9 +104,9 @@ class LineageStore(Protocol):
         The first of these conditions that is true decides the result:
 
         1. ``Refused``: the account does not exist, or is deleted.
-        2. ``Done``: it already has the new roles.
-        3. ``Refused``: it is disabled.
-        4. ``Moved``: its roles are not ``expected``.
+        2. ``Done``: the account already has the new roles.
+        3. ``Refused``: the account is disabled.
+        4. ``Moved``: the roles of the account are not ``expected``.
         5. ``Done``: in any other case. The call replaces the roles.
         """
 

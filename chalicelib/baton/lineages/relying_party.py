@@ -125,7 +125,7 @@ def _within(host: str, rp_id: str) -> bool:
 def _label(host: str) -> str:
     """Return the label by which browsers count related origins.
 
-    It is estimated, without the list of public suffixes.
+    The label is estimated, without the list of public suffixes.
     """
     parts = host.split(".")
     second_level = len(parts) > 2 and len(parts[-2]) <= _SECOND_LEVEL_CHARACTERS_MAX  # noqa: PLR2004 - a.co.uk

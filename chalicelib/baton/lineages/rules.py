@@ -8,7 +8,7 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p = g | any | ``Current`` (E5): the exchange may happen |
 | p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
 | p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
-| p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): the login ends |
+| p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
 | p > g | any | ``Ahead`` (E9): the table was rolled back, or a key leaked |
 
 Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table
@@ -53,7 +53,7 @@ class Current(Struct, frozen=True):
 class Retry(Struct, frozen=True):
     """E6: the previous generation with the stored attempt. Its child is the current generation of ``lineage``.
 
-    ``rights`` are those of the account now.
+    ``rights`` are the present rights of the account.
     """
 
     lineage: Lineage
@@ -74,7 +74,7 @@ class Reused(Struct, frozen=True):
 
 
 class Ahead(Struct, frozen=True):
-    """E9: the token has a generation newer than the stored one. The table was rolled back, or a key leaked."""
+    """E9: the token has a newer generation than the stored lineage. The table was rolled back, or a key leaked."""
 
 
 class Inactive(Struct, frozen=True):
@@ -92,7 +92,7 @@ Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 class Exchanged(Struct, frozen=True):
     """E5, done: ``lineage`` is the lineage after the write, and its current generation is the child.
 
-    ``rights`` are those of the account at the time of the write.
+    ``rights`` are the rights of the account at the time of the write.
     """
 
     lineage: Lineage
@@ -146,7 +146,7 @@ def active_lineage(
 def ended_of(
     account_state: AccountState, lineage: Lineage, *, now: int, not_before: int, idle_s: int | None
 ) -> Ended | None:
-    """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
+    """Return time and reason of the end of a lineage, or ``None`` if it is active. ``idle_s=None``: no idle limit.
 
     If a rise of the epoch ended the lineage, the result has the time and reason of the last rise. Earlier rises are not
     stored. If the login of an app has ended, the lineages that the app handed over have ended too.
@@ -166,10 +166,10 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return the end of the app's login that handed this lineage over. ``None``: it is active, or no app did this.
+    """Return the end of the app's login that handed this lineage over. ``None``: no such login, or it is active.
 
-    If the login of the app is missing, or its id belongs to a later login, it was removed. The time is then the last
-    use of this lineage. The idle limit of the app is not checked: this lineage expires before it.
+    If the app's login is missing, or its id belongs to a later login, it was removed. The time is then that of the last
+    use of this lineage. The idle limit of the app is not checked, because this lineage expires before that limit.
     """
     if lineage.app is None:
         return None
@@ -202,7 +202,7 @@ def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the lineage, or the login of the app if a handover made the lineage.
 
     Login time and rate limits must come from the returned login: a handover proves no factor, and a thief with the
-    token of the app can repeat it.
+    token of the app can repeat the handover.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 
@@ -253,10 +253,10 @@ class ProofOutdated(Struct, frozen=True):
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
-    """Return the actor's lineage if the actor may write. ``ProofOutdated``: its credentials version is not current.
+    """Return the actor's lineage if the actor may write. ``ProofOutdated``: the actor's credentials version is old.
 
-    The account must be active, and the lineage must not have ended (`ended_of`).
-    The idle limit is not checked: it was checked when the caller was authenticated.
+    The account must be active, and the lineage must not have ended (`ended_of`). Otherwise the result is ``Inactive``.
+    The idle limit is not checked here: it was checked when the caller was authenticated.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:
@@ -345,5 +345,5 @@ def used_by(lineage: Lineage, generation: int) -> bytes | None:
 
 
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
-    """Return when a token for calls expires: min(iat + life, absolute expiry)."""
+    """Return the time at which a token for calls expires: min(iat + life, absolute expiry)."""
     return min(issued_at + mechanism.access_s, lineage.expires_at)

@@ -1,8 +1,8 @@
-"""The files by which a site vouches for its apps and for other sites, at ``https://{rp_id}/.well-known/``. No I/O.
+"""The files in which a site lists its apps and its related sites, at ``https://{rp_id}/.well-known/``. No I/O.
 
-Phones and browsers read them before they offer a passkey: Apple's ``apple-app-site-association`` and Android's
-``assetlinks.json`` list the apps, ``webauthn`` the related origins (WebAuthn Level 3, section 5.11), and
-``passkey-endpoints`` the pages on which a person adds and manages passkeys.
+Phones and browsers read these files before they offer a passkey. Apple's ``apple-app-site-association`` and Android's
+``assetlinks.json`` list the apps. ``webauthn`` lists the related origins (WebAuthn Level 3, section 5.11).
+``passkey-endpoints`` lists the pages on which a person adds and manages passkeys.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def well_known(clients: Clients) -> Mapping[str, Any]:
 
 
 def _statement(package: str, certificates: list[bytes]) -> dict[str, Any]:
-    """Return the statement about an Android package. Its certificates are in upper case, with colons."""
+    """Return the statement about an Android package. The digests of its certificates are in upper case, with colons."""
     target = {
         "namespace": "android_app",
         "package_name": package,

@@ -44,7 +44,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     def __call__(self, sealed: str) -> None:
         """Send the mail of an encrypted order. A repetition is safe: a second mail has the same code.
 
-        Raises ``Unavailable``: the queue delivers the order again.
+        Raises ``Unavailable``. The queue then delivers the order again.
         """
         now = self.clock()
         try:
@@ -105,9 +105,9 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         return user.email
 
     def _of_code(self, order: MailOrder, user: User | None) -> str:
-        """Check that the account is active, with address and credentials version as when the code was requested."""
+        """Check that the account is active, and that its address and credentials have not changed since the request."""
         account_state = self.lineage_store.get(order.account)
-        # The code of a new address is sent even if another account has the address: only its mailbox learns this.
+        # The code of a new address is sent even if another account has it: only a reader of the mailbox learns this.
         if user is None or (user.email != order.address and order.template != "new_address"):
             raise Dropped("no account has the address")
         if account_state is None or account_state.status is not Status.ACTIVE:
@@ -119,7 +119,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     def _count_notice(self, order: MailOrder, *, now: int) -> None:
         try:
             slot = self.ephemeral.count(f"notices:{order.account}", limit=NOTICES_PER_DAY_MAX, window_s=DAY_S, now=now)
-        except errors.Unavailable:  # a notice too many is better than a missing one
+        except errors.Unavailable:  # one notice too many is better than a missing notice
             return
         if isinstance(slot, Refused):
             raise Dropped("the account has reached the limit of notices of a day")

@@ -1,9 +1,9 @@
-"""``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols the account's first factor.
+"""``accounts.ports.LoginCodes`` by mail: the code that a login needs before it enrols a second factor.
 
 The code derives from the id of the ``auth_session``, so it is valid only with that session, and nothing is stored. A
 session has five tries. A person with the password can make any number of sessions. So the tries are also limited for
-each known device of the account, for all known devices together, and for all other devices together. A person with the
-password can also make any number of known devices, by a client that requires no second factor.
+each known device of the account, and for all other devices together. With a client that requires no second factor, this
+person can also make any number of known devices. So the tries of all known devices together are limited too.
 """
 
 from msgspec import Struct
@@ -57,7 +57,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
         """Count the try against the limits of the session and of the devices. Then compare the code."""
         device = known_device(_wanted(user, account_state, session))
-        index = session.ring.email_index(user.email)  # See `StartMailSession`: the account can be made again.
+        index = session.ring.email_index(user.email)  # The account can be deleted and registered again.
         self._count(f"{user.account}:{device}" if device else f"{index}:unknown", limit=_TRIES_MAX, now=now)
         if device:
             self._count(f"{index}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)
@@ -84,6 +84,6 @@ def _wanted(user: User, account_state: AccountState, session: OpenSession) -> Wa
 def _root_of(session: OpenSession) -> Root:
     """Return the root secret that was in use when the session began.
 
-    The code derives from it, even if a newer root secret is in use.
+    The code derives from this root secret, even if a newer root secret is in use.
     """
     return session.ring.root_for_new(session.ticket.issued_at)

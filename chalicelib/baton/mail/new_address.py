@@ -1,10 +1,14 @@
 """Change the address of an account: a step-up, then a code from the new mailbox.
 
-The code goes to the new address whether another account has that address or not. So only a person who can read the new
-mailbox learns that the address is taken. The old address gets a notice, and stays with the account for 7 days: no login
-finds it, and no registration gets it. The link in the notice gives the old address back to the account, and so does a
-change back to the old address. After such a return, the link of no later address can take the account. A stranger who
-registered the address of another person keeps nothing: an address that was never proved is free immediately.
+1. The code goes to the new address even if another account has that address. So only a person who can read the new
+mailbox learns that the address is taken.
+2. The old address gets a notice. If the old address was proved, the account keeps it for 7 days. In these days, no
+login and no registration can use the old address.
+3. If the old address was proved, the notice has an undo link, which gives the old address back to the account. There is
+no undo link if a long-used device made the change with a second factor. A change back to the old address acts as an
+undo too, and its notice has no undo link. After an undo, no link restores a later address: it may be that of a thief.
+4. If the old address was never proved, it is free immediately. So a stranger who registered the address of another
+person does not keep it.
 """
 
 from msgspec import Struct
@@ -45,7 +49,7 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, *, new_email: str, language: str, source: str) -> Started:
         """Return the session of the code. The code is valid only for this login.
 
-        Raises ``InvalidEmail``, also for the address that the account has, and ``TooManyRequests``.
+        Raises ``TooManyRequests``, and ``InvalidEmail`` if the address is invalid or the account already has it.
         """
         now = self.clock()
         try:
@@ -116,7 +120,7 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a change of its address", by_caller=True)
 
     def _moved(self, caller: Caller, user: User, new: Address, session: MailSession, *, now: int) -> bool:
-        """Write the change. Return false if the account or the entry of the address changed meanwhile."""
+        """Write the change. Return false if the account or the e-mail index entry changed after it was read."""
         kept = _kept_after(user, new.index, returns=not session.settled, now=now)
         outcome = self.users.move_address(caller.actor, user, new, kept=kept, language=session.language, now=now)
         if isinstance(outcome, AddressTaken):
@@ -134,8 +138,8 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple[KeptAddress, ...]:
     """Return the old addresses that the account keeps after a change, the oldest first.
 
-    After a return to an old address, no undo returns the account to an address that came later: that may be the address
-    of a thief.
+    After a return to an old address, no undo restores a later address, because a later address may be the address of a
+    thief.
 
     Raises ``TooManyRequests`` if there are too many old addresses.
     """
@@ -157,14 +161,14 @@ def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple
 
 
 def _is_back(user: User, new_index: str, *, now: int) -> bool:
-    """Check whether the new address is an old address that an undo could restore. Then this change is such an undo."""
+    """Check whether the new address is an old address that an undo could restore. This change then acts as an undo."""
     return any(one.index == new_index and one.returns and one.until > now for one in user.kept)
 
 
 def _is_settled(caller: Caller, *, now: int) -> bool:
     """Check whether a long-used device requests the change with a second factor.
 
-    If so, the old mailbox cannot undo the change: it may be in the hands of a thief.
+    If so, the old mailbox cannot undo the change, because a thief may have access to the old mailbox.
     """
     account_state, stepped_up = caller.account_state, caller.stepped_up
     assert account_state is not None  # every caller of a route has an account state

@@ -1,8 +1,10 @@
 """Delete an account that a stranger registered with the address of another person: the link "this was not me".
 
-1. The mail of a code has the link only while the address was never proved, the account has no second factor, and the
-   account is not from a time without mail. These are the accounts that a reset claims (``mail/reset.py``).
-2. The same conditions are in the write that deletes. After a proof of the address, the link is void.
+1. Only a mail with a code for ``verify`` or ``login`` can have the link. The address must be unproved, the account must
+   have no second factor, and the account must not be from a time without mail. A reset claims the same accounts
+   (``mail/reset.py``).
+2. The write that deletes the account succeeds only if these conditions still hold. After a proof of the address, the
+   link is void.
 3. Every change of the address proves the new address. So a link to the old mailbox never deletes an account that has a
 new address.
 """

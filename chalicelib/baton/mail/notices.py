@@ -10,7 +10,7 @@ from chalicelib.baton.mail.tickets import MailOrder
 
 
 class QueueNotice(Struct, frozen=True, kw_only=True):
-    """``events.ports.Notices`` by mail."""
+    """Queue the notices of events as mails. Implements ``events.ports.Notices``."""
 
     queue: QueueMail
     log: Log
@@ -30,7 +30,7 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
                 language=told.language,
                 device=told.device,
                 at=at,
-                # If it counted, a thief could use up the notices of the day, and the owner would get no link to undo.
+                # Otherwise, a thief could use up the notices of the day, and the owner would get no undo link.
                 always=kind.always_told or told.undo_since is not None,
                 undo_since=told.undo_since,
             )

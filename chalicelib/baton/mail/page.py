@@ -1,9 +1,9 @@
-"""The page that a link of a notice opens. It describes the action of the link, and a button starts the action.
+"""The page for undo links and "this was not me" links. It describes the action, and a button starts the action.
 
 A ``GET`` changes nothing.
 
-The link is behind ``#``, so only the script of the page reads it. The page may run only this script, which may send
-requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
+The ticket of the link is behind ``#``, so only the script of the page reads the ticket. The page may run only this
+script, and the script may send requests only to this API (Content-Security-Policy). Nothing is loaded from elsewhere.
 """
 
 from functools import lru_cache

@@ -22,7 +22,7 @@ class Mail(Struct, frozen=True):
     html: str
 
     def __repr__(self) -> str:
-        """Mask: a mail has an address and may have a code."""
+        """Mask the mail, because it has an address and may have a code."""
         return "Mail('**********')"
 
 
@@ -98,7 +98,7 @@ class Undo(Struct, frozen=True, kw_only=True):
     - ``freed``: the addresses that become free. If ``address`` is not ``None``, one of them is the current address.
     - ``identities``: the identities that stay, by the code of the provider.
     - ``mark``: the id of the link, which works once.
-    - ``used_until``: when the link expires (seconds).
+    - ``used_until``: the time at which the link expires (seconds).
     """
 
     password_hash: bytes
@@ -155,7 +155,7 @@ class MailUsers(ProvingUsers, Protocol):
         If the replaced address was proved, its e-mail index entry stays for ``ADDRESS_KEPT_S``. Otherwise, the
         transaction deletes the entry, and the address is free. No login ends.
 
-        ``kept``: the value to store as the old addresses. If the replaced address was proved, the caller has added it.
+        ``kept``: the old addresses to store. If the replaced address was proved, ``kept`` must include this address.
         """
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:

@@ -1,4 +1,4 @@
-"""Register with a code from the mailbox. Only the mailbox learns whether its address has an account."""
+"""Register with a code from the mailbox. Only a reader of the mailbox learns whether its address has an account."""
 
 from msgspec import Struct
 
@@ -40,7 +40,7 @@ class StartRegistration(Struct, frozen=True, kw_only=True):
 
 
 class ProveAddress(Struct, frozen=True, kw_only=True):
-    """``accounts.ports.AddressProof`` by a mail code."""
+    """Prove an address by a mail code. Implements ``accounts.ports.AddressProof``."""
 
     codes: CheckMailCode
     enabled: bool

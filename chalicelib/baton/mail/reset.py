@@ -1,9 +1,9 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
 A reset ends every login of the account and issues no token. The next login checks the other requirements of the
-account. While the address was never proved, a reset claims the account: a stranger may have registered it. A reset does
-not claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). The factor of
-such an account may also be from a time without mail, when its enrolment required no proved address.
+account. If the address was never proved, a reset claims the account, because a stranger may have registered it. A reset
+does not claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). Without
+mail, an account can enrol a factor before its address is proved.
 """
 
 from msgspec import Struct
@@ -82,7 +82,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidCode: the code is wrong, or the code or the link is no longer valid.
-            WeakPassword: the password is too weak. Only ``Breached`` counts as a try of the session.
+            WeakPassword: the password is too weak. If it is ``Breached``, a request with a code has used up one try.
 
         """
         now = self.clock()
@@ -98,7 +98,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         for _ in range(START_OVER_MAX):
             user = self._user(session)
             if user.reset_mark == session.id and _follows(user, session):
-                if isinstance(session, MailLink):  # A try of a code is counted already.
+                if isinstance(session, MailLink):  # `check_code` has already counted the try of a code.
                     count_try(self.codes.ephemeral, session)
                 _check_same_password(secret, user, ring)
                 return
@@ -117,7 +117,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 
     def _open(self, message: Message, proof: MailProof, *, now: int) -> MailSession | MailLink:
-        """Open the session of a code, whose key must sign the request, or a link."""
+        """Open the link, or the session of the code. If the session has a key, this key must sign the request."""
         if proof.link is not None:
             check_digest(message)
             return self.read_link(proof.link, uses=RESET, now=now)

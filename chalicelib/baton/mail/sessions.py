@@ -2,10 +2,11 @@
 
 1. A code is valid only with its session, which the client holds. If the session has a key, that key must sign the
 request. If the session has a login, that login must send the request.
-2. Each try is counted before the code is compared, and never uncounted, even if rate limits are off. So a session
-allows five guesses.
-3. The beginning of a session makes the same reads and writes, and returns the same answer, for every address: of an
-active or disabled account, of no account, or suppressed. Only the job that sends the mail reads more.
+2. Each try is counted before the code is compared. The count never decreases, and it applies even if rate limits are
+off. So a session allows five guesses.
+3. For an unknown device, the beginning of a session makes the same reads and writes, and returns the same answer, for
+every address. The address may belong to an active account, to a disabled account or to no account, or may be
+suppressed. Only the job that sends the mail reads more.
 """
 
 from msgspec import Struct
@@ -56,8 +57,8 @@ class Started(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """A request for a code: its use, its address and its account.
 
-    - ``account``: an unused id for a registration, and for a reset if no account has the address. ``account_state`` is
-      then ``None``.
+    - ``account``: for a registration, and for a reset if no account has the address, this is an unused id. In these
+      cases, ``account_state`` is ``None``.
     - ``key``: the key of the device, if any.
     - ``lineage``: the login that requests the code, if any.
     - ``settled``: no link in a mail to the old address can undo the change of the address. See
@@ -133,11 +134,17 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         self.queue(order, ring=ring)
 
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
-        """Count the session per source, and per known device or per address. Strangers learn nothing about the account.
+        """Count the session against its rate limits. Raises ``TooManyRequests`` if a limit is reached.
 
-        The known devices of an address also share a limit, since a person with the password can add any number of them.
-        That limit is per address, not per account: a stranger could register the address of a person, guess, delete the
-        account, and begin again.
+        - Each source has a limit.
+        - Each known device has a limit. All unknown devices together have a limit for each address and use. This limit
+          also counts if no account has the address, so a stranger cannot detect an account by this limit.
+        - All known devices together have a limit, because a person with the password can add any number of them. This
+          limit is per address. With a limit per account, a stranger could register the address of a person, guess,
+          delete the account, and begin again.
+
+        For ``new_address``, the limit of all known devices is per account, because an account can name any new address.
+        The new address has a limit too.
         """
         if not self.limits:
             return
@@ -171,18 +178,18 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
 def known_device(wanted: Wanted) -> str:
     """Return the name of the known device that requests a code, or an empty text.
 
-    This device has its own rate limit, which strangers cannot use up. The name is that of `device_of_login`. Without a
-    login, only a device with a key can be known here: a device with an HMAC secret counts as unknown.
+    This device has its own rate limit, which strangers cannot use up. The name is the same as from `device_of_login`.
+    Without a login, only a device with a key can be known here: a device with an HMAC secret counts as unknown.
     """
     account_state = wanted.account_state
     if account_state is None or wanted.use == "verify":
-        return ""  # Whoever registered an address first has devices of it: here, all count as unknown.
+        return ""  # For `verify`, a stranger may have registered the account: its devices count as unknown.
     if wanted.lineage:
         return device_of_login(account_state, account_state.lineages[wanted.lineage])
     if wanted.key is None:
         return ""
     binding = KeyBinding(wanted.key.thumbprint)
-    # After a reset, only the devices of later logins are known: a stranger who had the password is not one of them.
+    # After a reset, only the devices of later logins are known. The devices of a stranger who had the password are not.
     known = any(
         lineage.binding == binding and lineage.epoch == account_state.epoch
         for lineage in account_state.lineages.values()
@@ -192,7 +199,7 @@ def known_device(wanted: Wanted) -> str:
 
 def count_try(ephemeral: RateLimits, proof: Ticket) -> None:
     """Count a try of a session or a link. Raises ``InvalidCode`` if no try is left."""
-    # The window is the hour in which the proof expires, not that of `now`, so all tries count in one window.
+    # The window is the hour in which the proof expires, and not the hour of `now`. So all tries count in one window.
     slot = ephemeral.count(
         f"mail:code:{encode_base64url(proof.id)}", limit=MAIL_CODE_TRIES_MAX, window_s=HOUR_S, now=proof.expires_at
     )
@@ -219,7 +226,11 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
             raise InvalidCode(f"mail session: {invalid}") from None
 
     def check_key(self, message: Message, session: MailSession, *, now: int) -> None:
-        """Check that the key of the session signed the request. Raises ``InvalidCode`` if another key signed it."""
+        """Check that the key of the session signed the request. Raises ``InvalidCode`` if another key signed it.
+
+        If the session has no key, only ``Content-Digest`` is checked, and no signature. Also raises ``InvalidDigest``
+        and, if the session has a key, the other errors of `verify_signature` and ``SignatureRequired``.
+        """
         if not session.key:
             check_digest(message)
             return

@@ -54,7 +54,7 @@ class NoteForwarding(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self, email: str, *, on: bool, now: int) -> None:
-        """Stop the mails to an address as after a bounce or, if ``on`` is true, allow them again. A complaint stays."""
+        """Stop the mails to an address as after a bounce, or allow them again if ``on`` is true. A complaint stays."""
         try:
             index = self.key_ring.current(now=now).email_index(canonical_email(email))
         except InvalidEmail:
@@ -112,7 +112,7 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
     def __call__(self, message: str) -> None:
         """Suppress the address of a report. Every message that is not such a report is logged and ignored.
 
-        A repeated report changes nothing. Raises ``Unavailable``: Lambda calls the function again.
+        A repeated report changes nothing. Raises ``Unavailable``. Lambda then calls the function again.
         """
         now = self.clock()
         try:
@@ -128,7 +128,7 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
     def _read(self, message: str) -> tuple[Literal["bounce", "complaint"], str]:
         """Return the kind of the report, and the address that the mail was sent to. Raises ``Ignored``.
 
-        The address is that of the mail, not that of the report: a mailbox that forwards its mails reports another
+        The address comes from the mail and not from the report. If a mailbox forwards its mails, the report has another
         address.
         """
         if len(message) > MAIL_FEEDBACK_BYTES_MAX:

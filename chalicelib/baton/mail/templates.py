@@ -2,9 +2,9 @@
 
 A file of the same name in ``chalicelib/texts/`` replaces a text.
 
-The first line of a text is the subject, the rest its body. ``$name`` is replaced (`string.Template`). Values come from
-outside: the holder of a device chooses its name, and may be a thief. So control characters are removed from every
-value. Characters that mail programs turn into links are removed from the name of a device. In HTML, each value is
+The first line of a text is the subject, the rest its body. A value replaces each ``$name`` (`string.Template`). A value
+can come from a thief: for example, the holder of a device chooses its name. So control characters are removed from
+every value. Characters that mail programs turn into links are removed from the name of a device. In HTML, each value is
 escaped.
 """
 
@@ -57,7 +57,7 @@ _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
 _MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
 """Characters that mail programs build a link from, and the other full stops and wide forms that UTS 46 and NFKC map to
-them. ``15.2`` is not changed, ``example.com`` is."""
+them. The dot of ``15.2`` does not match, the dot of ``example.com`` does."""
 
 
 def render(

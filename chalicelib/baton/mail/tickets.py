@@ -40,14 +40,14 @@ _VERSION_BYTES: Final = 8
 class MailSession(Ticket, frozen=True):
     """A session for which one code is valid.
 
-    - ``account``: an account or an unused id, but never empty. The length of the ticket must not show whether an
-      account has the address.
+    - ``account``: an account or an unused id. It is never empty: otherwise, the length of the ticket would show whether
+      an account has the address.
     - ``key``: the raw public key that must sign the request with the code, or empty.
     - ``lineage``: the login that requested the code, or empty.
     - ``version``: the credentials version, in 8 bytes.
     - ``root``: the version of the root secret that the code derives from.
-    - ``settled``: a long-used device requested a new address, after a step-up with a second factor. So the old address
-      cannot undo the change.
+    - ``settled``: a long-used device requested a new address, after a step-up with a second factor. So no link to the
+      old address can undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -64,14 +64,14 @@ class MailSession(Ticket, frozen=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the code expires, in seconds since the epoch."""
+        """Return the time at which the code expires, in seconds since the epoch."""
         return self.issued_at + (MAIL_RESET_S if self.use == "reset" else self.purpose.life_s)
 
 
 class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
-    - ``version``: the credentials version when the code of the same mail was requested, in 8 bytes. In the link of a
+    - ``version``: the credentials version at the request for the code of the same mail, in 8 bytes. In the link of a
       notice, it is empty: a notice has no code.
     - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, it is 0.
     """
@@ -86,7 +86,7 @@ class MailLink(Ticket, frozen=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the link expires, in seconds since the epoch."""
+        """Return the time at which the link expires, in seconds since the epoch."""
         return self.issued_at + LINK_LIVES_S[self.use]
 
 
@@ -125,7 +125,7 @@ class MailOrder(Ticket, frozen=True):
 
 
 def version_bytes(version: int) -> bytes:
-    """Return a credentials version in a fixed length: the length of a ticket must not show it."""
+    """Return a credentials version in a fixed length: the length of a ticket must not show the version."""
     return version.to_bytes(_VERSION_BYTES, "big")
 
 

@@ -1,12 +1,13 @@
 """Undo the change that a notice reports, with the link in that notice. A person who can read the mailbox may use it.
 
-1. The account gets a random password, every login ends, and devices are forgotten. The owner resets the password next.
-2. Second factors and identities that a new device added at the time of the notice or later are removed. Those of a
-   long-used device stay: a thief of the mailbox must not remove them.
-3. The account returns to the address that the notice was sent to, while that address is kept. Later addresses of the
-   account become free, and the links that were sent there are void: they may be in the mailbox of the thief. Earlier
-   addresses of the account stay kept: one of them may be that of the owner.
-4. A link works once, while its address belongs to the account or is kept for its return.
+1. The account gets a random password, every login ends, and remembered devices are deleted. The owner then resets the
+   password.
+2. If a new device added a second factor or an identity at the time of the notice or later, the undo removes this factor
+   or identity. If a long-used device added it, it stays: a thief of the mailbox must not remove it.
+3. The account returns to the address that the notice was sent to, if the account still keeps this address. Later
+   addresses become free. The links in mails to a later address become void, because a thief may have that mailbox. The
+   account still keeps earlier addresses, because one of them may be the address of the owner.
+4. A link works once. Its address must be the address of the account, or an old address that an undo may restore.
 """
 
 from msgspec import Struct

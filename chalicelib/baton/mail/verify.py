@@ -1,7 +1,8 @@
-"""Prove the address of an account, with a code that the same login requested, or a link on any login of the account.
+"""Prove the address of an account, with a code or a link from the mailbox.
 
-A login of the account is required. If a stranger registered the address of another person, that person must not confirm
-the stranger's account by opening the link in the mail.
+Only the login that requested a code can use it. Every login of the account can use a link. A login of the account is
+required. Otherwise, if a stranger registered the address of another person, that person could confirm the stranger's
+account by opening the link in the mail.
 """
 
 from msgspec import Struct
@@ -84,7 +85,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
         return session.language
 
     def _of_link(self, caller: Caller, text: str, *, now: int) -> str:
-        """Check a link. Its account must be that of the login. The result is empty, because a link has no language."""
+        """Check a link of the account of this login. The result is empty, because a link has no language."""
         link = self.read_link(text, uses=VERIFY, now=now)
         if link.account != caller.account or link.version != version_bytes(caller.actor.credentials_version):
             raise InvalidCode("the link of another account, or of earlier credentials")

@@ -1,16 +1,16 @@
 """Exactly-once calls: the verdict on a repeated call, from the call that is stored. No I/O.
 
-A phone can lose an answer. It then sends a payment again, and cannot know whether the first request took effect. The
-phone therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
+A phone sends a payment and loses the answer. It cannot know whether this first request took effect. The phone therefore
+creates a key for each operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
 
 1. The first request *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
 2. A call is identified by account, method, route template and key, never by the device. Another phone of the person
    that sends the key gets the stored answer too.
 3. The *mark* is 16 random bytes that Baton makes for one request. Every later write for this request has the condition
-   that the stored mark is still this mark. So a late write of a request that lost the call changes nothing.
-4. A run ends within ``ONCE_RUN_MAX_S``: Lambda stops it. A running call that began earlier will never have an answer.
-5. Only the view can know whether a run that stopped took effect. Therefore its route decides (``retry_safe``) whether
-   such a call runs again.
+   that the stored mark is still this mark. So if another request takes the call over, a late write changes nothing.
+4. Lambda stops a run within ``ONCE_RUN_MAX_S``. So a running call that is older will never have an answer.
+5. Only the author of a view can know whether a stopped run took effect. Therefore ``retry_safe`` of the route decides
+   whether such a call runs again.
 
 | the next request finds | verdict | answer |
 |---|---|---|

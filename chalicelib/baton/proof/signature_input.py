@@ -1,7 +1,7 @@
 """Find, read and write the signature with a tag (RFC 9421 section 4). It is not verified here. No I/O.
 
-There are two profiles: Baton's own, and that of draft-richer-oauth-httpsig. In the latter profile the signature does
-not name a key: the key is that of the token.
+There are two profiles: Baton's own, and the profile of draft-richer-oauth-httpsig. In the second profile, the signature
+does not name a key: the client must sign with the key of its token.
 """
 
 import re
@@ -262,7 +262,7 @@ def _unreadable(message: Message, field: str, error: NotStructured, write: str) 
 
 
 def _has_tag(parameters: Mapping[str, object], tag: str) -> bool:
-    """Check for the tag. A token instead of a string counts too: ``find_input`` then refuses its type."""
+    """Check for the tag. A tag that is a token and not a string counts too: ``find_input`` then refuses its type."""
     return parameters.get("tag") in {tag, Token(tag)}
 
 

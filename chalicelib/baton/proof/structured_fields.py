@@ -1,6 +1,6 @@
 """Structured field values (RFC 9651): dictionaries, lists and items.
 
-The parser follows section 4.2. Two points are choices:
+The parser follows section 4.2. Two points are choices of Baton:
 
 - A key that occurs twice is refused, in a dictionary and in parameters. RFC 9651 uses the last value. A proxy that uses
   the first value would check another signature than Baton does.
@@ -101,7 +101,7 @@ _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
 _PARAMETER = re.compile(r'; *(?:([a-z*][a-z0-9_.*-]*)(?:="([ !#-\[\]-~]*)"|=(-?[0-9]{1,15})(?![0-9.])|(=?)))?')
 """A parameter. A string without escapes or an integer is matched completely, any other value only up to the ``=``."""
 _PLAIN_LIST = re.compile(r'\((?: *+"[ !#-\[\]-~]*"(?=[ )]))*+ *+\)')
-"""An inner list of strings without escapes and parameters: the covered components of nearly every signature."""
+"""An inner list of strings, without escapes or parameters: the covered components of nearly every signature."""
 _NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]*))?")
 _PLAIN_STRING = re.compile(r'"([ !#-\[\]-~]*)"')
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]+|\\["\\])*+)')
@@ -202,7 +202,7 @@ def _parameters(text: str, at: int) -> tuple[Parameters, int]:
 
 
 def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
-    """Read a bare item (section 4.2.3.1): its first character selects its type."""
+    """Read a bare item (section 4.2.3.1). Its first character selects its type."""
     reader = _READERS.get(text[at : at + 1])
     if reader is None:
         raise NotStructured(at, "expected a value")

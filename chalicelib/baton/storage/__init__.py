@@ -1,1 +1,1 @@
-"""The only package that opens connections: to DynamoDB, to KMS, and to services of other parties (``fetch.py``)."""
+"""The only package that opens connections: to AWS services, and to services of other parties (``fetch.py``)."""

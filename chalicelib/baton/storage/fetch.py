@@ -1,9 +1,9 @@
-"""HTTPS requests to services of other parties: the only outbound connections apart from those to AWS.
+"""HTTPS requests to services of other parties: the only outbound connections apart from connections to AWS.
 
-A request has one deadline. A time limit for each read is not enough: a server that sends one byte before each limit
-would keep the reader forever. Before each read, the time limit of the socket is set to the time that is left. The size
-of an answer is bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are
-not followed, and the connection is not kept.
+A request has one deadline. With only a time limit for each read, a slow server could send one byte before each limit,
+and the request would never end. Before each read, the time limit of the socket is set to the time that is left. The
+size of an answer is bounded too, head and framing included. TLS is verified against the system's certificates.
+Redirects are not followed, and the connection is not kept.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ class HttpsFetch:
         plain = _plain_connection(host, port, until)
         try:
             plain.settimeout(_left(until))
-            # A connection that ends without a TLS close message is an error: an attacker could cut the answer there.
+            # A connection that ends without a TLS close message is an error: an attacker may have cut the answer.
             return self._context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
         except BaseException:
             plain.close()
@@ -140,7 +140,7 @@ def _response(received: _Received, method: str) -> "HTTPResponse":
 def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
     """Read the whole body into a buffer of the maximum size.
 
-    ``read`` would allocate the size that the server announces.
+    ``HTTPResponse.read`` would allocate the size that the server announces, which may be larger.
     """
     buffer = memoryview(bytearray(bytes_max + 1))
     size = 0
@@ -154,7 +154,7 @@ def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
 
 
 def _target(parts: SplitResult) -> str:
-    """Return path and query. Some identity providers have the name of the key set in the query."""
+    """Return path and query. At some identity providers, the query in the URL of the keys names the key set."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

@@ -1,4 +1,4 @@
-"""A store whose module is imported at the first use, so that a cold start does not import it."""
+"""A store whose module is imported at the first use, so that a cold start does not import the module."""
 
 from collections.abc import Callable
 from functools import cached_property

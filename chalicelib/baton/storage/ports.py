@@ -1,6 +1,6 @@
 """The port of a storage: every store that Baton needs, by name.
 
-The verbs (methods) of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
+The verbs (methods) of a store are declared in the package that uses the store: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``attestation/ports.py``,
 ``federation/ports.py``, ``proof/ports.py``, ``events/ports.py`` and ``keys/ports.py``. There are two storages:
 ``memory/``, for development and tests, and ``dynamodb/``. docs/baton/storage-port.md describes how to write another
@@ -33,9 +33,9 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
        read began. Exception: a store may cache the key ring (``keys/ports.py``).
-    2. Each verb that changes something is one atomic write: its condition and its effect are one step. Exceptions:
-       ``accounts.forget`` and ``audit.erase`` delete one item after another.
-    3. If a verb is called again with the same arguments, it does not take effect twice: the store recognises its own
+    2. Each verb that changes something is one atomic write: the condition and the effect of the write are one step.
+       Exceptions: ``accounts.forget`` and ``audit.erase`` delete one item after another.
+    3. A verb that is called again with the same arguments takes effect only once, because the store recognises its own
        earlier write. Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
     4. If a verb cannot return a value of its return type, for example because the database does not answer, it raises
        ``errors.Unavailable``. The write may or may not have happened. Exception: ``audit.append`` never raises.
@@ -46,7 +46,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     accounts: MailUsers
     """People: e-mail index entries and password hashes (``accounts/ports.py``, ``mail/ports.py``)."""
     factors: FactorStore
-    """Second factors: codes that are used once, and changes (``factors/ports.py``)."""
+    """Second factors: the use of codes and passkeys, and changes of factors (``factors/ports.py``)."""
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore
@@ -56,13 +56,13 @@ class Storage(Struct, frozen=True, kw_only=True):
     suppressions: Suppressions
     """The addresses that get no mails (``mail/ports.py``)."""
     attestations: Attestations
-    """Evidence of device keys, revoked certificates and the operator's switches (``attestation/ports.py``)."""
+    """Revoked certificates, the operator's switches, and the evidence of device keys (``attestation/ports.py``)."""
     identities: "Identities"
     """Identities at providers, and the key sets of providers (``federation/ports.py``)."""
     provider_tokens: "ProviderTokens"
     """Refresh tokens of identities, refresh tokens that wait for their revocation, and the private key for Apple
     (``federation/ports.py``)."""
     audit: Audit
-    """The audit events, append only (``events/ports.py``)."""
+    """The audit events, which never change (``events/ports.py``)."""
     key_ring: ChangingKeyRing
     """The secret keys of the deployment (``keys/ports.py``)."""

@@ -17,7 +17,7 @@ _LOCK: Final = threading.RLock()
 
 @contextlib.contextmanager
 def serialised() -> Iterator[None]:
-    """Answer one call at a time within this context: moto's tables are not safe for threads."""
+    """Answer one call at a time within this context, because moto's tables are not safe for threads."""
     from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - slow to import, and rarely needed
 
     stock: Callable[..., Any] = DynamoHandler.call_action

@@ -36,7 +36,7 @@ class Faults:
 
         Args:
             next: the number of calls that fail. 0 ends the faults.
-            when: ``before``: the call has no effect. ``after``: it takes effect, and its answer is lost.
+            when: ``before``: the call has no effect. ``after``: the call takes effect, and its answer is lost.
             verb: only calls of this method of a port fail, such as ``exchange`` of ``lineages/ports.py``.
 
         Raises:
@@ -48,7 +48,7 @@ class Faults:
         self._left, self._when, self._verb = next, when, verb
 
     def around(self, storage: Storage) -> Storage:
-        """Return a copy of the storage. Calls of the stores in ``STORES`` fail while `fail` has planned faults."""
+        """Return a copy of the storage. In the copy, calls of the stores in ``STORES`` fail as `fail` has planned."""
         stores = {name: getattr(storage, name) for name in STORES}
         for store in stores.values():
             self._verbs.update(name for name in dir(store) if name[0] != "_" and callable(getattr(store, name)))

@@ -5,10 +5,10 @@ Like AWS, it does the following:
 - The stage is part of ``requestContext.path``. The path stays encoded, and the query is decoded once.
 - If a field has several lines, ``headers`` has the last line, and ``multiValueHeaders`` has all of them.
 - ``WWW-Authenticate`` and ``Date`` are renamed. The answer to ``HEAD`` has no body.
-- An unknown route gets the gateway's own answer, in the form of Baton's deployment.
+- An unknown route gets the gateway's own answer, in the form that a deployment of Baton configures.
 
-A Lambda environment takes one request at a time, and Chalice relies on that. So this gateway has a few environments,
-each with its own copy of the app, and sends each request to a free environment.
+A Lambda environment takes one request at a time, and Chalice relies on this rule. So this gateway has a few
+environments, each with its own copy of the app, and sends each request to a free environment.
 """
 
 import base64
@@ -71,7 +71,7 @@ def load_environment(
 ) -> ModuleType:
     """Import ``app`` (default: ``app.py``) as a new Lambda environment does.
 
-    The app uses this ``clock`` and these ``anchors``. Without a ``clock``, it ignores the ``anchors``.
+    The app uses this ``clock`` and these ``anchors``. Without a ``clock``, the ``anchors`` are ignored.
     """
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 
@@ -115,9 +115,9 @@ class Gateway:
     ) -> None:
         """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        The requests go to the apps in turn, because no app may depend on the memory of another app. A queue ``free``
-        can choose another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers
-        and those of the app.
+        The requests go to the apps in turn, so a test finds an app that depends on the memory of another app. A queue
+        ``free`` can choose another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own
+        answers. The app itself decides which pages may read its answers.
         """
         self.stage = stage
         """The stage. Empty: a custom domain, whose paths have no stage."""
@@ -185,7 +185,7 @@ class Gateway:
         return self._answer(answer)
 
     def _no_route(self, method: str, path: str, template: str | None) -> str:
-        """Describe the missing route. AWS gives fewer details. Without a gateway response, it answers 403."""
+        """Describe the missing route. AWS gives fewer details. Without a gateway response, AWS answers 403."""
         said = f"There is no route {method} {path[:200]} here."
         if not path.startswith(f"{self._prefix}/"):
             return f"{said} Routes begin with {self._prefix}/."

@@ -22,9 +22,9 @@ Key = RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class IdentityProvider:
-    """An identity provider: its keys, and the tokens that it signs with the newest key.
+    """An identity provider with its keys. It signs tokens with the newest key.
 
-    It signs with the first algorithm in the provider's row of ``providers.toml``.
+    The algorithm is the first one in the provider's row of ``providers.toml``.
     """
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:

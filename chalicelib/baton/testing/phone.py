@@ -74,7 +74,7 @@ _NOT_YET: Final = AccountId("")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The durable storage of a phone. ``key`` signs its requests: a private key, an HMAC secret, or nothing."""
+    """The durable storage of a phone. ``key`` is the private key or HMAC secret that signs its requests, if any."""
 
     email: str
     client_id: str
@@ -101,7 +101,7 @@ class Phone:
         self._lost_requests = self._lost_answers = 0
         self.is_thief = False
         self.logged_out: str | None = None
-        """The end reason of the login, or the refusal's code if it has no reason. ``None``: the login is active."""
+        """The end reason of the login, or the code of a refusal without a reason. ``None``: no reply showed an end."""
 
     @property
     def session(self) -> Session:
@@ -159,9 +159,9 @@ class Phone:
         idempotency_key: str | None = None,
         password: str | None = None,
     ) -> Reply:
-        """Send a signed call and return the reply. If the login has ended, the reply is the refusal that says so.
+        """Send a signed call and return the reply. If the login has ended, the reply is the refusal of the server.
 
-        A 503 is a reply too: the phone does not repeat the call.
+        The phone does not repeat a call after a 503: the reply with status 503 is returned.
 
         Args:
             method: the method.
@@ -170,7 +170,8 @@ class Phone:
             query: the query parameters.
             headers: further header fields.
             idempotency_key: the key of an exactly-once call: 16 to 128 visible ASCII characters.
-            password: if the server requires a step-up, send this password and then the call again.
+            password: if the server requires a step-up, send this password, and then the call again. If the server
+                refuses the step-up, the reply is this refusal.
 
         Raises:
             AnswerLost: no answer arrived. The phone sends a safe request, or a request with ``idempotency_key``, up to

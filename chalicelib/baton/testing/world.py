@@ -43,12 +43,13 @@ SETTINGS: Final[Mapping[str, str]] = {
     "BATON_MAIL": "mailbox",
     "BATON_RATE_LIMITS": "off",
 }
-"""The default settings of a World. ``World(settings=...)`` adds to them. The process environment is not read."""
+"""The default settings of a World. ``World(settings=...)`` adds or replaces settings. A World does not read the
+environment variables of the process."""
 T = TypeVar("T")
 
 
 class World:
-    """A deployment of one app. With ``storage="moto"`` use it in ``with``, or call ``close``."""
+    """A deployment of one app. With ``storage="moto"``, use the World in a ``with`` statement, or call ``close``."""
 
     def __init__(
         self,
@@ -57,17 +58,18 @@ class World:
         settings: Mapping[str, str] | None = None,
         environments: int = 2,
     ) -> None:
-        """Load the app once for each environment. The environments take turns, as in Lambda.
+        """Load the app once for each environment. The gateway sends the requests to the environments in turn.
 
         Args:
             app: the path of the app's file, relative to the folder that has ``chalicelib/``.
-            storage: ``memory``; ``moto``: DynamoDB in this process, for an app with its own tables.
-            settings: settings in place of those of ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
+            storage: ``memory``, or ``moto`` for an app with its own tables: moto is a DynamoDB in this process.
+            settings: settings that extend or replace ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
             environments: the number of environments.
 
         Raises:
-            ModuleNotFoundError: ``storage`` is ``moto``, which is not installed.
-            TypeError: the app has no global variable that is a Chalice app, or none that is a ``Baton``.
+            ModuleNotFoundError: ``storage`` is ``moto``, and moto is not installed.
+            TypeError: the app has no global variable with a Chalice app, or no global variable with a ``Baton``.
+            ValueError: the settings are invalid. The message lists every problem.
 
         """
         self.clock = Clock()
@@ -113,7 +115,8 @@ class World:
             email: the address of the account. The first phone with this address registers the account, and each later
                 phone with it logs in. Default: a new address, so a new account.
             client_id: the client, a row of the registry.
-            key: the key of the device, such as that of another phone. Default: a new P-256 key.
+            key: the key of the device, such as ``key`` of another phone. Default: a new P-256 key. Only the binding
+                ``key`` uses it.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
             password: the password of the account.
 
@@ -134,7 +137,7 @@ class World:
         return phone
 
     def thief_of(self, phone: Phone, *, key: bool = True) -> Phone:
-        """Return another phone with a copy of everything that this phone has stored; ``key=False``: without its key."""
+        """Return a thief: a phone with a copy of all that ``phone`` stores. ``key=False``: the copy has no key."""
         thief = self._phone(phone.session if key else dataclasses.replace(phone.session, key=None))
         thief.is_thief = True
         return thief
@@ -195,7 +198,7 @@ class World:
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
     def close(self) -> None:
-        """End moto, if this world started it."""
+        """Stop moto, if this world started moto."""
         self._after.close()
 
     def __enter__(self) -> Self:

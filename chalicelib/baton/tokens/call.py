@@ -1,4 +1,4 @@
-"""Authenticate and authorize signed calls: first without the database, then with the account state."""
+"""Authenticate signed calls without the account state, then authorize them with the account state."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ _ANY = RouteSpec()
 
 
 class VerifiedCall(Struct, frozen=True):
-    """A call with a verified token and signature. Its lineage may have ended: ``authorize`` checks this."""
+    """A call with a verified token and signature. The login may have ended: ``authorize`` checks this."""
 
     message: Message
     proved: VerifiedToken
@@ -58,10 +58,10 @@ class Call(Struct, frozen=True, kw_only=True):
     ephemeral: OneTime
     log: Log
     own_factors: Callable[[AccountId, str], OwnFactors] = lambda _account, _client: OwnFactors()
-    """Read which factors an account has, for a client. Called for a refusal only."""
+    """Read the factors of an account, for the client with this id. `Caller` calls it only to build a refusal."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
-        """Check the token and the signature. This reads the database only to refresh the cached key ring.
+        """Check the token and the signature. This method reads the database only to refresh the cached key ring.
 
         ``bound`` refuses tokens without a binding.
         """

@@ -42,7 +42,7 @@ class GrantUsed(Struct, frozen=True):
     at: int
     assurance: Assurance
     second_factor: bool = False
-    """Whether the owner has switched the second factor on. If this changes, the grant becomes void."""
+    """Whether the owner had switched the second factor on. If the owner switches it later, the grant becomes void."""
 
 
 class OwnFactors(Struct, frozen=True):
@@ -88,7 +88,7 @@ class Caller(Struct, kw_only=True, eq=False):
     attempt: str = ""
     """The attempt of this request, on a route that takes an attempt."""
     attempt_sent: bool = False
-    """Whether the attempt came in ``Idempotency-Key``: the app knew it before the request."""
+    """Whether the attempt came in ``Idempotency-Key``. If so, the app had the attempt before it built the request."""
     csrf_token: str = ""
     """The value that a form of your page must send in the field ``csrf_token``.
 
@@ -97,11 +97,11 @@ class Caller(Struct, kw_only=True, eq=False):
     demands_second_factor: bool = False
     """Whether the client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
-    """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
-    function."""
+    """Use the grant of this request and return it, or return ``None`` if the request has no grant. A route with a query
+    has no such function."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
     _own_factors: Callable[[], OwnFactors] = OwnFactors
-    """Read which factors the account has. Called for a refusal only."""
+    """Read the factors of the account. `step_up_required` calls it to build a refusal."""
     _by_role: bool = False
 
     @property
@@ -130,7 +130,7 @@ class Caller(Struct, kw_only=True, eq=False):
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
-            GrantInvalid: the grant is used, expired, or for another request.
+            GrantInvalid: the grant is used, expired or for another request, or the credentials changed after the proof.
             ValueError: the route has a query, which no grant covers, or ``acr`` does not exist.
 
         """
@@ -178,7 +178,7 @@ class Caller(Struct, kw_only=True, eq=False):
         )
 
     def _has_key(self) -> bool:
-        """Whether this login is bound to a key. The nonce of an id_token names this key."""
+        """Check whether this login is bound to a key. An id_token proves a factor only if its nonce names the key."""
         own = self.account_state.lineages.get(self.device_id) if self.account_state else None
         return own is not None and isinstance(own.binding, KeyBinding)
 
@@ -191,8 +191,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
         """Return the level that a rule requires.
 
-        With ``after_recovery``, the level is lower for a short time after a login by recovery code: the owner has lost
-        the other factor.
+        With ``after_recovery``, the level is lower for a short time after a login by recovery code, because the owner
+        has lost the other factor.
         """
         if rule.acr != "account":
             return rule.acr
@@ -234,7 +234,7 @@ class Caller(Struct, kw_only=True, eq=False):
             raise AttestationRequired("the login has no evidence")
 
     def live(self) -> dict[str, object]:
-        """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
+        """Return a ``ConditionCheck`` for your ``TransactWriteItems``, which then writes only while this login is live.
 
         - If the check fails, raise ``errors.TryAgain(by_caller=True)``: the app then repeats the request. The repeated
           request succeeds, or its answer is ``login_required`` or ``insufficient_role``.

@@ -25,7 +25,7 @@ REGISTERED = frozenset(
         *("act", "may_act", "active", "token_type", "username"),
     }
 )
-"""The claims that a team cannot set: a resource server relies on their values from Baton."""
+"""The claims that a team cannot set, because resource servers rely on the values that Baton sets."""
 
 
 class Claims(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Claims(Struct, frozen=True):
 
     - ``client``: the id of the client.
     - ``roles``: the roles that this login has.
-    - ``attributes``: those that ``baton.accounts.set_attributes`` stored for the account.
+    - ``attributes``: the attributes that ``baton.accounts.set_attributes`` stored for the account.
     """
 
     account: AccountId

@@ -1,6 +1,7 @@
 """The exchange: replace the token of generation g by the token of g+1, once (docs/baton/exchange.md, E1 to E10).
 
-A mechanism with repeatable renewal uses the same route. There the generation does not change.
+A mechanism whose token can be used more than once (``refresh``, ``session``) uses the same route. For such a
+mechanism, the generation does not change.
 """
 
 from typing import Literal
@@ -53,7 +54,7 @@ class TokenRequest(Struct, frozen=True):
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
-    """Renew a login: issue its next tokens for a token of kind ``REFRESH`` or ``BOTH``."""
+    """Renew a login: accept a token of kind ``REFRESH`` or ``BOTH``, and issue the next tokens."""
 
     clock: Clock
     entropy: Entropy
@@ -66,7 +67,10 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same tokens. Other verdicts raise an error."""
+        """Return the next tokens. A retry with the same attempt gets the same tokens.
+
+        Every other verdict of `rules.judge` raises an error.
+        """
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
@@ -90,7 +94,11 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return self._renew(proved, now=now)
 
     def _signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
-        """Verify the signature. E2 is checked before E8, so a leaked used token cannot log its owner out."""
+        """Verify the signature of an exchange.
+
+        A wrong key (E2) is refused before a reuse (E8) is detected. So a thief who has a used token, but not the key,
+        cannot log the owner out. With ``revoke_on_wrong_key``, the wrong key itself ends the login.
+        """
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
@@ -144,7 +152,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
     def _reused(self, proved: VerifiedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
-        """Return the error of a reuse.
+        """Return the error of a reuse, or ``LoginRequired`` if the login had already ended.
 
         ``ended`` is the result of the write that ends the login.
         """
@@ -162,7 +170,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return state.reason.value if isinstance(state, Inactive) and state.reason else None
 
     def _renew(self, proved: VerifiedToken, *, now: int) -> TokenResponse:
-        """Renew without an exchange: the generation does not change. The use of a sliding login is stored."""
+        """Renew without an exchange: the generation stays. Store the use if `rules.record_use` requires it."""
         mechanism, presented = proved.client.mechanism, proved.presented()
         not_before = proved.ring.not_before
         for _ in range(START_OVER_MAX):
@@ -179,7 +187,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 Done,
             ):
                 self.log.record("renewed", lineage=lineage.id)
-                # Never before the login: an earlier token belongs to a removed login with the same id.
+                # Not before the login began, because E4 refuses a token with an earlier iat.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, rights_of(account_state), now=now, issued_at=issued_at)
         raise errors.Unavailable("the account state kept changing during an exchange", by_caller=True)

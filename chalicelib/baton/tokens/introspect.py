@@ -35,10 +35,12 @@ class Introspect(Struct, frozen=True, kw_only=True):
     def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection | dict[str, object]:
         """Return the facts of an active token. For any other token, return only that it is not active.
 
-        ``resource_servers`` maps an id to the SHA-256 of its secret. The secret is random and long, so a plain digest
-        protects it. Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error: a resource
-        server must not treat that as an ended login. The roles and the claims of the team are the current values, not
-        the values at the issue of the token.
+        ``resource_servers`` maps the id of a server to the SHA-256 of its secret. The secret is random and long, so a
+        plain digest protects it. The roles and the claims of the team are the current values, not the values at the
+        issue of the token.
+
+        Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error. A resource server must
+        not treat ``Unavailable`` as an ended login.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):

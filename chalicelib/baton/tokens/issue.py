@@ -72,10 +72,14 @@ class Issue(Struct, frozen=True):
         rights: Rights,
         issued_at: int | None = None,
     ) -> TokenResponse:
-        """Return the tokens of the current generation. A JWT has the roles of ``rights`` that this login has.
+        """Return the tokens of the current generation.
 
-        ``issued_at`` is the issue time of the token for calls. Only a repeatable renewal passes it. Without it, equal
-        lineages with equal rights get equal tokens, byte for byte. Raises ``Unavailable`` if ``add_claims`` raises.
+        A JWT contains only the roles of ``rights`` for which the level (``acr``) of this login is high enough.
+
+        ``issued_at`` is the issue time of the token for calls. Only a renewal without an exchange gives this time. In
+        all other cases, equal lineages with equal rights get equal tokens, byte for byte.
+
+        Raises ``Unavailable`` if ``add_claims`` raises, or returns claims that `claims_of_team` refuses.
         """
         mechanism = client.mechanism
         called_at = lineage.issued_at if issued_at is None else issued_at

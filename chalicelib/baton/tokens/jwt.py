@@ -56,11 +56,11 @@ class _Claims(Struct):
     gen: int
     token_use: Kind
     scope: str
-    """For resource servers (RFC 9068 section 2.2.3). Baton does not read it: the registry has the scope of a client."""
+    """For resource servers (RFC 9068 section 2.2.3). Baton itself reads the scope in the client registry."""
     roles: tuple[str, ...] | UnsetType = UNSET
-    """For resource servers (RFC 9068 section 2.2.3.1). Baton reads the roles of the account state on each call."""
+    """For resource servers (RFC 9068 section 2.2.3.1). On each call, Baton reads the roles in the account state."""
     attested: Attested | UnsetType = UNSET
-    """For resource servers. Baton reads it from the account state on each call."""
+    """For resource servers. On each call, Baton reads the attestation in the account state."""
     idp: str | UnsetType = UNSET
     """For resource servers: the identity provider that the person logged in with."""
     cnf: Binds | UnsetType = UNSET
@@ -112,7 +112,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     payload = msgspec.json.encode(claims)
     if len(added) > len(b"{}"):
         payload = payload[:-1] + b"," + added[1:]
-    # The clock that wrote the iat may have been ahead of this clock. Then the newest key at the iat signs.
+    # The clock that wrote the iat may have been ahead of this clock. In that case, the newest key at the iat signs.
     return sign_claims(payload, ring.signer(max(now, token.issued_at)))
 
 
@@ -143,7 +143,7 @@ def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
         raise TokenInvalid("signed by a key after the end of its period")
     if claims.iss != names.issuer and claims.iss not in names.earlier_issuers:
         raise ConfigurationMismatch("issuer")
-    if claims.aud not in {names.audience, claims.iss}:  # the audience is the issuer, unless it is set
+    if claims.aud not in {names.audience, claims.iss}:  # without a set audience, it is the issuer
         raise ConfigurationMismatch("audience")
     client = clients.get(claims.client_id)
     if client is None:

@@ -1,4 +1,4 @@
-"""Token exchange (RFC 8693): a token of a login becomes a narrowed token for one other server.
+"""Token exchange (RFC 8693): for a token of a login, Baton issues a narrowed token for one other server.
 
 A narrowed token has the audience of that server, a part of the scope, a life of at most ``max_s`` seconds, and the
 binding of the login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and
@@ -87,7 +87,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         Raises:
             Malformed: a parameter is missing, or is not supported.
             SubjectTokenInvalid: the token is not usable on calls, or its login has ended.
-            InvalidTarget: there is no such server, or it is not for this client.
+            InvalidTarget: the server is unknown, or is not for this client.
             InvalidScope: the server or the login does not have the requested scope, or no scope is left.
 
         """
@@ -155,7 +155,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         return verdict
 
     def _rest(self, proved: VerifiedToken, active: Active) -> int:
-        """Return when the subject token expires. The token of a sliding login is valid for longer than its ``exp``."""
+        """Return the time at which the subject token expires. In a sliding login, it may be later than ``exp``."""
         mechanism, expires_at = proved.client.mechanism, proved.token.expires_at
         return max(expires_at, active.lineage.issued_at + mechanism.access_s) if mechanism.slides else expires_at
 
@@ -201,7 +201,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
 def read_narrowed(
     text: str, resource: Resource, *, ring: Ring, lineage_store: LineageStore, names: Names, now: int
 ) -> Claims | None:
-    """Return the claims of ``text`` if it is a narrowed token for ``resource`` and its login is live, or ``None``."""
+    """Return the claims of a narrowed token for ``resource`` with a live login. For any other text, return ``None``."""
     try:
         payload, signed_by = verified_payload(text, ring)
         claims = _CLAIMS.decode(payload)

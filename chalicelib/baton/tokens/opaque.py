@@ -16,12 +16,12 @@ from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token, UnknownKey
 
 OPAQUE_PREFIX = "baton_"
-"""The first characters of a token. Secret scanners find a leaked token by them."""
+"""The first characters of an opaque token. Secret scanners find leaked tokens by this prefix."""
 
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""Kind, whether bound to a secret, client; account, lineage; generation, iat, exp. The public key follows, if any."""
+"""Kind, whether bound to a secret, client, account, lineage, generation, iat, exp. Then the public key, if any."""
 
 _KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64
@@ -32,7 +32,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 def mint_opaque(token: Token, ring: Ring) -> str:
     """Encrypt a token with the root secret of its lineage. Return its text, of at most 125 characters.
 
-    The first byte after the prefix, base64url decoded, is the version of the root secret.
+    After the prefix, the text is base64url. The first decoded byte is the version of the root secret.
     """
     lineage = decode_base64url(token.lineage)
     root = ring.root(lineage[0])

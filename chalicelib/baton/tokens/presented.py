@@ -1,4 +1,4 @@
-"""Verify the token and the signature of a request, and read its attempt. Only the cached key ring is read."""
+"""Verify the token and the signature of a request, and read its attempt. The only I/O is reading the key ring."""
 
 import re
 
@@ -37,7 +37,8 @@ from chalicelib.baton.tokens.token import ConfigurationMismatch, KnownTokens, Na
 class VerifiedToken(Struct, frozen=True):
     """A verified token, its client, and the key ring that verified it.
 
-    The checks of this token's login use the not-before time of the same ring. New tokens are made with its keys.
+    The checks of this token's login use the not-before time of this ring. New tokens of the login are made with
+    the keys of this ring.
     """
 
     token: Token
@@ -69,12 +70,12 @@ class Mismatches:
     """
 
     def __init__(self, log: Log) -> None:
-        """Report to ``log``. Each environment has one object."""
+        """Report to ``log``. Each execution environment of Lambda has one ``Mismatches``."""
         self._log = log
         self._told_at: int | None = None
 
     def report(self, mismatch: ConfigurationMismatch, *, now: int) -> None:
-        """Record ``configuration_mismatch``, unless that was done within the last minute."""
+        """Record the event ``configuration_mismatch``, unless it was recorded within the last minute."""
         if self._told_at is None or not 0 <= now - self._told_at < MISMATCH_TOLD_EVERY_S:
             self._told_at = now
             self._log.record("configuration_mismatch", reason=mismatch.what)
@@ -95,13 +96,14 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     def token(self, text: str, *, now: int, cookie: bool = False) -> VerifiedToken:
         """Verify a token and find its client. ``cookie``: the token came in a cookie.
 
-        The token of a cookie client is valid only in a cookie, and every other token only in a header or body. Without
-        this rule, a thief could send a stolen cookie as a header, without the checks of browser requests.
+        The token of a cookie client is valid only in a cookie, and every other token only in a header or body.
+        Otherwise a thief could send a stolen cookie as a header, and so avoid the checks of browser requests.
 
         Raises:
+            FieldTooLarge: the token is longer than 8 KB.
             TokenInvalid: Baton did not issue the token, or the rule above refuses it.
             ConfigurationMismatch: the issuer, audience or client of the token is not in this configuration (E1b).
-            Unavailable: the token is from the future.
+            Unavailable: the ``iat`` of the token is more than a minute in the future.
 
         """
         try:
@@ -137,14 +139,14 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return token
 
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
-        """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
+        """Verify a token. ``client_id`` is the id that came with the token, if any (RFC 6749 section 3.2.1).
 
-        A wrong id does not raise ``TokenInvalid``: standard OAuth clients would then delete the session.
+        A wrong id does not raise ``TokenInvalid``, because standard OAuth clients delete the session after this error.
 
         Raises:
             ConfigurationMismatch: as in ``token`` (E1b). This error takes precedence over ``UnknownClient``.
             UnknownClient: no client has this id. This error takes precedence over ``TokenInvalid``.
-            TokenInvalid: as in ``token``.
+            TokenInvalid, FieldTooLarge, Unavailable: as in ``token``.
             UnauthorizedClient: the token is of another client.
 
         """
@@ -180,7 +182,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
         Such a call needs a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag ``baton``,
-        both must verify and have the same nonce: Baton consumes only one nonce for each call.
+        both signatures must verify and have the same nonce, because Baton consumes only one nonce for each call.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -252,7 +254,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             ) from None
 
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
-        """Verify the signature of a login with the HMAC secret of the device's last login. ``None``: no signature.
+        """Verify that a login is signed with the HMAC secret of the device's last login. ``None``: it is not signed.
 
         The ``keyid`` of the signature is the ``key_id`` in the answer of the last login.
         """
@@ -273,7 +275,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return self._verify(message, secret.reveal(), lineage, now=now)
 
     def _lineage_secret(self, lineage: LineageId, ring: Ring, *, now: int) -> Secret | None:
-        """Derive the HMAC secret of a lineage, with a newly read ring if the cached ring lacks its root."""
+        """Derive the HMAC secret of a lineage. If the ring does not have the root secret, read the ring again."""
         return ring.lineage_secret(lineage) or self.key_ring.refreshed(now=now).lineage_secret(lineage)
 
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
@@ -319,9 +321,9 @@ _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTE
 
 
 def attempt_header(message: Message) -> str | None:
-    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without that header. Quotes around it are removed.
+    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without it. Quotes around the attempt are removed.
 
-    Raises ``Malformed`` unless the attempt has 16 to 128 visible ASCII characters without ``"`` and ``\``.
+    Raises ``Malformed`` if the attempt is not 16 to 128 visible ASCII characters, or contains ``"`` or ``\``.
     """
     values = message.fields.get("idempotency-key")
     if values is None:

@@ -141,8 +141,8 @@ class UnknownClient(Refusal):
 class UnauthorizedClient(Refusal):
     """The client may not use this grant type, or sent the token of another client (RFC 6749 5.2).
 
-    A request for a registration, a login, a password reset or an attestation challenge also gets this error if the
-    client is out of service. An exchange then gets ``login_required``.
+    If the client is out of service, a request for a registration, a login, a password reset or an attestation challenge
+    also gets this error. An exchange with such a client gets ``login_required``.
     """
 
     error = code = "unauthorized_client"
@@ -167,10 +167,10 @@ class UnsupportedGrantType(Refusal):
 
 
 class InvalidScope(Refusal):
-    """The requested scope is larger than the scope of the login or, for a narrowed token, that of the other server.
+    """The requested scope is larger than the scope of the login.
 
-    A request for a narrowed token also gets this error if ``scope`` is empty, or if login and server have no scope in
-    common.
+    For a narrowed token, the requested scope may also be larger than the scope of the other server. A request for a
+    narrowed token also gets this error if ``scope`` is empty, or if login and server have no scope in common.
     """
 
     error = code = "invalid_scope"

@@ -1,6 +1,10 @@
-"""End a login whose used token was presented with another attempt (E8), and record the evidence for the owner.
+"""End a login whose token was possibly copied, and record the evidence for the owner.
 
-`judge` in ``lineages/rules.py`` decides that a token is reused. ``exchange.py`` then calls this module.
+Two modules call `EndReused`:
+
+- ``exchange.py``, if `judge` in ``lineages/rules.py`` returns ``Reused`` (E8). With ``BATON_REVOKE_ON_WRONG_KEY``,
+  also if the signature of an exchange names another key (E2). In this case, ``judge`` is not called.
+- ``revoke.py``, if the token to revoke belongs to a bound login and is two or more generations old (`_is_reuse`).
 """
 
 from typing import Literal
@@ -34,7 +38,7 @@ class ForeignKeys:
         self._told: dict[AccountId, int] = {}
 
     def report(self, account: AccountId, lineage: LineageId, *, client: str, now: int) -> None:
-        """Record ``exchange_wrong_key``, unless that was done for this account within 15 minutes."""
+        """Record the event ``exchange_wrong_key``, unless it was recorded for this account within 15 minutes."""
         told_at = self._told.get(account)
         if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
             return
@@ -89,7 +93,10 @@ class EndReused(Struct, frozen=True, kw_only=True):
 
 
 def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | int]:
-    """Return the stored facts of the exchange of this generation. The attempt is stored for four generations."""
+    """Return the stored facts: the current generation, the time of the last exchange, and the first attempt.
+
+    The first attempt is the attempt that exchanged the token of ``generation``. It is stored for four generations.
+    """
     known: dict[str, str | int] = {
         "current_generation": lineage.generation,
         "last_exchange_at": lineage.issued_at,

@@ -1,4 +1,4 @@
-"""The forms and answers of the OAuth routes (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
+"""The forms and answers of the OAuth routes (wire.md, "Routes"). App developers read these docstrings in OpenAPI."""
 
 from typing import Literal
 

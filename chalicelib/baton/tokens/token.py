@@ -46,7 +46,7 @@ class ConfigurationMismatch(Unavailable):
     def __init__(self, what: str) -> None:
         """Build the error for ``what``. The client must wait for a minute before it repeats the request."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
-        # A client can repeat one old token, so this error raises no alarm: the event `configuration_mismatch` does.
+        # This error raises no alarm, because a client can repeat one old token. `configuration_mismatch` raises it.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
         self.what = what
 

@@ -79,7 +79,7 @@ def read(text: str) -> Argon2:
 
 
 def _check_base64(text: str, *, least: int, most: int, what: str) -> None:
-    """Check the base64 as the library does, which refuses unused bits that are not zero. Raises ``HashRefused``."""
+    """Check the base64. Like the library, refuse unused bits that are not zero. Raises ``HashRefused``."""
     if b64(unpadded(text, least=least, most=most, what=what)) != text:
         raise unknown(f"the {what} has unused bits that are not zero (RFC 4648 section 3.5)")
 

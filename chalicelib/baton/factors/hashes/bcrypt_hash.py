@@ -1,11 +1,11 @@
 """bcrypt, as `$2a$`, `$2b$` and `$2y$`.
 
-For text, these three are the same algorithm. `$2x$` marks the faulty algorithm of crypt_blowfish before 1.1, and is
-refused. bcrypt uses the first 72 bytes of a password. Since version 5.0, the library raises an error for more bytes, so
-this module cuts the password.
+For a password in UTF-8, these three prefixes mean the same algorithm. `$2x$` marks the faulty algorithm of
+crypt_blowfish before 1.1, and is refused. bcrypt uses the first 72 bytes of a password. Since version 5.0, the library
+raises an error for more bytes, so this module cuts the password.
 
-The last character of the salt has 4 unused bits, and the last of the hash has 2. Some old libraries set these bits.
-This module clears them, because the library raises an error for such a salt.
+The last character of the salt has 4 unused bits, and the last character of the hash has 2. Some old libraries set
+these bits. This module clears them, because the library raises an error for such a salt.
 """
 
 import re

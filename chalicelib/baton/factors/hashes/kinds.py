@@ -8,7 +8,7 @@ HASH_CHARACTERS_MAX = 512
 def read_hash(text: str) -> StoredHash:
     """Read a password hash, and check its form and cost. Raises ``HashRefused``.
 
-    For a faster cold start, this imports only the module for this kind of hash.
+    For a faster cold start, this function imports only the module for the kind of the hash.
     """
     if len(text) > HASH_CHARACTERS_MAX:
         raise unknown(f"more than {HASH_CHARACTERS_MAX} characters")

@@ -59,7 +59,7 @@ def read(text: str) -> Scrypt:
 def check_cost(ln: int, r: int, p: int, *, ln_max: int = LN_MAX, r_max: int = R_MAX) -> None:
     """Check that the cost is within the limits. Raises ``HashRefused``.
 
-    RFC 7914 section 2 requires that N is less than 2 to the power of 16·r. OpenSSL computes nothing else.
+    RFC 7914 section 2 requires that N is less than 2 to the power of 16·r. OpenSSL refuses any other N.
     """
     check_range("ln", ln, LN_MIN, ln_max)
     check_range("r", r, 1, r_max)
@@ -74,7 +74,7 @@ def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
 
 
 def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
-    """Compute scrypt. It needs 128·r·(N + p + 2) bytes, so this replaces OpenSSL's memory limit of 32 MiB."""
+    """Compute scrypt. It needs 128·r·(N + p + 2) bytes, so this function replaces OpenSSL's limit of 32 MiB."""
     ln, r, p = cost
     memory = 128 * r * (2**ln + p + 2)
     return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)

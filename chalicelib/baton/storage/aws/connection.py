@@ -45,7 +45,7 @@ class _Connection:
             self.close()
 
     def is_quiet(self) -> bool:
-        """Check that nothing was received since the last answer: no end of the connection, and no surplus bytes."""
+        """Check that the connection has not ended, and that no surplus bytes arrived since the last answer."""
         return not self._coming.poll(0)
 
     def exchange(self, request: bytes, *, within_s: float) -> tuple[int, bytes]:

@@ -11,7 +11,7 @@ Source = Callable[[], AccessKey]
 
 
 def source_of(given: AccessKey | Vended) -> Source:
-    """Return the source of the access key. ``given`` is the key itself, or the endpoint that vends the key."""
+    """Return the source of the access key. ``given`` is the key itself, or the endpoint that returns the key."""
     return Vendor(given) if isinstance(given, Vended) else lambda: given
 
 

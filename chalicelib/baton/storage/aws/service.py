@@ -206,7 +206,7 @@ class AwsClient:
 def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN401 - botocore's own
     """Refuse an answer with a wrong checksum, and a successful answer that is not JSON.
 
-    After its last attempt, botocore returns an empty answer if it cannot read the answer. This would mean "no item".
+    If botocore cannot read the answer of its last attempt, it returns an empty answer. Baton would read "no item".
     """
     checksum = http_response.headers.get("x-amz-crc32")
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):

@@ -2,9 +2,9 @@
 
 It has the method names, arguments and errors of botocore's clients. Its answers have only the members that Baton
 reads. A call takes a ninth of botocore's CPU, and a cold start does not take botocore's 100 ms. It supports `GetItem`,
-`Query`, single writes and transactions of DynamoDB, `Decrypt` of KMS for the key ring, `SendMessage` of SQS, the access
-keys of Lambda, and answers of a known length. botocore sends all other requests (``service.py`` chooses). The small
-client has no quota of retries: a time limit bounds the retries.
+`Query`, single writes and transactions of DynamoDB, `Decrypt` of KMS for the key ring, and `SendMessage` of SQS. It
+requires the access keys of Lambda, and answers of a known length. botocore sends all other requests (``service.py``
+chooses). The small client has no quota of retries: a time limit bounds the retries.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ class _No(Struct, rename={"type": "__type", "item": "Item", "reasons": "Cancella
 _SIGNED: Final = "content-type;host;x-amz-date;x-amz-target"
 
 _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"  # noqa: S105 - names
-"""The signed fields, in the order of their names. None of their values has a colon followed by a space."""
+"""The signed fields, in the order of their names. No value has a space after a colon: `_signed` would remove it."""
 
 
 class SmallClient:
@@ -176,7 +176,10 @@ class SmallClient:
         return answer
 
     def _kept(self) -> "_Connection | None":
-        """Return an idle connection that received nothing since its last answer. Close the others."""
+        """Return an idle connection that received nothing since its last answer, or ``None``.
+
+        Close each idle connection that received something, and take the next idle connection.
+        """
         while True:
             try:
                 connection = self._idle.pop()
@@ -214,7 +217,7 @@ class SmallClient:
         ).encode() + body
 
     def _mac_of(self, day: str, access_key: AccessKey) -> hmac.HMAC:
-        """Return a MAC with the signing key of a day and an access key. The key is derived once."""
+        """Return a MAC with the signing key, which is derived once for each day and access key."""
         known_day, known_for, mac = self._signing
         if mac is None or known_day != day or known_for is not access_key:
             key = b"AWS4" + access_key.secret.reveal()

@@ -20,7 +20,7 @@ from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first, 
 from chalicelib.baton.storage.dynamodb.values import Item, Value, all_of, binary, number, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
-# An old address is kept for its account until this time. `until` is a reserved word.
+# The account keeps its old address until the time in `until`, which is a reserved word of DynamoDB.
 KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
@@ -32,8 +32,8 @@ CREDENTIAL_LEFT: Final = (
 )
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
-# A new password: a new version, and no device stays remembered. `REHASH_PASSWORD_HASH` stores a better hash of the same
-# password, so the version stays.
+# A new password raises the version and deletes all remembered devices. `REHASH_PASSWORD_HASH` stores a better hash of
+# the same password, so the version stays.
 REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
 # The first password of an account that was imported without a password.
 WAITS_FOR_PASSWORD: Final = "attribute_not_exists(verifier) AND attribute_exists(migrate)"  # noqa: S105 - an expression

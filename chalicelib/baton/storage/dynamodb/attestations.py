@@ -1,4 +1,4 @@
-"""Evidence of device keys in the table ``ephemeral``; revoked certificates and switches in ``users``."""
+"""Evidence of device keys in the table ``ephemeral``, and revoked certificates and switches in ``users``."""
 
 import hashlib
 from typing import Final
@@ -28,7 +28,7 @@ EXISTS: Final = "attribute_exists(pk)"
 EXTEND: Final = f"SET {EXPIRY} = :expires_at"
 NOT_NEWER: Final = "attribute_not_exists(pk) OR #at <= :at"
 
-# Of the actor's login, in the table `lineages`.
+# Condition and update of the actor's login, in the table `lineages`.
 ATTESTATION_AS_READ: Final = "#lineages.#actor.#assurance = :as_read"
 ATTEST: Final = "SET #lineages.#actor.#assurance = :attested"
 
@@ -88,7 +88,7 @@ class StoredAttestations:
     ) -> Done | Refused:
         """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
-        A repeated request (stored counter and stored attempt) is ``Done`` too.
+        A repeated request has the stored counter and the stored attempt. Its result is ``Done`` too.
         """
         values = {
             ":apple_key": binary(known.apple_key),

@@ -39,7 +39,7 @@ class Audit:
         except ConditionFailed:
             return  # an earlier try of this call wrote it: each event has its own random id
         except Exception as error:  # noqa: BLE001 - the audited action has already succeeded
-            # The message of a defect may quote the event. So only its type is logged.
+            # The message of a defect may quote the event. So only the type of the defect is logged.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
             self._log.record("audit_write_failed", event=event.event, account=event.account, reason=reason)
 

@@ -20,7 +20,7 @@ HELD_PER_PAGE: Final = 100
 """The number of items that ``DynamoDB.holds`` reads in one page. A match is usually among the first items."""
 
 BATCHES_MAX: Final = 4
-"""How often a batch, or its unprocessed part, is sent."""
+"""The maximum number of times that a batch, or its unprocessed part, is sent."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
@@ -31,7 +31,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """The key of each table: its partition key, then its sort key, all strings."""
 
 EXPIRY: Final = "expires"
-"""The TTL attribute of the tables in ``SWEPT``. DynamoDB deletes items days late, so conditions check the expiry."""
+"""The TTL attribute of the tables in ``SWEPT``. Conditions check it, because DynamoDB deletes items up to days late."""
 
 SWEPT: Final = frozenset({"ephemeral", "audit"})
 
@@ -136,7 +136,7 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the item that ``ReturnValues`` requests. Without it, return an empty item.
+        """Send one conditional write. Return the item that ``ReturnValues`` requests, or an empty item without it.
 
         Raises ``ConditionFailed``, which has the stored item, if the condition failed.
         """

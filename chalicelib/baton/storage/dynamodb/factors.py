@@ -283,7 +283,7 @@ def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) 
 
 
 def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:
-    """Extend an update of a user: it then also remembers a device. Return the update and its attribute names.
+    """Extend an update of a user, so that it also remembers a device. Return the update and its attribute names.
 
     Adds the values of the update to ``values``.
     """

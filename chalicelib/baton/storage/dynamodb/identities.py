@@ -1,4 +1,4 @@
-"""Identities at providers in the table ``users``; the key sets of providers in ``ephemeral``."""
+"""Identities at providers in the table ``users``, and the key sets of providers in the table ``ephemeral``."""
 
 from typing import Final
 
@@ -38,11 +38,11 @@ NOT_LINKED: Final = "attribute_not_exists(identities.#provider)"
 IS_LINKED: Final = "identities.#provider.i = :index"
 ROOM_FOR_ONE: Final = "(attribute_not_exists(identities) OR size(identities) < :identities_max)"
 CHANGE: Final = "SET v = :next_version, remembered = :remembered"
-# The whole map may be replaced: the same write compares and raises the credentials version.
+# It is safe to replace the whole map, because the same write compares and raises the credentials version.
 LINK: Final = f"{CHANGE}, identities = :identities"
 LINK_AND_VERIFY: Final = f"{LINK}, {VERIFIED_NOW}"
 UNLINK_LAST: Final = f"{CHANGE} REMOVE identities"
-# The clock of another environment may be ahead, by less than `FETCH_EVERY_S`. A later time is ignored.
+# The clock of another environment may be ahead, by less than `FETCH_EVERY_S`. A time further ahead is ignored.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
 OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now OR fetched_at > :ahead"
@@ -246,7 +246,7 @@ def _without(user: User, provider: int, remember: Remember | None) -> dict[str, 
 
 
 def _versions(user: User, remember: Remember | None) -> Item:
-    """Return the values of a change of credentials: both versions, and the device that stays remembered."""
+    """Return the values of a change of credentials: old and new version, and the device that stays remembered."""
     return {
         ":version": number(user.credentials_version),
         ":next_version": number(user.credentials_version + 1),

@@ -49,7 +49,7 @@ class RemoveIdentities:
         self._database = database
 
     def __call__(self, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
-        """Remove each identity, unless it now belongs to another account. Raises ``Unavailable``."""
+        """Remove each identity, unless it now belongs to another account. Raises ``Unavailable`` as `remove` does."""
         for index in indexes:
             self.remove(account, index, now=now)
 

@@ -33,7 +33,7 @@ THUMBPRINT_BYTES: Final = 32
 _TIME_BYTES: Final = 4
 BY_SECRET: Final = b"h"
 BY_NOTHING: Final = b"-"
-"""The stored values of bindings without a key, instead of a thumbprint."""
+"""A binding without a key is stored as ``BY_SECRET`` or ``BY_NOTHING``, in place of a thumbprint."""
 _BINDINGS: Final[Mapping[bytes, Binding]] = {BY_SECRET: SecretBinding(), BY_NOTHING: NoBinding()}
 
 END_REASON_CODES: Final[Mapping[EndReason, int]] = {
@@ -82,7 +82,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 """The stored attribute names of account state and lineage, by their names in expressions.
 
-In an account state, ``#ended_at`` and ``#ended_why`` are those of the last rise of the epoch.
+In an account state, ``#ended_at`` and ``#ended_why`` are time and reason of the last rise of the epoch.
 """
 
 
@@ -121,7 +121,10 @@ def _parts(condition: str, update: str, names: Mapping[str, str], values: Mappin
 
 @lru_cache(maxsize=64)
 def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names and the values in two expressions. Only this package writes expressions, so there are few."""
+    """Return the names and the values in two expressions.
+
+    The cache needs few entries, because only this package writes expressions.
+    """
     mentioned = sorted(set(re.findall(r"[#:]\w+", f"{condition} {update}")))
     return (
         tuple(name for name in mentioned if name.startswith("#")),
@@ -335,7 +338,7 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 
 @lru_cache(maxsize=64)
 def _blanks(condition: str, update: str) -> tuple[dict[str, str], dict[str, Value], tuple[str, ...], tuple[str, ...]]:
-    """Return the names and the values in two expressions, in order, and those that the caller must give."""
+    """Return all names and values in two expressions, then the names and the values that the caller must give."""
     of_names, of_values = _mentioned(condition, update)
     return (
         {name: ATTRIBUTES.get(name, "") for name in of_names},

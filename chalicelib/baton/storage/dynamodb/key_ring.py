@@ -29,7 +29,7 @@ class AccountsWithoutRing(Unavailable):
 
 
 class _Cached(Struct, frozen=True):
-    """A ring, its item, and when it was last read (seconds since the epoch)."""
+    """A ring, its item, and the time at which the item was last read (seconds since the epoch)."""
 
     ring: Ring
     item: Item
@@ -58,7 +58,7 @@ class KeyRing:
         return self._read(now=now)
 
     def refreshed(self, *, now: int) -> Ring:
-        """Read the ring again for a request with an unknown ``kid``, at most once a minute.
+        """Read the ring again for a request with an unknown ``kid`` or root version, at most once a minute.
 
         In the minute after a read, this method returns the result of ``current``.
         """
@@ -72,7 +72,7 @@ class KeyRing:
 
         ``Moved``: a ring exists already.
 
-        Raises ``AccountsWithoutRing`` if the tables have accounts but no ring, unless ``over_accounts`` is true.
+        If the tables have accounts but no ring, raises ``AccountsWithoutRing``. ``over_accounts`` omits this check.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:

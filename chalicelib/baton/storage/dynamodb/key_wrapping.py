@@ -11,7 +11,7 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.values import Item, binary
 
 PURPOSE: Final = {"purpose": "baton key ring"}
-"""The encryption context. It has no table name: a ring that is restored into another table must still decrypt."""
+"""The encryption context. It has no table name, because a ring must still decrypt after a move to another table."""
 
 NONCE_BYTES: Final = 12
 

@@ -229,7 +229,7 @@ class LineageStore:
         try:
             self._database.write("update_item", **update)
         except ConditionFailed as failed:
-            state = state_or_none(failed.item)  # If it is active, this call has already raised the epoch.
+            state = state_or_none(failed.item)  # If the account is active, an earlier try raised the epoch.
             return Done() if state is not None and state.status is Status.ACTIVE else Refused()
         return Done()
 
@@ -298,7 +298,7 @@ class LineageStore:
         return self._set(account, REQUIRE_SECOND_FACTOR if required else RELEASE_SECOND_FACTOR, {})
 
     def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
-        """Replace the team's attributes of an active account. Empty ``attributes`` remove the stored ones."""
+        """Replace the team's attributes of an active account. Empty bytes remove the attributes."""
         check_attributes(attributes)
         return self._set(
             account, SET_ATTRIBUTES if attributes else REMOVE_ATTRIBUTES, {":attributes": binary(attributes)}

@@ -48,7 +48,7 @@ NO_ADDRESS: Final = "attribute_not_exists(email_index)"
 MOVE: Final = "SET email = :email, email_index = :index, verified_at = :now, kept = :kept, v = :next_version"
 MOVE_WITH_LANGUAGE: Final = f"{MOVE}, #language = :language"
 BACK: Final = "email = :email, email_index = :index, verified_at = :now"
-# Of an e-mail index entry.
+# Conditions and updates of an e-mail index entry.
 CURRENT_OF_ACCOUNT: Final = f"{CLAIMED_BY_ACCOUNT} AND attribute_not_exists(#until)"
 KEPT_FOR_ACCOUNT: Final = f"({CLAIMED_BY_ACCOUNT} AND attribute_exists(#until))"
 STILL_KEPT: Final = "#until > :now"
@@ -136,7 +136,7 @@ class MailUsers(Users):
             )
         except TransactionFailed as failed:
             item, *_others = failed.items
-            # The mark belongs to this reset, and the ciphertext has a random nonce: an earlier try wrote both.
+            # Only this reset has this mark and ciphertext. If both are stored, an earlier try of this call wrote them.
             stored = user_of(item) if item is not None else None
             ours = stored is not None and (stored.reset_mark, stored.password_hash) == (mark, password_hash)
             return Done() if ours else Moved()
@@ -183,7 +183,7 @@ class MailUsers(Users):
         return Done()
 
     def _leave(self, account: AccountId, index: EmailIndex, *, until: int | None) -> dict[str, dict[str, object]]:
-        """Build the write for the old address of an account: its index entry is kept until a time, or deleted."""
+        """Build the write that keeps the index entry of an old address until ``until``. ``None``: delete the entry."""
         table = self._database.tables.users
         values = {":account": text(account), ":until": number(until or 0)}
         key = {"TableName": table, "Key": email_entry_key(index)}

@@ -31,7 +31,7 @@ class OnceCalls:
         self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, unless an unexpired call is stored. Return the call that the store has then."""
+        """Store a running call, unless an unexpired call is stored. Return the call that is stored afterwards."""
         call = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
         item: Item = {
             **_key(key),
@@ -54,7 +54,10 @@ class OnceCalls:
         return call
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a running call, if it is ``old_mark``. Return the call stored afterwards, if any."""
+        """Replace the mark of a running call, if the mark is ``old_mark``.
+
+        Return the call that is stored afterwards, or ``None`` if no call is stored.
+        """
         values = {
             ":old_mark": binary(old_mark),
             ":mark": binary(mark),

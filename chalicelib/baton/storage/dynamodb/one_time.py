@@ -1,7 +1,7 @@
 """Nonces, used tickets, step-up grants and rate limits, in the table ``ephemeral``.
 
-If this table is lost, clients must retry. No login becomes valid. DynamoDB deletes expired items up to days late, so
-the conditions check the expiry, and the key of a rate limit has the number of its window.
+If this table is lost, clients must retry, but no ended login becomes valid again. DynamoDB deletes expired items up to
+days late. So the conditions check the expiry, and the key of a rate limit has the number of its window.
 """
 
 import hashlib
@@ -178,8 +178,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket. The same transaction must also write the effect of the ticket.
 
-    If the ticket is already consumed, the transaction fails. An earlier try of the same call, whose answer was lost,
-    may have consumed the ticket. So the caller must then read the stored effect, which shows whether that happened.
+    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect. It shows
+    whether an earlier try of the same call, whose answer was lost, consumed the ticket.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -1,7 +1,7 @@
 """Passkeys as DynamoDB stores them: a map in the item of the user, and an item that maps a credential to its account.
 
-No I/O. The item ``C#`` exists as long as the passkey: both are written in one transaction, so a credential belongs to
-one account.
+No I/O. The key of the second item begins with ``C#``. One transaction writes map and item, so the item exists as long
+as the passkey. A credential therefore belongs to only one account.
 """
 
 import hashlib

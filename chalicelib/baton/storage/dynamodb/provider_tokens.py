@@ -1,6 +1,6 @@
 """Refresh tokens of identities, tokens that wait for their revocation, and the private key for Apple.
 
-A token is in the item of its identity. The tokens that wait are in sixteen items, ``J#apple#<shard>``, in a map each.
+A token is in the item of its identity. The waiting tokens are in sixteen items (``J#apple#<shard>``), with a map each.
 """
 
 import contextlib

@@ -31,7 +31,7 @@ from chalicelib.baton.storage.dynamodb.items import (
 )
 from chalicelib.baton.storage.dynamodb.values import Value, number, text
 
-# Of the account state.
+# Conditions on the account state.
 EXISTS: Final = "attribute_exists(pk)"
 IS_NEW: Final = "attribute_not_exists(pk)"
 ACTIVE: Final = "#status = :active"
@@ -44,7 +44,7 @@ AS_MANY_AS_READ: Final = "size(#lineages) = :count"
 ROLES_AS_READ: Final = "#roles = :roles_as_read"
 NO_ROLES: Final = "attribute_not_exists(#roles)"
 
-# Of one lineage of the account state.
+# Conditions on one lineage of the account state.
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
 ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
 AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
@@ -58,7 +58,7 @@ SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
 SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
 
-# The condition under which `rules.judge` returns `Current`: not E4, and the presented generation is the current one.
+# `rules.judge` returns `Current` under this condition: E4 does not apply, and the presented generation is current.
 CURRENT: Final = (
     ACTIVE,
     SAME_EPOCH,
@@ -71,7 +71,7 @@ CURRENT: Final = (
     SAME_BINDING,
     OF_CURRENT_GENERATION,
 )
-# E5: the child's generation and iat, and the attempt that exchanged its parent, in the slot of the parent.
+# E5: store generation and iat of the child. In the slot of the parent, store the attempt of this exchange.
 TO_THE_NEXT_GENERATION: Final = tuple(
     "SET #lineages.#lineage.#generation = :next_generation,"
     " #lineages.#lineage.#issued_at = :issued_at,"
@@ -91,7 +91,7 @@ ACTOR_LIVE: Final = (
 )
 NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
 HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
-# If the login of the app was removed, a later login can have its id. That login began after the handover.
+# The last condition refuses a later login that has the id of the app's removed login: it began after the handover.
 APP_LIVE: Final = (
     "#lineages.#app.#epoch = #epoch",
     "attribute_not_exists(#lineages.#app.#ended_at)",
@@ -99,17 +99,18 @@ APP_LIVE: Final = (
     "#lineages.#app.#auth_time >= :not_before",
     "#lineages.#app.#auth_time <= #lineages.#actor.#auth_time",
 )
-# The session of a browser is never exchanged. (The token of such a session is never bound to a key.)
+# The session of a browser is never exchanged. Its token is unbound, so only unbound tokens need this condition.
 NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
 # The rule `rules.may_go_on` permits the write: the account is as it was when the unfinished login began.
 AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
 
 ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
-# Two logins with one key at the same time: the later login must see the earlier login, to end it.
+# If two logins with one key begin at the same time, the second write must fail: it did not read the first login.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
-# A restored login begins only while the login of the old phone is live. Its binding must be as it was read, because the
-# restore key is stored under its device key. The caller has compared the not-before time: no begin ever changes.
+# A restored login begins only while its parent, the login of the old phone, is live. The binding of the parent must be
+# as it was read, because the restore key is stored under the parent's device key. The caller has already compared the
+# begin of the parent with the not-before time. The begin of a login never changes.
 PARENT_LIVE: Final = (
     "#lineages.#parent.#epoch = #epoch",
     "attribute_not_exists(#lineages.#parent.#ended_at)",
@@ -117,7 +118,8 @@ PARENT_LIVE: Final = (
     "#lineages.#parent.#binding = :parent_binding",
 )
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# A lineage that a raised epoch ended keeps that end reason. (PRESENT: moto treats two missing paths as equal.)
+# A lineage that a raised epoch ended keeps that end reason. `PRESENT` is for a simulator of DynamoDB, moto:
+# there, two missing paths are equal.
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
 # No earlier try of this call raised the epoch. A repetition must not end the logins that began since then.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
@@ -125,10 +127,10 @@ NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :n
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
 )
-# A lineage is active only while its epoch equals that of the state. Raising the epoch ends any number of lineages.
+# A lineage is active only while its epoch equals the state's epoch. Raising the epoch ends any number of lineages.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
-# The actor's lineage gets its own end, which distinguishes a repetition of this call from a call of another device.
+# An end is also stored in the actor's lineage. This end distinguishes a repeated call from a call of another device.
 RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
@@ -162,7 +164,7 @@ def add_one(
     removed: Sequence[Lineage],
     lineages_max: int,
 ) -> dict[str, object]:
-    """Build the write that adds a lineage, ends the lineages in ``replaced`` and removes those in ``removed``."""
+    """Build the write that adds a lineage, ends the ``replaced`` lineages, and removes the ``removed`` lineages."""
     ending = {f"#replaced_{place}": one.id for place, one in enumerate(replaced) if one not in removed}
     removing = {f"#removed_{place}": one.id for place, one in enumerate(removed)}
     sets = [
@@ -171,12 +173,12 @@ def add_one(
     ]
     gone = [*(f"#lineages.{name}.#attempts" for name in ending), *(f"#lineages.{name}" for name in removing)]
     admissible = ADDABLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADDABLE
-    # An exchange may happen meanwhile. Only an end must not be overwritten.
+    # A replaced lineage may be exchanged meanwhile. But if it has ended, its end must not be overwritten.
     not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
     present = (f"attribute_exists(#lineages.{name})" for name in ending)
     as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-    # As many lineages as read, and each of them still exists: no login was added. Without a removal, the number is
-    # enough.
+    # No login was added if the number of lineages is as read, and each lineage that was read still exists. Without a
+    # removal, the number is enough.
     staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):
@@ -305,7 +307,7 @@ def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[
 def raise_version_as_read(table: str, expected: AccountState, *, demands: bool) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that raises the credentials version of an active account.
 
-    Epoch and version must equal those in ``expected``. ``demands`` requires a second factor at each login from now on.
+    Epoch and version must be as in ``expected``. ``demands`` requires a second factor at each login from now on.
     """
     version = expected.credentials_version
     update = state_update(

@@ -11,7 +11,7 @@ from chalicelib.baton.storage.dynamodb.items import expression
 from chalicelib.baton.storage.dynamodb.values import Item, number, reading, text
 
 _NAMES: Final = {"#until": "until"}
-# A complaint has no `until`, and a comparison with a missing attribute is false: no bounce replaces a complaint.
+# A complaint has no `until`, and a comparison with a missing attribute is false. So no bounce replaces a complaint.
 FOR_A_BOUNCE: Final = "attribute_not_exists(pk) OR #until < :until"
 FOR_A_COMPLAINT: Final = "attribute_not_exists(pk) OR attribute_exists(#until)"
 EXISTS: Final = "attribute_exists(pk)"

@@ -15,7 +15,7 @@ ADD: Final = "SET tokens.#id = :token"
 
 
 def token_of(item: Item, account: AccountId) -> bytes:
-    """Return the token in the item of an identity, if the identity belongs to this account. Otherwise empty bytes."""
+    """Return the token in the item of an identity of this account, or empty bytes if there is no such token."""
     with reading("identity"):
         return item["refresh"]["B"] if "refresh" in item and item["account"]["S"] == account else b""
 

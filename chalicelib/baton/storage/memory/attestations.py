@@ -1,4 +1,4 @@
-"""Evidence of device keys, revoked certificates and switches, in memory."""
+"""Revoked certificates, switches, and the evidence of device keys, in memory."""
 
 from msgspec.structs import replace
 
@@ -57,7 +57,7 @@ class MemoryAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store the attestation of a device in the actor's login, while the login is live."""
+        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)

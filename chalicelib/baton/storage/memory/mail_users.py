@@ -1,4 +1,4 @@
-"""The writes of the mail flows in memory: prove or move an address, reset a password, undo, delete an unproved one."""
+"""The writes of the mail flows in memory: prove or move an address, reset a password, undo, delete an account."""
 
 from msgspec.structs import replace
 

@@ -16,7 +16,7 @@ class MemoryOnceCalls:
         self._tables = tables
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, unless an unexpired call is stored. Return the call that the store has then."""
+        """Store a running call, unless an unexpired call is stored. Return the call that is stored afterwards."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self._tables.calls.get(key)

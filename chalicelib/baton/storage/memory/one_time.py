@@ -71,7 +71,7 @@ class MemoryOneTime:
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Add one to the count of the rate limit ``name`` in the current window, unless ``limit`` is reached."""
         with self._tables.lock:
-            # No sweep: the limit of a code or a link counts with a `now` in the future.
+            # Do not sweep, because the rate limit of a code or a link passes a `now` in the future.
             window = _window(name, window_s=window_s, now=now)
             taken = self._tables.windows.get(window, 0)
             if taken >= limit:

@@ -49,18 +49,18 @@ class MemoryTables:
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
     """E-mail index -> the account that has, or keeps, the address."""
     kept_until: dict[EmailIndex, int] = field(default_factory=dict)
-    """E-mail index of an old address, which no login finds -> until when the account keeps the address."""
+    """E-mail index of an old address, which no login finds -> the time until which the account keeps it."""
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""
     identities: dict[str, Identity] = field(default_factory=dict)
     refresh_tokens: dict[str, tuple[bytes, int]] = field(default_factory=dict)
-    """Index of an identity -> its sealed refresh token, and when it was stored."""
+    """Index of an identity -> its sealed refresh token, and the time at which the token was stored."""
     to_revoke: dict[str, TokenToRevoke] = field(default_factory=dict)
     keys_asked: dict[int, int] = field(default_factory=dict)
-    """Code of an identity provider -> when its keys were last requested."""
+    """Code of an identity provider -> the time of the last request for its keys."""
     key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    """Code of an identity provider -> when its keys were fetched, and the sealed keys."""
+    """Code of an identity provider -> the time at which its keys were fetched, and the sealed keys."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""
@@ -105,5 +105,8 @@ OF_THIS_PROCESS: Final = MemoryTables()
 
 
 def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:
-    """Return the actor's lineage with the new ``epoch``, so that it stays active while the other lineages end."""
+    """Return the actor's lineage with the new ``epoch``, so that it stays active while the other lineages end.
+
+    If the actor's tokens are in cookies, the generation rises too. Baton then refuses the old cookies.
+    """
     return replace(lineage, epoch=epoch, generation=lineage.generation + actor.in_cookies)

@@ -1,1 +1,1 @@
-"""Certificate authorities for tests and the development server, in place of those of Apple and Google."""
+"""Certificate authorities for tests and the development server. They replace the authorities of Apple and Google."""

@@ -136,7 +136,7 @@ class Android:
 
         The index of a certificate counts from the leaf, which has 0.
 
-        - ``remote``: the phone has remote provisioning, otherwise a key from the factory.
+        - ``remote``: the phone has remote provisioning. If false, the phone has a key from the factory.
         - ``expired``, ``wrong_signer``, ``wrong_issuer``: the index of the certificate with this defect.
         - ``described_at``: the indexes of the certificates that contain ``description``.
         - ``serials``: a map from index to serial number.

@@ -65,7 +65,7 @@ class Attester:
         """Make the member ``attestation`` of a login, in the format ``form``.
 
         ``key_id`` is only for an ``apple-assertion``: the id of the key that signs it, from an earlier attestation.
-        ``defect`` is one of the format's ``DEFECTS``.
+        ``defect`` is one of the format's ``DEFECTS``, or empty for evidence without a defect.
 
         Raises ``ValueError`` in these cases:
 

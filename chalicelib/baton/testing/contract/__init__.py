@@ -62,4 +62,4 @@ class StorageContract(
     AuditContract,
     KeyRingContract,
 ):
-    """All stores of a storage. A port gives ``storage``, empty for each test."""
+    """All stores of a storage. A subclass must define the fixture ``storage``, which is empty for each test."""

@@ -60,7 +60,7 @@ class AccountsContract(Contract):
         assert storage.accounts.get(ACCOUNT) is None
 
     def test_a_taken_address_names_its_account_and_writes_nothing(self, storage: StorageUnderTest) -> None:
-        """A second account with the same address leaves neither user nor account state behind."""
+        """The registration of a second account with the same address stores nothing for the second account."""
         self.register(storage)
         second = replace(USER, account=SOMEBODY_ELSE)
         assert storage.accounts.register(second, state_with(account=SOMEBODY_ELSE)) == AddressTaken(ACCOUNT)
@@ -97,7 +97,7 @@ class AccountsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_registrations_of_an_address_wins(self, storage: StorageUnderTest) -> None:
-        """Eight accounts register one address at the same time. One is done. The others get the id of its account."""
+        """Eight accounts register one address at the same time. One succeeds. The others get the id of this account."""
         accounts = [AccountId(f"AQAAAAAAAAAAAA{number:02}") for number in range(RACERS)]
 
         def registering(account: AccountId) -> Callable[[], Done | AddressTaken]:
@@ -124,7 +124,7 @@ class AccountsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_changing_the_password_ends_every_other_lineage(self, storage: StorageUnderTest) -> None:
-        """Credentials version and epoch rise by one. The actor's lineage stays active, the others end."""
+        """Credentials version and epoch rise by one. The actor's lineage stays active, and the other lineages end."""
         expected = self.register(storage)
         assert self.change(storage, expected) == Done()
         account_state, user = storage.lineages.get(ACCOUNT), storage.accounts.get(ACCOUNT)
@@ -148,7 +148,7 @@ class AccountsContract(Contract):
         assert account_state.lineages == {MINE: after, OTHER: OTHER_LIVE}
 
     def test_an_exchange_in_between_does_not_stop_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The actor's lineage may have a newer generation. The condition requires only that the lineage is live."""
+        """The actor's lineage may have a newer generation. The write requires only that this lineage is live."""
         expected = self.register(storage)
         storage.lineages.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         assert self.change(storage, expected) == Done()
@@ -179,7 +179,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_a_password_hash_that_moved_stops_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The credentials version of the user must be as expected too. The account state does not change."""
+        """The credentials version in the user's item must be as expected too. The account state does not change."""
         expected = state_with(MINE_LIVE)
         storage.accounts.register(replace(USER, credentials_version=VERSION + 1), expected)
         assert self.change(storage, expected) == Moved()
@@ -215,7 +215,7 @@ class AccountsContract(Contract):
     def test_a_rehash_replaces_only_what_was_read(
         self, storage: StorageUnderTest, version: int, password_hash: bytes, *, rehashed: bool
     ) -> None:
-        """A better hash of the same password keeps the version. It never undoes a change that another request made."""
+        """A better hash of the same password keeps the version. A rehash never undoes the change of another request."""
         account_state = self.register(storage)
         storage.accounts.rehash(
             ACCOUNT, NEW_PASSWORD_HASH, expected_version=version, expected_password_hash=password_hash

@@ -120,7 +120,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, OLD) == Done()
 
     def test_an_address_that_was_proved_meanwhile_is_not_freed(self, storage: StorageUnderTest) -> None:
-        """The caller read an unproved address. The write checks this again, and returns ``Moved``."""
+        """When the caller read the address, it was not proved. The write finds the proof, and returns ``Moved``."""
         self.registered_as(storage, PROVED)
         assert self.move(storage, user=USER, kept=()) == Moved()
         assert self.user(storage) == PROVED
@@ -159,7 +159,7 @@ class AddressesContract(LineagesUnderTest):
     def test_no_address_is_moved_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The transaction checks the login: nothing is written."""
+        """The transaction checks the login, and writes nothing."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(PROVED, state_with(MINE_LIVE))
         storage.seed(inactive)
@@ -201,7 +201,7 @@ class AddressesContract(LineagesUnderTest):
         assert {type(outcome) for outcome in outcomes} == {Done, AddressTaken}
 
     def test_a_forgotten_account_frees_its_old_addresses(self, storage: StorageUnderTest) -> None:
-        """No item that names the account remains."""
+        """No item with the id of the account remains."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         storage.accounts.forget(ACCOUNT, NEW.index, now=NOW)

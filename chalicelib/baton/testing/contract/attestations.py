@@ -62,7 +62,7 @@ class AttestationsContract(Contract):
     def test_the_same_app_attest_key_never_counts_from_zero_again(self, storage: StorageUnderTest) -> None:
         """The attestation of the key can be sent again for 24 hours.
 
-        The counters of the assertions since then stay used.
+        The counters that assertions have used since then stay used.
         """
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
@@ -72,7 +72,7 @@ class AttestationsContract(Contract):
         assert store.count(1, KEY, PHONE, counter=4, attempt=OTHER_ATTEMPT, now=NOW + 3) == Refused()
 
     def test_a_counter_rises_or_is_of_the_same_attempt(self, storage: StorageUnderTest) -> None:
-        """A repetition of the request is accepted. Any other request with this counter is refused."""
+        """A repetition of the request is accepted. Another request with this counter or a lower counter is refused."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
         counted = [
@@ -148,7 +148,7 @@ class AttestationsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_no_login_is_attested_after_its_credentials_changed(self, storage: StorageUnderTest) -> None:
-        """The result is the same if the account does not exist: nothing is written."""
+        """Nothing is written. The result is ``ProofOutdated``, or ``Inactive`` if the account does not exist."""
         absent = storage.attestations.attest(ACTOR, Attestation.TEE, expected=MINE_LIVE, now=NOW)
         assert isinstance(absent, Inactive)
         storage.seed(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1))
@@ -177,7 +177,7 @@ class AttestationsContract(Contract):
         assert storage.attestations.revoked() == listed
 
     def test_switches_are_replaced(self, storage: StorageUnderTest) -> None:
-        """The switches are encrypted: the storage does not read them."""
+        """The switches are encrypted, so the storage cannot read them."""
         assert storage.attestations.switches() == ""
         for sealed in ("sw.one", "sw.two"):
             storage.attestations.replace_switches(sealed)

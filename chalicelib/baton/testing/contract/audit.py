@@ -64,7 +64,7 @@ class AuditContract(Contract):
         assert storage.audit.newest(ACCOUNT, before=None, limit=100, now=NOW) == stored
 
     def test_a_key_that_does_not_exist_is_a_place_too(self, storage: StorageUnderTest) -> None:
-        """The event that a cursor names may have expired meanwhile. The next page is read all the same."""
+        """The event that a cursor names may have expired meanwhile. The next page must still be read."""
         stored = self.fill(storage, 4)
         assert storage.audit.newest(ACCOUNT, before=f"{NOW + 1:010}#", limit=9, now=NOW) == stored[2:]
         assert storage.audit.newest(ACCOUNT, before=f"{NOW:010}#", limit=9, now=NOW) == []
@@ -76,7 +76,7 @@ class AuditContract(Contract):
             assert storage.audit.newest(ACCOUNT, before=None, limit=9, now=NOW + late) == read
 
     def test_the_events_of_an_account_are_erased(self, storage: StorageUnderTest) -> None:
-        """All events are erased, in more than one batch, and no event of another account. A repetition is safe."""
+        """All events of one account are erased, in several batches. All other events stay. A repetition is safe."""
         self.fill(storage, 60)
         other = AuditEvent(NOW, "logged_in", SOMEBODY_ELSE)
         storage.audit.append(other, event_id="a")

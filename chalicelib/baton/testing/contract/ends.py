@@ -73,7 +73,7 @@ INACTIVE: Final = [
         id="handed over, and the actor does not say by which app",
     ),
 ]
-"""Every state of an account in which a login may not write, and the verdict for it."""
+"""Every account state in which a login may not write, with the verdict of `may_act`."""
 
 
 def full(*lineages: Lineage) -> AccountState:
@@ -86,7 +86,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_one_lineage_leaves_the_others(self, storage: StorageUnderTest) -> None:
-        """The lineage has the time and reason of its end and no attempts. The other lineage is still active."""
+        """The ended lineage has the time and reason of its end, and no attempts. The other lineage is still active."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REUSE), attempts=(bytes(8),) * 4)
@@ -153,7 +153,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
-        """Every lineage has ended, with this time and reason.
+        """Every lineage ends, with the same time and reason.
 
         The write ends the caller's lineage, and the raised epoch ends the others.
         """
@@ -188,7 +188,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_a_device_is_done_on_behalf_of_a_live_login(self, storage: StorageUnderTest) -> None:
-        """The device ends, and a repetition of the write is ``Done``. An end at a later time is refused."""
+        """The login of the device ends. A repetition of the write is ``Done``. An end at a later time is refused."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         for _ in range(2):
             assert storage.lineages.end_device(ACTOR, OTHER, now=NOW) == Done()
@@ -233,7 +233,7 @@ class EndsContract(LineagesUnderTest):
     )
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_login_acts_until_its_last_second(self, storage: StorageUnderTest, verb: str, lineage: Lineage) -> None:
-        """The condition and the rule accept a login until the same second."""
+        """The condition of the write and the rule `may_act` accept a login until the same second."""
         storage.seed(state_with(lineage, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == Done()
@@ -244,7 +244,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The condition is in the write (law 2 of a storage): nothing is written, and the reason is returned."""
+        """The write itself checks the login (law 2 of ``storage/ports.py``), writes nothing, and returns the reason."""
         storage.seed(inactive)
         before = self.account_state(storage)
         arguments = (OTHER,) if verb == "end_device" else ()

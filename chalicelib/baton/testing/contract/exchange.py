@@ -1,4 +1,7 @@
-"""The duties of the store ``lineages`` for reads and exchanges (``lineages/ports.py``)."""
+"""The duties of the store ``lineages`` for reads and exchanges (``lineages/ports.py``).
+
+E4 to E9 are rules of docs/baton/exchange.md.
+"""
 
 from collections.abc import Callable
 
@@ -103,7 +106,7 @@ class ExchangeContract(LineagesUnderTest):
         assert self.exchange(storage, presented()) == Retry(child, Rights(ADMIN))
 
     def test_a_child_is_never_older_than_its_parent(self, storage: StorageUnderTest) -> None:
-        """If this clock is behind the clock that issued the parent, the child gets the ``iat`` of the parent."""
+        """If the clock of this server is behind the ``iat`` of the parent, the child gets the ``iat`` of the parent."""
         ahead = replace(MINE_LIVE, issued_at=NOW + 30)
         storage.seed(state_with(ahead))
         answer = self.exchange(storage, presented(lineage=ahead))
@@ -162,9 +165,9 @@ class ExchangeContract(LineagesUnderTest):
     def test_a_dead_lineage_is_not_exchanged(
         self, storage: StorageUnderTest, account_state: AccountState, reason: EndReason | None
     ) -> None:
-        """E4: the login has ended, or the token does not match it. Every end reason has this effect.
+        """E4: the login has ended, or the token does not match the stored login.
 
-        Nothing is written.
+        For every end reason, nothing is written and the result is ``Inactive``.
         """
         storage.seed(account_state)
         before = self.account_state(storage)
@@ -181,7 +184,7 @@ class ExchangeContract(LineagesUnderTest):
         ],
     )
     def test_the_last_second_is_valid(self, storage: StorageUnderTest, lineage: Lineage) -> None:
-        """The condition and the rule accept a token until the same second."""
+        """The condition of the write and the rule `judge` accept a token until the same second."""
         storage.seed(state_with(lineage))
         assert isinstance(self.exchange(storage, presented(lineage=lineage)), Exchanged)
 

@@ -115,7 +115,7 @@ class FactorsContract(Contract):
     def test_a_step_of_another_app_or_version_is_refused(
         self, storage: StorageUnderTest, totp: Totp, version: int
     ) -> None:
-        """The secret was replaced, or a factor or the password changed, between read and write."""
+        """The secret, a factor or the password changed between the read and the write."""
         self.registered(storage)
         assert self.use_step(storage, totp=totp, version=version) == Refused()
         assert self.factors(storage) == FACTORS
@@ -124,14 +124,14 @@ class FactorsContract(Contract):
     def test_a_step_of_an_account_without_an_app_is_refused(
         self, storage: StorageUnderTest, factors: SecondFactors
     ) -> None:
-        """The app was removed meanwhile. Nothing is written."""
+        """The authenticator app was removed meanwhile. Nothing is written."""
         self.registered(storage, factors)
         assert self.use_step(storage) == Refused()
         assert self.factors(storage) == factors
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_uses_a_step(self, storage: StorageUnderTest) -> None:
-        """Eight requests with the same code at the same time: one is accepted."""
+        """Eight requests use the same code at the same time. One is accepted."""
         self.registered(storage)
 
         def using(mark: bytes) -> Callable[[], Done | Refused]:
@@ -142,7 +142,7 @@ class FactorsContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def test_a_device_is_remembered_with_the_step(self, storage: StorageUnderTest) -> None:
-        """The same write deletes devices without a login. A refused code remembers no device."""
+        """The same write forgets the devices that the call lists. A refused code remembers no device."""
         self.registered(storage)
         assert self.use_step(storage, STEP, remember=PHONE) == Refused()
         assert self.factors(storage) == FACTORS
@@ -164,7 +164,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(2, 8)
     def test_a_recovery_code_used_again_by_the_same_request_is_done(self, storage: StorageUnderTest) -> None:
-        """The stored digest and mark are those of the request. Another code with this mark is another request."""
+        """A repetition with the same code and mark returns ``Done``. Another code with the same mark is refused."""
         self.registered(storage)
         for _ in range(3):
             assert self.use_code(storage) == Done()
@@ -188,7 +188,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_uses_a_recovery_code(self, storage: StorageUnderTest) -> None:
-        """Eight requests with one code at the same time: one is accepted."""
+        """Eight requests use one code at the same time. One is accepted."""
         self.registered(storage)
 
         def using(mark: bytes) -> Callable[[], Done | Refused]:
@@ -200,7 +200,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_many_codes_used_at_the_same_time_are_each_used_once(self, storage: StorageUnderTest) -> None:
-        """Eight different codes: no write undoes another write."""
+        """Eight requests use eight different codes. No write undoes another write."""
         self.registered(storage)
 
         def using(code: bytes) -> Callable[[], Done | Refused]:
@@ -288,7 +288,7 @@ class FactorsContract(Contract):
     def test_a_user_that_moved_stops_a_change(
         self, storage: StorageUnderTest, change: FactorChange, before: SecondFactors, after: SecondFactors
     ) -> None:
-        """The version of the user is compared too. The account state does not change."""
+        """The credentials version in the user's item is compared too. The account state does not change."""
         del after
         user = replace(USER, credentials_version=VERSION + 2, factors=before)
         storage.accounts.register(user, state_with(MINE_LIVE))
@@ -309,7 +309,7 @@ class FactorsContract(Contract):
     def test_a_change_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: FactorChange, stored: SecondFactors
     ) -> None:
-        """No app is enrolled while another app is enrolled, and only the app that was read is removed."""
+        """An account has at most one authenticator app. A removal affects only the app that the caller read."""
         account_state = self.registered(storage, stored)
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors(storage) == stored
@@ -317,7 +317,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_enrolments_is_made(self, storage: StorageUnderTest) -> None:
-        """Eight devices read the same state, and each enrols an app: one is enrolled, and the version rises once."""
+        """Eight devices read the same state and enrol an app each. One app is enrolled, and the version rises once."""
         self.registered(storage, SecondFactors())
 
         def enrolling(secret: bytes) -> Callable[[], object]:

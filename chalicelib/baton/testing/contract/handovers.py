@@ -87,7 +87,7 @@ class HandoversContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_browser_acts_while_its_app_is_logged_in(self, storage: StorageUnderTest, verb: str) -> None:
-        """A browser may also end the app's login."""
+        """The browser may end another device, end all logins (also the app's login), and delete the account."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(BY_COOKIE, *arguments, now=NOW) == Done()
@@ -98,7 +98,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, verb: str, gone: AccountState, verdict: object
     ) -> None:
-        """The condition is in the write: nothing is written, and the reason is returned."""
+        """The write itself checks the app's login, writes nothing, and returns the reason."""
         storage.seed(gone)
         arguments = {"end_device": (OTHER,), "bind_browser": (KEY,)}.get(verb, ())
         assert getattr(storage.lineages, verb)(BY_COOKIE, *arguments, now=NOW) == verdict
@@ -119,7 +119,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_a_browser_changes_the_password_while_its_app_is_logged_in(self, storage: StorageUnderTest) -> None:
-        """The change ends the app's login, and the browser's login with it."""
+        """The change ends the app's login, so the browser's login ends too."""
         live = state_with(MINE_LIVE, IN_BROWSER)
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(live)
@@ -147,7 +147,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_the_session_of_a_browser_is_never_exchanged(self, storage: StorageUnderTest) -> None:
-        """The same login is exchanged if no app has handed it over."""
+        """The same login without a parent, so not handed over by an app, is exchanged."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         assert self.exchange(storage, presented(lineage=IN_BROWSER)) == Inactive()
         alone = replace(IN_BROWSER, parent=None)
@@ -156,7 +156,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(7)
     def test_a_handover_and_the_end_of_its_app_race(self, storage: StorageUnderTest) -> None:
-        """If the app's login ended first, the browser gets no login. Otherwise the browser's login ends with it."""
+        """If the app's login ends first, the browser gets no login. Otherwise both logins end together."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)
@@ -188,7 +188,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_browser_is_bound_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """No browser is bound after a change of the credentials, either."""
+        """After a change of the credentials, no browser is bound either."""
         storage.seed(inactive)
         assert storage.lineages.bind_browser(ACTOR, KEY, now=NOW) == verdict
         assert self.account_state(storage) == inactive

@@ -80,7 +80,7 @@ class IdentitiesContract(Contract):
         assert storage.accounts.find(USER.email_index) is None
 
     def test_one_of_many_sign_ups_wins(self, storage: StorageUnderTest) -> None:
-        """Several sign-ups with one identity and different accounts run at the same time."""
+        """Several accounts sign up with one identity at the same time. One succeeds."""
         made = [
             (
                 replace(NAMELESS, account=f"AQAAAAAAAAAAAAB{number}"),
@@ -117,7 +117,7 @@ class IdentitiesContract(Contract):
         assert storage.identities.get(INDEX) is None
 
     def test_an_account_without_an_address_gets_one(self, storage: StorageUnderTest) -> None:
-        """The account keeps no old address. A second change from the same earlier state is refused."""
+        """The account keeps no old address. A second change from the same earlier state returns ``Moved``."""
         storage.identities.sign_up(replace(NAMELESS, credentials_version=VERSION), STATE, IDENTITY)
         user = storage.accounts.get(ACCOUNT)
         assert user is not None
@@ -147,7 +147,7 @@ class IdentitiesContract(Contract):
         assert store.claim_fetch(2, now=NOW - FETCH_EVERY_S) == Done()
 
     def test_a_newer_key_set_replaces_an_older_one(self, storage: StorageUnderTest) -> None:
-        """An older key set never replaces a newer key set."""
+        """An older key set replaces a newer one only if the stored time is more than a minute ahead of the call."""
         store = storage.identities
         store.keep_key_set(2, b"first", now=NOW)
         store.keep_key_set(2, b"same time", now=NOW)

@@ -91,7 +91,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_linked_identity_is_stored_twice(self, storage: StorageUnderTest) -> None:
-        """In its own item, and in the user's map. The versions rise, and no login ends. A repetition is ``Done``."""
+        """The identity is in its own item and in the user's map. The versions rise. A repetition is ``Done``."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1, "tablet": 2}))
         for _ in range(2):
             assert self.link(storage, remember=PHONE) == Done()
@@ -103,7 +103,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert state == replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1)
 
     def test_the_link_of_another_request_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Two devices of the account link the same identity. The second device reads again, and finds the identity."""
+        """Two devices of the account link the same identity. The second device gets ``Moved``, and must read again."""
         user = self.registered_without(storage)
         assert self.link(storage) == Done()
         later = replace(NEW_GOOGLE, identity=replace(GOOGLE, sealed_sub=b"sealed again"))
@@ -163,7 +163,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_no_identity_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The login ended between the read and the write, or a credential changed."""
+        """The login ended, or a credential changed, between the read and the write."""
         del verdict
         user = self.registered_with_both(storage) if verb == "unlink" else self.registered_without(storage)
         storage.seed(inactive)
@@ -174,7 +174,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("verb", ["link", "unlink"])
     def test_credentials_that_moved_change_nothing(self, storage: StorageUnderTest, verb: str) -> None:
-        """The version of the user is compared too, and not only that of the account state."""
+        """The write compares the credentials versions in the user's item and in the account state."""
         moved = VERSION + 2
         if verb == "unlink":
             self.registered_with_both(storage, replace(BOTH, credentials_version=moved))
@@ -185,7 +185,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert self.stored_user(storage).credentials_version == moved
 
     def test_one_of_many_accounts_gets_an_identity(self, storage: StorageUnderTest) -> None:
-        """All accounts link the identity at the same time."""
+        """Eight accounts link one identity at the same time. One account gets the identity."""
         accounts = [AccountId(f"AQAAAAAAAAAAAAB{number}") for number in range(RACERS)]
         for account in accounts:
             user = replace(USER, account=account, email_index=EmailIndex(account))
@@ -203,7 +203,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert outcomes.count(IdentityTaken(owner.account)) == RACERS - 1
 
     def test_an_unlinked_identity_is_gone(self, storage: StorageUnderTest) -> None:
-        """The other logins end, with this end reason. The caller's login stays active. A repetition is ``Done``."""
+        """All logins except the caller's login end with reason ``identity_unlinked``. A repetition is ``Done``."""
         self.registered_with_both(storage)
         for _ in range(2):
             assert self.unlink(storage, remember=PHONE) == Done()
@@ -268,7 +268,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert (not self.stored_user(storage).factors.passkeys) is removed
 
     def test_one_of_the_last_two_identities_stays(self, storage: StorageUnderTest) -> None:
-        """Two devices remove one identity each, at the same time."""
+        """Two devices remove one identity each, at the same time. One removal succeeds."""
         user = self.registered_with_both(storage, WITHOUT_PASSWORD)
         outcomes = race([lambda: self.unlink(storage, user, 2), lambda: self.unlink(storage, user, 3)])
         assert sorted(map(str, outcomes)) == sorted(map(str, (Done(), Moved())))
@@ -295,7 +295,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) is None
 
     def test_a_reset_keeps_every_identity(self, storage: StorageUnderTest) -> None:
-        """The person proved the address before."""
+        """The person proved the address before, so the identities belong to this person."""
         user = self.registered_with_both(storage, replace(BOTH, verified_at=NOW))
         reset = storage.accounts.reset_password(user, NEW_PASSWORD_HASH, mark=MARK, claim=False, now=NOW)
         assert reset == Done()

@@ -176,7 +176,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_of_racing_logins_by_one_key_each_sees_the_one_before(self, storage: StorageUnderTest) -> None:
-        """Two logins by one key read the same state. One is added. The other gets ``Moved``, and must read again."""
+        """Eight logins by one key read the same state. One is added. The others get ``Moved``, and must read again."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
 
@@ -212,7 +212,7 @@ class LoginsContract(LineagesUnderTest):
             )
 
     def test_a_login_without_a_key_begins_no_lineage_again(self, storage: StorageUnderTest) -> None:
-        """If the lineage was exchanged since, it does not begin again: its first token would be valid again."""
+        """A lineage that was exchanged since does not begin again. Otherwise its first token would be valid again."""
         newborn = replace(NEWBORN, binding=NoBinding())
         storage.seed(state_with(MINE_LIVE, replace(newborn, generation=1)))
         before, expected = self.account_state(storage), state_with(MINE_LIVE)

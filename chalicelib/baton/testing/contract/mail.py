@@ -78,7 +78,7 @@ class MailContract(LineagesUnderTest):
         assert self.account_state(storage) == account_state
 
     def test_an_address_of_other_credentials_is_not_verified(self, storage: StorageUnderTest) -> None:
-        """The credentials version of the user must match: a change of the address raises it."""
+        """The credentials version of the user must match, because a change of the address raises this version."""
         self.registered_with(storage, credentials_version=VERSION + 1)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
@@ -94,7 +94,7 @@ class MailContract(LineagesUnderTest):
     def test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The condition is in the transaction: nothing is written, and the reason is returned."""
+        """The transaction checks the login, writes nothing, and returns the reason."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)
@@ -158,7 +158,7 @@ class MailContract(LineagesUnderTest):
         assert user.factors == replace(FACTORS, remembered={})
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
-        """The write checks this: after a proof between read and write, the owner keeps the roles."""
+        """The owner proved the address between the read and the write. So the owner keeps the roles."""
         account_state = self.registered_with(storage, verified_at=NOW)
         assert self.reset(storage, claim=True) == Moved()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -217,7 +217,7 @@ class MailContract(LineagesUnderTest):
         return storage.accounts.delete_unproved(user, mark=OF_LINK, now=NOW)
 
     def test_an_account_that_was_never_proved_is_deleted(self, storage: StorageUnderTest) -> None:
-        """User, address, logins and rights are deleted. The very same call sent again is done."""
+        """User, address, logins and rights are deleted. A repetition of the call returns ``Done``."""
         self.registered_with(storage)
         for _ in range(2):
             assert self.delete_unproved(storage) == Done()
@@ -252,7 +252,7 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """For example, the account is disabled: then only an operator may delete it."""
+        """For example, the account was disabled. Only an operator may delete a disabled account."""
         self.registered_with(storage)
         storage.seed(meanwhile)
         assert self.delete_unproved(storage) == Moved()

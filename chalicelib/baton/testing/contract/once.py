@@ -86,7 +86,7 @@ class OnceContract(Contract):
 
     @pytest.mark.parametrize("answered", [False, True])
     def test_a_call_is_free_once_it_has_expired(self, calls: OnceStore, *, answered: bool) -> None:
-        """The call is free from the second of its expiry on. The earlier answer is no longer found."""
+        """From the second of its expiry, the call can be claimed again. The earlier answer is no longer found."""
         self.claim(calls)
         if answered:
             self.store(calls)
@@ -162,7 +162,7 @@ class OnceContract(Contract):
         assert first.mark == THEIRS
 
     def test_an_answered_call_is_not_taken_over(self, calls: OnceStore) -> None:
-        """The answer was stored between the claim and the take-over. The take-over returns it."""
+        """The answer was stored between the claim and the take-over. The take-over returns the answered call."""
         self.claim(calls)
         self.store(calls)
         assert self.take_over(calls) == ANSWERED
@@ -174,7 +174,7 @@ class OnceContract(Contract):
         assert self.claim(calls) == RUNNING
 
     def test_one_of_many_claims(self, calls: OnceStore) -> None:
-        """Eight requests claim at the same time. One mark is stored, and all of them get it."""
+        """Eight requests claim at the same time. The store stores one mark, and all requests get this mark."""
 
         def claiming(mark: bytes) -> Callable[[], OnceCall]:
             return lambda: self.claim(calls, mark=mark)
@@ -185,7 +185,7 @@ class OnceContract(Contract):
     def test_one_of_many_takes_over(self, calls: OnceStore) -> None:
         """Eight requests take the call over at the same time.
 
-        One succeeds, and the others get the call as it then is.
+        One succeeds. All requests get the call that this request took over.
         """
         self.claim(calls)
 

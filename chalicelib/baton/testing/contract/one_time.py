@@ -54,7 +54,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_consumes_a_nonce(self, storage: StorageUnderTest) -> None:
-        """Eight calls with one nonce at the same time: one is accepted."""
+        """Eight calls use one nonce at the same time. One is accepted."""
 
         def spending(mark: bytes) -> Callable[[], Done | Refused]:
             return lambda: storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=mark)
@@ -92,7 +92,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.parametrize("other", [TICKET_ID[:-1] + b"\1", TICKET_ID[:-1], TICKET_ID + b"\0", b""])
     def test_other_tickets_are_not_consumed_with_it(self, storage: StorageUnderTest, other: bytes) -> None:
-        """A nonce and a grant with the name of the ticket are not consumed either."""
+        """Similar ticket ids, and a nonce with the same bytes as the ticket id, can still be consumed."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, ticket_id=other, mark=OTHER_MARK) == Done()
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
@@ -107,7 +107,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_consumes_a_ticket(self, storage: StorageUnderTest) -> None:
-        """Eight requests with one ticket at the same time: one is accepted."""
+        """Eight requests use one ticket at the same time. One is accepted."""
 
         def consuming(mark: bytes) -> Callable[[], Done | Refused]:
             return lambda: self.consume(storage, mark=mark)
@@ -138,14 +138,14 @@ class OneTimeContract(Contract):
         now: int = NOW,
         mark: bytes = MARK,
     ) -> GrantUsed | Refused:
-        """Consume the grant with the values it was stored with, except for the given arguments."""
+        """Consume the grant with the stored values, except for the given arguments."""
         return storage.one_time.consume_grant(
             grant, lineage=lineage, operation=operation, credentials_version=credentials_version, now=now, mark=mark
         )
 
     @pytest.mark.guarantee(6)
     def test_a_grant_is_void_once_the_password_has_changed(self, storage: StorageUnderTest) -> None:
-        """The grant was proved with the old password."""
+        """The person got the grant with the old password."""
         self.keep(storage)
         assert self.spend(storage, credentials_version=VERSION + 1) == Refused()
         assert self.spend(storage) == STEP_UP
@@ -208,7 +208,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_consumes_a_grant(self, storage: StorageUnderTest) -> None:
-        """Eight calls with one grant at the same time: one is accepted."""
+        """Eight calls use one grant at the same time. One is accepted."""
         self.keep(storage)
 
         def spending(mark: bytes) -> Callable[[], GrantUsed | Refused]:
@@ -252,6 +252,6 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_racing_attempts_never_exceed_the_limit(self, storage: StorageUnderTest) -> None:
-        """Eight requests at the same time with a limit of three: three are accepted."""
+        """Eight requests arrive at the same time, and the limit is three. Three are accepted."""
         answers = race([lambda: self.take(storage)] * RACERS)
         assert answers.count(Done()) == 3

@@ -131,7 +131,7 @@ class PasskeysContract(Contract):
         assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
 
     def test_no_passkey_of_other_credentials_is_named(self, storage: StorageUnderTest) -> None:
-        """The version of the user is compared too, and not only that of the account state."""
+        """The write compares the credentials versions in the user's item and in the account state."""
         user = replace(USER, credentials_version=VERSION + 2, factors=SecondFactors(passkeys=by_id(PASSKEY)))
         assert storage.accounts.register(user, state_with(MINE_LIVE)) == Done()
         assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, "name", now=NOW) == Moved()
@@ -173,7 +173,7 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_accounts_gets_a_credential(self, storage: StorageUnderTest) -> None:
-        """Two accounts add the same credential at the same time, several times each: one account gets it."""
+        """Two accounts add one credential at the same time, several times each. One account gets the credential."""
         self.with_passkeys(storage, SecondFactors())
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         actors = [ACTOR, ACTOR_OF_SOMEBODY] * (RACERS // 2)
@@ -190,7 +190,7 @@ class PasskeysContract(Contract):
         assert sum(len(user.factors.passkeys) for user in users if user) == 1
 
     def test_a_forgotten_account_frees_its_credentials(self, storage: StorageUnderTest) -> None:
-        """After that, the passkey of the person can be added to another account."""
+        """After the deletion of the account, the passkey can be added to another account."""
         self.with_passkeys(storage, SecondFactors())
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         add = AddPasskey(PASSKEY)

@@ -67,7 +67,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
 
     def test_a_token_is_dropped_unless_it_is_newer(self, storage: StorageUnderTest) -> None:
-        """Only a token of this account is dropped. It does not wait, because the provider has already revoked it."""
+        """Only a token of this account is dropped. It is not revoked later: the provider has already revoked it."""
         self.signed_up(storage)
         drop = storage.provider_tokens.drop
         drop(APPLE.index, ACCOUNT, until=NOW - 1)
@@ -89,7 +89,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
 
     def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
-        """A login finishes an interrupted deletion. No item of another account is changed."""
+        """Scenario: a login finishes an interrupted deletion. No item of another account changes."""
         self.signed_up(storage)
         storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
         assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])

@@ -109,7 +109,7 @@ class RestoresContract(Contract):
         assert self.stored_user(storage).restore == {"phone": KEY}
 
     def test_no_restore_key_of_other_credentials_is_changed(self, storage: StorageUnderTest) -> None:
-        """The version of the user is compared too, and not only that of the account state."""
+        """The write compares the credentials versions in the user's item and in the account state."""
         user = replace(USER, credentials_version=VERSION + 2, restore={"phone": KEY})
         assert storage.accounts.register(user, state_with(MINE_LIVE)) == Done()
         for key in (NEW_KEY, None):
@@ -127,7 +127,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_login_is_restored_beside_its_parent(self, storage: StorageUnderTest) -> None:
-        """Both phones are in use during a move. The same login sent again is done."""
+        """During a move, both phones are in use. A repetition of the call returns ``Done``."""
         state = state_with(MINE_LIVE, OTHER_LIVE)
         storage.seed(state)
         for _ in range(2):

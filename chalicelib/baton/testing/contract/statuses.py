@@ -158,7 +158,7 @@ class StatusesContract(LineagesUnderTest):
         assert self.account_state(storage).second_factor_required
 
     def test_a_second_factor_is_required_and_released(self, storage: StorageUnderTest) -> None:
-        """Each change is safe to repeat. It ends no login, and changes nothing else."""
+        """Each change is safe to repeat, ends no login, and changes nothing else."""
         storage.seed(state_with(MINE_LIVE))
         for required in (True, True, False, False):
             assert storage.lineages.set_second_factor(ACCOUNT, required=required) == Done()

@@ -68,7 +68,7 @@ class SuppressionsContract(Contract):
         assert storage.suppressions.get(INDEX) == BOUNCE
 
     def test_only_a_bounce_is_lifted(self, storage: StorageUnderTest) -> None:
-        """With ``only_bounce``, a complaint is refused. It stays until an operator lifts it."""
+        """With ``only_bounce``, ``lift`` does not remove a complaint. A complaint stays until an operator lifts it."""
         assert storage.suppressions.lift(INDEX, only_bounce=True) == Refused()
         storage.suppressions.suppress(INDEX, BOUNCE)
         assert storage.suppressions.lift(INDEX, only_bounce=True) == Done()

@@ -24,7 +24,7 @@ RACERS: Final = 8
 
 
 class StorageUnderTest(Storage, frozen=True, kw_only=True):
-    """A storage, and two functions that bypass its verbs. Only tests need them."""
+    """A storage with two more functions, only for tests. These functions bypass the verbs of the storage."""
 
     seed: Callable[[AccountState], None]
     """Store this account state, in place of the stored state, without a condition."""

@@ -23,7 +23,7 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
 ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
-"""The qualifiers of the function: none, and the alias by which the hardened API calls it.
+"""The qualifiers of the function: no qualifier, and the alias ``live``, which the API of ``infra/edge.yaml`` calls.
 
 The function has one resource policy for each qualifier.
 """

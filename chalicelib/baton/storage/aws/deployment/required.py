@@ -44,7 +44,7 @@ KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
 }
 """The condition of the statement that denies the actions of ``KEY_WRITES``.
 
-*Any* value: a request for a key item and other items is denied too.
+``ForAnyValue``: a request for a key item together with other items is denied too.
 """
 
 
